@@ -1,0 +1,2 @@
+//! The `framelane` command.
+fn main() {}
