@@ -1,0 +1,251 @@
+//! What describes a frame: its layout in memory, its colour, its times.
+
+use crate::error::{Error, ErrorKind};
+use crate::format::PixelFormat;
+
+/// The largest payload of one frame: 4 GiB.
+pub const MAX_FRAME_BYTES: usize = 1 << 32;
+
+/// The most planes a frame has.
+pub(crate) const MAX_PLANES: usize = 4;
+
+/// Where one plane lies within the payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plane {
+    /// Bytes from the start of the payload to the first sample.
+    pub offset_bytes: usize,
+    /// Bytes from the start of one row to the start of the next.
+    pub stride_bytes: usize,
+}
+
+/// Size, format and planes of a frame; checked when it is built.
+///
+/// ```
+/// use framelane::{Layout, PixelFormat};
+/// let layout = Layout::packed(PixelFormat::I420, 640, 480)?;
+/// assert_eq!(layout.size_bytes(), 640 * 480 * 3 / 2);
+/// assert_eq!(layout.planes()[2].offset_bytes, 640 * 480 * 5 / 4);
+/// # Ok::<(), framelane::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    format: PixelFormat,
+    width: u32,
+    height: u32,
+    planes: [Plane; MAX_PLANES],
+    size_bytes: usize,
+}
+
+impl Layout {
+    /// Rows without padding, planes back to back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidFrame`] when a side is 0; [`ErrorKind::FrameTooLarge`] above [`MAX_FRAME_BYTES`].
+    pub fn packed(format: PixelFormat, width: u32, height: u32) -> Result<Self, Error> {
+        let mut planes = [Plane::default(); MAX_PLANES];
+        let mut offset_bytes = 0_usize;
+        for (index, plane) in planes.iter_mut().enumerate().take(format.plane_count()) {
+            let (rows, stride_bytes) = format.plane_shape(index, width, height);
+            *plane = Plane { offset_bytes, stride_bytes };
+            offset_bytes = offset_bytes.saturating_add(stride_bytes.saturating_mul(rows as usize));
+        }
+        Self::check(format, width, height, planes, offset_bytes)
+    }
+
+    /// Planes wherever they lie within `size_bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidFrame`] when the number of planes is not the format's, a stride is shorter than
+    /// a row, or a plane ends behind `size_bytes`; [`ErrorKind::FrameTooLarge`] above [`MAX_FRAME_BYTES`].
+    pub fn with_planes(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        planes: &[Plane],
+        size_bytes: usize,
+    ) -> Result<Self, Error> {
+        if planes.len() != format.plane_count() {
+            return Err(Error::new(
+                ErrorKind::InvalidFrame,
+                format!("{format} has {} planes, found {}", format.plane_count(), planes.len()),
+            ));
+        }
+        let mut all = [Plane::default(); MAX_PLANES];
+        all[..planes.len()].copy_from_slice(planes);
+        Self::check(format, width, height, all, size_bytes)
+    }
+
+    fn check(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        planes: [Plane; MAX_PLANES],
+        size_bytes: usize,
+    ) -> Result<Self, Error> {
+        if width == 0 || height == 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidFrame,
+                format!("a frame has at least one pixel, found {width}x{height}"),
+            ));
+        }
+        if size_bytes > MAX_FRAME_BYTES {
+            return Err(Error::new(
+                ErrorKind::FrameTooLarge,
+                format!(
+                    "a frame has at most {MAX_FRAME_BYTES} bytes, {width}x{height} {format} needs {size_bytes}"
+                ),
+            )
+            .with_remedy("send a smaller picture, or in tiles on several channels"));
+        }
+        for (index, plane) in planes.iter().enumerate().take(format.plane_count()) {
+            let (rows, row_bytes) = format.plane_shape(index, width, height);
+            let end = plane
+                .stride_bytes
+                .checked_mul(rows as usize - 1)
+                .and_then(|last_row| last_row.checked_add(row_bytes))
+                .and_then(|len| len.checked_add(plane.offset_bytes));
+            if plane.stride_bytes < row_bytes || end.is_none_or(|end| end > size_bytes) {
+                return Err(Error::new(
+                    ErrorKind::InvalidFrame,
+                    format!(
+                        "plane {index} of {width}x{height} {format} needs {rows} rows of {row_bytes} bytes within \
+                         {size_bytes}, found offset {} and stride {}",
+                        plane.offset_bytes, plane.stride_bytes
+                    ),
+                ));
+            }
+        }
+        Ok(Layout { format, width, height, planes, size_bytes })
+    }
+
+    /// The pixel format.
+    pub fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The planes, as many as the format has.
+    pub fn planes(&self) -> &[Plane] {
+        &self.planes[..self.format.plane_count()]
+    }
+
+    /// Bytes of the whole payload, padding included.
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// Whether rows have no padding and planes follow each other without a gap.
+    pub fn is_packed(&self) -> bool {
+        Self::packed(self.format, self.width, self.height).is_ok_and(|packed| packed == *self)
+    }
+
+    /// The bytes of a plane, from its first sample to its last, as a range of the payload.
+    pub(crate) fn plane_range(&self, plane: usize) -> std::ops::Range<usize> {
+        let Some(&Plane { offset_bytes, stride_bytes }) = self.planes().get(plane) else {
+            return 0..0;
+        };
+        let (rows, row_bytes) = self.format.plane_shape(plane, self.width, self.height);
+        offset_bytes..offset_bytes + stride_bytes * (rows as usize - 1) + row_bytes
+    }
+}
+
+/// Whether samples span the whole code range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ColorRange {
+    /// Not said.
+    #[default]
+    Unspecified = 0,
+    /// 16 to 235 for 8-bit luminance ("tv", "mpeg").
+    Limited = 1,
+    /// 0 to 255 for 8 bits ("pc", "jpeg").
+    Full = 2,
+}
+
+impl ColorRange {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full].get(usize::from(code)).copied()
+    }
+}
+
+/// The meaning of the samples, in the code points of ITU-T H.273.
+///
+/// 2 is "unspecified" in all three; matrix 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Color {
+    /// `MatrixCoefficients`.
+    pub matrix: u8,
+    /// `ColourPrimaries`.
+    pub primaries: u8,
+    /// `TransferCharacteristics`.
+    pub transfer: u8,
+    /// Limited or full range.
+    pub range: ColorRange,
+}
+
+impl Default for Color {
+    fn default() -> Self {
+        Color { matrix: 2, primaries: 2, transfer: 2, range: ColorRange::Unspecified }
+    }
+}
+
+/// What a publisher says of a frame beside its layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// Capture time in nanoseconds since 1970 (`CLOCK_REALTIME`); `None`: the time of publication.
+    pub timestamp_ns: Option<u64>,
+    /// Position in the media, in nanoseconds.
+    pub pts_ns: Option<i64>,
+    /// How long the frame is to be shown, in nanoseconds.
+    pub duration_ns: Option<u64>,
+    /// Colour space and range.
+    pub color: Color,
+    /// Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
+    pub rotation_degrees: u16,
+    /// Whether the frame was coded without reference to others.
+    pub keyframe: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_planes_follow_each_other() {
+        let layout = Layout::packed(PixelFormat::Nv12, 6, 4).unwrap();
+        assert_eq!(layout.planes()[1], Plane { offset_bytes: 24, stride_bytes: 6 });
+        assert_eq!(layout.size_bytes(), 36);
+        assert!(layout.is_packed());
+        assert_eq!(layout.plane_range(1), 24..36);
+    }
+
+    #[test]
+    fn a_plane_behind_the_end_is_refused() {
+        let planes = [Plane { offset_bytes: 1, stride_bytes: 8 }];
+        assert!(Layout::with_planes(PixelFormat::Gray8, 8, 2, &planes, 17).is_ok());
+        let error = Layout::with_planes(PixelFormat::Gray8, 8, 2, &planes, 16).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFrame);
+    }
+
+    #[test]
+    fn strides_that_overflow_are_refused() {
+        let planes = [Plane { offset_bytes: usize::MAX, stride_bytes: usize::MAX }];
+        assert!(Layout::with_planes(PixelFormat::Gray8, 8, 2, &planes, 100).is_err());
+    }
+
+    #[test]
+    fn empty_and_giant_frames_are_refused() {
+        assert_eq!(Layout::packed(PixelFormat::Bgr8, 0, 5).unwrap_err().kind(), ErrorKind::InvalidFrame);
+        let giant = Layout::packed(PixelFormat::Bgra8, 1 << 20, 1 << 20).unwrap_err();
+        assert_eq!(giant.kind(), ErrorKind::FrameTooLarge);
+    }
+}
