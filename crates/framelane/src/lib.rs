@@ -7,3 +7,4 @@ mod frame;
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
 pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Plane};
+mod ring;

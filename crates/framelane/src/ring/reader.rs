@@ -1,0 +1,124 @@
+//! The subscriber's half of the ring.
+
+use super::sync::{AtomicU64, Ordering, fence, load_acquire, load_acquire_u32, spin};
+use super::words::{CLAIMING, Control, EMPTY, Entry, HEAD_SLOT_BITS, Mode, Readers, Record, WRITING};
+
+/// How often a reader looks again at a slot that is being claimed. A claim is a handful of instructions, so
+/// this is only used up when the publisher was taken off its core, or killed, in the middle of one.
+const CLAIM_TURNS: usize = if cfg!(loom) { 2 } else { 2000 };
+
+/// What became of the wish to hold a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    /// The frame will not change until [`release`].
+    Held,
+    /// The frame is no longer there.
+    Gone,
+}
+
+/// Makes record `reader` ours. The caller holds the record's lock.
+pub(crate) fn attach(readers: &Readers, reader: usize, mode: Mode, cursor: u64, pid: u32) {
+    let record = &readers.records[reader];
+    for pin in &record.pins {
+        pin.store(0, Ordering::Release);
+    }
+    record.waiting.store(0, Ordering::Relaxed);
+    record.mode.store(mode as u32, Ordering::Relaxed);
+    record.cursor.store(cursor, Ordering::Release);
+    record.pid.store(pid, Ordering::Relaxed);
+    record.received.store(0, Ordering::Relaxed);
+    record.dropped.store(0, Ordering::Relaxed);
+    // AcqRel: the record is in order before the publisher looks at it.
+    readers.active.fetch_or(1 << reader, Ordering::AcqRel);
+    // Before our first pin the bit is set: the publisher that misses the bit is one that we see claiming.
+    fence(Ordering::SeqCst);
+}
+
+/// Gives record `reader` back, before its lock is released.
+pub(crate) fn detach(readers: &Readers, reader: usize) {
+    super::writer::reclaim(readers, reader);
+}
+
+/// Sequence and slot of the newest frame; sequence 0 when there is none yet.
+pub(crate) fn newest(control: &Control) -> (u64, usize) {
+    // Pairs with the Release of `head` in `publish`.
+    let head = load_acquire(&control.head);
+    (head >> HEAD_SLOT_BITS, (head & ((1 << HEAD_SLOT_BITS) - 1)) as usize)
+}
+
+/// The oldest frame after `cursor`, with its slot.
+pub(crate) fn find(table: &[Entry], cursor: u64, newest: u64) -> Option<(u64, usize)> {
+    table
+        .iter()
+        .enumerate()
+        .map(|(slot, entry)| (entry.version.load(Ordering::Relaxed), slot))
+        .filter(|&(version, _)| {
+            version != EMPTY && version < WRITING && version > cursor && version <= newest
+        })
+        .min()
+}
+
+/// Pins a slot and checks that frame `wanted` is in it.
+pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted: u64) -> Lease {
+    // Release: a publisher that reads this pin in place of the one before must also see our earlier reads
+    // as done. Pairs with the acquire in `pinned_by`.
+    pin_word.store(pin, Ordering::Release);
+    // Pairs with the fence in `claim`.
+    fence(Ordering::SeqCst);
+    for _ in 0..CLAIM_TURNS {
+        // Pairs with the Release of `version` in `publish`.
+        match load_acquire(version) {
+            found if found == wanted => return Lease::Held,
+            CLAIMING => spin(),
+            _ => break,
+        }
+    }
+    pin_word.store(0, Ordering::Release);
+    Lease::Gone
+}
+
+/// Ends a lease; true when the publisher sleeps for a slot and must be woken.
+///
+/// `waits` says whether the channel's publisher ever sleeps (policy wait).
+pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64, waits: bool) -> bool {
+    // Release: our reads of the frame come before it. Pairs with the acquire in `pinned_by`.
+    pin_word.store(0, Ordering::Release);
+    if !waits {
+        return false;
+    }
+    // Pairs with the fence in `prepare_block`.
+    fence(Ordering::SeqCst);
+    if control.publisher_waiting.load(Ordering::Relaxed) == 0 {
+        return false;
+    }
+    readers.freed.fetch_add(1, Ordering::Release);
+    true
+}
+
+/// Announces that the reader is about to sleep on `wake`; false when `wake` has changed since `seen`.
+///
+/// `seen` was read (by [`Control::wake_now`]) before the reader looked at anything else. After true the
+/// reader sleeps while `wake` is `seen`; afterwards, and after false, it takes `waiting` back.
+pub(crate) fn prepare_wait(control: &Control, record: &Record, seen: u32) -> bool {
+    record.waiting.store(1, Ordering::Relaxed);
+    // Pairs with the fence in `notify`.
+    fence(Ordering::SeqCst);
+    control.wake.load(Ordering::Relaxed) == seen
+}
+
+impl Control {
+    /// The futex word, read before anything else is looked at.
+    pub(crate) fn wake_now(&self) -> u32 {
+        load_acquire_u32(&self.wake)
+    }
+
+    /// The generation that holds the newest frame.
+    pub(crate) fn generation_now(&self) -> u64 {
+        load_acquire(&self.generation)
+    }
+
+    /// The state as a raw number; anything but a known one means damage.
+    pub(crate) fn state_now(&self) -> u32 {
+        load_acquire_u32(&self.state)
+    }
+}

@@ -1,0 +1,217 @@
+//! The words in shared memory, as `spec/shm-layout.md` lays them out.
+//!
+//! Every field is atomic: another process may write at any time, and none of them is trusted.
+
+use super::sync::{AtomicU32, AtomicU64};
+
+/// First eight bytes of a `control` file: `"FRMLCTRL"`.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"FRMLCTRL");
+/// First eight bytes of a `readers` file: `"FRMLREAD"`.
+pub(crate) const READERS_MAGIC: u64 = u64::from_le_bytes(*b"FRMLREAD");
+/// First eight bytes of a `data` file: `"FRMLDATA"`.
+pub(crate) const DATA_MAGIC: u64 = u64::from_le_bytes(*b"FRMLDATA");
+
+/// Changed when an old program would misread the new layout.
+pub(crate) const LAYOUT_MAJOR: u32 = 1;
+/// Changed when fields are added that an old program may ignore.
+pub(crate) const LAYOUT_MINOR: u32 = 0;
+
+/// Subscribers of one channel. The model checker gets by with two: its cost is exponential.
+pub(crate) const READERS: usize = if cfg!(loom) { 2 } else { 64 };
+/// Leases of one subscriber.
+pub(crate) const PINS: usize = if cfg!(loom) { 1 } else { 8 };
+/// Slots of one ring.
+pub(crate) const MAX_SLOTS: usize = 128;
+/// The lowest bits of `head` that hold the slot; the sequence is above them.
+pub(crate) const HEAD_SLOT_BITS: u32 = 8;
+
+/// `version` of a slot that never held a frame.
+pub(crate) const EMPTY: u64 = 0;
+/// `version` of a slot that the writer wants and may yet give back unchanged.
+pub(crate) const CLAIMING: u64 = u64::MAX;
+/// `version` of a slot that the writer writes to.
+pub(crate) const WRITING: u64 = u64::MAX - 1;
+
+/// A pin: which slot of which generation; 0 is none.
+pub(crate) fn pin_of(generation: u64, slot: usize) -> u64 {
+    generation << HEAD_SLOT_BITS | (slot as u64 + 1)
+}
+
+/// `state` of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Starting = 0,
+    Live = 1,
+    Closed = 2,
+}
+
+/// `mode` of a subscriber.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mode {
+    /// The newest frame; what came between is skipped and counted.
+    #[default]
+    Newest = 0,
+    /// Every frame in order; with [`Policy::Wait`](crate::Policy::Wait) none is lost.
+    Every = 1,
+}
+
+/// Bytes without meaning; they keep lines with different writers apart.
+#[repr(transparent)]
+pub(crate) struct Pad<const N: usize>([u8; N]);
+
+#[cfg(loom)]
+impl<const N: usize> Default for Pad<N> {
+    fn default() -> Self {
+        Pad([0; N])
+    }
+}
+
+/// The `control` file. The publisher writes all of it; subscribers map it read-only.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(64))]
+pub(crate) struct Control {
+    pub magic: AtomicU64,
+    pub layout_major: AtomicU32,
+    pub layout_minor: AtomicU32,
+    pub header_bytes: AtomicU64,
+    /// A random number that ties the files of one channel together.
+    pub channel_id: AtomicU64,
+    _line0: Pad<32>,
+
+    pub epoch: AtomicU64,
+    pub generation: AtomicU64,
+    pub state: AtomicU32,
+    pub policy: AtomicU32,
+    pub slots: AtomicU32,
+    pub publisher_pid: AtomicU32,
+    pub started_ns: AtomicU64,
+    _line1: Pad<24>,
+
+    /// `sequence << 8 | slot` of the newest frame. Release; pairs with the readers' acquire.
+    pub head: AtomicU64,
+    /// Futex word, changed after every publication, close and takeover.
+    pub wake: AtomicU32,
+    _line2: Pad<52>,
+
+    /// 1 while the publisher sleeps for a free slot.
+    pub publisher_waiting: AtomicU32,
+    _line3: Pad<60>,
+
+    /// Frames that got a number and no slot. For people.
+    pub dropped: AtomicU64,
+    _line4: Pad<56>,
+}
+
+/// One subscriber's record in the `readers` file; written by that subscriber.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(256))]
+pub(crate) struct Record {
+    /// What the subscriber holds: [`pin_of`] or 0. The publisher clears those of the dead.
+    pub pins: [AtomicU64; PINS],
+    #[cfg(not(loom))]
+    _line0: Pad<{ 64 - 8 * PINS }>,
+    /// 1 while the subscriber sleeps or is about to.
+    pub waiting: AtomicU32,
+    pub mode: AtomicU32,
+    /// The sequence received last. Only [`Mode::Every`] holds the publisher up by it.
+    pub cursor: AtomicU64,
+    _line1: Pad<48>,
+    pub pid: AtomicU32,
+    _pad: Pad<4>,
+    pub received: AtomicU64,
+    pub dropped: AtomicU64,
+}
+
+/// The `readers` file; every subscriber and the publisher map it for writing.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(4096))]
+pub(crate) struct Readers {
+    pub magic: AtomicU64,
+    pub layout_major: AtomicU32,
+    pub layout_minor: AtomicU32,
+    pub channel_id: AtomicU64,
+    pub record_count: AtomicU32,
+    pub record_bytes: AtomicU32,
+    _line0: Pad<32>,
+    /// Bit *i*: record *i* is in use. Changed when a subscriber comes or goes, never on the way of a frame.
+    pub active: AtomicU64,
+    _line1: Pad<56>,
+    /// Futex word on which the publisher sleeps; changed by subscribers, only while it does.
+    pub freed: AtomicU32,
+    _line2: Pad<60>,
+    _rest: Pad<{ 4096 - 192 }>,
+    pub records: [Record; READERS],
+}
+
+/// Header of a `data` file; constant once the file has its name.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(64))]
+pub(crate) struct DataHeader {
+    pub magic: AtomicU64,
+    pub layout_major: AtomicU32,
+    pub layout_minor: AtomicU32,
+    pub channel_id: AtomicU64,
+    pub generation: AtomicU64,
+    pub epoch: AtomicU64,
+    pub slots: AtomicU32,
+    pub entry_bytes: AtomicU32,
+    pub table_offset: AtomicU64,
+    pub payload_offset: AtomicU64,
+    /// Bytes of one slot; a multiple of the page size.
+    pub slot_bytes: AtomicU64,
+}
+
+/// One slot's entry in the table of a `data` file.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C, align(256))]
+pub(crate) struct Entry {
+    /// The sequence of the frame in the slot, or `EMPTY`, `CLAIMING`, `WRITING`.
+    pub version: AtomicU64,
+    pub size_bytes: AtomicU64,
+    pub format: AtomicU32,
+    pub width: AtomicU32,
+    pub height: AtomicU32,
+    pub plane_count: AtomicU32,
+    /// Offset and stride of each plane.
+    pub planes: [[AtomicU64; 2]; 4],
+    pub timestamp_ns: AtomicU64,
+    pub published_ns: AtomicU64,
+    /// `i64::MIN`: none.
+    pub pts_ns: AtomicU64,
+    /// `u64::MAX`: none.
+    pub duration_ns: AtomicU64,
+    /// Matrix, primaries, transfer, range: one byte each, lowest first.
+    pub color: AtomicU32,
+    /// Rotation in degrees in bits 0 to 15; bit 16: keyframe.
+    pub flags: AtomicU32,
+}
+
+/// The offsets are a promise to other programs: a change here is a change of the layout.
+#[cfg(not(loom))]
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(offset_of!(Control, epoch) == 64);
+    assert!(offset_of!(Control, state) == 80);
+    assert!(offset_of!(Control, started_ns) == 96);
+    assert!(offset_of!(Control, head) == 128);
+    assert!(offset_of!(Control, wake) == 136);
+    assert!(offset_of!(Control, publisher_waiting) == 192);
+    assert!(offset_of!(Control, dropped) == 256);
+    assert!(size_of::<Control>() == 320);
+    assert!(offset_of!(Record, waiting) == 64);
+    assert!(offset_of!(Record, cursor) == 72);
+    assert!(offset_of!(Record, pid) == 128);
+    assert!(offset_of!(Record, dropped) == 144);
+    assert!(size_of::<Record>() == 256);
+    assert!(offset_of!(Readers, active) == 64);
+    assert!(offset_of!(Readers, freed) == 128);
+    assert!(offset_of!(Readers, records) == 4096);
+    assert!(size_of::<Readers>() == 4096 + 64 * 256);
+    assert!(offset_of!(DataHeader, slot_bytes) == 64);
+    assert!(offset_of!(Entry, planes) == 32);
+    assert!(offset_of!(Entry, timestamp_ns) == 96);
+    assert!(offset_of!(Entry, flags) == 132);
+    assert!(size_of::<Entry>() == 256);
+};

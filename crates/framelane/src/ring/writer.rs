@@ -1,0 +1,111 @@
+//! The publisher's half of the ring.
+
+use super::sync::{AtomicU64, Ordering, fence};
+use super::words::{CLAIMING, Control, HEAD_SLOT_BITS, Mode, READERS, Readers, WRITING};
+
+/// The indices of the bits set in `mask`.
+fn bits(mask: u64) -> impl Iterator<Item = usize> {
+    (0..READERS).filter(move |index| mask >> index & 1 == 1)
+}
+
+/// Takes a slot for writing, or says which readers pin it (a bit for each).
+///
+/// `published` is the version that the slot had; it is put back when the slot is pinned. After `Ok` no reader
+/// can come to hold the slot until [`publish`].
+pub(crate) fn claim(readers: &Readers, version: &AtomicU64, published: u64, pin: u64) -> Result<(), u64> {
+    // Relaxed: ordered by the fence. Pairs with the reader's pin; fence; version (`lease`).
+    version.store(CLAIMING, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    let pinned = pinned_by(readers, pin);
+    if pinned == 0 {
+        version.store(WRITING, Ordering::Relaxed);
+        return Ok(());
+    }
+    // Nothing was written; Release keeps the frame's bytes visible to a reader that meets the version now.
+    version.store(published, Ordering::Release);
+    Err(pinned)
+}
+
+/// The readers that hold `pin`, a bit for each.
+pub(crate) fn pinned_by(readers: &Readers, pin: u64) -> u64 {
+    // Relaxed: a reader sets its bit before its first pin and the fence of its first lease, so the caller's
+    // fence covers the bit as it covers the pin.
+    let active = readers.active.load(Ordering::Relaxed);
+    bits(active)
+        .filter(|&reader| {
+            // Acquire: pairs with the Release of a pin taken back or moved on; the reader's last reads of the
+            // frame come before our writes.
+            readers.records[reader].pins.iter().any(|word| word.load(Ordering::Acquire) == pin)
+        })
+        .fold(0, |mask, reader| mask | 1 << reader)
+}
+
+/// The readers in `Every` mode that have not received frame `sequence`, a bit for each.
+pub(crate) fn blocked(readers: &Readers, sequence: u64) -> u64 {
+    bits(readers.active.load(Ordering::Acquire))
+        .filter(|&reader| {
+            let record = &readers.records[reader];
+            record.mode.load(Ordering::Relaxed) == Mode::Every as u32
+                // Acquire: pairs with the Release after a lease; the pin was set before.
+                && record.cursor.load(Ordering::Acquire) < sequence
+        })
+        .fold(0, |mask, reader| mask | 1 << reader)
+}
+
+/// Makes the frame in the slot the newest; true when a reader sleeps and must be woken.
+pub(crate) fn publish(
+    control: &Control,
+    readers: &Readers,
+    version: &AtomicU64,
+    sequence: u64,
+    slot: usize,
+) -> bool {
+    // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`.
+    version.store(sequence, Ordering::Release);
+    // Release: the version comes before it. Pairs with the acquire in `newest`.
+    control.head.store(sequence << HEAD_SLOT_BITS | slot as u64, Ordering::Release);
+    notify(control, readers)
+}
+
+/// Says that `generation` is the one to look in, before the first frame in it is published.
+pub(crate) fn announce(control: &Control, generation: u64) {
+    // Release: pairs with the readers' acquire; the file has its name by now.
+    control.generation.store(generation, Ordering::Release);
+}
+
+/// Tells readers that something changed; true when one of them sleeps and must be woken.
+pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
+    // One writer, so no read-modify-write. Release: pairs with `prepare_wait`.
+    let wake = control.wake.load(Ordering::Relaxed).wrapping_add(1);
+    control.wake.store(wake, Ordering::Release);
+    // Pairs with the fence in `prepare_wait`: either we see `waiting`, or the reader sees the new `wake`.
+    fence(Ordering::SeqCst);
+    bits(readers.active.load(Ordering::Relaxed))
+        .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) != 0)
+}
+
+/// Announces that the publisher is about to sleep for a slot; gives the value to sleep on.
+///
+/// The caller looks for a slot once more before it sleeps, and calls [`unblock`] afterwards.
+pub(crate) fn prepare_block(control: &Control, readers: &Readers) -> u32 {
+    let freed = readers.freed.load(Ordering::Acquire);
+    control.publisher_waiting.store(1, Ordering::Relaxed);
+    // Pairs with the fence in `release`: either we see the freed slot, or the reader sees that we wait.
+    fence(Ordering::SeqCst);
+    freed
+}
+
+/// The publisher no longer sleeps.
+pub(crate) fn unblock(control: &Control) {
+    control.publisher_waiting.store(0, Ordering::Relaxed);
+}
+
+/// Frees what a dead reader held. The caller holds the reader's lock: no one else can be using the record.
+pub(crate) fn reclaim(readers: &Readers, reader: usize) {
+    let record = &readers.records[reader];
+    for pin in &record.pins {
+        pin.store(0, Ordering::Release);
+    }
+    record.waiting.store(0, Ordering::Relaxed);
+    readers.active.fetch_and(!(1 << reader), Ordering::AcqRel);
+}
