@@ -1,1 +1,50 @@
-//! Video sources for framelane.
+//! Video files, network streams, cameras and a test pattern into framelane channels, by the system's FFmpeg.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use framelane::{PixelFormat, PublisherOptions};
+//! use framelane_video::{Rate, SourceOptions};
+//!
+//! let mut source = SourceOptions::new().format(PixelFormat::Bgr8).rate(Rate::Realtime).open("film.mp4")?;
+//! let mut publisher = PublisherOptions::new().slots(source.slots_needed(6)).create("cam0")?;
+//! let summary = source.publish_to(&mut publisher, &mut |progress| {
+//!     println!("frame {:?} at {:?} ns", progress.sequence, progress.info.pts_ns);
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{} frames, {} dropped, {:?}", summary.frames, summary.dropped, summary.warnings);
+//! # Ok::<(), framelane::Error>(())
+//! ```
+//!
+//! # Copies
+//! i420, or nv12 from a decoder that gives nv12, without scaling: the decoder writes into the slot that readers read
+//! (H.264, HEVC, VP8, VP9, MPEG-1 and MPEG-2; [`Summary::direct`] counts these frames). Everything else is converted once,
+//! from the decoder's memory into the slot, while the next pictures are decoded on the other cores.
+//!
+//! # Colour
+//! The matrix and the range of the stream are honoured; where it names no matrix, BT.601 is assumed, as the `ffmpeg`
+//! program does. RGB and gray formats come out as full range; between YUV formats matrix and range stay as they are.
+//! [`FrameInfo::color`](framelane::FrameInfo::color) says what was published.
+//!
+//! # Times
+//! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
+//! variable rate too; it goes on growing when the source is repeated.
+
+mod decode;
+mod emit;
+mod ffmpeg;
+mod interrupt;
+mod media;
+mod options;
+mod pace;
+mod progress;
+mod raw;
+mod references;
+mod sink;
+mod source;
+mod stdin;
+mod testsrc;
+
+pub use ffmpeg::libavcodec_version;
+pub use options::{Rate, RawFormat, Repeat, SourceOptions};
+pub use progress::{End, Progress, SourceInfo, Summary};
+pub use source::Source;

@@ -1,0 +1,232 @@
+//! The decoding thread: packets in, pictures with their times out.
+
+use std::sync::mpsc::SyncSender;
+
+use framelane::{Error, FrameInfo};
+
+use crate::ffmpeg::decoder::{Decoder, Received};
+use crate::ffmpeg::frame::{Frame, Packet};
+use crate::ffmpeg::input::{Input, StreamFacts};
+use crate::ffmpeg::to_ns;
+use crate::interrupt::Interrupt;
+use crate::options::Repeat;
+use crate::source::more_rounds;
+
+/// A picture and what is known of it.
+pub(crate) struct Decoded {
+    pub(crate) frame: Frame,
+    /// Everything but the colour, which depends on the output.
+    pub(crate) info: FrameInfo,
+}
+
+/// What the thread has met.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) pictures: u64,
+    pub(crate) decode_errors: u64,
+    pub(crate) rounds: u64,
+    pub(crate) warnings: Vec<String>,
+    /// The input that took the place of the first one, which could not go back.
+    pub(crate) reopened: Option<(Input, StreamFacts)>,
+}
+
+/// All that the thread needs.
+pub(crate) struct DecodeJob<'j> {
+    pub(crate) input: &'j mut Input,
+    pub(crate) facts: &'j StreamFacts,
+    pub(crate) decoder: Decoder<'j>,
+    pub(crate) repeat: Repeat,
+    pub(crate) interrupt: &'j Interrupt,
+    pub(crate) reopen: &'j (dyn Fn() -> Result<(Input, StreamFacts), Error> + Sync),
+}
+
+/// The receiver has gone: it has had enough.
+struct Enough;
+
+impl DecodeJob<'_> {
+    /// Runs until the last round ends, the receiver goes or the interrupt is set.
+    pub(crate) fn run(mut self, sender: &SyncSender<Decoded>) -> Report {
+        let mut report = Report::default();
+        let mut times = Times::new(self.input.start_ns(), self.facts);
+        loop {
+            let before = report.pictures;
+            if self.round(sender, &mut report, &mut times).is_err() || self.interrupt.is_set() {
+                return report;
+            }
+            report.rounds += 1;
+            self.check_length(&mut report, &times);
+            // A round without pictures would be followed by others like it, for ever.
+            if report.pictures == before || !more_rounds(self.repeat, report.rounds) {
+                return report;
+            }
+            times.next_round();
+            let input = report.reopened.as_mut().map_or(&mut *self.input, |(input, _)| input);
+            if input.rewind().is_err() {
+                match (self.reopen)() {
+                    Ok(reopened) => report.reopened = Some(reopened),
+                    Err(error) => {
+                        report.warnings.push(format!("cannot play it again: {}", error.message()));
+                        return report;
+                    }
+                }
+            }
+            self.decoder.flush();
+        }
+    }
+
+    /// From here to the end of the input.
+    fn round(
+        &mut self,
+        sender: &SyncSender<Decoded>,
+        report: &mut Report,
+        times: &mut Times,
+    ) -> Result<(), Enough> {
+        let (Ok(mut packet), Ok(mut frame)) = (Packet::new(), Frame::new()) else { return Err(Enough) };
+        let mut reopened = report.reopened.take();
+        let input = reopened.as_mut().map_or(&mut *self.input, |(input, _)| input);
+        let mut result = Ok(());
+        loop {
+            match input.read(&mut packet) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if let Some(error) = input.io_error() {
+                        report.warnings.push(cut_off(&error));
+                    }
+                    break;
+                }
+                Err(_) if self.interrupt.is_set() => {
+                    result = Err(Enough);
+                    break;
+                }
+                Err(error) => {
+                    report.warnings.push(cut_off(&error));
+                    break;
+                }
+            }
+            if packet.stream_index() == self.facts.index as std::ffi::c_int {
+                if self.decoder.send(Some(&mut packet)).is_err() {
+                    report.decode_errors += 1;
+                }
+                result = Self::drain(&mut self.decoder, sender, report, times, &mut frame);
+            }
+            packet.unref();
+            if result.is_err() {
+                break;
+            }
+        }
+        // What the decoder still has in hand.
+        if result.is_ok() && self.decoder.send(None).is_ok() {
+            result = Self::drain(&mut self.decoder, sender, report, times, &mut frame);
+        }
+        report.reopened = reopened;
+        result
+    }
+
+    /// Takes all pictures that the decoder has ready.
+    fn drain(
+        decoder: &mut Decoder<'_>,
+        sender: &SyncSender<Decoded>,
+        report: &mut Report,
+        times: &mut Times,
+        frame: &mut Frame,
+    ) -> Result<(), Enough> {
+        // Errors in a row, to leave a decoder that gives nothing else.
+        let mut errors = 0;
+        loop {
+            match decoder.receive(frame) {
+                Ok(Received::Picture) => {
+                    errors = 0;
+                    report.pictures += 1;
+                    let info = times.info(frame);
+                    let Ok(next) = Frame::new() else { return Err(Enough) };
+                    let frame = std::mem::replace(frame, next);
+                    sender.send(Decoded { frame, info }).map_err(|_| Enough)?;
+                }
+                Ok(Received::NeedsPacket | Received::End) => return Ok(()),
+                Err(error) => {
+                    if report.decode_errors == 0 {
+                        report.warnings.push(error.message().to_owned());
+                    }
+                    report.decode_errors += 1;
+                    errors += 1;
+                    if errors > 64 {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A file that ends long before it says was cut off, even where the demuxer does not notice.
+    fn check_length(&self, report: &mut Report, times: &Times) {
+        let Some(expected_ns) = self.facts.duration_ns else { return };
+        let missing_ns = (expected_ns as i64).saturating_sub(times.round_ns());
+        if report.warnings.is_empty() && missing_ns > 1_000_000_000 && missing_ns > expected_ns as i64 / 10 {
+            report.warnings.push(format!(
+                "the media ends after {:.1} s, expected {:.1} s: the file may have been cut off",
+                times.round_ns() as f64 / 1e9,
+                expected_ns as f64 / 1e9
+            ));
+        }
+    }
+}
+
+fn cut_off(error: &Error) -> String {
+    format!("the input ends early, it may have been cut off: {}", error.message())
+}
+
+/// Turns the stream's times into positions in the media, which grow from one round to the next.
+struct Times {
+    time_base: (i64, i64),
+    /// Of frames without a duration of their own.
+    frame_ns: i64,
+    start_ns: Option<i64>,
+    rotation_degrees: u16,
+    /// Where this round begins, and where the last picture so far ends.
+    round_start_ns: i64,
+    end_ns: i64,
+}
+
+impl Times {
+    fn new(start_ns: Option<i64>, facts: &StreamFacts) -> Self {
+        let fps = facts.fps.unwrap_or(25.0);
+        Times {
+            time_base: facts.time_base,
+            frame_ns: (1e9 / fps) as i64,
+            start_ns,
+            rotation_degrees: facts.rotation_degrees,
+            round_start_ns: 0,
+            end_ns: 0,
+        }
+    }
+
+    fn info(&mut self, frame: &Frame) -> FrameInfo {
+        let own_duration = frame.duration();
+        let duration_ns =
+            if own_duration > 0 { to_ns(own_duration, self.time_base) } else { self.frame_ns };
+        let pts_ns = if let Some(pts) = frame.pts() {
+            let in_stream_ns = to_ns(pts, self.time_base);
+            let start_ns = *self.start_ns.get_or_insert(in_stream_ns);
+            in_stream_ns.saturating_sub(start_ns).saturating_add(self.round_start_ns)
+        } else {
+            self.end_ns
+        };
+        self.end_ns = self.end_ns.max(pts_ns.saturating_add(duration_ns));
+        FrameInfo {
+            pts_ns: Some(pts_ns),
+            duration_ns: u64::try_from(duration_ns).ok(),
+            rotation_degrees: frame.rotation_degrees().unwrap_or(self.rotation_degrees),
+            keyframe: frame.keyframe(),
+            ..FrameInfo::default()
+        }
+    }
+
+    fn next_round(&mut self) {
+        self.round_start_ns = self.end_ns;
+    }
+
+    /// How long this round has been so far.
+    fn round_ns(&self) -> i64 {
+        self.end_ns - self.round_start_ns
+    }
+}

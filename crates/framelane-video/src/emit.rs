@@ -1,0 +1,143 @@
+//! The common end of all sources: pace, publish, count, tell the caller.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use framelane::{Error, FrameInfo, Layout};
+
+use crate::interrupt::Interrupt;
+use crate::options::SourceOptions;
+use crate::pace::Pacer;
+use crate::progress::{End, Progress, Summary};
+use crate::sink::{Fill, Put, Sink};
+
+/// The callback of the caller.
+pub(crate) type OnFrame<'f> = dyn FnMut(&Progress<'_>) -> ControlFlow<()> + 'f;
+
+/// Publishes frames of one run of a source.
+pub(crate) struct Emitter<'e> {
+    on_frame: &'e mut OnFrame<'e>,
+    pacer: Pacer,
+    interrupt: Interrupt,
+    limit: Option<u64>,
+    began: Instant,
+    pub(crate) summary: Summary,
+}
+
+/// Whether to go on after a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Continue,
+    /// `fill` had no frame.
+    Nothing,
+    /// Enough; the reason is in the summary.
+    End,
+}
+
+impl<'e> Emitter<'e> {
+    pub(crate) fn new(
+        options: &SourceOptions,
+        live: bool,
+        interrupt: Interrupt,
+        on_frame: &'e mut OnFrame<'e>,
+    ) -> Self {
+        Emitter {
+            on_frame,
+            pacer: Pacer::new(options.rate, live),
+            interrupt,
+            limit: options.frames,
+            began: Instant::now(),
+            summary: Summary {
+                frames: 0,
+                dropped: 0,
+                direct: 0,
+                decode_errors: 0,
+                concealed: 0,
+                rounds: 0,
+                elapsed: Duration::ZERO,
+                end: End::Finished,
+                warnings: Vec::new(),
+            },
+        }
+    }
+
+    /// Waits until a frame with this media time is due. False: the end.
+    pub(crate) fn wait(&mut self, pts_ns: Option<i64>) -> bool {
+        if self.limit == Some(0) {
+            return false;
+        }
+        let due = self.pacer.wait(pts_ns.unwrap_or(0), &self.interrupt);
+        if !due {
+            self.summary.end = End::Stopped;
+        }
+        due
+    }
+
+    /// Publishes one frame through `put`, which calls the look it is given just before readers see the frame.
+    pub(crate) fn publish(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        put: impl FnOnce(&mut dyn FnMut(u64, &[u8])) -> Result<Put, Error>,
+    ) -> Result<Next, Error> {
+        let mut flow = ControlFlow::Continue(());
+        let (frames, dropped, elapsed) = (self.summary.frames, self.summary.dropped, self.began.elapsed());
+        let on_frame = &mut *self.on_frame;
+        let outcome = put(&mut |sequence, bytes| {
+            flow = on_frame(&Progress {
+                sequence: Some(sequence),
+                layout,
+                info,
+                bytes: Some(bytes),
+                frames: frames + 1,
+                dropped,
+                elapsed,
+            });
+        })?;
+        match outcome {
+            Put::Published => self.summary.frames += 1,
+            Put::Dropped => {
+                self.summary.dropped += 1;
+                flow = on_frame(&Progress {
+                    sequence: None,
+                    layout,
+                    info,
+                    bytes: None,
+                    frames,
+                    dropped: dropped + 1,
+                    elapsed,
+                });
+            }
+            Put::Nothing => return Ok(Next::Nothing),
+            Put::Interrupted => {
+                self.summary.end = End::Stopped;
+                return Ok(Next::End);
+            }
+        }
+        if flow.is_break() {
+            self.summary.end = End::Broken;
+            return Ok(Next::End);
+        }
+        let given = self.summary.frames + self.summary.dropped;
+        Ok(if self.limit.is_some_and(|limit| given >= limit) { Next::End } else { Next::Continue })
+    }
+
+    /// Waits until the frame is due, and publishes what `fill` writes.
+    pub(crate) fn emit(
+        &mut self,
+        sink: &mut dyn Sink,
+        layout: &Layout,
+        info: &FrameInfo,
+        fill: &mut Fill<'_>,
+    ) -> Result<Next, Error> {
+        if !self.wait(info.pts_ns) {
+            return Ok(Next::End);
+        }
+        self.publish(layout, info, |look| sink.put(layout, info, fill, look))
+    }
+
+    pub(crate) fn finish(mut self) -> Summary {
+        self.summary.elapsed = self.began.elapsed();
+        self.summary
+    }
+}

@@ -1,0 +1,373 @@
+//! `AVFormatContext`: opening a file, a stream or a device, and reading packets.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::io::Read;
+use std::ptr;
+use std::sync::Arc;
+
+use ffmpeg_sys_next as ff;
+use framelane::{Color, Error, ErrorKind};
+
+use super::dictionary::{Dictionary, c_string};
+use super::error::{check, make, no_memory};
+use super::frame::{Packet, rotation_of_matrix};
+use super::{log, pixel};
+use crate::interrupt::Interrupt;
+
+/// What to open, and how.
+pub(crate) struct Request<'a> {
+    pub(crate) url: &'a str,
+    /// FFmpeg's name of the demuxer or device, when it must not be guessed.
+    pub(crate) format: Option<&'a str>,
+    pub(crate) options: &'a [(String, String)],
+    pub(crate) interrupt: Interrupt,
+    /// Read from here instead of `url`.
+    pub(crate) reader: Option<Box<dyn Read + Send>>,
+}
+
+/// An open container. Reading blocks, and ends with an error once the interrupt is set.
+pub(crate) struct Input {
+    context: *mut ff::AVFormatContext,
+    /// Read by the callback inside the context: counted, so that its address stays.
+    interrupt: Arc<Interrupt>,
+    /// Freed after the context, in Drop of this type.
+    _reader: Option<super::reader::ReaderIo>,
+}
+
+// SAFETY: a format context has no tie to the thread that made it; it is used by one owner at a time.
+unsafe impl Send for Input {}
+
+/// What is known of a video stream before it is decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamFacts {
+    pub(crate) index: usize,
+    pub(crate) codec: String,
+    /// FFmpeg's name of the decoder, as in `libdav1d`.
+    pub(crate) decoder: String,
+    pub(crate) format: c_int,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) fps: Option<f64>,
+    pub(crate) frames: Option<u64>,
+    pub(crate) duration_ns: Option<u64>,
+    pub(crate) color: Color,
+    pub(crate) rotation_degrees: u16,
+    pub(crate) time_base: (i64, i64),
+    pub(crate) level: i32,
+    /// Pictures that the decoder holds back to put them into order.
+    pub(crate) delay: usize,
+}
+
+impl Input {
+    /// Opens, and reads as far as it takes to know the streams. Blocks; ends when the interrupt is set.
+    pub(crate) fn open(request: Request<'_>) -> Result<Self, Error> {
+        super::init();
+        log::take();
+        let interrupt = Arc::new(request.interrupt);
+        let mut reader = request.reader.map(super::reader::ReaderIo::new).transpose()?;
+        let url = c_string(request.url)?;
+        let format = request.format.map(find_format).transpose()?.unwrap_or(ptr::null());
+        let mut options = Dictionary::new();
+        for (name, value) in request.options {
+            options.set(name, value)?;
+        }
+        // SAFETY: allocates, or gives null.
+        let mut context = unsafe { ff::avformat_alloc_context() };
+        // SAFETY: null, or a context that nothing else refers to yet.
+        let Some(fields) = (unsafe { context.as_mut() }) else { return Err(no_memory("opening")) };
+        fields.interrupt_callback =
+            ff::AVIOInterruptCB { callback: Some(interrupted), opaque: Arc::as_ptr(&interrupt).cast_mut().cast() };
+        if let Some(reader) = &mut reader {
+            fields.pb = reader.as_mut_ptr();
+        }
+        // SAFETY: the context is from avformat_alloc_context, and freed and set to null by the call when it fails;
+        // url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
+        let code = unsafe {
+            ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr())
+        };
+        if code < 0 {
+            return Err(open_error(request.url, code));
+        }
+        let input = Input { context, interrupt, _reader: reader };
+        if let Some(name) = options.first_name() {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("FFmpeg has no option {name:?} for {}", request.url),
+            )
+            .with_remedy("see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are"));
+        }
+        // SAFETY: an open context; null stands for no options.
+        let code = unsafe { ff::avformat_find_stream_info(input.context, ptr::null_mut()) };
+        if code < 0 {
+            return Err(open_error(request.url, code));
+        }
+        Ok(input)
+    }
+
+    fn raw(&self) -> &ff::AVFormatContext {
+        // SAFETY: open() gives a valid context, which is changed only by calls that take &mut self.
+        unsafe { &*self.context }
+    }
+
+    fn stream(&self, index: usize) -> Option<&ff::AVStream> {
+        if index >= self.raw().nb_streams as usize {
+            return None;
+        }
+        // SAFETY: streams points to nb_streams pointers, and index is below that.
+        let stream = unsafe { self.raw().streams.add(index) };
+        // SAFETY: an element of that array, see above.
+        let stream = unsafe { stream.read() };
+        // SAFETY: every element points to a stream that lives as long as the context.
+        unsafe { stream.as_ref() }
+    }
+
+    /// FFmpeg's short name of the container, as in `matroska,webm`.
+    pub(crate) fn container(&self) -> String {
+        // SAFETY: an open input has a format, a constant of FFmpeg.
+        let Some(format) = (unsafe { self.raw().iformat.as_ref() }) else { return String::new() };
+        // SAFETY: its name is a constant string that ends with a zero.
+        unsafe { CStr::from_ptr(format.name) }.to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn seekable(&self) -> bool {
+        // SAFETY: null for formats that do not read through it, else valid as long as the context.
+        unsafe { self.raw().pb.as_ref() }.is_some_and(|io| io.seekable & ff::AVIO_SEEKABLE_NORMAL as c_int != 0)
+    }
+
+    /// Where the media starts, in nanoseconds.
+    pub(crate) fn start_ns(&self) -> Option<i64> {
+        let start = self.raw().start_time;
+        (start != ff::AV_NOPTS_VALUE).then(|| start.saturating_mul(1000))
+    }
+
+    /// The wanted stream, else the one FFmpeg thinks best; all others are no longer read.
+    pub(crate) fn select_video(&mut self, wanted: Option<usize>, source: &str) -> Result<StreamFacts, Error> {
+        let wanted = match wanted {
+            None => -1,
+            Some(nth) => self.video_streams().get(nth).map(|index| *index as c_int).ok_or_else(|| {
+                let count = self.video_streams().len();
+                Error::new(
+                    ErrorKind::InvalidOption,
+                    format!("{source} has {count} video streams (numbered from 0), found a request for number {nth}"),
+                )
+            })?,
+        };
+        // SAFETY: an open context; null stands for "no decoder wanted".
+        let index = unsafe {
+            ff::av_find_best_stream(
+                self.context,
+                ff::AVMediaType::AVMEDIA_TYPE_VIDEO,
+                wanted,
+                -1,
+                ptr::null_mut(),
+                0,
+            )
+        };
+        let Ok(index) = usize::try_from(index) else { return Err(self.no_video(source)) };
+        for other in 0..self.raw().nb_streams as usize {
+            self.discard_unless(other, other == index);
+        }
+        self.facts(index).ok_or_else(|| self.no_video(source))
+    }
+
+    fn video_streams(&self) -> Vec<usize> {
+        (0..self.raw().nb_streams as usize)
+            .filter(|&index| {
+                self.parameters(index)
+                    .is_some_and(|p| p.codec_type == ff::AVMediaType::AVMEDIA_TYPE_VIDEO)
+            })
+            .collect()
+    }
+
+    fn parameters(&self, index: usize) -> Option<&ff::AVCodecParameters> {
+        // SAFETY: null, or parameters that live as long as their stream.
+        unsafe { self.stream(index)?.codecpar.as_ref() }
+    }
+
+    fn discard_unless(&mut self, index: usize, keep: bool) {
+        let Some(stream) = self.stream(index) else { return };
+        let stream = ptr::from_ref(stream).cast_mut();
+        let discard = if keep { ff::AVDiscard::AVDISCARD_DEFAULT } else { ff::AVDiscard::AVDISCARD_ALL };
+        // SAFETY: a stream of this context, which &mut self owns alone.
+        unsafe { (*stream).discard = discard };
+    }
+
+    fn no_video(&self, source: &str) -> Error {
+        let streams = self.raw().nb_streams;
+        Error::new(
+            ErrorKind::Damaged,
+            format!("{source} has no video: expected a video stream, found {streams} streams, none of them video"),
+        )
+        .with_remedy("give a file or stream with pictures; `ffprobe SOURCE` lists what there is")
+    }
+
+    fn facts(&self, index: usize) -> Option<StreamFacts> {
+        let stream = self.stream(index)?;
+        let parameters = self.parameters(index)?;
+        let time_base = (i64::from(stream.time_base.num), i64::from(stream.time_base.den.max(1)));
+        let fps = [stream.avg_frame_rate, stream.r_frame_rate]
+            .into_iter()
+            .find(|rate| rate.num > 0 && rate.den > 0)
+            .map(|rate| f64::from(rate.num) / f64::from(rate.den));
+        let duration_ns = if stream.duration > 0 {
+            super::to_ns(stream.duration, time_base)
+        } else {
+            self.raw().duration.saturating_mul(1000)
+        };
+        let duration_ns = u64::try_from(duration_ns).ok().filter(|duration| *duration > 0);
+        let frames = u64::try_from(stream.nb_frames).ok().filter(|frames| *frames > 0).or_else(|| {
+            Some((duration_ns? as f64 / 1e9 * fps?).round() as u64)
+        });
+        // SAFETY: gives a constant string that ends with a zero for any number.
+        let codec = unsafe { ff::avcodec_get_name(parameters.codec_id) };
+        // SAFETY: see above.
+        let codec = unsafe { CStr::from_ptr(codec) }.to_string_lossy().into_owned();
+        let read = |field: *const c_int| {
+            // SAFETY: the pointer comes from a reference to an initialised field of the size of a C int.
+            unsafe { field.read() }
+        };
+        Some(StreamFacts {
+            index,
+            codec,
+            decoder: super::decoder::decoder_name(parameters),
+            format: parameters.format,
+            width: u32::try_from(parameters.width).unwrap_or(0),
+            height: u32::try_from(parameters.height).unwrap_or(0),
+            fps,
+            frames,
+            duration_ns,
+            color: pixel::color(
+                read((&raw const parameters.color_space).cast()),
+                read((&raw const parameters.color_primaries).cast()),
+                read((&raw const parameters.color_trc).cast()),
+                read((&raw const parameters.color_range).cast()),
+            ),
+            rotation_degrees: self.rotation_degrees(stream, parameters).unwrap_or(0),
+            time_base,
+            level: parameters.level,
+            delay: usize::try_from(parameters.video_delay).unwrap_or(0),
+        })
+    }
+
+    #[cfg(ffmpeg_6_1)]
+    fn rotation_degrees(&self, _stream: &ff::AVStream, parameters: &ff::AVCodecParameters) -> Option<u16> {
+        // SAFETY: the array and its length belong to the parameters.
+        let data = unsafe {
+            ff::av_packet_side_data_get(
+                parameters.coded_side_data,
+                parameters.nb_coded_side_data,
+                ff::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX,
+            )
+        };
+        // SAFETY: null, or an entry of that array.
+        let data = unsafe { data.as_ref() }?;
+        rotation_of_matrix(data.data, data.size)
+    }
+
+    #[cfg(not(ffmpeg_6_1))]
+    fn rotation_degrees(&self, stream: &ff::AVStream, _parameters: &ff::AVCodecParameters) -> Option<u16> {
+        let mut size_bytes = 0_usize;
+        // SAFETY: a stream of this context; the length is written to a local.
+        let matrix = unsafe {
+            ff::av_stream_get_side_data(
+                stream,
+                ff::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX,
+                (&raw mut size_bytes).cast(),
+            )
+        };
+        rotation_of_matrix(matrix, size_bytes)
+    }
+
+    /// The coded parameters of a stream, for a decoder.
+    pub(crate) fn parameters_ptr(&self, index: usize) -> *const ff::AVCodecParameters {
+        self.stream(index).map_or(ptr::null(), |stream| stream.codecpar.cast_const())
+    }
+
+    /// Reads the next packet of any stream. `Ok(false)` at the end. Blocks.
+    pub(crate) fn read(&mut self, packet: &mut Packet) -> Result<bool, Error> {
+        loop {
+            // SAFETY: an open context and a valid packet, both used by this call alone.
+            let code = unsafe { ff::av_read_frame(self.context, packet.as_mut_ptr()) };
+            match code {
+                0.. => return Ok(true),
+                ff::AVERROR_EOF => return Ok(false),
+                // Some devices have nothing yet rather than waiting themselves.
+                code if code == -rustix::io::Errno::AGAIN.raw_os_error() => {
+                    if self.interrupt.is_set() {
+                        return Err(make("reading", ff::AVERROR_EXIT));
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                code => return Err(make("reading", code)),
+            }
+        }
+    }
+
+    /// What the demuxer has met without an error of its own; such a file was cut off.
+    pub(crate) fn io_error(&self) -> Option<Error> {
+        // SAFETY: null, or valid as long as the context.
+        let io = unsafe { self.raw().pb.as_ref() }?;
+        (io.error < 0 && io.error != ff::AVERROR_EOF).then(|| make("reading", io.error))
+    }
+
+    /// Goes back to the first picture.
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        let start = match self.raw().start_time {
+            ff::AV_NOPTS_VALUE => 0,
+            start => start,
+        };
+        // SAFETY: an open context; the numbers are in units of AV_TIME_BASE for stream -1.
+        let code = unsafe { ff::avformat_seek_file(self.context, -1, i64::MIN, start, start, 0) };
+        if code >= 0 {
+            return Ok(());
+        }
+        // Containers without an index (raw H.264, y4m) go back by byte.
+        // SAFETY: as above.
+        let code = unsafe {
+            ff::avformat_seek_file(self.context, -1, 0, 0, 0, ff::AVSEEK_FLAG_BYTE as c_int)
+        };
+        check("going back to the start", code).map(drop)
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // SAFETY: an open context, closed once; the reader and the interrupt it refers to are dropped after this.
+        unsafe { ff::avformat_close_input(&mut self.context) };
+    }
+}
+
+fn find_format(name: &str) -> Result<*const ff::AVInputFormat, Error> {
+    let c_name = c_string(name)?;
+    // SAFETY: a string that ends with a zero.
+    let format = unsafe { ff::av_find_input_format(c_name.as_ptr()) };
+    if format.is_null() {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("this FFmpeg has no input format {name:?}"),
+        )
+        .with_remedy("`ffmpeg -formats` and `ffmpeg -devices` list those it has"));
+    }
+    Ok(format)
+}
+
+fn open_error(url: &str, code: c_int) -> Error {
+    let error = make(format_args!("cannot open {url}"), code);
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "check the name; it is taken relative to the current directory",
+        ErrorKind::Permission => "check who may read it (ls -l), and the user and password of a stream",
+        ErrorKind::Damaged => {
+            "expected a video that FFmpeg can read, found something else or a file that was cut off; \
+             `ffprobe SOURCE` says more; raw frames need their format and size"
+        }
+        ErrorKind::Interrupted => return error,
+        _ => "check the address and that the other side runs; `ffprobe SOURCE` says more",
+    };
+    error.with_remedy(remedy)
+}
+
+unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
+    // SAFETY: the opaque pointer is the counted interrupt of the Input, which outlives the context.
+    let interrupt = unsafe { &*opaque.cast::<Interrupt>() };
+    c_int::from(interrupt.is_set())
+}

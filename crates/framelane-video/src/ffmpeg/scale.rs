@@ -1,0 +1,352 @@
+//! Swscale: from any format and size that FFmpeg decodes to the one wanted.
+//!
+//! The set-up is that of the scale filter of the `ffmpeg` program (libavfilter/vf_scale.c), so that both give the same
+//! pixels: the matrix and the range of the stream, BT.601 where the stream names none, chroma placed as in MPEG-2, the
+//! bicubic flag. Only between YUV formats this keeps the stream's range, where the filter makes it limited.
+
+use std::ffi::{CString, c_int};
+use std::ptr;
+
+use ffmpeg_sys_next as ff;
+use ff::AVPixelFormat as Av;
+use framelane::{Color, ColorRange, Error, ErrorKind, Layout, PixelFormat};
+
+use super::error::{check, no_memory};
+use super::frame::Frame;
+use super::pixel;
+
+/// Rows that start and end on this boundary can be written in place: swscale writes whole vectors.
+const ROW_ALIGN: usize = 64;
+
+/// A picture to read from.
+pub(crate) struct Picture<'a> {
+    width: u32,
+    height: u32,
+    format: c_int,
+    color: Color,
+    data: [*const u8; 4],
+    stride: [c_int; 4],
+    _owner: std::marker::PhantomData<&'a ()>,
+}
+
+impl<'a> Picture<'a> {
+    pub(crate) fn of_frame(frame: &'a Frame) -> Self {
+        let raw = frame.raw();
+        Picture {
+            width: frame.width(),
+            height: frame.height(),
+            format: raw.format,
+            color: frame.color(),
+            data: std::array::from_fn(|i| raw.data[i].cast_const()),
+            stride: std::array::from_fn(|i| raw.linesize[i]),
+            _owner: std::marker::PhantomData,
+        }
+    }
+
+    /// `bytes` must hold `layout`, and [`Picture::SLACK`] bytes behind it, for swscale reads whole vectors.
+    pub(crate) fn of_bytes(layout: &Layout, color: Color, bytes: &'a [u8]) -> Result<Self, Error> {
+        assert!(bytes.len() >= layout.size_bytes() + Self::SLACK);
+        let planes = layout.planes();
+        Ok(Picture {
+            width: layout.width(),
+            height: layout.height(),
+            format: pixel::to_av(layout.format())?,
+            color,
+            data: std::array::from_fn(|i| {
+                planes.get(i).map_or(ptr::null(), |plane| bytes[plane.offset_bytes..].as_ptr())
+            }),
+            stride: std::array::from_fn(|i| planes.get(i).map_or(0, |plane| plane.stride_bytes as c_int)),
+            _owner: std::marker::PhantomData,
+        })
+    }
+
+    /// See [`Picture::of_bytes`].
+    pub(crate) const SLACK: usize = 64;
+}
+
+/// Everything that a swscale context is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    from: (u32, u32, c_int),
+    color: Color,
+    to: (u32, u32, PixelFormat),
+}
+
+/// Converts pictures; makes itself new when what comes in changes.
+pub(crate) struct Scaler {
+    context: *mut ff::SwsContext,
+    key: Option<Key>,
+    flags: CString,
+    /// For sizes whose rows do not end on a vector's boundary.
+    bounce: Vec<u8>,
+}
+
+// SAFETY: a swscale context has no tie to the thread that made it; it is used by one owner at a time.
+unsafe impl Send for Scaler {}
+
+impl Scaler {
+    /// `flags` as `ffmpeg -sws_flags` takes them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] when FFmpeg does not know them.
+    pub(crate) fn new(flags: &str) -> Result<Self, Error> {
+        super::init();
+        let mut scaler = Scaler {
+            context: ptr::null_mut(),
+            key: None,
+            flags: super::dictionary::c_string(flags)?,
+            bounce: Vec::new(),
+        };
+        // Told now rather than at the first picture.
+        scaler.allocate().map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidOption,
+                format!("expected scaler flags as in bicubic+accurate_rnd, found {flags:?} ({})", error.message()),
+            )
+        })?;
+        Ok(scaler)
+    }
+
+    /// Writes the picture into `bytes`, which `layout` describes; converts and scales as needed.
+    pub(crate) fn convert(&mut self, picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) -> Result<(), Error> {
+        if picture.width == 0 || picture.height == 0 || picture.data[0].is_null() {
+            return Err(Error::new(ErrorKind::Damaged, "the decoder gave a picture without pixels"));
+        }
+        let bytes = bytes
+            .get_mut(..layout.size_bytes())
+            .ok_or_else(|| Error::new(ErrorKind::InvalidFrame, "the slot is smaller than its layout"))?;
+        if same_pixels(picture, layout) {
+            copy(picture, layout, bytes);
+            return Ok(());
+        }
+        self.prepare(picture, layout)?;
+        let aligned = layout.planes().iter().enumerate().all(|(index, plane)| {
+            let (_, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
+            row_bytes % ROW_ALIGN == 0 && plane.stride_bytes % ROW_ALIGN == 0
+        });
+        if aligned {
+            return self.scale(picture, layout, bytes);
+        }
+        let padded = padded(layout)?;
+        let mut bounce = std::mem::take(&mut self.bounce);
+        bounce.resize(padded.size_bytes(), 0);
+        let result = self.scale(picture, &padded, &mut bounce);
+        for index in 0..layout.planes().len() {
+            let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
+            let (from, to) = (padded.planes()[index], layout.planes()[index]);
+            for row in 0..rows as usize {
+                let source = from.offset_bytes + row * from.stride_bytes;
+                let target = to.offset_bytes + row * to.stride_bytes;
+                bytes[target..target + row_bytes].copy_from_slice(&bounce[source..source + row_bytes]);
+            }
+        }
+        self.bounce = bounce;
+        result
+    }
+
+    fn prepare(&mut self, picture: &Picture<'_>, layout: &Layout) -> Result<(), Error> {
+        let key = Key {
+            from: (picture.width, picture.height, picture.format),
+            color: picture.color,
+            to: (layout.width(), layout.height(), layout.format()),
+        };
+        if self.key.as_ref() == Some(&key) {
+            return Ok(());
+        }
+        self.key = None;
+        self.allocate()?;
+        let to = pixel::to_av(layout.format())?;
+        for (name, value) in [
+            (c"srcw", picture.width as i64),
+            (c"srch", picture.height as i64),
+            (c"src_format", picture.format.into()),
+            (c"dstw", layout.width().into()),
+            (c"dsth", layout.height().into()),
+            (c"dst_format", to.into()),
+        ] {
+            self.set(name, value)?;
+        }
+        // Chroma lies as in MPEG-2 for 8-bit 4:2:0, by the scale filter's convention.
+        let mpeg2 = Av::AV_PIX_FMT_YUV420P as c_int;
+        if picture.format == mpeg2 {
+            self.set(c"src_v_chr_pos", 128)?;
+        }
+        if to == mpeg2 {
+            self.set(c"dst_v_chr_pos", 128)?;
+        }
+        // SAFETY: a context of allocate() with all its options set; null stands for no filters.
+        let code = unsafe { ff::sws_init_context(self.context, ptr::null_mut(), ptr::null_mut()) };
+        if code < 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!(
+                    "cannot convert {} {}x{} to {} {}x{}: {}",
+                    pixel::name(picture.format),
+                    picture.width,
+                    picture.height,
+                    layout.format(),
+                    layout.width(),
+                    layout.height(),
+                    super::error::text(code),
+                ),
+            )
+            .with_remedy("choose another format or size"));
+        }
+        self.set_color(picture, layout);
+        self.key = Some(key);
+        Ok(())
+    }
+
+    /// A new context with the flags set.
+    fn allocate(&mut self) -> Result<(), Error> {
+        self.free();
+        // SAFETY: allocates, or gives null.
+        self.context = unsafe { ff::sws_alloc_context() };
+        if self.context.is_null() {
+            return Err(no_memory("converting"));
+        }
+        // SAFETY: a valid context with options; both strings end with a zero and are copied.
+        let code = unsafe {
+            ff::av_opt_set(self.context.cast(), c"sws_flags".as_ptr(), self.flags.as_ptr(), 0)
+        };
+        check("scaler flags", code).map(drop)
+    }
+
+    fn set(&mut self, name: &std::ffi::CStr, value: i64) -> Result<(), Error> {
+        // SAFETY: a valid context with options; the name ends with a zero.
+        let code = unsafe { ff::av_opt_set_int(self.context.cast(), name.as_ptr(), value, 0) };
+        check("setting up the conversion", code).map(drop)
+    }
+
+    /// As scale_frame() of vf_scale.c.
+    fn set_color(&mut self, picture: &Picture<'_>, layout: &Layout) {
+        let (mut inverse, mut table) = (ptr::null_mut(), ptr::null_mut());
+        let (mut from_full, mut to_full) = (0, 0);
+        let (mut brightness, mut contrast, mut saturation) = (0, 0, 0);
+        // SAFETY: an initialised context; everything is written to locals.
+        let code = unsafe {
+            ff::sws_getColorspaceDetails(
+                self.context,
+                &mut inverse,
+                &mut from_full,
+                &mut table,
+                &mut to_full,
+                &mut brightness,
+                &mut contrast,
+                &mut saturation,
+            )
+        };
+        if code < 0 {
+            return;
+        }
+        match picture.color.range {
+            ColorRange::Full => from_full = 1,
+            ColorRange::Limited => from_full = 0,
+            _ => {}
+        }
+        let from_rgb = pixel::facts(picture.format).is_some_and(|facts| facts.rgb);
+        let keeps_range = matches!(
+            layout.format(),
+            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::P010 | PixelFormat::Yuyv
+        );
+        if keeps_range && !from_rgb {
+            to_full = from_full;
+        }
+        let matrix = match picture.color.matrix {
+            matrix @ (1..=7 | 9 | 10) => matrix,
+            _ => ff::AVColorSpace::AVCOL_SPC_BT470BG as u8,
+        };
+        // SAFETY: gives a constant table for any number.
+        let coefficients = unsafe { ff::sws_getCoefficients(matrix.into()) };
+        // SAFETY: an initialised context; the tables are four numbers each, copied by the call. Between RGB formats it
+        // refuses, and there is nothing to set.
+        unsafe {
+            ff::sws_setColorspaceDetails(
+                self.context,
+                coefficients,
+                from_full,
+                coefficients,
+                to_full,
+                brightness,
+                contrast,
+                saturation,
+            )
+        };
+    }
+
+    fn scale(&mut self, picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) -> Result<(), Error> {
+        let planes = layout.planes();
+        let mut data = [ptr::null_mut::<u8>(); 4];
+        let mut stride = [0 as c_int; 4];
+        for (index, plane) in planes.iter().enumerate() {
+            data[index] = bytes[plane.offset_bytes..].as_mut_ptr();
+            stride[index] = c_int::try_from(plane.stride_bytes)
+                .map_err(|_| Error::new(ErrorKind::FrameTooLarge, "a row has more than 2 GiB"))?;
+        }
+        // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source planes
+        // are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within `bytes` by the
+        // check in Layout, with rows padded to whole vectors by convert().
+        let rows = unsafe {
+            ff::sws_scale(
+                self.context,
+                picture.data.as_ptr(),
+                picture.stride.as_ptr(),
+                0,
+                picture.height as c_int,
+                data.as_ptr(),
+                stride.as_ptr(),
+            )
+        };
+        check("converting", rows).map(drop)
+    }
+
+    fn free(&mut self) {
+        // SAFETY: null, or a context of allocate(), freed once because the field is overwritten next.
+        unsafe { ff::sws_freeContext(self.context) };
+        self.context = ptr::null_mut();
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+/// Whether the picture needs no conversion, only a copy.
+fn same_pixels(picture: &Picture<'_>, layout: &Layout) -> bool {
+    let gray = matches!(layout.format(), PixelFormat::Gray8 | PixelFormat::Gray16);
+    pixel::from_av(picture.format) == Some(layout.format())
+        && (picture.width, picture.height) == (layout.width(), layout.height())
+        && !(gray && picture.color.range == ColorRange::Limited)
+}
+
+fn copy(picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) {
+    for (index, plane) in layout.planes().iter().enumerate() {
+        let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
+        for row in 0..rows as usize {
+            let offset = row as isize * picture.stride[index] as isize;
+            // SAFETY: the picture has as many rows of this plane as the layout (same size and format), and its
+            // stride, which may be negative, leads from one to the next.
+            let source = unsafe { picture.data[index].offset(offset) };
+            // SAFETY: a row of the picture has at least row_bytes, for size and format are the same; it lives as
+            // long as the picture, which nothing writes to.
+            let source = unsafe { std::slice::from_raw_parts(source, row_bytes) };
+            let target = plane.offset_bytes + row * plane.stride_bytes;
+            bytes[target..target + row_bytes].copy_from_slice(source);
+        }
+    }
+}
+
+/// The same picture with rows padded to whole vectors, and one more row for what is written behind the last.
+fn padded(layout: &Layout) -> Result<Layout, Error> {
+    let mut planes = Vec::new();
+    let mut size_bytes = 0;
+    for index in 0..layout.planes().len() {
+        let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
+        let stride_bytes = row_bytes.next_multiple_of(ROW_ALIGN) + ROW_ALIGN;
+        planes.push(framelane::Plane { offset_bytes: size_bytes, stride_bytes });
+        size_bytes += stride_bytes * (rows as usize + 1);
+    }
+    Layout::with_planes(layout.format(), layout.width(), layout.height(), &planes, size_bytes)
+}

@@ -1,0 +1,271 @@
+//! What to open, and how to deliver it.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use framelane::{Error, ErrorKind, PixelFormat};
+
+use crate::source::Source;
+
+/// How fast frames are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Rate {
+    /// As the media's own times say; cameras and network streams: as they come.
+    #[default]
+    Realtime,
+    /// As fast as decoding and the readers allow.
+    Max,
+    /// This many frames a second, whatever the media's times say.
+    Fps(f64),
+}
+
+impl std::str::FromStr for Rate {
+    type Err = Error;
+
+    /// Parses `realtime`, `max` or a number of frames a second.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for anything else, and for numbers that are not above 0.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "realtime" => Ok(Rate::Realtime),
+            "max" => Ok(Rate::Max),
+            number => number.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0).map(Rate::Fps).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidOption,
+                    format!("expected a rate (realtime, max or frames per second above 0), found {text:?}"),
+                )
+            }),
+        }
+    }
+}
+
+/// How often the source is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Repeat {
+    /// This many times; 1 plays it once.
+    Times(NonZeroU32),
+    /// Until told to stop.
+    Forever,
+}
+
+impl Default for Repeat {
+    fn default() -> Self {
+        Repeat::Times(NonZeroU32::MIN)
+    }
+}
+
+/// Frames without a container: their size and format must be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RawFormat {
+    /// The format of the bytes; rows and planes without padding.
+    pub format: PixelFormat,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Frames a second, for their times.
+    pub fps: f64,
+}
+
+/// Options of a source; [`SourceOptions::open`] opens it.
+///
+/// ```
+/// use framelane_video::{Rate, SourceOptions};
+/// let mut source = SourceOptions::new().rate(Rate::Max).frames(Some(3)).open("testsrc=320x240@30")?;
+/// let mut seen = Vec::new();
+/// source.decode(&mut |progress| {
+///     seen.push(progress.layout.size_bytes());
+///     std::ops::ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(seen, [320 * 240 * 3; 3]);
+/// # Ok::<(), framelane::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    pub(crate) size: Option<(u32, u32)>,
+    pub(crate) format: Option<PixelFormat>,
+    pub(crate) rate: Rate,
+    pub(crate) repeat: Repeat,
+    pub(crate) frames: Option<u64>,
+    pub(crate) hwaccel: Option<String>,
+    pub(crate) scaler: String,
+    pub(crate) video_stream: Option<usize>,
+    pub(crate) raw: Option<RawFormat>,
+    pub(crate) input_format: Option<String>,
+    pub(crate) ffmpeg: Vec<(String, String)>,
+    pub(crate) stop: Option<Arc<AtomicBool>>,
+    pub(crate) direct: bool,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        SourceOptions {
+            size: None,
+            format: Some(PixelFormat::Bgr8),
+            rate: Rate::default(),
+            repeat: Repeat::default(),
+            frames: None,
+            hwaccel: None,
+            scaler: "bicubic".to_owned(),
+            video_stream: None,
+            raw: None,
+            input_format: None,
+            ffmpeg: Vec::new(),
+            stop: None,
+            direct: true,
+        }
+    }
+}
+
+impl SourceOptions {
+    /// The defaults: the source's size, bgr8, its own pace, once.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Width and height to scale to, without regard to the aspect ratio; `None` (default): the source's size, which may change
+    /// while it plays. For `testsrc`, the size to draw.
+    #[must_use]
+    pub fn size(mut self, size: Option<(u32, u32)>) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// The pixel format to publish; default bgr8.
+    ///
+    /// `None` publishes what the decoder gives where framelane has that format (i420, nv12, gray8, bgr8 …), else the nearest:
+    /// bgr8 or bgra8 for RGB, p010 for YUV of more than 8 bits, i420 for other YUV. i420, or nv12 from a decoder that gives nv12,
+    /// is decoded straight into the slot.
+    #[must_use]
+    pub fn format(mut self, format: impl Into<Option<PixelFormat>>) -> Self {
+        self.format = format.into();
+        self
+    }
+
+    /// How fast; default [`Rate::Realtime`].
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// How often; default once. The times of the frames go on growing from one round to the next.
+    #[must_use]
+    pub fn repeat(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+
+    /// Ends after this many frames, published or dropped; default: all.
+    #[must_use]
+    pub fn frames(mut self, frames: Option<u64>) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Decodes on a device: FFmpeg's name of its kind (`vaapi`, `cuda`, …) or `auto`, which takes the first that opens and
+    /// falls back to the processor. Pictures are read back into memory.
+    #[must_use]
+    pub fn hwaccel(mut self, device: Option<&str>) -> Self {
+        self.hwaccel = device.map(str::to_owned);
+        self
+    }
+
+    /// Swscale's flags, as in `ffmpeg -sws_flags`; default `bicubic`, as the `ffmpeg` program.
+    #[must_use]
+    pub fn scaler(mut self, flags: &str) -> Self {
+        flags.clone_into(&mut self.scaler);
+        self
+    }
+
+    /// Which video stream, counted from 0 among the video streams; default: the one FFmpeg thinks best.
+    #[must_use]
+    pub fn video_stream(mut self, number: Option<usize>) -> Self {
+        self.video_stream = number;
+        self
+    }
+
+    /// Reads frames without a container, from `-` (standard input) or a file.
+    #[must_use]
+    pub fn raw(mut self, raw: Option<RawFormat>) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// FFmpeg's name of the demuxer or device (`ffmpeg -formats`), when it must not be guessed.
+    #[must_use]
+    pub fn input_format(mut self, name: Option<&str>) -> Self {
+        self.input_format = name.map(str::to_owned);
+        self
+    }
+
+    /// An option for FFmpeg's demuxer, protocol or device, as in `rtsp_transport` = `tcp`. May be called again for more.
+    #[must_use]
+    pub fn ffmpeg_option(mut self, name: &str, value: &str) -> Self {
+        self.ffmpeg.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A flag that ends opening, waiting and publishing soon after it is set, from any thread or a signal handler.
+    #[must_use]
+    pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Whether the decoder may write into slots where the format allows it; default true. For measurements.
+    #[must_use]
+    pub fn direct(mut self, direct: bool) -> Self {
+        self.direct = direct;
+        self
+    }
+
+    /// Opens a source.
+    ///
+    /// | source | what |
+    /// |---|---|
+    /// | a path | any file that FFmpeg reads |
+    /// | `rtsp://…`, `http://…`, any URL that FFmpeg knows | a stream |
+    /// | `/dev/videoN` | a camera (V4L2) |
+    /// | `-` | standard input: y4m or any container that can be read without seeking; raw frames with [`SourceOptions::raw`] |
+    /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, without FFmpeg |
+    ///
+    /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Permission`], [`ErrorKind::Damaged`] (not a media file, cut off, or without video),
+    /// [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag), [`ErrorKind::Io`] and
+    /// [`ErrorKind::Timeout`] (network).
+    pub fn open(&self, source: &str) -> Result<Source, Error> {
+        self.check()?;
+        Source::open(self, source)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidOption, message));
+        if let Some(size) = self.size
+            && (!(1..=32768).contains(&size.0) || !(1..=32768).contains(&size.1))
+        {
+            return invalid(format!("expected a size of 1 to 32768 pixels a side, found {}x{}", size.0, size.1));
+        }
+        if let Rate::Fps(fps) = self.rate
+            && !(fps.is_finite() && fps > 0.0)
+        {
+            return invalid(format!("expected a rate above 0 frames per second, found {fps}"));
+        }
+        if let Some(raw) = self.raw
+            && !(raw.fps.is_finite() && raw.fps > 0.0)
+        {
+            return invalid(format!("expected raw frames at more than 0 a second, found {}", raw.fps));
+        }
+        if let Some(format) = self.format {
+            crate::ffmpeg::pixel::to_av(format)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What the caller is told while frames are published, and at the end.
+
+use std::time::Duration;
+
+use framelane::{Color, FrameInfo, Layout, PixelFormat};
+
+/// What is known of a source once it is open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SourceInfo {
+    /// The source as it was named.
+    pub source: String,
+    /// FFmpeg's name of the container or device; `raw` and `testsrc` for those.
+    pub container: String,
+    /// FFmpeg's name of the codec, as in `h264`; `raw` and `testsrc` for those.
+    pub codec: String,
+    /// FFmpeg's name of the pixel format in the stream, as in `yuv420p10le`.
+    pub pixel_format: String,
+    /// Pixels in a row of the stream. It may change while it plays.
+    pub width: u32,
+    /// Rows of the stream.
+    pub height: u32,
+    /// The format that will be published, as far as it is known before decoding.
+    pub output_format: PixelFormat,
+    /// The size that will be published, as far as it is known before decoding.
+    pub output_size: (u32, u32),
+    /// Frames a second, on average; `None` when the stream does not say.
+    pub fps: Option<f64>,
+    /// How long it plays once; `None` for live and endless sources.
+    pub duration: Option<Duration>,
+    /// How many frames it has when played once, roughly, for progress bars; `None` for live and endless sources.
+    pub frames: Option<u64>,
+    /// Colour space and range of the stream.
+    pub color: Color,
+    /// Clockwise rotation that a viewer has to apply: 0, 90, 180 or 270. Pixels are published as they are coded.
+    pub rotation_degrees: u16,
+    /// Whether it can go back to its start, which [`Repeat`](crate::Repeat) needs.
+    pub seekable: bool,
+    /// Whether it is a camera or a network stream, published as it comes.
+    pub live: bool,
+}
+
+/// One frame, told just before readers can see it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The number the frame is about to get in its channel; `None` when it was dropped because no slot was free.
+    pub sequence: Option<u64>,
+    /// Its size, format and planes.
+    pub layout: &'a Layout,
+    /// Its times, colour and rotation.
+    pub info: &'a FrameInfo,
+    /// Its payload, borrowed for the call; `None` when it was dropped.
+    pub bytes: Option<&'a [u8]>,
+    /// Frames published so far, this one included unless it was dropped.
+    pub frames: u64,
+    /// Frames dropped so far, this one included if it was.
+    pub dropped: u64,
+    /// Since publishing began.
+    pub elapsed: Duration,
+}
+
+/// Why publishing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The source has no more frames, or as many as wanted were taken.
+    Finished,
+    /// The callback returned `Break`.
+    Broken,
+    /// The stop flag was set.
+    Stopped,
+}
+
+/// What became of a source.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Frames published.
+    pub frames: u64,
+    /// Frames that found no free slot.
+    pub dropped: u64,
+    /// Of the frames published, those that the decoder wrote into their slot itself.
+    pub direct: u64,
+    /// Packets that could not be decoded.
+    pub decode_errors: u64,
+    /// Frames published in which the decoder has concealed errors.
+    pub concealed: u64,
+    /// Times the source was played to its end.
+    pub rounds: u64,
+    /// From the first call to the end.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub end: End,
+    /// What a person should know: a file that was cut off, packets that could not be decoded. Empty when all was well.
+    pub warnings: Vec<String>,
+}

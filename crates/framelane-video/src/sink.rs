@@ -1,0 +1,130 @@
+//! Where frames go: a channel, or memory.
+
+use framelane::{Error, FrameInfo, HeldSlot, Layout, LoanError, Publisher};
+
+use crate::interrupt::Interrupt;
+
+/// Fills a frame's bytes. `Ok(false)`: there is no frame after all, and nothing is published.
+pub(crate) type Fill<'f> = dyn FnMut(&mut [u8]) -> Result<bool, Error> + 'f;
+
+/// Told of a frame's number and bytes just before readers can see it.
+pub(crate) type Look<'l> = dyn FnMut(u64, &[u8]) + 'l;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Published,
+    /// No slot was free; `fill` was not called.
+    Dropped,
+    /// `fill` had nothing.
+    Nothing,
+    /// The interrupt ended a wait for a slot.
+    Interrupted,
+}
+
+/// Takes frames one after the other.
+pub(crate) trait Sink: Send {
+    /// Calls `fill` with room for the frame, then `look`, then lets readers see it. May wait for room.
+    fn put(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        fill: &mut Fill<'_>,
+        look: &mut Look<'_>,
+    ) -> Result<Put, Error>;
+
+    /// A slot with a life of its own, if there is a free one. Never waits.
+    fn hold(&mut self, _layout: &Layout) -> Option<HeldSlot> {
+        None
+    }
+
+    /// Lets readers see a slot of [`Sink::hold`], whose bytes the caller has looked at.
+    fn put_held(&mut self, _held: &HeldSlot, _layout: &Layout, _info: &FrameInfo) -> Result<Put, Error> {
+        Ok(Put::Dropped)
+    }
+
+    /// The number that the next frame will get.
+    fn next_sequence(&self) -> u64;
+}
+
+/// Publishes in a channel.
+pub(crate) struct ChannelSink<'p> {
+    pub(crate) publisher: &'p mut Publisher,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl Sink for ChannelSink<'_> {
+    fn put(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        fill: &mut Fill<'_>,
+        look: &mut Look<'_>,
+    ) -> Result<Put, Error> {
+        let sequence = self.next_sequence();
+        let interrupt = &self.interrupt;
+        let mut loan = match self.publisher.loan_while(layout, &mut || !interrupt.is_set()) {
+            Ok(loan) => loan,
+            Err(error) => return outcome(error),
+        };
+        if !fill(loan.bytes_mut())? {
+            return Ok(Put::Nothing);
+        }
+        look(sequence, loan.bytes_mut());
+        let given = loan.publish(info);
+        debug_assert_eq!(given, sequence);
+        Ok(Put::Published)
+    }
+
+    fn hold(&mut self, layout: &Layout) -> Option<HeldSlot> {
+        self.publisher.hold(layout).ok()
+    }
+
+    fn put_held(&mut self, held: &HeldSlot, layout: &Layout, info: &FrameInfo) -> Result<Put, Error> {
+        match self.publisher.publish_held(held, layout, info) {
+            Ok(_) => Ok(Put::Published),
+            Err(error) => outcome(error),
+        }
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.publisher.sequence() + 1
+    }
+}
+
+fn outcome(error: LoanError) -> Result<Put, Error> {
+    match error {
+        LoanError::NoFreeSlot => Ok(Put::Dropped),
+        LoanError::Interrupted => Ok(Put::Interrupted),
+        other => Err(other.into()),
+    }
+}
+
+/// Keeps one frame in memory, for callers without a channel.
+#[derive(Debug, Default)]
+pub(crate) struct MemorySink {
+    bytes: Vec<u8>,
+    sequence: u64,
+}
+
+impl Sink for MemorySink {
+    fn put(
+        &mut self,
+        layout: &Layout,
+        _info: &FrameInfo,
+        fill: &mut Fill<'_>,
+        look: &mut Look<'_>,
+    ) -> Result<Put, Error> {
+        self.bytes.resize(layout.size_bytes(), 0);
+        if !fill(&mut self.bytes)? {
+            return Ok(Put::Nothing);
+        }
+        self.sequence += 1;
+        look(self.sequence, &self.bytes);
+        Ok(Put::Published)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.sequence + 1
+    }
+}
