@@ -1,0 +1,399 @@
+//! `DetectionSubscriber` and the batches that it receives.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use framelane::{MatchError, RecvError};
+use numpy::{PyArray1, PyArray2, ndarray};
+use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::describe::FrameId;
+use crate::detection::frame_id;
+use crate::error::raise;
+use crate::handle::{deadline, remaining};
+use crate::receiver::{Received, Receiver, Source};
+use crate::subscriber::{coroutine, open_waiting, options, until_closed};
+
+/// The core's subscriber, and the epoch of the frames that it last heard of.
+pub(crate) struct Batches {
+    subscriber: framelane::DetectionSubscriber,
+    epoch: Option<u64>,
+}
+
+impl Batches {
+    fn note(
+        &mut self,
+        result: Result<framelane::Detections, RecvError>,
+    ) -> Result<framelane::Detections, RecvError> {
+        result.inspect(|batch| self.epoch = Some(batch.frame.epoch))
+    }
+
+    /// The detections of a frame; without an epoch, of that of the last batch, or of the next one.
+    fn for_frame(
+        &mut self,
+        epoch: Option<u64>,
+        sequence: u64,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<framelane::Detections, MatchError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let epoch = match epoch.or(self.epoch) {
+            Some(epoch) => epoch,
+            None => {
+                let batch =
+                    self.recv_while(remaining(deadline), keep_waiting).map_err(|error| match error {
+                        RecvError::Timeout => MatchError::Timeout { wanted: sequence, newest: None },
+                        error => MatchError::Recv(error),
+                    })?;
+                batch.frame.epoch
+            }
+        };
+        let left = remaining(deadline).unwrap_or(Duration::MAX);
+        let batch = self.subscriber.for_frame_while(epoch, sequence, left, keep_waiting)?;
+        self.epoch = Some(epoch);
+        Ok(batch)
+    }
+}
+
+impl Source for Batches {
+    type Item = framelane::Detections;
+
+    fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<framelane::Detections, RecvError> {
+        let result = self.subscriber.recv_while(timeout, keep_waiting);
+        self.note(result)
+    }
+
+    fn recv_now(&mut self) -> Result<framelane::Detections, RecvError> {
+        let result = self.subscriber.recv_timeout(Duration::ZERO);
+        self.note(result)
+    }
+
+    fn dropped(item: &framelane::Detections) -> u64 {
+        item.dropped
+    }
+
+    fn total_dropped(&self) -> u64 {
+        self.subscriber.subscriber().dropped()
+    }
+
+    fn total_received(&self) -> u64 {
+        self.subscriber.subscriber().received()
+    }
+}
+
+/// The boxes found in one frame. Each property makes a new array.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct Detections {
+    batch: framelane::Detections,
+    dropped: u64,
+}
+
+impl Detections {
+    fn column<'py, T: numpy::Element>(
+        &self,
+        py: Python<'py>,
+        value: impl Fn(&framelane::Detection) -> T,
+    ) -> Bound<'py, PyArray1<T>> {
+        PyArray1::from_iter(py, self.batch.boxes.iter().map(value))
+    }
+
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        value: impl Fn(&framelane::Detection) -> [f32; 4],
+    ) -> Bound<'py, PyArray2<f32>> {
+        let flat: Vec<f32> = self.batch.boxes.iter().flat_map(value).collect();
+        let rows = ndarray::Array2::from_shape_vec((self.batch.boxes.len(), 4), flat);
+        PyArray2::from_owned_array(py, rows.unwrap_or_else(|_| ndarray::Array2::zeros((0, 4))))
+    }
+}
+
+#[pymethods]
+impl Detections {
+    /// Reads a batch from its bytes, laid out as `spec/detections.md` says.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        let batch = framelane::Detections::decode(data).map_err(|error| raise(py, error))?;
+        Ok(Detections { dropped: batch.dropped, batch })
+    }
+
+    /// The bytes of the batch, laid out as `spec/detections.md` says.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut bytes = Vec::new();
+        self.batch.encode(&mut bytes).map_err(|error| raise(py, error))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn __len__(&self) -> usize {
+        self.batch.boxes.len()
+    }
+
+    /// float32 (N, 4): left, top, right, bottom in pixels of the frame.
+    #[getter]
+    fn boxes_xyxy<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f32>> {
+        self.rows(py, |b| [b.x, b.y, b.x + b.width, b.y + b.height])
+    }
+
+    /// float32 (N, 4): left, top, width, height in pixels of the frame.
+    #[getter]
+    fn boxes_xywh<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f32>> {
+        self.rows(py, |b| [b.x, b.y, b.width, b.height])
+    }
+
+    /// float32 (N,): radians.
+    #[getter]
+    fn rotations<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.column(py, |b| b.rotation)
+    }
+
+    /// float32 (N,).
+    #[getter]
+    fn scores<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.column(py, |b| b.score)
+    }
+
+    /// uint32 (N,): indices into `labels`.
+    #[getter]
+    fn class_ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        self.column(py, |b| b.class_id)
+    }
+
+    /// uint64 (N,): 0 where there is no track.
+    #[getter]
+    fn track_ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        self.column(py, |b| b.track_id)
+    }
+
+    /// uint32 (N,): bits LOST and PREDICTED.
+    #[getter]
+    fn flags<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        self.column(py, |b| b.flags.0)
+    }
+
+    /// The names of the classes.
+    #[getter]
+    fn labels(&self) -> Vec<String> {
+        self.batch.labels.clone()
+    }
+
+    /// The id of the model.
+    #[getter]
+    fn model(&self) -> &str {
+        &self.batch.model
+    }
+
+    /// The frame that the boxes were found in.
+    #[getter]
+    fn frame(&self) -> FrameId {
+        FrameId(self.batch.frame.clone())
+    }
+
+    /// The sequence of that frame in its channel.
+    #[getter]
+    fn frame_sequence(&self) -> u64 {
+        self.batch.frame.sequence
+    }
+
+    /// The epoch of that frame.
+    #[getter]
+    fn epoch(&self) -> u64 {
+        self.batch.frame.epoch
+    }
+
+    /// Capture time of that frame in nanoseconds since 1970.
+    #[getter]
+    fn timestamp_ns(&self) -> u64 {
+        self.batch.frame.timestamp_ns
+    }
+
+    /// From the publication of the frame to that of the batch, in nanoseconds.
+    #[getter]
+    fn latency_ns(&self) -> u64 {
+        self.batch.latency_ns()
+    }
+
+    /// Time of publication of the batch, as `time.monotonic_ns()`.
+    #[getter]
+    fn published_ns(&self) -> u64 {
+        self.batch.published_ns
+    }
+
+    /// The number of the batch in the detections' channel.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.batch.sequence
+    }
+
+    /// Batches that this subscriber missed just before this one.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn __repr__(&self) -> String {
+        let frame = &self.batch.frame;
+        format!(
+            "<framelane.Detections: {} boxes in frame {} of {}>",
+            self.batch.boxes.len(),
+            frame.sequence,
+            frame.channel
+        )
+    }
+}
+
+fn to_batch(received: Received<framelane::Detections>) -> Detections {
+    Detections { dropped: received.item.dropped + received.skipped, batch: received.item }
+}
+
+/// Receives the boxes found in the frames of a channel. Calls from several threads take turns.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct DetectionSubscriber {
+    receiver: Arc<Receiver<Batches>>,
+}
+
+#[pymethods]
+impl DetectionSubscriber {
+    /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: for ever).
+    #[new]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0))]
+    fn new(
+        py: Python<'_>,
+        channel: &str,
+        mode: &str,
+        timeout: Option<f64>,
+        directory: Option<PathBuf>,
+        spin_us: u64,
+    ) -> PyResult<Self> {
+        let (options, newest_only) = options(mode, directory, spin_us)?;
+        let subscriber = open_waiting(py, options, channel, timeout, |options, channel, keep| {
+            options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
+        })?;
+        let batches = Batches { subscriber, epoch: None };
+        Ok(DetectionSubscriber {
+            receiver: Arc::new(Receiver::new("detection subscriber", channel, newest_only, batches)),
+        })
+    }
+
+    /// The next batch, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
+    #[pyo3(signature = (timeout=None))]
+    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Detections> {
+        self.receiver.recv(py, timeout).map(to_batch)
+    }
+
+    /// The boxes of one frame, waiting for them up to `timeout` seconds (None: for ever; 0: what is there now).
+    ///
+    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last batch's.
+    /// Frames may be asked for in any order among the last 256; batches of other frames that come meanwhile
+    /// are kept for later calls of this kind, and are not received again by `recv`.
+    #[pyo3(signature = (frame, timeout=None, *, epoch=None))]
+    fn for_frame(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        epoch: Option<u64>,
+    ) -> PyResult<Detections> {
+        let (epoch, sequence) = match frame.extract::<u64>() {
+            Ok(sequence) => (epoch, sequence),
+            Err(_) => {
+                let id = frame_id(frame)?;
+                (Some(id.epoch), id.sequence)
+            }
+        };
+        let deadline = deadline(timeout)?;
+        let item = self.receiver.with_source(py, deadline, |source, keep| {
+            source.for_frame(epoch, sequence, remaining(deadline), keep)
+        })?;
+        Ok(Detections { dropped: item.dropped, batch: item })
+    }
+
+    /// `recv` as a coroutine of asyncio. Cancelling it loses no batch.
+    #[pyo3(signature = (timeout=None))]
+    fn recv_async<'py>(slf: Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        coroutine(slf.py(), "receive", slf.into_any(), timeout)
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Detections>> {
+        until_closed(py, self.recv(py, None))
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if slf.get().closed() {
+            return Err(PyStopAsyncIteration::new_err(()));
+        }
+        coroutine(slf.py(), "receive_or_stop", slf.into_any(), None)
+    }
+
+    #[pyo3(name = "_poll")]
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Detections>> {
+        Ok(self.receiver.poll(py)?.map(to_batch))
+    }
+
+    #[pyo3(name = "_notify")]
+    fn notify(&self, callback: Py<PyAny>) -> PyResult<u64> {
+        Ok(self.receiver.notify(callback)?)
+    }
+
+    #[pyo3(name = "_forget")]
+    fn forget(&self, token: u64) {
+        self.receiver.forget(token);
+    }
+
+    /// Ends the subscription.
+    fn close(&self) {
+        self.receiver.handle.close();
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) {
+        self.close();
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.receiver.handle.is_closed()
+    }
+
+    /// The channel's name.
+    #[getter]
+    fn channel(&self) -> &str {
+        &self.receiver.channel
+    }
+
+    /// Batches received.
+    #[getter]
+    fn received(&self) -> u64 {
+        self.receiver.received()
+    }
+
+    /// Batches missed.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.receiver.dropped()
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.closed() { ", closed" } else { "" };
+        format!("<framelane.DetectionSubscriber {}{state}>", self.receiver.channel)
+    }
+}

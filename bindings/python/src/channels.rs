@@ -1,0 +1,205 @@
+//! `list_channels` and `doctor`: what is there, and what a crash has left behind.
+
+use std::path::PathBuf;
+
+use framelane::{ChannelState, Mode, Policy};
+use pyo3::prelude::*;
+
+use crate::error::raise;
+
+/// A subscriber of a channel, as it describes itself.
+#[pyclass(frozen, get_all, module = "framelane")]
+#[derive(Clone)]
+pub(crate) struct SubscriberStatus {
+    /// Its place among the channel's subscribers, 0 to 63.
+    index: usize,
+    /// Its process.
+    pid: u32,
+    /// "newest" or "every".
+    mode: &'static str,
+    /// The frame received last.
+    cursor: u64,
+    /// Frames that it holds.
+    leases: usize,
+    /// Frames received.
+    received: u64,
+    /// Frames missed.
+    dropped: u64,
+}
+
+#[pymethods]
+impl SubscriberStatus {
+    fn __repr__(&self) -> String {
+        format!("<framelane.SubscriberStatus: process {}, {}, at frame {}>", self.pid, self.mode, self.cursor)
+    }
+}
+
+/// What can be seen of a channel.
+#[pyclass(frozen, get_all, module = "framelane")]
+pub(crate) struct ChannelStatus {
+    /// The channel's name.
+    name: String,
+    /// "live", "stale" (its publisher has died), "closed" or "damaged".
+    state: &'static str,
+    /// Why its files cannot be read, when it is damaged.
+    fault: Option<String>,
+    /// The process that publishes, or did.
+    publisher_pid: u32,
+    /// The life of the publisher.
+    epoch: u64,
+    /// How often the ring was made anew.
+    generation: u64,
+    /// The newest frame's number.
+    sequence: u64,
+    /// Frames that got no slot, in this epoch.
+    dropped: u64,
+    /// Slots of the ring.
+    slots: usize,
+    /// "drop" or "wait".
+    policy: &'static str,
+    /// Bytes that the channel's files take up.
+    memory_bytes: u64,
+    /// The pixel format of the newest frame.
+    format: Option<String>,
+    /// Pixels in a row of the newest frame.
+    width: Option<u32>,
+    /// Rows of the newest frame.
+    height: Option<u32>,
+    /// When the newest frame was published, as `time.monotonic_ns()`.
+    newest_published_ns: Option<u64>,
+    /// Who reads it.
+    subscribers: Vec<SubscriberStatus>,
+}
+
+#[pymethods]
+impl ChannelStatus {
+    fn __repr__(&self) -> String {
+        format!(
+            "<framelane.ChannelStatus {}: {}, frame {}, {} subscribers>",
+            self.name,
+            self.state,
+            self.sequence,
+            self.subscribers.len()
+        )
+    }
+}
+
+impl From<framelane::ChannelStatus> for ChannelStatus {
+    fn from(status: framelane::ChannelStatus) -> Self {
+        let (state, fault) = match status.state {
+            ChannelState::Live => ("live", None),
+            ChannelState::Stale => ("stale", None),
+            ChannelState::Closed => ("closed", None),
+            ChannelState::Damaged(fault) => ("damaged", Some(fault)),
+        };
+        let layout = status.layout.as_ref();
+        let subscribers = status.subscribers.iter().map(|subscriber| SubscriberStatus {
+            index: subscriber.index,
+            pid: subscriber.pid,
+            mode: if subscriber.mode == Mode::Every { "every" } else { "newest" },
+            cursor: subscriber.cursor,
+            leases: subscriber.leases,
+            received: subscriber.received,
+            dropped: subscriber.dropped,
+        });
+        ChannelStatus {
+            state,
+            fault,
+            publisher_pid: status.publisher_pid,
+            epoch: status.epoch,
+            generation: status.generation,
+            sequence: status.sequence,
+            dropped: status.dropped,
+            slots: status.slots,
+            policy: if status.policy == Policy::Wait { "wait" } else { "drop" },
+            memory_bytes: status.memory_bytes,
+            format: layout.map(|layout| layout.format().name().into_owned()),
+            width: layout.map(framelane::Layout::width),
+            height: layout.map(framelane::Layout::height),
+            newest_published_ns: status.newest_published_ns,
+            subscribers: subscribers.collect(),
+            name: status.name,
+        }
+    }
+}
+
+/// Files of a channel that has no publisher.
+#[pyclass(frozen, get_all, module = "framelane")]
+#[derive(Clone)]
+pub(crate) struct Leftover {
+    /// The channel.
+    channel: String,
+    /// What happened.
+    reason: String,
+    /// The files.
+    files: Vec<String>,
+    /// Bytes that they take up.
+    bytes: u64,
+    /// Whether they have been removed.
+    removed: bool,
+}
+
+#[pymethods]
+impl Leftover {
+    fn __repr__(&self) -> String {
+        format!("<framelane.Leftover of {}: {}, {} bytes>", self.channel, self.reason, self.bytes)
+    }
+}
+
+/// What `doctor` found.
+#[pyclass(frozen, get_all, module = "framelane")]
+pub(crate) struct Diagnosis {
+    /// The directory of the channels.
+    directory: String,
+    /// Free bytes of its file system.
+    free_bytes: u64,
+    /// All bytes of its file system.
+    total_bytes: u64,
+    /// Channels with a live publisher.
+    live_channels: usize,
+    /// What nobody uses any more.
+    leftovers: Vec<Leftover>,
+}
+
+#[pymethods]
+impl Diagnosis {
+    fn __repr__(&self) -> String {
+        format!(
+            "<framelane.Diagnosis of {}: {} live channels, {} leftovers>",
+            self.directory,
+            self.live_channels,
+            self.leftovers.len()
+        )
+    }
+}
+
+/// Every channel in the directory (None: the usual one), by name.
+#[pyfunction]
+#[pyo3(signature = (directory=None))]
+pub(crate) fn list_channels(py: Python<'_>, directory: Option<PathBuf>) -> PyResult<Vec<ChannelStatus>> {
+    let found = py.detach(|| framelane::list(directory.as_deref())).map_err(|error| raise(py, error))?;
+    Ok(found.into_iter().map(ChannelStatus::from).collect())
+}
+
+/// Looks for channels whose publisher has died and for stray files; removes them with remove=True. Live
+/// channels are never touched.
+#[pyfunction]
+#[pyo3(signature = (directory=None, *, remove=false))]
+pub(crate) fn doctor(py: Python<'_>, directory: Option<PathBuf>, remove: bool) -> PyResult<Diagnosis> {
+    let found =
+        py.detach(|| framelane::doctor(directory.as_deref(), remove)).map_err(|error| raise(py, error))?;
+    let leftovers = found.leftovers.into_iter().map(|leftover| Leftover {
+        channel: leftover.channel,
+        reason: leftover.reason,
+        files: leftover.files.iter().map(|file| file.display().to_string()).collect(),
+        bytes: leftover.bytes,
+        removed: leftover.removed,
+    });
+    Ok(Diagnosis {
+        directory: found.directory.display().to_string(),
+        free_bytes: found.free_bytes,
+        total_bytes: found.total_bytes,
+        live_channels: found.live_channels,
+        leftovers: leftovers.collect(),
+    })
+}

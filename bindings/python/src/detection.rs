@@ -1,0 +1,315 @@
+//! `DetectionPublisher`: sends the boxes found in a frame.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use framelane::{Detection, DetectionFlags, Error, LoanError};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use crate::describe::FrameId;
+use crate::error::raise;
+use crate::frame::Frame;
+use crate::handle::{Handle, close_at_exit, keep_waiting, lock};
+use crate::publisher::options;
+use crate::shape::shape_text;
+
+/// As the core's default for detections: a batch is small, and a late reader finds the last second of them.
+const SLOTS: usize = 32;
+
+/// `numpy.asarray(values, dtype)`.
+fn as_array<'py>(values: &Bound<'py, PyAny>, dtype: Option<&str>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = values.py();
+    let as_array =
+        AS_ARRAY.get_or_try_init(py, || Ok::<_, PyErr>(py.import("numpy")?.getattr("asarray")?.unbind()))?;
+    Ok(as_array.bind(py).call1((values, dtype))?.cast_into::<PyUntypedArray>()?)
+}
+
+fn wrong_shape(name: &str, expected: &str, array: &Bound<'_, PyUntypedArray>) -> PyErr {
+    PyValueError::new_err(format!("{name}: expected shape {expected}, found {}", shape_text(array.shape())))
+}
+
+fn numbers(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    use numpy::PyArrayDescrMethods;
+    let kind = array.dtype().kind();
+    // Booleans, strings and objects would be turned into numbers silently.
+    if matches!(kind, b'f' | b'i' | b'u') || array.is_empty() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("{name}: expected numbers, found dtype {}", array.dtype())))
+}
+
+/// Values for each of `count` boxes as f32, or as many defaults.
+fn floats(name: &str, values: Option<&Bound<'_, PyAny>>, count: usize, default: f32) -> PyResult<Vec<f32>> {
+    let Some(values) = values else {
+        return Ok(vec![default; count]);
+    };
+    let array = as_array(values, None)?;
+    numbers(name, &array)?;
+    if array.shape() != [count] {
+        return Err(wrong_shape(name, &format!("({count},), one for each box"), &array));
+    }
+    let array = as_array(array.as_any(), Some("float32"))?.cast_into::<PyArray1<f32>>()?;
+    Ok(array.to_vec().unwrap_or_else(|_| array.readonly().as_array().to_vec()))
+}
+
+/// Whole numbers for each of `count` boxes, each at most `limit`, or as many zeros.
+fn integers(name: &str, values: Option<&Bound<'_, PyAny>>, count: usize, limit: u64) -> PyResult<Vec<u64>> {
+    use numpy::PyArrayDescrMethods;
+    let Some(values) = values else {
+        return Ok(vec![0; count]);
+    };
+    let array = as_array(values, None)?;
+    numbers(name, &array)?;
+    if array.shape() != [count] {
+        return Err(wrong_shape(name, &format!("({count},), one for each box"), &array));
+    }
+    let refuse = |found: String| {
+        PyValueError::new_err(format!("{name}: expected whole numbers from 0 to {limit}, found {found}"))
+    };
+    match array.dtype().kind() {
+        b'u' => {
+            let array = as_array(array.as_any(), Some("uint64"))?.cast_into::<PyArray1<u64>>()?;
+            let values = array.readonly().as_array().to_vec();
+            match values.iter().find(|&&value| value > limit) {
+                Some(value) => Err(refuse(value.to_string())),
+                None => Ok(values),
+            }
+        }
+        b'i' => {
+            let array = as_array(array.as_any(), Some("int64"))?.cast_into::<PyArray1<i64>>()?;
+            let check = |&value: &i64| {
+                u64::try_from(value)
+                    .ok()
+                    .filter(|&value| value <= limit)
+                    .ok_or_else(|| refuse(value.to_string()))
+            };
+            array.readonly().as_array().iter().map(check).collect()
+        }
+        // Detectors often give class numbers as floats.
+        _ => {
+            let array = as_array(array.as_any(), Some("float64"))?.cast_into::<PyArray1<f64>>()?;
+            let check = |&value: &f64| {
+                let whole =
+                    value.fract() == 0.0 && value >= 0.0 && value <= limit as f64 && value < 2_f64.powi(63);
+                if whole { Ok(value as u64) } else { Err(refuse(value.to_string())) }
+            };
+            array.readonly().as_array().iter().map(check).collect()
+        }
+    }
+}
+
+/// Everything that `send` takes beside the frame.
+struct Columns<'a, 'py> {
+    boxes_xyxy: &'a Bound<'py, PyAny>,
+    scores: Option<&'a Bound<'py, PyAny>>,
+    class_ids: Option<&'a Bound<'py, PyAny>>,
+    track_ids: Option<&'a Bound<'py, PyAny>>,
+    rotations: Option<&'a Bound<'py, PyAny>>,
+    flags: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Columns<'_, '_> {
+    fn to_boxes(&self) -> PyResult<Vec<Detection>> {
+        let array = as_array(self.boxes_xyxy, None)?;
+        numbers("boxes_xyxy", &array)?;
+        let count = match *array.shape() {
+            // `[]` has no second axis.
+            [count, 4] => count,
+            [0] => 0,
+            _ => return Err(wrong_shape("boxes_xyxy", "(N, 4)", &array)),
+        };
+        let corners = as_array(array.as_any(), Some("float32"))?.call_method1("reshape", (count, 4))?;
+        let corners = corners.cast_into::<PyArray2<f32>>()?;
+        let scores = floats("scores", self.scores, count, 1.0)?;
+        let rotations = floats("rotations", self.rotations, count, 0.0)?;
+        let class_ids = integers("class_ids", self.class_ids, count, u64::from(u32::MAX))?;
+        let track_ids = integers("track_ids", self.track_ids, count, u64::MAX)?;
+        let flags = integers("flags", self.flags, count, u64::from(u32::MAX))?;
+        let corners = corners.readonly();
+        let rows = corners.as_array();
+        Ok((0..count)
+            .map(|index| {
+                let (x, y) = (rows[[index, 0]], rows[[index, 1]]);
+                Detection {
+                    x,
+                    y,
+                    width: rows[[index, 2]] - x,
+                    height: rows[[index, 3]] - y,
+                    rotation: rotations[index],
+                    score: scores[index],
+                    class_id: class_ids[index] as u32,
+                    track_id: track_ids[index],
+                    flags: DetectionFlags(flags[index] as u32),
+                }
+            })
+            .collect())
+    }
+}
+
+/// `frame` as the id that detections carry.
+pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId> {
+    if let Ok(frame) = frame.cast::<Frame>() {
+        return Ok(frame.get().info().id.0.clone());
+    }
+    if let Ok(id) = frame.cast::<FrameId>() {
+        return Ok(id.get().0.clone());
+    }
+    Err(PyTypeError::new_err(format!(
+        "frame: expected a framelane.Frame or FrameId, found {}",
+        frame.get_type().name()?
+    )))
+}
+
+/// Sends the boxes found in frames, on a channel of their own.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct DetectionPublisher {
+    handle: Arc<Handle<framelane::DetectionPublisher>>,
+    channel: String,
+    labels: Vec<String>,
+    model: String,
+    waits: bool,
+    last: Mutex<u64>,
+}
+
+#[pymethods]
+impl DetectionPublisher {
+    /// Creates the channel. `labels` names the classes: class id 0 is the first.
+    #[new]
+    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, policy="drop", directory=None, mode=None),
+           text_signature = "(channel, labels=(), model='', *, slots=None, policy='drop', directory=None, mode=None)")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn new(
+        py: Python<'_>,
+        channel: &str,
+        labels: Vec<String>,
+        model: &str,
+        slots: Option<usize>,
+        policy: &str,
+        directory: Option<PathBuf>,
+        mode: Option<u32>,
+    ) -> PyResult<Self> {
+        let options = options(Some(slots.unwrap_or(SLOTS)), policy, directory, mode)?;
+        let names: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let publisher = py
+            .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))
+            .map_err(|error| raise(py, error))?;
+        let handle = Arc::new(Handle::new("detection publisher", publisher));
+        close_at_exit(&handle);
+        Ok(DetectionPublisher {
+            handle,
+            channel: channel.to_owned(),
+            labels,
+            model: model.to_owned(),
+            waits: policy == "wait",
+            last: Mutex::new(0),
+        })
+    }
+
+    /// Sends the boxes of one frame: arrays (N, 4), (N,), (N,), (N,); N may be 0.
+    ///
+    /// Returns the sequence of the batch, or None when it was dropped. Boxes are pixels (x1, y1, x2, y2)
+    /// from the top left. Without scores each is 1, without class or track ids each is 0.
+    #[pyo3(signature = (frame, boxes_xyxy, scores=None, class_ids=None, track_ids=None, *, rotations=None, flags=None))]
+    #[expect(clippy::too_many_arguments, reason = "one argument for each column")]
+    fn send(
+        &self,
+        py: Python<'_>,
+        frame: &Bound<'_, PyAny>,
+        boxes_xyxy: &Bound<'_, PyAny>,
+        scores: Option<&Bound<'_, PyAny>>,
+        class_ids: Option<&Bound<'_, PyAny>>,
+        track_ids: Option<&Bound<'_, PyAny>>,
+        rotations: Option<&Bound<'_, PyAny>>,
+        flags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<u64>> {
+        self.handle.check_fork(py)?;
+        let id = frame_id(frame)?;
+        let boxes = Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags }.to_boxes()?;
+        let mut publisher = self.handle.take(py, None)?;
+        let publisher: &mut framelane::DetectionPublisher = &mut publisher;
+        let result =
+            if self.waits { py.detach(|| publisher.send(&id, &boxes)) } else { publisher.send(&id, &boxes) };
+        match result {
+            Ok(sequence) => {
+                if let Some(sequence) = sequence {
+                    *lock(&self.last) = sequence;
+                }
+                Ok(sequence)
+            }
+            Err(LoanError::NoFreeSlot) => Ok(None),
+            Err(error) => Err(raise(py, Error::from(error))),
+        }
+    }
+
+    /// Ends the channel. With policy "wait" it first waits until every subscriber has received all batches.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.waits && !self.handle.is_closed() && !self.handle.is_forked() {
+            let mut publisher = self.handle.take(py, None)?;
+            let publisher: &mut framelane::DetectionPublisher = &mut publisher;
+            let mut raised = None;
+            py.detach(|| {
+                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                publisher.publisher_mut().drain_while(&mut keep)
+            });
+            if let Some(raised) = raised {
+                return Err(raised);
+            }
+        }
+        self.handle.close();
+        Ok(())
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    /// Closes; after an exception (Ctrl-C) without waiting for any subscriber.
+    #[pyo3(signature = (*args))]
+    fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
+            self.handle.close();
+            return Ok(());
+        }
+        self.close(py)
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// The channel's name.
+    #[getter]
+    fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The names of the classes.
+    #[getter]
+    fn labels(&self) -> Vec<String> {
+        self.labels.clone()
+    }
+
+    /// The id of the model.
+    #[getter]
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The sequence of the last batch published; 0 before the first.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        *lock(&self.last)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.closed() { ", closed" } else { "" };
+        format!("<framelane.DetectionPublisher {}{state}>", self.channel)
+    }
+}

@@ -1,0 +1,219 @@
+//! `Loan`: a slot that the user writes in place.
+//!
+//! The slot is held apart from the ring (`hold` in the core), so an array over it stays valid for as long
+//! as Python keeps it, whatever happens to the publisher. A published frame must never change: on exit the
+//! slot is published as it is only when nobody else refers to the array. If somebody does, a view could be
+//! written to later, and nothing tells a view from a plain variable; then the frame is copied to another
+//! slot, and the array keeps the first one, which no subscriber ever sees.
+
+use std::sync::{Arc, Mutex};
+
+use framelane::{FrameInfo, HeldSlot, Layout};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::array;
+use crate::handle::lock;
+use crate::publisher::{Failure, Shared};
+use crate::shape::View;
+
+/// Keeps a held slot; the base of the array over it.
+#[pyclass(frozen, module = "framelane._framelane", name = "_SlotOwner")]
+struct SlotOwner {
+    _held: Arc<HeldSlot>,
+}
+
+enum State {
+    /// Not entered yet.
+    New,
+    /// Inside the block. Without a slot the array is scratch memory.
+    Open {
+        held: Option<Arc<HeldSlot>>,
+        array: Py<PyAny>,
+    },
+    Done,
+}
+
+/// A slot on loan: a context manager. Write to `array`; on exit the frame is published, unless an exception
+/// passes.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct Loan {
+    shared: Arc<Shared>,
+    layout: Layout,
+    view: View,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    info: FrameInfo,
+    sequence: Option<u64>,
+    dropped: bool,
+    copied: bool,
+}
+
+impl Loan {
+    pub(crate) fn new(shared: Arc<Shared>, layout: Layout, view: View, info: FrameInfo) -> Self {
+        let inner = Inner { state: State::New, info, sequence: None, dropped: false, copied: false };
+        Loan { shared, layout, view, inner: Mutex::new(inner) }
+    }
+
+    fn array_over<'py>(&self, py: Python<'py>, held: &Arc<HeldSlot>) -> PyResult<Bound<'py, PyAny>> {
+        let payload = held.as_ptr().as_ptr();
+        let owner = Bound::new(py, SlotOwner { _held: Arc::clone(held) })?.into_any();
+        // SAFETY: the slot was held for this layout, whose packed bytes are those of the contiguous view; the
+        // owner keeps it mapped and out of the ring's reach, so nobody else reads or writes it until it is
+        // published, before which the only array over it has gone (see `finish`).
+        unsafe { array::over(py, payload, &self.view, owner, true) }
+    }
+
+    /// Publishes the slot or a copy of it, or counts the drop.
+    fn finish(&self, py: Python<'_>, held: Option<Arc<HeldSlot>>, array: Bound<'_, PyAny>) -> PyResult<()> {
+        let info = lock(&self.inner).info.clone();
+        let Some(held) = held else {
+            return self.shared.skip(py);
+        };
+        if array::other_references(&array)? == 0 {
+            drop(array);
+            let sequence = self.shared.publish_held(py, &held, &self.layout, &info)?;
+            lock(&self.inner).sequence = Some(sequence);
+            return Ok(());
+        }
+        array::make_read_only(&array)?;
+        let length = self.layout.size_bytes();
+        let result = self.shared.publish_copy(py, &self.layout, &info, |target| {
+            let source = held.as_ptr().as_ptr();
+            // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still held.
+            unsafe { std::ptr::copy_nonoverlapping(source, target, length) };
+        });
+        let mut inner = lock(&self.inner);
+        inner.copied = true;
+        match result {
+            Ok(sequence) => inner.sequence = Some(sequence),
+            Err(Failure::NoFreeSlot) => inner.dropped = true,
+            Err(Failure::Raised(error)) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Loan {
+    fn __enter__<'py>(slf: Bound<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, Self>> {
+        let this = slf.get();
+        if !matches!(lock(&this.inner).state, State::New) {
+            return Err(PyRuntimeError::new_err(
+                "a loan is entered once. Remedy: call pub.loan() for each frame",
+            ));
+        }
+        let (held, array) = match this.shared.hold(py, &this.layout) {
+            Ok(held) => {
+                let held = Arc::new(held);
+                let array = this.array_over(py, &held)?;
+                (Some(held), array)
+            }
+            Err(Failure::NoFreeSlot) => {
+                (None, array::empty(py, this.view.depth, this.view.shape())?.into_any())
+            }
+            Err(Failure::Raised(error)) => return Err(error),
+        };
+        let mut inner = lock(&this.inner);
+        inner.dropped = held.is_none();
+        inner.state = State::Open { held, array: array.unbind() };
+        drop(inner);
+        Ok(slf)
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exception: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let state = std::mem::replace(&mut lock(&self.inner).state, State::Done);
+        let State::Open { held, array } = state else {
+            return Err(PyRuntimeError::new_err("this loan was not entered"));
+        };
+        let array = array.into_bound(py);
+        if !exception.is_none() {
+            return array::make_read_only(&array);
+        }
+        self.finish(py, held, array)
+    }
+
+    /// The writable array; gone after the block. Memory that was lent before may show an older picture.
+    #[getter]
+    fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &lock(&self.inner).state {
+            State::Open { array, .. } => Ok(array.bind(py).clone()),
+            State::New => {
+                Err(PyValueError::new_err("the slot is lent inside the block: with pub.loan(...) as slot"))
+            }
+            State::Done => Err(PyValueError::new_err(
+                "the loan has ended, and a published frame never changes. Remedy: write inside the block",
+            )),
+        }
+    }
+
+    /// Whether no slot was free (policy "drop"): `array` is scratch memory, and the frame counts as dropped.
+    #[getter]
+    fn dropped(&self) -> bool {
+        lock(&self.inner).dropped
+    }
+
+    /// Whether the frame was copied on exit because something still referred to `array`.
+    #[getter]
+    fn copied(&self) -> bool {
+        lock(&self.inner).copied
+    }
+
+    /// The frame's sequence once published.
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        lock(&self.inner).sequence
+    }
+
+    /// Capture time in nanoseconds since 1970; may be set inside the block. None: the time of publication.
+    #[getter]
+    fn timestamp_ns(&self) -> Option<u64> {
+        lock(&self.inner).info.timestamp_ns
+    }
+
+    #[setter]
+    fn set_timestamp_ns(&self, timestamp_ns: Option<u64>) {
+        lock(&self.inner).info.timestamp_ns = timestamp_ns;
+    }
+
+    /// Position in the media in nanoseconds; may be set inside the block.
+    #[getter]
+    fn pts_ns(&self) -> Option<i64> {
+        lock(&self.inner).info.pts_ns
+    }
+
+    #[setter]
+    fn set_pts_ns(&self, pts_ns: Option<i64>) {
+        lock(&self.inner).info.pts_ns = pts_ns;
+    }
+
+    /// The pixel format's name.
+    #[getter]
+    fn format(&self) -> String {
+        self.layout.format().name().into_owned()
+    }
+
+    fn __repr__(&self) -> String {
+        let inner = lock(&self.inner);
+        let state = match inner.state {
+            State::New => "not entered",
+            State::Open { .. } => "open",
+            State::Done => "ended",
+        };
+        format!(
+            "<framelane.Loan {}x{} {}, {state}>",
+            self.layout.width(),
+            self.layout.height(),
+            self.format()
+        )
+    }
+}

@@ -1,0 +1,462 @@
+//! `Publisher`: sends arrays as frames.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use framelane::{Error, FrameInfo, Layout, LoanError, PixelFormat, Policy, PublisherOptions};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::array::{self, Source};
+use crate::describe::Color;
+use crate::error::{raise, raise_new};
+use crate::frame::{Frame, parse_format};
+use crate::handle::{Handle, Taken, close_at_exit, keep_waiting};
+use crate::loan::Loan;
+use crate::{copy, shape};
+
+/// From this size on the interpreter is released for the copy; below, asking for it again costs more.
+const DETACH_BYTES: usize = 64 * 1024;
+
+/// A publisher and what can be said of it while another thread's call has it.
+pub(crate) struct Shared {
+    handle: Arc<Handle<framelane::Publisher>>,
+    channel: String,
+    epoch: u64,
+    slots: usize,
+    pub(crate) waits: bool,
+    sequence: AtomicU64,
+    dropped: AtomicU64,
+    subscribers: AtomicUsize,
+}
+
+/// A loan of either kind failed: no slot, which the policy makes a drop, or an exception.
+pub(crate) enum Failure {
+    NoFreeSlot,
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Failure::Raised(error)
+    }
+}
+
+impl Shared {
+    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Taken<'_, framelane::Publisher>> {
+        self.handle.take(py, None)
+    }
+
+    /// Remembers the counters for threads that ask while another has the publisher.
+    pub(crate) fn note(&self, publisher: &framelane::Publisher) {
+        self.sequence.store(publisher.sequence(), Ordering::Relaxed);
+        self.dropped.store(publisher.dropped(), Ordering::Relaxed);
+    }
+
+    /// Counts a frame that found no slot.
+    pub(crate) fn skip(&self, py: Python<'_>) -> PyResult<()> {
+        let mut publisher = self.take(py)?;
+        publisher.skip();
+        self.note(&publisher);
+        Ok(())
+    }
+
+    /// What a failed loan means; `raised` is what a signal handler raised meanwhile.
+    pub(crate) fn failure(&self, py: Python<'_>, error: LoanError, raised: Option<PyErr>) -> Failure {
+        match (error, raised) {
+            (_, Some(raised)) => Failure::Raised(raised),
+            (LoanError::NoFreeSlot, None) => Failure::NoFreeSlot,
+            (LoanError::Interrupted, None) if self.handle.is_closed() => {
+                Failure::Raised(self.handle.closed_error(py))
+            }
+            (error, None) => Failure::Raised(raise(py, Error::from(error))),
+        }
+    }
+
+    /// One go at a slot, filled by `fill` and published. Released from the interpreter when it may take long.
+    pub(crate) fn publish_copy(
+        &self,
+        py: Python<'_>,
+        layout: &Layout,
+        info: &FrameInfo,
+        fill: impl Fn(*mut u8) + Send + Sync,
+    ) -> Result<u64, Failure> {
+        let mut publisher = self.take(py)?;
+        let mut raised = None;
+        let publisher_ref: &mut framelane::Publisher = &mut publisher;
+        let result = if self.waits || layout.size_bytes() >= DETACH_BYTES {
+            py.detach(|| {
+                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                let mut loan = publisher_ref.loan_while(layout, &mut keep)?;
+                fill(loan.bytes_mut().as_mut_ptr());
+                Ok(loan.publish(info))
+            })
+        } else {
+            publisher_ref.loan(layout).map(|mut loan| {
+                fill(loan.bytes_mut().as_mut_ptr());
+                loan.publish(info)
+            })
+        };
+        self.note(&publisher);
+        drop(publisher);
+        result.map_err(|error| self.failure(py, error, raised))
+    }
+
+    /// A slot of its own life. With policy "wait" it waits until there is one.
+    pub(crate) fn hold(&self, py: Python<'_>, layout: &Layout) -> Result<framelane::HeldSlot, Failure> {
+        let mut publisher = self.take(py)?;
+        let mut raised = None;
+        let result = match publisher.hold(layout) {
+            Err(LoanError::NoFreeSlot) if self.waits => {
+                let publisher: &mut framelane::Publisher = &mut publisher;
+                py.detach(|| {
+                    loop {
+                        // A loan knows how to wait, a held slot how to outlive the call.
+                        let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                        let _free = publisher.loan_while(layout, &mut keep)?;
+                        match publisher.hold(layout) {
+                            Err(LoanError::NoFreeSlot) => {}
+                            held => return held,
+                        }
+                    }
+                })
+            }
+            held => held,
+        };
+        drop(publisher);
+        result.map_err(|error| self.failure(py, error, raised))
+    }
+
+    /// Publishes a held slot as it is.
+    pub(crate) fn publish_held(
+        &self,
+        py: Python<'_>,
+        held: &framelane::HeldSlot,
+        layout: &Layout,
+        info: &FrameInfo,
+    ) -> PyResult<u64> {
+        let mut publisher = self.take(py)?;
+        let result = if self.waits {
+            let publisher: &mut framelane::Publisher = &mut publisher;
+            py.detach(|| publisher.publish_held(held, layout, info))
+        } else {
+            publisher.publish_held(held, layout, info)
+        };
+        self.note(&publisher);
+        drop(publisher);
+        result.map_err(|error| raise(py, Error::from(error)))
+    }
+
+    /// Closes at once; what readers in "every" mode have not received is lost.
+    fn close(&self) {
+        self.handle.close();
+    }
+
+    /// Closes; with policy "wait" only when every reader in "every" mode has received all frames.
+    fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.waits && !self.handle.is_closed() && !self.handle.is_forked() {
+            let mut publisher = self.take(py)?;
+            let publisher: &mut framelane::Publisher = &mut publisher;
+            let mut raised = None;
+            py.detach(|| {
+                publisher.drain_while(&mut || !self.handle.is_closed() && keep_waiting(&mut raised))
+            });
+            if let Some(raised) = raised {
+                return Err(raised);
+            }
+        }
+        self.handle.close();
+        Ok(())
+    }
+}
+
+/// The options that both kinds of publisher have.
+pub(crate) fn options(
+    slots: Option<usize>,
+    policy: &str,
+    directory: Option<PathBuf>,
+    mode: Option<u32>,
+) -> PyResult<PublisherOptions> {
+    let policy = match policy {
+        "drop" => Policy::Drop,
+        "wait" => Policy::Wait,
+        other => {
+            let message = format!("policy: expected \"drop\" or \"wait\", found {other:?}");
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let mut options = PublisherOptions::new().policy(policy);
+    if let Some(slots) = slots {
+        options = options.slots(slots);
+    }
+    if let Some(directory) = directory {
+        options = options.directory(directory);
+    }
+    if let Some(mode) = mode {
+        options = options.mode(mode);
+    }
+    Ok(options)
+}
+
+/// What a user says of a frame.
+pub(crate) fn frame_info(
+    timestamp_ns: Option<u64>,
+    pts_ns: Option<i64>,
+    duration_ns: Option<u64>,
+    color: Option<&Color>,
+    rotation_degrees: u16,
+    keyframe: bool,
+) -> PyResult<FrameInfo> {
+    if ![0, 90, 180, 270].contains(&rotation_degrees) {
+        let message = format!("rotation_degrees: expected 0, 90, 180 or 270, found {rotation_degrees}");
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(FrameInfo {
+        timestamp_ns,
+        pts_ns,
+        duration_ns,
+        color: color.map_or_else(framelane::Color::default, |color| color.0),
+        rotation_degrees,
+        keyframe,
+    })
+}
+
+/// The one sender of a channel. Calls from several threads take turns.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl Publisher {
+    /// Creates the channel, or takes it over from a publisher that died.
+    #[new]
+    #[pyo3(signature = (channel, *, slots=None, policy="drop", directory=None, mode=None))]
+    fn new(
+        py: Python<'_>,
+        channel: &str,
+        slots: Option<usize>,
+        policy: &str,
+        directory: Option<PathBuf>,
+        mode: Option<u32>,
+    ) -> PyResult<Self> {
+        let options = options(slots, policy, directory, mode)?;
+        let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
+        let shared = Arc::new(Shared {
+            channel: publisher.channel().to_owned(),
+            epoch: publisher.epoch(),
+            slots: publisher.slots(),
+            waits: policy == "wait",
+            sequence: AtomicU64::new(publisher.sequence()),
+            dropped: AtomicU64::new(publisher.dropped()),
+            subscribers: AtomicUsize::new(0),
+            handle: Arc::new(Handle::new("publisher", publisher)),
+        });
+        close_at_exit(&shared.handle);
+        Ok(Publisher { shared })
+    }
+
+    /// Copies an image into a free slot and publishes it: one copy, whatever the strides of the array.
+    ///
+    /// Returns its sequence, or None when it was dropped because no slot was free (policy "drop").
+    #[pyo3(signature = (image, timestamp_ns=None, format=None, pts_ns=None, *, duration_ns=None, color=None,
+                        rotation_degrees=0, keyframe=false))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn send(
+        &self,
+        py: Python<'_>,
+        image: &Bound<'_, PyAny>,
+        timestamp_ns: Option<u64>,
+        format: Option<&str>,
+        pts_ns: Option<i64>,
+        duration_ns: Option<u64>,
+        color: Option<Bound<'_, Color>>,
+        rotation_degrees: u16,
+        keyframe: bool,
+    ) -> PyResult<Option<u64>> {
+        self.shared.handle.check_fork(py)?;
+        let color = color.as_ref().map(|color| color.get());
+        let info = frame_info(timestamp_ns, pts_ns, duration_ns, color, rotation_degrees, keyframe)?;
+        let format = parse_format(py, format)?;
+        let sent = match image.cast::<Frame>() {
+            Ok(frame) => self.relay(py, frame.get(), info, format)?,
+            Err(_) => {
+                let array = array::from_user(image)?;
+                let depth = array::depth_of(&array)?;
+                let layout = {
+                    use numpy::PyUntypedArrayMethods;
+                    shape::layout_for(depth, array.shape(), format).map_err(|error| raise(py, error))?
+                };
+                let source = Source::of(&array, depth)?;
+                if source.size_bytes() != layout.size_bytes() {
+                    return Err(PyValueError::new_err(format!(
+                        "image: expected {} bytes for {}, found {}",
+                        layout.size_bytes(),
+                        layout.format(),
+                        source.size_bytes()
+                    )));
+                }
+                self.shared.publish_copy(py, &layout, &info, |target| {
+                    // SAFETY: `array`, alive until the end of this function, says that its elements lie there;
+                    // the slot has `size_bytes` of the layout, checked above to be those of the source; a slot
+                    // on loan overlaps no array of the user, for those in it are read-only or another slot.
+                    unsafe { copy::pack(&source, target) };
+                })
+            }
+        };
+        match sent {
+            Ok(sequence) => Ok(Some(sequence)),
+            Err(Failure::NoFreeSlot) => Ok(None),
+            Err(Failure::Raised(error)) => Err(error),
+        }
+    }
+
+    /// Lends a slot to write in place: a context manager whose `array` is published on exit.
+    #[pyo3(signature = (shape, dtype=None, format=None, *, timestamp_ns=None, pts_ns=None, duration_ns=None,
+                        color=None, rotation_degrees=0, keyframe=false),
+           text_signature = "($self, shape, dtype='uint8', format=None, *, timestamp_ns=None, pts_ns=None, \
+                             duration_ns=None, color=None, rotation_degrees=0, keyframe=False)")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn loan(
+        &self,
+        py: Python<'_>,
+        shape: Vec<usize>,
+        dtype: Option<&Bound<'_, PyAny>>,
+        format: Option<&str>,
+        timestamp_ns: Option<u64>,
+        pts_ns: Option<i64>,
+        duration_ns: Option<u64>,
+        color: Option<Bound<'_, Color>>,
+        rotation_degrees: u16,
+        keyframe: bool,
+    ) -> PyResult<Loan> {
+        self.shared.handle.check_fork(py)?;
+        let depth = match dtype {
+            Some(dtype) => array::depth_named(py, dtype)?,
+            None => framelane::Depth::U8,
+        };
+        let format = parse_format(py, format)?;
+        let layout = shape::layout_for(depth, &shape, format).map_err(|error| raise(py, error))?;
+        let color = color.as_ref().map(|color| color.get());
+        let info = frame_info(timestamp_ns, pts_ns, duration_ns, color, rotation_degrees, keyframe)?;
+        Ok(Loan::new(Arc::clone(&self.shared), layout, shape::View::contiguous(depth, &shape), info))
+    }
+
+    /// Ends the channel: subscribers get ChannelClosed, its files are removed. May be called again.
+    ///
+    /// With policy "wait" it first waits until every subscriber in "every" mode has received all frames.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.drain_and_close(py)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    /// Closes; after an exception (Ctrl-C) without waiting for any subscriber.
+    #[pyo3(signature = (*args))]
+    fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
+            self.shared.close();
+            return Ok(());
+        }
+        self.shared.drain_and_close(py)
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.shared.handle.is_closed()
+    }
+
+    /// The channel's name.
+    #[getter]
+    fn channel(&self) -> &str {
+        &self.shared.channel
+    }
+
+    /// This life of the channel.
+    #[getter]
+    fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// The slots of the ring.
+    #[getter]
+    fn slots(&self) -> usize {
+        self.shared.slots
+    }
+
+    /// The last sequence given; 0 before the first frame.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.shared.sequence.load(Ordering::Relaxed)
+    }
+
+    /// Frames dropped because no slot was free.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Subscribers attached now; 0 once closed.
+    #[getter]
+    fn subscribers(&self, py: Python<'_>) -> PyResult<usize> {
+        self.shared.handle.check_fork(py)?;
+        if self.shared.handle.is_closed() {
+            return Ok(0);
+        }
+        if let Some(publisher) = self.shared.handle.try_take() {
+            self.shared.subscribers.store(publisher.subscribers(), Ordering::Relaxed);
+        }
+        Ok(self.shared.subscribers.load(Ordering::Relaxed))
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.closed() { ", closed" } else { "" };
+        format!("<framelane.Publisher {}, sequence {}{state}>", self.shared.channel, self.sequence())
+    }
+}
+
+impl Publisher {
+    /// Passes a frame on as it is, planes and padding included. What the caller says goes first.
+    fn relay(
+        &self,
+        py: Python<'_>,
+        frame: &Frame,
+        mut info: FrameInfo,
+        format: Option<PixelFormat>,
+    ) -> PyResult<Result<u64, Failure>> {
+        let leased = frame.leased()?;
+        let layout = leased.layout();
+        if let Some(format) = format.filter(|&format| format != layout.format()) {
+            return Err(raise_new(
+                py,
+                framelane::ErrorKind::InvalidFrame,
+                &format!(
+                    "a frame is passed on in its own format, {}, found format={format}",
+                    layout.format()
+                ),
+                Some("send frame.array to give the same bytes another format"),
+            ));
+        }
+        let original = leased.info();
+        info.timestamp_ns = info.timestamp_ns.or(original.timestamp_ns);
+        info.pts_ns = info.pts_ns.or(original.pts_ns);
+        info.duration_ns = info.duration_ns.or(original.duration_ns);
+        if info.color == framelane::Color::default() {
+            info.color = original.color;
+        }
+        if info.rotation_degrees == 0 {
+            info.rotation_degrees = original.rotation_degrees;
+        }
+        info.keyframe |= original.keyframe;
+        Ok(self.shared.publish_copy(py, layout, &info, |target| {
+            let bytes = &leased.bytes()[..layout.size_bytes()];
+            // SAFETY: the slot has `size_bytes` of the same layout; it is on loan, so no frame lies in it.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+        }))
+    }
+}

@@ -1,0 +1,319 @@
+//! Waiting for frames or detections: blocking calls without the interpreter, and coroutines.
+//!
+//! A coroutine never waits in the core itself. It asks for what is there now; if that is nothing, it leaves
+//! a callback and one thread of the receiver waits in its place. What that thread receives goes to the
+//! `stash`, from which the next call of any kind takes it: a coroutine that was cancelled meanwhile loses
+//! nothing. The thread ends when nobody waits any more, when the receiver is closed and when Python exits.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, RecvError};
+use pyo3::prelude::*;
+
+use crate::error::{raise, raise_new};
+use crate::handle::{Handle, Taken, deadline, keep_waiting, lock, remaining};
+
+/// A core subscriber of either kind.
+pub(crate) trait Source: Send + 'static {
+    type Item: Send + 'static;
+    fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Self::Item, RecvError>;
+    fn recv_now(&mut self) -> Result<Self::Item, RecvError>;
+    /// Frames missed just before this one.
+    fn dropped(item: &Self::Item) -> u64;
+    fn total_dropped(&self) -> u64;
+    fn total_received(&self) -> u64;
+}
+
+/// What was received, and how many frames were passed over to get it, beside those the core counts.
+pub(crate) struct Received<T> {
+    pub(crate) item: T,
+    pub(crate) skipped: u64,
+}
+
+pub(crate) struct State<S: Source> {
+    pub(crate) source: S,
+    /// What the waiting thread has received and nobody has taken yet.
+    stash: Option<S::Item>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Called, and forgotten, when something may have arrived.
+    callbacks: Vec<(u64, Py<PyAny>)>,
+    next_token: u64,
+    thread_runs: bool,
+}
+
+pub(crate) struct Receiver<S: Source> {
+    pub(crate) handle: Handle<State<S>>,
+    pub(crate) channel: Arc<str>,
+    newest_only: bool,
+    waiting: Mutex<Waiting>,
+    received: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// Why a call got nothing.
+enum Nothing {
+    Error(RecvError),
+    Raised(PyErr),
+}
+
+impl<S: Source> Receiver<S> {
+    pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, source: S) -> Self {
+        Receiver {
+            handle: Handle::new(what, State { source, stash: None }),
+            channel: Arc::from(channel),
+            newest_only,
+            waiting: Mutex::new(Waiting::default()),
+            received: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    fn note(&self, state: &State<S>) {
+        self.received.store(state.source.total_received(), Ordering::Relaxed);
+        self.dropped.store(state.source.total_dropped(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What is there now, the stash first; in newest mode the stash only if there is nothing newer.
+    fn now(&self, state: &mut State<S>) -> Result<Received<S::Item>, RecvError> {
+        let Some(stashed) = state.stash.take() else {
+            return state.source.recv_now().map(|item| Received { item, skipped: 0 });
+        };
+        if !self.newest_only {
+            return Ok(Received { item: stashed, skipped: 0 });
+        }
+        match state.source.recv_now() {
+            Ok(item) => Ok(Received { item, skipped: 1 + S::dropped(&stashed) }),
+            Err(_) => Ok(Received { item: stashed, skipped: 0 }),
+        }
+    }
+
+    /// The next item, waiting up to `timeout` seconds without the interpreter.
+    ///
+    /// # Errors
+    /// Timeout, ChannelClosed and the others of the core; what a signal handler raises.
+    pub(crate) fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Received<S::Item>> {
+        let deadline = deadline(timeout)?;
+        let mut state = self.handle.take(py, deadline)?;
+        let result = match self.now(&mut state) {
+            Err(RecvError::Timeout) => self.wait(py, &mut state, deadline),
+            result => result.map_err(Nothing::Error),
+        };
+        self.note(&state);
+        drop(state);
+        result.map_err(|nothing| match nothing {
+            Nothing::Raised(error) => error,
+            Nothing::Error(RecvError::Timeout) => self.timeout_error(py, timeout),
+            Nothing::Error(RecvError::Interrupted) => self.handle.closed_error(py),
+            Nothing::Error(error) => raise(py, Error::from(error)),
+        })
+    }
+
+    fn wait(
+        &self,
+        py: Python<'_>,
+        state: &mut Taken<'_, State<S>>,
+        deadline: Option<Instant>,
+    ) -> Result<Received<S::Item>, Nothing> {
+        let left = remaining(deadline);
+        if left == Some(Duration::ZERO) {
+            return Err(Nothing::Error(RecvError::Timeout));
+        }
+        let mut raised = None;
+        let source = &mut state.source;
+        let result = py.detach(|| {
+            source.recv_while(left, &mut || !self.handle.is_closed() && keep_waiting(&mut raised))
+        });
+        match (result, raised) {
+            (_, Some(raised)) => Err(Nothing::Raised(raised)),
+            (Ok(item), None) => Ok(Received { item, skipped: 0 }),
+            (Err(error), None) => Err(Nothing::Error(error)),
+        }
+    }
+
+    /// A call of the source beside `recv`: detached, with the interpreter's signals looked at.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub(crate) fn with_source<T: Send, E: Into<Error> + Send>(
+        &self,
+        py: Python<'_>,
+        deadline: Option<Instant>,
+        call: impl FnOnce(&mut S, &mut dyn FnMut() -> bool) -> Result<T, E> + Send,
+    ) -> PyResult<T> {
+        let mut state = self.handle.take(py, deadline)?;
+        let mut raised = None;
+        let source = &mut state.source;
+        let result = py.detach(|| {
+            call(source, &mut || !self.handle.is_closed() && keep_waiting(&mut raised)).map_err(Into::into)
+        });
+        self.note(&state);
+        drop(state);
+        match (result, raised) {
+            (_, Some(raised)) => Err(raised),
+            (Ok(item), None) => Ok(item),
+            (Err(error), None) if error.kind() == ErrorKind::Interrupted => Err(self.handle.closed_error(py)),
+            (Err(error), None) => Err(raise(py, error)),
+        }
+    }
+
+    fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
+        let message = match timeout {
+            Some(seconds) => format!("nothing arrived on {} within {seconds} s", self.channel),
+            None => format!("nothing arrived on {}", self.channel),
+        };
+        raise_new(py, ErrorKind::Timeout, &message, None)
+    }
+
+    /// What is there now, or `None`: also when another thread is waiting in a call.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`], without the timeout.
+    pub(crate) fn poll(&self, py: Python<'_>) -> PyResult<Option<Received<S::Item>>> {
+        self.handle.check_fork(py)?;
+        let Some(mut state) = self.handle.try_take() else {
+            return if self.handle.is_closed() { Err(self.handle.closed_error(py)) } else { Ok(None) };
+        };
+        let result = self.now(&mut state);
+        self.note(&state);
+        drop(state);
+        match result {
+            Ok(received) => Ok(Some(received)),
+            Err(RecvError::Timeout) => Ok(None),
+            Err(error) => Err(raise(py, Error::from(error))),
+        }
+    }
+
+    /// Calls `callback`, once and from another thread, when something may have arrived or ended.
+    /// Returns a token for [`Receiver::forget`].
+    pub(crate) fn notify(self: &Arc<Self>, callback: Py<PyAny>) -> std::io::Result<u64> {
+        let mut waiting = lock(&self.waiting);
+        let token = waiting.next_token;
+        waiting.next_token += 1;
+        waiting.callbacks.push((token, callback));
+        if !waiting.thread_runs {
+            let receiver = Arc::clone(self);
+            std::thread::Builder::new()
+                .name("framelane-wait".to_owned())
+                .spawn(move || receiver.wait_for_others())?;
+            waiting.thread_runs = true;
+        }
+        Ok(token)
+    }
+
+    /// Forgets a callback; nothing happens when it was called before.
+    pub(crate) fn forget(&self, token: u64) {
+        if self.handle.is_forked() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let place = waiting.callbacks.iter().position(|entry| entry.0 == token);
+        let callback = place.map(|place| waiting.callbacks.swap_remove(place));
+        drop(waiting);
+        drop(callback);
+    }
+
+    /// The thread: waits until something is in the stash or there is an end to tell, then calls back.
+    fn wait_for_others(self: Arc<Self>) {
+        loop {
+            let arrived = self.fill_stash();
+            let mut waiting = lock(&self.waiting);
+            if !arrived && !waiting.callbacks.is_empty() && !self.handle.is_closed() && !EXIT.is_set() {
+                // Somebody came after the last look.
+                continue;
+            }
+            waiting.thread_runs = false;
+            let callbacks = std::mem::take(&mut waiting.callbacks);
+            drop(waiting);
+            with_python(|py| {
+                for (_, callback) in &callbacks {
+                    if let Err(error) = callback.call0(py) {
+                        error.write_unraisable(py, Some(callback.bind(py)));
+                    }
+                }
+                drop(callbacks);
+            });
+            return;
+        }
+    }
+
+    /// Whether there is something to tell: an item in the stash, or an error that the next call will meet.
+    fn fill_stash(&self) -> bool {
+        let mut wanted =
+            || !self.handle.is_closed() && !EXIT.is_set() && !lock(&self.waiting).callbacks.is_empty();
+        let Ok(mut state) = self.handle.wait_take(None, &mut wanted) else {
+            return false;
+        };
+        if state.stash.is_some() {
+            return true;
+        }
+        let arrived = match state.source.recv_while(None, &mut wanted) {
+            Ok(item) => {
+                state.stash = Some(item);
+                true
+            }
+            Err(RecvError::Interrupted | RecvError::Timeout) => false,
+            Err(_) => true,
+        };
+        self.note(&state);
+        arrived
+    }
+}
+
+/// Python's exit: from the moment that it begins, no thread of ours may ask for the interpreter.
+static EXIT: Exit = Exit { begun: AtomicBool::new(false), calls: Mutex::new(0), none_left: Condvar::new() };
+
+struct Exit {
+    begun: AtomicBool,
+    /// Threads that have, or wait for, the interpreter.
+    calls: Mutex<usize>,
+    none_left: Condvar,
+}
+
+impl Exit {
+    fn is_set(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+}
+
+/// Runs `call` with the interpreter, unless it is exiting.
+fn with_python(call: impl FnOnce(Python<'_>)) {
+    let mut calls = lock(&EXIT.calls);
+    if EXIT.is_set() {
+        return;
+    }
+    *calls += 1;
+    drop(calls);
+    Python::try_attach(call);
+    *lock(&EXIT.calls) -= 1;
+    EXIT.none_left.notify_all();
+}
+
+/// Keeps our threads out of an interpreter that exits; registered with `atexit`.
+#[pyfunction]
+#[pyo3(name = "_end_threads")]
+pub(crate) fn end_threads(py: Python<'_>) {
+    py.detach(|| {
+        let mut calls = lock(&EXIT.calls);
+        EXIT.begun.store(true, Ordering::Release);
+        while *calls > 0 {
+            calls = EXIT.none_left.wait(calls).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    });
+}

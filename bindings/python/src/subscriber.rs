@@ -1,0 +1,267 @@
+//! `Subscriber`: receives frames.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use framelane::{Error, ErrorKind, Mode, RecvError, SubscriberOptions};
+use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use crate::error::{is_kind, raise};
+use crate::frame::{Frame, copy_into};
+use crate::handle::{deadline, keep_waiting, remaining};
+use crate::receiver::{Received, Receiver, Source};
+
+impl Source for framelane::Subscriber {
+    type Item = framelane::Frame;
+
+    fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<framelane::Frame, RecvError> {
+        framelane::Subscriber::recv_while(self, timeout, keep_waiting)
+    }
+
+    fn recv_now(&mut self) -> Result<framelane::Frame, RecvError> {
+        self.recv_timeout(Duration::ZERO)
+    }
+
+    fn dropped(item: &framelane::Frame) -> u64 {
+        item.dropped()
+    }
+
+    fn total_dropped(&self) -> u64 {
+        self.dropped()
+    }
+
+    fn total_received(&self) -> u64 {
+        self.received()
+    }
+}
+
+/// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
+pub(crate) fn options(
+    mode: &str,
+    directory: Option<PathBuf>,
+    spin_us: u64,
+) -> PyResult<(SubscriberOptions, bool)> {
+    let mode = match mode {
+        "newest" => Mode::Newest,
+        "every" => Mode::Every,
+        other => {
+            let message = format!("mode: expected \"newest\" or \"every\", found {other:?}");
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let newest_only = matches!(mode, Mode::Newest);
+    let mut options = SubscriberOptions::new().mode(mode).spin(Duration::from_micros(spin_us));
+    if let Some(directory) = directory {
+        options = options.directory(directory);
+    }
+    Ok((options, newest_only))
+}
+
+/// Opens with `open`, waiting without the interpreter up to `timeout` seconds for the channel.
+pub(crate) fn open_waiting<T: Send>(
+    py: Python<'_>,
+    options: SubscriberOptions,
+    channel: &str,
+    timeout: Option<f64>,
+    open: impl Fn(&SubscriberOptions, &str, &mut dyn FnMut() -> bool) -> Result<T, Error> + Send + Sync,
+) -> PyResult<T> {
+    let options = options.wait(remaining(deadline(timeout)?));
+    let mut raised = None;
+    let opened = py.detach(|| open(&options, channel, &mut || keep_waiting(&mut raised)));
+    match (opened, raised) {
+        (_, Some(raised)) => Err(raised),
+        (Ok(opened), None) => Ok(opened),
+        // A channel that is not there in time: the same exception whatever the time.
+        (Err(error), None) if error.kind() == ErrorKind::NotFound && timeout.is_some() => {
+            let mut timeout = Error::new(ErrorKind::Timeout, error.message());
+            if let Some(remedy) = error.remedy() {
+                timeout = timeout.with_remedy(remedy);
+            }
+            Err(raise(py, timeout))
+        }
+        (Err(error), None) => Err(raise(py, error)),
+    }
+}
+
+/// The coroutines of `framelane._async`.
+pub(crate) fn coroutine<'py>(
+    py: Python<'py>,
+    name: &str,
+    subscriber: Bound<'py, PyAny>,
+    timeout: Option<f64>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("framelane._async")?.unbind()))?;
+    module.bind(py).call_method1(name, (subscriber, timeout))
+}
+
+/// `None` in place of ChannelClosed: the end of an iteration.
+pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
+    match result {
+        Ok(item) => Ok(Some(item)),
+        Err(error) if is_kind(py, &error, ErrorKind::Closed) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Receives the frames of a channel. Calls from several threads take turns.
+#[pyclass(frozen, module = "framelane")]
+pub(crate) struct Subscriber {
+    receiver: Arc<Receiver<framelane::Subscriber>>,
+    mode: &'static str,
+}
+
+fn to_frame(received: Received<framelane::Frame>) -> Frame {
+    Frame::new(received.item, received.skipped)
+}
+
+#[pymethods]
+impl Subscriber {
+    /// Opens a channel, waiting for it up to `timeout` seconds (None: for ever).
+    #[new]
+    #[pyo3(signature = (channel, mode="newest", timeout=None, *, directory=None, spin_us=0))]
+    fn new(
+        py: Python<'_>,
+        channel: &str,
+        mode: &str,
+        timeout: Option<f64>,
+        directory: Option<PathBuf>,
+        spin_us: u64,
+    ) -> PyResult<Self> {
+        let (options, newest_only) = options(mode, directory, spin_us)?;
+        let subscriber = open_waiting(py, options, channel, timeout, |options, channel, keep| {
+            options.open_while(channel, keep)
+        })?;
+        Ok(Subscriber {
+            receiver: Arc::new(Receiver::new("subscriber", channel, newest_only, subscriber)),
+            mode: if newest_only { "newest" } else { "every" },
+        })
+    }
+
+    /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
+    #[pyo3(signature = (timeout=None))]
+    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
+        self.receiver.recv(py, timeout).map(to_frame)
+    }
+
+    /// As `cv2.VideoCapture.read`: (True, a writable copy of the next frame), (False, None) at the end.
+    ///
+    /// The copy has the frame's own format. With `image`, an array of the right shape and dtype, the copy
+    /// goes there and no memory is allocated.
+    #[pyo3(signature = (image=None, timeout=None))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        image: Option<Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<(bool, Option<Bound<'py, PyAny>>)> {
+        let Some(frame) = until_closed(py, self.recv(py, timeout))? else {
+            return Ok((false, None));
+        };
+        match image {
+            None => Ok((true, Some(frame.copy(py)?.into_any()))),
+            Some(image) => {
+                copy_into(py, &*frame.leased()?, &image)?;
+                Ok((true, Some(image)))
+            }
+        }
+    }
+
+    /// `recv` as a coroutine of asyncio. Cancelling it loses no frame.
+    #[pyo3(signature = (timeout=None))]
+    fn recv_async<'py>(slf: Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        coroutine(slf.py(), "receive", slf.into_any(), timeout)
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
+        until_closed(py, self.recv(py, None))
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if slf.get().closed() {
+            return Err(PyStopAsyncIteration::new_err(()));
+        }
+        coroutine(slf.py(), "receive_or_stop", slf.into_any(), None)
+    }
+
+    #[pyo3(name = "_poll")]
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
+        Ok(self.receiver.poll(py)?.map(to_frame))
+    }
+
+    #[pyo3(name = "_notify")]
+    fn notify(&self, callback: Py<PyAny>) -> PyResult<u64> {
+        Ok(self.receiver.notify(callback)?)
+    }
+
+    #[pyo3(name = "_forget")]
+    fn forget(&self, token: u64) {
+        self.receiver.forget(token);
+    }
+
+    /// Detaches from the channel. Frames and arrays taken from it stay valid. A call that waits in another
+    /// thread ends with ChannelClosed within half a second.
+    fn close(&self) {
+        self.receiver.handle.close();
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) {
+        self.close();
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.receiver.handle.is_closed()
+    }
+
+    /// The channel's name.
+    #[getter]
+    fn channel(&self) -> &str {
+        &self.receiver.channel
+    }
+
+    /// "newest" or "every".
+    #[getter]
+    fn mode(&self) -> &'static str {
+        self.mode
+    }
+
+    /// Frames received.
+    #[getter]
+    fn received(&self) -> u64 {
+        self.receiver.received()
+    }
+
+    /// Frames missed.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.receiver.dropped()
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.closed() { ", closed" } else { "" };
+        format!("<framelane.Subscriber {}, {}{state}>", self.receiver.channel, self.mode)
+    }
+}
