@@ -187,9 +187,10 @@ fn publish(
         });
         let next = if let Some((slot, layout)) = slot {
             let next = emitter.publish(&layout, &info, |look| {
-                let mut sink = pool.sink();
-                slots::look(&slot, &layout, |bytes| look(sink.next_sequence(), bytes));
-                sink.put_held(&slot, &layout, &info)
+                // Looked at without the lock, which the decoder's threads need.
+                let sequence = pool.sink().next_sequence();
+                slots::look(&slot, &layout, |bytes| look(sequence, bytes));
+                pool.sink().put_held(&slot, &layout, &info)
             })?;
             emitter.summary.direct += 1;
             next

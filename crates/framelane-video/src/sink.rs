@@ -43,6 +43,11 @@ pub(crate) trait Sink: Send {
         Ok(Put::Dropped)
     }
 
+    /// Slots there are; 0 where pictures cannot be held.
+    fn slots(&self) -> usize {
+        0
+    }
+
     /// The number that the next frame will get.
     fn next_sequence(&self) -> u64;
 }
@@ -74,6 +79,10 @@ impl Sink for ChannelSink<'_> {
         let given = loan.publish(info);
         debug_assert_eq!(given, sequence);
         Ok(Put::Published)
+    }
+
+    fn slots(&self) -> usize {
+        self.publisher.slots()
     }
 
     fn hold(&mut self, layout: &Layout) -> Option<HeldSlot> {

@@ -25,6 +25,9 @@ const DECODERS: [&str; 7] = ["h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg1vid
 const ALIGN: usize = 64;
 /// Decoders read and write this far behind a plane.
 const TAIL: usize = 16 + ALIGN;
+/// Slots that the decoder never gets: the newest frame's, one for a reader, one for a picture that must be copied. Were
+/// all slots held by pictures still to come, the picture before them could not be published, and all would stand still.
+const RESERVE: usize = 3;
 /// How often the callback tries for the lock before it gives up.
 const TRIES: usize = 100;
 
@@ -33,6 +36,8 @@ pub(crate) struct SlotPool<'s> {
     sink: Mutex<&'s mut dyn Sink>,
     /// The slots given out; the strong references are in the decoder's buffers.
     given: Mutex<Vec<Weak<HeldSlot>>>,
+    /// The most slots that the decoder may have.
+    most: usize,
     spare: Mutex<Spare>,
 }
 
@@ -45,6 +50,7 @@ struct Geometry {
 impl<'s> SlotPool<'s> {
     pub(crate) fn new(sink: &'s mut dyn Sink) -> Self {
         SlotPool {
+            most: sink.slots().saturating_sub(RESERVE),
             sink: Mutex::new(sink),
             given: Mutex::new(Vec::new()),
             spare: Mutex::new(Spare { pool: ptr::null_mut(), size_bytes: 0 }),
@@ -84,6 +90,12 @@ impl<'s> SlotPool<'s> {
 
     /// A free slot, unless the lock is taken for long.
     fn hold(&self, layout: &Layout) -> Option<HeldSlot> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = given.iter().filter(|slot| slot.strong_count() > 0).count();
+        drop(given);
+        if held >= self.most {
+            return None;
+        }
         for _ in 0..TRIES {
             match self.sink.try_lock() {
                 Ok(mut sink) => return sink.hold(layout),
