@@ -1,10 +1,69 @@
-//! Live video frames between processes and between languages.
+//! Live video frames between processes and between languages, at memory speed.
+//!
+//! A [`Publisher`] writes frames into the slots of a *channel* in shared memory; up to 64 [`Subscriber`]s read
+//! them there, without a copy, as [`Frame`]s that do not change while they are held. What is found in a frame
+//! goes back as [`Detections`].
+//!
+//! ```
+//! use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let (publisher, subscriber) = (
+//! #     PublisherOptions::new().directory(directory.path()),
+//! #     SubscriberOptions::new().directory(directory.path()),
+//! # );
+//! # /*
+//! let (publisher, subscriber) = (PublisherOptions::new(), SubscriberOptions::new());
+//! # */
+//! let mut publisher = publisher.create("cam0")?;
+//! let mut subscriber = subscriber.open("cam0")?; // usually in another process
+//!
+//! let layout = Layout::packed(PixelFormat::Gray8, 4, 2)?;
+//! publisher.send(&layout, &FrameInfo::default(), &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+//!
+//! let frame = subscriber.recv().unwrap();
+//! assert_eq!((frame.sequence(), frame.bytes()), (1, &[1, 2, 3, 4, 5, 6, 7, 8][..]));
+//! # Ok::<(), framelane::Error>(())
+//! ```
+//!
+//! The layout in memory is written down in `spec/shm-layout.md`; why it is right, in the `ring` module.
+#![deny(unsafe_code)]
 
+#[cfg(not(loom))]
+mod descriptor;
+#[cfg(not(loom))]
+mod detection;
+#[cfg(not(loom))]
+mod directory;
 mod error;
+#[cfg(not(loom))]
+mod files;
 mod format;
 mod frame;
+#[cfg(not(loom))]
+#[expect(unsafe_code, reason = "system calls")]
+mod os;
+#[cfg(not(loom))]
+mod publisher;
+#[cfg_attr(not(loom), expect(unsafe_code, reason = "words in shared memory"))]
+#[cfg_attr(loom, allow(unsafe_code, dead_code, unused_imports, reason = "the model uses the ring only"))]
+mod ring;
+#[cfg(not(loom))]
+mod status;
+#[cfg(not(loom))]
+mod subscriber;
 
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
 pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Plane};
-mod ring;
+pub use ring::Mode;
+
+#[cfg(not(loom))]
+pub use detection::{
+    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, FrameId, MatchError,
+};
+#[cfg(not(loom))]
+pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
+#[cfg(not(loom))]
+pub use status::{ChannelState, ChannelStatus, Diagnosis, Leftover, SubscriberStatus, doctor, list, status};
+#[cfg(not(loom))]
+pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};

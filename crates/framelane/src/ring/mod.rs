@@ -35,10 +35,9 @@ mod writer;
 
 pub(crate) use reader::{Lease, attach, detach, find, lease, newest, prepare_wait, release};
 pub(crate) use sync::{AtomicU32, AtomicU64, Ordering};
+pub use words::Mode;
 pub(crate) use words::{
-    Control, DATA_MAGIC, DataHeader, Entry, HEAD_SLOT_BITS, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC, MAX_SLOTS,
-    Mode, PINS, READERS, READERS_MAGIC, Readers, State, pin_of,
+    Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC, MAX_SLOTS, PINS, READERS,
+    READERS_MAGIC, Readers, Record, Shared, State, pin_of,
 };
-pub(crate) use writer::{
-    announce, blocked, claim, notify, pinned_by, prepare_block, publish, reclaim, unblock,
-};
+pub(crate) use writer::{announce, blocked, claim, notify, prepare_block, publish, reclaim, unblock};

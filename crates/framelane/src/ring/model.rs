@@ -187,7 +187,7 @@ fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
                 while cursor < 3 {
                     let seen = channel.control.wake_now();
                     let (newest_sequence, _) = newest(&channel.control);
-                    if let Some((sequence, slot)) = find(&channel.table, cursor, newest_sequence) {
+                    if let Some((sequence, slot)) = find(channel.table.iter(), cursor, newest_sequence) {
                         assert_eq!(sequence, cursor + 1, "no frame is skipped");
                         assert!(channel.read(0, sequence, slot, true), "no frame is overtaken");
                         cursor = sequence;

@@ -47,9 +47,12 @@ pub(crate) fn newest(control: &Control) -> (u64, usize) {
 }
 
 /// The oldest frame after `cursor`, with its slot.
-pub(crate) fn find(table: &[Entry], cursor: u64, newest: u64) -> Option<(u64, usize)> {
+pub(crate) fn find<'t>(
+    table: impl Iterator<Item = &'t Entry>,
+    cursor: u64,
+    newest: u64,
+) -> Option<(u64, usize)> {
     table
-        .iter()
         .enumerate()
         .map(|(slot, entry)| (entry.version.load(Ordering::Relaxed), slot))
         .filter(|&(version, _)| {

@@ -57,6 +57,26 @@ pub enum Mode {
     Every = 1,
 }
 
+/// Words that may lie in memory shared with processes that are not trusted.
+///
+/// # Safety
+/// The type has no fields but atomics of its own size and bytes that are never read: any content is valid,
+/// and a write by somebody else is never a data race.
+pub(crate) unsafe trait Shared {}
+
+#[cfg(not(loom))]
+mod shared {
+    use super::{Control, DataHeader, Entry, Readers, Shared};
+    // SAFETY: only atomics and padding, see the type.
+    unsafe impl Shared for Control {}
+    // SAFETY: only atomics and padding, see the type.
+    unsafe impl Shared for Readers {}
+    // SAFETY: only atomics, see the type.
+    unsafe impl Shared for DataHeader {}
+    // SAFETY: only atomics, see the type.
+    unsafe impl Shared for Entry {}
+}
+
 /// Bytes without meaning; they keep lines with different writers apart.
 #[repr(transparent)]
 pub(crate) struct Pad<const N: usize>([u8; N]);

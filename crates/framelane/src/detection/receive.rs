@@ -1,0 +1,204 @@
+//! The end that wants to know what was found.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Detections;
+use crate::error::{Error, ErrorKind};
+use crate::format::PixelFormat;
+use crate::os;
+use crate::ring::Mode;
+use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
+
+/// Batches kept for [`DetectionSubscriber::for_frame`].
+const KEPT: usize = 256;
+
+/// Receives what was found in frames, in order, or asks for the detections of one frame.
+pub struct DetectionSubscriber {
+    subscriber: Subscriber,
+    /// The last batches received, oldest first: frames may be asked for in any order.
+    recent: VecDeque<Detections>,
+}
+
+/// Why the detections of a frame were not had.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum MatchError {
+    /// They did not come in time.
+    Timeout {
+        /// The frame that was asked for.
+        wanted: u64,
+        /// The newest frame of the same epoch whose detections are here.
+        newest: Option<u64>,
+    },
+    /// Receiving failed.
+    Recv(RecvError),
+}
+
+impl From<MatchError> for Error {
+    fn from(error: MatchError) -> Self {
+        match error {
+            MatchError::Recv(error) => error.into(),
+            timeout => Error::new(ErrorKind::Timeout, timeout.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for MatchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MatchError::Timeout { wanted, newest: Some(newest) } => {
+                write!(
+                    f,
+                    "no detections of frame {wanted} within the time given; the newest are of frame {newest}"
+                )
+            }
+            MatchError::Timeout { wanted, newest: None } => {
+                write!(
+                    f,
+                    "no detections of frame {wanted} within the time given; none of this epoch are here"
+                )
+            }
+            MatchError::Recv(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for MatchError {}
+
+impl DetectionSubscriber {
+    /// Waits for the channel and subscribes to every batch.
+    ///
+    /// # Errors
+    /// As [`SubscriberOptions::open`].
+    pub fn open(channel: &str) -> Result<Self, Error> {
+        Self::with_options(SubscriberOptions::new().mode(Mode::Every), channel)
+    }
+
+    /// As [`DetectionSubscriber::open`], with options of your own.
+    ///
+    /// # Errors
+    /// As [`SubscriberOptions::open`].
+    pub fn with_options(options: SubscriberOptions, channel: &str) -> Result<Self, Error> {
+        Ok(Self::new(options.open(channel)?))
+    }
+
+    /// Receives from a subscriber that is open already.
+    pub fn new(subscriber: Subscriber) -> Self {
+        DetectionSubscriber { subscriber, recent: VecDeque::new() }
+    }
+
+    /// The next batch; blocks.
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`]; [`ErrorKind::InvalidFrame`] when the channel carries images,
+    /// [`ErrorKind::Damaged`] for bytes that are no batch.
+    pub fn recv(&mut self) -> Result<Detections, RecvError> {
+        self.recv_while(None, &mut || true)
+    }
+
+    /// The next batch within `timeout`.
+    ///
+    /// # Errors
+    /// As [`DetectionSubscriber::recv`], and [`RecvError::Timeout`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Detections, RecvError> {
+        self.recv_while(Some(timeout), &mut || true)
+    }
+
+    /// The next batch; `keep_waiting` as for [`Subscriber::recv_while`].
+    ///
+    /// # Errors
+    /// As [`DetectionSubscriber::recv_timeout`], and [`RecvError::Interrupted`].
+    pub fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Detections, RecvError> {
+        let batch = read(&self.subscriber.recv_while(timeout, keep_waiting)?)?;
+        if self.recent.len() == KEPT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(batch.clone());
+        Ok(batch)
+    }
+
+    /// The detections of frame `sequence` of `epoch`, within `timeout`.
+    ///
+    /// Looks among the last 256 batches first, then receives until the one that is wanted comes. Frames may be
+    /// asked for in any order.
+    ///
+    /// # Errors
+    /// [`MatchError::Timeout`], which names the newest frame whose detections are here; errors of receiving.
+    pub fn for_frame(
+        &mut self,
+        epoch: u64,
+        sequence: u64,
+        timeout: Duration,
+    ) -> Result<Detections, MatchError> {
+        self.for_frame_while(epoch, sequence, timeout, &mut || true)
+    }
+
+    /// As [`DetectionSubscriber::for_frame`]; `keep_waiting` as for [`Subscriber::recv_while`].
+    ///
+    /// # Errors
+    /// As [`DetectionSubscriber::for_frame`], and [`RecvError::Interrupted`].
+    pub fn for_frame_while(
+        &mut self,
+        epoch: u64,
+        sequence: u64,
+        timeout: Duration,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Detections, MatchError> {
+        let wanted = |batch: &Detections| batch.frame.epoch == epoch && batch.frame.sequence == sequence;
+        if let Some(batch) = self.recent.iter().rev().find(|batch| wanted(batch)) {
+            return Ok(batch.clone());
+        }
+        let deadline = os::deadline(Some(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.recv_while(left, keep_waiting) {
+                Ok(batch) if wanted(&batch) => return Ok(batch),
+                Ok(_) => {}
+                Err(RecvError::Timeout) => {
+                    let newest = self.newest(epoch);
+                    return Err(MatchError::Timeout { wanted: sequence, newest });
+                }
+                Err(error) => return Err(MatchError::Recv(error)),
+            }
+        }
+    }
+
+    /// The newest frame of `epoch` whose detections have been received.
+    pub fn newest(&self, epoch: u64) -> Option<u64> {
+        self.recent.iter().filter(|batch| batch.frame.epoch == epoch).map(|batch| batch.frame.sequence).max()
+    }
+
+    /// The subscriber underneath.
+    pub fn subscriber(&self) -> &Subscriber {
+        &self.subscriber
+    }
+}
+
+fn read(frame: &Frame) -> Result<Detections, Error> {
+    if frame.format() != PixelFormat::Detections {
+        return Err(Error::new(
+            ErrorKind::InvalidFrame,
+            format!(
+                "channel {} was expected to carry detections, found {}x{} {} frames",
+                frame.channel(),
+                frame.width(),
+                frame.height(),
+                frame.format()
+            ),
+        )
+        .with_remedy(format!(
+            "subscribe to the detections channel, usually {}/detections",
+            frame.channel()
+        )));
+    }
+    let mut batch = Detections::decode(frame.bytes())?;
+    batch.sequence = frame.sequence();
+    batch.published_ns = frame.published_ns();
+    batch.dropped = frame.dropped();
+    Ok(batch)
+}

@@ -1,0 +1,75 @@
+//! The detector's end.
+
+use super::{Detection, FrameId, codec};
+use crate::error::Error;
+use crate::format::PixelFormat;
+use crate::frame::{FrameInfo, Layout};
+use crate::publisher::{LoanError, Publisher, PublisherOptions};
+
+/// Room for about 300 boxes; larger batches make larger slots.
+const SLOT_BYTES: usize = 16 << 10;
+const SLOTS: usize = 32;
+
+/// Publishes what was found in frames.
+///
+/// Send a batch for every frame that was looked at, also when nothing was found: the other side then knows.
+pub struct DetectionPublisher {
+    publisher: Publisher,
+    labels: Vec<String>,
+    model: String,
+    /// Kept for its room: a batch allocates nothing once the largest one has been sent.
+    bytes: Vec<u8>,
+}
+
+impl DetectionPublisher {
+    /// Makes a detections channel of 32 slots; by convention it is called `CHANNEL/detections`.
+    ///
+    /// `labels` name the classes, `model` what finds them; both go with every batch.
+    ///
+    /// # Errors
+    /// As [`PublisherOptions::create`].
+    pub fn create(channel: &str, labels: &[&str], model: &str) -> Result<Self, Error> {
+        Self::with_options(PublisherOptions::new().slots(SLOTS), channel, labels, model)
+    }
+
+    /// As [`DetectionPublisher::create`], with options of your own.
+    ///
+    /// # Errors
+    /// As [`PublisherOptions::create`].
+    pub fn with_options(
+        options: PublisherOptions,
+        channel: &str,
+        labels: &[&str],
+        model: &str,
+    ) -> Result<Self, Error> {
+        Ok(DetectionPublisher {
+            publisher: options.frame_bytes(SLOT_BYTES).create(channel)?,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            model: model.to_owned(),
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Sends the boxes found in `frame`; gives the batch's own number, or `None` when it was dropped.
+    ///
+    /// Copies the boxes. Blocks only with [`Policy::Wait`](crate::Policy::Wait).
+    ///
+    /// # Errors
+    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as [`Publisher::loan`].
+    pub fn send(&mut self, frame: &FrameId, boxes: &[Detection]) -> Result<Option<u64>, LoanError> {
+        codec::encode(frame, &self.model, &self.labels, boxes, &mut self.bytes)?;
+        let layout = Layout::packed(PixelFormat::Detections, self.bytes.len() as u32, 1)?;
+        let info = FrameInfo { timestamp_ns: Some(frame.timestamp_ns), ..FrameInfo::default() };
+        self.publisher.send(&layout, &info, &self.bytes)
+    }
+
+    /// The publisher underneath.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// The publisher underneath, to drain it before it is dropped.
+    pub fn publisher_mut(&mut self) -> &mut Publisher {
+        &mut self.publisher
+    }
+}

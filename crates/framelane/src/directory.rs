@@ -1,0 +1,189 @@
+//! Where channels live, what they may be called, and which files they have.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind};
+use crate::os;
+
+/// The longest channel name.
+const MAX_NAME_BYTES: usize = 200;
+/// Stands for `/` in file names; it may not occur in channel names.
+const SEPARATOR: char = '@';
+
+/// Checks a channel's name: `/`-separated parts of `[A-Za-z0-9._-]`, 200 bytes at most.
+pub(crate) fn check_name(channel: &str) -> Result<(), Error> {
+    let fault = if channel.is_empty() {
+        "it is empty".to_owned()
+    } else if channel.len() > MAX_NAME_BYTES {
+        format!("it has {} bytes, {MAX_NAME_BYTES} are allowed", channel.len())
+    } else if let Some(bad) =
+        channel.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/')))
+    {
+        format!("it contains {bad:?}")
+    } else if channel.split('/').any(|part| part.is_empty() || part.chars().all(|c| c == '.')) {
+        "a part between slashes is empty, or only dots".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidName, format!("the channel name {channel:?} is not valid: {fault}"))
+        .with_remedy("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections"))
+}
+
+/// The directory that holds the files of channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// The given directory, else `$FRAMELANE_DIR`, else this user's own; created if it is missing.
+    pub(crate) fn resolve(given: Option<&Path>) -> Result<Self, Error> {
+        if let Some(path) = given {
+            return Self::shared(path.to_owned());
+        }
+        match std::env::var_os("FRAMELANE_DIR") {
+            Some(path) if !path.is_empty() => Self::shared(path.into()),
+            _ => Self::private(os::default_directory()),
+        }
+    }
+
+    /// A directory that the user named; who may use it is the user's decision.
+    fn shared(path: PathBuf) -> Result<Self, Error> {
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Error::from_io(format!("the channel directory {}", path.display()), error))?;
+        Ok(Directory(path))
+    }
+
+    fn private(path: PathBuf) -> Result<Self, Error> {
+        let found = match os::ensure_private_directory(&path) {
+            Ok(()) => return Ok(Directory(path)),
+            Err(os::DirectoryFault::Io(error)) => {
+                return Err(Error::from_io(format!("the channel directory {}", path.display()), error)
+                    .with_remedy("mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs"));
+            }
+            Err(os::DirectoryFault::NotDirectory) => "something that is not a directory".to_owned(),
+            Err(os::DirectoryFault::ForeignOwner(uid)) => format!("a directory of user {uid}"),
+            Err(os::DirectoryFault::OpenToOthers(mode)) => {
+                format!("a directory that others can write to (mode {mode:04o})")
+            }
+        };
+        Err(Error::new(
+            ErrorKind::Permission,
+            format!(
+                "expected {} to be a directory of your own with mode 0700, found {found}",
+                path.display()
+            ),
+        )
+        .with_remedy("remove it, or set FRAMELANE_DIR to a directory that you trust"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn file(&self, channel: &str, suffix: &str) -> PathBuf {
+        self.0.join(format!("{}.{suffix}", channel.replace('/', "@")))
+    }
+
+    pub(crate) fn control(&self, channel: &str) -> PathBuf {
+        self.file(channel, "control")
+    }
+
+    pub(crate) fn readers(&self, channel: &str) -> PathBuf {
+        self.file(channel, "readers")
+    }
+
+    pub(crate) fn data(&self, channel: &str, generation: u64) -> PathBuf {
+        self.file(channel, &format!("data.{generation}"))
+    }
+
+    /// A name that nobody else uses, for a file that is not complete yet.
+    pub(crate) fn unfinished(&self, channel: &str) -> PathBuf {
+        let name = format!(".{}.{:016x}.new", channel.replace('/', "@"), os::random_u64());
+        self.0.join(name)
+    }
+
+    /// Every file in the directory that belongs to framelane.
+    pub(crate) fn files(&self) -> Result<Vec<ChannelFile>, Error> {
+        let names = os::names(&self.0)
+            .map_err(|error| Error::from_io(format!("the channel directory {}", self.0.display()), error))?;
+        Ok(names
+            .iter()
+            .filter_map(|name| name.to_str())
+            .filter_map(|name| {
+                let (channel, part) = parse_file_name(name)?;
+                Some(ChannelFile { channel, part, path: self.0.join(name) })
+            })
+            .collect())
+    }
+}
+
+/// What a file of a channel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Control,
+    Readers,
+    Data(u64),
+    Unfinished,
+}
+
+/// A file of a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelFile {
+    pub channel: String,
+    pub part: Part,
+    pub path: PathBuf,
+}
+
+fn parse_file_name(name: &str) -> Option<(String, Part)> {
+    let (stem, part) = if let Some(rest) = name.strip_prefix('.') {
+        let (stem, random) = rest.strip_suffix(".new")?.rsplit_once('.')?;
+        u64::from_str_radix(random, 16).ok()?;
+        (stem, Part::Unfinished)
+    } else if let Some(stem) = name.strip_suffix(".control") {
+        (stem, Part::Control)
+    } else if let Some(stem) = name.strip_suffix(".readers") {
+        (stem, Part::Readers)
+    } else {
+        let (rest, generation) = name.rsplit_once('.')?;
+        (rest.strip_suffix(".data")?, Part::Data(generation.parse().ok()?))
+    };
+    let channel = stem.replace(SEPARATOR, "/");
+    check_name(&channel).is_ok().then_some((channel, part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_break_the_rules_are_refused_with_a_remedy() {
+        let long = "x".repeat(201);
+        for name in ["", "/", "a//b", "/a", "a/", "a b", "ä", "..", "a/../b", ".", "a@b", "a\0b", &long] {
+            let error = check_name(name).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{name:?}");
+            assert!(error.remedy().is_some());
+        }
+        for name in ["a", "cam0/detections", "A.b_c-9", "cam0.data.3", "x..y"] {
+            assert!(check_name(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn file_names_lead_back_to_their_channel() {
+        let directory = Directory(PathBuf::from("/d"));
+        for channel in ["cam0", "cam0/detections", "cam0.data.3", "x.control"] {
+            let cases = [
+                (directory.control(channel), Part::Control),
+                (directory.readers(channel), Part::Readers),
+                (directory.data(channel, 17), Part::Data(17)),
+                (directory.unfinished(channel), Part::Unfinished),
+            ];
+            for (path, part) in cases {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                assert_eq!(parse_file_name(name), Some((channel.to_owned(), part)), "{name}");
+            }
+        }
+        for name in ["x", ".x", "x.data", "x.data.y", "a b.control", ".x.new"] {
+            assert_eq!(parse_file_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The three files of a channel: made, opened, and checked before anything in them is used.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::directory::Directory;
+use crate::error::{Error, ErrorKind};
+use crate::os::{self, LockFile, Map};
+use crate::ring::{
+    AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
+    MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, Shared, State,
+};
+
+/// Bytes of a `control` file.
+pub(crate) const CONTROL_BYTES: usize = 4096;
+/// Slots begin at a multiple of this.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// The lock byte of the publisher in `control`.
+pub(crate) const PUBLISHER_LOCK: u64 = 0;
+
+fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Damaged, format!("{} is damaged: {what}", path.display()))
+        .with_remedy("end the channel's publisher, then run `framelane doctor --fix`")
+}
+
+/// Opens a file of a channel.
+fn open(path: &Path, writable: bool) -> Result<File, Error> {
+    os::open(path, writable).map_err(|error| {
+        let made = Error::from_io(format!("opening {}", path.display()), error);
+        if made.kind() == ErrorKind::Permission {
+            made.with_remedy(
+                "run as the same user as the publisher, or have it publish with --mode 660 in a directory \
+                 (FRAMELANE_DIR) of a group that you share",
+            )
+        } else {
+            made
+        }
+    })
+}
+
+/// Maps a file whose length must be at least `least` and, if given, exactly `exact`.
+fn map(path: &Path, file: &File, least: usize, exact: bool, writable: bool) -> Result<Map, Error> {
+    let found = file.metadata().map_err(|error| Error::from_io(path.display(), error))?.len();
+    if found < least as u64 || (exact && found != least as u64) {
+        return Err(damaged(path, format!("expected {least} bytes, found {found}")));
+    }
+    let len = usize::try_from(found).map_err(|_| damaged(path, "it is too long to map"))?;
+    Map::new(file, len, writable)
+        .map_err(|error| Error::from_io(format!("mapping {len} bytes of {}", path.display()), error))
+}
+
+/// The words of type `T` at `offset` of a map whose length was checked.
+fn words<'m, T: Shared>(path: &Path, map: &'m Map, offset: usize) -> Result<&'m T, Error> {
+    map.words(offset).ok_or_else(|| damaged(path, "its header ends behind the file"))
+}
+
+fn check_header(path: &Path, magic: u64, found: (&AtomicU64, &AtomicU32, &AtomicU32)) -> Result<(), Error> {
+    if found.0.load(Relaxed) != magic {
+        return Err(damaged(path, format!("it does not begin with {:?}", magic_text(magic))));
+    }
+    let (major, minor) = (found.1.load(Relaxed), found.2.load(Relaxed));
+    if major != LAYOUT_MAJOR {
+        return Err(Error::new(
+            ErrorKind::LayoutVersion,
+            format!(
+                "{} has layout version {major}.{minor}, this framelane speaks {LAYOUT_MAJOR}.{LAYOUT_MINOR}",
+                path.display()
+            ),
+        )
+        .with_remedy(
+            "use the same major version on both sides; if its publisher is gone, `framelane doctor --fix` \
+             removes the channel",
+        ));
+    }
+    Ok(())
+}
+
+fn magic_text(magic: u64) -> String {
+    String::from_utf8_lossy(&magic.to_le_bytes()).into_owned()
+}
+
+/// A mapped `control` file with the descriptor that the publisher's lock is taken, or tested, through.
+pub(crate) struct ControlFile {
+    map: Map,
+    pub lock: LockFile,
+}
+
+impl ControlFile {
+    /// Makes the file under an unfinished name, with the publisher's lock already taken.
+    pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, Error> {
+        let file = make(path, CONTROL_BYTES as u64, mode & !0o022)?;
+        let map = map(path, &file, CONTROL_BYTES, true, true)?;
+        let lock = LockFile::new(file);
+        let locked = lock.try_lock(PUBLISHER_LOCK);
+        if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
+            return Err(Error::new(ErrorKind::Io, format!("{} is locked by somebody else", path.display())));
+        }
+        let made = ControlFile { map, lock };
+        let control = made.words();
+        control.layout_major.store(LAYOUT_MAJOR, Relaxed);
+        control.layout_minor.store(LAYOUT_MINOR, Relaxed);
+        control.header_bytes.store(size_of::<Control>() as u64, Relaxed);
+        control.channel_id.store(os::random_u64(), Relaxed);
+        control.state.store(State::Starting as u32, Relaxed);
+        control.magic.store(MAGIC, Relaxed);
+        Ok(made)
+    }
+
+    /// Opens and checks an existing file.
+    pub(crate) fn open(path: &Path, writable: bool) -> Result<Self, Error> {
+        let file = open(path, writable)?;
+        let map = map(path, &file, CONTROL_BYTES, true, writable)?;
+        let control: &Control = words(path, &map, 0)?;
+        check_header(path, MAGIC, (&control.magic, &control.layout_major, &control.layout_minor))?;
+        Ok(ControlFile { map, lock: LockFile::new(file) })
+    }
+
+    pub(crate) fn words(&self) -> &Control {
+        self.map.words(0).expect("the length was checked when the file was mapped")
+    }
+}
+
+/// A mapped `readers` file with the descriptor of its records' locks.
+pub(crate) struct ReadersFile {
+    map: Map,
+    pub lock: LockFile,
+}
+
+impl ReadersFile {
+    /// Makes the file under an unfinished name.
+    pub(crate) fn create(path: &Path, mode: u32, channel_id: u64) -> Result<Self, Error> {
+        let file = make(path, size_of::<Readers>() as u64, mode)?;
+        let map = map(path, &file, size_of::<Readers>(), true, true)?;
+        let made = ReadersFile { map, lock: LockFile::new(file) };
+        let readers = made.words();
+        readers.layout_major.store(LAYOUT_MAJOR, Relaxed);
+        readers.layout_minor.store(LAYOUT_MINOR, Relaxed);
+        readers.channel_id.store(channel_id, Relaxed);
+        readers.record_count.store(READERS as u32, Relaxed);
+        readers.record_bytes.store(size_of_val(&readers.records[0]) as u32, Relaxed);
+        readers.magic.store(READERS_MAGIC, Relaxed);
+        Ok(made)
+    }
+
+    /// Opens and checks an existing file of the channel with this id.
+    pub(crate) fn open(path: &Path, channel_id: u64) -> Result<Self, Error> {
+        let file = open(path, true)?;
+        let map = map(path, &file, size_of::<Readers>(), true, true)?;
+        let readers: &Readers = words(path, &map, 0)?;
+        check_header(path, READERS_MAGIC, (&readers.magic, &readers.layout_major, &readers.layout_minor))?;
+        if readers.channel_id.load(Relaxed) != channel_id {
+            return Err(damaged(path, "it belongs to another channel than the control file"));
+        }
+        Ok(ReadersFile { map, lock: LockFile::new(file) })
+    }
+
+    pub(crate) fn words(&self) -> &Readers {
+        self.map.words(0).expect("the length was checked when the file was mapped")
+    }
+}
+
+/// A mapped `data` file: the slot table and the slots of one generation.
+pub(crate) struct DataFile {
+    map: Map,
+    pub generation: u64,
+    pub epoch: u64,
+    pub slots: usize,
+    pub slot_bytes: usize,
+    payload_offset: usize,
+}
+
+/// Where the slot table begins.
+const TABLE_OFFSET: usize = 4096;
+
+impl DataFile {
+    /// Makes the file under its final name; readers do not look for it before it is announced.
+    pub(crate) fn create(
+        directory: &Directory,
+        channel: &str,
+        mode: u32,
+        ids: (u64, u64, u64),
+        slots: usize,
+        frame_bytes: usize,
+    ) -> Result<Self, Error> {
+        let (channel_id, epoch, generation) = ids;
+        let slot_bytes = frame_bytes.max(1).next_multiple_of(PAGE_BYTES);
+        let payload_offset = (TABLE_OFFSET + slots * size_of::<Entry>()).next_multiple_of(PAGE_BYTES);
+        let len = slot_bytes.checked_mul(slots).and_then(|bytes| bytes.checked_add(payload_offset));
+        let len = len.ok_or_else(|| {
+            Error::new(ErrorKind::FrameTooLarge, format!("{slots} slots of {slot_bytes} bytes overflow"))
+        })?;
+        let path = directory.data(channel, generation);
+        // What a killed publisher left under this name is of no use to anybody.
+        let _ = std::fs::remove_file(&path);
+        let file = make(&path, len as u64, mode & !0o022).map_err(|error| {
+            if error.kind() == ErrorKind::NoSpace {
+                no_room(directory, channel, slots, slot_bytes, len)
+            } else {
+                error
+            }
+        })?;
+        let map = map(&path, &file, len, true, true)?;
+        let header: &DataHeader = words(&path, &map, 0)?;
+        header.layout_major.store(LAYOUT_MAJOR, Relaxed);
+        header.layout_minor.store(LAYOUT_MINOR, Relaxed);
+        header.channel_id.store(channel_id, Relaxed);
+        header.generation.store(generation, Relaxed);
+        header.epoch.store(epoch, Relaxed);
+        header.slots.store(slots as u32, Relaxed);
+        header.entry_bytes.store(size_of::<Entry>() as u32, Relaxed);
+        header.table_offset.store(TABLE_OFFSET as u64, Relaxed);
+        header.payload_offset.store(payload_offset as u64, Relaxed);
+        header.slot_bytes.store(slot_bytes as u64, Relaxed);
+        header.magic.store(DATA_MAGIC, Relaxed);
+        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset })
+    }
+
+    /// Opens the file of `generation` read-only, and checks that all it promises lies within it.
+    pub(crate) fn open(
+        directory: &Directory,
+        channel: &str,
+        channel_id: u64,
+        generation: u64,
+    ) -> Result<Self, Error> {
+        let path = directory.data(channel, generation);
+        let file = open(&path, false)?;
+        let map = map(&path, &file, TABLE_OFFSET, false, false)?;
+        let header: &DataHeader = words(&path, &map, 0)?;
+        check_header(&path, DATA_MAGIC, (&header.magic, &header.layout_major, &header.layout_minor))?;
+        if header.channel_id.load(Relaxed) != channel_id || header.generation.load(Relaxed) != generation {
+            return Err(damaged(&path, "it belongs to another channel or generation"));
+        }
+        // Copied once, then checked, then used: the file could change meanwhile.
+        let slots = header.slots.load(Relaxed) as usize;
+        let entry_bytes = header.entry_bytes.load(Relaxed) as usize;
+        let table_offset = header.table_offset.load(Relaxed);
+        let payload_offset = usize::try_from(header.payload_offset.load(Relaxed)).unwrap_or(usize::MAX);
+        let slot_bytes = usize::try_from(header.slot_bytes.load(Relaxed)).unwrap_or(usize::MAX);
+        let table_end = TABLE_OFFSET + slots.min(MAX_SLOTS) * size_of::<Entry>();
+        let end = slot_bytes.checked_mul(slots).and_then(|bytes| bytes.checked_add(payload_offset));
+        if slots == 0
+            || slots > MAX_SLOTS
+            || entry_bytes != size_of::<Entry>()
+            || table_offset != TABLE_OFFSET as u64
+            || payload_offset < table_end
+            || end.is_none_or(|end| end > map.len())
+        {
+            return Err(damaged(
+                &path,
+                format!("{slots} slots of {slot_bytes} bytes do not fit in {}", map.len()),
+            ));
+        }
+        let epoch = header.epoch.load(Relaxed);
+        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset })
+    }
+
+    /// The entry of a slot; `None` when the ring has no such slot.
+    pub(crate) fn entry(&self, slot: usize) -> Option<&Entry> {
+        if slot >= self.slots {
+            return None;
+        }
+        self.map.words(TABLE_OFFSET + slot * size_of::<Entry>())
+    }
+
+    /// Every slot's entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        (0..self.slots).filter_map(|slot| self.entry(slot))
+    }
+
+    /// The address of a slot's payload, `slot_bytes` long.
+    pub(crate) fn payload(&self, slot: usize) -> std::ptr::NonNull<u8> {
+        assert!(slot < self.slots, "slot numbers are checked where they are read");
+        self.map
+            .address(self.payload_offset + slot * self.slot_bytes, self.slot_bytes)
+            .expect("the length was checked when the file was mapped")
+    }
+}
+
+fn make(path: &Path, len: u64, mode: u32) -> Result<File, Error> {
+    os::create(path, len, mode).map_err(|error| {
+        let made = Error::from_io(format!("creating {} with {len} bytes", path.display()), error);
+        match made.kind() {
+            ErrorKind::NoSpace => made.with_remedy("free room in the file system of the channel directory"),
+            ErrorKind::Permission => {
+                made.with_remedy("set FRAMELANE_DIR to a directory that you may write to")
+            }
+            _ => made,
+        }
+    })
+}
+
+fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize, need: usize) -> Error {
+    let (free, total) = os::room(directory.path()).unwrap_or((0, 0));
+    Error::new(
+        ErrorKind::NoSpace,
+        format!(
+            "channel {channel} needs {need} bytes ({slots} slots of {slot_bytes}) in {}, found {free} free of {total}",
+            directory.path().display()
+        ),
+    )
+    .with_remedy(
+        "use fewer slots or smaller frames, run `framelane doctor --fix` to remove what crashed publishers left, \
+         or enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)",
+    )
+}

@@ -1,0 +1,259 @@
+//! Making a channel, or taking over one whose publisher died.
+
+use std::path::PathBuf;
+
+use super::Publisher;
+use crate::directory::{Directory, check_name};
+use crate::error::{Error, ErrorKind};
+use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
+use crate::frame::MAX_FRAME_BYTES;
+use crate::os;
+use crate::ring::{self, MAX_SLOTS, Ordering, State};
+
+/// What a publisher does when every slot is leased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Policy {
+    /// The new frame is dropped, and counted: the publisher never waits.
+    #[default]
+    Drop = 0,
+    /// The publisher waits for a slot, and does not overwrite what a live reader in
+    /// [`Mode::Every`](crate::Mode::Every) has not received: nothing is lost, one slow reader slows all.
+    Wait = 1,
+}
+
+/// How to make a channel.
+#[derive(Clone, Debug)]
+pub struct PublisherOptions {
+    slots: usize,
+    policy: Policy,
+    directory: Option<PathBuf>,
+    mode: u32,
+    frame_bytes: usize,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        PublisherOptions { slots: 6, policy: Policy::Drop, directory: None, mode: 0o600, frame_bytes: 0 }
+    }
+}
+
+impl PublisherOptions {
+    /// Six slots, [`Policy::Drop`], files of mode 0600 in the user's own directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many frames the ring holds, 2 to 128. One is the newest, one is written to, the others are for
+    /// leases: about one for each subscriber that works on frames of its own.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// What to do when every slot is leased.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The directory of the channel's files, in place of `$FRAMELANE_DIR` or `/dev/shm/framelane-<uid>`.
+    /// It should lie on a tmpfs, or frames are written to a disk.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// The permissions of the files, as for `chmod`; nobody but the owner can get write access to frames.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Room that each slot gets at least, so that frames up to this size need no new ring.
+    #[must_use]
+    pub fn frame_bytes(mut self, frame_bytes: usize) -> Self {
+        self.frame_bytes = frame_bytes;
+        self
+    }
+
+    /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
+    /// publisher lives, naming its process; [`ErrorKind::Permission`]; [`ErrorKind::NoSpace`];
+    /// [`ErrorKind::LayoutVersion`] and [`ErrorKind::Damaged`] for what another version or a fault left.
+    pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
+        check_name(channel)?;
+        self.check()?;
+        let directory = Directory::resolve(self.directory.as_deref())?;
+        loop {
+            if let Some(publisher) = self.take_over(&directory, channel)? {
+                return Ok(publisher);
+            }
+            if let Some(publisher) = self.make(&directory, channel)? {
+                return Ok(publisher);
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let fault = if !(2..=MAX_SLOTS).contains(&self.slots) {
+            format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots)
+        } else if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
+            format!("the mode must let the owner read and write (as 600, 640 or 660), found {:o}", self.mode)
+        } else if self.frame_bytes > MAX_FRAME_BYTES {
+            return Err(Error::new(
+                ErrorKind::FrameTooLarge,
+                format!("a frame has at most {MAX_FRAME_BYTES} bytes, found {}", self.frame_bytes),
+            ));
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidOption, fault))
+    }
+
+    /// Takes over an existing channel whose publisher is gone; `None` when there is none any more.
+    fn take_over(&self, directory: &Directory, channel: &str) -> Result<Option<Publisher>, Error> {
+        let path = directory.control(channel);
+        let control = match ControlFile::open(&path, true) {
+            Ok(control) => control,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let locked = control.lock.try_lock(PUBLISHER_LOCK);
+        if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
+            let pid = control.words().publisher_pid.load(Ordering::Relaxed);
+            return Err(Error::new(
+                ErrorKind::ChannelBusy,
+                format!("channel {channel} already has a live publisher, process {pid}"),
+            )
+            .with_remedy(format!("end process {pid}, or publish under another name")));
+        }
+        if !control.lock.is_at(&path) {
+            // Closed and removed between our opening and our locking.
+            return Ok(None);
+        }
+        let words = control.words();
+        let channel_id = words.channel_id.load(Ordering::Relaxed);
+        let readers = ReadersFile::open(&directory.readers(channel), channel_id);
+        match readers {
+            Ok(readers) if words.state.load(Ordering::Relaxed) != State::Closed as u32 => {
+                self.start(directory, channel, control, readers).map(Some)
+            }
+            // Its publisher was killed while it closed the channel, or before it had made all files: whoever
+            // is attached learns that the channel is closed, and a new one takes its name.
+            _ => {
+                words.state.store(State::Closed as u32, Ordering::Release);
+                words.wake.fetch_add(1, Ordering::Release);
+                os::wake_all(&words.wake);
+                std::fs::remove_file(&path)
+                    .map_err(|error| Error::from_io(format!("removing {}", path.display()), error))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a new channel; `None` when somebody else has just done so.
+    fn make(&self, directory: &Directory, channel: &str) -> Result<Option<Publisher>, Error> {
+        // Complete and locked before it has its name: nobody ever sees half a control file.
+        let unfinished = directory.unfinished(channel);
+        let control = ControlFile::create(&unfinished, self.mode)?;
+        let path = directory.control(channel);
+        if let Err(error) = os::rename_new(&unfinished, &path) {
+            let _ = std::fs::remove_file(&unfinished);
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return Ok(None);
+            }
+            return Err(Error::from_io(format!("naming {}", path.display()), error));
+        }
+        let channel_id = control.words().channel_id.load(Ordering::Relaxed);
+        let readers = self
+            .make_readers(directory, channel, channel_id)
+            .and_then(|readers| self.start(directory, channel, control, readers));
+        if readers.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        readers.map(Some)
+    }
+
+    fn make_readers(
+        &self,
+        directory: &Directory,
+        channel: &str,
+        channel_id: u64,
+    ) -> Result<ReadersFile, Error> {
+        let unfinished = directory.unfinished(channel);
+        let readers = ReadersFile::create(&unfinished, self.mode, channel_id)?;
+        let path = directory.readers(channel);
+        // A leftover of the same name has no control file: nobody is attached to it.
+        std::fs::rename(&unfinished, &path)
+            .map_err(|error| Error::from_io(format!("naming {}", path.display()), error))?;
+        Ok(readers)
+    }
+
+    /// Begins a new epoch on a channel whose lock we hold.
+    fn start(
+        &self,
+        directory: &Directory,
+        channel: &str,
+        control: ControlFile,
+        readers: ReadersFile,
+    ) -> Result<Publisher, Error> {
+        let words = control.words();
+        // The clock makes epochs of channels that were removed in between differ as well.
+        let epoch = os::realtime_ns().max(words.epoch.load(Ordering::Relaxed).wrapping_add(1));
+        // After a take-over one number is left out: the dead publisher may have marked a slot with it and
+        // not come to say so. Readers count it as the one frame that was lost.
+        let (newest, _) = ring::newest(words);
+        let sequence = if words.epoch.load(Ordering::Relaxed) == 0 { 0 } else { newest + 1 };
+        words.epoch.store(epoch, Ordering::Relaxed);
+        words.policy.store(self.policy as u32, Ordering::Relaxed);
+        words.slots.store(self.slots as u32, Ordering::Relaxed);
+        words.publisher_pid.store(std::process::id(), Ordering::Relaxed);
+        words.started_ns.store(os::realtime_ns(), Ordering::Relaxed);
+        words.dropped.store(0, Ordering::Relaxed);
+        words.publisher_waiting.store(0, Ordering::Relaxed);
+        words.state.store(State::Live as u32, Ordering::Release);
+        let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
+        let publisher = Publisher {
+            channel: channel.to_owned(),
+            directory: directory.clone(),
+            mode: self.mode,
+            slot_count: self.slots,
+            policy: self.policy,
+            frame_bytes: self.frame_bytes,
+            control,
+            readers,
+            current: None,
+            next: None,
+            generation,
+            epoch,
+            sequence,
+            dropped: 0,
+            forks: os::fork_count(),
+        };
+        publisher.reclaim(u64::MAX);
+        publisher.notify();
+        Ok(publisher)
+    }
+}
+
+/// The highest generation in use: pins on files of the dead must never match those of ours.
+fn last_generation(directory: &Directory, channel: &str, announced: u64) -> Result<u64, Error> {
+    let files = directory.files()?;
+    let found = files.iter().filter(|file| file.channel == channel).filter_map(|file| match file.part {
+        crate::directory::Part::Data(generation) => Some(generation),
+        _ => None,
+    });
+    let last = found.fold(announced, u64::max);
+    if last >= 1 << 48 {
+        return Err(Error::new(ErrorKind::Damaged, format!("generation {last} is out of range"))
+            .with_remedy("run `framelane doctor --fix`"));
+    }
+    Ok(last)
+}

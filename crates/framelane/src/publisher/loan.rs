@@ -1,0 +1,113 @@
+//! Slots lent to the publisher: for one frame, or with a life of their own.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Publisher;
+use super::slots::Generation;
+use crate::frame::{FrameInfo, Layout};
+
+/// A slot to write one frame into; [`Loan::publish`] makes it visible, dropping it gives the slot back.
+pub struct Loan<'p> {
+    publisher: &'p mut Publisher,
+    slot: usize,
+    layout: Layout,
+}
+
+impl<'p> Loan<'p> {
+    pub(super) fn new(publisher: &'p mut Publisher, slot: usize, layout: Layout) -> Self {
+        Loan { publisher, slot, layout }
+    }
+
+    /// The layout that was asked for.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The whole payload, [`Layout::size_bytes`] long. No copy: these are the bytes that readers will read.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let start = self.publisher.writing_to().generation().data.payload(self.slot);
+        let len = self.layout.size_bytes();
+        #[expect(
+            unsafe_code,
+            reason = "the claim is the proof that the bytes are ours; see the SAFETY comment"
+        )]
+        // SAFETY: the slot was claimed, so its version is WRITING and no reader can come to hold it until
+        // `publish`, which consumes the loan; no other loan exists while this one borrows the publisher, and
+        // a held slot is never claimed. The slot is at least `size_bytes` long, mapped for writing, and stays
+        // mapped while the publisher is borrowed. Bytes have no invalid values.
+        unsafe {
+            std::slice::from_raw_parts_mut(start.as_ptr(), len)
+        }
+    }
+
+    /// One plane, from its first sample to its last, padding between rows included.
+    ///
+    /// # Panics
+    /// When the format has no such plane.
+    pub fn plane_mut(&mut self, plane: usize) -> &mut [u8] {
+        assert!(plane < self.layout.planes().len(), "the frame has {} planes", self.layout.planes().len());
+        let range = self.layout.plane_range(plane);
+        &mut self.bytes_mut()[range]
+    }
+
+    /// Makes the frame the newest of the channel and wakes whoever waits; gives its sequence.
+    ///
+    /// Makes no system call when nobody waits.
+    pub fn publish(self, info: &FrameInfo) -> u64 {
+        self.publisher.publish_slot(self.slot, &self.layout, info)
+    }
+}
+
+/// A slot that stays out of use until this is dropped, whether it was published or not.
+///
+/// For decoders: they write a picture here, it is published, and they go on reading it as a reference. It
+/// outlives the publisher.
+pub struct HeldSlot {
+    generation: Arc<Generation>,
+    slot: usize,
+}
+
+impl HeldSlot {
+    pub(super) fn new(generation: &Arc<Generation>, slot: usize) -> Self {
+        generation.held[slot].store(true, Ordering::Relaxed);
+        HeldSlot { generation: generation.clone(), slot }
+    }
+
+    /// The first byte; page-aligned. Writing is allowed until the slot is published, reading always.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.generation.data.payload(self.slot)
+    }
+
+    /// Bytes of the slot.
+    pub fn capacity(&self) -> usize {
+        self.generation.data.slot_bytes
+    }
+
+    pub(super) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub(super) fn is_of(&self, generation: &Arc<Generation>) -> bool {
+        Arc::ptr_eq(&self.generation, generation)
+    }
+
+    /// Copies the first bytes of the slot.
+    pub(super) fn copy_to(&self, bytes: &mut [u8]) {
+        let len = bytes.len().min(self.capacity());
+        #[expect(unsafe_code, reason = "the hold is the proof that nobody writes; see the SAFETY comment")]
+        // SAFETY: the source is a mapped slot of at least `len` bytes that only the holder may write to, and the
+        // holder is the caller of `publish_held`, from which on nobody may. The destination is another slot.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.as_ptr().as_ptr(), bytes.as_mut_ptr(), len);
+        }
+    }
+}
+
+impl Drop for HeldSlot {
+    fn drop(&mut self) {
+        // Release: what the holder wrote and read comes before the next claim (`Slots::oldest_after`).
+        self.generation.held[self.slot].store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,473 @@
+//! The writing end of a channel.
+
+mod create;
+mod loan;
+mod slots;
+
+use std::time::Duration;
+
+use crate::directory::Directory;
+use crate::error::{Error, ErrorKind, forked};
+use crate::files::{ControlFile, ReadersFile};
+use crate::frame::{FrameInfo, Layout};
+use crate::os::{self, Woken};
+use crate::ring::{self, Ordering::Relaxed, State};
+use crate::{descriptor, directory};
+
+pub use create::{Policy, PublisherOptions};
+pub use loan::{HeldSlot, Loan};
+use slots::Slots;
+
+/// How long the publisher sleeps before it looks whether a reader that blocks it has died.
+const DEATH_CHECK: Duration = Duration::from_millis(100);
+/// The same while a slot is held inside this process: its drop wakes nobody.
+const HOLD_CHECK: Duration = Duration::from_millis(2);
+
+/// The one that publishes a channel's frames.
+///
+/// At most one publisher lives on a channel. It never waits for a subscriber, unless it was made with
+/// [`Policy::Wait`]. Dropping it closes the channel: subscribers get what they have not received yet, then
+/// [`RecvError::Closed`](crate::RecvError::Closed), and the channel's files are removed.
+///
+/// ```
+/// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let options = PublisherOptions::new().directory(directory.path());
+/// # /*
+/// let options = PublisherOptions::new();
+/// # */
+/// let mut publisher = options.create("cam0")?;
+/// let layout = Layout::packed(PixelFormat::Bgr8, 640, 480)?;
+/// let mut loan = publisher.loan(&layout)?; // no copy: write where the readers read
+/// loan.bytes_mut().fill(128);
+/// assert_eq!(loan.publish(&FrameInfo::default()), 1);
+/// # Ok::<(), framelane::Error>(())
+/// ```
+pub struct Publisher {
+    channel: String,
+    directory: Directory,
+    mode: u32,
+    slot_count: usize,
+    policy: Policy,
+    /// Room that every slot gets at least.
+    frame_bytes: usize,
+    control: ControlFile,
+    readers: ReadersFile,
+    /// The generation that readers know, and the one that the next frame in it will make known.
+    current: Option<Slots>,
+    next: Option<Slots>,
+    /// The number of the last generation made.
+    generation: u64,
+    epoch: u64,
+    sequence: u64,
+    dropped: u64,
+    forks: u64,
+}
+
+/// Why a slot could not be had.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum LoanError {
+    /// Every slot is leased, held or the newest; the frame got a number and counts as dropped
+    /// (but not in [`Publisher::hold`]).
+    NoFreeSlot,
+    /// The caller asked to stop waiting.
+    Interrupted,
+    /// The publisher was opened before this process was forked.
+    Forked,
+    /// A new generation of slots could not be made, or the frame does not fit.
+    Other(Error),
+}
+
+impl From<LoanError> for Error {
+    fn from(error: LoanError) -> Self {
+        match error {
+            LoanError::NoFreeSlot => {
+                Error::new(ErrorKind::NoFreeSlot, "every slot is leased, held or the newest")
+                    .with_remedy("give the channel more slots, or hold fewer leases")
+            }
+            LoanError::Interrupted => {
+                Error::new(ErrorKind::Interrupted, "interrupted while waiting for a slot")
+            }
+            LoanError::Forked => forked("publisher"),
+            LoanError::Other(error) => error,
+        }
+    }
+}
+
+impl From<Error> for LoanError {
+    fn from(error: Error) -> Self {
+        LoanError::Other(error)
+    }
+}
+
+impl std::fmt::Display for LoanError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoanError::NoFreeSlot => f.write_str("every slot is leased, held or the newest"),
+            LoanError::Interrupted => f.write_str("interrupted while waiting for a slot"),
+            LoanError::Forked => forked("publisher").fmt(f),
+            LoanError::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoanError {}
+
+impl Publisher {
+    /// Makes, or takes over, a channel with the default options.
+    ///
+    /// # Errors
+    /// As [`PublisherOptions::create`].
+    pub fn create(channel: &str) -> Result<Self, Error> {
+        PublisherOptions::new().create(channel)
+    }
+
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The number of this life of the publisher; no other one of this channel has it.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The number given to the last frame, published or dropped; 0 before the first.
+    ///
+    /// After a take-over it goes on from the dead publisher's, so that readers count across.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Frames that got a number but no slot.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Slots of the ring.
+    pub fn slots(&self) -> usize {
+        self.slot_count
+    }
+
+    /// What happens when no slot is free.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Subscribers attached now. Makes a system call for each.
+    pub fn subscribers(&self) -> usize {
+        let active = self.readers.words().active.load(Relaxed);
+        (0..ring::READERS as u64)
+            .filter(|&reader| {
+                active >> reader & 1 == 1 && self.readers.lock.is_locked(reader).unwrap_or(false)
+            })
+            .count()
+    }
+
+    /// Copies a frame into a slot and publishes it; gives its sequence, or `None` when it was dropped.
+    ///
+    /// `bytes` are laid out as `layout` says and at least [`Layout::size_bytes`] long. One copy.
+    /// Blocks only with [`Policy::Wait`].
+    ///
+    /// # Errors
+    /// [`LoanError::Other`] of kind [`ErrorKind::InvalidFrame`] when `bytes` are too few; else as [`Publisher::loan`].
+    pub fn send(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        bytes: &[u8],
+    ) -> Result<Option<u64>, LoanError> {
+        let Some(bytes) = bytes.get(..layout.size_bytes()) else {
+            return Err(LoanError::Other(Error::new(
+                ErrorKind::InvalidFrame,
+                format!(
+                    "{}x{} {} needs {} bytes, found {}",
+                    layout.width(),
+                    layout.height(),
+                    layout.format(),
+                    layout.size_bytes(),
+                    bytes.len()
+                ),
+            )));
+        };
+        match self.loan(layout) {
+            Ok(mut loan) => {
+                loan.bytes_mut().copy_from_slice(bytes);
+                Ok(Some(loan.publish(info)))
+            }
+            Err(LoanError::NoFreeSlot) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lends a slot to write in place; what it holds at first is left over from an older frame.
+    ///
+    /// Blocks only with [`Policy::Wait`], until a reader lets a slot go.
+    ///
+    /// # Errors
+    /// [`LoanError::NoFreeSlot`] with [`Policy::Drop`] when every slot is leased or held;
+    /// [`LoanError::Other`] of kind [`ErrorKind::NoSpace`] when larger slots do not fit in the file system.
+    pub fn loan(&mut self, layout: &Layout) -> Result<Loan<'_>, LoanError> {
+        self.loan_while(layout, &mut || true)
+    }
+
+    /// As [`Publisher::loan`]; while it blocks, calls `keep_waiting` several times a second and after every signal.
+    ///
+    /// # Errors
+    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::loan`].
+    pub fn loan_while(
+        &mut self,
+        layout: &Layout,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Loan<'_>, LoanError> {
+        let slot = match self.take(layout.size_bytes()) {
+            Ok(slot) => slot,
+            Err(LoanError::NoFreeSlot) if self.policy == Policy::Wait => {
+                self.wait_until(keep_waiting, |publisher| publisher.take(layout.size_bytes()))?
+            }
+            Err(LoanError::NoFreeSlot) => {
+                self.skip();
+                return Err(LoanError::NoFreeSlot);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Loan::new(self, slot, layout.clone()))
+    }
+
+    /// Lends a slot with a life of its own, for decoders that go on reading a picture after its output.
+    ///
+    /// Never blocks, whatever the policy, and counts no drop.
+    ///
+    /// # Errors
+    /// [`LoanError::NoFreeSlot`]; [`LoanError::Other`] as for [`Publisher::loan`].
+    pub fn hold(&mut self, layout: &Layout) -> Result<HeldSlot, LoanError> {
+        let slot = self.take(layout.size_bytes())?;
+        Ok(HeldSlot::new(self.writing_to().generation(), slot))
+    }
+
+    /// Publishes what was written to a held slot. The slot is not reused before `held` is dropped.
+    ///
+    /// From now on nobody may write to the slot. `layout` must fit into [`HeldSlot::capacity`]. When the ring
+    /// has moved on to larger slots meanwhile, the frame is copied. Blocks only with [`Policy::Wait`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::FrameTooLarge`] when the layout does not fit; else as [`Publisher::loan`].
+    pub fn publish_held(
+        &mut self,
+        held: &HeldSlot,
+        layout: &Layout,
+        info: &FrameInfo,
+    ) -> Result<u64, LoanError> {
+        self.check_fork()?;
+        if layout.size_bytes() > held.capacity() {
+            return Err(LoanError::Other(Error::new(
+                ErrorKind::FrameTooLarge,
+                format!("the slot holds {} bytes, the frame has {}", held.capacity(), layout.size_bytes()),
+            )));
+        }
+        let of_ring =
+            |slots: &Option<Slots>| slots.as_ref().is_some_and(|slots| held.is_of(slots.generation()));
+        if of_ring(&self.current) {
+            // Also while the first frame of a new size is being written: readers still know this ring.
+            return Ok(self.publish_in_current(held.slot(), layout, info));
+        }
+        if of_ring(&self.next) {
+            self.drain_while(&mut || true);
+            return Ok(self.publish_slot(held.slot(), layout, info));
+        }
+        let mut loan = self.loan(layout)?;
+        held.copy_to(loan.bytes_mut());
+        Ok(loan.publish(info))
+    }
+
+    /// Gives a number to a frame that will not be published, so that readers see the gap and count it.
+    pub fn skip(&mut self) -> u64 {
+        self.sequence += 1;
+        self.dropped += 1;
+        self.control.words().dropped.store(self.dropped, Relaxed);
+        self.sequence
+    }
+
+    /// Closes the channel. With [`Policy::Wait`], first waits until every live reader in
+    /// [`Mode::Every`](crate::Mode::Every) has received all frames; dropping the publisher does not.
+    pub fn close(mut self) {
+        self.drain_while(&mut || true);
+    }
+
+    /// Waits, with [`Policy::Wait`], until every live reader in [`Mode::Every`](crate::Mode::Every) has received
+    /// all frames; gives false when `keep_waiting` (called several times a second) ended it before.
+    pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
+        if self.policy == Policy::Drop || self.check_fork().is_err() || self.consumed() {
+            return true;
+        }
+        self.wait_until(keep_waiting, |publisher| publisher.consumed_or_none_free()).is_ok()
+    }
+
+    fn check_fork(&self) -> Result<(), LoanError> {
+        if os::fork_count() == self.forks { Ok(()) } else { Err(LoanError::Forked) }
+    }
+
+    /// Whether every reader in `Every` mode has all frames so far.
+    fn consumed(&self) -> bool {
+        ring::blocked(self.readers.words(), self.sequence) == 0
+    }
+
+    fn consumed_or_none_free(&mut self) -> Result<(), LoanError> {
+        self.reclaim(ring::blocked(self.readers.words(), self.sequence));
+        if self.consumed() { Ok(()) } else { Err(LoanError::NoFreeSlot) }
+    }
+
+    /// Sleeps and tries again until `attempt` gives something else than `NoFreeSlot`.
+    fn wait_until<T>(
+        &mut self,
+        keep_waiting: &mut dyn FnMut() -> bool,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, LoanError>,
+    ) -> Result<T, LoanError> {
+        loop {
+            let freed = ring::prepare_block(self.control.words(), self.readers.words());
+            let result = attempt(self);
+            if matches!(result, Err(LoanError::NoFreeSlot)) {
+                let any_held = self.current.iter().chain(&self.next).any(Slots::any_held);
+                let nap = if any_held { HOLD_CHECK } else { DEATH_CHECK };
+                let woken = os::wait_on(&self.readers.words().freed, freed, nap);
+                ring::unblock(self.control.words());
+                if woken != Woken::Changed && !keep_waiting() {
+                    return Err(LoanError::Interrupted);
+                }
+                continue;
+            }
+            ring::unblock(self.control.words());
+            return result;
+        }
+    }
+
+    /// Claims a slot of at least `size_bytes`, in a new generation if the present one has smaller slots.
+    fn take(&mut self, size_bytes: usize) -> Result<usize, LoanError> {
+        self.check_fork()?;
+        if self.next.as_ref().or(self.current.as_ref()).is_none_or(|slots| slots.slot_bytes() < size_bytes) {
+            let slots = self.new_generation(size_bytes)?;
+            // A generation that was never announced has no readers: it goes.
+            if let Some(unused) = self.next.replace(slots) {
+                self.remove_data(unused.generation().data.generation);
+            }
+        }
+        // Two tries: the second after the pins of dead readers have come back.
+        for last in [false, true] {
+            let lossless = self.policy == Policy::Wait;
+            let pinned = if lossless && self.next.is_some() && !self.consumed() {
+                // The old ring goes when a frame in the new one is published: first it must be read.
+                ring::blocked(self.readers.words(), self.sequence)
+            } else {
+                let readers = self.readers.words();
+                let slots =
+                    self.next.as_mut().or(self.current.as_mut()).expect("made above if there was none");
+                match slots.claim(readers, lossless) {
+                    Ok(slot) => return Ok(slot),
+                    Err(pinned) => pinned,
+                }
+            };
+            if last || !self.reclaim(pinned) {
+                break;
+            }
+        }
+        Err(LoanError::NoFreeSlot)
+    }
+
+    fn new_generation(&mut self, size_bytes: usize) -> Result<Slots, Error> {
+        let generation = self.generation + 1;
+        let ids = (self.control.words().channel_id.load(Relaxed), self.epoch, generation);
+        let bytes = size_bytes.max(self.frame_bytes);
+        let slots = Slots::create(&self.directory, &self.channel, self.mode, ids, self.slot_count, bytes)?;
+        self.generation = generation;
+        Ok(slots)
+    }
+
+    /// Frees what dead readers among `suspects` (a bit for each) hold; true when there was one.
+    fn reclaim(&self, suspects: u64) -> bool {
+        let mut found = false;
+        for reader in (0..ring::READERS).filter(|reader| suspects >> reader & 1 == 1) {
+            // Holding the lock is the proof: a new subscriber passes over a record whose lock is taken.
+            if self.readers.lock.try_lock(reader as u64).unwrap_or(false) {
+                ring::reclaim(self.readers.words(), reader);
+                let _ = self.readers.lock.unlock(reader as u64);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// The generation that slots are taken from.
+    fn writing_to(&self) -> &Slots {
+        self.next.as_ref().or(self.current.as_ref()).expect("a slot has been taken")
+    }
+
+    /// Publishes a slot of [`Publisher::writing_to`].
+    fn publish_slot(&mut self, slot: usize, layout: &Layout, info: &FrameInfo) -> u64 {
+        let Some(next) = self.next.take() else {
+            return self.publish_in_current(slot, layout, info);
+        };
+        ring::announce(self.control.words(), next.generation().data.generation);
+        let old = self.current.replace(next);
+        let sequence = self.publish_in_current(slot, layout, info);
+        if let Some(old) = old {
+            self.remove_data(old.generation().data.generation);
+        } else {
+            self.remove_other_data();
+        }
+        sequence
+    }
+
+    fn publish_in_current(&mut self, slot: usize, layout: &Layout, info: &FrameInfo) -> u64 {
+        self.sequence += 1;
+        let slots = self.current.as_mut().expect("the ring of the slot");
+        slots.published(slot, self.sequence);
+        let entry = slots.generation().data.entry(slot).expect("a slot of this ring");
+        let timestamp_ns = info.timestamp_ns.unwrap_or_else(os::realtime_ns);
+        descriptor::write(entry, layout, info, timestamp_ns, os::monotonic_ns());
+        let control = self.control.words();
+        if ring::publish(control, self.readers.words(), &entry.version, self.sequence, slot) {
+            os::wake_all(&control.wake);
+        }
+        self.sequence
+    }
+
+    fn notify(&self) {
+        let control = self.control.words();
+        if ring::notify(control, self.readers.words()) {
+            os::wake_all(&control.wake);
+        }
+    }
+
+    fn remove_data(&self, generation: u64) {
+        let _ = std::fs::remove_file(self.directory.data(&self.channel, generation));
+    }
+
+    /// Removes data files that are not of the present generation: those of a publisher that was killed.
+    fn remove_other_data(&self) {
+        for file in self.directory.files().unwrap_or_default() {
+            if file.channel == self.channel
+                && matches!(file.part, directory::Part::Data(generation) if generation != self.generation)
+            {
+                let _ = std::fs::remove_file(file.path);
+            }
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if self.check_fork().is_err() {
+            // A forked child has a copy of the handle; the channel is the parent's.
+            return;
+        }
+        self.control.words().state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
+        self.notify();
+        for slots in self.current.iter().chain(&self.next) {
+            self.remove_data(slots.generation().data.generation);
+        }
+        self.remove_other_data();
+        let _ = std::fs::remove_file(self.directory.readers(&self.channel));
+        let _ = std::fs::remove_file(self.directory.control(&self.channel));
+    }
+}

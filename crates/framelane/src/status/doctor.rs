@@ -1,0 +1,153 @@
+//! Finding, and removing, what a crash left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::directory::{ChannelFile, Directory, Part};
+use crate::error::Error;
+use crate::files::{ControlFile, PUBLISHER_LOCK};
+use crate::os::{self, LockFile};
+use crate::ring::State;
+
+/// A file that is not complete is left over when it is older than this: making one takes milliseconds.
+const UNFINISHED_AGE: Duration = Duration::from_secs(10);
+
+/// What [`doctor`] found.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    /// The directory of the channels.
+    pub directory: PathBuf,
+    /// Free bytes of its file system.
+    pub free_bytes: u64,
+    /// All bytes of its file system.
+    pub total_bytes: u64,
+    /// Channels with a live publisher.
+    pub live_channels: usize,
+    /// What nobody uses any more.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// Files of a channel that has no publisher.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    /// The channel.
+    pub channel: String,
+    /// What happened, for people.
+    pub reason: String,
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Bytes that they take up.
+    pub bytes: u64,
+    /// Whether they have been removed.
+    pub removed: bool,
+}
+
+/// Looks for channels whose publisher has died and for stray files; removes them if `remove`.
+///
+/// Live channels are never touched. Subscribers that wait on a removed channel learn that it is closed.
+///
+/// # Errors
+/// When the directory cannot be read, or a file cannot be removed.
+pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
+    let directory = Directory::resolve(directory)?;
+    let (free_bytes, total_bytes) = os::room(directory.path())
+        .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
+    let mut channels: BTreeMap<String, Vec<ChannelFile>> = BTreeMap::new();
+    for file in directory.files()? {
+        channels.entry(file.channel.clone()).or_default().push(file);
+    }
+    let mut diagnosis = Diagnosis {
+        directory: directory.path().to_owned(),
+        free_bytes,
+        total_bytes,
+        live_channels: 0,
+        leftovers: Vec::new(),
+    };
+    for (channel, files) in channels {
+        let (unfinished, files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| file.part == Part::Unfinished);
+        if !files.is_empty() {
+            match examine(&directory, &channel, &files) {
+                Some((reason, lock)) => {
+                    let leftover = leftover(&directory, channel.clone(), reason, files, remove)?;
+                    diagnosis.leftovers.push(leftover);
+                    drop(lock);
+                }
+                None => diagnosis.live_channels += 1,
+            }
+        }
+        let old: Vec<_> = unfinished.into_iter().filter(|file| is_old(&file.path)).collect();
+        if !old.is_empty() {
+            let reason = "a publisher was killed while it made the channel".to_owned();
+            diagnosis.leftovers.push(leftover(&directory, channel, reason, old, remove)?);
+        }
+    }
+    Ok(diagnosis)
+}
+
+/// Why the channel's files are left over, with the lock that keeps new publishers out; `None` when it lives.
+fn examine(
+    directory: &Directory,
+    channel: &str,
+    files: &[ChannelFile],
+) -> Option<(String, Option<LockFile>)> {
+    if !files.iter().any(|file| file.part == Part::Control) {
+        return Some(("its control file is gone".to_owned(), None));
+    }
+    let path = directory.control(channel);
+    // Opened without a check of what it holds: damaged files and those of other versions are left over too.
+    let file = os::open(&path, true).ok()?;
+    let lock = LockFile::new(file);
+    if !lock.try_lock(PUBLISHER_LOCK).unwrap_or(false) || !lock.is_at(&path) {
+        return None;
+    }
+    let reason = match ControlFile::open(&path, false) {
+        Ok(control) => {
+            format!(
+                "its publisher, process {}, has died",
+                control.words().publisher_pid.load(Ordering::Relaxed)
+            )
+        }
+        Err(error) => error.message().to_owned(),
+    };
+    Some((reason, Some(lock)))
+}
+
+fn leftover(
+    directory: &Directory,
+    channel: String,
+    reason: String,
+    files: Vec<ChannelFile>,
+    remove: bool,
+) -> Result<Leftover, Error> {
+    let bytes = files.iter().map(|file| os::used_bytes(&file.path)).sum();
+    if remove {
+        if let Ok(control) = ControlFile::open(&directory.control(&channel), true)
+            && files.iter().any(|file| file.part == Part::Control)
+        {
+            // Whoever still waits for a new publisher learns that none will come.
+            let words = control.words();
+            words.state.store(State::Closed as u32, Ordering::Release);
+            words.wake.fetch_add(1, Ordering::Release);
+            os::wake_all(&words.wake);
+        }
+        for file in &files {
+            match std::fs::remove_file(&file.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::from_io(format!("removing {}", file.path.display()), error));
+                }
+                _ => {}
+            }
+        }
+    }
+    let files = files.into_iter().map(|file| file.path).collect();
+    Ok(Leftover { channel, reason, files, bytes, removed: remove })
+}
+
+fn is_old(path: &Path) -> bool {
+    std::fs::symlink_metadata(path)
+        .and_then(|meta| meta.modified())
+        .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED_AGE))
+}

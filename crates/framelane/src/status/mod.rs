@@ -1,0 +1,209 @@
+//! Looking at channels from outside: what is there, who reads it, what a crash left.
+
+mod doctor;
+
+use std::path::Path;
+
+use crate::descriptor;
+use crate::directory::{ChannelFile, Directory, Part, check_name};
+use crate::error::{Error, ErrorKind};
+use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
+use crate::frame::{Color, Layout};
+use crate::os;
+use crate::publisher::Policy;
+use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
+
+pub use doctor::{Diagnosis, Leftover, doctor};
+
+/// Whether a channel is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelState {
+    /// A publisher holds it.
+    Live,
+    /// Its publisher has died; a new one can take it over.
+    Stale,
+    /// Its publisher is closing it.
+    Closed,
+    /// Its files cannot be read; why.
+    Damaged(String),
+}
+
+/// What can be seen of a channel.
+#[derive(Clone, Debug)]
+pub struct ChannelStatus {
+    /// The channel's name.
+    pub name: String,
+    /// Whether it is in use.
+    pub state: ChannelState,
+    /// The process that publishes, or did.
+    pub publisher_pid: u32,
+    /// The life of the publisher.
+    pub epoch: u64,
+    /// How often the ring was made anew.
+    pub generation: u64,
+    /// The newest frame's number.
+    pub sequence: u64,
+    /// Frames that got no slot, in this epoch.
+    pub dropped: u64,
+    /// Slots of the ring.
+    pub slots: usize,
+    /// What the publisher does when no slot is free.
+    pub policy: Policy,
+    /// Bytes that the channel's files take up.
+    pub memory_bytes: u64,
+    /// Size and format of the newest frame.
+    pub layout: Option<Layout>,
+    /// Its colour.
+    pub color: Color,
+    /// When it was published, on `CLOCK_MONOTONIC`.
+    pub newest_published_ns: Option<u64>,
+    /// Who reads it.
+    pub subscribers: Vec<SubscriberStatus>,
+}
+
+/// What can be seen of a subscriber; it writes this itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriberStatus {
+    /// Its record, 0 to 63.
+    pub index: usize,
+    /// Its process.
+    pub pid: u32,
+    /// Newest or every frame.
+    pub mode: Mode,
+    /// The frame received last.
+    pub cursor: u64,
+    /// Frames that it holds.
+    pub leases: usize,
+    /// Frames received.
+    pub received: u64,
+    /// Frames missed.
+    pub dropped: u64,
+}
+
+/// Every channel in the directory (`None`: the usual one), by name.
+///
+/// # Errors
+/// [`ErrorKind::Permission`] or [`ErrorKind::Io`] when the directory cannot be read. A channel that cannot be
+/// read is listed as [`ChannelState::Damaged`].
+pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
+    let directory = Directory::resolve(directory)?;
+    let files = directory.files()?;
+    let mut names: Vec<_> =
+        files.iter().filter(|file| file.part == Part::Control).map(|file| file.channel.clone()).collect();
+    names.sort();
+    let mut found = Vec::new();
+    for name in names {
+        match look(&directory, &name, &files) {
+            Ok(status) => found.push(status),
+            // Closed since the directory was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let state = ChannelState::Damaged(error.to_string());
+                found.push(ChannelStatus { state, ..empty(&name, &files) });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// One channel.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Permission`]; [`ErrorKind::Damaged`]; [`ErrorKind::LayoutVersion`].
+pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, Error> {
+    check_name(channel)?;
+    let directory = Directory::resolve(directory)?;
+    let files = directory.files()?;
+    look(&directory, channel, &files).map_err(|error| {
+        if error.kind() != ErrorKind::NotFound {
+            return error;
+        }
+        Error::new(
+            ErrorKind::NotFound,
+            format!("there is no channel {channel} in {}", directory.path().display()),
+        )
+        .with_remedy("see `framelane list`; both sides need the same FRAMELANE_DIR")
+    })
+}
+
+fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
+    let own = files.iter().filter(|file| file.channel == name);
+    ChannelStatus {
+        name: name.to_owned(),
+        state: ChannelState::Closed,
+        publisher_pid: 0,
+        epoch: 0,
+        generation: 0,
+        sequence: 0,
+        dropped: 0,
+        slots: 0,
+        policy: Policy::Drop,
+        memory_bytes: own.map(|file| os::used_bytes(&file.path)).sum(),
+        layout: None,
+        color: Color::default(),
+        newest_published_ns: None,
+        subscribers: Vec::new(),
+    }
+}
+
+fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<ChannelStatus, Error> {
+    let control = ControlFile::open(&directory.control(channel), false)?;
+    let words = control.words();
+    let alive = control.lock.is_locked(PUBLISHER_LOCK);
+    let alive = alive.map_err(|error| Error::from_io(format!("channel {channel}"), error))?;
+    let (sequence, slot) = ring::newest(words);
+    let channel_id = words.channel_id.load(Relaxed);
+    let mut status = ChannelStatus {
+        state: match alive {
+            _ if words.state_now() == State::Closed as u32 => ChannelState::Closed,
+            true => ChannelState::Live,
+            false => ChannelState::Stale,
+        },
+        publisher_pid: words.publisher_pid.load(Relaxed),
+        epoch: words.epoch.load(Relaxed),
+        generation: words.generation_now(),
+        sequence,
+        dropped: words.dropped.load(Relaxed),
+        slots: words.slots.load(Relaxed) as usize,
+        policy: if words.policy.load(Relaxed) == Policy::Wait as u32 { Policy::Wait } else { Policy::Drop },
+        ..empty(channel, files)
+    };
+    // Both may be gone or changed by now; then there is nothing to say of the newest frame or of readers.
+    if let Ok(data) = DataFile::open(directory, channel, channel_id, status.generation)
+        && let Some(entry) = data.entry(slot)
+        && let Ok(descriptor) = descriptor::read(entry, data.slot_bytes)
+    {
+        status.layout = Some(descriptor.layout);
+        status.color = descriptor.info.color;
+        status.newest_published_ns = Some(descriptor.published_ns);
+    }
+    if let Ok(readers) = ReadersFile::open(&directory.readers(channel), channel_id) {
+        status.subscribers = subscribers(&readers);
+    }
+    Ok(status)
+}
+
+fn subscribers(readers: &ReadersFile) -> Vec<SubscriberStatus> {
+    let words = readers.words();
+    (0..READERS)
+        .filter(|&index| words.active.load(Relaxed) >> index & 1 == 1)
+        .filter(|&index| readers.lock.is_locked(index as u64).unwrap_or(false))
+        .map(|index| {
+            let record = &words.records[index];
+            let pins = record.pins.iter().filter(|pin| pin.load(Relaxed) != 0);
+            SubscriberStatus {
+                index,
+                pid: record.pid.load(Relaxed),
+                mode: if record.mode.load(Relaxed) == Mode::Every as u32 {
+                    Mode::Every
+                } else {
+                    Mode::Newest
+                },
+                cursor: record.cursor.load(Relaxed),
+                leases: pins.count().min(PINS),
+                received: record.received.load(Relaxed),
+                dropped: record.dropped.load(Relaxed),
+            }
+        })
+        .collect()
+}

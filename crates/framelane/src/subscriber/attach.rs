@@ -1,0 +1,115 @@
+//! A subscriber's record: taken, used by the subscriber and its leases, given back with the last of them.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::error::{Error, ErrorKind};
+use crate::files::{ControlFile, ReadersFile};
+use crate::os;
+use crate::ring::{self, Mode, PINS, READERS, Record};
+
+/// The record of one subscriber, with the maps that it needs.
+pub(super) struct Attachment {
+    pub channel: String,
+    pub control: ControlFile,
+    pub readers: ReadersFile,
+    pub index: usize,
+    pub forks: u64,
+    /// Bit *i*: pin *i* belongs to a lease. Ours alone; the pins in shared memory are not trusted.
+    pins_in_use: AtomicU8,
+}
+
+const _: () = assert!(PINS <= 8, "one bit for each pin");
+
+impl Attachment {
+    /// Takes a free record. Gives the sequence before the first frame to receive as well.
+    pub(super) fn new(
+        channel: &str,
+        control: ControlFile,
+        readers: ReadersFile,
+        mode: Mode,
+    ) -> Result<(Self, u64), Error> {
+        let Some(index) = Self::lock_record(channel, &readers)? else {
+            return Err(Error::new(
+                ErrorKind::TooManySubscribers,
+                format!("channel {channel} has {READERS} subscribers already"),
+            )
+            .with_remedy("end a subscriber, or publish the frames on a second channel as well"));
+        };
+        let joined_after = |control: &ControlFile| ring::newest(control.words()).0.saturating_sub(1);
+        ring::attach(readers.words(), index, mode, joined_after(&control), std::process::id());
+        // Again, now that the publisher sees us: a frame that is new by now will be kept for us.
+        let cursor = joined_after(&control);
+        readers.words().records[index].cursor.store(cursor, Ordering::Release);
+        let made = Attachment {
+            channel: channel.to_owned(),
+            control,
+            readers,
+            index,
+            forks: os::fork_count(),
+            pins_in_use: AtomicU8::new(0),
+        };
+        Ok((made, cursor))
+    }
+
+    fn lock_record(channel: &str, readers: &ReadersFile) -> Result<Option<usize>, Error> {
+        for index in 0..READERS {
+            let locked = readers.lock.try_lock(index as u64);
+            if locked
+                .map_err(|error| Error::from_io(format!("locking a record of channel {channel}"), error))?
+            {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.readers.words().records[self.index]
+    }
+
+    /// Whether the publisher may sleep until we let a slot go.
+    pub(super) fn waits(&self) -> bool {
+        self.control.words().policy.load(Ordering::Relaxed) == crate::Policy::Wait as u32
+    }
+
+    /// A pin that no lease has.
+    pub(super) fn free_pin(&self) -> Option<usize> {
+        // Acquire: pairs with the Release in `release`; the pin word is 0 by then.
+        let used = self.pins_in_use.load(Ordering::Acquire);
+        let free = used.trailing_ones() as usize;
+        (free < PINS).then_some(free)
+    }
+
+    pub(super) fn take_pin(&self, pin: usize) {
+        self.pins_in_use.fetch_or(1 << pin, Ordering::Relaxed);
+    }
+
+    /// Ends the lease with this pin.
+    pub(super) fn release(&self, pin: usize) {
+        if os::fork_count() != self.forks {
+            // A forked child's copy of the frame: the pin is the parent's.
+            return;
+        }
+        let (control, readers) = (self.control.words(), self.readers.words());
+        if ring::release(control, readers, &self.record().pins[pin], self.waits()) {
+            os::wake_all(&readers.freed);
+        }
+        self.pins_in_use.fetch_and(!(1 << pin), Ordering::Release);
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if os::fork_count() != self.forks {
+            return;
+        }
+        let readers = self.readers.words();
+        ring::detach(readers, self.index);
+        // A publisher that waits for our cursor need not wait for its next look at our lock.
+        if self.waits() {
+            readers.freed.fetch_add(1, Ordering::Release);
+            os::wake_all(&readers.freed);
+        }
+        // The lock goes with the descriptor.
+    }
+}

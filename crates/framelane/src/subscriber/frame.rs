@@ -1,0 +1,178 @@
+//! A leased frame.
+
+use std::sync::Arc;
+
+use super::attach::Attachment;
+use crate::descriptor::{self, Descriptor};
+use crate::detection::FrameId;
+use crate::error::{Error, forked};
+use crate::files::DataFile;
+use crate::format::PixelFormat;
+use crate::frame::{FrameInfo, Layout};
+use crate::os;
+
+/// A frame, read where the publisher wrote it; it does not change until it is dropped.
+///
+/// May be sent to other threads and may outlive its [`Subscriber`](super::Subscriber) and the channel. Each
+/// frame is one of the subscriber's 8 leases; a publisher cannot reuse the slot meanwhile.
+///
+/// The promise is the publisher's: a process that may write to the channel's files and does not keep to the
+/// protocol can change the bytes. Who may write is decided by the files' permissions.
+pub struct Frame {
+    attachment: Arc<Attachment>,
+    data: Arc<DataFile>,
+    slot: usize,
+    pin: usize,
+    sequence: u64,
+    dropped: u64,
+    descriptor: Descriptor,
+}
+
+impl Frame {
+    /// Makes the frame of a lease that has just been got; on an error the lease is given back.
+    pub(super) fn new(
+        attachment: Arc<Attachment>,
+        data: Arc<DataFile>,
+        slot: usize,
+        pin: usize,
+        sequence: u64,
+        dropped: u64,
+    ) -> Result<Self, Error> {
+        attachment.take_pin(pin);
+        let entry = data.entry(slot).expect("the slot was leased");
+        match descriptor::read(entry, data.slot_bytes) {
+            Ok(descriptor) => Ok(Frame { attachment, data, slot, pin, sequence, dropped, descriptor }),
+            Err(error) => {
+                attachment.release(pin);
+                Err(error.context(format!("channel {}", attachment.channel)))
+            }
+        }
+    }
+
+    /// Size, format and planes.
+    pub fn layout(&self) -> &Layout {
+        &self.descriptor.layout
+    }
+
+    /// Times, colour, rotation; [`FrameInfo::timestamp_ns`] is always there.
+    pub fn info(&self) -> &FrameInfo {
+        &self.descriptor.info
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> u32 {
+        self.layout().width()
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.layout().height()
+    }
+
+    /// The pixel format.
+    pub fn format(&self) -> PixelFormat {
+        self.layout().format()
+    }
+
+    /// The whole payload, [`Layout::size_bytes`] long, without a copy.
+    pub fn bytes(&self) -> &[u8] {
+        let start = self.data.payload(self.slot);
+        let len = self.layout().size_bytes();
+        #[expect(unsafe_code, reason = "the lease is the proof that nobody writes; see the SAFETY comment")]
+        // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, so the
+        // publisher does not write to the slot; `descriptor::read` has checked that `len` is within the slot;
+        // the map lives as long as `self.data`. Bytes have no invalid values.
+        unsafe {
+            std::slice::from_raw_parts(start.as_ptr(), len)
+        }
+    }
+
+    /// One plane, from its first sample to its last, padding between rows included.
+    ///
+    /// # Panics
+    /// When the format has no such plane.
+    pub fn plane(&self, plane: usize) -> &[u8] {
+        assert!(
+            plane < self.layout().planes().len(),
+            "the frame has {} planes",
+            self.layout().planes().len()
+        );
+        &self.bytes()[self.layout().plane_range(plane)]
+    }
+
+    /// The frame's number in its channel, from 1.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The life of the publisher that it comes from.
+    pub fn epoch(&self) -> u64 {
+        self.data.epoch
+    }
+
+    /// Frames that this subscriber missed between the frame before and this one.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Capture time in nanoseconds since 1970.
+    pub fn timestamp_ns(&self) -> u64 {
+        self.info().timestamp_ns.unwrap_or(0)
+    }
+
+    /// When it was published, on this machine's `CLOCK_MONOTONIC`.
+    pub fn published_ns(&self) -> u64 {
+        self.descriptor.published_ns
+    }
+
+    /// Nanoseconds since it was published.
+    pub fn age_ns(&self) -> u64 {
+        os::monotonic_ns().saturating_sub(self.published_ns())
+    }
+
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        &self.attachment.channel
+    }
+
+    /// What detections need to name this frame.
+    pub fn id(&self) -> FrameId {
+        FrameId {
+            channel: self.channel().to_owned(),
+            epoch: self.epoch(),
+            sequence: self.sequence,
+            timestamp_ns: self.timestamp_ns(),
+            published_ns: self.published_ns(),
+            width: self.width(),
+            height: self.height(),
+        }
+    }
+
+    /// Whether the lease holds in this process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child forked since: only the parent has the lease.
+    pub fn check_fork(&self) -> Result<(), Error> {
+        if os::fork_count() == self.attachment.forks { Ok(()) } else { Err(forked("frame")) }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.attachment.release(self.pin);
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Frame({} #{}, {}x{} {})",
+            self.channel(),
+            self.sequence,
+            self.width(),
+            self.height(),
+            self.format()
+        )
+    }
+}

@@ -1,0 +1,322 @@
+//! The reading end of a channel.
+
+mod attach;
+mod frame;
+mod open;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::directory::Directory;
+use crate::error::{Error, ErrorKind, forked};
+use crate::files::{DataFile, PUBLISHER_LOCK};
+use crate::os::{self, Woken};
+use crate::ring::{self, Lease, Mode, Ordering::Relaxed, State};
+
+use attach::Attachment;
+pub use frame::Frame;
+pub use open::SubscriberOptions;
+
+/// How long a subscriber sleeps before it looks whether it should still wait.
+const NAP: Duration = Duration::from_millis(500);
+/// How often a frame that is overtaken is tried again before the caller's deadline is looked at.
+const ATTEMPTS: usize = 64;
+/// Rounds without sleep after which `keep_waiting` is asked all the same.
+const ROUNDS: u32 = 10_000;
+
+/// One that receives a channel's frames; up to 64 on a channel.
+///
+/// Frames are leased, not copied: a [`Frame`] reads straight from shared memory, and does not change until it
+/// is dropped. At most 8 leases at a time. Dropping the subscriber leaves its leases valid.
+///
+/// When the publisher dies, waiting goes on: a new publisher on the same channel is picked up without opening
+/// again, see [`Subscriber::publisher_alive`].
+pub struct Subscriber {
+    attachment: Arc<Attachment>,
+    directory: Directory,
+    data: Option<Arc<DataFile>>,
+    mode: Mode,
+    spin: Duration,
+    /// The sequence received last, or the one before where we joined.
+    cursor: u64,
+    received: u64,
+    dropped: u64,
+}
+
+/// Why no frame was received.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum RecvError {
+    /// The time has passed without a new frame.
+    Timeout,
+    /// The publisher has closed the channel, and there is nothing left to receive.
+    Closed,
+    /// All 8 leases are in use: drop a frame first.
+    TooManyLeases,
+    /// The caller asked to stop waiting.
+    Interrupted,
+    /// The subscriber was opened before this process was forked.
+    Forked,
+    /// Shared memory is damaged or cannot be reached.
+    Other(Error),
+}
+
+impl From<RecvError> for Error {
+    fn from(error: RecvError) -> Self {
+        let (kind, message) = match error {
+            RecvError::Timeout => (ErrorKind::Timeout, "no new frame within the time given"),
+            RecvError::Closed => (ErrorKind::Closed, "the publisher has closed the channel"),
+            RecvError::TooManyLeases => {
+                return Error::new(ErrorKind::TooManyLeases, "a subscriber holds at most 8 frames at a time")
+                    .with_remedy("drop or copy frames before receiving more, or open another subscriber");
+            }
+            RecvError::Interrupted => (ErrorKind::Interrupted, "interrupted while waiting for a frame"),
+            RecvError::Forked => return forked("subscriber"),
+            RecvError::Other(error) => return error,
+        };
+        Error::new(kind, message)
+    }
+}
+
+impl From<Error> for RecvError {
+    fn from(error: Error) -> Self {
+        RecvError::Other(error)
+    }
+}
+
+impl std::fmt::Display for RecvError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RecvError::Timeout => f.write_str("no new frame within the time given"),
+            RecvError::Closed => f.write_str("the publisher has closed the channel"),
+            RecvError::TooManyLeases => f.write_str("a subscriber holds at most 8 frames at a time"),
+            RecvError::Interrupted => f.write_str("interrupted while waiting for a frame"),
+            RecvError::Forked => forked("subscriber").fmt(f),
+            RecvError::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+impl Subscriber {
+    /// Waits for the channel to appear and subscribes to its newest frames.
+    ///
+    /// # Errors
+    /// As [`SubscriberOptions::open`].
+    pub fn open(channel: &str) -> Result<Self, Error> {
+        SubscriberOptions::new().open(channel)
+    }
+
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        &self.attachment.channel
+    }
+
+    /// Newest or every frame.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Frames received so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Frames skipped so far, by their numbers: received + dropped = the last sequence less the one before joining.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The epoch of the channel's present publisher.
+    pub fn epoch(&self) -> u64 {
+        self.attachment.control.words().epoch.load(Relaxed)
+    }
+
+    /// Whether a publisher holds the channel now. Makes a system call.
+    pub fn publisher_alive(&self) -> bool {
+        self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
+    }
+
+    /// Waits for a frame that has not been received yet.
+    ///
+    /// # Errors
+    /// All of [`RecvError`] but `Timeout` and `Interrupted`.
+    pub fn recv(&mut self) -> Result<Frame, RecvError> {
+        self.recv_while(None, &mut || true)
+    }
+
+    /// As [`Subscriber::recv`], for at most `timeout`; with zero, takes only what is there.
+    ///
+    /// # Errors
+    /// All of [`RecvError`] but `Interrupted`.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvError> {
+        self.recv_while(Some(timeout), &mut || true)
+    }
+
+    /// As [`Subscriber::recv_timeout`] (`None`: no limit); calls `keep_waiting` about twice a second and after
+    /// every signal.
+    ///
+    /// # Errors
+    /// [`RecvError::Interrupted`] once `keep_waiting` says false; all others of [`RecvError`].
+    pub fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Frame, RecvError> {
+        if os::fork_count() != self.attachment.forks {
+            return Err(RecvError::Forked);
+        }
+        let mut deadline = None;
+        let mut rounds = 0_u32;
+        loop {
+            let control = self.attachment.control.words();
+            // Read before anything else: whatever changes afterwards changes this word too.
+            let seen = control.wake_now();
+            let closed = control.state_now() == State::Closed as u32;
+            if let Some(frame) = self.try_receive()? {
+                return Ok(frame);
+            }
+            if closed {
+                return Err(RecvError::Closed);
+            }
+            if rounds == 0 {
+                if timeout == Some(Duration::ZERO) {
+                    return Err(RecvError::Timeout);
+                }
+                deadline = os::deadline(timeout);
+            }
+            let nap = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Err(RecvError::Timeout),
+                Some(left) => left.min(NAP),
+                None => NAP,
+            };
+            let woken = self.sleep(seen, nap);
+            rounds = rounds.wrapping_add(1).max(1);
+            if woken != Woken::Changed || rounds.is_multiple_of(ROUNDS) {
+                if !keep_waiting() {
+                    return Err(RecvError::Interrupted);
+                }
+                if woken == Woken::TimedOut && self.is_orphaned() {
+                    return Err(RecvError::Closed);
+                }
+            }
+        }
+    }
+
+    /// Every frame until the channel closes; other errors end it after they are given once.
+    pub fn frames(&mut self) -> impl Iterator<Item = Result<Frame, RecvError>> + '_ {
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            match self.recv() {
+                Err(RecvError::Closed) => None,
+                result => {
+                    failed = result.is_err();
+                    Some(result)
+                }
+            }
+        })
+    }
+
+    /// Sleeps while the futex word is `seen`.
+    fn sleep(&self, seen: u32, nap: Duration) -> Woken {
+        let control = self.attachment.control.words();
+        if !self.spin.is_zero() {
+            let start = Instant::now();
+            while start.elapsed() < self.spin {
+                if control.wake_now() != seen {
+                    return Woken::Changed;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let record = self.attachment.record();
+        let woken = if ring::prepare_wait(control, record, seen) {
+            os::wait_on(&control.wake, seen, nap)
+        } else {
+            Woken::Changed
+        };
+        record.waiting.store(0, Relaxed);
+        woken
+    }
+
+    /// Whether the publisher is gone and the channel's files with it: nobody can take it over any more.
+    fn is_orphaned(&self) -> bool {
+        let lock = &self.attachment.control.lock;
+        !self.publisher_alive() && !lock.is_at(&self.directory.control(&self.attachment.channel))
+    }
+
+    /// The next frame, if there is one now.
+    fn try_receive(&mut self) -> Result<Option<Frame>, RecvError> {
+        for _ in 0..ATTEMPTS {
+            let control = self.attachment.control.words();
+            let (newest, newest_slot) = ring::newest(control);
+            if newest <= self.cursor {
+                return Ok(None);
+            }
+            let Some(pin) = self.attachment.free_pin() else {
+                return Err(RecvError::TooManyLeases);
+            };
+            let generation = control.generation_now();
+            let wanted = match (self.mode, &self.data) {
+                (Mode::Newest, Some(data)) if data.generation == generation => Some((newest, newest_slot)),
+                // What is left in an old ring comes before the new one.
+                (Mode::Every, Some(data)) => ring::find(data.entries(), self.cursor, newest),
+                _ => None,
+            };
+            if let (Some((sequence, slot)), Some(data)) = (wanted, &self.data) {
+                let data = data.clone();
+                if let Some(frame) = self.lease(data, slot, sequence, pin)? {
+                    return Ok(Some(frame));
+                }
+            } else if self.data.as_ref().is_some_and(|data| data.generation == generation) {
+                return Ok(None);
+            } else {
+                self.data = self.open_data(generation)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Maps a generation; `None` when the publisher has already moved on from it, or made none yet.
+    fn open_data(&self, generation: u64) -> Result<Option<Arc<DataFile>>, Error> {
+        let channel_id = self.attachment.control.words().channel_id.load(Relaxed);
+        match DataFile::open(&self.directory, &self.attachment.channel, channel_id, generation) {
+            Ok(data) => Ok(Some(Arc::new(data))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leases one frame; `None` when it is no longer there.
+    fn lease(
+        &mut self,
+        data: Arc<DataFile>,
+        slot: usize,
+        sequence: u64,
+        pin: usize,
+    ) -> Result<Option<Frame>, Error> {
+        // A slot that the ring does not have can only come from a damaged head.
+        let Some(entry) = data.entry(slot) else { return Ok(None) };
+        let record = self.attachment.record();
+        let pin_value = ring::pin_of(data.generation, slot);
+        if ring::lease(&record.pins[pin], pin_value, &entry.version, sequence) == Lease::Gone {
+            return Ok(None);
+        }
+        let mut dropped = sequence - self.cursor - 1;
+        if self.received == 0 && self.attachment.waits() {
+            // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
+            dropped = 0;
+        }
+        self.cursor = sequence;
+        self.received += 1;
+        self.dropped += dropped;
+        record.cursor.store(sequence, std::sync::atomic::Ordering::Release);
+        record.received.store(self.received, Relaxed);
+        record.dropped.store(self.dropped, Relaxed);
+        Frame::new(self.attachment.clone(), data, slot, pin, sequence, dropped).map(Some)
+    }
+}

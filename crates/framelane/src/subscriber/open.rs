@@ -1,0 +1,178 @@
+//! Finding a channel, or waiting until there is one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Attachment, Subscriber};
+use crate::directory::{Directory, check_name};
+use crate::error::{Error, ErrorKind};
+use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
+use crate::os;
+use crate::ring::{Mode, Ordering, State};
+
+/// How long to sleep before looking again at a channel that shows no event: its publisher died, or is starting.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long to sleep before the caller is asked whether to go on.
+const NAP: Duration = Duration::from_millis(500);
+
+/// How to subscribe.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriberOptions {
+    mode: Mode,
+    directory: Option<PathBuf>,
+    wait: Option<Duration>,
+    spin: Duration,
+}
+
+/// Why a channel cannot be attached to yet.
+enum NotYet {
+    Missing,
+    PublisherDied(u32),
+    Starting,
+}
+
+impl SubscriberOptions {
+    /// Newest frames, waiting for the channel without limit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Which frames to receive.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The directory of the channel's files, as for the publisher.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// How long to wait for the channel: `None` (the default) without limit, zero not at all.
+    #[must_use]
+    pub fn wait(mut self, wait: Option<Duration>) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How long to look for a frame before going to sleep: saves the wake-up (some 25 µs) and costs a core.
+    #[must_use]
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.spin = spin;
+        self
+    }
+
+    /// Waits for the channel and subscribes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher within
+    /// the time given; [`ErrorKind::Permission`]; [`ErrorKind::LayoutVersion`]; [`ErrorKind::Damaged`];
+    /// [`ErrorKind::TooManySubscribers`].
+    pub fn open(&self, channel: &str) -> Result<Subscriber, Error> {
+        self.open_while(channel, &mut || true)
+    }
+
+    /// As [`SubscriberOptions::open`]; calls `keep_waiting` at least twice a second while waiting.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
+    pub fn open_while(
+        &self,
+        channel: &str,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Subscriber, Error> {
+        check_name(channel)?;
+        let directory = Directory::resolve(self.directory.as_deref())?;
+        // Watched before the first look: what appears in between is not missed.
+        let watch = os::Watch::new(directory.path());
+        let deadline = os::deadline(self.wait);
+        loop {
+            let not_yet = match self.attach(&directory, channel)? {
+                Ok(subscriber) => return Ok(subscriber),
+                Err(not_yet) => not_yet,
+            };
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(self.not_found(channel, &directory, &not_yet));
+            }
+            let nap = if matches!(not_yet, NotYet::Missing) && watch.is_ok() { NAP } else { LOOK_AGAIN };
+            let nap = left.map_or(nap, |left| left.min(nap));
+            match &watch {
+                Ok(watch) => {
+                    watch.wait(nap).map_err(|error| Error::from_io("waiting for the channel", error))?
+                }
+                // No inotify instances left (a limit of the system): look again now and then.
+                Err(_) => std::thread::sleep(nap),
+            }
+            if !keep_waiting() {
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    format!("interrupted while waiting for channel {channel}"),
+                ));
+            }
+        }
+    }
+
+    fn attach(&self, directory: &Directory, channel: &str) -> Result<Result<Subscriber, NotYet>, Error> {
+        let control = match ControlFile::open(&directory.control(channel), false) {
+            Ok(control) => control,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(NotYet::Missing)),
+            Err(error) => return Err(error),
+        };
+        let words = control.words();
+        let channel_id = words.channel_id.load(Ordering::Relaxed);
+        let alive = control.lock.is_locked(PUBLISHER_LOCK);
+        let alive = alive.map_err(|error| Error::from_io(format!("channel {channel}"), error))?;
+        if words.state_now() == State::Closed as u32 {
+            return Ok(Err(NotYet::Missing));
+        }
+        if !alive {
+            return Ok(Err(NotYet::PublisherDied(words.publisher_pid.load(Ordering::Relaxed))));
+        }
+        if words.state_now() != State::Live as u32 {
+            return Ok(Err(NotYet::Starting));
+        }
+        let readers = match ReadersFile::open(&directory.readers(channel), channel_id) {
+            Ok(readers) => readers,
+            // Closed meanwhile, and perhaps made anew.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(NotYet::Starting)),
+            Err(_) if words.state_now() == State::Closed as u32 => return Ok(Err(NotYet::Missing)),
+            Err(error) => return Err(error),
+        };
+        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode)?;
+        Ok(Ok(Subscriber {
+            attachment: Arc::new(attachment),
+            directory: directory.clone(),
+            data: None,
+            mode: self.mode,
+            spin: self.spin,
+            cursor,
+            received: 0,
+            dropped: 0,
+        }))
+    }
+
+    fn not_found(&self, channel: &str, directory: &Directory, not_yet: &NotYet) -> Error {
+        let directory = directory.path().display();
+        let waited = self.wait.unwrap_or_default();
+        match not_yet {
+            NotYet::PublisherDied(pid) => Error::new(
+                ErrorKind::NotFound,
+                format!("the publisher of channel {channel} in {directory}, process {pid}, has died"),
+            )
+            .with_remedy("start the publisher again; it takes the channel over"),
+            _ => Error::new(
+                ErrorKind::NotFound,
+                format!("there is no channel {channel} in {directory} (waited {waited:?})"),
+            )
+            .with_remedy(format!(
+                "start its publisher (`framelane publish testsrc {channel}` makes one), or see `framelane list`; \
+                 both sides need the same FRAMELANE_DIR"
+            )),
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! A channel within one process: what passes, in which order, and what is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framelane::*;
+
+fn pair(directory: &tempfile::TempDir) -> (PublisherOptions, SubscriberOptions) {
+    let wait = Some(Duration::ZERO);
+    (
+        PublisherOptions::new().directory(directory.path()),
+        SubscriberOptions::new().directory(directory.path()).wait(wait),
+    )
+}
+
+fn gray(width: u32, height: u32) -> Layout {
+    Layout::packed(PixelFormat::Gray8, width, height).unwrap()
+}
+
+fn send(publisher: &mut Publisher, layout: &Layout, value: u8) -> Option<u64> {
+    let bytes = vec![value; layout.size_bytes()];
+    publisher.send(layout, &FrameInfo::default(), &bytes).unwrap()
+}
+
+fn files_in(directory: &tempfile::TempDir) -> Vec<String> {
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_frame_arrives_with_all_that_was_said_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("cam0/left").unwrap();
+    let mut subscriber = subscriber.open("cam0/left").unwrap();
+    let planes = [
+        Plane { offset_bytes: 64, stride_bytes: 32 },
+        Plane { offset_bytes: 256, stride_bytes: 16 },
+        Plane { offset_bytes: 512, stride_bytes: 16 },
+    ];
+    let layout = Layout::with_planes(PixelFormat::I420, 17, 5, &planes, 600).unwrap();
+    let info = FrameInfo {
+        timestamp_ns: Some(123),
+        pts_ns: Some(-5),
+        duration_ns: Some(40_000_000),
+        color: Color { matrix: 1, primaries: 9, transfer: 16, range: ColorRange::Full },
+        rotation_degrees: 270,
+        keyframe: true,
+    };
+    let bytes: Vec<u8> = (0..600).map(|i| (i % 251) as u8).collect();
+    assert_eq!(publisher.send(&layout, &info, &bytes).unwrap(), Some(1));
+    let frame = subscriber.recv().unwrap();
+    assert_eq!(frame.layout(), &layout);
+    assert_eq!(frame.info(), &info);
+    assert_eq!(frame.bytes(), &bytes);
+    assert_eq!(frame.plane(1), &bytes[256..256 + 16 * 2 + 9]);
+    assert_eq!((frame.sequence(), frame.dropped(), frame.epoch()), (1, 0, publisher.epoch()));
+    assert!(frame.published_ns() > 0 && frame.channel() == "cam0/left");
+}
+
+#[test]
+fn newest_skips_and_counts_every_gives_all_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(8).create("c").unwrap();
+    let mut newest = subscriber.clone().open("c").unwrap();
+    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    for value in 1..=5 {
+        send(&mut publisher, &gray(8, 8), value);
+    }
+    let frame = newest.recv().unwrap();
+    assert_eq!((frame.sequence(), frame.dropped(), frame.bytes()[0]), (5, 4, 5));
+    assert!(matches!(newest.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    for value in 1..=5_u8 {
+        let frame = every.recv().unwrap();
+        assert_eq!((frame.sequence(), frame.dropped(), frame.bytes()[0]), (value.into(), 0, value));
+    }
+    assert_eq!((newest.dropped(), newest.received(), every.dropped(), every.received()), (4, 1, 0, 5));
+}
+
+#[test]
+fn every_counts_what_the_publisher_overwrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(3).create("c").unwrap();
+    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    for value in 1..=10 {
+        send(&mut publisher, &gray(8, 8), value);
+    }
+    let got: Vec<_> = (0..3).map(|_| every.recv().unwrap()).map(|f| (f.sequence(), f.dropped())).collect();
+    assert_eq!(got, [(8, 7), (9, 0), (10, 0)]);
+    assert_eq!(every.received() + every.dropped(), publisher.sequence());
+}
+
+#[test]
+fn a_late_subscriber_gets_the_newest_frame_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    for value in 1..=5 {
+        send(&mut publisher, &gray(8, 8), value);
+    }
+    for mode in [Mode::Newest, Mode::Every] {
+        let mut late = subscriber.clone().mode(mode).open("c").unwrap();
+        let frame = late.recv_timeout(Duration::ZERO).unwrap();
+        assert_eq!((frame.sequence(), frame.dropped()), (5, 0));
+    }
+}
+
+#[test]
+fn a_leased_frame_does_not_change_and_its_slot_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(3).create("c").unwrap();
+    let mut subscriber = subscriber.open("c").unwrap();
+    send(&mut publisher, &gray(64, 64), 1);
+    let first = subscriber.recv().unwrap();
+    for value in 2..=50 {
+        send(&mut publisher, &gray(64, 64), value);
+    }
+    assert!(first.bytes().iter().all(|&byte| byte == 1));
+    let second = subscriber.recv().unwrap();
+    // One slot is leased, one is leased and newest, one is free.
+    send(&mut publisher, &gray(64, 64), 60);
+    assert_eq!(send(&mut publisher, &gray(64, 64), 61), None, "both other slots are leased");
+    assert_eq!(publisher.dropped(), 1);
+    drop(second);
+    assert!(send(&mut publisher, &gray(64, 64), 62).is_some());
+    let third = subscriber.recv().unwrap();
+    assert_eq!((third.bytes()[0], third.dropped()), (62, 2), "one dropped by the publisher, one skipped");
+    assert!(first.bytes().iter().all(|&byte| byte == 1));
+}
+
+#[test]
+fn a_ninth_lease_is_refused_until_one_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(16).create("c").unwrap();
+    let mut subscriber = subscriber.open("c").unwrap();
+    let mut leases = Vec::new();
+    for value in 1..=8 {
+        send(&mut publisher, &gray(8, 8), value);
+        leases.push(subscriber.recv().unwrap());
+    }
+    send(&mut publisher, &gray(8, 8), 9);
+    let Err(RecvError::TooManyLeases) = subscriber.recv() else { panic!("a ninth lease") };
+    let error = Error::from(RecvError::TooManyLeases);
+    assert!(error.kind() == ErrorKind::TooManyLeases && error.remedy().is_some());
+    leases.remove(3);
+    assert_eq!(subscriber.recv().unwrap().bytes()[0], 9);
+}
+
+#[test]
+fn size_and_format_change_while_running() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut held = None;
+    for (step, (format, side)) in [
+        (PixelFormat::Gray8, 10),
+        (PixelFormat::Bgr8, 300),
+        (PixelFormat::Nv12, 20),
+        (PixelFormat::Matrix(MatrixType::new(Depth::F64, 7).unwrap()), 200),
+        (PixelFormat::Gray8, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let layout = Layout::packed(format, side, side).unwrap();
+        send(&mut publisher, &layout, step as u8 + 1);
+        let frame = every.recv().unwrap();
+        assert_eq!((frame.layout(), frame.dropped()), (&layout, 0));
+        assert!(frame.bytes().iter().all(|&byte| byte == step as u8 + 1));
+        held.get_or_insert(frame);
+    }
+    assert!(held.unwrap().bytes().iter().all(|&byte| byte == 1), "a lease outlives its generation");
+    let data_files = files_in(&directory).into_iter().filter(|name| name.contains(".data.")).count();
+    assert_eq!(data_files, 1, "old generations are removed");
+}
+
+#[test]
+fn a_growing_ring_keeps_the_old_frame_readable_until_the_new_one_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    send(&mut publisher, &gray(8, 8), 1);
+    let loan = publisher.loan(&gray(500, 500)).unwrap();
+    let mut late = subscriber.open("c").unwrap();
+    assert_eq!(late.recv_timeout(Duration::ZERO).unwrap().sequence(), 1);
+    loan.publish(&FrameInfo::default());
+    assert_eq!(late.recv_timeout(Duration::ZERO).unwrap().width(), 500);
+}
+
+#[test]
+fn a_loan_that_is_dropped_publishes_nothing_and_costs_no_slot() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(2).create("c").unwrap();
+    let mut subscriber = subscriber.open("c").unwrap();
+    for _ in 0..10 {
+        publisher.loan(&gray(8, 8)).unwrap().bytes_mut().fill(9);
+    }
+    assert!(matches!(subscriber.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    assert_eq!(send(&mut publisher, &gray(8, 8), 1), Some(1));
+    assert_eq!(subscriber.recv().unwrap().bytes()[0], 1);
+}
+
+#[test]
+fn a_closed_channel_gives_what_is_left_then_says_so_and_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    send(&mut publisher, &gray(8, 8), 1);
+    let first = every.recv().unwrap();
+    send(&mut publisher, &gray(8, 8), 2);
+    send(&mut publisher, &gray(8, 8), 3);
+    drop(publisher);
+    assert_eq!(files_in(&directory), Vec::<String>::new());
+    assert_eq!(every.recv().unwrap().sequence(), 2);
+    assert_eq!(every.recv().unwrap().sequence(), 3);
+    assert!(matches!(every.recv(), Err(RecvError::Closed)));
+    drop(every);
+    assert_eq!(first.bytes()[0], 1, "a lease outlives channel and subscriber");
+}
+
+#[test]
+fn a_waiting_subscriber_is_woken_by_a_frame_and_by_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut sequences = Vec::new();
+        for frame in subscriber.frames() {
+            sequences.push(frame.unwrap().sequence());
+        }
+        sequences
+    });
+    for value in 1..=3 {
+        send(&mut publisher, &gray(8, 8), value);
+    }
+    publisher.close();
+    let sequences = reader.join().unwrap();
+    assert!(sequences.is_sorted() && sequences.iter().all(|s| (1..=3).contains(s)));
+}
+
+#[test]
+fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let waiting = {
+        let subscriber = subscriber.clone().wait(None);
+        std::thread::spawn(move || subscriber.open("later").unwrap().recv().unwrap().sequence())
+    };
+    let mut publisher = publisher.policy(Policy::Wait).create("later").unwrap();
+    send(&mut publisher, &gray(8, 8), 1);
+    assert_eq!(waiting.join().unwrap(), 1);
+    let error = subscriber.open("never").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("framelane publish testsrc never"), "{error}");
+}
+
+#[test]
+fn policy_wait_loses_nothing_however_slow_the_reader() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(3).policy(Policy::Wait).create("c").unwrap();
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut every = subscriber.clone().mode(Mode::Every).open("c").unwrap();
+            std::thread::spawn(move || {
+                let mut next = 1;
+                for frame in every.frames() {
+                    let frame = frame.unwrap();
+                    assert_eq!((frame.sequence(), frame.dropped()), (next, 0));
+                    assert!(frame.bytes().iter().all(|&byte| byte == next as u8));
+                    next += 1;
+                }
+                next - 1
+            })
+        })
+        .collect();
+    for value in 1..=2000_u32 {
+        // Sizes grow on the way: a new generation must not lose what is unread in the old one.
+        send(&mut publisher, &gray(8 + value / 100, 16), value as u8).unwrap();
+    }
+    publisher.close();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), 2000);
+    }
+}
+
+#[test]
+fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(2).policy(Policy::Wait).create("c").unwrap();
+    let every = subscriber.mode(Mode::Every).open("c").unwrap();
+    send(&mut publisher, &gray(8, 8), 1);
+    send(&mut publisher, &gray(8, 8), 2);
+    let mut asked = 0;
+    let blocked = publisher.loan_while(&gray(8, 8), &mut || {
+        asked += 1;
+        asked < 3
+    });
+    assert!(matches!(blocked, Err(LoanError::Interrupted)));
+    assert!(!publisher.drain_while(&mut || false));
+    drop(every);
+    assert_eq!(send(&mut publisher, &gray(8, 8), 3), Some(3));
+}
+
+#[test]
+fn held_slots_stay_out_of_use_until_they_are_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(3).create("c").unwrap();
+    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let layout = gray(8, 8);
+    let held = publisher.hold(&layout).unwrap();
+    assert_eq!(publisher.publish_held(&held, &layout, &FrameInfo::default()).unwrap(), 1);
+    assert_eq!(subscriber.recv().unwrap().sequence(), 1);
+    send(&mut publisher, &layout, 2);
+    send(&mut publisher, &layout, 3);
+    send(&mut publisher, &layout, 4);
+    // Two slots are left for the loans above; the held one was not among them.
+    let second = publisher.hold(&layout).unwrap();
+    assert!(matches!(publisher.hold(&layout), Err(LoanError::NoFreeSlot)));
+    assert_eq!(publisher.dropped(), 0, "a hold that fails is no dropped frame");
+    drop((held, second));
+    assert!(publisher.hold(&layout).is_ok());
+}
+
+#[test]
+fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let (small, large) = (gray(8, 8), gray(100, 100));
+    send(&mut publisher, &small, 1);
+    assert_eq!(subscriber.recv().unwrap().sequence(), 1);
+    let old = publisher.hold(&small).unwrap();
+    let late = publisher.hold(&small).unwrap();
+    let new = publisher.hold(&large).unwrap();
+    // The decoder hands out pictures of the old size after it asked for one of the new.
+    assert_eq!(publisher.publish_held(&old, &small, &FrameInfo::default()).unwrap(), 2);
+    assert_eq!(publisher.publish_held(&new, &large, &FrameInfo::default()).unwrap(), 3);
+    assert_eq!(publisher.publish_held(&late, &small, &FrameInfo::default()).unwrap(), 4);
+    let widths: Vec<_> = (0..3).map(|_| subscriber.recv().unwrap().width()).collect();
+    assert_eq!(widths, [8, 100, 8]);
+    let error = publisher.publish_held(&old, &large, &FrameInfo::default()).unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::FrameTooLarge);
+}
+
+#[test]
+fn a_second_publisher_is_refused_and_the_sixty_fifth_subscriber_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let _first = publisher.clone().create("c").unwrap();
+    let error = publisher.create("c").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ChannelBusy);
+    assert!(error.message().contains(&std::process::id().to_string()), "{error}");
+    let mut subscribers: Vec<_> = (0..64).map(|_| subscriber.open("c").unwrap()).collect();
+    assert_eq!(_first.subscribers(), 64);
+    let error = subscriber.open("c").err().unwrap();
+    assert!(error.kind() == ErrorKind::TooManySubscribers && error.remedy().is_some());
+    subscribers.remove(7);
+    assert!(subscriber.open("c").is_ok());
+}
+
+#[test]
+fn a_lease_that_outlives_its_subscriber_keeps_the_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(2).create("c").unwrap();
+    let mut first = subscriber.open("c").unwrap();
+    send(&mut publisher, &gray(8, 8), 1);
+    let frame = first.recv().unwrap();
+    drop(first);
+    assert_eq!(publisher.subscribers(), 1);
+    send(&mut publisher, &gray(8, 8), 2);
+    assert_eq!(send(&mut publisher, &gray(8, 8), 3), None);
+    assert_eq!(frame.bytes()[0], 1);
+    drop(frame);
+    assert_eq!(publisher.subscribers(), 0);
+    assert!(send(&mut publisher, &gray(8, 8), 4).is_some());
+}
+
+#[test]
+fn bytes_that_are_too_few_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = pair(&directory).0.create("c").unwrap();
+    let error = publisher.send(&gray(8, 8), &FrameInfo::default(), &[0; 63]).unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::InvalidFrame);
+    assert_eq!(publisher.sequence(), 0);
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, _) = pair(&directory);
+    for options in [
+        publisher.clone().slots(1),
+        publisher.clone().slots(129),
+        publisher.clone().mode(0o400),
+        publisher.clone().mode(0o1600),
+    ] {
+        assert_eq!(options.create("c").err().unwrap().kind(), ErrorKind::InvalidOption);
+    }
+    let error = publisher.frame_bytes(MAX_FRAME_BYTES + 1).create("c").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::FrameTooLarge);
+}
+
+#[test]
+fn readers_and_writer_in_threads_never_see_a_torn_frame() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.slots(4).create("c").unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = [Mode::Newest, Mode::Every, Mode::Newest]
+        .into_iter()
+        .map(|mode| {
+            let mut subscriber = subscriber.clone().mode(mode).open("c").unwrap();
+            let done = done.clone();
+            std::thread::spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    match subscriber.recv_timeout(Duration::from_millis(100)) {
+                        Ok(frame) => {
+                            let expected = frame.sequence() as u8;
+                            assert!(frame.bytes().iter().all(|&byte| byte == expected));
+                        }
+                        Err(RecvError::Timeout | RecvError::Closed) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                (subscriber.received(), subscriber.dropped())
+            })
+        })
+        .collect();
+    for _ in 0..20_000 {
+        let sequence = publisher.sequence() + 1;
+        send(&mut publisher, &gray(128, 32), sequence as u8);
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        let (received, dropped) = reader.join().unwrap();
+        assert!(received > 0 && received + dropped <= publisher.sequence());
+    }
+}
