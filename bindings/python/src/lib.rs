@@ -44,6 +44,8 @@ fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<channels::Leftover>()?;
     module.add_function(wrap_pyfunction!(channels::list_channels, module)?)?;
     module.add_function(wrap_pyfunction!(channels::doctor, module)?)?;
+    // What is public is said by the package.
+    module.delattr("__all__")?;
     // The last registered runs first: threads end before publishers close.
     let register = py.import("atexit")?.getattr("register")?;
     register.call1((wrap_pyfunction!(handle::close_all, module)?,))?;

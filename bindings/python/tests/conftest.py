@@ -1,0 +1,112 @@
+"""Every test gets a channel directory of its own, and must leave it empty."""
+
+import gc
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+
+import pytest
+
+import framelane
+
+
+@pytest.fixture(autouse=True)
+def directory(monkeypatch):
+    path = pathlib.Path(tempfile.mkdtemp(prefix="framelane-test-", dir="/dev/shm"))
+    path.chmod(0o700)
+    monkeypatch.setenv("FRAMELANE_DIR", str(path))
+    yield path
+    gc.collect()
+    left = sorted(entry.name for entry in path.iterdir())
+    shutil.rmtree(path)
+    assert left == [], "a clean end leaves nothing behind"
+
+
+@pytest.fixture
+def publisher():
+    with framelane.Publisher("cam0") as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def subscriber(publisher):
+    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+        yield subscriber
+
+
+def until(predicate):
+    """Polls: for conditions in other processes and threads that nothing announces."""
+    while True:
+        value = predicate()
+        if value:
+            return value
+        time.sleep(0.001)
+
+
+def leases(channel="cam0"):
+    """How many slots the subscribers of a channel keep from the publisher."""
+    (status,) = [status for status in framelane.list_channels() if status.name == channel]
+    return sum(subscriber.leases for subscriber in status.subscribers)
+
+
+class Script:
+    """A Python program in a process of its own; `wait_for` reads its lines."""
+
+    def __init__(self, source, *arguments):
+        command = [sys.executable, "-u", "-c", textwrap.dedent(source), *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(self, line):
+        for found in self.process.stdout:
+            if found.strip() == line:
+                return
+        pytest.fail(f"expected the line {line!r}; stderr: {self.process.stderr.read()}")
+
+    def until_it_sleeps(self):
+        """Until its main thread waits in a system call (a futex or a poll), as a blocked call does."""
+
+        def asleep():
+            assert self.process.poll() is None, self.process.stderr.read()
+            with open(f"/proc/{self.process.pid}/stat") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] == "S"
+
+        until(asleep)
+
+    def finish(self):
+        out, err = self.process.communicate()
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def script():
+    running = []
+
+    def start(source, *arguments):
+        running.append(Script(source, *arguments))
+        return running[-1]
+
+    yield start
+    for each in running:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.communicate()
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def mapping_of(location):
+    """Permissions and path of the mapping that holds an address."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            fields = line.split(maxsplit=5)
+            start, end = (int(edge, 16) for edge in fields[0].split("-"))
+            if start <= location < end:
+                return fields[1], os.path.basename(fields[5].strip()) if len(fields) > 5 else ""
+    raise AssertionError(f"{location:#x} is not mapped")
