@@ -344,6 +344,28 @@ impl Publisher {
         Ok(Loan::new(Arc::clone(&self.shared), layout, shape::View::contiguous(depth, &shape), info))
     }
 
+    /// Sends bytes with planes of any offset and stride; for the tests.
+    #[pyo3(name = "_send_layout")]
+    fn send_layout(
+        &self,
+        py: Python<'_>,
+        format: &str,
+        width: u32,
+        height: u32,
+        planes: Vec<(usize, usize)>,
+        payload: &[u8],
+    ) -> PyResult<Option<u64>> {
+        let format: PixelFormat = format.parse().map_err(|error: Error| raise(py, error))?;
+        let place = |(offset_bytes, stride_bytes)| framelane::Plane { offset_bytes, stride_bytes };
+        let planes: Vec<_> = planes.into_iter().map(place).collect();
+        let layout = Layout::with_planes(format, width, height, &planes, payload.len());
+        let layout = layout.map_err(|error| raise(py, error))?;
+        let mut publisher = self.shared.take(py)?;
+        let sent = publisher.send(&layout, &FrameInfo::default(), payload);
+        self.shared.note(&publisher);
+        sent.map_err(|error| raise(py, Error::from(error)))
+    }
+
     /// Ends the channel: subscribers get ChannelClosed, its files are removed. May be called again.
     ///
     /// With policy "wait" it first waits until every subscriber in "every" mode has received all frames.

@@ -73,7 +73,7 @@ fn i420_is_decoded_straight_into_slots_and_is_what_ffmpeg_decodes() {
         ("mpeg2.ts", "-pix_fmt yuv420p -c:v mpeg2video -bf 2 -b:v 2M"),
         ("mpeg1.mpg", "-pix_fmt yuv420p -c:v mpeg1video -bf 2 -b:v 2M"),
         ("full.mp4", "-pix_fmt yuvj420p -c:v libx264 -preset ultrafast"),
-        ("interlaced.mp4", "-pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params tff=1"),
+        ("interlaced.mp4", "-s 320x180 -pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params tff=1"),
     ] {
         let file = folder.make(name, &format!("{MOVING} {arguments}"));
         let native = if name == "full.mp4" { "yuvj420p" } else { "yuv420p" };
