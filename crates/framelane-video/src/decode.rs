@@ -24,6 +24,7 @@ pub(crate) struct Decoded {
 pub(crate) struct Report {
     pub(crate) pictures: u64,
     pub(crate) decode_errors: u64,
+    pub(crate) damaged_packets: u64,
     pub(crate) rounds: u64,
     pub(crate) warnings: Vec<String>,
     /// The input that took the place of the first one, which could not go back.
@@ -104,6 +105,7 @@ impl DecodeJob<'_> {
                 }
             }
             if packet.stream_index() == self.facts.index as std::ffi::c_int {
+                report.damaged_packets += u64::from(packet.corrupt());
                 if self.decoder.send(Some(&mut packet)).is_err() {
                     report.decode_errors += 1;
                 }
@@ -161,9 +163,9 @@ impl DecodeJob<'_> {
     fn check_length(&self, report: &mut Report, times: &Times) {
         let Some(expected_ns) = self.facts.duration_ns else { return };
         let missing_ns = (expected_ns as i64).saturating_sub(times.round_ns());
-        if report.warnings.is_empty() && missing_ns > 1_000_000_000 && missing_ns > expected_ns as i64 / 10 {
+        if report.warnings.is_empty() && missing_ns > 250_000_000 && missing_ns > expected_ns as i64 / 10 {
             report.warnings.push(format!(
-                "the media ends after {:.1} s, expected {:.1} s: the file may have been cut off",
+                "the video ends after {:.1} s, expected {:.1} s: the file may have been cut off",
                 times.round_ns() as f64 / 1e9,
                 expected_ns as f64 / 1e9
             ));
@@ -202,8 +204,7 @@ impl Times {
 
     fn info(&mut self, frame: &Frame) -> FrameInfo {
         let own_duration = frame.duration();
-        let duration_ns =
-            if own_duration > 0 { to_ns(own_duration, self.time_base) } else { self.frame_ns };
+        let duration_ns = if own_duration > 0 { to_ns(own_duration, self.time_base) } else { self.frame_ns };
         let pts_ns = if let Some(pts) = frame.pts() {
             let in_stream_ns = to_ns(pts, self.time_base);
             let start_ns = *self.start_ns.get_or_insert(in_stream_ns);

@@ -51,6 +51,7 @@ impl<'e> Emitter<'e> {
                 frames: 0,
                 dropped: 0,
                 direct: 0,
+                damaged_packets: 0,
                 decode_errors: 0,
                 concealed: 0,
                 rounds: 0,

@@ -70,13 +70,16 @@ impl Media {
 
     /// Whether pictures will be decoded straight into slots, as far as it is known before decoding.
     fn direct(&self, options: &SourceOptions) -> bool {
-        let same_format = pixel::from_av(self.facts.format)
-            .is_some_and(|native| {
-                matches!(native, PixelFormat::I420 | PixelFormat::Nv12)
-                    && options.format.is_none_or(|wanted| wanted == native)
-            });
+        let same_format = pixel::from_av(self.facts.format).is_some_and(|native| {
+            matches!(native, PixelFormat::I420 | PixelFormat::Nv12)
+                && options.format.is_none_or(|wanted| wanted == native)
+        });
         let same_size = options.size.is_none_or(|size| size == (self.facts.width, self.facts.height));
-        options.direct && same_format && same_size && options.hwaccel.is_none() && slots::known(&self.facts.decoder)
+        options.direct
+            && same_format
+            && same_size
+            && options.hwaccel.is_none()
+            && slots::known(&self.facts.decoder)
     }
 
     /// Slots that the decoder and the queue hold at most.
@@ -143,6 +146,7 @@ impl Media {
         }
         let summary = &mut emitter.summary;
         summary.decode_errors = report.decode_errors;
+        summary.damaged_packets = report.damaged_packets;
         summary.rounds = report.rounds;
         if summary.end == End::Finished && interrupt.by_user() {
             summary.end = End::Stopped;
@@ -156,11 +160,16 @@ impl Media {
             .with_remedy("check with `ffprobe SOURCE` that the file is whole"));
         }
         summary.warnings.extend(report.warnings);
+        if report.damaged_packets > 0 {
+            summary.warnings.push(format!("{} packets are damaged", report.damaged_packets));
+        }
         if report.decode_errors > 0 {
             summary.warnings.push(format!("{} packets could not be decoded", report.decode_errors));
         }
         if summary.concealed > 0 {
-            summary.warnings.push(format!("{} pictures have errors that the decoder concealed", summary.concealed));
+            summary
+                .warnings
+                .push(format!("{} pictures have errors that the decoder concealed", summary.concealed));
         }
         Ok(())
     }
@@ -230,5 +239,6 @@ fn open_input(
 
 fn is_live(source: &str) -> bool {
     let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme);
-    source.starts_with("/dev/video") || ["rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps"].contains(&scheme)
+    source.starts_with("/dev/video")
+        || ["rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps"].contains(&scheme)
 }

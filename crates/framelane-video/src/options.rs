@@ -32,12 +32,19 @@ impl std::str::FromStr for Rate {
         match text {
             "realtime" => Ok(Rate::Realtime),
             "max" => Ok(Rate::Max),
-            number => number.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0).map(Rate::Fps).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidOption,
-                    format!("expected a rate (realtime, max or frames per second above 0), found {text:?}"),
-                )
-            }),
+            number => number
+                .parse()
+                .ok()
+                .filter(|fps: &f64| fps.is_finite() && *fps > 0.0)
+                .map(Rate::Fps)
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::InvalidOption,
+                        format!(
+                            "expected a rate (realtime, max or frames per second above 0), found {text:?}"
+                        ),
+                    )
+                }),
         }
     }
 }
@@ -251,7 +258,10 @@ impl SourceOptions {
         if let Some(size) = self.size
             && (!(1..=32768).contains(&size.0) || !(1..=32768).contains(&size.1))
         {
-            return invalid(format!("expected a size of 1 to 32768 pixels a side, found {}x{}", size.0, size.1));
+            return invalid(format!(
+                "expected a size of 1 to 32768 pixels a side, found {}x{}",
+                size.0, size.1
+            ));
         }
         if let Rate::Fps(fps) = self.rate
             && !(fps.is_finite() && fps > 0.0)

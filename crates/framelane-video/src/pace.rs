@@ -97,10 +97,7 @@ mod tests {
         let mut pacer = Pacer::new(Rate::Fps(100.0), false);
         let start = Instant::now();
         pacer.due(0, start);
-        assert_eq!(
-            pacer.due(0, start + Duration::from_millis(90)),
-            Some(start + Duration::from_millis(10))
-        );
+        assert_eq!(pacer.due(0, start + Duration::from_millis(90)), Some(start + Duration::from_millis(10)));
     }
 
     #[test]

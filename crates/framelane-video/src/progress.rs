@@ -82,6 +82,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Of the frames published, those that the decoder wrote into their slot itself.
     pub direct: u64,
+    /// Packets that are damaged by what the container says; they are decoded as far as possible.
+    pub damaged_packets: u64,
     /// Packets that could not be decoded.
     pub decode_errors: u64,
     /// Frames published in which the decoder has concealed errors.

@@ -89,9 +89,9 @@ impl Raw {
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
         match &mut self.reader {
             Reader::Stdin(_) => Ok(()),
-            Reader::File(file) => {
-                file.rewind().map_err(|error| Error::from_io("cannot go back to the start of the file", error))
-            }
+            Reader::File(file) => file
+                .rewind()
+                .map_err(|error| Error::from_io("cannot go back to the start of the file", error)),
         }
     }
 

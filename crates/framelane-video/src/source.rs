@@ -88,7 +88,10 @@ impl Source {
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] and [`ErrorKind::InvalidOption`] as for [`Source::publish_to`].
-    pub fn decode(&mut self, on_frame: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Summary, Error> {
+    pub fn decode(
+        &mut self,
+        on_frame: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
         self.run(&mut MemorySink::default(), on_frame)
     }
 
@@ -146,6 +149,9 @@ pub(crate) fn more_rounds(repeat: Repeat, rounds: u64) -> bool {
 
 /// The source has no start to go back to.
 pub(crate) fn cannot_repeat(source: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("{source} cannot be repeated: it cannot go back to its start"))
-        .with_remedy("leave the repetition out, or save the stream to a file first")
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("{source} cannot be repeated: it cannot go back to its start"),
+    )
+    .with_remedy("leave the repetition out, or save the stream to a file first")
 }

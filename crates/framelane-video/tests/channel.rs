@@ -73,7 +73,10 @@ fn i420_is_decoded_straight_into_slots_and_is_what_ffmpeg_decodes() {
         ("mpeg2.ts", "-pix_fmt yuv420p -c:v mpeg2video -bf 2 -b:v 2M"),
         ("mpeg1.mpg", "-pix_fmt yuv420p -c:v mpeg1video -bf 2 -b:v 2M"),
         ("full.mp4", "-pix_fmt yuvj420p -c:v libx264 -preset ultrafast"),
-        ("interlaced.mp4", "-s 320x180 -pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params tff=1"),
+        (
+            "interlaced.mp4",
+            "-s 320x180 -pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params tff=1",
+        ),
     ] {
         let file = folder.make(name, &format!("{MOVING} {arguments}"));
         let native = if name == "full.mp4" { "yuvj420p" } else { "yuv420p" };
@@ -92,7 +95,8 @@ fn no_picture_is_copied_when_no_reader_is_behind() {
     let folder = Folder::new();
     let file = folder.make("h264.mp4", &format!("{MOVING} -pix_fmt yuv420p -c:v libx264 -bf 3 -refs 4"));
     let channel = Folder::new();
-    for (format, direct) in [(Some(PixelFormat::I420), true), (None, true), (Some(PixelFormat::Nv12), false)] {
+    for (format, direct) in [(Some(PixelFormat::I420), true), (None, true), (Some(PixelFormat::Nv12), false)]
+    {
         let mut source = SourceOptions::new().format(format).rate(Rate::Max).open(&file).unwrap();
         let mut publisher = PublisherOptions::new()
             .directory(channel.path())
@@ -126,8 +130,11 @@ fn with_too_few_slots_pictures_are_copied_and_still_right() {
 #[test]
 fn formats_that_need_converting_go_through_the_channel_too() {
     let folder = Folder::new();
-    let file = folder.make("ten.mkv", &format!("{MOVING} -pix_fmt yuv420p10le -c:v libx264 -preset ultrafast"));
-    for (format, name) in [(PixelFormat::Bgr8, "bgr24"), (PixelFormat::P010, "p010le"), (PixelFormat::I420, "yuv420p")] {
+    let file =
+        folder.make("ten.mkv", &format!("{MOVING} -pix_fmt yuv420p10le -c:v libx264 -preset ultrafast"));
+    for (format, name) in
+        [(PixelFormat::Bgr8, "bgr24"), (PixelFormat::P010, "p010le"), (PixelFormat::I420, "yuv420p")]
+    {
         let (frames, summary) = through_channel(SourceOptions::new().format(format), &file, None);
         assert_same_pixels(&frames, &decoded_by_ffmpeg(&file, &format!("-pix_fmt {name}")), name);
         assert_eq!(summary.direct, 0);
@@ -138,8 +145,14 @@ fn formats_that_need_converting_go_through_the_channel_too() {
 #[test]
 fn a_file_that_changes_size_midway_changes_the_layout() {
     let folder = Folder::new();
-    let small = folder.make("small.h264", "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.4 -pix_fmt yuv420p -c:v libx264 -bf 2");
-    let large = folder.make("large.h264", "-f lavfi -i testsrc2=size=320x240:rate=25:duration=0.4 -pix_fmt yuv420p -c:v libx264 -bf 2");
+    let small = folder.make(
+        "small.h264",
+        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.4 -pix_fmt yuv420p -c:v libx264 -bf 2",
+    );
+    let large = folder.make(
+        "large.h264",
+        "-f lavfi -i testsrc2=size=320x240:rate=25:duration=0.4 -pix_fmt yuv420p -c:v libx264 -bf 2",
+    );
     let both = folder.file("both.h264");
     let mut bytes = std::fs::read(&small).unwrap();
     bytes.extend(std::fs::read(&large).unwrap());
@@ -148,7 +161,8 @@ fn a_file_that_changes_size_midway_changes_the_layout() {
     let file = both.to_str().unwrap();
     for (format, name) in [(PixelFormat::Bgr8, "bgr24"), (PixelFormat::I420, "yuv420p")] {
         let (frames, summary) = through_channel(SourceOptions::new().format(format), file, None);
-        let sizes: Vec<_> = frames.iter().map(|frame| (frame.layout.width(), frame.layout.height())).collect();
+        let sizes: Vec<_> =
+            frames.iter().map(|frame| (frame.layout.width(), frame.layout.height())).collect();
         let expected = [vec![(160, 120); 10], vec![(320, 240); 10], vec![(160, 120); 10]].concat();
         assert_eq!(sizes, expected, "{name}");
         let small = decoded_by_ffmpeg(&small, &format!("-pix_fmt {name}"));
@@ -156,7 +170,8 @@ fn a_file_that_changes_size_midway_changes_the_layout() {
         assert_same_pixels(&frames, &[small.clone(), large, small].concat(), name);
         assert_eq!(summary.frames, 30);
         // With a size of our own the layout stays.
-        let (frames, _) = through_channel(SourceOptions::new().format(format).size(Some((64, 48))), file, None);
+        let (frames, _) =
+            through_channel(SourceOptions::new().format(format).size(Some((64, 48))), file, None);
         assert!(frames.iter().all(|frame| (frame.layout.width(), frame.layout.height()) == (64, 48)));
         assert_eq!(frames.len(), 30);
     }

@@ -130,7 +130,12 @@ fn scaler_flags_are_those_of_ffmpeg() {
     let folder = Folder::new();
     let case = Case { matrix: "bt709", range: "tv", pixels: "yuv420p", codec: "libx264", size: "320x180" };
     let file = clip(&folder, &case);
-    for flags in ["bilinear", "lanczos+accurate_rnd", "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp", "neighbor"] {
+    for flags in [
+        "bilinear",
+        "lanczos+accurate_rnd",
+        "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
+        "neighbor",
+    ] {
         let options = SourceOptions::new().size(Some((256, 144))).scaler(flags);
         let (frames, _) = take_all(options, &file);
         let expected = decoded_by_ffmpeg(&file, &format!("-s 256x144 -sws_flags {flags} -pix_fmt bgr24"));

@@ -61,7 +61,9 @@ impl<'p> Decoder<'p> {
                 ErrorKind::InvalidOption,
                 format!("this FFmpeg has no decoder for {}", facts.codec),
             )
-            .with_remedy("install an FFmpeg with it (`ffmpeg -decoders` lists them), or convert the file first"));
+            .with_remedy(
+                "install an FFmpeg with it (`ffmpeg -decoders` lists them), or convert the file first",
+            ));
         }
         // SAFETY: a constant of FFmpeg.
         let context = unsafe { ff::avcodec_alloc_context3(codec) };
@@ -81,7 +83,12 @@ impl<'p> Decoder<'p> {
         Ok(decoder)
     }
 
-    fn configure(&mut self, facts: &StreamFacts, low_delay: bool, codec: *const ff::AVCodec) -> Result<(), Error> {
+    fn configure(
+        &mut self,
+        facts: &StreamFacts,
+        low_delay: bool,
+        codec: *const ff::AVCodec,
+    ) -> Result<(), Error> {
         // SAFETY: made in open(), and nothing else refers to it yet.
         let context = unsafe { &mut *self.context };
         context.opaque = self.hooks.cast();

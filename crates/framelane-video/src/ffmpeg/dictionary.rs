@@ -30,8 +30,7 @@ impl Dictionary {
     /// The name of an option that is still there.
     pub(crate) fn first_name(&self) -> Option<String> {
         // SAFETY: self.0 is null or a dictionary that this type owns; with this flag the empty name matches any.
-        let entry =
-            unsafe { ff::av_dict_get(self.0, c"".as_ptr(), ptr::null(), ff::AV_DICT_IGNORE_SUFFIX) };
+        let entry = unsafe { ff::av_dict_get(self.0, c"".as_ptr(), ptr::null(), ff::AV_DICT_IGNORE_SUFFIX) };
         // SAFETY: the entry is null or valid until the dictionary changes, which &self forbids meanwhile.
         let entry = unsafe { entry.as_ref() }?;
         // SAFETY: the key of an entry is a string that ends with a zero and lives as long as the entry.

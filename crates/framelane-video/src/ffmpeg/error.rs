@@ -9,7 +9,7 @@ use super::log;
 
 /// FFmpeg's own text for an error number.
 pub(crate) fn text(code: c_int) -> String {
-    let mut buffer = [0 as c_char; ff::AV_ERROR_MAX_STRING_SIZE as usize];
+    let mut buffer = [0 as c_char; ff::AV_ERROR_MAX_STRING_SIZE];
     // SAFETY: the buffer is writable for exactly the length given.
     unsafe { ff::av_strerror(code, buffer.as_mut_ptr(), buffer.len()) };
     // SAFETY: av_strerror always ends its text with a zero byte within the length given.

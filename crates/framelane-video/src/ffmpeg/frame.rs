@@ -157,6 +157,13 @@ impl Packet {
         unsafe { (*self.0).stream_index }
     }
 
+    /// Whether the container says that bytes of it are missing or wrong.
+    pub(crate) fn corrupt(&self) -> bool {
+        // SAFETY: as above.
+        let flags = unsafe { (*self.0).flags };
+        flags & ff::AV_PKT_FLAG_CORRUPT as c_int != 0
+    }
+
     pub(crate) fn unref(&mut self) {
         // SAFETY: a valid packet; drops its data and resets its fields.
         unsafe { ff::av_packet_unref(self.0) };

@@ -3,8 +3,8 @@
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
-use ffmpeg_sys_next as ff;
 use ff::AVHWDeviceType as Type;
+use ffmpeg_sys_next as ff;
 use framelane::{Error, ErrorKind};
 
 use super::decoder::Hooks;
@@ -43,9 +43,9 @@ impl Device {
             ));
         }
         Self::create(kind).map(Some).map_err(|error| {
-            error
-                .context(format_args!("cannot open a {name} decoding device"))
-                .with_remedy("check the driver and the rights on /dev/dri or the GPU, or leave the option out")
+            error.context(format_args!("cannot open a {name} decoding device")).with_remedy(
+                "check the driver and the rights on /dev/dri or the GPU, or leave the option out",
+            )
         })
     }
 
@@ -129,7 +129,8 @@ unsafe extern "C" fn choose_format(
     // SAFETY: FFmpeg calls with a valid context.
     let hooks = unsafe { (*context).opaque }.cast::<Hooks<'_>>();
     // SAFETY: the hooks of Decoder::open, which outlive the context.
-    let wanted = unsafe { hooks.as_ref() }.and_then(|hooks| hooks.device.as_ref()).map(|device| device.format);
+    let wanted =
+        unsafe { hooks.as_ref() }.and_then(|hooks| hooks.device.as_ref()).map(|device| device.format);
     let mut software = ff::AVPixelFormat::AV_PIX_FMT_NONE;
     let mut at = offered;
     loop {

@@ -75,16 +75,17 @@ impl Input {
         let mut context = unsafe { ff::avformat_alloc_context() };
         // SAFETY: null, or a context that nothing else refers to yet.
         let Some(fields) = (unsafe { context.as_mut() }) else { return Err(no_memory("opening")) };
-        fields.interrupt_callback =
-            ff::AVIOInterruptCB { callback: Some(interrupted), opaque: Arc::as_ptr(&interrupt).cast_mut().cast() };
+        fields.interrupt_callback = ff::AVIOInterruptCB {
+            callback: Some(interrupted),
+            opaque: Arc::as_ptr(&interrupt).cast_mut().cast(),
+        };
         if let Some(reader) = &mut reader {
             fields.pb = reader.as_mut_ptr();
         }
         // SAFETY: the context is from avformat_alloc_context, and freed and set to null by the call when it fails;
         // url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
-        let code = unsafe {
-            ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr())
-        };
+        let code =
+            unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
         if code < 0 {
             return Err(open_error(request.url, code));
         }
@@ -94,7 +95,9 @@ impl Input {
                 ErrorKind::InvalidOption,
                 format!("FFmpeg has no option {name:?} for {}", request.url),
             )
-            .with_remedy("see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are"));
+            .with_remedy(
+                "see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are",
+            ));
         }
         // SAFETY: an open context; null stands for no options.
         let code = unsafe { ff::avformat_find_stream_info(input.context, ptr::null_mut()) };
@@ -131,7 +134,8 @@ impl Input {
 
     pub(crate) fn seekable(&self) -> bool {
         // SAFETY: null for formats that do not read through it, else valid as long as the context.
-        unsafe { self.raw().pb.as_ref() }.is_some_and(|io| io.seekable & ff::AVIO_SEEKABLE_NORMAL as c_int != 0)
+        unsafe { self.raw().pb.as_ref() }
+            .is_some_and(|io| io.seekable & ff::AVIO_SEEKABLE_NORMAL as c_int != 0)
     }
 
     /// Where the media starts, in nanoseconds.
@@ -173,8 +177,7 @@ impl Input {
     fn video_streams(&self) -> Vec<usize> {
         (0..self.raw().nb_streams as usize)
             .filter(|&index| {
-                self.parameters(index)
-                    .is_some_and(|p| p.codec_type == ff::AVMediaType::AVMEDIA_TYPE_VIDEO)
+                self.parameters(index).is_some_and(|p| p.codec_type == ff::AVMediaType::AVMEDIA_TYPE_VIDEO)
             })
             .collect()
     }
@@ -196,7 +199,9 @@ impl Input {
         let streams = self.raw().nb_streams;
         Error::new(
             ErrorKind::Damaged,
-            format!("{source} has no video: expected a video stream, found {streams} streams, none of them video"),
+            format!(
+                "{source} has no video: expected a video stream, found {streams} streams, none of them video"
+            ),
         )
         .with_remedy("give a file or stream with pictures; `ffprobe SOURCE` lists what there is")
     }
@@ -215,9 +220,10 @@ impl Input {
             self.raw().duration.saturating_mul(1000)
         };
         let duration_ns = u64::try_from(duration_ns).ok().filter(|duration| *duration > 0);
-        let frames = u64::try_from(stream.nb_frames).ok().filter(|frames| *frames > 0).or_else(|| {
-            Some((duration_ns? as f64 / 1e9 * fps?).round() as u64)
-        });
+        let frames = u64::try_from(stream.nb_frames)
+            .ok()
+            .filter(|frames| *frames > 0)
+            .or_else(|| Some((duration_ns? as f64 / 1e9 * fps?).round() as u64));
         // SAFETY: gives a constant string that ends with a zero for any number.
         let codec = unsafe { ff::avcodec_get_name(parameters.codec_id) };
         // SAFETY: see above.
@@ -316,17 +322,28 @@ impl Input {
             ff::AV_NOPTS_VALUE => 0,
             start => start,
         };
-        // SAFETY: an open context; the numbers are in units of AV_TIME_BASE for stream -1.
-        let code = unsafe { ff::avformat_seek_file(self.context, -1, i64::MIN, start, start, 0) };
-        if code >= 0 {
-            return Ok(());
+        // In transport streams a search by time may end behind the first picture, so they go back by byte (as in
+        // ffplay.c); containers without an index (raw H.264, y4m) cannot go by time at all.
+        let by_time = (i64::MIN, start, 0);
+        let by_byte = (0, 0, ff::AVSEEK_FLAG_BYTE as c_int);
+        let ways = if self.starts_by_byte() { [by_byte, by_time] } else { [by_time, by_byte] };
+        let mut code = 0;
+        for (least, target, flags) in ways {
+            // SAFETY: an open context; for stream -1 the numbers are in units of AV_TIME_BASE, or bytes.
+            code = unsafe { ff::avformat_seek_file(self.context, -1, least, target, target, flags) };
+            if code >= 0 {
+                return Ok(());
+            }
         }
-        // Containers without an index (raw H.264, y4m) go back by byte.
-        // SAFETY: as above.
-        let code = unsafe {
-            ff::avformat_seek_file(self.context, -1, 0, 0, 0, ff::AVSEEK_FLAG_BYTE as c_int)
-        };
         check("going back to the start", code).map(drop)
+    }
+
+    fn starts_by_byte(&self) -> bool {
+        // SAFETY: an open input has a format, a constant of FFmpeg.
+        let flags = unsafe { self.raw().iformat.as_ref() }.map_or(0, |format| format.flags);
+        flags & ff::AVFMT_NO_BYTE_SEEK as c_int == 0
+            && flags & ff::AVFMT_TS_DISCONT as c_int != 0
+            && self.container() != "ogg"
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, c_int};
 
-use ffmpeg_sys_next as ff;
 use ff::AVPixelFormat as Av;
+use ffmpeg_sys_next as ff;
 use framelane::{Color, ColorRange, Error, ErrorKind, PixelFormat};
 
 /// Formats whose bytes are the same in both.

@@ -7,8 +7,8 @@
 use std::ffi::{CString, c_int};
 use std::ptr;
 
-use ffmpeg_sys_next as ff;
 use ff::AVPixelFormat as Av;
+use ffmpeg_sys_next as ff;
 use framelane::{Color, ColorRange, Error, ErrorKind, Layout, PixelFormat};
 
 use super::error::{check, no_memory};
@@ -101,14 +101,22 @@ impl Scaler {
         scaler.allocate().map_err(|error| {
             Error::new(
                 ErrorKind::InvalidOption,
-                format!("expected scaler flags as in bicubic+accurate_rnd, found {flags:?} ({})", error.message()),
+                format!(
+                    "expected scaler flags as in bicubic+accurate_rnd, found {flags:?} ({})",
+                    error.message()
+                ),
             )
         })?;
         Ok(scaler)
     }
 
     /// Writes the picture into `bytes`, which `layout` describes; converts and scales as needed.
-    pub(crate) fn convert(&mut self, picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn convert(
+        &mut self,
+        picture: &Picture<'_>,
+        layout: &Layout,
+        bytes: &mut [u8],
+    ) -> Result<(), Error> {
         if picture.width == 0 || picture.height == 0 || picture.data[0].is_null() {
             return Err(Error::new(ErrorKind::Damaged, "the decoder gave a picture without pixels"));
         }
@@ -206,9 +214,8 @@ impl Scaler {
             return Err(no_memory("converting"));
         }
         // SAFETY: a valid context with options; both strings end with a zero and are copied.
-        let code = unsafe {
-            ff::av_opt_set(self.context.cast(), c"sws_flags".as_ptr(), self.flags.as_ptr(), 0)
-        };
+        let code =
+            unsafe { ff::av_opt_set(self.context.cast(), c"sws_flags".as_ptr(), self.flags.as_ptr(), 0) };
         check("scaler flags", code).map(drop)
     }
 

@@ -24,5 +24,7 @@ pub(super) fn dots(letter: char) -> impl Iterator<Item = (u32, u32)> {
         '.' => POINT,
         _ => [0; 7],
     };
-    (0..7_u32).flat_map(move |y| (0..5_u32).filter(move |x| rows[y as usize] >> (4 - x) & 1 == 1).map(move |x| (x, y)))
+    (0..7_u32).flat_map(move |y| {
+        (0..5_u32).filter(move |x| rows[y as usize] >> (4 - x) & 1 == 1).map(move |x| (x, y))
+    })
 }

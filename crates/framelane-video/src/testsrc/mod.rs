@@ -170,7 +170,6 @@ fn parse(source: &str) -> Result<(Option<(u32, u32)>, f64), Error> {
     Ok((Some((side(width)?, side(height)?)), fps))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +180,9 @@ mod tests {
         assert_eq!(parse("testsrc=64x48").unwrap(), (Some((64, 48)), 30.0));
         assert_eq!(parse("testsrc=64x48@59.94").unwrap(), (Some((64, 48)), 59.94));
         assert_eq!(parse("testsrc=@5").unwrap(), (None, 5.0));
-        for wrong in ["testsrc=", "testsrc=x", "testsrc=0x5", "testsrc=5x5@0", "testsrc=5x5@x", "testsrc=99999x1"] {
+        for wrong in
+            ["testsrc=", "testsrc=x", "testsrc=0x5", "testsrc=5x5@0", "testsrc=5x5@x", "testsrc=99999x1"]
+        {
             assert_eq!(parse(wrong).unwrap_err().kind(), ErrorKind::InvalidOption, "{wrong}");
         }
     }

@@ -27,7 +27,8 @@ impl Folder {
     /// Runs `ffmpeg ARGUMENTS FOLDER/NAME` and gives the file's name.
     pub fn make(&self, name: &str, arguments: &str) -> String {
         let file = self.file(name).to_str().unwrap().to_owned();
-        let output = ffmpeg().args(arguments.split_whitespace()).arg(&file).output().expect("the ffmpeg program runs");
+        let output =
+            ffmpeg().args(arguments.split_whitespace()).arg(&file).output().expect("the ffmpeg program runs");
         assert!(output.status.success(), "ffmpeg {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         file
     }
