@@ -1,0 +1,14 @@
+.PHONY: demo test bench clean
+
+demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)
+	@scripts/demo
+
+test: ## the whole suite
+	@scripts/test
+
+bench: ## measure against peers, side by side (minutes)
+	@bench/run
+
+clean:
+	cargo clean
+	rm -rf .venv .cache demo-output

@@ -1,0 +1,66 @@
+//! The detector's process, and what it says on its standard output.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use framelane::Error;
+use serde::Deserialize;
+
+use crate::Shared;
+
+/// A line of the detector: one frame it looked at.
+#[derive(Deserialize)]
+pub(crate) struct Line {
+    pub handoff_ns: u64,
+    pub skipped: u64,
+}
+
+/// A running detector; ended when this is dropped.
+pub(crate) struct Detector {
+    child: Child,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Detector {
+    pub(crate) fn start(command: &[String], shared: Arc<Shared>) -> Result<Self, Error> {
+        let mut child = Command::new(&command[0])
+            .args(&command[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| Error::from_io(format!("starting the detector {:?}", command[0]), error))?;
+        let output = child.stdout.take().expect("the output is piped");
+        let reading = thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                match serde_json::from_str::<Line>(&line) {
+                    Ok(line) => shared.report.lock().expect("no thread panics").looked_at(&line),
+                    Err(_) => println!("detector: {line}"),
+                }
+            }
+        });
+        Ok(Detector { child, reading: Some(reading) })
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end; whether it was a good one.
+    pub(crate) fn join(&mut self) -> bool {
+        let status = self.child.wait();
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.join();
+        }
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Detector {
+    fn drop(&mut self) {
+        // Reached early only on an error: nobody will feed the detector any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
