@@ -1,1 +1,9 @@
-//! Tests across processes and languages.
+//! Tests across processes and languages: what the tests in `tests/` and the programs they start share.
+
+mod pattern;
+mod process;
+mod random;
+
+pub use pattern::{LARGEST_FRAME, Pattern, SMALLEST_FRAME};
+pub use process::{Child, Place, python, wait_until};
+pub use random::Random;
