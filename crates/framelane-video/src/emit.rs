@@ -64,9 +64,6 @@ impl<'e> Emitter<'e> {
 
     /// Waits until a frame with this media time is due. False: the end.
     pub(crate) fn wait(&mut self, pts_ns: Option<i64>) -> bool {
-        if self.limit == Some(0) {
-            return false;
-        }
         let due = self.pacer.wait(pts_ns.unwrap_or(0), &self.interrupt);
         if !due {
             self.summary.end = End::Stopped;

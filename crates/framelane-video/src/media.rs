@@ -45,11 +45,11 @@ impl Media {
         let live = is_live(source);
         let seekable = !live && source != "-" && input.seekable();
         if options.repeat != Repeat::default() && !seekable {
-            return Err(crate::source::cannot_repeat(source));
+            return Err(crate::source::cannot_repeat(&without_password(source)));
         }
         let output_format = options.format.unwrap_or_else(|| pixel::nearest(facts.format));
         let info = SourceInfo {
-            source: source.to_owned(),
+            source: without_password(source),
             container: input.container(),
             codec: facts.codec.clone(),
             pixel_format: pixel::name(facts.format),
@@ -124,9 +124,10 @@ impl Media {
                 .name("framelane-decode".to_owned())
                 .spawn_scoped(scope, move || job.run(&sender))
                 .map_err(|error| Error::from_io("cannot start the decoding thread", error))?;
-            let published = publish(options, receiver, &pool, &mut scaler, emitter);
-            // Ends a read that the decoding thread may be waiting in.
-            interrupt.set_enough(true);
+            let published = {
+                let _enough = SetEnough(interrupt);
+                publish(options, receiver, &pool, &mut scaler, emitter)
+            };
             let report = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             published?;
             Ok::<_, Error>(report)
@@ -155,7 +156,7 @@ impl Media {
             let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
             return Err(Error::new(
                 ErrorKind::Damaged,
-                format!("{}: no picture could be decoded{reason}", self.source),
+                format!("{}: no picture could be decoded{reason}", without_password(&self.source)),
             )
             .with_remedy("check with `ffprobe SOURCE` that the file is whole"));
         }
@@ -172,6 +173,15 @@ impl Media {
                 .push(format!("{} pictures have errors that the decoder concealed", summary.concealed));
         }
         Ok(())
+    }
+}
+
+/// Ends a read that the decoding thread may be waiting in, also when the caller's callback panics.
+struct SetEnough<'i>(&'i Interrupt);
+
+impl Drop for SetEnough<'_> {
+    fn drop(&mut self) {
+        self.0.set_enough(true);
     }
 }
 
@@ -226,19 +236,62 @@ fn open_input(
     let stdin = source == "-";
     let reader: Option<Box<dyn std::io::Read + Send>> =
         if stdin { Some(Box::new(Stdin::new(interrupt.clone()))) } else { None };
+    // FFmpeg takes what stands before a colon for a protocol.
+    let file = source.contains(':') && std::path::Path::new(source).exists();
+    let url = if file { format!("file:{source}") } else { source.to_owned() };
     let mut input = Input::open(Request {
-        url: if stdin { "standard input" } else { source },
+        url: if stdin { "standard input" } else { &url },
+        name: &without_password(source),
         format: options.input_format.as_deref().or(camera.then_some("video4linux2")),
         options: &options.ffmpeg,
         interrupt: interrupt.clone(),
         reader,
     })?;
-    let facts = input.select_video(options.video_stream, source)?;
+    let facts = input.select_video(options.video_stream, &without_password(source))?;
     Ok((input, facts))
+}
+
+/// The source's name for messages and logs.
+fn without_password(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let Some(at) = rest[..host_end].rfind('@') else { return source.to_owned() };
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
+        None => source.to_owned(),
+    }
 }
 
 fn is_live(source: &str) -> bool {
     let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme);
     source.starts_with("/dev/video")
         || ["rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps"].contains(&scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_show_in_messages() {
+        for (source, shown) in [
+            ("rtsp://me:secret@host:554/a@b", "rtsp://me:***@host:554/a@b"),
+            ("rtsp://me:se:c@ret@host", "rtsp://me:***@host"),
+            ("http://host/a:b@c", "http://host/a:b@c"),
+            ("rtsp://me@host/", "rtsp://me@host/"),
+            ("film.mp4", "film.mp4"),
+        ] {
+            assert_eq!(without_password(source), shown);
+        }
+    }
+
+    #[test]
+    fn cameras_and_network_streams_are_live_and_files_are_not() {
+        for live in ["/dev/video0", "rtsp://host/x", "udp://host:1"] {
+            assert!(is_live(live), "{live}");
+        }
+        for not in ["film.mp4", "http://host/film.mp4", "-", "rtsp.mp4"] {
+            assert!(!is_live(not), "{not}");
+        }
+    }
 }

@@ -240,7 +240,7 @@ impl SourceOptions {
     /// | `rtsp://…`, `http://…`, any URL that FFmpeg knows | a stream |
     /// | `/dev/videoN` | a camera (V4L2) |
     /// | `-` | standard input: y4m or any container that can be read without seeking; raw frames with [`SourceOptions::raw`] |
-    /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, without FFmpeg |
+    /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, endless, without FFmpeg |
     ///
     /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
     ///
@@ -262,6 +262,9 @@ impl SourceOptions {
                 "expected a size of 1 to 32768 pixels a side, found {}x{}",
                 size.0, size.1
             ));
+        }
+        if self.frames == Some(0) {
+            return invalid("expected at least 1 frame, found a limit of 0".to_owned());
         }
         if let Rate::Fps(fps) = self.rate
             && !(fps.is_finite() && fps > 0.0)

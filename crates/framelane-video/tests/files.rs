@@ -29,6 +29,7 @@ fn containers_and_codecs_are_read() {
         ("a.mjpeg", "-c:v mjpeg -pix_fmt yuvj420p", "mjpeg"),
         ("a.gif", "-pix_fmt rgb8", "gif"),
         ("a.y4m", "", "rawvideo"),
+        ("with:colon.mkv", "-c:v libx264", "h264"),
         ("a.png", "-frames:v 1 -pix_fmt rgb24", "png"),
     ] {
         let file = folder.make(name, &format!("{TWO_SECONDS} {arguments}"));
@@ -236,6 +237,7 @@ fn options_outside_their_range_are_refused() {
     let folder = Folder::new();
     let file = folder.make("a.mp4", &format!("{TWO_SECONDS} -c:v libx264"));
     invalid(SourceOptions::new().size(Some((0, 10))), &file);
+    invalid(SourceOptions::new().frames(Some(0)), &file);
     invalid(SourceOptions::new().rate(Rate::Fps(0.0)), &file);
     invalid(SourceOptions::new().rate(Rate::Fps(f64::NAN)), &file);
     invalid(SourceOptions::new().format(PixelFormat::Detections), &file);

@@ -17,6 +17,8 @@ use crate::interrupt::Interrupt;
 /// What to open, and how.
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
+    /// How messages call it.
+    pub(crate) name: &'a str,
     /// FFmpeg's name of the demuxer or device, when it must not be guessed.
     pub(crate) format: Option<&'a str>,
     pub(crate) options: &'a [(String, String)],
@@ -87,13 +89,13 @@ impl Input {
         let code =
             unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
         if code < 0 {
-            return Err(open_error(request.url, code));
+            return Err(open_error(request.name, code));
         }
         let input = Input { context, interrupt, _reader: reader };
         if let Some(name) = options.first_name() {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
-                format!("FFmpeg has no option {name:?} for {}", request.url),
+                format!("FFmpeg has no option {name:?} for {}", request.name),
             )
             .with_remedy(
                 "see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are",
@@ -102,7 +104,7 @@ impl Input {
         // SAFETY: an open context; null stands for no options.
         let code = unsafe { ff::avformat_find_stream_info(input.context, ptr::null_mut()) };
         if code < 0 {
-            return Err(open_error(request.url, code));
+            return Err(open_error(request.name, code));
         }
         Ok(input)
     }
@@ -368,8 +370,8 @@ fn find_format(name: &str) -> Result<*const ff::AVInputFormat, Error> {
     Ok(format)
 }
 
-fn open_error(url: &str, code: c_int) -> Error {
-    let error = make(format_args!("cannot open {url}"), code);
+fn open_error(name: &str, code: c_int) -> Error {
+    let error = make(format_args!("cannot open {name}"), code);
     let remedy = match error.kind() {
         ErrorKind::NotFound => "check the name; it is taken relative to the current directory",
         ErrorKind::Permission => "check who may read it (ls -l), and the user and password of a stream",

@@ -35,10 +35,16 @@ const TRIES: usize = 100;
 pub(crate) struct SlotPool<'s> {
     sink: Mutex<&'s mut dyn Sink>,
     /// The slots given out; the strong references are in the decoder's buffers.
-    given: Mutex<Vec<Weak<HeldSlot>>>,
+    given: Mutex<Vec<Given>>,
     /// The most slots that the decoder may have.
     most: usize,
     spare: Mutex<Spare>,
+}
+
+/// A slot that the decoder has or had.
+struct Given {
+    slot: Weak<HeldSlot>,
+    published: bool,
 }
 
 /// Where the planes of a picture lie in its buffer.
@@ -63,14 +69,18 @@ impl<'s> SlotPool<'s> {
     }
 
     /// The slot that a picture lies in, and how it lies there; `None` for a picture in other memory.
+    ///
+    /// Gives each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a slot that
+    /// readers know must not get another number. Such a picture is copied.
     pub(crate) fn find(&self, frame: &Frame) -> Option<(Arc<HeldSlot>, Layout)> {
         let format = pixel::from_av(frame.format())?;
         let raw = frame.raw();
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let (slot, start) = given.iter().find_map(|slot| {
-            let slot = slot.upgrade()?;
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let (given, slot, start) = given.iter_mut().find_map(|given| {
+            let slot = given.slot.upgrade()?;
             let start = slot.as_ptr().as_ptr().addr();
-            (start..start + slot.capacity()).contains(&raw.data[0].addr()).then_some((slot, start))
+            let here = (start..start + slot.capacity()).contains(&raw.data[0].addr());
+            here.then_some((given, slot, start))
         })?;
         let mut planes = Vec::new();
         let mut size_bytes = 0;
@@ -85,13 +95,14 @@ impl<'s> SlotPool<'s> {
             planes.push(plane);
         }
         let layout = Layout::with_planes(format, frame.width(), frame.height(), &planes, size_bytes).ok()?;
-        (size_bytes <= slot.capacity()).then_some((slot, layout))
+        let first = !std::mem::replace(&mut given.published, true);
+        (first && size_bytes <= slot.capacity()).then_some((slot, layout))
     }
 
     /// A free slot, unless the lock is taken for long.
     fn hold(&self, layout: &Layout) -> Option<HeldSlot> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = given.iter().filter(|slot| slot.strong_count() > 0).count();
+        let held = given.iter().filter(|given| given.slot.strong_count() > 0).count();
         drop(given);
         if held >= self.most {
             return None;
@@ -108,8 +119,8 @@ impl<'s> SlotPool<'s> {
 
     fn remember(&self, slot: &Arc<HeldSlot>) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        given.retain(|slot| slot.strong_count() > 0);
-        given.push(Arc::downgrade(slot));
+        given.retain(|given| given.slot.strong_count() > 0);
+        given.push(Given { slot: Arc::downgrade(slot), published: false });
     }
 
     /// A counted buffer of the geometry and its first byte: a slot if there is one, else other memory.

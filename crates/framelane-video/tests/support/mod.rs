@@ -27,8 +27,11 @@ impl Folder {
     /// Runs `ffmpeg ARGUMENTS FOLDER/NAME` and gives the file's name.
     pub fn make(&self, name: &str, arguments: &str) -> String {
         let file = self.file(name).to_str().unwrap().to_owned();
-        let output =
-            ffmpeg().args(arguments.split_whitespace()).arg(&file).output().expect("the ffmpeg program runs");
+        let output = ffmpeg()
+            .args(arguments.split_whitespace())
+            .arg(format!("file:{file}"))
+            .output()
+            .expect("the ffmpeg program runs");
         assert!(output.status.success(), "ffmpeg {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         file
     }
@@ -44,7 +47,7 @@ pub fn ffmpeg() -> Command {
 /// What `ffmpeg -i FILE ARGUMENTS -f rawvideo -` writes.
 pub fn decoded_by_ffmpeg(file: &str, arguments: &str) -> Vec<u8> {
     let output = ffmpeg()
-        .args(["-i", file])
+        .args(["-i", &format!("file:{file}")])
         .args(arguments.split_whitespace())
         .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-"])
         .output()
