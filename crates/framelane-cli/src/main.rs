@@ -1,2 +1,109 @@
-//! The `framelane` command.
-fn main() {}
+//! The `framelane` command: live video frames through shared memory, from a terminal.
+//!
+//! One file for each command in `commands`; what they share lies beside this file. Results go to standard output,
+//! notes, progress and errors to standard error.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod describe;
+mod failure;
+mod frames;
+mod latency;
+mod notes;
+mod parse;
+mod signals;
+mod table;
+mod y4m;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapKind;
+
+use commands::Command;
+use failure::Failure;
+use signals::Stop;
+
+/// Live video frames between processes and between languages, at memory speed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "framelane",
+    version,
+    max_term_width = 110,
+    after_help = "Examples:
+  framelane publish testsrc cam0            a test pattern on channel cam0
+  framelane publish film.mp4 cam0 --loop    a file, again and again
+  framelane subscribe cam0                  frames a second, latency, drops
+  framelane subscribe cam0 --stdout y4m | ffplay -
+  framelane list                            all channels
+  framelane doctor --fix                    remove what a crash left
+
+Exit codes: 0 done, 1 error, 2 wrong usage, 130 ended by Ctrl-C, 143 ended by SIGTERM."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+struct Global {
+    /// Directory of the channels, the same for both sides [default: $FRAMELANE_DIR, else /dev/shm/framelane-<uid>]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+    /// Report in JSON, errors too (on standard error)
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let stop = match Stop::install(cli.command.grace()) {
+        Ok(stop) => stop,
+        Err(error) => return failure::report(&error, cli.global.json),
+    };
+    let result = cli.command.run(&cli.global, &stop);
+    if let Some(code) = stop.exit_code() {
+        // Whatever ended early for the signal's sake is not an error of its own.
+        return ExitCode::from(code);
+    }
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure::report(&failure, cli.global.json),
+    }
+}
+
+/// Help, the version, or wrong usage: clap has the words for all of them.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_help = matches!(
+        error.kind(),
+        ClapKind::DisplayHelp | ClapKind::DisplayVersion | ClapKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if !is_help && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let error = framelane::Error::new(framelane::ErrorKind::InvalidOption, message)
+            .with_remedy("see `framelane --help`, or --help of the command");
+        failure::report(&Failure::from(error), true);
+    } else {
+        // A closed terminal is no reason to fail in another way.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_of_all_commands_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

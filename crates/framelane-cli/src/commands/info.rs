@@ -1,0 +1,102 @@
+//! `framelane info`
+
+use std::process::ExitCode;
+
+use crate::Global;
+use crate::describe::{ChannelReport, SubscriberReport};
+use crate::failure::{Failure, print_json, print_line};
+use crate::latency::human_us;
+use crate::table::{columns, human_bytes};
+
+/// Show all that is known of a channel.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane info cam0
+  framelane info cam0/detections
+  framelane info cam0 --json | jq .layout")]
+pub struct Info {
+    /// The channel's name
+    channel: String,
+}
+
+impl Info {
+    pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
+        let report = ChannelReport::new(&framelane::status(global.dir.as_deref(), &self.channel)?);
+        if global.json {
+            print_json(&report)?;
+        } else {
+            print_line(&text(&report))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(channel: &ChannelReport) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    row("channel", channel.name.clone());
+    row(
+        "state",
+        match &channel.damage {
+            Some(why) => format!("{}: {why}", channel.state),
+            None => channel.state.to_owned(),
+        },
+    );
+    row("publisher", format!("process {}, epoch {}", channel.publisher_pid, channel.epoch));
+    match &channel.layout {
+        None => row("frames", "none yet".to_owned()),
+        Some(layout) => {
+            row("frames", format!("{}x{} {}", layout.width, layout.height, layout.format));
+            let plane = |plane: &crate::describe::PlaneReport| {
+                format!("at {} with stride {}", plane.offset_bytes, plane.stride_bytes)
+            };
+            let planes: Vec<_> = layout.planes.iter().map(plane).collect();
+            row("layout", format!("{} bytes; planes {}", layout.size_bytes, planes.join(", ")));
+            let color = channel.color;
+            row(
+                "color",
+                format!(
+                    "matrix {}, primaries {}, transfer {}, range {}",
+                    color.matrix, color.primaries, color.transfer, color.range
+                ),
+            );
+        }
+    }
+    let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_us(ns as f64 / 1000.0)));
+    row("newest", format!("frame {}{}", channel.sequence, age.unwrap_or_default()));
+    row("dropped", format!("{} frames found no free slot", channel.dropped));
+    row(
+        "ring",
+        format!(
+            "{} slots, policy {}, generation {}, {}",
+            channel.slots,
+            channel.policy,
+            channel.generation,
+            human_bytes(channel.memory_bytes)
+        ),
+    );
+    row("subscribers", channel.subscribers.len().to_string());
+    let mut text = columns(&rows);
+    if !channel.subscribers.is_empty() {
+        let heading = ["  #", "PID", "MODE", "FRAME", "BEHIND", "LEASES", "RECEIVED", "DROPPED"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(
+            channel.subscribers.iter().map(|subscriber| subscriber_row(subscriber, channel.sequence)),
+        );
+        text = format!("{text}\n{}", columns(&rows));
+    }
+    text
+}
+
+fn subscriber_row(subscriber: &SubscriberReport, newest: u64) -> Vec<String> {
+    vec![
+        format!("  {}", subscriber.index),
+        subscriber.pid.to_string(),
+        subscriber.mode.to_owned(),
+        subscriber.cursor.to_string(),
+        newest.saturating_sub(subscriber.cursor).to_string(),
+        subscriber.leases.to_string(),
+        subscriber.received.to_string(),
+        subscriber.dropped.to_string(),
+    ]
+}

@@ -1,0 +1,61 @@
+//! The commands, one file for each.
+
+mod bench;
+mod bench_reader;
+mod doctor;
+mod info;
+mod list;
+mod publish;
+mod publish_progress;
+mod subscribe;
+mod subscribe_report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::Global;
+use crate::failure::Failure;
+use crate::signals::Stop;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Publish a file, a stream, a camera, standard input or a test pattern
+    Publish(Box<publish::Publish>),
+    /// Measure a channel, or write its frames to standard output
+    Subscribe(subscribe::Subscribe),
+    /// List the channels
+    List(list::List),
+    /// Show all that is known of a channel
+    Info(info::Info),
+    /// Find, and remove, what a crash left; check the room for channels
+    Doctor(doctor::Doctor),
+    /// Measure the hand-off between processes on this machine
+    Bench(bench::Bench),
+    /// A reader of `bench`
+    #[command(hide = true)]
+    BenchReader(bench_reader::BenchReader),
+}
+
+impl Command {
+    /// Runs it; the exit code when it ends well.
+    pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Publish(publish) => publish.run(global, stop),
+            Command::Subscribe(subscribe) => subscribe.run(global, stop),
+            Command::List(list) => list.run(global),
+            Command::Info(info) => info.run(global),
+            Command::Doctor(doctor) => doctor.run(global),
+            Command::Bench(bench) => bench.run(global, stop),
+            Command::BenchReader(reader) => reader.run(global, stop),
+        }
+    }
+
+    /// How long after a signal it may be ended from outside: only where nothing stays behind.
+    pub fn grace(&self) -> Option<Duration> {
+        match self {
+            Command::Publish(_) | Command::Bench(_) | Command::Doctor(_) => None,
+            _ => Some(Duration::from_millis(500)),
+        }
+    }
+}

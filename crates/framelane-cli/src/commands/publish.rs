@@ -1,0 +1,264 @@
+//! `framelane publish`
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use framelane::{ChannelState, Error, ErrorKind, PixelFormat, Policy, Publisher, PublisherOptions};
+use framelane_video::{End, Rate, RawFormat, Repeat, Source, SourceOptions};
+
+use super::publish_progress::{self as progress, Counters, Event};
+use crate::Global;
+use crate::describe::policy_name;
+use crate::failure::{Failure, print_json};
+use crate::notes::Notes;
+use crate::parse::{self, OutputFormat};
+use crate::signals::Stop;
+use crate::table::human_time;
+
+/// Slots beside those that a decoder needs for itself.
+const BASE_SLOTS: usize = 6;
+/// How often to look for subscribers that are waited for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Publish a file, a stream, a camera, standard input or a test pattern.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane publish film.mp4 cam0                      at the film's own pace
+  framelane publish film.mp4 cam0 --loop               again and again; --loop=3: three times
+  framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
+  framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
+  framelane publish testsrc=1920x1080@60 test --frames 600
+  framelane publish film.mp4 cam0 --rate max --policy wait --wait-subscribers 1
+                                                       lossless: every frame to every reader of --mode every
+  ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
+  ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - | framelane publish - cam0 --raw bgr8:640x480@25
+
+With --json: one line for the start, one a second, and a summary.")]
+pub struct Publish {
+    /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other containers, --raw)
+    source: String,
+    /// The channel's name, as in cam0 or hall/cam1
+    channel: String,
+    /// Pixel format, or native for what the decoder gives [default: bgr8; with --raw that of the input]
+    #[arg(long, value_parser = parse::output_format)]
+    format: Option<OutputFormat>,
+    /// Scale to this size [default: the source's, which may change while it plays]
+    #[arg(long, value_name = "WxH", value_parser = parse::size)]
+    size: Option<(u32, u32)>,
+    /// realtime, max, or frames a second
+    #[arg(long, default_value = "realtime", value_name = "RATE", value_parser = parse_rate)]
+    rate: Rate,
+    /// Play again and again, or this many times
+    #[arg(
+        long = "loop", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
+        value_parser = parse::repeat
+    )]
+    repeat: Option<Repeat>,
+    /// End after this many frames
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Slots of the ring, 2 to 128 [default: 6, and what a decoder that writes into slots needs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
+    slots: Option<u8>,
+    /// When no slot is free: drop the frame, or wait for the slowest reader (lossless)
+    #[arg(long, default_value = "drop")]
+    policy: PolicyName,
+    /// Begin when this many subscribers are there
+    #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64))]
+    wait_subscribers: u8,
+    /// Decode on a device: vaapi, cuda, … or auto
+    #[arg(long, value_name = "DEVICE")]
+    hwaccel: Option<String>,
+    /// Frames without a container: FORMAT:WxH[@FPS]
+    #[arg(long, value_name = "FORMAT:WxH@FPS", value_parser = parse::raw)]
+    raw: Option<RawFormat>,
+    /// FFmpeg's name of the input format, when it is not to be guessed
+    #[arg(long, value_name = "NAME")]
+    input_format: Option<String>,
+    /// An option for FFmpeg's demuxer, protocol or device; may be given again
+    #[arg(long = "ffmpeg-option", value_name = "NAME=VALUE", value_parser = parse::assignment)]
+    ffmpeg_options: Vec<(String, String)>,
+    /// Which video stream of the file, from 0
+    #[arg(long, value_name = "N")]
+    video_stream: Option<usize>,
+    /// Permissions of the channel's files: 600 only this user, 660 the group too
+    #[arg(long, default_value = "600", value_parser = parse::permissions)]
+    mode: u32,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PolicyName {
+    Drop,
+    Wait,
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    text.parse().map_err(|error: Error| error.message().to_owned())
+}
+
+impl Publish {
+    pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+        self.check_channel(global)?;
+        let mut source = self.source_options(stop).open(&self.source)?;
+        let mut publisher = self.publisher_options(global, &source).create(&self.channel)?;
+        let mut notes = Notes::new(global.json);
+        if global.json {
+            print_json(&Event::started(&publisher, source.info()))?;
+        }
+        notes.say(&self.headline(&publisher, &source));
+        if !self.wait_for_subscribers(&publisher, &notes, stop) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        notes.start_progress(self.total(&source));
+        let counters = Counters::default();
+        let ticker = progress::Ticker {
+            json: global.json,
+            notes: &notes,
+            counters: &counters,
+            directory: global.dir.as_deref(),
+            channel: &self.channel,
+            info: source.info().clone(),
+            stop,
+        };
+        let published = std::thread::scope(|scope| {
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let ticking = scope.spawn(move || ticker.run(&ended));
+            let published = source.publish_to(&mut publisher, &mut |progress| {
+                counters.update(progress);
+                if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            // Lossless: whoever reads every frame gets the last ones too.
+            if published.is_ok() {
+                publisher.drain_while(&mut || !stop.is_set());
+            }
+            drop(end);
+            let ticked = ticking.join().unwrap_or(Ok(()));
+            let summary = published?;
+            ticked.map(|()| summary)
+        });
+        notes.end_progress();
+        let summary = published?;
+        for warning in &summary.warnings {
+            notes.say(&format!("warning: {warning}"));
+        }
+        drop(publisher);
+        if global.json {
+            print_json(&Event::summary(&summary))?;
+        }
+        let seconds = summary.elapsed.as_secs_f64();
+        let ended = if summary.end == End::Finished { "" } else { ", stopped" };
+        notes.say(&format!(
+            "{} frames in {}, {:.1} a second, {} dropped{ended}",
+            summary.frames,
+            human_time(seconds),
+            summary.frames as f64 / seconds.max(1e-9),
+            summary.dropped
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says no to a bad name or a busy channel before a camera is opened. Creating the channel looks again.
+    fn check_channel(&self, global: &Global) -> Result<(), Error> {
+        match framelane::status(global.dir.as_deref(), &self.channel) {
+            Ok(status) if status.state == ChannelState::Live => {
+                let (channel, pid) = (&self.channel, status.publisher_pid);
+                Err(Error::new(
+                    ErrorKind::ChannelBusy,
+                    format!("channel {channel} already has a live publisher, process {pid}"),
+                )
+                .with_remedy(format!("end process {pid}, or publish under another name")))
+            }
+            Err(error) if error.kind() == ErrorKind::InvalidName => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn source_options(&self, stop: &Stop) -> SourceOptions {
+        let format = match (self.format, self.raw) {
+            (Some(OutputFormat(format)), _) => format,
+            (None, Some(_)) => None,
+            (None, None) => Some(PixelFormat::Bgr8),
+        };
+        let options = SourceOptions::new()
+            .format(format)
+            .size(self.size)
+            .rate(self.rate)
+            .repeat(self.repeat.unwrap_or_default())
+            .frames(self.frames)
+            .hwaccel(self.hwaccel.as_deref())
+            .video_stream(self.video_stream)
+            .raw(self.raw)
+            .input_format(self.input_format.as_deref())
+            .stop_flag(stop.flag());
+        self.ffmpeg_options.iter().fold(options, |options, (name, value)| options.ffmpeg_option(name, value))
+    }
+
+    fn publisher_options(&self, global: &Global, source: &Source) -> PublisherOptions {
+        let slots = self.slots.map_or_else(|| source.slots_needed(BASE_SLOTS), usize::from);
+        let options = PublisherOptions::new().slots(slots).policy(self.policy()).mode(self.mode);
+        match &global.dir {
+            Some(directory) => options.directory(directory),
+            None => options,
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        match self.policy {
+            PolicyName::Drop => Policy::Drop,
+            PolicyName::Wait => Policy::Wait,
+        }
+    }
+
+    /// Frames to come, for the progress bar.
+    fn total(&self, source: &Source) -> Option<u64> {
+        let times = match self.repeat.unwrap_or_default() {
+            Repeat::Times(times) => Some(u64::from(times.get())),
+            _ => None,
+        };
+        let of_source = source.info().frames.zip(times).map(|(frames, times)| frames * times);
+        match (of_source, self.frames) {
+            (Some(frames), Some(limit)) => Some(frames.min(limit)),
+            (frames, limit) => frames.or(limit),
+        }
+    }
+
+    fn headline(&self, publisher: &Publisher, source: &Source) -> String {
+        let info = source.info();
+        let (width, height) = info.output_size;
+        let fps = info.fps.map(|fps| format!(", {fps:.4} frames/s").replace(".0000", "")).unwrap_or_default();
+        format!(
+            "{} ({} {}x{}{fps}) on channel {}: {width}x{height} {}, {} slots, policy {}",
+            self.source,
+            info.codec,
+            info.width,
+            info.height,
+            self.channel,
+            info.output_format,
+            publisher.slots(),
+            policy_name(publisher.policy())
+        )
+    }
+
+    /// False when the user wants an end instead.
+    fn wait_for_subscribers(&self, publisher: &Publisher, notes: &Notes, stop: &Stop) -> bool {
+        let wanted = usize::from(self.wait_subscribers);
+        let mut told = Instant::now();
+        let mut found = publisher.subscribers();
+        if found < wanted {
+            notes.say(&format!("waiting for {wanted} subscribers, {found} are there"));
+        }
+        while found < wanted {
+            if !stop.sleep(LOOK) {
+                return false;
+            }
+            let now = publisher.subscribers();
+            if now != found && now < wanted && told.elapsed() > Duration::from_secs(1) {
+                notes.say(&format!("{now} of {wanted} subscribers are there"));
+                told = Instant::now();
+            }
+            found = now;
+        }
+        true
+    }
+}

@@ -1,0 +1,196 @@
+//! What `publish` tells while it runs: a progress bar, or events in JSON.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use framelane::Publisher;
+use framelane_video::{End, Progress, SourceInfo, Summary};
+use serde::Serialize;
+
+use crate::describe::policy_name;
+use crate::failure::{Failure, print_json};
+use crate::notes::Notes;
+use crate::signals::Stop;
+use crate::table::human_time;
+
+/// How often the bar is drawn anew.
+const REDRAW: Duration = Duration::from_millis(250);
+/// How often an event is written.
+const EVENT: Duration = Duration::from_secs(1);
+
+/// Written by the thread that publishes, read by the one that tells.
+#[derive(Debug, Default)]
+pub struct Counters {
+    frames: AtomicU64,
+    dropped: AtomicU64,
+    position_ns: AtomicI64,
+}
+
+impl Counters {
+    /// Called for each frame: three stores.
+    pub fn update(&self, progress: &Progress<'_>) {
+        self.frames.store(progress.frames, Relaxed);
+        self.dropped.store(progress.dropped, Relaxed);
+        self.position_ns.store(progress.info.pts_ns.unwrap_or(0), Relaxed);
+    }
+}
+
+/// Tells how far it is, from a thread of its own: publishing never waits for a terminal.
+pub struct Ticker<'t> {
+    pub json: bool,
+    pub notes: &'t Notes,
+    pub counters: &'t Counters,
+    pub directory: Option<&'t Path>,
+    pub channel: &'t str,
+    pub info: SourceInfo,
+    pub stop: &'t Stop,
+}
+
+impl Ticker<'_> {
+    /// Runs until the other end of `ended` is dropped; stops publishing when nobody reads the events any more.
+    pub fn run(&self, ended: &Receiver<()>) -> Result<(), Failure> {
+        if !self.json && !self.notes.on_terminal() {
+            return Ok(());
+        }
+        let period = if self.json { EVENT } else { REDRAW };
+        let (mut last, mut last_frames) = (Instant::now(), 0);
+        let mut fps = 0.0;
+        while ended.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            let frames = self.counters.frames.load(Relaxed);
+            if last.elapsed() >= EVENT || fps == 0.0 {
+                fps = (frames - last_frames) as f64 / last.elapsed().as_secs_f64();
+                (last, last_frames) = (Instant::now(), frames);
+            }
+            let told = self.tell(frames, fps);
+            if told.is_err() {
+                self.stop.set();
+                return told;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, frames: u64, fps: f64) -> Result<(), Failure> {
+        let dropped = self.counters.dropped.load(Relaxed);
+        let position_seconds = self.counters.position_ns.load(Relaxed) as f64 / 1e9;
+        let subscribers =
+            framelane::status(self.directory, self.channel).map_or(0, |status| status.subscribers.len());
+        if self.json {
+            return print_json(&Event::Progress {
+                frames,
+                total_frames: self.info.frames,
+                dropped,
+                frames_per_second: fps,
+                position_seconds,
+                subscribers,
+            });
+        }
+        let length = self.info.duration.map(|length| format!(" / {}", human_time(length.as_secs_f64())));
+        self.notes.progress(
+            frames + dropped,
+            format!(
+                "frames  {}{}  {fps:.1} frames/s  {subscribers} subscribers  {dropped} dropped",
+                human_time(position_seconds),
+                length.unwrap_or_default()
+            ),
+        );
+        Ok(())
+    }
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'e> {
+    Started {
+        channel: &'e str,
+        epoch: u64,
+        pid: u32,
+        slots: usize,
+        policy: &'static str,
+        source: SourceReport<'e>,
+    },
+    Progress {
+        frames: u64,
+        total_frames: Option<u64>,
+        dropped: u64,
+        frames_per_second: f64,
+        position_seconds: f64,
+        subscribers: usize,
+    },
+    Summary {
+        frames: u64,
+        dropped: u64,
+        direct: u64,
+        decode_errors: u64,
+        concealed: u64,
+        rounds: u64,
+        elapsed_seconds: f64,
+        frames_per_second: f64,
+        end: &'static str,
+        warnings: &'e [String],
+    },
+}
+
+/// What is published.
+#[derive(Serialize)]
+pub struct SourceReport<'e> {
+    name: &'e str,
+    container: &'e str,
+    codec: &'e str,
+    pixel_format: &'e str,
+    width: u32,
+    height: u32,
+    output_format: String,
+    output_width: u32,
+    output_height: u32,
+    frames_per_second: Option<f64>,
+    duration_seconds: Option<f64>,
+    frames: Option<u64>,
+    live: bool,
+}
+
+impl<'e> Event<'e> {
+    pub fn started(publisher: &'e Publisher, info: &'e SourceInfo) -> Self {
+        Event::Started {
+            channel: publisher.channel(),
+            epoch: publisher.epoch(),
+            pid: std::process::id(),
+            slots: publisher.slots(),
+            policy: policy_name(publisher.policy()),
+            source: SourceReport {
+                name: &info.source,
+                container: &info.container,
+                codec: &info.codec,
+                pixel_format: &info.pixel_format,
+                width: info.width,
+                height: info.height,
+                output_format: info.output_format.name().into_owned(),
+                output_width: info.output_size.0,
+                output_height: info.output_size.1,
+                frames_per_second: info.fps,
+                duration_seconds: info.duration.map(|duration| duration.as_secs_f64()),
+                frames: info.frames,
+                live: info.live,
+            },
+        }
+    }
+
+    pub fn summary(summary: &'e Summary) -> Self {
+        let elapsed_seconds = summary.elapsed.as_secs_f64();
+        Event::Summary {
+            frames: summary.frames,
+            dropped: summary.dropped,
+            direct: summary.direct,
+            decode_errors: summary.decode_errors,
+            concealed: summary.concealed,
+            rounds: summary.rounds,
+            elapsed_seconds,
+            frames_per_second: summary.frames as f64 / elapsed_seconds.max(1e-9),
+            end: if summary.end == End::Finished { "finished" } else { "stopped" },
+            warnings: &summary.warnings,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `framelane subscribe`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use framelane::{Layout, Mode, RecvError, Subscriber, SubscriberOptions};
+
+use super::subscribe_report::{Event, Statistics};
+use crate::Global;
+use crate::describe::LayoutReport;
+use crate::failure::{Failure, print_json, print_line};
+use crate::frames::{Container, FrameWriter, ffplay_arguments};
+use crate::notes::Notes;
+use crate::parse::{self, mode_name};
+use crate::signals::Stop;
+
+/// How long to wait for a frame before looking whether the publisher lives.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Measure a channel, or write its frames to standard output.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane subscribe cam0                             a line a second, until the channel closes
+  framelane subscribe cam0 --count 100 --json | tail -n 1 | jq .latency
+  framelane subscribe cam0 --mode every --per-frame --json
+  framelane subscribe cam0 --stdout y4m | ffplay -
+  framelane subscribe cam0 --stdout y4m --mode every | ffmpeg -i - -c:v libx264 cam0.mkv
+  framelane subscribe cam0 --stdout raw | ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
+  framelane subscribe cam0 --timeout 0                 an error when there is no such channel now
+
+Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
+Latency: from the publisher's publish call to this process having the frame.
+
+With --json, each line is an object with an \"event\":
+  attached     once the channel is there
+  format       the size or format, with the first frame and whenever it changes
+  statistics   once a second
+  frame        every frame, with --per-frame
+  publisher_died, publisher_returned
+  summary      at the end, as statistics for the whole time
+With --stdout they go to standard error.")]
+pub struct Subscribe {
+    /// The channel's name
+    channel: String,
+    /// newest: skip what is late; every: all frames, in order
+    #[arg(long, default_value = "newest", value_parser = parse::mode)]
+    mode: Mode,
+    /// End after this many frames
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Wait for the channel at most this long; 0: not at all [default: without limit]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    timeout: Option<Duration>,
+    /// Write the frames to standard output
+    #[arg(long, value_name = "CONTAINER")]
+    stdout: Option<Container>,
+    /// Frames a second for the y4m header [default: from the frames]
+    #[arg(long, value_parser = parse::fps, requires = "stdout")]
+    fps: Option<f64>,
+    /// With --json: a line for every frame
+    #[arg(long, requires = "json")]
+    per_frame: bool,
+}
+
+impl Subscribe {
+    pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+        let mut output = Output::new(global.json, self.stdout, self.fps)?;
+        let mut subscriber = self.open(global, stop)?;
+        output.attached(&subscriber)?;
+        let mut statistics = Statistics::new();
+        let received = self.receive(&mut subscriber, &mut statistics, &mut output, stop);
+        output.notes.end_progress();
+        match received {
+            // Whoever read the frames has had enough; the summary has a way of its own.
+            Err(Failure::OutputClosed) if self.stdout.is_some() => {}
+            other => other?,
+        }
+        output.event(&Event::Summary(statistics.summary()))?;
+        output.line(&statistics.summary_text())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn open(&self, global: &Global, stop: &Stop) -> Result<Subscriber, Failure> {
+        let options = SubscriberOptions::new().mode(self.mode).wait(self.timeout);
+        let options = match &global.dir {
+            Some(directory) => options.directory(directory),
+            None => options,
+        };
+        Ok(options.open_while(&self.channel, &mut || !stop.is_set())?)
+    }
+
+    /// Until the channel closes, enough frames were received, or the user wants an end.
+    fn receive(
+        &self,
+        subscriber: &mut Subscriber,
+        statistics: &mut Statistics,
+        output: &mut Output,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let mut publisher_died = false;
+        while !stop.is_set() && self.count.is_none_or(|count| statistics.received() < count) {
+            if let Some(second) = statistics.tick() {
+                output.progress(statistics.received(), second.text())?;
+                output.event(&Event::Statistics(second))?;
+            }
+            let wait = LOOK.min(statistics.until_tick());
+            let frame = match subscriber.recv_while(Some(wait), &mut || !stop.is_set()) {
+                Ok(frame) => frame,
+                Err(RecvError::Timeout) => {
+                    if !publisher_died && !subscriber.publisher_alive() {
+                        publisher_died = true;
+                        output.notes.say("the publisher has died; waiting for another one on this channel");
+                        output.event(&Event::PublisherDied)?;
+                    }
+                    continue;
+                }
+                Err(RecvError::Closed | RecvError::Interrupted) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let age_ns = frame.age_ns();
+            if statistics.add(&frame, age_ns) && publisher_died {
+                publisher_died = false;
+                output.notes.say("a new publisher has taken the channel over");
+                output.event(&Event::PublisherReturned { epoch: frame.epoch() })?;
+            }
+            output.format(frame.layout())?;
+            if self.per_frame {
+                output.event(&Event::frame(&frame, age_ns))?;
+            }
+            output.write(&frame)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where frames, events and text go.
+struct Output {
+    notes: Notes,
+    json: bool,
+    writer: Option<FrameWriter>,
+    container: Option<Container>,
+    layout: Option<Layout>,
+}
+
+impl Output {
+    fn new(json: bool, container: Option<Container>, fps: Option<f64>) -> Result<Self, Failure> {
+        let writer = container.map(|container| FrameWriter::new(container, fps)).transpose()?;
+        Ok(Output { notes: Notes::new(json), json, writer, container, layout: None })
+    }
+
+    fn attached(&mut self, subscriber: &Subscriber) -> Result<(), Failure> {
+        let mode = mode_name(subscriber.mode());
+        self.event(&Event::Attached { channel: subscriber.channel(), epoch: subscriber.epoch(), mode })?;
+        self.notes.say(&format!("attached to channel {}, {mode} frames", subscriber.channel()));
+        self.notes.start_progress(None);
+        Ok(())
+    }
+
+    fn event(&self, event: &Event<'_>) -> Result<(), Failure> {
+        match (self.json, &self.writer) {
+            (false, _) => Ok(()),
+            (true, None) => print_json(event),
+            (true, Some(_)) => {
+                Notes::new(false).say(&crate::failure::json(event));
+                Ok(())
+            }
+        }
+    }
+
+    /// A result for people: standard output, unless the frames are there.
+    fn line(&self, text: &str) -> Result<(), Failure> {
+        match (self.json, &self.writer) {
+            (true, _) => Ok(()),
+            (false, None) => print_line(text),
+            (false, Some(_)) => {
+                self.notes.say(text);
+                Ok(())
+            }
+        }
+    }
+
+    /// On a terminal in one place; else a line each, unless there are frames to look at.
+    fn progress(&self, received: u64, text: String) -> Result<(), Failure> {
+        if self.notes.on_terminal() {
+            self.notes.progress(received, text);
+            return Ok(());
+        }
+        if self.writer.is_some() { Ok(()) } else { self.line(&text) }
+    }
+
+    /// Tells the size and format when they are not those of the frame before.
+    fn format(&mut self, layout: &Layout) -> Result<(), Failure> {
+        if self.layout.as_ref() == Some(layout) {
+            return Ok(());
+        }
+        self.layout = Some(layout.clone());
+        self.event(&Event::Format(LayoutReport::new(layout)))?;
+        let mut text = format!("frames are {}x{} {}", layout.width(), layout.height(), layout.format());
+        if self.container == Some(Container::Raw)
+            && let Some(arguments) = ffplay_arguments(layout)
+        {
+            text = format!("{text}; for ffmpeg and ffplay: {arguments}");
+        }
+        self.notes.say(&text);
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &framelane::Frame) -> Result<(), Failure> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.write(frame))
+    }
+}

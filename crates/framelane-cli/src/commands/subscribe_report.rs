@@ -1,0 +1,184 @@
+//! What `subscribe` tells: statistics by the second and in all.
+
+use std::time::{Duration, Instant};
+
+use framelane::Frame;
+use serde::Serialize;
+
+use crate::describe::LayoutReport;
+use crate::latency::{Latencies, Percentiles, human_us};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Counts frames.
+pub struct Statistics {
+    all: Period,
+    second: Period,
+    epoch: Option<u64>,
+}
+
+struct Period {
+    began: Instant,
+    frames: u64,
+    dropped: u64,
+    bytes: u64,
+    latencies: Latencies,
+}
+
+/// What was counted.
+#[derive(Debug, Serialize)]
+pub struct Counts {
+    pub seconds: f64,
+    pub frames: u64,
+    /// Frames that the channel had and this subscriber did not get.
+    pub dropped: u64,
+    pub frames_per_second: f64,
+    pub bytes_per_second: f64,
+    pub latency: Option<Percentiles>,
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'e> {
+    Attached { channel: &'e str, epoch: u64, mode: &'static str },
+    Format(LayoutReport),
+    Statistics(Counts),
+    Frame(FrameReport),
+    PublisherDied,
+    PublisherReturned { epoch: u64 },
+    Summary(Counts),
+}
+
+/// One frame.
+#[derive(Serialize)]
+pub struct FrameReport {
+    sequence: u64,
+    epoch: u64,
+    dropped: u64,
+    width: u32,
+    height: u32,
+    format: String,
+    size_bytes: usize,
+    timestamp_ns: u64,
+    published_ns: u64,
+    pts_ns: Option<i64>,
+    duration_ns: Option<u64>,
+    keyframe: bool,
+    rotation_degrees: u16,
+    latency_us: f64,
+}
+
+impl Event<'_> {
+    pub fn frame(frame: &Frame, age_ns: u64) -> Self {
+        Event::Frame(FrameReport {
+            sequence: frame.sequence(),
+            epoch: frame.epoch(),
+            dropped: frame.dropped(),
+            width: frame.width(),
+            height: frame.height(),
+            format: frame.format().name().into_owned(),
+            size_bytes: frame.layout().size_bytes(),
+            timestamp_ns: frame.timestamp_ns(),
+            published_ns: frame.published_ns(),
+            pts_ns: frame.info().pts_ns,
+            duration_ns: frame.info().duration_ns,
+            keyframe: frame.info().keyframe,
+            rotation_degrees: frame.info().rotation_degrees,
+            latency_us: age_ns as f64 / 1000.0,
+        })
+    }
+}
+
+impl Statistics {
+    pub fn new() -> Self {
+        Statistics { all: Period::new(), second: Period::new(), epoch: None }
+    }
+
+    /// Counts a frame; whether it is the first of another publisher than the frame before.
+    pub fn add(&mut self, frame: &Frame, age_ns: u64) -> bool {
+        if self.epoch.is_none() {
+            // The wait for the first frame is no part of the rate.
+            (self.all.began, self.second.began) = (Instant::now(), Instant::now());
+        }
+        self.all.add(frame, age_ns);
+        self.second.add(frame, age_ns);
+        let last = self.epoch.replace(frame.epoch());
+        last.is_some_and(|last| last != frame.epoch())
+    }
+
+    pub fn received(&self) -> u64 {
+        self.all.frames
+    }
+
+    /// Time left of this second, and a moment more.
+    pub fn until_tick(&self) -> Duration {
+        SECOND.saturating_sub(self.second.began.elapsed()) + Duration::from_millis(1)
+    }
+
+    /// The second that has just ended.
+    pub fn tick(&mut self) -> Option<Counts> {
+        if self.second.began.elapsed() < SECOND {
+            return None;
+        }
+        let counts = self.second.counts();
+        self.second.restart();
+        Some(counts)
+    }
+
+    pub fn summary(&self) -> Counts {
+        self.all.counts()
+    }
+
+    pub fn summary_text(&self) -> String {
+        let counts = self.summary();
+        format!("{} frames in {:.1} s: {}", counts.frames, counts.seconds, counts.text())
+    }
+}
+
+impl Period {
+    fn new() -> Self {
+        Period { began: Instant::now(), frames: 0, dropped: 0, bytes: 0, latencies: Latencies::new() }
+    }
+
+    fn restart(&mut self) {
+        self.latencies.clear();
+        (self.began, self.frames, self.dropped, self.bytes) = (Instant::now(), 0, 0, 0);
+    }
+
+    fn add(&mut self, frame: &Frame, age_ns: u64) {
+        self.frames += 1;
+        self.dropped += frame.dropped();
+        self.bytes += frame.layout().size_bytes() as u64;
+        self.latencies.record(age_ns);
+    }
+
+    fn counts(&self) -> Counts {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = |count: u64| count as f64 / seconds.max(1e-9);
+        Counts {
+            seconds,
+            frames: self.frames,
+            dropped: self.dropped,
+            frames_per_second: rate(self.frames),
+            bytes_per_second: rate(self.bytes),
+            latency: self.latencies.percentiles(),
+        }
+    }
+}
+
+impl Counts {
+    /// For people.
+    pub fn text(&self) -> String {
+        let latency = self.latency.map(|latency| {
+            format!("  latency p50 {}  p99 {}", human_us(latency.p50_us), human_us(latency.p99_us))
+        });
+        format!(
+            "{:.1} frames/s  {:.0} MB/s{}  {} dropped",
+            self.frames_per_second,
+            self.bytes_per_second / 1e6,
+            latency.unwrap_or_default(),
+            self.dropped
+        )
+    }
+}

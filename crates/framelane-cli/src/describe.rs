@@ -1,0 +1,157 @@
+//! Channels, layouts and colours in JSON and for people.
+
+use framelane::{ChannelState, ChannelStatus, Color, ColorRange, Layout, Policy, SubscriberStatus};
+use serde::Serialize;
+
+use crate::parse::mode_name;
+
+/// A channel as `list` and `info` give it.
+#[derive(Debug, Serialize)]
+pub struct ChannelReport {
+    pub name: String,
+    /// `live`, `stale`, `closed` or `damaged`.
+    pub state: &'static str,
+    /// Why it is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+    pub publisher_pid: u32,
+    pub epoch: u64,
+    pub generation: u64,
+    pub sequence: u64,
+    pub dropped: u64,
+    pub slots: usize,
+    pub policy: &'static str,
+    pub memory_bytes: u64,
+    /// Size and format of the newest frame.
+    pub layout: Option<LayoutReport>,
+    pub color: ColorReport,
+    pub newest_published_ns: Option<u64>,
+    /// How long ago the newest frame was published.
+    pub newest_age_ns: Option<u64>,
+    pub subscribers: Vec<SubscriberReport>,
+}
+
+impl ChannelReport {
+    pub fn new(status: &ChannelStatus) -> Self {
+        let (state, damage) = match &status.state {
+            ChannelState::Live => ("live", None),
+            ChannelState::Stale => ("stale", None),
+            ChannelState::Closed => ("closed", None),
+            ChannelState::Damaged(why) => ("damaged", Some(why.clone())),
+        };
+        ChannelReport {
+            name: status.name.clone(),
+            state,
+            damage,
+            publisher_pid: status.publisher_pid,
+            epoch: status.epoch,
+            generation: status.generation,
+            sequence: status.sequence,
+            dropped: status.dropped,
+            slots: status.slots,
+            policy: policy_name(status.policy),
+            memory_bytes: status.memory_bytes,
+            layout: status.layout.as_ref().map(LayoutReport::new),
+            color: ColorReport::new(status.color),
+            newest_published_ns: status.newest_published_ns,
+            newest_age_ns: status
+                .newest_published_ns
+                .map(|published| monotonic_ns().saturating_sub(published)),
+            subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
+        }
+    }
+}
+
+/// The layout of a frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayoutReport {
+    pub format: String,
+    pub width: u32,
+    pub height: u32,
+    pub size_bytes: usize,
+    pub planes: Vec<PlaneReport>,
+}
+
+/// Where a plane lies.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlaneReport {
+    pub offset_bytes: usize,
+    pub stride_bytes: usize,
+}
+
+impl LayoutReport {
+    pub fn new(layout: &Layout) -> Self {
+        let plane = |plane: &framelane::Plane| PlaneReport {
+            offset_bytes: plane.offset_bytes,
+            stride_bytes: plane.stride_bytes,
+        };
+        LayoutReport {
+            format: layout.format().name().into_owned(),
+            width: layout.width(),
+            height: layout.height(),
+            size_bytes: layout.size_bytes(),
+            planes: layout.planes().iter().map(plane).collect(),
+        }
+    }
+}
+
+/// Colour in the code points of ITU-T H.273, 2 being "unspecified".
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ColorReport {
+    pub matrix: u8,
+    pub primaries: u8,
+    pub transfer: u8,
+    pub range: &'static str,
+}
+
+impl ColorReport {
+    pub fn new(color: Color) -> Self {
+        let range = match color.range {
+            ColorRange::Unspecified => "unspecified",
+            ColorRange::Limited => "limited",
+            ColorRange::Full => "full",
+        };
+        ColorReport { matrix: color.matrix, primaries: color.primaries, transfer: color.transfer, range }
+    }
+}
+
+/// A subscriber.
+#[derive(Debug, Serialize)]
+pub struct SubscriberReport {
+    pub index: usize,
+    pub pid: u32,
+    pub mode: &'static str,
+    /// The sequence of the frame received last.
+    pub cursor: u64,
+    pub leases: usize,
+    pub received: u64,
+    pub dropped: u64,
+}
+
+impl SubscriberReport {
+    fn new(status: &SubscriberStatus) -> Self {
+        SubscriberReport {
+            index: status.index,
+            pid: status.pid,
+            mode: mode_name(status.mode),
+            cursor: status.cursor,
+            leases: status.leases,
+            received: status.received,
+            dropped: status.dropped,
+        }
+    }
+}
+
+/// The name of a policy.
+pub fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Drop => "drop",
+        Policy::Wait => "wait",
+    }
+}
+
+/// `CLOCK_MONOTONIC`, the clock of [`ChannelStatus::newest_published_ns`].
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,102 @@
+//! Frames on standard output, for `ffmpeg` and `ffplay`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::fd::AsFd;
+
+use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat};
+
+use crate::failure::Failure;
+use crate::y4m;
+
+/// How frames are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Container {
+    /// The packed bytes of each frame, one after the other
+    Raw,
+    /// YUV4MPEG2, for i420 and gray8
+    Y4m,
+}
+
+/// Writes frames to standard output.
+pub struct FrameWriter {
+    container: Container,
+    fps: Option<f64>,
+    output: BufWriter<File>,
+    layout: Option<Layout>,
+}
+
+impl FrameWriter {
+    /// Past Rust's own buffer, which looks for line ends in all it gets.
+    pub fn new(container: Container, fps: Option<f64>) -> Result<Self, Failure> {
+        let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(FrameWriter { container, fps, output: BufWriter::new(output), layout: None })
+    }
+
+    /// Writes a frame; blocks as long as the reader of the pipe does.
+    pub fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let layout = frame.layout();
+        let same = |old: &Layout| {
+            (old.format(), old.width(), old.height()) == (layout.format(), layout.width(), layout.height())
+        };
+        if !self.layout.as_ref().is_some_and(same) {
+            if self.container == Container::Y4m {
+                if let Some(old) = &self.layout {
+                    return Err(y4m_cannot_change(old, layout).into());
+                }
+                self.output.write_all(y4m::header(layout, frame.info(), self.fps)?.as_bytes())?;
+            }
+            self.layout = Some(layout.clone());
+        }
+        if self.container == Container::Y4m {
+            self.output.write_all(y4m::FRAME)?;
+        }
+        if layout.is_packed() {
+            self.output.write_all(frame.bytes())?;
+        } else {
+            for index in 0..layout.planes().len() {
+                let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
+                let (plane, stride_bytes) = (frame.plane(index), layout.planes()[index].stride_bytes);
+                for row in 0..rows as usize {
+                    self.output.write_all(&plane[row * stride_bytes..][..row_bytes])?;
+                }
+            }
+        }
+        // A viewer wants the frame now, not when the buffer is full.
+        Ok(self.output.flush()?)
+    }
+}
+
+fn y4m_cannot_change(old: &Layout, new: &Layout) -> Error {
+    Error::new(
+        ErrorKind::InvalidFrame,
+        format!(
+            "the frames changed from {}x{} {} to {}x{} {}; y4m has one size and format for the whole stream",
+            old.width(),
+            old.height(),
+            old.format(),
+            new.width(),
+            new.height(),
+            new.format()
+        ),
+    )
+    .with_remedy("publish with a fixed --size and --format, or use --stdout raw")
+}
+
+/// How `ffplay` reads raw frames of this layout.
+pub fn ffplay_arguments(layout: &Layout) -> Option<String> {
+    let name = match layout.format() {
+        PixelFormat::Gray8 => "gray",
+        PixelFormat::Gray16 => "gray16le",
+        PixelFormat::Bgr8 => "bgr24",
+        PixelFormat::Rgb8 => "rgb24",
+        PixelFormat::Bgra8 => "bgra",
+        PixelFormat::Rgba8 => "rgba",
+        PixelFormat::I420 => "yuv420p",
+        PixelFormat::Nv12 => "nv12",
+        PixelFormat::Yuyv => "yuyv422",
+        PixelFormat::P010 => "p010le",
+        _ => return None,
+    };
+    Some(format!("-f rawvideo -pixel_format {name} -video_size {}x{}", layout.width(), layout.height()))
+}

@@ -1,0 +1,144 @@
+//! Values of options.
+
+use std::time::Duration;
+
+use framelane::{Mode, PixelFormat};
+use framelane_video::{RawFormat, Repeat};
+
+/// `640x480`.
+pub fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides =
+        text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    match sides {
+        Some((width, height)) if (1..=32768).contains(&width) && (1..=32768).contains(&height) => {
+            Ok((width, height))
+        }
+        _ => {
+            Err(format!("expected WIDTHxHEIGHT of 1 to 32768 pixels a side, as in 1280x720, found {text:?}"))
+        }
+    }
+}
+
+/// The format to publish; `None` for what the source gives.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputFormat(pub Option<PixelFormat>);
+
+/// A pixel format by name, or `native` for what the source gives.
+pub fn output_format(text: &str) -> Result<OutputFormat, String> {
+    if text == "native" {
+        return Ok(OutputFormat(None));
+    }
+    format(text).map(Some).map(OutputFormat).map_err(|error| format!("{error} (or native)"))
+}
+
+/// A video format by name.
+pub fn format(text: &str) -> Result<PixelFormat, String> {
+    let named = text.parse().ok().filter(|format| PixelFormat::VIDEO.contains(format));
+    named.ok_or_else(|| {
+        let names: Vec<_> = PixelFormat::VIDEO.iter().map(|format| format.name()).collect();
+        format!("expected a pixel format of {}, found {text:?}", names.join(", "))
+    })
+}
+
+/// `FORMAT:WIDTHxHEIGHT@FPS`, or without `@FPS` for 30 a second.
+pub fn raw(text: &str) -> Result<RawFormat, String> {
+    let expected = || format!("expected FORMAT:WIDTHxHEIGHT[@FPS], as in bgr8:640x480@30, found {text:?}");
+    let (name, shape) = text.rsplit_once(':').ok_or_else(expected)?;
+    let (shape, fps) = shape.split_once('@').unwrap_or((shape, "30"));
+    let (width, height) = size(shape)?;
+    let format = format(name)?;
+    let fps = fps.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0).ok_or_else(expected)?;
+    Ok(RawFormat { format, width, height, fps })
+}
+
+/// How often to play: a count, or `forever`.
+pub fn repeat(text: &str) -> Result<Repeat, String> {
+    if text == "forever" {
+        return Ok(Repeat::Forever);
+    }
+    text.parse()
+        .map(Repeat::Times)
+        .map_err(|_| format!("expected how often to play, 1 or more, or forever, found {text:?}"))
+}
+
+/// Permissions in octal, as for `chmod`.
+pub fn permissions(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode & !0o777 == 0 && mode & 0o600 == 0o600 => Ok(mode),
+        _ => Err(format!(
+            "expected permissions with which the owner reads and writes, as 600, 640 or 660, found {text:?}"
+        )),
+    }
+}
+
+/// `newest` or `every`.
+pub fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "newest" => Ok(Mode::Newest),
+        "every" => Ok(Mode::Every),
+        _ => Err(format!("expected newest or every, found {text:?}")),
+    }
+}
+
+/// The name of a mode.
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Newest => "newest",
+        Mode::Every => "every",
+    }
+}
+
+/// Seconds, with a fraction if wanted.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("expected seconds, 0 or more, found {text:?}"))
+}
+
+/// Frames a second.
+pub fn fps(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|fps: &f64| (1e-3..=1e6).contains(fps))
+        .ok_or_else(|| format!("expected frames a second, 0.001 to 1000000, found {text:?}"))
+}
+
+/// `NAME=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("expected NAME=VALUE, as in rtsp_transport=tcp, found {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_formats_are_read_with_and_without_a_rate() {
+        let raw_format = raw("i420:64x48@29.97").unwrap();
+        assert_eq!((raw_format.width, raw_format.height, raw_format.fps), (64, 48, 29.97));
+        assert_eq!(raw("gray16:1x2").unwrap().fps, 30.0);
+        for text in ["", "bgr8", "bgr8:64", "bgr8:64x48@0", "native:64x48", "bgr8:0x1", "bgr8:1x1@x"] {
+            assert!(raw(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn permissions_keep_the_owner_in() {
+        assert_eq!(permissions("660"), Ok(0o660));
+        for text in ["", "8", "400", "1777", "rw"] {
+            assert!(permissions(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_never_negative_nor_endless() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["-1", "inf", "nan", "1e300", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

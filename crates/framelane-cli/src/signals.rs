@@ -1,0 +1,98 @@
+//! Ctrl-C, SIGTERM and SIGHUP end a command as its own end would.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use framelane::Error;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::failure::Failure;
+
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// A second signal this long after the first ends the process at once. Not earlier: `timeout` and shells send the
+/// same signal to a process and to its group, which is one wish, not two.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether the user has asked for the end.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Set by the signal handler or [`Stop::set`], read by whoever waits. Carries no data.
+    flag: Arc<AtomicBool>,
+    /// The signal, 0 for none. Written by the signal handler before `flag`.
+    signal: Arc<AtomicUsize>,
+}
+
+impl Stop {
+    /// Takes the signals over.
+    ///
+    /// With `grace`, the process ends that long after the first signal even if something blocks it: for commands that
+    /// leave nothing behind and may hang in a write to a pipe.
+    pub fn install(grace: Option<Duration>) -> Result<Self, Failure> {
+        let stop = Stop { flag: Arc::default(), signal: Arc::default() };
+        let failed = |error| Error::from_io("taking over Ctrl-C", error);
+        for signal in SIGNALS {
+            // In the handler itself, so that a wait that the signal interrupts sees the flag.
+            signal_hook::flag::register_usize(signal, stop.signal.clone(), signal as usize)
+                .map_err(failed)?;
+            signal_hook::flag::register(signal, stop.flag.clone()).map_err(failed)?;
+        }
+        let mut signals = Signals::new(SIGNALS).map_err(failed)?;
+        let watched = stop.clone();
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let mut first = None;
+                for signal in signals.forever() {
+                    let since = first.get_or_insert_with(Instant::now).elapsed();
+                    if let Some(grace) = grace {
+                        std::thread::sleep(grace);
+                        std::process::exit(watched.exit_code().unwrap_or(1).into());
+                    }
+                    if since >= IMPATIENCE {
+                        std::process::exit(128 + signal);
+                    }
+                }
+            })
+            .map_err(failed)?;
+        Ok(stop)
+    }
+
+    /// Whether it is time to end.
+    pub fn is_set(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the end without a signal.
+    pub fn set(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// The flag itself.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.flag.clone()
+    }
+
+    /// 128 + the signal, when there was one.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            signal => u8::try_from(128 + signal).ok(),
+        }
+    }
+
+    /// Sleeps for `time`, or until the end is asked for (looked at every 50 ms); gives whether to go on.
+    pub fn sleep(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.is_set() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        false
+    }
+}
