@@ -8,7 +8,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArray, PyUntypedArrayMe
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 
 use crate::describe::FrameId;
 use crate::error::raise;
@@ -63,14 +63,24 @@ fn integers(name: &str, values: Option<&Bound<'_, PyAny>>, count: usize, limit: 
     let Some(values) = values else {
         return Ok(vec![0; count]);
     };
+    let refuse = |found: String| {
+        PyValueError::new_err(format!("{name}: expected whole numbers from 0 to {limit}, found {found}"))
+    };
+    // numpy makes floats of a list of large and small integers, which would round them.
+    if (values.is_instance_of::<PyList>() || values.is_instance_of::<PyTuple>())
+        && let Ok(values) = values.extract::<Vec<u64>>()
+        && values.len() == count
+    {
+        return match values.iter().find(|&&value| value > limit) {
+            Some(value) => Err(refuse(value.to_string())),
+            None => Ok(values),
+        };
+    }
     let array = as_array(values, None)?;
     numbers(name, &array)?;
     if array.shape() != [count] {
         return Err(wrong_shape(name, &format!("({count},), one for each box"), &array));
     }
-    let refuse = |found: String| {
-        PyValueError::new_err(format!("{name}: expected whole numbers from 0 to {limit}, found {found}"))
-    };
     match array.dtype().kind() {
         b'u' => {
             let array = as_array(array.as_any(), Some("uint64"))?.cast_into::<PyArray1<u64>>()?;

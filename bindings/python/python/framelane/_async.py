@@ -45,7 +45,7 @@ async def receive(subscriber: _Subscriber[Item], timeout: float | None) -> Item:
     while True:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            raise Timeout(f"nothing arrived on {subscriber.channel} within {timeout} s")
+            raise Timeout(f"nothing arrived on {subscriber.channel} within {timeout:g} s")
         future: asyncio.Future[None] = loop.create_future()
 
         def wake_from_thread(future: asyncio.Future[None] = future) -> None:

@@ -1,0 +1,164 @@
+"""Coroutines: nothing is lost by cancelling, the loop is never blocked."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+import framelane
+
+
+def image(value=0):
+    return np.full((4, 6), value, "uint8")
+
+
+async def settle():
+    """Lets every task that is ready run up to its next wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_frame_that_is_there_is_received_at_once(publisher, subscriber):
+    publisher.send(image(3))
+    frame = await subscriber.recv_async()
+    assert frame.sequence == 1 and (frame.array == 3).all()
+
+
+async def test_a_frame_that_comes_later_is_awaited(publisher, subscriber):
+    task = asyncio.create_task(subscriber.recv_async(timeout=60))
+    await settle()
+    assert not task.done()
+    publisher.send(image())
+    assert (await task).sequence == 1
+
+
+async def test_async_for_gets_every_frame_until_the_channel_closes():
+    publisher = framelane.Publisher("cam0", policy="wait")
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+
+        async def send():
+            loop = asyncio.get_running_loop()
+            for n in range(100):
+                await loop.run_in_executor(None, publisher.send, image(n))
+            await loop.run_in_executor(None, publisher.close)
+
+        sending = asyncio.create_task(send())
+        values = []
+        async for frame in subscriber:
+            values.append((frame.sequence, int(frame.array[0, 0])))
+        await sending
+        assert values == [(n + 1, n) for n in range(100)]
+        with pytest.raises(framelane.ChannelClosed):
+            await subscriber.recv_async()
+
+
+async def test_a_timeout_is_the_same_error_as_without_async(subscriber):
+    for timeout in [0, 0.02]:
+        with pytest.raises(framelane.Timeout, match=f"within {timeout} s"):
+            await subscriber.recv_async(timeout=timeout)
+    for wrong in [-1, float("nan")]:
+        with pytest.raises(ValueError):
+            await subscriber.recv_async(timeout=wrong)
+
+
+async def test_the_loop_runs_while_a_coroutine_waits(publisher, subscriber):
+    task = asyncio.create_task(subscriber.recv_async(timeout=60))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert not task.done()
+    publisher.send(image())
+    await task
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_cancelling_loses_no_frame_in_every_mode(publisher, turns):
+    """The frame comes at any moment around the cancellation."""
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+        for n in range(1, 31):
+            task = asyncio.create_task(subscriber.recv_async())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            publisher.send(image(n))
+            task.cancel()
+            try:
+                frame = await task
+            except asyncio.CancelledError:
+                frame = await subscriber.recv_async(timeout=60)
+            assert (frame.sequence, frame.dropped) == (n, 0)
+        assert subscriber.received == 30
+
+
+async def test_after_a_cancelled_wait_newest_mode_gives_the_newest_and_counts_the_others(publisher, subscriber):
+    task = asyncio.create_task(subscriber.recv_async())
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for n in range(1, 5):
+        publisher.send(image(n))
+    frame = await subscriber.recv_async(timeout=60)
+    total = frame.dropped + 1
+    while frame.sequence < 4:
+        frame = subscriber.recv(timeout=60)
+        total += frame.dropped + 1
+    assert total == 4
+    assert (frame.array == 4).all()
+
+
+async def test_a_cancelled_wait_leaves_the_frame_to_a_call_without_async(publisher, subscriber):
+    task = asyncio.create_task(subscriber.recv_async())
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    publisher.send(image())
+    assert (await asyncio.get_running_loop().run_in_executor(None, subscriber.recv, 60)).sequence == 1
+
+
+async def test_several_coroutines_may_wait_for_one_subscriber(publisher):
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+        tasks = [asyncio.create_task(subscriber.recv_async(timeout=60)) for _ in range(5)]
+        await settle()
+        for n in range(5):
+            publisher.send(image(n))
+        assert sorted(frame.sequence for frame in await asyncio.gather(*tasks)) == [1, 2, 3, 4, 5]
+
+
+async def test_closing_ends_the_wait(publisher):
+    subscriber = framelane.Subscriber("cam0", timeout=0)
+
+    async def iterate():
+        return [frame async for frame in subscriber]
+
+    waiting, iterating = asyncio.create_task(subscriber.recv_async()), asyncio.create_task(iterate())
+    await settle()
+    subscriber.close()
+    with pytest.raises(framelane.ChannelClosed):
+        await waiting
+    assert await iterating == []
+
+
+async def test_many_waiting_coroutines_use_no_processor_time(publisher):
+    subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
+    tasks = [asyncio.create_task(subscriber.recv_async()) for subscriber in subscribers]
+    await settle()
+    wall, cpu = time.monotonic(), time.process_time()
+    await asyncio.sleep(1.2)
+    share = (time.process_time() - cpu) / (time.monotonic() - wall)
+    assert share < 0.1, f"{share:.0%} of a core"
+    publisher.send(image())
+    assert {frame.sequence for frame in await asyncio.gather(*tasks)} == {1}
+    del tasks
+    for subscriber in subscribers:
+        subscriber.close()
+
+
+def test_a_loop_that_ended_meanwhile_harms_nobody(publisher, subscriber):
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(subscriber.recv_async())
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    loop.close()
+    publisher.send(image())
+    assert subscriber.recv(timeout=60).sequence == 1

@@ -1,0 +1,55 @@
+"""What is there, and what a crash has left behind."""
+
+import os
+
+import numpy as np
+
+import framelane
+
+
+def test_a_channel_is_listed_with_its_publisher_its_frames_and_its_readers(publisher, subscriber):
+    publisher.send(np.zeros((4, 6, 3), "uint8"))
+    publisher.send(np.zeros((4, 6, 3), "uint8"))
+    frame = subscriber.recv(timeout=10)
+    (status,) = framelane.list_channels()
+    assert (status.name, status.state, status.fault) == ("cam0", "live", None)
+    assert (status.publisher_pid, status.epoch) == (os.getpid(), publisher.epoch)
+    assert (status.sequence, status.dropped, status.slots, status.policy) == (2, 0, 6, "drop")
+    assert (status.format, status.width, status.height) == ("bgr8", 6, 4)
+    assert status.newest_published_ns == frame.published_ns
+    assert status.memory_bytes > 6 * 4 * 6 * 3 and status.generation >= 1
+    (reader,) = status.subscribers
+    assert (reader.index, reader.pid, reader.mode, reader.cursor) == (0, os.getpid(), "newest", 2)
+    assert (reader.leases, reader.received, reader.dropped) == (1, 1, 1)
+    assert "cam0" in repr(status) and "newest" in repr(reader)
+
+
+def test_an_empty_directory_lists_nothing(directory):
+    assert framelane.list_channels() == framelane.list_channels(directory) == []
+
+
+def test_the_doctor_finds_and_removes_what_a_killed_publisher_left(publisher, directory, script):
+    dying = script(
+        """
+        import framelane, numpy as np, signal
+        publisher = framelane.Publisher("dead")
+        publisher.send(np.zeros((4, 4), "uint8"))
+        print("sent")
+        signal.pause()
+        """
+    )
+    dying.wait_for("sent")
+    dying.process.kill()
+    dying.process.wait()
+    found = framelane.doctor()
+    assert found.directory == str(directory) and found.live_channels == 1
+    assert 0 < found.free_bytes <= found.total_bytes
+    (leftover,) = found.leftovers
+    assert (leftover.channel, leftover.removed) == ("dead", False)
+    assert str(dying.process.pid) in leftover.reason and leftover.bytes > 0
+    assert all(os.path.exists(file) for file in leftover.files)
+    (removed,) = framelane.doctor(directory, remove=True).leftovers
+    assert removed.removed and not any(os.path.exists(file) for file in removed.files)
+    assert framelane.doctor().leftovers == []
+    assert [status.name for status in framelane.list_channels()] == ["cam0"]
+    assert "dead" in repr(removed) and str(directory) in repr(found)

@@ -1,0 +1,379 @@
+"""Waiting: for channels, frames and slots; with Ctrl-C, with threads, and without using the processor."""
+
+import gc
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import framelane
+from conftest import until
+
+IMAGE = np.zeros((4, 6, 3), "uint8")
+
+
+@pytest.fixture
+def start():
+    """Starts threads and joins them at the end; an exception in one fails the test."""
+    threads, failures = [], []
+
+    def run(target, *arguments):
+        def body():
+            try:
+                target(*arguments)
+            except BaseException as error:  # noqa: BLE001
+                failures.append(error)
+
+        threads.append(threading.Thread(target=body))
+        threads[-1].start()
+        return threads[-1]
+
+    yield run
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_recv_waits_without_the_interpreter_lock(publisher, subscriber, start):
+    received = []
+    start(lambda: received.append(subscriber.recv(timeout=60).sequence))
+    for _ in range(1000):
+        time.sleep(0)  # Reached only when the other thread does not keep the lock.
+    publisher.send(IMAGE)
+    until(lambda: received == [1])
+
+
+def test_large_copies_run_without_the_interpreter_lock(publisher, start):
+    """The other thread runs while `send` copies: with an endless switch interval, only a released lock lets it."""
+    image = np.zeros((4000, 8000, 3), "uint8")
+    progress, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            progress[0] += 1
+            time.sleep(0)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e6)
+    try:
+        start(count)
+        until(lambda: progress[0] > 10)
+        seen = []
+        for _ in range(20):
+            before = progress[0]
+            publisher.send(image)
+            seen.append(progress[0] - before)
+        assert max(seen) > 0
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+
+
+def test_a_timeout_is_a_timeout_error_with_the_time_in_it(subscriber):
+    for timeout in [0, 0.01]:
+        with pytest.raises(TimeoutError, match=f"within {timeout} s") as caught:
+            subscriber.recv(timeout=timeout)
+        assert isinstance(caught.value, framelane.Timeout)
+
+
+def test_a_timeout_never_ends_early(subscriber):
+    start = time.monotonic()
+    with pytest.raises(framelane.Timeout):
+        subscriber.recv(timeout=0.05)
+    assert time.monotonic() - start >= 0.05
+
+
+def test_endless_timeouts_are_accepted(publisher, subscriber):
+    for timeout in [None, float("inf"), 1e300]:
+        publisher.send(IMAGE)
+        assert subscriber.recv(timeout=timeout).sequence
+    framelane.Subscriber("cam0", timeout=float("inf")).close()
+
+
+def test_a_subscriber_waits_for_its_channel(start):
+    opened = []
+    start(lambda: opened.append(framelane.Subscriber("late")))
+    with framelane.Publisher("late") as publisher:
+        until(lambda: opened)
+        publisher.send(IMAGE)
+        assert opened[0].recv(timeout=10).sequence == 1
+        opened[0].close()
+
+
+def test_iteration_stops_when_the_publisher_closes(start):
+    publisher = framelane.Publisher("cam0", policy="wait")
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+
+        def send():
+            for _ in range(50):
+                publisher.send(IMAGE)
+            publisher.close()
+
+        start(send)
+        assert [frame.sequence for frame in subscriber] == list(range(1, 51))
+        assert list(subscriber) == []
+
+
+def test_closing_a_subscriber_ends_the_wait_of_another_thread(publisher, start):
+    subscriber = framelane.Subscriber("cam0", timeout=0)
+    ended, began = [], threading.Event()
+
+    def wait():
+        began.set()
+        with pytest.raises(framelane.ChannelClosed, match="this program has closed"):
+            subscriber.recv()
+        ended.append(True)
+
+    start(wait)
+    began.wait()
+    subscriber.close()
+    until(lambda: ended)
+    assert subscriber.closed
+    assert list(subscriber) == []
+    assert subscriber.read() == (False, None)
+    subscriber.close()
+
+
+def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
+    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+    subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
+    publisher.send(IMAGE)
+    held = [subscriber.recv(timeout=10)]
+    publisher.send(IMAGE)
+    ended, began = [], threading.Event()
+
+    def wait():
+        began.set()
+        with pytest.raises(framelane.ChannelClosed):
+            publisher.send(IMAGE)
+        ended.append(True)
+
+    start(wait)
+    began.wait()
+    # As at the end of a `with` that an exception leaves: at once, without waiting for the reader.
+    publisher.__exit__(KeyError, None, None)
+    until(lambda: ended)
+    assert publisher.closed and held
+    subscriber.close()
+
+
+def test_threads_share_a_publisher(publisher, start):
+    with framelane.Subscriber("cam0", mode="newest", timeout=0) as subscriber:
+        sequences, lock = [], threading.Lock()
+
+        def send(value):
+            for n in range(200):
+                sequence = publisher.send(np.full((64, 1024 if n % 2 else 8), value, "uint8"))
+                with publisher.loan((16, 16)) as slot:
+                    slot.array.fill(value)
+                with lock:
+                    sequences.extend([sequence, slot.sequence])
+
+        threads = [start(send, value) for value in range(4)]
+        while any(thread.is_alive() for thread in threads):
+            try:
+                array = subscriber.recv(timeout=0.01).array
+            except framelane.Timeout:
+                continue
+            assert (array == array[0, 0]).all()
+        assert sorted(sequences) == list(range(1, 1601))
+        assert publisher.sequence == 1600
+
+
+def test_threads_share_a_subscriber_and_each_frame_goes_to_one(start):
+    publisher = framelane.Publisher("cam0", policy="wait")
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+        sequences, lock = [], threading.Lock()
+
+        def receive():
+            for frame in subscriber:
+                sequence = frame.sequence
+                del frame
+                with lock:
+                    sequences.append(sequence)
+
+        for _ in range(4):
+            start(receive)
+        for _ in range(400):
+            publisher.send(IMAGE)
+        publisher.close()
+        until(lambda: len(sequences) == 400)
+        assert sorted(sequences) == list(range(1, 401))
+
+
+def test_a_timeout_holds_also_while_another_thread_waits(publisher, subscriber, start):
+    start(lambda: subscriber.recv(timeout=60))
+    until(lambda: framelane.list_channels())
+    with pytest.raises(framelane.Timeout):
+        subscriber.recv(timeout=0.02)
+    assert (subscriber.received, subscriber.dropped, subscriber.closed) == (0, 0, False)
+    publisher.send(IMAGE)
+
+
+def test_the_publisher_tells_how_many_subscribe(publisher):
+    assert publisher.subscribers == 0
+    with framelane.Subscriber("cam0", timeout=0):
+        assert publisher.subscribers == 1
+    assert publisher.subscribers == 0
+
+
+def test_policy_wait_waits_for_a_slot_and_loses_nothing(start):
+    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+    subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
+
+    def send():
+        for n in range(30):
+            if n % 2:
+                publisher.send(np.full((8, 8), n, "uint8"))
+            else:
+                with publisher.loan((8, 8)) as slot:
+                    slot.array.fill(n)
+        publisher.close()
+
+    start(send)
+    assert [(int(f.array[0, 0]), f.dropped) for f in subscriber] == [(n, 0) for n in range(30)]
+    assert publisher.dropped == 0
+
+
+def test_waiting_subscribers_use_no_processor_time(publisher, start):
+    subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
+    with pytest.raises(framelane.TooManySubscribers):
+        framelane.Subscriber("cam0", timeout=0)
+
+    def wait(subscriber):
+        assert list(subscriber) == []
+
+    for subscriber in subscribers:
+        start(wait, subscriber)
+    wall, cpu = time.monotonic(), time.process_time()
+    time.sleep(1.2)
+    share = (time.process_time() - cpu) / (time.monotonic() - wall)
+    assert share < 0.1, f"{share:.0%} of a core"
+    for subscriber in subscribers:
+        subscriber.close()
+
+
+INTERRUPTED = {
+    "a frame": "framelane.Subscriber('cam0', timeout=0).recv()",
+    "a frame, with a timeout": "framelane.Subscriber('cam0', timeout=0).recv(timeout=1000)",
+    "a frame of an iteration": "next(iter(framelane.Subscriber('cam0', timeout=0)))",
+    "a copy": "framelane.Subscriber('cam0', timeout=0).read()",
+    "a channel": "framelane.Subscriber('nothing')",
+    "a channel, with a timeout": "framelane.Subscriber('nothing', timeout=1000)",
+    "detections of a frame": "framelane.DetectionSubscriber('cam0', timeout=0).for_frame(1)",
+    "a slot": "full(); own.send(image)",
+    "a loan": "full(); own.loan((4, 4)).__enter__()",
+    "the readers, when closing": "full(); own.close()",
+}
+
+
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_ctrl_c_ends_the_wait_for(publisher, script, what):
+    waiting = script(
+        f"""
+        import framelane, numpy as np
+        image = np.zeros((4, 4), "uint8")
+        own = framelane.Publisher("own", slots=2, policy="wait")
+        held = []
+        def full():
+            reader = framelane.Subscriber("own", mode="every", timeout=0)
+            own.send(image)
+            held.extend([reader, reader.recv()])
+            own.send(image)
+        try:
+            print("waiting")
+            {INTERRUPTED[what]}
+            print("came back")
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGINT)
+    code, out, err = waiting.finish()
+    assert (code, out.strip(), err) == (0, "interrupted", "")
+
+
+def test_a_signal_handler_that_returns_does_not_end_the_wait(publisher, script):
+    waiting = script(
+        """
+        import framelane, signal
+        signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+        subscriber = framelane.Subscriber("cam0", timeout=0)
+        print("waiting")
+        print(subscriber.recv(timeout=1000).sequence)
+        """
+    )
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGUSR1)
+    waiting.wait_for("handled")
+    publisher.send(IMAGE)
+    assert waiting.finish()[:2] == (0, "1\n")
+
+
+def test_an_exit_without_close_leaves_no_channel_behind(directory, script):
+    ended = script(
+        """
+        import framelane, numpy as np, sys
+        publisher = framelane.Publisher("cam0")
+        detector = framelane.DetectionPublisher("cam0/detections")
+        publisher.send(np.zeros((4, 4), "uint8"))
+        class Cycle: pass
+        cycle = Cycle(); cycle.self = cycle; cycle.publisher = publisher
+        sys.modules["keeps"] = cycle
+        sys.exit(3)
+        """
+    )
+    assert ended.finish() == (3, "", "")
+    assert list(directory.iterdir()) == []
+
+
+def test_an_exit_while_a_thread_waits_is_clean(publisher, script):
+    ended = script(
+        """
+        import asyncio, framelane, threading
+        subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(4)]
+        for subscriber in subscribers[:2]:
+            threading.Thread(target=subscriber.recv, daemon=True).start()
+        loop = asyncio.new_event_loop()
+        tasks = [loop.create_task(subscriber.recv_async()) for subscriber in subscribers[2:]]
+        for _ in range(3):
+            loop.run_until_complete(asyncio.sleep(0))
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+        """
+    )
+    code, out, err = ended.finish()
+    assert (code, out, err) == (0, "", "")
+
+
+def test_a_publisher_that_died_is_taken_over_and_its_subscribers_go_on(script):
+    dying = script(
+        """
+        import framelane, numpy as np, os, signal
+        publisher = framelane.Publisher("cam0")
+        publisher.send(np.full((4, 4), 1, "uint8"))
+        print("sent")
+        signal.pause()
+        """
+    )
+    dying.wait_for("sent")
+    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+        first = subscriber.recv(timeout=10)
+        dying.process.kill()
+        dying.process.wait()
+        assert [status.state for status in framelane.list_channels()] == ["stale"]
+        with framelane.Publisher("cam0") as publisher:
+            publisher.send(np.full((4, 4), 2, "uint8"))
+            second = subscriber.recv(timeout=10)
+            assert second.epoch != first.epoch
+            assert (first.array == 1).all() and (second.array == 2).all()
+        del first, second
+        gc.collect()
