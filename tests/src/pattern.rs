@@ -28,7 +28,7 @@ impl Pattern {
     /// Makes the pool.
     pub fn new() -> Self {
         let mut random = Random::new(1);
-        let pool = (0..POOL_BYTES / 8).flat_map(|_| random.next().to_le_bytes()).collect();
+        let pool = (0..POOL_BYTES / 8).flat_map(|_| random.number().to_le_bytes()).collect();
         Pattern { pool }
     }
 

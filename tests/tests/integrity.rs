@@ -84,7 +84,7 @@ fn run(policy: Policy, slots: usize, frames: u64, modes: [&'static str; 8]) -> V
 #[test]
 fn of_100_000_frames_eight_subscribers_see_no_torn_one_and_count_every_drop() {
     let modes = ["newest", "newest", "every", "every", "newest", "newest", "every", "every"];
-    for [_, _, first, _] in run(Policy::Drop, 6, 100_000, modes) {
+    for [_, _, first, _] in run(Policy::Drop, 16, 100_000, modes) {
         assert_eq!(first, 1, "all were there before the first frame");
     }
 }
