@@ -1,7 +1,7 @@
 //! Frames on standard output, for `ffmpeg` and `ffplay`.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat};
@@ -29,6 +29,13 @@ pub struct FrameWriter {
 impl FrameWriter {
     /// Past Rust's own buffer, which looks for line ends in all it gets.
     pub fn new(container: Container, fps: Option<f64>) -> Result<Self, Failure> {
+        if std::io::stdout().is_terminal() {
+            let error = Error::new(
+                ErrorKind::InvalidOption,
+                "standard output is a terminal; --stdout expects a pipe or a file",
+            );
+            return Err(error.with_remedy("add `| ffplay -` with --stdout y4m, or `> FILE`").into());
+        }
         let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
         Ok(FrameWriter { container, fps, output: BufWriter::new(output), layout: None })
     }

@@ -87,7 +87,10 @@ fn usage(error: &clap::Error) -> ExitCode {
     );
     if !is_help && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let said = text.split("\n\nUsage:").next().and_then(|text| text.split("\n\nFor more").next());
+        let words: Vec<_> = said.unwrap_or_default().split_whitespace().collect();
+        let message = words.join(" ");
+        let message = message.trim_start_matches("error: ");
         let error = framelane::Error::new(framelane::ErrorKind::InvalidOption, message)
             .with_remedy("see `framelane --help`, or --help of the command");
         failure::report(&Failure::from(error), true);

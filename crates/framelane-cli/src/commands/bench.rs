@@ -325,12 +325,13 @@ impl Report {
     fn text(&self) -> String {
         let pace = self.fps.map_or("free-running".to_owned(), |fps| format!("{fps} frames/s"));
         let head = format!(
-            "{}x{} {} ({:.1} MB), {pace}, {} readers of {} frames, {} slots, {:.1} s",
+            "{}x{} {} ({:.1} MB), {pace}, {} reader{} of {} frames, {} slots, {:.1} s",
             self.width,
             self.height,
             self.format,
             self.frame_bytes as f64 / 1e6,
             self.readers,
+            if self.readers == 1 { "" } else { "s" },
             self.mode,
             self.slots,
             self.seconds

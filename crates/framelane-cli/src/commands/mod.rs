@@ -55,7 +55,7 @@ impl Command {
     pub fn grace(&self) -> Option<Duration> {
         match self {
             Command::Publish(_) | Command::Bench(_) | Command::Doctor(_) => None,
-            _ => Some(Duration::from_millis(500)),
+            _ => Some(Duration::from_secs(2)),
         }
     }
 }

@@ -32,7 +32,8 @@ Waits for the channel, goes on when its publisher dies and comes back, ends when
 Latency: from the publisher's publish call to this process having the frame.
 
 With --json, each line is an object with an \"event\":
-  attached     once the channel is there
+  waiting      when the channel is not there yet
+  attached     once it is
   format       the size or format, with the first frame and whenever it changes
   statistics   once a second
   frame        every frame, with --per-frame
@@ -65,7 +66,7 @@ pub struct Subscribe {
 impl Subscribe {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let mut output = Output::new(global.json, self.stdout, self.fps)?;
-        let mut subscriber = self.open(global, stop)?;
+        let mut subscriber = self.open(global, &output, stop)?;
         output.attached(&subscriber)?;
         let mut statistics = Statistics::new();
         let received = self.receive(&mut subscriber, &mut statistics, &mut output, stop);
@@ -80,13 +81,23 @@ impl Subscribe {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn open(&self, global: &Global, stop: &Stop) -> Result<Subscriber, Failure> {
+    fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
         let options = SubscriberOptions::new().mode(self.mode).wait(self.timeout);
         let options = match &global.dir {
             Some(directory) => options.directory(directory),
             None => options,
         };
-        Ok(options.open_while(&self.channel, &mut || !stop.is_set())?)
+        let mut told = Ok(());
+        let mut first = true;
+        let opened = options.open_while(&self.channel, &mut || {
+            if std::mem::take(&mut first) {
+                output.notes.say(&format!("waiting for channel {}", self.channel));
+                told = output.event(&Event::Waiting { channel: &self.channel });
+            }
+            told.is_ok() && !stop.is_set()
+        });
+        told?;
+        Ok(opened?)
     }
 
     /// Until the channel closes, enough frames were received, or the user wants an end.

@@ -41,6 +41,7 @@ pub struct Counts {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'e> {
+    Waiting { channel: &'e str },
     Attached { channel: &'e str, epoch: u64, mode: &'static str },
     Format(LayoutReport),
     Statistics(Counts),

@@ -1,0 +1,152 @@
+//! How commands end: by signals, by closed pipes, by the death of the other side.
+
+mod support;
+
+use std::io::Read;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use support::{Place, Running};
+
+#[test]
+fn ctrl_c_and_sigterm_end_a_publisher_and_leave_nothing() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let place = Place::new();
+        let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
+        publisher.wait_for("started");
+        assert!(place.run("subscribe cam0 --count 1").status.success());
+        publisher.signal(signal);
+        assert_eq!(publisher.end().code(), Some(code));
+        assert_eq!(publisher.wait_for("summary")["end"], "stopped");
+        assert!(place.files().is_empty(), "{:?}", place.files());
+    }
+}
+
+#[test]
+fn a_publisher_that_waits_ends_at_a_signal_too() {
+    let place = Place::new();
+    // For subscribers; for a slot; for its input.
+    let mut publisher = place.start("publish testsrc=64x48 cam0 --json --wait-subscribers 1");
+    publisher.wait_for("started");
+    publisher.signal(Signal::INT);
+    assert_eq!(publisher.end().code(), Some(130));
+    assert!(place.files().is_empty());
+
+    let mut publisher =
+        place.start("publish testsrc=64x48 cam0 --json --rate max --policy wait --wait-subscribers 1");
+    publisher.wait_for("started");
+    let mut stuck =
+        Running::spawn(place.command("subscribe cam0 --mode every --stdout raw").stderr(Stdio::null()));
+    // Nobody reads what it writes: the pipe fills, then the ring.
+    let mut frames = None;
+    loop {
+        let now = publisher.wait_for("progress")["frames"].as_u64();
+        if now == frames && now > Some(0) {
+            break;
+        }
+        frames = now;
+    }
+    publisher.signal(Signal::TERM);
+    assert_eq!(publisher.end().code(), Some(143));
+    assert!(place.files().is_empty());
+    stuck.signal(Signal::INT);
+    assert_eq!(stuck.end().code(), Some(130));
+
+    let line = "publish - cam0 --json --raw gray8:8x8";
+    let mut publisher = Running::spawn(place.command(line).stdin(Stdio::piped()));
+    publisher.wait_for("started");
+    publisher.signal(Signal::INT);
+    assert_eq!(publisher.end().code(), Some(130));
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_a_subscriber_that_receives_or_waits() {
+    let place = Place::new();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut waiting = place.start("subscribe nothing --json");
+        waiting.wait_for("waiting");
+        waiting.signal(signal);
+        assert_eq!(waiting.end().code(), Some(code));
+        assert!(place.files().is_empty());
+
+        let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
+        publisher.wait_for("started");
+        let mut subscriber = place.start("subscribe cam0 --json --per-frame");
+        subscriber.wait_for("frame");
+        subscriber.signal(signal);
+        assert_eq!(subscriber.rest().last().unwrap()["event"], "summary");
+        assert_eq!(subscriber.end().code(), Some(code));
+        publisher.signal(Signal::INT);
+        publisher.end();
+        assert!(place.files().is_empty());
+    }
+}
+
+#[test]
+fn a_subscriber_ends_when_the_channel_closes() {
+    let place = Place::new();
+    let mut subscriber = place.start("subscribe cam0 --json");
+    subscriber.wait_for("waiting");
+    let output = place.run("publish testsrc=64x48@100 cam0 --frames 3 --rate max --wait-subscribers 1");
+    assert!(output.status.success());
+    assert_eq!(subscriber.rest().last().unwrap()["event"], "summary");
+    assert!(subscriber.end().success());
+}
+
+#[test]
+fn a_subscriber_outlives_its_publisher_and_says_so() {
+    let place = Place::new();
+    let mut first = place.start("publish testsrc=64x48@100 cam0 --json");
+    let first_epoch = first.wait_for("started")["epoch"].clone();
+    let mut subscriber = place.start("subscribe cam0 --json --per-frame");
+    assert_eq!(subscriber.wait_for("frame")["epoch"], first_epoch);
+    first.signal(Signal::KILL);
+    first.end();
+    subscriber.wait_for("publisher_died");
+    let mut second = place.start("publish testsrc=32x24@100 cam0 --json");
+    let second_epoch = second.wait_for("started")["epoch"].clone();
+    assert_eq!(subscriber.wait_for("publisher_returned")["epoch"], second_epoch);
+    assert_eq!(subscriber.wait_for("format")["width"], 32);
+    second.signal(Signal::INT);
+    second.end();
+    subscriber.wait_for("summary");
+    assert!(subscriber.end().success());
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_closed_pipe_is_a_clean_end() {
+    let place = Place::new();
+    let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
+    publisher.wait_for("started");
+    for line in ["subscribe cam0 --json --per-frame", "subscribe cam0"] {
+        let subscriber = Running::spawn(place.command(line).stderr(Stdio::null()));
+        assert!(subscriber.end_without_reader().success(), "{line}");
+    }
+    let mut subscriber = place
+        .command("subscribe cam0 --stdout raw")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut frame = vec![0; 64 * 48 * 3];
+    subscriber.stdout.take().unwrap().read_exact(&mut frame).unwrap();
+    let output = subscriber.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !stderr.contains("error"), "{stderr}");
+    assert!(publisher.end_without_reader().success());
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_benchmark_that_is_interrupted_leaves_nothing() {
+    let place = Place::new();
+    let mut bench = place.command("bench --seconds 600 --size 64x48").stdout(Stdio::null()).spawn().unwrap();
+    while place.json("list --json")["channels"][0]["sequence"].as_u64().unwrap_or(0) < 5 {
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&bench), Signal::INT).unwrap();
+    assert_eq!(bench.wait().unwrap().code(), Some(130));
+    assert!(place.files().is_empty());
+}

@@ -1,0 +1,145 @@
+//! Errors say what was expected and found, and what to do.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::{Place, command_in, json_error};
+
+/// Runs the line as it is and with `--json`; gives the kind and message of the error.
+fn error_of(directory: &Path, line: &str) -> (String, String) {
+    let run = |line: &str| -> Output { command_in(directory, line).output().unwrap() };
+    let plain = run(line);
+    assert_eq!(plain.status.code(), Some(1), "{line}");
+    let text = String::from_utf8(plain.stderr).unwrap();
+    let error_at = text.find("error: ").unwrap_or_else(|| panic!("{line}: no error in {text:?}"));
+    let remedy_at = text.find("\n  remedy: ").unwrap_or_else(|| panic!("{line}: no remedy in {text:?}"));
+    assert!(error_at < remedy_at && text.trim_end().len() > remedy_at + 12, "{text}");
+    let as_json = run(&format!("{line} --json"));
+    assert_eq!(as_json.status.code(), Some(1), "{line}");
+    let error = json_error(&as_json);
+    assert!(error["code"].as_u64().unwrap() > 0, "{error}");
+    assert!(!error["remedy"].as_str().unwrap().is_empty(), "{error}");
+    (error["kind"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_busy_channel_names_the_process_that_holds_it() {
+    let place = Place::new();
+    let mut publisher = place.start("publish testsrc=64x48 cam0 --json");
+    publisher.wait_for("started");
+    let (kind, message) = error_of(place.path(), "publish testsrc=64x48 cam0");
+    assert_eq!(kind, "channel_busy");
+    assert!(message.contains(&publisher.child.id().to_string()), "{message}");
+}
+
+#[test]
+fn names_that_are_not_valid_are_refused_by_every_command() {
+    let place = Place::new();
+    for command in ["publish testsrc", "subscribe", "info"] {
+        let (kind, message) = error_of(place.path(), &format!("{command} cam:0"));
+        assert_eq!(kind, "invalid_name");
+        assert!(message.contains("cam:0") && message.contains("':'"), "{message}");
+    }
+}
+
+#[test]
+fn a_channel_or_file_that_is_not_there_is_not_found() {
+    let place = Place::new();
+    for line in ["subscribe cam0 --timeout 0", "subscribe cam0 --timeout 0.01", "info cam0"] {
+        let (kind, message) = error_of(place.path(), line);
+        assert_eq!(kind, "not_found", "{line}");
+        assert!(message.contains("cam0"), "{message}");
+    }
+    let (kind, message) = error_of(place.path(), "publish /no/such/film.mp4 cam0");
+    assert_eq!(kind, "not_found");
+    assert!(message.contains("film.mp4"), "{message}");
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_file_without_video_is_damaged() {
+    let place = Place::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no film").unwrap();
+    let (kind, _) = error_of(place.path(), &format!("publish {} cam0", file.path().display()));
+    assert_eq!(kind, "damaged");
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn too_little_room_is_an_error_and_no_crash() {
+    let place = Place::new();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "framelane-test"])
+        .arg(place.path())
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: this user cannot mount a small tmpfs");
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let (kind, message) = error_of(place.path(), "publish testsrc=640x480 cam0");
+        assert_eq!(kind, "no_space");
+        assert!(message.contains("bytes") || message.contains("MiB") || message.contains("MB"), "{message}");
+        assert!(place.files().is_empty(), "{:?}", place.files());
+        let doctor = place.run("doctor --json");
+        assert_eq!(doctor.status.code(), Some(1));
+        let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let room = findings.iter().find(|finding| finding["kind"] == "room").unwrap();
+        assert!(room["remedy"].as_str().unwrap().contains("--shm-size"), "{room}");
+    });
+    assert!(Command::new("umount").arg(place.path()).status().unwrap().success());
+    result.unwrap();
+}
+
+#[test]
+fn wrong_usage_is_told_with_exit_code_2() {
+    let place = Place::new();
+    for line in [
+        "",
+        "publish",
+        "publish testsrc cam0 --slots 1",
+        "publish testsrc cam0 --slots 129",
+        "publish testsrc cam0 --format bgr",
+        "publish testsrc cam0 --size 0x5",
+        "publish testsrc cam0 --rate never",
+        "publish testsrc cam0 --rate -1",
+        "publish testsrc cam0 --mode 999",
+        "publish testsrc cam0 --policy block",
+        "publish testsrc cam0 --loop=0",
+        "publish - cam0 --raw bgr8",
+        "publish testsrc cam0 --wait-subscribers 65",
+        "publish testsrc cam0 --ffmpeg-option tcp",
+        "subscribe cam0 --mode oldest",
+        "subscribe cam0 --timeout -1",
+        "subscribe cam0 --stdout mp4",
+        "subscribe cam0 --per-frame",
+        "bench --readers 0",
+        "bench --free --fps 5",
+        "explode",
+    ] {
+        let output = place.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(!output.stderr.is_empty(), "{line}");
+    }
+    let output = place.run("publish testsrc cam0 --slots 1 --json");
+    assert_eq!(output.status.code(), Some(2));
+    let error = json_error(&output);
+    assert_eq!(error["kind"], "invalid_option");
+    assert!(error["message"].as_str().unwrap().contains("2..=128"), "{error}");
+    let missing = json_error(&place.run("info --json"));
+    assert!(missing["message"].as_str().unwrap().contains("<CHANNEL>"), "{missing}");
+}
+
+#[test]
+fn options_that_the_source_refuses_leave_no_channel_behind() {
+    let place = Place::new();
+    let (kind, _) = error_of(place.path(), "publish testsrc=nonsense cam0");
+    assert_eq!(kind, "invalid_option");
+    let (kind, _) = error_of(place.path(), "publish - cam0 --raw gray8:8x8 --loop");
+    assert_eq!(kind, "invalid_option");
+    assert!(place.files().is_empty());
+}

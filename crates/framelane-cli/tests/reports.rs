@@ -1,0 +1,153 @@
+//! What `list`, `info`, `doctor`, `bench` and `--help` say.
+
+mod support;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Place, Running};
+
+/// A publisher that has published, and a subscriber that reads every frame of it.
+fn channel(place: &Place, name: &str) -> (Running, Running) {
+    let mut publisher =
+        place.start(&format!("publish testsrc=64x48@100 {name} --json --slots 9 --format i420"));
+    publisher.wait_for("started");
+    let mut subscriber = place.start(&format!("subscribe {name} --json --mode every --per-frame"));
+    subscriber.wait_for("frame");
+    (publisher, subscriber)
+}
+
+#[test]
+fn list_and_info_tell_all_of_a_channel() {
+    let place = Place::new();
+    assert_eq!(place.json("list --json")["channels"], Value::Array(vec![]));
+    let (publisher, subscriber) = channel(&place, "hall/cam1");
+    let info = place.json("info hall/cam1 --json");
+    assert_eq!((&info["name"], &info["state"]), (&"hall/cam1".into(), &"live".into()));
+    assert_eq!(info["publisher_pid"], publisher.child.id());
+    assert_eq!((&info["slots"], &info["policy"]), (&9.into(), &"drop".into()));
+    let layout = &info["layout"];
+    assert_eq!(
+        (&layout["width"], &layout["height"], &layout["format"]),
+        (&64.into(), &48.into(), &"i420".into())
+    );
+    assert_eq!(layout["planes"].as_array().unwrap().len(), 3);
+    for positive in
+        ["epoch", "generation", "sequence", "memory_bytes", "newest_published_ns", "newest_age_ns"]
+    {
+        assert!(info[positive].as_u64().unwrap() > 0, "{positive}: {info}");
+    }
+    assert!(info["color"]["range"].is_string());
+    let reader = &info["subscribers"][0];
+    assert_eq!((&reader["pid"], &reader["mode"]), (&subscriber.child.id().into(), &"every".into()));
+    assert!(reader["received"].as_u64().unwrap() > 0 && reader["cursor"].as_u64().unwrap() > 0, "{reader}");
+
+    let list = place.json("list --json");
+    assert_eq!(list["channels"].as_array().unwrap().len(), 1);
+    assert_eq!(list["channels"][0]["name"], "hall/cam1");
+    let table = String::from_utf8(place.run("list").stdout).unwrap();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("CHANNEL") && lines[1].starts_with("hall/cam1"), "{table}");
+    assert!(lines[1].contains("64x48") && lines[1].contains("live"), "{table}");
+    let text = String::from_utf8(place.run("info hall/cam1").stdout).unwrap();
+    assert!(text.contains("64x48 i420") && text.contains("every"), "{text}");
+}
+
+#[test]
+fn the_directory_can_be_given_with_dir() {
+    let (place, other) = (Place::new(), Place::new());
+    let dir = format!("--dir {}", place.path().display());
+    let mut publisher = other.start(&format!("{dir} publish testsrc=64x48 cam0 --json --mode 640"));
+    publisher.wait_for("started");
+    assert_eq!(other.json("list --json")["channels"].as_array().unwrap().len(), 0);
+    assert_eq!(other.json(&format!("list {dir} --json"))["channels"].as_array().unwrap().len(), 1);
+    assert!(other.run(&format!("subscribe cam0 --count 1 {dir}")).status.success());
+    let metadata = std::fs::metadata(place.path().join("cam0.control")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o640);
+}
+
+#[test]
+fn doctor_finds_what_a_kill_left_and_leaves_the_living_alone() {
+    let place = Place::new();
+    assert_eq!(place.json("doctor --json")["healthy"], true);
+    let (_alive, mut reader) = channel(&place, "alive");
+    let (mut dead, mut orphan) = channel(&place, "dead");
+    dead.signal(Signal::KILL);
+    dead.end();
+
+    let found = place.run("doctor --json");
+    assert_eq!(found.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!((&report["healthy"], &report["live_channels"]), (&false.into(), &1.into()));
+    let leftover = &report["leftovers"][0];
+    assert_eq!((&leftover["channel"], &leftover["removed"]), (&"dead".into(), &false.into()));
+    assert!(
+        leftover["bytes"].as_u64().unwrap() > 64 * 48 && leftover["files"].as_array().unwrap().len() == 3
+    );
+    let text = place.run("doctor");
+    assert_eq!(text.status.code(), Some(1));
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("left over: channel dead") && text.contains("doctor --fix"), "{text}");
+
+    let fixed = place.json("doctor --fix --json");
+    assert_eq!((&fixed["healthy"], &fixed["leftovers"][0]["removed"]), (&true.into(), &true.into()));
+    assert!(place.files().iter().all(|file| file.starts_with("alive.")), "{:?}", place.files());
+    // Whoever waited for the dead one learns that the channel is closed; the living go on.
+    orphan.wait_for("summary");
+    assert!(orphan.end().success());
+    reader.wait_for("frame");
+    assert_eq!(place.json("doctor --json")["leftovers"], Value::Array(vec![]));
+}
+
+#[test]
+fn doctor_warns_of_a_directory_that_anyone_may_change() {
+    let place = Place::new();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let output = place.run("doctor --json");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["kind"] == "permissions").unwrap();
+    assert!(finding["remedy"].as_str().unwrap().contains("chmod"), "{finding}");
+}
+
+#[test]
+fn a_benchmark_gives_percentiles_in_order() {
+    let place = Place::new();
+    for options in
+        ["--fps 200", "--free --readers 2", "--free --mode every", "--fps 200 --write --format i420"]
+    {
+        let report = place.json(&format!("bench --json --seconds 0.3 --size 320x240 {options}"));
+        for measure in ["publish", "wake"] {
+            let percentiles = &report[measure];
+            assert!(percentiles["count"].as_u64().unwrap() > 0, "{options}: {report}");
+            let values =
+                ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"].map(|p| percentiles[p].as_f64().unwrap());
+            assert!(values.is_sorted() && values[0] > 0.0, "{options}: {measure} {values:?}");
+        }
+        assert!(report["frames_per_second"].as_f64().unwrap() > 0.0);
+        let readers = report["each_reader"].as_array().unwrap();
+        assert_eq!(readers.len() as u64, report["readers"].as_u64().unwrap());
+        if options.contains("every") {
+            assert_eq!((&readers[0]["frames"], &readers[0]["dropped"]), (&report["frames"], &0.into()));
+        }
+        assert!(place.files().is_empty());
+    }
+    let text = String::from_utf8(place.run("bench --seconds 0.2 --size 64x48").stdout).unwrap();
+    assert!(text.contains("p99.9") && text.contains("wake") && text.contains("frames/s"), "{text}");
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let place = Place::new();
+    for command in ["", "publish", "subscribe", "list", "info", "doctor", "bench"] {
+        let output = place.run(&format!("{command} --help"));
+        assert!(output.status.success());
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("Examples:\n  framelane "), "{command}: {help}");
+        assert!(help.contains("--json") && help.contains("--dir"), "{command}");
+        assert!(!help.contains("bench-reader"));
+    }
+    let version = String::from_utf8(place.run("--version").stdout).unwrap();
+    assert_eq!(version.trim(), format!("framelane {}", env!("CARGO_PKG_VERSION")));
+}
