@@ -1,3 +1,6 @@
+# cargo is often found only by login shells.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
 .PHONY: demo test bench clean
 
 demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)

@@ -10,11 +10,14 @@ use serde::Deserialize;
 
 use crate::Shared;
 
-/// A line of the detector: one frame it looked at.
+/// A line of the detector.
 #[derive(Deserialize)]
-pub(crate) struct Line {
-    pub handoff_ns: u64,
-    pub skipped: u64,
+#[serde(untagged)]
+pub(crate) enum Line {
+    /// A frame has arrived.
+    Arrived { handoff_ns: u64 },
+    /// A frame was looked at, after some were passed over.
+    LookedAt { skipped: u64 },
 }
 
 /// A running detector; ended when this is dropped.
@@ -35,7 +38,7 @@ impl Detector {
         let reading = thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 match serde_json::from_str::<Line>(&line) {
-                    Ok(line) => shared.report.lock().expect("no thread panics").looked_at(&line),
+                    Ok(line) => shared.report.lock().expect("no thread panics").detector_says(&line),
                     Err(_) => println!("detector: {line}"),
                 }
             }

@@ -56,9 +56,11 @@ impl Report {
         self.dropped = dropped;
     }
 
-    pub(crate) fn looked_at(&mut self, line: &Line) {
-        self.skipped += line.skipped;
-        self.handoff_ns.saturating_record(line.handoff_ns.max(1));
+    pub(crate) fn detector_says(&mut self, line: &Line) {
+        match *line {
+            Line::Arrived { handoff_ns } => self.handoff_ns.saturating_record(handoff_ns.max(1)),
+            Line::LookedAt { skipped } => self.skipped += skipped,
+        }
     }
 
     pub(crate) fn result(&mut self, batch: &Detections, matched: bool) {

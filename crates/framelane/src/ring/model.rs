@@ -82,6 +82,18 @@ impl Channel {
         false
     }
 
+    /// Publishes, sleeping until a slot is free that every reader has read.
+    fn publish_lossless(&self, sequence: u64) {
+        while !self.try_publish(sequence, true) {
+            let freed = prepare_block(&self.control, &self.readers);
+            if self.try_publish(sequence, true) {
+                return unblock(&self.control);
+            }
+            Self::futex_wait(&self.freed_futex, &self.readers.freed, freed);
+            unblock(&self.control);
+        }
+    }
+
     /// Leases frame `sequence` in `slot`, reads it under the lease and lets it go.
     fn read(&self, reader: usize, sequence: u64, slot: usize, lossless: bool) -> bool {
         let record = &self.readers.records[reader];
@@ -202,16 +214,26 @@ fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
             })
         };
         for sequence in 1..=3 {
-            while !channel.try_publish(sequence, true) {
-                let freed = prepare_block(&channel.control, &channel.readers);
-                if channel.try_publish(sequence, true) {
-                    unblock(&channel.control);
-                    break;
-                }
-                Channel::futex_wait(&channel.freed_futex, &channel.readers.freed, freed);
-                unblock(&channel.control);
-            }
+            channel.publish_lossless(sequence);
         }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_the_only_lease_wakes_a_publisher_that_waits_for_it() {
+    check(3, || {
+        let channel = Channel::new(2);
+        attach(&channel.readers, 0, Mode::Every, 0, 0);
+        assert!(channel.try_publish(1, true));
+        let (_, slot) = newest(&channel.control);
+        assert!(channel.try_publish(2, true));
+        let reader = {
+            let channel = channel.clone();
+            // One lease and no more: nothing that comes after it could make up for a lost wake-up.
+            thread::spawn(move || assert!(channel.read(0, 1, slot, true)))
+        };
+        channel.publish_lossless(3);
         reader.join().unwrap();
     });
 }

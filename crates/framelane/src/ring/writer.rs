@@ -60,7 +60,8 @@ pub(crate) fn publish(
     sequence: u64,
     slot: usize,
 ) -> bool {
-    // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`.
+    // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`. (A reader that
+    // found the sequence through `head` has them already: that ordering alone would do.)
     version.store(sequence, Ordering::Release);
     // Release: the version comes before it. Pairs with the acquire in `newest`.
     control.head.store(sequence << HEAD_SLOT_BITS | slot as u64, Ordering::Release);
