@@ -167,6 +167,17 @@ impl Child {
         assert_eq!(status.signal(), Some(9), "the program had ended by itself: {status}");
     }
 
+    /// Kills it as [`Child::kill`]; does `meanwhile` before its children, which share its standard input, end.
+    ///
+    /// # Panics
+    /// As [`Child::kill`].
+    pub fn kill_but_not_its_children(mut self, meanwhile: impl FnOnce()) {
+        let input = self.stdin.take();
+        self.kill();
+        meanwhile();
+        drop(input);
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

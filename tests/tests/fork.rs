@@ -1,0 +1,54 @@
+//! Handles and forks: a child is refused, disturbs nobody, and does not keep a killed parent's channel busy.
+
+use framelane::{FrameInfo, Layout, PixelFormat};
+use framelane_tests::{Place, wait_until};
+
+const FORKER: &str = env!("CARGO_BIN_EXE_forker");
+
+#[test]
+fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
+    let place = Place::new();
+    let mut forker = place.start(FORKER, &["refused", "c"]);
+    forker.wait_for("end");
+    assert!(forker.end().success());
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
+#[ignore = "core: the child's maps keep the open file, and its locks with it, when its descriptor is closed"]
+fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
+    let place = Place::new();
+    for _ in 0..20 {
+        let mut forker = place.start(FORKER, &["publisher", "c"]);
+        forker.wait_for("ready");
+        assert!(place.publisher().create("c").is_err(), "the parent lives");
+        forker.kill_but_not_its_children(|| {
+            drop(place.publisher().create("c").unwrap());
+        });
+    }
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
+#[ignore = "core: the child's maps keep the open file, and its locks with it, when its descriptor is closed"]
+fn a_subscriber_killed_while_its_child_lives_gives_back_its_record_and_its_pins() {
+    let place = Place::new();
+    let mut publisher = place.publisher().slots(2).create("c").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
+    let mut value = 0;
+    let mut send = || {
+        value += 1;
+        let sent = publisher.send(&layout, &FrameInfo::default(), &[value; 64]).unwrap();
+        (sent, publisher.subscribers())
+    };
+    send();
+    let mut forker = place.start(FORKER, &["subscriber", "c"]);
+    forker.wait_for("ready");
+    assert_eq!(send().1, 1);
+    assert_eq!(send().0, None, "one slot is leased, the other the newest");
+    forker.kill_but_not_its_children(|| {
+        let (sent, subscribers) = send();
+        assert!(sent.is_some() && subscribers == 0);
+    });
+    wait_until(|| send().0.is_some());
+}

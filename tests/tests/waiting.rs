@@ -1,0 +1,63 @@
+//! What a channel costs while nothing happens, and how much memory it takes.
+
+use std::time::Duration;
+
+use framelane::{FrameInfo, Layout, PixelFormat, RecvError};
+use framelane_tests::{Child, Pattern, Place, SMALLEST_FRAME, wait_until};
+
+const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
+
+#[test]
+fn sixty_four_waiting_subscribers_use_no_processor_and_all_wake_for_the_next_frame() {
+    let place = Place::new();
+    let mut publisher = place.publisher().create("c").unwrap();
+    // The bell tells this test that the time is over: the wait is a subscriber's own.
+    let _bell_publisher = place.publisher().create("bell").unwrap();
+    let mut bell = place.subscriber().open("bell").unwrap();
+    let mut subscribers: Vec<_> =
+        (0..64).map(|_| place.start(SUBSCRIBER, &["c", "newest", "0", "end"])).collect();
+    for subscriber in &mut subscribers {
+        subscriber.wait_for("ready");
+    }
+    wait_until(|| subscribers.iter().all(Child::sleeps));
+    let used = |subscribers: &[Child]| subscribers.iter().map(Child::cpu_ns).sum::<u64>();
+    let before = used(&subscribers);
+    let start = std::time::Instant::now();
+    assert!(matches!(bell.recv_timeout(Duration::from_secs(5)), Err(RecvError::Timeout)));
+    let (used, passed) = (used(&subscribers) - before, start.elapsed());
+    let percent = used as f64 / passed.as_nanos() as f64 * 100.0;
+    println!(
+        "64 waiting subscribers: {:.2} ms in {passed:.2?}, {percent:.3} % of one core",
+        used as f64 / 1e6
+    );
+    assert!(percent < 1.0, "{percent} % of one core");
+    let layout = Layout::packed(PixelFormat::Gray8, SMALLEST_FRAME as u32, 1).unwrap();
+    let mut loan = publisher.loan(&layout).unwrap();
+    Pattern::new().fill(loan.bytes_mut(), 1, true);
+    loan.publish(&FrameInfo::default());
+    for mut subscriber in subscribers {
+        assert_eq!(subscriber.wait_for("end"), [1, 0, 1, 1, 1]);
+        assert!(subscriber.end().success());
+    }
+}
+
+#[test]
+fn a_channel_takes_its_slots_and_a_few_pages_however_long_it_runs() {
+    let place = Place::new();
+    let slots = 6;
+    let mut publisher = place.publisher().slots(slots).create("c").unwrap();
+    let mut subscriber = place.subscriber().open("c").unwrap();
+    let pages = |bytes: usize| bytes.next_multiple_of(4096) as u64;
+    for (width, height) in [(640, 480), (1920, 1080), (320, 240)] {
+        let layout = Layout::packed(PixelFormat::Bgr8, width, height).unwrap();
+        for _ in 0..500 {
+            publisher.loan(&layout).unwrap().publish(&FrameInfo::default());
+            assert_eq!(subscriber.recv().unwrap().width(), width);
+        }
+        // The ring does not shrink: its slots are as large as the largest frame.
+        let largest = layout.size_bytes().max(if width == 640 { 0 } else { 1920 * 1080 * 3 });
+        let (used, least) = (place.used_bytes(), slots as u64 * pages(largest));
+        println!("{width}x{height}: {used} bytes for {slots} slots of {} bytes", pages(largest));
+        assert!((least..=least + 9 * 4096).contains(&used), "{used} bytes, {least} for the slots");
+    }
+}
