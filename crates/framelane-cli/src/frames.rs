@@ -43,10 +43,7 @@ impl FrameWriter {
     /// Writes a frame; blocks as long as the reader of the pipe does.
     pub fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         let layout = frame.layout();
-        let same = |old: &Layout| {
-            (old.format(), old.width(), old.height()) == (layout.format(), layout.width(), layout.height())
-        };
-        if !self.layout.as_ref().is_some_and(same) {
+        if !self.layout.as_ref().is_some_and(|old| same_shape(old, layout)) {
             if self.container == Container::Y4m {
                 if let Some(old) = &self.layout {
                     return Err(y4m_cannot_change(old, layout).into());
@@ -72,6 +69,11 @@ impl FrameWriter {
         // A viewer wants the frame now, not when the buffer is full.
         Ok(self.output.flush()?)
     }
+}
+
+/// Whether size and format are the same, wherever the planes lie.
+pub fn same_shape(a: &Layout, b: &Layout) -> bool {
+    (a.format(), a.width(), a.height()) == (b.format(), b.width(), b.height())
 }
 
 fn y4m_cannot_change(old: &Layout, new: &Layout) -> Error {

@@ -29,8 +29,8 @@ impl Notes {
             return;
         }
         let template = match total {
-            Some(_) => "{bar:30} {pos}/{len} {msg}",
-            None => "{spinner} {msg}",
+            Some(_) => "{bar:20} {pos}/{len} {wide_msg}",
+            None => "{spinner} {wide_msg}",
         };
         let style = ProgressStyle::with_template(template).expect("the template is ours");
         self.bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);

@@ -10,8 +10,6 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
 
-const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
-
 /// A second signal this long after the first ends the process at once. Not earlier: `timeout` and shells send the
 /// same signal to a process and to its group, which is one wish, not two.
 const IMPATIENCE: Duration = Duration::from_secs(1);
@@ -32,14 +30,18 @@ impl Stop {
     /// leave nothing behind and may hang in a write to a pipe.
     pub fn install(grace: Option<Duration>) -> Result<Self, Failure> {
         let stop = Stop { flag: Arc::default(), signal: Arc::default() };
+        let mut taken = vec![SIGINT, SIGTERM];
+        if !is_ignored(SIGHUP) {
+            taken.push(SIGHUP);
+        }
         let failed = |error| Error::from_io("taking over Ctrl-C", error);
-        for signal in SIGNALS {
+        for &signal in &taken {
             // In the handler itself, so that a wait that the signal interrupts sees the flag.
             signal_hook::flag::register_usize(signal, stop.signal.clone(), signal as usize)
                 .map_err(failed)?;
             signal_hook::flag::register(signal, stop.flag.clone()).map_err(failed)?;
         }
-        let mut signals = Signals::new(SIGNALS).map_err(failed)?;
+        let mut signals = Signals::new(taken).map_err(failed)?;
         let watched = stop.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -95,4 +97,12 @@ impl Stop {
         }
         false
     }
+}
+
+/// Whether whoever started us has had this signal ignored, as `nohup` has SIGHUP.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

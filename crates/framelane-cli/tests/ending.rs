@@ -23,6 +23,21 @@ fn ctrl_c_and_sigterm_end_a_publisher_and_leave_nothing() {
 }
 
 #[test]
+fn nohup_keeps_a_publisher_when_its_terminal_is_closed() {
+    let place = Place::new();
+    let mut command = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_framelane");
+    command.args(["-c", &format!("trap '' HUP; exec {program} publish testsrc=64x48@100 cam0 --json")]);
+    let mut publisher = Running::spawn(command.env("FRAMELANE_DIR", place.path()));
+    publisher.wait_for("started");
+    publisher.signal(Signal::HUP);
+    publisher.wait_for("progress");
+    assert!(place.run("subscribe cam0 --count 3").status.success());
+    publisher.signal(Signal::INT);
+    assert_eq!(publisher.end().code(), Some(130));
+}
+
+#[test]
 fn a_publisher_that_waits_ends_at_a_signal_too() {
     let place = Place::new();
     // For subscribers; for a slot; for its input.

@@ -160,6 +160,25 @@ fn padding_between_rows_is_left_out_of_raw_frames() {
 }
 
 #[test]
+fn other_strides_of_the_same_size_are_no_new_format() {
+    let place = Place::new();
+    let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+    let mut publisher = options.create("cam0").unwrap();
+    let mut subscriber = place.start("subscribe cam0 --mode every --json --per-frame");
+    subscriber.wait_for("attached");
+    for stride_bytes in [8, 16, 8] {
+        let planes = [Plane { offset_bytes: 0, stride_bytes }];
+        let layout = Layout::with_planes(PixelFormat::Gray8, 8, 2, &planes, 32).unwrap();
+        publisher.send(&layout, &FrameInfo::default(), &noise(32, 1)).unwrap();
+    }
+    publisher.close();
+    let names: Vec<_> =
+        subscriber.rest().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    let told: Vec<_> = names.iter().filter(|name| *name != "statistics").collect();
+    assert_eq!(told, ["format", "frame", "frame", "frame", "summary"]);
+}
+
+#[test]
 fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
     for (container, status) in [("y4m", Some(1)), ("raw", Some(0))] {
         let place = Place::new();

@@ -14,7 +14,6 @@ use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
 use crate::signals::Stop;
-use crate::table::human_time;
 
 /// Slots beside those that a decoder needs for itself.
 const BASE_SLOTS: usize = 6;
@@ -24,15 +23,16 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Publish a file, a stream, a camera, standard input or a test pattern.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane publish film.mp4 cam0                      at the film's own pace
-  framelane publish film.mp4 cam0 --loop               again and again; --loop=3: three times
+  framelane publish film.mp4 cam0           at the film's own pace
+  framelane publish film.mp4 cam0 --loop    again and again; --loop=3: three times
   framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
   framelane publish film.mp4 cam0 --rate max --policy wait --wait-subscribers 1
-                                                       lossless: every frame to every reader of --mode every
+      without loss: every frame to every reader of --mode every
   ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
-  ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - | framelane publish - cam0 --raw bgr8:640x480@25
+  ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
+      framelane publish - cam0 --raw bgr8:640x480@25
 
 With --json: one line for the start, one a second, and a summary.")]
 pub struct Publish {
@@ -149,9 +149,8 @@ impl Publish {
         let seconds = summary.elapsed.as_secs_f64();
         let ended = if summary.end == End::Finished { "" } else { ", stopped" };
         notes.say(&format!(
-            "{} frames in {}, {:.1} a second, {} dropped{ended}",
+            "{} frames in {seconds:.1} s, {:.1} a second, {} dropped{ended}",
             summary.frames,
-            human_time(seconds),
             summary.frames as f64 / seconds.max(1e-9),
             summary.dropped
         ));

@@ -9,7 +9,7 @@ use super::subscribe_report::{Event, Statistics};
 use crate::Global;
 use crate::describe::LayoutReport;
 use crate::failure::{Failure, print_json, print_line};
-use crate::frames::{Container, FrameWriter, ffplay_arguments};
+use crate::frames::{Container, FrameWriter, ffplay_arguments, same_shape};
 use crate::notes::Notes;
 use crate::parse::{self, mode_name};
 use crate::signals::Stop;
@@ -20,13 +20,14 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Measure a channel, or write its frames to standard output.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane subscribe cam0                             a line a second, until the channel closes
+  framelane subscribe cam0                a line a second, until the channel closes
   framelane subscribe cam0 --count 100 --json | tail -n 1 | jq .latency
   framelane subscribe cam0 --mode every --per-frame --json
   framelane subscribe cam0 --stdout y4m | ffplay -
   framelane subscribe cam0 --stdout y4m --mode every | ffmpeg -i - -c:v libx264 cam0.mkv
-  framelane subscribe cam0 --stdout raw | ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
-  framelane subscribe cam0 --timeout 0                 an error when there is no such channel now
+  framelane subscribe cam0 --stdout raw |
+      ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
+  framelane subscribe cam0 --timeout 0    an error when there is no such channel now
 
 Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
 Latency: from the publisher's publish call to this process having the frame.
@@ -199,9 +200,10 @@ impl Output {
         if self.writer.is_some() { Ok(()) } else { self.line(&text) }
     }
 
-    /// Tells the size and format when they are not those of the frame before.
+    /// Tells the size and format when they are not those of the frame before. Strides may differ from frame to frame:
+    /// what a decoder writes into a slot has padding, what is copied there has none.
     fn format(&mut self, layout: &Layout) -> Result<(), Failure> {
-        if self.layout.as_ref() == Some(layout) {
+        if self.layout.as_ref().is_some_and(|old| same_shape(old, layout)) {
             return Ok(());
         }
         self.layout = Some(layout.clone());

@@ -149,7 +149,9 @@ pub fn y4m(width: usize, height: usize, frames: usize) -> Vec<u8> {
 /// The error that a command with `--json` has printed.
 pub fn json_error(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stderr);
-    let line =
-        text.lines().find(|line| line.starts_with("{\"error\"")).unwrap_or_else(|| panic!("no JSON in {text:?}"));
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("{\"error\""))
+        .unwrap_or_else(|| panic!("no JSON in {text:?}"));
     serde_json::from_str::<Value>(line).unwrap()["error"].clone()
 }
