@@ -20,21 +20,30 @@ struct Case {
 /// Noise over a test pattern: all levels of all components meet.
 fn clip(folder: &Folder, case: &Case) -> String {
     let Case { matrix, range, pixels, codec, size } = case;
-    let color = if *matrix == "unspecified" {
-        String::new()
-    } else {
-        format!("-colorspace {matrix} -color_primaries bt709 -color_trc bt709")
-    };
     let lossless = match *codec {
         "libx264" => "-qp 0 -preset ultrafast",
         _ => "-x265-params lossless=1:log-level=none -preset ultrafast",
     };
-    let conversion = if *matrix == "unspecified" { "smpte170m" } else { matrix };
+    // The names of the scale filter, of which there are fewer than of matrices.
+    let conversion = match *matrix {
+        "bt470bg" | "unspecified" => "smpte170m",
+        "bt2020nc" => "bt2020",
+        other => other,
+    };
+    // Said twice: FFmpeg 5 takes it from the options, 7 from the frames.
+    let (said, options) = match *matrix {
+        "unspecified" => ("colorspace=unknown".to_owned(), String::new()),
+        named => (
+            format!("colorspace={named}:color_primaries=bt709:color_trc=bt709"),
+            format!("-colorspace {named} -color_primaries bt709 -color_trc bt709"),
+        ),
+    };
     folder.make(
         &format!("{matrix}-{range}-{pixels}-{codec}-{size}.mkv"),
         &format!(
-            "-f lavfi -i testsrc2=size={size}:rate=10:duration=0.4,noise=alls=80:allf=t,scale=out_color_matrix={conversion}:out_range={range},format={pixels} \
-             -c:v {codec} {lossless} {color} -color_range {range}"
+            "-f lavfi -i testsrc2=size={size}:rate=10:duration=0.4,noise=alls=80:allf=t,\
+             scale=out_color_matrix={conversion}:out_range={range},format={pixels},setparams={said}:range={range} \
+             -c:v {codec} {lossless} {options} -color_range {range}"
         ),
     )
 }
@@ -87,8 +96,8 @@ fn the_two_matrices_and_the_two_ranges_give_different_pixels() {
         folder.make(
             &format!("same-{matrix}-{range}.mkv"),
             &format!(
-                "-f lavfi -i testsrc2=size=320x180:rate=10:duration=0.1,format=yuv420p -c:v libx264 -qp 0 \
-                 -colorspace {matrix} -color_range {range}"
+                "-f lavfi -i testsrc2=size=320x180:rate=10:duration=0.1,format=yuv420p,\
+                 setparams=colorspace={matrix}:range={range} -c:v libx264 -qp 0 -colorspace {matrix} -color_range {range}"
             ),
         )
     };

@@ -48,7 +48,10 @@ fn info_says_what_a_file_holds() {
     let folder = Folder::new();
     let file = folder.make(
         "a.mp4",
-        &format!("{TWO_SECONDS} -c:v libx264 -colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"),
+        &format!(
+            "{TWO_SECONDS} -vf setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv -c:v libx264 \
+             -colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv"
+        ),
     );
     let source = SourceOptions::new().format(PixelFormat::Rgb8).size(Some((80, 60))).open(&file).unwrap();
     let info = source.info();
