@@ -77,8 +77,8 @@ def test_a_copy_can_be_asked_for_and_is_writable(frame, version):
         def __dlpack_device__(self):
             return frame.__dlpack_device__()
 
-    if version is not None and not DLPACK_1:
-        pytest.skip("numpy before 2.1 imports no versioned tensors")
+    if not hasattr(np, "from_dlpack") or (version is not None and not DLPACK_1):
+        pytest.skip("this numpy does not import such tensors")
     tensor = np.from_dlpack(Exporter())
     frame.release()
     assert leases() == 0

@@ -354,6 +354,21 @@ def test_an_exit_while_a_thread_waits_is_clean(publisher, script):
     assert (code, out, err) == (0, "", "")
 
 
+def test_an_exit_that_wakes_waiting_daemon_threads_is_clean(script, directory):
+    """The publisher is closed by the exit itself, so every thread wakes while the interpreter ends."""
+    ended = script(
+        """
+        import framelane, threading
+        publisher = framelane.Publisher("cam0")
+        for _ in range(8):
+            subscriber = framelane.Subscriber("cam0", timeout=0)
+            threading.Thread(target=subscriber.recv, daemon=True).start()
+        """
+    )
+    assert ended.finish() == (0, "", "")
+    assert list(directory.iterdir()) == []
+
+
 def test_a_publisher_that_died_is_taken_over_and_its_subscribers_go_on(script):
     dying = script(
         """

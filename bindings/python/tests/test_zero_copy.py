@@ -187,6 +187,29 @@ def test_a_frame_can_be_neither_copied_nor_pickled_by_accident(publisher, subscr
     assert {frame.id: 1}[pickle.loads(pickle.dumps(frame.id))] == 1
 
 
+def test_nothing_is_leaked_by_frames_arrays_loans_and_tensors(publisher, subscriber):
+    import sys
+
+    def turn():
+        with publisher.loan((4, 6)) as slot:
+            slot.array.fill(1)
+        frame = subscriber.recv(timeout=10)
+        frame.array, frame.planes, frame.copy(), frame.id, frame.color
+        frame.__dlpack__(max_version=(1, 0))
+        frame.__dlpack__(copy=True)
+
+    def counts():
+        gc.collect()
+        return [sys.getrefcount(thing) for thing in [np.dtype("uint8"), np.ndarray, framelane.Frame, framelane.Loan]]
+
+    turn()
+    before = counts()
+    for _ in range(500):
+        turn()
+    assert max(after - first for after, first in zip(counts(), before)) < 10
+    assert leases() == 0
+
+
 def test_odd_planar_frames_give_planes_and_a_flat_copy(publisher, subscriber):
     """Frames of odd size come from decoders; here their layout is relayed from a hand-made file."""
     odd = framelane_odd_i420(publisher, subscriber)
