@@ -142,6 +142,8 @@ fn rtsp_is_played() {
     });
     let mut source = SourceOptions::new()
         .ffmpeg_option("rtsp_flags", "listen")
+        // Said, because the default of FFmpeg 9 is refused by its own check.
+        .ffmpeg_option("listen_timeout", "60")
         .ffmpeg_option("probesize", "32")
         .open(&url)
         .unwrap();

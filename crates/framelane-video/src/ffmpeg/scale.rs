@@ -258,6 +258,9 @@ impl Scaler {
         );
         if keeps_range && !from_rgb {
             to_full = from_full;
+        } else if matches!(layout.format(), PixelFormat::Gray8 | PixelFormat::Gray16) {
+            // FFmpeg's default until 8; said, because newer versions keep the range of the stream.
+            to_full = 1;
         }
         let matrix = match picture.color.matrix {
             matrix @ (1..=7 | 9 | 10) => matrix,
