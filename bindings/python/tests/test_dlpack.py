@@ -117,6 +117,13 @@ def test_torch_takes_a_frame(frame):
     assert tensor.data_ptr() == address(frame.array)
 
 
+def test_jax_takes_a_frame_without_a_copy(frame):
+    jax = pytest.importorskip("jax")
+    tensor = jax.dlpack.from_dlpack(frame)
+    assert tensor.unsafe_buffer_pointer() == address(frame.array)
+    assert int(tensor[3, 5, 2]) == 71
+
+
 def test_a_released_frame_exports_nothing(frame):
     frame.release()
     with pytest.raises(ValueError, match="released"):
