@@ -50,6 +50,9 @@ struct Arguments {
     /// Play the video this often.
     #[arg(long, default_value = "1")]
     repeat: NonZeroU32,
+    /// Stop after this many frames.
+    #[arg(long)]
+    frames: Option<u64>,
     /// The detector to start.
     #[arg(last = true, required = true)]
     detector: Vec<String>,
@@ -85,6 +88,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         .format(PixelFormat::Bgr8)
         .rate(Rate::Realtime)
         .repeat(Repeat::Times(arguments.repeat))
+        .frames(arguments.frames)
         .stop_flag(stop.clone())
         .open(&arguments.source)?;
     let info = source.info().clone();

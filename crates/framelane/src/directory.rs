@@ -47,9 +47,28 @@ impl Directory {
 
     /// A directory that the user named; who may use it is the user's decision.
     fn shared(path: PathBuf) -> Result<Self, Error> {
-        std::fs::create_dir_all(&path)
-            .map_err(|error| Error::from_io(format!("the channel directory {}", path.display()), error))?;
+        std::fs::create_dir_all(&path).map_err(|error| {
+            Error::from_io(format!("the channel directory {}", path.display()), error)
+                .with_remedy("give a directory that you may write to, best on a tmpfs as /dev/shm is")
+        })?;
         Ok(Directory(path))
+    }
+
+    /// As [`Directory::resolve`], without making anything; `None` when the user's own directory does not exist yet.
+    pub(crate) fn existing(given: Option<&Path>) -> Result<Option<Self>, Error> {
+        let named = given
+            .map(Path::to_owned)
+            .or_else(|| std::env::var_os("FRAMELANE_DIR").filter(|path| !path.is_empty()).map(PathBuf::from));
+        match named {
+            Some(path) if path.is_dir() => Ok(Some(Directory(path))),
+            Some(path) => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the channel directory {} does not exist, or is no directory", path.display()),
+            )
+            .with_remedy("give the directory that the publishers use; the first of them makes it")),
+            None if os::default_directory().exists() => Self::private(os::default_directory()).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn private(path: PathBuf) -> Result<Self, Error> {

@@ -102,19 +102,22 @@ impl PublisherOptions {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let fault = if !(2..=MAX_SLOTS).contains(&self.slots) {
-            format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots)
+        let (fault, remedy) = if !(2..=MAX_SLOTS).contains(&self.slots) {
+            let fault = format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots);
+            (fault, "use 3 slots and one more for each frame that subscribers hold at a time")
         } else if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
-            format!("the mode must let the owner read and write (as 600, 640 or 660), found {:o}", self.mode)
+            let fault = format!("the mode must let the owner read and write, found {:o}", self.mode);
+            (fault, "use 600 for yourself alone, 660 for a group")
         } else if self.frame_bytes > MAX_FRAME_BYTES {
             return Err(Error::new(
                 ErrorKind::FrameTooLarge,
                 format!("a frame has at most {MAX_FRAME_BYTES} bytes, found {}", self.frame_bytes),
-            ));
+            )
+            .with_remedy("send a smaller picture, or in tiles on several channels"));
         } else {
             return Ok(());
         };
-        Err(Error::new(ErrorKind::InvalidOption, fault))
+        Err(Error::new(ErrorKind::InvalidOption, fault).with_remedy(remedy))
     }
 
     /// Takes over an existing channel whose publisher is gone; `None` when there is none any more.

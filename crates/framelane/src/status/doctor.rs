@@ -51,7 +51,11 @@ pub struct Leftover {
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
-    let directory = Directory::resolve(directory)?;
+    let directory = match Directory::existing(directory)? {
+        Some(directory) => directory,
+        // Made, so that its place and permissions are examined too.
+        None => Directory::resolve(None)?,
+    };
     let (free_bytes, total_bytes) = os::room(directory.path())
         .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
     let mut channels: BTreeMap<String, Vec<ChannelFile>> = BTreeMap::new();

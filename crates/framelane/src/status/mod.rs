@@ -83,10 +83,13 @@ pub struct SubscriberStatus {
 /// Every channel in the directory (`None`: the usual one), by name.
 ///
 /// # Errors
+/// [`ErrorKind::NotFound`] when a directory that was named does not exist;
 /// [`ErrorKind::Permission`] or [`ErrorKind::Io`] when the directory cannot be read. A channel that cannot be
 /// read is listed as [`ChannelState::Damaged`].
 pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
-    let directory = Directory::resolve(directory)?;
+    let Some(directory) = Directory::existing(directory)? else {
+        return Ok(Vec::new());
+    };
     let files = directory.files()?;
     let mut names: Vec<_> =
         files.iter().filter(|file| file.part == Part::Control).map(|file| file.channel.clone()).collect();
