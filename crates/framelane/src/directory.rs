@@ -153,14 +153,15 @@ pub(crate) struct ChannelFile {
 }
 
 fn parse_file_name(name: &str) -> Option<(String, Part)> {
-    let (stem, part) = if let Some(rest) = name.strip_prefix('.') {
-        let (stem, random) = rest.strip_suffix(".new")?.rsplit_once('.')?;
-        u64::from_str_radix(random, 16).ok()?;
-        (stem, Part::Unfinished)
-    } else if let Some(stem) = name.strip_suffix(".control") {
+    // What is unfinished ends in `.new`, which no other file does; so a channel's name may begin with a dot.
+    let (stem, part) = if let Some(stem) = name.strip_suffix(".control") {
         (stem, Part::Control)
     } else if let Some(stem) = name.strip_suffix(".readers") {
         (stem, Part::Readers)
+    } else if let Some(rest) = name.strip_suffix(".new") {
+        let (stem, random) = rest.strip_prefix('.')?.rsplit_once('.')?;
+        u64::from_str_radix(random, 16).ok()?;
+        (stem, Part::Unfinished)
     } else {
         let (rest, generation) = name.rsplit_once('.')?;
         (rest.strip_suffix(".data")?, Part::Data(generation.parse().ok()?))
@@ -189,7 +190,9 @@ mod tests {
     #[test]
     fn file_names_lead_back_to_their_channel() {
         let directory = Directory(PathBuf::from("/d"));
-        for channel in ["cam0", "cam0/detections", "cam0.data.3", "x.control"] {
+        for channel in
+            ["cam0", "cam0/detections", "cam0.data.3", "x.control", ".hidden", "x.new", ".x.00.new"]
+        {
             let cases = [
                 (directory.control(channel), Part::Control),
                 (directory.readers(channel), Part::Readers),
