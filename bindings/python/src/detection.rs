@@ -242,8 +242,18 @@ impl DetectionPublisher {
         let boxes = Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags }.to_boxes()?;
         let mut publisher = self.handle.take(py, None)?;
         let publisher: &mut framelane::DetectionPublisher = &mut publisher;
-        let result =
-            if self.waits { py.detach(|| publisher.send(&id, &boxes)) } else { publisher.send(&id, &boxes) };
+        let mut raised = None;
+        let result = if self.waits {
+            py.detach(|| {
+                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                publisher.send_while(&id, &boxes, &mut keep)
+            })
+        } else {
+            publisher.send(&id, &boxes)
+        };
+        if let Some(raised) = raised {
+            return Err(raised);
+        }
         match result {
             Ok(sequence) => {
                 if let Some(sequence) = sequence {

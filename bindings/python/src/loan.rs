@@ -73,21 +73,21 @@ impl Loan {
         let Some(held) = held else {
             return self.shared.skip(py);
         };
-        if array::other_references(&array)? == 0 {
+        let copied = array::other_references(&array)? != 0;
+        let result = if copied {
+            array::make_read_only(&array)?;
+            let length = self.layout.size_bytes();
+            self.shared.publish_copy(py, &self.layout, &info, |target| {
+                let source = held.as_ptr().as_ptr();
+                // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still held.
+                unsafe { std::ptr::copy_nonoverlapping(source, target, length) };
+            })
+        } else {
             drop(array);
-            let sequence = self.shared.publish_held(py, &held, &self.layout, &info)?;
-            lock(&self.inner).sequence = Some(sequence);
-            return Ok(());
-        }
-        array::make_read_only(&array)?;
-        let length = self.layout.size_bytes();
-        let result = self.shared.publish_copy(py, &self.layout, &info, |target| {
-            let source = held.as_ptr().as_ptr();
-            // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still held.
-            unsafe { std::ptr::copy_nonoverlapping(source, target, length) };
-        });
+            self.shared.publish_held(py, &held, &self.layout, &info)
+        };
         let mut inner = lock(&self.inner);
-        inner.copied = true;
+        inner.copied = copied;
         match result {
             Ok(sequence) => inner.sequence = Some(sequence),
             Err(Failure::NoFreeSlot) => inner.dropped = true,

@@ -136,17 +136,21 @@ impl Shared {
         held: &framelane::HeldSlot,
         layout: &Layout,
         info: &FrameInfo,
-    ) -> PyResult<u64> {
+    ) -> Result<u64, Failure> {
         let mut publisher = self.take(py)?;
+        let mut raised = None;
         let result = if self.waits {
             let publisher: &mut framelane::Publisher = &mut publisher;
-            py.detach(|| publisher.publish_held(held, layout, info))
+            py.detach(|| {
+                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                publisher.publish_held_while(held, layout, info, &mut keep)
+            })
         } else {
             publisher.publish_held(held, layout, info)
         };
         self.note(&publisher);
         drop(publisher);
-        result.map_err(|error| raise(py, Error::from(error)))
+        result.map_err(|error| self.failure(py, error, raised))
     }
 
     /// Closes at once; what readers in "every" mode have not received is lost.

@@ -57,10 +57,23 @@ impl DetectionPublisher {
     /// # Errors
     /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as [`Publisher::loan`].
     pub fn send(&mut self, frame: &FrameId, boxes: &[Detection]) -> Result<Option<u64>, LoanError> {
+        self.send_while(frame, boxes, &mut || true)
+    }
+
+    /// As [`DetectionPublisher::send`]; `keep_waiting` as for [`Publisher::loan_while`].
+    ///
+    /// # Errors
+    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`DetectionPublisher::send`].
+    pub fn send_while(
+        &mut self,
+        frame: &FrameId,
+        boxes: &[Detection],
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<u64>, LoanError> {
         codec::encode(frame, &self.model, &self.labels, boxes, &mut self.bytes)?;
         let layout = Layout::packed(PixelFormat::Detections, self.bytes.len() as u32, 1)?;
         let info = FrameInfo { timestamp_ns: Some(frame.timestamp_ns), ..FrameInfo::default() };
-        self.publisher.send(&layout, &info, &self.bytes)
+        self.publisher.send_while(&layout, &info, &self.bytes, keep_waiting)
     }
 
     /// The publisher underneath.

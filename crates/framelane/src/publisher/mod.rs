@@ -1,13 +1,14 @@
 //! The writing end of a channel.
 
 mod create;
+mod error;
 mod loan;
 mod slots;
 
 use std::time::Duration;
 
 use crate::directory::Directory;
-use crate::error::{Error, ErrorKind, forked};
+use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
 use crate::frame::{FrameInfo, Layout};
 use crate::os::{self, Woken};
@@ -15,6 +16,7 @@ use crate::ring::{self, Ordering::Relaxed, State};
 use crate::{descriptor, directory};
 
 pub use create::{Policy, PublisherOptions};
+pub use error::LoanError;
 pub use loan::{HeldSlot, Loan};
 use slots::Slots;
 
@@ -26,8 +28,10 @@ const HOLD_CHECK: Duration = Duration::from_millis(2);
 /// The one that publishes a channel's frames.
 ///
 /// At most one publisher lives on a channel. It never waits for a subscriber, unless it was made with
-/// [`Policy::Wait`]. Dropping it closes the channel: subscribers get what they have not received yet, then
-/// [`RecvError::Closed`](crate::RecvError::Closed), and the channel's files are removed.
+/// [`Policy::Wait`]. Dropping it closes the channel and removes its files: subscribers get
+/// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped, which they do when
+/// they open the channel and when they receive. To be sure that nothing is missed at the end, use
+/// [`Policy::Wait`] and [`Publisher::close`].
 ///
 /// ```
 /// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
@@ -63,56 +67,6 @@ pub struct Publisher {
     dropped: u64,
     forks: u64,
 }
-
-/// Why a slot could not be had.
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum LoanError {
-    /// Every slot is leased, held or the newest; the frame got a number and counts as dropped
-    /// (but not in [`Publisher::hold`]).
-    NoFreeSlot,
-    /// The caller asked to stop waiting.
-    Interrupted,
-    /// The publisher was opened before this process was forked.
-    Forked,
-    /// A new generation of slots could not be made, or the frame does not fit.
-    Other(Error),
-}
-
-impl From<LoanError> for Error {
-    fn from(error: LoanError) -> Self {
-        match error {
-            LoanError::NoFreeSlot => {
-                Error::new(ErrorKind::NoFreeSlot, "every slot is leased, held or the newest")
-                    .with_remedy("give the channel more slots, or hold fewer leases")
-            }
-            LoanError::Interrupted => {
-                Error::new(ErrorKind::Interrupted, "interrupted while waiting for a slot")
-            }
-            LoanError::Forked => forked("publisher"),
-            LoanError::Other(error) => error,
-        }
-    }
-}
-
-impl From<Error> for LoanError {
-    fn from(error: Error) -> Self {
-        LoanError::Other(error)
-    }
-}
-
-impl std::fmt::Display for LoanError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LoanError::NoFreeSlot => f.write_str("every slot is leased, held or the newest"),
-            LoanError::Interrupted => f.write_str("interrupted while waiting for a slot"),
-            LoanError::Forked => forked("publisher").fmt(f),
-            LoanError::Other(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoanError {}
 
 impl Publisher {
     /// Makes, or takes over, a channel with the default options.
@@ -178,6 +132,20 @@ impl Publisher {
         info: &FrameInfo,
         bytes: &[u8],
     ) -> Result<Option<u64>, LoanError> {
+        self.send_while(layout, info, bytes, &mut || true)
+    }
+
+    /// As [`Publisher::send`]; `keep_waiting` as for [`Publisher::loan_while`].
+    ///
+    /// # Errors
+    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::send`].
+    pub fn send_while(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        bytes: &[u8],
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<u64>, LoanError> {
         let Some(bytes) = bytes.get(..layout.size_bytes()) else {
             return Err(LoanError::Other(Error::new(
                 ErrorKind::InvalidFrame,
@@ -191,7 +159,7 @@ impl Publisher {
                 ),
             )));
         };
-        match self.loan(layout) {
+        match self.loan_while(layout, keep_waiting) {
             Ok(mut loan) => {
                 loan.bytes_mut().copy_from_slice(bytes);
                 Ok(Some(loan.publish(info)))
@@ -259,6 +227,20 @@ impl Publisher {
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, LoanError> {
+        self.publish_held_while(held, layout, info, &mut || true)
+    }
+
+    /// As [`Publisher::publish_held`]; `keep_waiting` as for [`Publisher::loan_while`].
+    ///
+    /// # Errors
+    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::publish_held`].
+    pub fn publish_held_while(
+        &mut self,
+        held: &HeldSlot,
+        layout: &Layout,
+        info: &FrameInfo,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<u64, LoanError> {
         self.check_fork()?;
         if layout.size_bytes() > held.capacity() {
             return Err(LoanError::Other(Error::new(
@@ -273,10 +255,12 @@ impl Publisher {
             return Ok(self.publish_in_current(held.slot(), layout, info));
         }
         if of_ring(&self.next) {
-            self.drain_while(&mut || true);
+            if !self.drain_while(keep_waiting) {
+                return Err(LoanError::Interrupted);
+            }
             return Ok(self.publish_slot(held.slot(), layout, info));
         }
-        let mut loan = self.loan(layout)?;
+        let mut loan = self.loan_while(layout, keep_waiting)?;
         held.copy_to(loan.bytes_mut());
         Ok(loan.publish(info))
     }

@@ -144,7 +144,7 @@ impl SubscriberOptions {
             Err(error) => return Err(error),
         };
         let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode)?;
-        Ok(Ok(Subscriber {
+        let mut subscriber = Subscriber {
             attachment: Arc::new(attachment),
             directory: directory.clone(),
             data: None,
@@ -153,7 +153,12 @@ impl SubscriberOptions {
             cursor,
             received: 0,
             dropped: 0,
-        }))
+        };
+        // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is met
+        // again, and told, when a frame is received.
+        let generation = subscriber.attachment.control.words().generation_now();
+        subscriber.data = subscriber.open_data(generation).unwrap_or(None);
+        Ok(Ok(subscriber))
     }
 
     fn not_found(&self, channel: &str, directory: &Directory, not_yet: &NotYet) -> Error {

@@ -1,0 +1,53 @@
+//! Why a slot could not be had.
+
+use crate::error::{Error, ErrorKind, forked};
+
+/// Why a slot could not be had.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum LoanError {
+    /// Every slot is leased, held or the newest; the frame got a number and counts as dropped
+    /// (but not in [`Publisher::hold`](super::Publisher::hold)).
+    NoFreeSlot,
+    /// The caller asked to stop waiting.
+    Interrupted,
+    /// The publisher was opened before this process was forked.
+    Forked,
+    /// A new generation of slots could not be made, or the frame does not fit.
+    Other(Error),
+}
+
+impl From<LoanError> for Error {
+    fn from(error: LoanError) -> Self {
+        match error {
+            LoanError::NoFreeSlot => {
+                Error::new(ErrorKind::NoFreeSlot, "every slot is leased, held or the newest")
+                    .with_remedy("give the channel more slots, or hold fewer leases")
+            }
+            LoanError::Interrupted => {
+                Error::new(ErrorKind::Interrupted, "interrupted while waiting for a slot")
+            }
+            LoanError::Forked => forked("publisher"),
+            LoanError::Other(error) => error,
+        }
+    }
+}
+
+impl From<Error> for LoanError {
+    fn from(error: Error) -> Self {
+        LoanError::Other(error)
+    }
+}
+
+impl std::fmt::Display for LoanError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoanError::NoFreeSlot => f.write_str("every slot is leased, held or the newest"),
+            LoanError::Interrupted => f.write_str("interrupted while waiting for a slot"),
+            LoanError::Forked => forked("publisher").fmt(f),
+            LoanError::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoanError {}
