@@ -90,7 +90,8 @@ impl Sink for ChannelSink<'_> {
     }
 
     fn put_held(&mut self, held: &HeldSlot, layout: &Layout, info: &FrameInfo) -> Result<Put, Error> {
-        match self.publisher.publish_held(held, layout, info) {
+        let interrupt = &self.interrupt;
+        match self.publisher.publish_held_while(held, layout, info, &mut || !interrupt.is_set()) {
             Ok(_) => Ok(Put::Published),
             Err(error) => outcome(error),
         }

@@ -87,7 +87,7 @@ impl Publisher {
         self.epoch
     }
 
-    /// The number given to the last frame, published or dropped; 0 before the first.
+    /// The number given to the last frame, published or dropped; 0 before the first. The next one gets the next number.
     ///
     /// After a take-over it goes on from the dead publisher's, so that readers count across.
     pub fn sequence(&self) -> u64 {
