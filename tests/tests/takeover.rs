@@ -175,7 +175,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
     let place = Place::new();
     let path = place.path();
     let barrier = std::sync::Barrier::new(2);
-    for round in 0..200 {
+    for round in 0..40 {
         // What a killed publisher left.
         let mut publisher = place.publisher().create("z").unwrap();
         send(&mut publisher).unwrap();
@@ -193,7 +193,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
             }
         }
         // Others that keep the doctor busy between its look at the directory and this channel.
-        for other in 0..100 {
+        for other in 0..40 {
             std::fs::write(path.join(format!("a{other}.readers")), b"").unwrap();
         }
         std::thread::scope(|scope| {
@@ -209,7 +209,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
                     Err(error) => assert_eq!(error.kind(), framelane::ErrorKind::ChannelBusy, "{error}"),
                 }
             };
-            for _ in 0..100 {
+            for _ in 0..20 {
                 send(&mut publisher).unwrap();
                 let reader = place.subscriber().wait(Some(Duration::ZERO)).open("z");
                 let mut reader =
