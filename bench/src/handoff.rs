@@ -62,14 +62,14 @@ impl Source {
 
 fn start(peer: &dyn Peer, readers: usize, wait: Wait, paced: bool) -> (Source, Vec<Reader>) {
     let scenarios = Scenarios::load();
-    let setup =
-        Setup { channel: format!("bench-{}-{}", std::process::id(), now_ns()), readers, wait, scenarios };
+    let channel = format!("bench-{}-{}", std::process::id(), now_ns());
+    let setup = Setup { channel, readers, wait, paced, scenarios };
     let mut picture = Vec::new();
     if paced {
         picture.extend((0..setup.scenarios.frame.bytes).map(|at| (at * 7 / 3) as u8));
     }
     let source = Source { sender: peer.sender(&setup), picture, number: 0 };
-    let readers = (0..readers).map(|_| Reader::start(peer, &setup, paced)).collect();
+    let readers = (0..readers).map(|_| Reader::start(peer, &setup)).collect();
     (source, readers)
 }
 
@@ -165,6 +165,44 @@ fn free_round(peer: &dyn Peer, wait: Wait, seconds: f64) -> (f64, f64) {
     let received = seen[0].frames as f64 / elapsed;
     eprintln!("  {} {wait:?}: {published:.0} published/s, {received:.0} received/s", peer.name());
     (published, received)
+}
+
+/// Publishes a frame and receives it, again and again, in one thread: what both cost together.
+fn one_core_round(peer: &dyn Peer, seconds: f64) -> f64 {
+    let channel = format!("bench-{}-{}", std::process::id(), now_ns());
+    let scenarios = Scenarios::load();
+    let setup = Setup { channel, readers: 1, wait: Wait::Poll, paced: false, scenarios };
+    let mut source = Source { sender: peer.sender(&setup), picture: Vec::new(), number: 0 };
+    let mut receiver = peer.receiver(&setup);
+    let began = Instant::now();
+    let length = Duration::from_secs_f64(seconds);
+    while began.elapsed() < length {
+        for _ in 0..256 {
+            source.publish_bare();
+            receiver.receive(&mut |frame| {
+                let stamp = Stamp::read(frame, false).expect("a whole stamp");
+                assert_eq!(stamp.number, source.number, "{}: the newest frame", peer.name());
+            });
+        }
+    }
+    source.number as f64 / began.elapsed().as_secs_f64()
+}
+
+/// As fast as it goes on one core.
+pub fn one_core(scenarios: &Scenarios) -> Vec<Value> {
+    let free = &scenarios.free_running;
+    let mut sides = vec![Vec::new(); peers::ALL.len()];
+    for round in 0..free.rounds {
+        for index in in_turn(round, sides.len()) {
+            sides[index].push(one_core_round(peers::ALL[index], free.seconds_per_round / 2.0));
+        }
+    }
+    let work = "hand-off, free-running, publish and receive in turn on one core";
+    let row = |(peer, side): (&&dyn Peer, &Vec<f64>)| {
+        let (ours, theirs) = (("framelane", &sides[0][..]), (peer.name(), &side[..]));
+        compare_rates(work, "frames/s", ours, theirs, Some(free.target))
+    };
+    peers::ALL.iter().zip(&sides).skip(1).map(row).collect()
 }
 
 /// Publisher and one reader as fast as they can.

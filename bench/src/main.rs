@@ -34,6 +34,7 @@ fn main() {
         rows.extend(handoff::paced(&scenarios));
     }
     if wanted("free-running") {
+        rows.extend(handoff::one_core(&scenarios));
         rows.extend(handoff::free_running(&scenarios));
     }
     if wanted("copy") {

@@ -11,6 +11,8 @@ pub struct Setup {
     pub readers: usize,
     /// How a reader waits.
     pub wait: Wait,
+    /// Whether frames come one at a time, whole and with their times; else as fast as they can, stamp only.
+    pub paced: bool,
     /// The sizes and limits of the scenario file.
     pub scenarios: Scenarios,
 }

@@ -26,10 +26,10 @@ pub struct Reader(Child);
 
 impl Reader {
     /// Starts a reader and waits until it is attached.
-    pub fn start(peer: &dyn Peer, setup: &Setup, paced: bool) -> Self {
+    pub fn start(peer: &dyn Peer, setup: &Setup) -> Self {
         use std::io::Read;
         let wait = if setup.wait == Wait::Poll { "poll" } else { "sleep" };
-        let paced = if paced { "paced" } else { "free" };
+        let paced = if setup.paced { "paced" } else { "free" };
         let mut child = Command::new(std::env::current_exe().expect("our path"))
             .args(["reader", peer.name(), &setup.channel, &setup.readers.to_string(), wait, paced])
             .stdout(Stdio::piped())
@@ -61,9 +61,10 @@ pub fn main(args: &[String]) {
         channel: channel.clone(),
         readers: readers.parse().expect("a number"),
         wait: if wait == "poll" { Wait::Poll } else { Wait::Sleep },
+        paced: paced == "paced",
         scenarios: Scenarios::load(),
     };
-    let paced = paced == "paced";
+    let paced = setup.paced;
     let mut receiver = peers::by_name(peer).receiver(&setup);
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(b"ready\n").and_then(|()| stdout.flush()).expect("our parent");

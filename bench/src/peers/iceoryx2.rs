@@ -2,6 +2,8 @@
 //!
 //! Loans are not initialised, frames are sent in place, the buffer holds the newest frame and overflows.
 
+use core::time::Duration;
+
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
 use iceoryx2::port::publisher::Publisher;
@@ -35,7 +37,7 @@ impl Peer for Iceoryx2 {
         let (node, frames, events) = open(setup);
         let subscriber = frames.subscriber_builder().create().unwrap();
         let listener = (setup.wait == Wait::Sleep).then(|| events.listener_builder().create().unwrap());
-        Box::new(Iceoryx2Receiver { subscriber, listener, _node: node })
+        Box::new(Iceoryx2Receiver { subscriber, listener, free_running: !setup.paced, _node: node })
     }
 }
 
@@ -95,6 +97,7 @@ impl Sender for Iceoryx2Sender {
 struct Iceoryx2Receiver {
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     listener: Option<Listener<ipc::Service>>,
+    free_running: bool,
     _node: Node<ipc::Service>,
 }
 
@@ -105,6 +108,12 @@ impl Receiver for Iceoryx2Receiver {
                 return look(sample.payload());
             }
             match &self.listener {
+                // Free-running, iceoryx2 0.10 loses a wake-up now and then: the listener empties its socket between the
+                // notifier's datagram and its mark "notified", sleeps, and later notifications are left out because of
+                // the mark. A listener that comes back by itself recovers. Paced, it has not been seen.
+                Some(listener) if self.free_running => {
+                    listener.timed_wait(|_| {}, Duration::from_millis(5)).unwrap();
+                }
                 Some(listener) => {
                     listener.blocking_wait(|_| {}).unwrap();
                 }
