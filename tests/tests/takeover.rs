@@ -96,7 +96,6 @@ fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
 }
 
 #[test]
-#[ignore = "core: whoever has not mapped the data file yet loses what is left when the channel closes"]
 fn a_subscriber_that_was_there_before_a_frame_receives_it_though_the_channel_closes() {
     let place = Place::new();
     for mode in [Mode::Newest, Mode::Every] {

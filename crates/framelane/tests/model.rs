@@ -10,8 +10,6 @@ use framelane::*;
 use proptest::prelude::*;
 
 const SLOTS: usize = 4;
-/// Whether a subscriber maps the frames that are there when it is opened, or only those that it first receives.
-const MAPS_WHEN_OPENED: bool = false;
 /// Each needs a larger ring than the one before.
 const SIZES: [usize; 4] = [100, 5000, 9000, 13_000];
 
@@ -211,7 +209,7 @@ impl Model {
     }
 
     fn new_reader(&self, every: bool) -> Reader {
-        let mapped = if MAPS_WHEN_OPENED { self.current.clone() } else { None };
+        let mapped = self.current.clone();
         Reader { every, mapped, cursor: self.newest.saturating_sub(1), received: 0, dropped: 0 }
     }
 }
