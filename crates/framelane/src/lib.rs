@@ -27,6 +27,7 @@
 //!
 //! The layout in memory is written down in `spec/shm-layout.md`; why it is right, in the `ring` module.
 #![deny(unsafe_code)]
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]
 
 #[cfg(not(loom))]
 mod descriptor;
@@ -45,7 +46,7 @@ mod os;
 #[cfg(not(loom))]
 mod publisher;
 #[cfg_attr(not(loom), expect(unsafe_code, reason = "words in shared memory"))]
-#[cfg_attr(loom, allow(unsafe_code, dead_code, unused_imports, reason = "the model uses the ring only"))]
+#[cfg_attr(loom, allow(unsafe_code, reason = "the model's cells"))]
 mod ring;
 #[cfg(not(loom))]
 mod status;
