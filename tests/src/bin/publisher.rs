@@ -10,13 +10,16 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use framelane::{FrameInfo, Layout, PixelFormat, Policy, Publisher, PublisherOptions};
 use framelane_tests::{LARGEST_FRAME, Pattern, Random, SMALLEST_FRAME};
 
+const SLOTS: usize = 16;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, policy, kind, seed] = &arguments[..] else {
         return Err("publisher CHANNEL drop|wait steady|growing|churning SEED".into());
     };
     let policy = if policy == "wait" { Policy::Wait } else { Policy::Drop };
-    let options = PublisherOptions::new().policy(policy);
+    // More slots than all subscribers of a test can lease: they let none go before they get the next frame.
+    let options = PublisherOptions::new().policy(policy).slots(SLOTS);
     let mut random = Random::new(seed.parse()?);
     let pattern = Pattern::new();
     let orders = orders();
