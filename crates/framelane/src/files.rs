@@ -38,6 +38,17 @@ fn open(path: &Path, writable: bool) -> Result<File, Error> {
     })
 }
 
+/// The descriptor for locks: an opening of its own. A map keeps its opening alive, with all locks, for as long as a
+/// forked child has the map; this one ends when the child closes its descriptor.
+fn lock_file(path: &Path, file: &File, writable: bool) -> Result<LockFile, Error> {
+    let lock = LockFile::new(open(path, writable)?);
+    if lock.is_same(file) {
+        Ok(lock)
+    } else {
+        Err(Error::new(ErrorKind::NotFound, format!("{} has just been replaced", path.display())))
+    }
+}
+
 /// Maps a file whose length must be at least `least` and, if given, exactly `exact`.
 fn map(path: &Path, file: &File, least: usize, exact: bool, writable: bool) -> Result<Map, Error> {
     let found = file.metadata().map_err(|error| Error::from_io(path.display(), error))?.len();
@@ -90,7 +101,7 @@ impl ControlFile {
     pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, Error> {
         let file = make(path, CONTROL_BYTES as u64, mode & !0o022)?;
         let map = map(path, &file, CONTROL_BYTES, true, true)?;
-        let lock = LockFile::new(file);
+        let lock = lock_file(path, &file, true)?;
         let locked = lock.try_lock(PUBLISHER_LOCK);
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
             return Err(Error::new(ErrorKind::Io, format!("{} is locked by somebody else", path.display())));
@@ -112,7 +123,8 @@ impl ControlFile {
         let map = map(path, &file, CONTROL_BYTES, true, writable)?;
         let control: &Control = words(path, &map, 0)?;
         check_header(path, MAGIC, (&control.magic, &control.layout_major, &control.layout_minor))?;
-        Ok(ControlFile { map, lock: LockFile::new(file) })
+        let lock = lock_file(path, &file, writable)?;
+        Ok(ControlFile { map, lock })
     }
 
     pub(crate) fn words(&self) -> &Control {
@@ -131,7 +143,7 @@ impl ReadersFile {
     pub(crate) fn create(path: &Path, mode: u32, channel_id: u64) -> Result<Self, Error> {
         let file = make(path, size_of::<Readers>() as u64, mode)?;
         let map = map(path, &file, size_of::<Readers>(), true, true)?;
-        let made = ReadersFile { map, lock: LockFile::new(file) };
+        let made = ReadersFile { map, lock: lock_file(path, &file, true)? };
         let readers = made.words();
         readers.layout_major.store(LAYOUT_MAJOR, Relaxed);
         readers.layout_minor.store(LAYOUT_MINOR, Relaxed);
@@ -151,7 +163,8 @@ impl ReadersFile {
         if readers.channel_id.load(Relaxed) != channel_id {
             return Err(damaged(path, "it belongs to another channel than the control file"));
         }
-        Ok(ReadersFile { map, lock: LockFile::new(file) })
+        let lock = lock_file(path, &file, true)?;
+        Ok(ReadersFile { map, lock })
     }
 
     pub(crate) fn words(&self) -> &Readers {

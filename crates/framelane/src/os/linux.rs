@@ -192,6 +192,14 @@ impl LockFile {
         Ok(self.call(libc::F_OFD_GETLK, libc::F_RDLCK, byte)?.l_type != libc::F_UNLCK as libc::c_short)
     }
 
+    /// Whether this is another opening of the same file.
+    pub(crate) fn is_same(&self, file: &File) -> bool {
+        match (rustix::fs::fstat(&*self.fd), rustix::fs::fstat(file)) {
+            (Ok(ours), Ok(other)) => ours.st_dev == other.st_dev && ours.st_ino == other.st_ino,
+            _ => false,
+        }
+    }
+
     /// Whether `path` still names this file.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let Ok(open) = rustix::fs::fstat(&*self.fd) else { return false };

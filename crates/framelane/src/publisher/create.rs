@@ -150,6 +150,11 @@ impl PublisherOptions {
             }
             // Its publisher was killed while it closed the channel, or before it had made all files: whoever
             // is attached learns that the channel is closed, and a new one takes its name.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Io | ErrorKind::Permission | ErrorKind::NoSpace) =>
+            {
+                Err(error)
+            }
             _ => {
                 words.state.store(State::Closed as u32, Ordering::Release);
                 words.wake.fetch_add(1, Ordering::Release);
@@ -175,13 +180,15 @@ impl PublisherOptions {
             return Err(Error::from_io(format!("naming {}", path.display()), error));
         }
         let channel_id = control.words().channel_id.load(Ordering::Relaxed);
-        let readers = self
-            .make_readers(directory, channel, channel_id)
-            .and_then(|readers| self.start(directory, channel, control, readers));
-        if readers.is_err() {
-            let _ = std::fs::remove_file(&path);
-        }
-        readers.map(Some)
+        let readers = match self.make_readers(directory, channel, channel_id) {
+            Ok(readers) => readers,
+            Err(error) => {
+                // While `control` still has the lock: afterwards the name could be somebody else's.
+                let _ = std::fs::remove_file(&path);
+                return Err(error);
+            }
+        };
+        self.start(directory, channel, control, readers).map(Some)
     }
 
     fn make_readers(
@@ -213,7 +220,8 @@ impl PublisherOptions {
         // After a take-over one number is left out: the dead publisher may have marked a slot with it and
         // not come to say so. Readers count it as the one frame that was lost.
         let (newest, _) = ring::newest(words);
-        let sequence = if words.epoch.load(Ordering::Relaxed) == 0 { 0 } else { newest + 1 };
+        let numbered = newest + words.dropped.load(Ordering::Relaxed).min(1 << 40);
+        let sequence = if words.epoch.load(Ordering::Relaxed) == 0 { 0 } else { numbered + 1 };
         words.epoch.store(epoch, Ordering::Relaxed);
         words.policy.store(self.policy as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);
@@ -237,6 +245,7 @@ impl PublisherOptions {
             generation,
             epoch,
             sequence,
+            published: newest,
             dropped: 0,
             forks: os::fork_count(),
         };

@@ -64,6 +64,8 @@ pub struct Publisher {
     generation: u64,
     epoch: u64,
     sequence: u64,
+    /// The newest frame's number: what readers can be asked to have received. `sequence` counts dropped ones too.
+    published: u64,
     dropped: u64,
     forks: u64,
 }
@@ -294,11 +296,11 @@ impl Publisher {
 
     /// Whether every reader in `Every` mode has all frames so far.
     fn consumed(&self) -> bool {
-        ring::blocked(self.readers.words(), self.sequence) == 0
+        ring::blocked(self.readers.words(), self.published) == 0
     }
 
     fn consumed_or_none_free(&mut self) -> Result<(), LoanError> {
-        self.reclaim(ring::blocked(self.readers.words(), self.sequence));
+        self.reclaim(ring::blocked(self.readers.words(), self.published));
         if self.consumed() { Ok(()) } else { Err(LoanError::NoFreeSlot) }
     }
 
@@ -341,7 +343,7 @@ impl Publisher {
             let lossless = self.policy == Policy::Wait;
             let pinned = if lossless && self.next.is_some() && !self.consumed() {
                 // The old ring goes when a frame in the new one is published: first it must be read.
-                ring::blocked(self.readers.words(), self.sequence)
+                ring::blocked(self.readers.words(), self.published)
             } else {
                 let readers = self.readers.words();
                 let slots =
@@ -413,14 +415,16 @@ impl Publisher {
         if ring::publish(control, self.readers.words(), &entry.version, self.sequence, slot) {
             os::wake_all(&control.wake);
         }
+        self.published = self.sequence;
         self.sequence
     }
 
+    /// Wakes all who sleep, whatever they wait for: a publisher that was killed may have changed `wake` and not
+    /// come to wake anybody.
     fn notify(&self) {
         let control = self.control.words();
-        if ring::notify(control, self.readers.words()) {
-            os::wake_all(&control.wake);
-        }
+        ring::notify(control, self.readers.words());
+        os::wake_all(&control.wake);
     }
 
     fn remove_data(&self, generation: u64) {

@@ -188,6 +188,42 @@ fn a_reader_that_goes_to_sleep_is_woken_by_the_next_frame() {
 }
 
 #[test]
+fn a_reader_that_sleeps_again_and_again_is_woken_for_every_newest_frame() {
+    check(3, || {
+        let channel = Channel::new(2);
+        attach(&channel.readers, 0, Mode::Newest, 0, 0);
+        let reader = {
+            let channel = channel.clone();
+            thread::spawn(move || {
+                let mut cursor = 0;
+                while cursor < 3 {
+                    let seen = channel.control.wake_now();
+                    let (sequence, slot) = newest(&channel.control);
+                    if sequence > cursor {
+                        if channel.read(0, sequence, slot, false) {
+                            cursor = sequence;
+                        }
+                        continue;
+                    }
+                    let record = &channel.readers.records[0];
+                    if prepare_wait(&channel.control, record, seen) {
+                        Channel::futex_wait(&channel.wake_futex, &channel.control.wake, seen);
+                    }
+                    record.waiting.store(0, Ordering::Relaxed);
+                }
+            })
+        };
+        for sequence in 1..=3 {
+            // The slot that is not the newest may be pinned by a reader that is late.
+            while !channel.try_publish(sequence, false) {
+                thread::yield_now();
+            }
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
 fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
     check(2, || {
         let channel = Channel::new(2);

@@ -103,7 +103,8 @@ pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64
 /// `seen` was read (by [`Control::wake_now`]) before the reader looked at anything else. After true the
 /// reader sleeps while `wake` is `seen`; afterwards, and after false, it takes `waiting` back.
 pub(crate) fn prepare_wait(control: &Control, record: &Record, seen: u32) -> bool {
-    record.waiting.store(1, Ordering::Relaxed);
+    // Which change it waits for: `notify` wakes for that one only.
+    record.waiting.store(seen.wrapping_add(1), Ordering::Relaxed);
     // Pairs with the fence in `notify`.
     fence(Ordering::SeqCst);
     control.wake.load(Ordering::Relaxed) == seen

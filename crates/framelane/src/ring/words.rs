@@ -132,7 +132,7 @@ pub(crate) struct Record {
     pub pins: [AtomicU64; PINS],
     #[cfg(not(loom))]
     _line0: Pad<{ 64 - 8 * PINS }>,
-    /// 1 while the subscriber sleeps or is about to.
+    /// While the subscriber sleeps, or is about to, the value of [`Control::wake`] that will wake it; else 0.
     pub waiting: AtomicU32,
     pub mode: AtomicU32,
     /// The sequence received last. Only [`Mode::Every`] holds the publisher up by it.
@@ -146,7 +146,9 @@ pub(crate) struct Record {
 
 /// The `readers` file; every subscriber and the publisher map it for writing.
 #[cfg_attr(loom, derive(Default))]
-#[repr(C, align(4096))]
+// Loom's threads have 32 KiB of stack; a page of padding, and its alignment, would use it up.
+#[cfg_attr(loom, repr(C))]
+#[cfg_attr(not(loom), repr(C, align(4096)))]
 pub(crate) struct Readers {
     pub magic: AtomicU64,
     pub layout_major: AtomicU32,
@@ -161,6 +163,7 @@ pub(crate) struct Readers {
     /// Futex word on which the publisher sleeps; changed by subscribers, only while it does.
     pub freed: AtomicU32,
     _line2: Pad<60>,
+    #[cfg(not(loom))]
     _rest: Pad<{ 4096 - 192 }>,
     pub records: [Record; READERS],
 }

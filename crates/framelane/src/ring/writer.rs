@@ -75,14 +75,19 @@ pub(crate) fn announce(control: &Control, generation: u64) {
 }
 
 /// Tells readers that something changed; true when one of them sleeps and must be woken.
+///
+/// A reader is woken once: by the first change after the value that it went to sleep on. Until it runs, which may
+/// take longer than many publications, its record still says that it waits; those later changes need no system call.
 pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     // One writer, so no read-modify-write. Release: pairs with `prepare_wait`.
     let wake = control.wake.load(Ordering::Relaxed).wrapping_add(1);
     control.wake.store(wake, Ordering::Release);
     // Pairs with the fence in `prepare_wait`: either we see `waiting`, or the reader sees the new `wake`.
     fence(Ordering::SeqCst);
+    // `waiting` is the value slept on, plus 1, which is this very value when nobody has been told yet. A 0, "not
+    // waiting", is equal once in 2^32 changes: a system call for nothing.
     bits(readers.active.load(Ordering::Relaxed))
-        .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) != 0)
+        .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) == wake)
 }
 
 /// Announces that the publisher is about to sleep for a slot; gives the value to sleep on.

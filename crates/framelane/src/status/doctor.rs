@@ -73,7 +73,7 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
         let (unfinished, files): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| file.part == Part::Unfinished);
         if !files.is_empty() {
-            match examine(&directory, &channel, &files) {
+            match examine(&directory, &channel, &files, remove) {
                 Some((reason, lock)) => {
                     let leftover = leftover(&directory, channel.clone(), reason, files, remove)?;
                     diagnosis.leftovers.push(leftover);
@@ -96,11 +96,23 @@ fn examine(
     directory: &Directory,
     channel: &str,
     files: &[ChannelFile],
+    remove: bool,
 ) -> Option<(String, Option<LockFile>)> {
-    if !files.iter().any(|file| file.part == Part::Control) {
-        return Some(("its control file is gone".to_owned(), None));
-    }
     let path = directory.control(channel);
+    if !files.iter().any(|file| file.part == Part::Control) {
+        let reason = "its control file is gone".to_owned();
+        if !remove {
+            return Some((reason, None));
+        }
+        // The name is taken while the strays go: otherwise they could be a new publisher's by then.
+        let unfinished = directory.unfinished(channel);
+        let control = ControlFile::create(&unfinished, 0o600).ok()?;
+        if os::rename_new(&unfinished, &path).is_err() {
+            let _ = std::fs::remove_file(&unfinished);
+            return None;
+        }
+        return Some((reason, Some(control.lock)));
+    }
     // Opened without a check of what it holds: damaged files and those of other versions are left over too.
     let file = os::open(&path, true).ok()?;
     let lock = LockFile::new(file);
@@ -137,10 +149,14 @@ fn leftover(
             words.wake.fetch_add(1, Ordering::Release);
             os::wake_all(&words.wake);
         }
-        for file in &files {
-            match std::fs::remove_file(&file.path) {
+        // The control file last: its lock keeps new publishers, and their files of the same names, away until then.
+        let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.path.clone());
+        let unfinished = files.iter().all(|file| file.part == Part::Unfinished);
+        let control = (!unfinished).then(|| directory.control(&channel));
+        for path in others.chain(control) {
+            match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from_io(format!("removing {}", file.path.display()), error));
+                    return Err(Error::from_io(format!("removing {}", path.display()), error));
                 }
                 _ => {}
             }

@@ -84,6 +84,19 @@ impl Attachment {
         self.pins_in_use.fetch_or(1 << pin, Ordering::Relaxed);
     }
 
+    /// No more frames will be received with this record.
+    pub(super) fn stop_receiving(&self) {
+        if os::fork_count() != self.forks {
+            return;
+        }
+        self.record().mode.store(Mode::Newest as u32, Ordering::Release);
+        if self.waits() {
+            let readers = self.readers.words();
+            readers.freed.fetch_add(1, Ordering::Release);
+            os::wake_all(&readers.freed);
+        }
+    }
+
     /// Ends the lease with this pin.
     pub(super) fn release(&self, pin: usize) {
         if os::fork_count() != self.forks {

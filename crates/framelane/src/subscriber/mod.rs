@@ -99,6 +99,13 @@ impl std::fmt::Display for RecvError {
 
 impl std::error::Error for RecvError {}
 
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // Leases may keep the record in use, but nobody receives any more: a lossless publisher need not wait.
+        self.attachment.stop_receiving();
+    }
+}
+
 impl Subscriber {
     /// Waits for the channel to appear and subscribes to its newest frames.
     ///
@@ -287,6 +294,8 @@ impl Subscriber {
         match DataFile::open(&self.directory, &self.attachment.channel, channel_id, generation) {
             Ok(data) => Ok(Some(Arc::new(data))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // Removed with the channel, and the name is another channel's by now.
+            Err(_) if self.attachment.control.words().state_now() == State::Closed as u32 => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -307,7 +316,7 @@ impl Subscriber {
             return Ok(None);
         }
         let mut dropped = sequence - self.cursor - 1;
-        if self.received == 0 && self.attachment.waits() {
+        if self.received == 0 && self.mode == Mode::Every && self.attachment.waits() {
             // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
             dropped = 0;
         }
