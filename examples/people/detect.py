@@ -7,6 +7,7 @@ numpy array here (hand-off): the detector itself is busy when most frames come.
 
 import argparse
 import json
+import os
 import threading
 import time
 
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--score", type=float, default=0.3, help="the lowest score of a detection that is sent")
     arguments = parser.parse_args()
 
+    # Leave a core to the decoder and to those who wait for frames.
+    cv2.setNumThreads(max(1, (os.cpu_count() or 2) - 1))
     hog = cv2.HOGDescriptor()
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     results = framelane.DetectionPublisher(f"{arguments.channel}/detections", labels=["person"], model="opencv-hog")
@@ -47,4 +50,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

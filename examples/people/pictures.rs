@@ -83,7 +83,11 @@ impl Pictures {
         let page = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>framelane: people found</title>\n\
              <style>body {{ font: 14px sans-serif; background: #111; color: #ddd }} figure {{ display: inline-block; \
-             margin: 8px }} img {{ max-width: 620px; display: block }}</style>\n<h1>People found</h1>\n{body}"
+             margin: 8px }} img {{ max-width: 620px; display: block }}</style>\n<h1>People found</h1>\n\
+             <p>Frames as they were published, each with the boxes that came back for it. The number behind a label is \
+             the detector's own score (of OpenCV's HOG: the distance from its boundary, not a probability). HOG needs no \
+             model to be fetched, and is often wrong: what this shows is the way of frames and boxes, not the state of \
+             the art in finding people.</p>\n{body}"
         );
         std::fs::write(&path, page).map_err(|error| Error::from_io(path.display(), error))?;
         Ok(self)

@@ -82,6 +82,10 @@ impl Report {
 
     pub(crate) fn print_header() {
         println!(
+            "dropped: found no free slot; skipped: newer ones were there when the detector was done; hand-off: publication \
+             to numpy array; detection: publication to boxes"
+        );
+        println!(
             "{:>6} {:>11} {:>9} {:>7} {:>8} {:>10} {:>7} {:>18} {:>19}",
             "time",
             "frames",
@@ -139,7 +143,7 @@ impl Report {
             println!("no people were found");
         }
         println!(
-            "{} people found; {} pictures in {} (open {})",
+            "{} boxes around people (OpenCV's HOG is often wrong); {} pictures in {} (open {})",
             self.people,
             pictures.saved(),
             pictures.folder().display(),
