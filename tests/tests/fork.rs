@@ -15,7 +15,6 @@ fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
 }
 
 #[test]
-#[ignore = "core: the child's maps keep the open file, and its locks with it, when its descriptor is closed"]
 fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
     let place = Place::new();
     for _ in 0..20 {
@@ -30,7 +29,6 @@ fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
 }
 
 #[test]
-#[ignore = "core: the child's maps keep the open file, and its locks with it, when its descriptor is closed"]
 fn a_subscriber_killed_while_its_child_lives_gives_back_its_record_and_its_pins() {
     let place = Place::new();
     let mut publisher = place.publisher().slots(2).create("c").unwrap();

@@ -241,7 +241,6 @@ fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
 }
 
 #[test]
-#[ignore = "core: a reader of a closed channel takes the data file of its successor for a damaged one of its own"]
 fn a_subscriber_of_a_channel_that_is_made_and_closed_and_killed_again_and_again_always_gets_on() {
     let place = Place::new();
     let mut random = Random::printed("subscribers of a churning channel");
