@@ -32,10 +32,16 @@ enum State {
         array: Py<PyAny>,
     },
     Done,
+    /// By `abandon`; the block may go on, and ends without a frame.
+    Abandoned,
 }
 
 /// A slot on loan: a context manager. Write to `array`; on exit the frame is published, unless an exception
-/// passes.
+/// passes or `abandon` was called.
+///
+/// The array starts with what the slot held before, an older picture: fill all of it. A function that may
+/// put its result elsewhere has to be asked: `cap.read(slot.array)` fills the array only if shape and dtype
+/// are those of the camera; check that the image it returns `is slot.array`.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Loan {
     shared: Arc<Shared>,
@@ -132,8 +138,10 @@ impl Loan {
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let state = std::mem::replace(&mut lock(&self.inner).state, State::Done);
-        let State::Open { held, array } = state else {
-            return Err(PyRuntimeError::new_err("this loan was not entered"));
+        let (held, array) = match state {
+            State::Open { held, array } => (held, array),
+            State::Abandoned => return Ok(()),
+            State::New | State::Done => return Err(PyRuntimeError::new_err("this loan was not entered")),
         };
         let array = array.into_bound(py);
         if !exception.is_none() {
@@ -142,7 +150,30 @@ impl Loan {
         self.finish(py, held, array)
     }
 
-    /// The writable array; gone after the block. Memory that was lent before may show an older picture.
+    /// Gives the slot back without a frame; the block goes on and publishes nothing. No frame is counted,
+    /// neither as published nor as dropped. `array` is gone; what still refers to it becomes read-only.
+    ///
+    /// Raises RuntimeError outside the block. May be called again.
+    fn abandon(&self, py: Python<'_>) -> PyResult<()> {
+        let mut inner = lock(&self.inner);
+        match inner.state {
+            State::Open { .. } => {}
+            State::Abandoned => return Ok(()),
+            State::New | State::Done => {
+                return Err(PyRuntimeError::new_err(
+                    "a loan is abandoned inside its block: with pub.loan(...) as slot",
+                ));
+            }
+        }
+        let state = std::mem::replace(&mut inner.state, State::Abandoned);
+        drop(inner);
+        match state {
+            State::Open { array, .. } => array::make_read_only(array.bind(py)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The writable array; gone after the block. It starts with what the slot held before, an older picture.
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &lock(&self.inner).state {
@@ -150,6 +181,9 @@ impl Loan {
             State::New => {
                 Err(PyValueError::new_err("the slot is lent inside the block: with pub.loan(...) as slot"))
             }
+            State::Abandoned => Err(PyValueError::new_err(
+                "the loan was abandoned. Remedy: call pub.loan() for another slot",
+            )),
             State::Done => Err(PyValueError::new_err(
                 "the loan has ended, and a published frame never changes. Remedy: write inside the block",
             )),
@@ -208,6 +242,7 @@ impl Loan {
             State::New => "not entered",
             State::Open { .. } => "open",
             State::Done => "ended",
+            State::Abandoned => "abandoned",
         };
         format!(
             "<framelane.Loan {}x{} {}, {state}>",

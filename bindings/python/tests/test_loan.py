@@ -83,6 +83,45 @@ def test_an_exception_abandons_the_loan(publisher, subscriber):
     assert subscriber.recv(timeout=10).sequence == 1
 
 
+def test_a_loan_can_be_abandoned_without_an_exception(publisher, subscriber):
+    with publisher.loan((4, 6)) as slot:
+        kept = slot.array
+        kept[:] = 1
+        slot.abandon()
+        slot.abandon()
+        with pytest.raises(ValueError, match="abandoned"):
+            slot.array
+        assert not kept.flags.writeable and "abandoned" in repr(slot)
+    assert (slot.sequence, slot.dropped, slot.copied) == (None, False, False)
+    assert publisher.sequence == 0 and publisher.dropped == 0
+    with pytest.raises(framelane.Timeout):
+        subscriber.recv(timeout=0)
+    with pytest.raises(KeyError):
+        with publisher.loan((4, 6)) as slot:
+            slot.abandon()
+            raise KeyError
+
+
+def test_an_abandoned_loan_frees_its_slot():
+    with framelane.Publisher("cam0", slots=2) as publisher:
+        for _ in range(5):
+            with publisher.loan((4, 4)) as slot:
+                assert not slot.dropped
+                slot.abandon()
+        assert publisher.send(np.zeros((4, 4), "uint8")) == 1
+
+
+def test_a_loan_is_abandoned_inside_its_block_only(publisher):
+    slot = publisher.loan((4, 6))
+    with pytest.raises(RuntimeError, match="inside its block"):
+        slot.abandon()
+    with slot:
+        slot.array[:] = 1
+    with pytest.raises(RuntimeError, match="inside its block"):
+        slot.abandon()
+    assert slot.sequence == 1
+
+
 def test_the_array_is_out_of_reach_before_and_after_the_block(publisher):
     slot = publisher.loan((4, 6))
     with pytest.raises(ValueError, match="inside the block"):
@@ -166,6 +205,31 @@ def test_opencv_writes_into_a_loan(publisher, subscriber):
     assert not slot.copied
     expected = cv2.rectangle(cv2.resize(image, (15, 10), interpolation=cv2.INTER_AREA), (1, 1), (5, 5), (255, 0, 0))
     np.testing.assert_array_equal(subscriber.recv(timeout=10).array, expected)
+
+
+def test_a_camera_fills_a_loan_of_its_own_size_and_leaves_others_alone(publisher, subscriber, tmp_path):
+    """The README's check tells the two apart, and costs no copy."""
+    cv2 = pytest.importorskip("cv2")
+    path = str(tmp_path / "film.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no AVI")
+    for _ in range(2):
+        writer.write(np.full((48, 64, 3), 200, "uint8"))
+    writer.release()
+    camera = cv2.VideoCapture(path)
+    filled = []
+    for shape in [(48, 64, 3), (50, 64, 3), (48, 64, 3)]:  # Fits; another size; the end of the film.
+        with publisher.loan(shape) as slot:
+            slot.array[:] = 7
+            ok, image = camera.read(slot.array)
+            filled.append((ok, ok and image is slot.array))
+            del image
+            if not filled[-1][1]:
+                slot.abandon()
+        assert not slot.copied
+    assert filled == [(True, True), (True, False), (False, False)]
+    assert (subscriber.recv(timeout=10).array > 100).all() and publisher.sequence == 1
 
 
 def test_without_a_free_slot_the_loan_is_scratch_memory_and_counts_as_dropped():
