@@ -349,6 +349,12 @@ impl DetectionSubscriber {
         Ok(self.receiver.notify(callback)?)
     }
 
+    /// What `recv` raises when `timeout` has passed.
+    #[pyo3(name = "_timed_out")]
+    fn timed_out(&self, py: Python<'_>, timeout: f64) -> PyErr {
+        self.receiver.timeout_error(py, Some(timeout))
+    }
+
     #[pyo3(name = "_forget")]
     fn forget(&self, token: u64) {
         self.receiver.forget(token);

@@ -29,9 +29,9 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// `skipped` frames are added to those that the core counts as dropped just before this one.
-    pub(crate) fn new(frame: framelane::Frame, skipped: u64) -> Self {
+    pub(crate) fn new(frame: Arc<framelane::Frame>, skipped: u64) -> Self {
         let info = Info::of(&frame, skipped);
-        Frame { lease: Mutex::new(Some(Arc::new(frame))), info }
+        Frame { lease: Mutex::new(Some(frame)), info }
     }
 
     /// The lease.
@@ -56,8 +56,9 @@ impl Frame {
     /// The whole image as one view.
     ///
     /// # Errors
-    /// `ValueError` when its planes do not lie as one array.
+    /// `ValueError` when its planes do not lie as one array, and when they are no image.
     pub(crate) fn image_view(layout: &Layout) -> PyResult<shape::View> {
+        check_image(layout)?;
         shape::image_view(layout).ok_or_else(|| {
             PyValueError::new_err(format!(
                 "the planes of this {}x{} {} frame do not lie in memory as one array. \
@@ -110,6 +111,7 @@ impl Frame {
     #[pyo3(text_signature = "($self)")]
     pub(crate) fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyUntypedArray>> {
         let frame = self.leased()?;
+        check_image(frame.layout())?;
         let (packed, view) = shape::packed_copy(frame.layout()).map_err(|e| crate::error::raise(py, e))?;
         let target = array::empty(py, view.depth, view.shape())?;
         copy_frame(py, &frame, &packed, array::data_of(&target));
@@ -306,6 +308,18 @@ impl Frame {
     }
 }
 
+/// # Errors
+/// `ValueError` for a batch of detections, which travels as a frame of bytes.
+fn check_image(layout: &Layout) -> PyResult<()> {
+    if layout.format() == PixelFormat::Detections {
+        return Err(PyValueError::new_err(
+            "expected a frame with an image, found a batch of detections. \
+             Remedy: receive this channel with framelane.DetectionSubscriber",
+        ));
+    }
+    Ok(())
+}
+
 /// Copies every plane of `frame` to `target`, laid out as `packed`, without the interpreter.
 fn copy_frame(py: Python<'_>, frame: &framelane::Frame, packed: &Layout, target: *mut u8) {
     struct Target(*mut u8);
@@ -345,6 +359,7 @@ pub(crate) fn copy_into<'py>(
     let array = target
         .cast::<PyUntypedArray>()
         .map_err(|_| PyTypeError::new_err("image: expected a numpy array to write to"))?;
+    check_image(frame.layout())?;
     let (packed, view) = shape::packed_copy(frame.layout()).map_err(|e| crate::error::raise(py, e))?;
     let depth = array::depth_of(array)?;
     let writable: bool = array.getattr("flags")?.getattr("writeable")?.extract()?;

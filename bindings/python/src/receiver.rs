@@ -6,7 +6,7 @@
 //! nothing. The thread ends when nobody waits any more, when the receiver is closed and when Python exits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, RecvError};
@@ -54,6 +54,8 @@ pub(crate) struct Receiver<S: Source> {
     pub(crate) handle: Handle<State<S>>,
     pub(crate) channel: Arc<str>,
     newest_only: bool,
+    /// The frames given to Python; some are gone since.
+    lent: Mutex<Vec<Weak<framelane::Frame>>>,
     waiting: Mutex<Waiting>,
     received: AtomicU64,
     dropped: AtomicU64,
@@ -71,6 +73,7 @@ impl<S: Source> Receiver<S> {
             handle: Handle::new(what, State { source, stash: None }),
             channel: Arc::from(channel),
             newest_only,
+            lent: Mutex::new(Vec::new()),
             waiting: Mutex::new(Waiting::default()),
             received: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -173,12 +176,33 @@ impl<S: Source> Receiver<S> {
         }
     }
 
-    fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
-        let message = match timeout {
+    /// Remembers a lease that a Python object has from now on.
+    pub(crate) fn lend(&self, frame: &Arc<framelane::Frame>) {
+        let mut lent = lock(&self.lent);
+        lent.retain(|frame| frame.strong_count() > 0);
+        lent.push(Arc::downgrade(frame));
+    }
+
+    /// How many frames, and arrays of frames, of this subscriber Python keeps from the publisher.
+    fn held(&self) -> usize {
+        lock(&self.lent).iter().filter(|frame| frame.strong_count() > 0).count()
+    }
+
+    pub(crate) fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
+        let mut message = match timeout {
             Some(seconds) => format!("nothing arrived on {} within {seconds} s", self.channel),
             None => format!("nothing arrived on {}", self.channel),
         };
-        raise_new(py, ErrorKind::Timeout, &message, None)
+        let held = self.held();
+        if held == 0 {
+            return raise_new(py, ErrorKind::Timeout, &message, None);
+        }
+        let frames = if held == 1 { "1 frame" } else { &format!("{held} frames") };
+        message.push_str(&format!(
+            "; this subscriber holds {frames}: frames that are held are slots the publisher cannot use"
+        ));
+        let remedy = "release or copy frames, or publish with more slots";
+        raise_new(py, ErrorKind::Timeout, &message, Some(remedy))
     }
 
     /// What is there now, or `None`: also when another thread is waiting in a call.

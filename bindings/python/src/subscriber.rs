@@ -119,8 +119,12 @@ pub(crate) struct Subscriber {
     mode: &'static str,
 }
 
-fn to_frame(received: Received<framelane::Frame>) -> Frame {
-    Frame::new(received.item, received.skipped)
+impl Subscriber {
+    fn lend(&self, received: Received<framelane::Frame>) -> Frame {
+        let frame = Arc::new(received.item);
+        self.receiver.lend(&frame);
+        Frame::new(frame, received.skipped)
+    }
 }
 
 #[pymethods]
@@ -149,7 +153,7 @@ impl Subscriber {
     /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
-        self.receiver.recv(py, timeout).map(to_frame)
+        self.receiver.recv(py, timeout).map(|received| self.lend(received))
     }
 
     /// As `cv2.VideoCapture.read`: (True, a writable copy of the next frame), (False, None) at the end.
@@ -202,12 +206,18 @@ impl Subscriber {
 
     #[pyo3(name = "_poll")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
-        Ok(self.receiver.poll(py)?.map(to_frame))
+        Ok(self.receiver.poll(py)?.map(|received| self.lend(received)))
     }
 
     #[pyo3(name = "_notify")]
     fn notify(&self, callback: Py<PyAny>) -> PyResult<u64> {
         Ok(self.receiver.notify(callback)?)
+    }
+
+    /// What `recv` raises when `timeout` has passed.
+    #[pyo3(name = "_timed_out")]
+    fn timed_out(&self, py: Python<'_>, timeout: f64) -> PyErr {
+        self.receiver.timeout_error(py, Some(timeout))
     }
 
     #[pyo3(name = "_forget")]

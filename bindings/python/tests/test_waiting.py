@@ -46,6 +46,28 @@ def test_recv_waits_without_the_interpreter_lock(publisher, subscriber, start):
     until(lambda: received == [1])
 
 
+def test_a_timeout_says_how_many_frames_this_reader_keeps_from_the_publisher():
+    with framelane.Publisher("cam0", slots=4) as publisher, framelane.Subscriber("cam0", timeout=0) as subscriber:
+        with pytest.raises(framelane.Timeout, match="within 0 s$") as nothing_held:
+            subscriber.recv(timeout=0)
+        assert nothing_held.value.remedy is None
+        kept = []
+        while publisher.send(IMAGE) is not None:
+            kept.append(subscriber.recv(timeout=10))
+        with pytest.raises(framelane.Timeout, match=f"this subscriber holds {len(kept)} frames: .*more slots") as full:
+            subscriber.recv(timeout=0)
+        assert "release or copy" in full.value.remedy
+        kept = [kept[0].array]
+        gc.collect()
+        with pytest.raises(framelane.Timeout, match="holds 1 frame: "):
+            subscriber.recv(timeout=0.01)
+        assert publisher.send(IMAGE) is not None
+        subscriber.recv(timeout=10).release()
+        kept.clear()
+        with pytest.raises(framelane.Timeout, match="within 0 s$"):
+            subscriber.recv(timeout=0)
+
+
 def test_large_copies_run_without_the_interpreter_lock(publisher, start):
     """The other thread runs while `send` copies: with an endless switch interval, only a released lock lets it."""
     image = np.zeros((4000, 8000, 3), "uint8")

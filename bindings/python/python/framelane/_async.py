@@ -17,12 +17,11 @@ Item = TypeVar("Item", covariant=True)
 
 
 class _Subscriber(Protocol[Item]):
-    @property
-    def channel(self) -> str: ...
-
     def _poll(self) -> Item | None: ...
 
     def _notify(self, callback: Callable[[], None]) -> int: ...
+
+    def _timed_out(self, timeout: float | None) -> Timeout: ...
 
     def _forget(self, token: int) -> None: ...
 
@@ -45,7 +44,7 @@ async def receive(subscriber: _Subscriber[Item], timeout: float | None) -> Item:
     while True:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            raise Timeout(f"nothing arrived on {subscriber.channel} within {timeout:g} s")
+            raise subscriber._timed_out(timeout)
         future: asyncio.Future[None] = loop.create_future()
 
         def wake_from_thread(future: asyncio.Future[None] = future) -> None:
