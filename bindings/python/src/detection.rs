@@ -121,6 +121,8 @@ struct Columns<'a, 'py> {
     track_ids: Option<&'a Bound<'py, PyAny>>,
     rotations: Option<&'a Bound<'py, PyAny>>,
     flags: Option<&'a Bound<'py, PyAny>>,
+    /// How many classes have names; 0 when none were given.
+    labels: usize,
 }
 
 impl Columns<'_, '_> {
@@ -138,6 +140,7 @@ impl Columns<'_, '_> {
         let scores = floats("scores", self.scores, count, 1.0)?;
         let rotations = floats("rotations", self.rotations, count, 0.0)?;
         let class_ids = integers("class_ids", self.class_ids, count, u64::from(u32::MAX))?;
+        check_classes(&class_ids, self.labels)?;
         let track_ids = integers("track_ids", self.track_ids, count, u64::MAX)?;
         let flags = integers("flags", self.flags, count, u64::from(u32::MAX))?;
         let corners = corners.readonly();
@@ -158,6 +161,19 @@ impl Columns<'_, '_> {
                 }
             })
             .collect())
+    }
+}
+
+/// # Errors
+/// `ValueError` for a class without a name, where names were given.
+fn check_classes(class_ids: &[u64], labels: usize) -> PyResult<()> {
+    match class_ids.iter().find(|&&id| labels > 0 && id >= labels as u64) {
+        None => Ok(()),
+        Some(id) => Err(PyValueError::new_err(format!(
+            "class_ids: expected 0 to {} for the {labels} labels of this publisher, found {id}. \
+             Remedy: give DetectionPublisher a label for every class of the model, or none at all",
+            labels - 1
+        ))),
     }
 }
 
@@ -224,6 +240,10 @@ impl DetectionPublisher {
     ///
     /// Returns the sequence of the batch, or None when it was dropped. Boxes are pixels (x1, y1, x2, y2)
     /// from the top left. Without scores each is 1, without class or track ids each is 0.
+    ///
+    /// Raises ValueError when shapes do not fit, and for a class id without a label when the publisher was
+    /// given labels; TypeError for columns that are not numbers and for something else than a frame. With
+    /// policy "wait" it blocks while every slot is in use.
     #[pyo3(signature = (frame, boxes_xyxy, scores=None, class_ids=None, track_ids=None, *, rotations=None, flags=None))]
     #[expect(clippy::too_many_arguments, reason = "one argument for each column")]
     fn send(
@@ -239,7 +259,9 @@ impl DetectionPublisher {
     ) -> PyResult<Option<u64>> {
         self.handle.check_fork(py)?;
         let id = frame_id(frame)?;
-        let boxes = Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags }.to_boxes()?;
+        let labels = self.labels.len();
+        let boxes =
+            Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags, labels }.to_boxes()?;
         let mut publisher = self.handle.take(py, None)?;
         let publisher: &mut framelane::DetectionPublisher = &mut publisher;
         let mut raised = None;

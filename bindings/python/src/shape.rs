@@ -165,7 +165,14 @@ pub(crate) fn layout_for(
     let (rows, pixels, channels) = match *shape {
         [rows, pixels] => (rows, pixels, 1),
         [rows, pixels, channels] => (rows, pixels, channels),
-        _ => return Err(mismatch("an image of shape (H, W) or (H, W, C)", depth, shape)),
+        _ => {
+            let error = mismatch("an image of shape (H, W) or (H, W, C)", depth, shape);
+            return Err(match shape.len() {
+                4.. => error.with_remedy("send image[0], image[1] and so on, each as a frame"),
+                1 => error.with_remedy("image.reshape(height, width, channels)"),
+                _ => error,
+            });
+        }
     };
     let side =
         |elements: usize| u32::try_from(elements).map_err(|_| mismatch("sides below 2**32", depth, shape));

@@ -113,6 +113,32 @@ def test_columns_that_do_not_fit_are_refused_saying_what_was_expected(detector, 
     assert detector.sequence == 0
 
 
+@pytest.mark.parametrize("class_ids", [[0, 2], np.array([7, 1]), np.float32([1, 2])])
+def test_a_class_without_a_label_is_refused_when_labels_were_given(detector, class_ids):
+    found = int(max(class_ids))
+    with pytest.raises(ValueError, match=f"class_ids: expected 0 to 1 for the 2 labels of this publisher, found {found}"):
+        detector.send(ID, BOXES, None, class_ids)
+    assert detector.sequence == 0
+
+
+def test_without_labels_any_class_is_taken():
+    with framelane.DetectionPublisher("cam1/detections") as detector:
+        with framelane.DetectionSubscriber("cam1/detections", timeout=0) as results:
+            detector.send(ID, BOXES, None, [2**32 - 1, 0])
+            assert results.recv(timeout=10).class_ids.tolist() == [2**32 - 1, 0]
+
+
+def test_a_reader_of_images_is_told_that_these_are_detections(detector):
+    with framelane.Subscriber("cam0/detections", mode="every", timeout=0) as images:
+        detector.send(ID, BOXES)
+        detector.send(ID, BOXES)
+        frame = images.recv(timeout=10)
+        for attempt in [lambda: frame.array, frame.copy, lambda: np.asarray(frame), images.read]:
+            with pytest.raises(ValueError, match="framelane.DetectionSubscriber"):
+                attempt()
+        assert frame.format == "detections" and frame.planes[0].ndim == 2
+
+
 @pytest.mark.parametrize("frame", [None, 1, "cam0", np.zeros((2, 2))])
 def test_something_else_than_a_frame_is_refused(detector, frame):
     with pytest.raises(TypeError, match="Frame or FrameId"):
