@@ -304,15 +304,21 @@ fn make(path: &Path, len: u64, mode: u32) -> Result<File, Error> {
 
 fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize, need: usize) -> Error {
     let (free, total) = os::room(directory.path()).unwrap_or((0, 0));
+    let path = directory.path();
+    let enlarge = if path.starts_with("/dev/shm") {
+        "enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)".to_owned()
+    } else {
+        format!("free or add room in the file system of {} (`df -h {}`)", path.display(), path.display())
+    };
     Error::new(
         ErrorKind::NoSpace,
         format!(
             "channel {channel} needs {need} bytes ({slots} slots of {slot_bytes}) in {}, found {free} free of {total}",
-            directory.path().display()
+            path.display()
         ),
     )
-    .with_remedy(
+    .with_remedy(format!(
         "use fewer slots or smaller frames, run `framelane doctor --fix` to remove what crashed publishers left, \
-         or enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)",
-    )
+         or {enlarge}"
+    ))
 }

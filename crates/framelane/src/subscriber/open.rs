@@ -163,7 +163,11 @@ impl SubscriberOptions {
 
     fn not_found(&self, channel: &str, directory: &Directory, not_yet: &NotYet) -> Error {
         let directory = directory.path().display();
-        let waited = self.wait.unwrap_or_default();
+        // To the millisecond, and not a word when nobody wanted to wait.
+        let waited = match self.wait.map_or(0, |wait| (wait.as_secs_f64() * 1e3).round() as u64) {
+            0 => String::new(),
+            ms => format!(" (waited {:?})", Duration::from_millis(ms)),
+        };
         match not_yet {
             NotYet::PublisherDied(pid) => Error::new(
                 ErrorKind::NotFound,
@@ -172,7 +176,7 @@ impl SubscriberOptions {
             .with_remedy("start the publisher again; it takes the channel over"),
             _ => Error::new(
                 ErrorKind::NotFound,
-                format!("there is no channel {channel} in {directory} (waited {waited:?})"),
+                format!("there is no channel {channel} in {directory}{waited}"),
             )
             .with_remedy(format!(
                 "start its publisher (`framelane publish testsrc {channel}` makes one), or see `framelane list`; \
