@@ -232,6 +232,14 @@ fn open_input(
     source: &str,
     interrupt: &Interrupt,
 ) -> Result<(Input, StreamFacts), Error> {
+    // Some demuxers of FFmpeg take directories; what they would make of one is no film.
+    if options.input_format.is_none() && std::path::Path::new(source).is_dir() {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("expected a file, a stream or a camera, found that {source} is a directory"),
+        )
+        .with_remedy("give a file in it"));
+    }
     let camera = source.starts_with("/dev/video");
     let stdin = source == "-";
     let reader: Option<Box<dyn std::io::Read + Send>> =

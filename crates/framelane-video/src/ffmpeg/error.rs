@@ -34,14 +34,13 @@ pub(crate) fn kind(code: c_int) -> ErrorKind {
 
 /// An error from an FFmpeg call, with the lines that FFmpeg has logged on this thread since they were last taken.
 pub(crate) fn make(what: impl std::fmt::Display, code: c_int) -> Error {
-    let mut message = format!("{what}: {}", text(code));
+    Error::new(kind(code), format!("{what}: {}{}", text(code), logged()))
+}
+
+/// The lines that FFmpeg has logged, in brackets; nothing when there are none.
+pub(crate) fn logged() -> String {
     let lines = log::take();
-    if !lines.is_empty() {
-        message.push_str(" (");
-        message.push_str(&lines.join("; "));
-        message.push(')');
-    }
-    Error::new(kind(code), message)
+    if lines.is_empty() { String::new() } else { format!(" ({})", lines.join("; ")) }
 }
 
 /// `Ok` with the value for 0 and above, else the error.

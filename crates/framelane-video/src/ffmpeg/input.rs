@@ -11,7 +11,7 @@ use framelane::{Color, Error, ErrorKind};
 use super::dictionary::{Dictionary, c_string};
 use super::error::{check, make, no_memory};
 use super::frame::{Packet, rotation_of_matrix};
-use super::{log, pixel};
+use super::{log, open_error, pixel};
 use crate::interrupt::Interrupt;
 
 /// What to open, and how.
@@ -89,7 +89,7 @@ impl Input {
         let code =
             unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
         if code < 0 {
-            return Err(open_error(request.name, code));
+            return Err(open_error::at_open(request.name, code));
         }
         let input = Input { context, interrupt, _reader: reader };
         if let Some(name) = options.first_name() {
@@ -104,7 +104,7 @@ impl Input {
         // SAFETY: an open context; null stands for no options.
         let code = unsafe { ff::avformat_find_stream_info(input.context, ptr::null_mut()) };
         if code < 0 {
-            return Err(open_error(request.name, code));
+            return Err(open_error::of(request.name, code));
         }
         Ok(input)
     }
@@ -368,21 +368,6 @@ fn find_format(name: &str) -> Result<*const ff::AVInputFormat, Error> {
         .with_remedy("`ffmpeg -formats` and `ffmpeg -devices` list those it has"));
     }
     Ok(format)
-}
-
-fn open_error(name: &str, code: c_int) -> Error {
-    let error = make(format_args!("cannot open {name}"), code);
-    let remedy = match error.kind() {
-        ErrorKind::NotFound => "check the name; it is taken relative to the current directory",
-        ErrorKind::Permission => "check who may read it (ls -l), and the user and password of a stream",
-        ErrorKind::Damaged => {
-            "expected a video that FFmpeg can read, found something else or a file that was cut off; \
-             `ffprobe SOURCE` says more; raw frames need their format and size"
-        }
-        ErrorKind::Interrupted => return error,
-        _ => "check the address and that the other side runs; `ffprobe SOURCE` says more",
-    };
-    error.with_remedy(remedy)
 }
 
 unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {

@@ -11,6 +11,7 @@ pub(crate) mod frame;
 pub(crate) mod hardware;
 pub(crate) mod input;
 mod log;
+mod open_error;
 pub(crate) mod pixel;
 mod reader;
 pub(crate) mod scale;
