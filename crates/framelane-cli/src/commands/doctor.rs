@@ -15,6 +15,8 @@ use crate::table::human_bytes;
 const SMALL_TOTAL_BYTES: u64 = 64 << 20;
 /// Ten 1080p frames.
 const LITTLE_FREE_BYTES: u64 = 64 << 20;
+/// Less holds no channel worth its name (six 640x480 frames are 5.3 MiB): a fault, where a small file system is none.
+const TOO_LITTLE_FREE_BYTES: u64 = 8 << 20;
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of `statfs(2)`.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -81,10 +83,11 @@ impl Doctor {
 }
 
 fn room(free_bytes: u64, total_bytes: u64) -> Vec<Finding> {
+    let severity = if free_bytes < TOO_LITTLE_FREE_BYTES { "warning" } else { "note" };
     let mut findings = Vec::new();
     let mut warn = |message: String, remedy: &str| {
         let remedy = remedy.to_owned();
-        findings.push(Finding { kind: "room", severity: "warning", message, remedy });
+        findings.push(Finding { kind: "room", severity, message, remedy });
     };
     if total_bytes <= SMALL_TOTAL_BYTES {
         warn(
@@ -209,6 +212,12 @@ mod tests {
     #[test]
     fn the_shared_memory_of_a_default_container_is_found_too_small() {
         assert!(room(64 << 20, 64 << 20)[0].remedy.contains("--shm-size"));
+        // Worth a word, but healthy: every container begins like that.
+        assert_eq!(room(64 << 20, 64 << 20)[0].severity, "note");
+        assert_eq!(room(20 << 20, 8 << 30)[0].severity, "note");
+        for total in [64 << 20, 8 << 30] {
+            assert_eq!(room(7 << 20, total)[0].severity, "warning");
+        }
         assert!(room(1 << 20, 8 << 30)[0].message.contains("1.0 MiB are free of 8.0 GiB"));
         assert!(room(4 << 30, 8 << 30).is_empty());
     }
