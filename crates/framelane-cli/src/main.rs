@@ -15,6 +15,7 @@ mod signals;
 mod table;
 mod y4m;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,7 +61,7 @@ struct Global {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse_arguments(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -77,6 +78,28 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure::report(&failure, cli.global.json),
     }
+}
+
+/// Reads the arguments. `--loop 2` is taken as `--loop=2` when it is wrong as it stands: `--loop` alone is right too, so
+/// that what follows may be the source or a channel called 2.
+fn parse_arguments(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(&arguments).or_else(|error| match joined_loop(&arguments) {
+        Some(joined) if error.kind() == ClapKind::UnknownArgument => Cli::try_parse_from(joined),
+        _ => Err(error),
+    })
+}
+
+/// The arguments with `--loop N` made `--loop=N`, if there is one.
+fn joined_loop(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let is_count = |text: &str| text == "forever" || text.parse::<u32>().is_ok();
+    let at = arguments
+        .windows(2)
+        .position(|pair| pair[0] == "--loop" && pair[1].to_str().is_some_and(is_count))?;
+    let mut joined = arguments.to_vec();
+    let count = joined.remove(at + 1);
+    joined[at].push("=");
+    joined[at].push(count);
+    Some(joined)
 }
 
 /// Help, the version, or wrong usage: clap has the words for all of them.
@@ -105,8 +128,30 @@ fn usage(error: &clap::Error) -> ExitCode {
 mod tests {
     use clap::CommandFactory;
 
+    use super::{Cli, parse_arguments};
+
     #[test]
     fn the_options_of_all_commands_fit_together() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn loop_takes_its_count_with_or_without_an_equals_sign() {
+        let read = |line: &str| {
+            let cli =
+                parse_arguments(line.split(' ').map(Into::into).collect()).map_err(|e| e.to_string())?;
+            Ok::<_, String>(format!("{:?}", cli.command))
+        };
+        for line in [
+            "framelane publish a.mp4 cam0 --loop 2",
+            "framelane publish --loop 2 a.mp4 cam0",
+            "framelane publish a.mp4 --loop 2 cam0 --json",
+        ] {
+            assert_eq!(read(line), read("framelane publish a.mp4 cam0 --loop=2"), "{line}");
+        }
+        // Right as they stand, so left alone.
+        assert_eq!(read("framelane publish a.mp4 --loop 2"), read("framelane publish a.mp4 2 --loop"),);
+        assert!(read("framelane publish a.mp4 cam0 --loop 0").unwrap_err().contains("1 or more"));
+        assert!(read("framelane publish a.mp4 cam0 --loop x").is_err());
     }
 }
