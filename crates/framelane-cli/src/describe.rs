@@ -9,9 +9,9 @@ use crate::parse::mode_name;
 #[derive(Debug, Serialize)]
 pub struct ChannelReport {
     pub name: String,
-    /// `live`, `stale`, `closed` or `damaged`.
+    /// `live`, `stale`, `closed`, `damaged` or `no_access`.
     pub state: &'static str,
-    /// Why it is damaged.
+    /// Why it is damaged, or cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
     pub publisher_pid: u32,
@@ -59,6 +59,13 @@ impl ChannelReport {
                 .map(|published| monotonic_ns().saturating_sub(published)),
             subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
         }
+    }
+}
+
+impl ChannelReport {
+    /// Of a channel that this user may not look into.
+    pub fn without_access(self) -> Self {
+        ChannelReport { state: "no_access", ..self }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use framelane::{ChannelState, ChannelStatus, ErrorKind};
+
 use crate::Global;
 use crate::describe::ChannelReport;
 use crate::failure::{Failure, print_json, print_line};
@@ -16,7 +18,8 @@ use crate::table::{columns, human_bytes};
   framelane list --dir /dev/shm/shared
 
 States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or `framelane doctor --fix`
-removes it), closed (being removed), damaged (`framelane info` says why).")]
+removes it), closed (being removed), no access (another user's; `framelane info` says what to do), damaged
+(`framelane info` says why).")]
 pub struct List {}
 
 #[derive(serde::Serialize)]
@@ -27,7 +30,14 @@ struct Report {
 impl List {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let found = framelane::list(global.dir.as_deref())?;
-        let channels: Vec<_> = found.iter().map(ChannelReport::new).collect();
+        let report = |status: &ChannelStatus| {
+            let report = ChannelReport::new(status);
+            match refused(global, status) {
+                true => report.without_access(),
+                false => report,
+            }
+        };
+        let channels: Vec<_> = found.iter().map(report).collect();
         if global.json {
             print_json(&Report { channels })?;
         } else if channels.is_empty() {
@@ -45,12 +55,19 @@ impl List {
     }
 }
 
+/// Whether the system keeps us out of a channel that may well be healthy: `list` tells both as damage, in words only.
+fn refused(global: &Global, status: &ChannelStatus) -> bool {
+    matches!(status.state, ChannelState::Damaged(_))
+        && framelane::status(global.dir.as_deref(), &status.name)
+            .is_err_and(|error| error.kind() == ErrorKind::Permission)
+}
+
 fn row(channel: &ChannelReport) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         channel.name.clone(),
-        channel.state.to_owned(),
-        channel.publisher_pid.to_string(),
+        channel.state.replace('_', " "),
+        or_dash((channel.publisher_pid != 0).then(|| channel.publisher_pid.to_string())),
         or_dash(channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height))),
         or_dash(channel.layout.as_ref().map(|layout| layout.format.clone())),
         channel.sequence.to_string(),
