@@ -100,7 +100,7 @@ fn remedy_of(kind: ErrorKind) -> &'static str {
         ErrorKind::ChannelBusy => "end the other publisher, or publish under another name",
         ErrorKind::NotFound => "check the name; `framelane list` shows the channels",
         ErrorKind::NoSpace => {
-            "free some room, use fewer --slots, or enlarge /dev/shm (docker: --shm-size=1g)"
+            "free some room in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
         }
         ErrorKind::Permission => {
             "check who owns the file or directory (`ls -l`), and --mode of the publisher"

@@ -28,16 +28,12 @@ impl Notes {
         if !self.on_terminal() {
             return;
         }
-        let template = match total {
-            Some(_) => "{bar:20} {pos}/{len} {wide_msg}",
-            None => "{spinner} {wide_msg}",
-        };
-        let style = ProgressStyle::with_template(template).expect("the template is ours");
+        let style = ProgressStyle::with_template(template(total)).expect("the template is ours");
         self.bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
-    /// Shows how far it is.
+    /// Shows how far it is; the message goes on after the position.
     pub fn progress(&self, position: u64, message: String) {
         self.bar.set_position(position);
         self.bar.set_message(message);
@@ -55,6 +51,27 @@ impl Notes {
             self.bar.suspend(|| {
                 let _ = writeln!(std::io::stderr(), "{text}");
             });
+        }
+    }
+}
+
+/// The position is there in both: a source without an end is where nothing else shows that it goes on.
+fn template(total: Option<u64>) -> &'static str {
+    match total {
+        Some(_) => "{bar:20} {pos}/{len} {wide_msg}",
+        None => "{spinner} {pos} {wide_msg}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_shows_the_position_whether_or_not_the_end_is_known() {
+        for total in [None, Some(10)] {
+            assert!(template(total).contains("{pos}"));
+            assert!(ProgressStyle::with_template(template(total)).is_ok());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Columns of text, and numbers for people.
 
+use std::time::Duration;
+
 /// Rows with aligned columns; the first row is the heading.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -32,6 +34,23 @@ pub fn human_bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A number of things: "1 subscriber", "2 subscribers".
+pub fn counted(count: usize, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
+
+/// A rate that may not be known.
+pub fn human_rate(fps: Option<f64>) -> String {
+    fps.map_or_else(|| "-".to_owned(), |fps| format!("{fps:.1}"))
+}
+
+/// How often something came each second, from when the first and the last of `count` came: what lies before the first
+/// or after the last is no part of it. `None` when there are not two of them.
+pub fn rate(count: u64, first_to_last: Duration) -> Option<f64> {
+    (count > 1 && !first_to_last.is_zero()).then(|| (count - 1) as f64 / first_to_last.as_secs_f64())
+}
+
 /// Minutes and seconds.
 pub fn human_time(seconds: f64) -> String {
     let whole = seconds as u64;
@@ -52,8 +71,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_takes_two_and_counts_the_intervals() {
+        assert_eq!(rate(31, Duration::from_secs(1)), Some(30.0));
+        assert_eq!(rate(2, Duration::from_millis(40)), Some(25.0));
+        assert_eq!([rate(0, Duration::ZERO), rate(1, Duration::ZERO), rate(2, Duration::ZERO)], [None; 3]);
+    }
+
+    #[test]
     fn numbers_come_in_units_that_suit() {
         assert_eq!([0, 1023, 1024, 37_748_736].map(human_bytes), ["0 B", "1023 B", "1.0 KiB", "36.0 MiB"]);
+        assert_eq!([0, 1, 2].map(|n| counted(n, "frame")), ["0 frames", "1 frame", "2 frames"]);
+        assert_eq!([None, Some(29.97)].map(human_rate), ["-", "30.0"]);
         assert_eq!([0.0, 61.9, 3661.0].map(human_time), ["00:00", "01:01", "1:01:01"]);
     }
 }

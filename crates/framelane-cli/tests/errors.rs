@@ -59,6 +59,57 @@ fn a_channel_or_file_that_is_not_there_is_not_found() {
 }
 
 #[test]
+fn the_wait_is_told_in_milliseconds_and_only_when_there_was_one() {
+    let place = Place::new();
+    let (_, message) = error_of(place.path(), "subscribe cam0 --timeout 0.1");
+    assert!(message.ends_with("(waited 100ms)"), "{message}");
+    let (_, message) = error_of(place.path(), "subscribe cam0 --timeout 0");
+    assert!(!message.contains("waited"), "{message}");
+}
+
+#[test]
+fn sources_that_cannot_be_opened_get_a_remedy_that_fits() {
+    let place = Place::new();
+    let folder = place.path().display().to_string();
+    for (source, kind, remedy) in [
+        ("/dev/video99", "not_found", "ls /dev/video*"),
+        (folder.as_str(), "invalid_option", "give a file"),
+        ("/no/such/film.mp4", "not_found", "current directory"),
+        ("rtsp://127.0.0.1:9/live", "io", "check the address"),
+    ] {
+        let error = json_error(&place.run(&format!("publish {source} cam0 --json")));
+        assert_eq!(error["kind"], kind, "{error}");
+        assert!(error["remedy"].as_str().unwrap().contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn what_answers_but_speaks_no_rtsp_is_no_damaged_file() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let _ = std::io::Write::write_all(&mut stream, b"220 mail at your service\r\n\r\n");
+        }
+    });
+    let (kind, message) = error_of(place.path(), &format!("publish rtsp://{address}/live cam0"));
+    assert_eq!(kind, "io", "{message}");
+    assert!(message.contains("cannot reach") && !message.contains("Invalid data"), "{message}");
+}
+
+#[test]
+fn a_device_is_refused_where_nothing_is_decoded() {
+    let place = Place::new();
+    for source in ["testsrc", "- --raw gray8:8x8"] {
+        let (kind, message) = error_of(place.path(), &format!("publish {source} cam0 --hwaccel nonsense"));
+        assert_eq!(kind, "invalid_option");
+        assert!(message.contains("nonsense"), "{message}");
+    }
+}
+
+#[test]
 fn a_file_without_video_is_damaged() {
     let place = Place::new();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -82,6 +133,12 @@ fn too_little_room_is_an_error_and_no_crash() {
     let result = std::panic::catch_unwind(|| {
         let (kind, message) = error_of(place.path(), "publish testsrc=640x480 cam0");
         assert_eq!(kind, "no_space");
+        let remedy = json_error(&place.run("publish testsrc=640x480 cam0 --json"))["remedy"].to_string();
+        let here = place.path().display().to_string();
+        assert!(
+            remedy.contains(&here) && (!remedy.contains("docker") || here.starts_with("/dev/shm")),
+            "{remedy}"
+        );
         assert!(message.contains("bytes") || message.contains("MiB") || message.contains("MB"), "{message}");
         assert!(place.files().is_empty(), "{:?}", place.files());
         let doctor = place.run("doctor --json");

@@ -54,6 +54,59 @@ fn list_and_info_tell_all_of_a_channel() {
 }
 
 #[test]
+fn a_channel_of_another_user_is_not_called_damaged() {
+    let place = Place::new();
+    let mut publisher = place.start("publish testsrc=64x48 cam0 --json");
+    publisher.wait_for("started");
+    // Readable as a directory; the channel's files are the publisher's alone.
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let as_nobody = |line: &str| {
+        let mut command = place.command(line);
+        std::os::unix::process::CommandExt::uid(&mut command, 65534).output()
+    };
+    let Ok(output) = as_nobody("list --json") else {
+        println!("skipped: this user cannot run the program as another");
+        return;
+    };
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let channel = &report["channels"][0];
+    assert_eq!(channel["state"], "no_access", "{report}");
+    assert!(channel["damage"].as_str().unwrap().contains("ermission"), "{channel}");
+    let table = String::from_utf8(as_nobody("list").unwrap().stdout).unwrap();
+    let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(&row[..4], ["cam0", "no", "access", "-"], "{table}");
+}
+
+#[test]
+fn rates_are_from_the_first_frame_to_the_last() {
+    let place = Place::new();
+    let mut publisher = place.start("publish testsrc=64x48@50 cam0 --json");
+    publisher.wait_for("started");
+    let rate_of = |count: u32| {
+        let output = place.run(&format!("subscribe cam0 --mode every --json --count {count}"));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["frames"], count, "{summary}");
+        summary["frames_per_second"].clone()
+    };
+    assert_eq!(rate_of(1), Value::Null);
+    for count in [2, 20] {
+        // A busy machine may publish late; never twice as fast.
+        let rate = rate_of(count).as_f64().unwrap();
+        assert!((10.0..200.0).contains(&rate), "{count}: {rate}");
+    }
+    let text = String::from_utf8(place.run("subscribe cam0 --count 1").stdout).unwrap();
+    assert!(text.contains("1 frame in") && text.contains("- frames/s"), "{text}");
+
+    let summary_of = |frames: u32| {
+        place.start(&format!("publish testsrc=64x48@50 other --json --frames {frames}")).wait_for("summary")
+    };
+    assert_eq!(summary_of(1)["frames_per_second"], Value::Null);
+    let rate = summary_of(11)["frames_per_second"].as_f64().unwrap();
+    assert!((30.0..60.0).contains(&rate), "{rate}");
+}
+
+#[test]
 fn the_directory_can_be_given_with_dir() {
     let (place, other) = (Place::new(), Place::new());
     let dir = format!("--dir {}", place.path().display());

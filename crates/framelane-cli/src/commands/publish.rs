@@ -14,6 +14,7 @@ use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
 use crate::signals::Stop;
+use crate::table::{counted, human_rate};
 
 /// Slots beside those that a decoder needs for itself.
 const BASE_SLOTS: usize = 6;
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane publish film.mp4 cam0           at the film's own pace
-  framelane publish film.mp4 cam0 --loop    again and again; --loop=3: three times
+  framelane publish film.mp4 cam0 --loop    again and again; --loop 3: three times
   framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
@@ -49,7 +50,7 @@ pub struct Publish {
     /// realtime, max, or frames a second
     #[arg(long, default_value = "realtime", value_name = "RATE", value_parser = parse_rate)]
     rate: Rate,
-    /// Play again and again, or this many times
+    /// Play again and again, or this many times: --loop=2
     #[arg(
         long = "loop", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
         value_parser = parse::repeat
@@ -79,7 +80,7 @@ pub struct Publish {
     /// An option for FFmpeg's demuxer, protocol or device; may be given again
     #[arg(long = "ffmpeg-option", value_name = "NAME=VALUE", value_parser = parse::assignment)]
     ffmpeg_options: Vec<(String, String)>,
-    /// Which video stream of the file, from 0
+    /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
     /// Permissions of the channel's files: 600 only this user, 660 the group too
@@ -144,14 +145,14 @@ impl Publish {
         }
         drop(publisher);
         if global.json {
-            print_json(&Event::summary(&summary))?;
+            print_json(&Event::summary(&summary, counters.frames_per_second()))?;
         }
         let seconds = summary.elapsed.as_secs_f64();
         let ended = if summary.end == End::Finished { "" } else { ", stopped" };
         notes.say(&format!(
-            "{} frames in {seconds:.1} s, {:.1} a second, {} dropped{ended}",
-            summary.frames,
-            summary.frames as f64 / seconds.max(1e-9),
+            "{} in {seconds:.1} s, {} a second, {} dropped{ended}",
+            counted(usize::try_from(summary.frames).unwrap_or(usize::MAX), "frame"),
+            human_rate(counters.frames_per_second()),
             summary.dropped
         ));
         Ok(ExitCode::SUCCESS)
@@ -245,7 +246,7 @@ impl Publish {
         let mut told = Instant::now();
         let mut found = publisher.subscribers();
         if found < wanted {
-            notes.say(&format!("waiting for {wanted} subscribers, {found} are there"));
+            notes.say(&format!("waiting for {}, found {found}", counted(wanted, "subscriber")));
         }
         while found < wanted {
             if !stop.sleep(LOOK) {
@@ -253,7 +254,7 @@ impl Publish {
             }
             let now = publisher.subscribers();
             if now != found && now < wanted && told.elapsed() > Duration::from_secs(1) {
-                notes.say(&format!("{now} of {wanted} subscribers are there"));
+                notes.say(&format!("found {now} of {}", counted(wanted, "subscriber")));
                 told = Instant::now();
             }
             found = now;

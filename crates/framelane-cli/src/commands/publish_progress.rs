@@ -13,7 +13,7 @@ use crate::describe::policy_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::signals::Stop;
-use crate::table::human_time;
+use crate::table::{counted, human_time, rate};
 
 /// How often the bar is drawn anew.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -26,14 +26,31 @@ pub struct Counters {
     frames: AtomicU64,
     dropped: AtomicU64,
     position_ns: AtomicI64,
+    /// When the first and the last frame were published, since publishing began.
+    first_ns: AtomicU64,
+    last_ns: AtomicU64,
 }
 
 impl Counters {
-    /// Called for each frame: three stores.
+    /// Called for each frame: a few stores.
     pub fn update(&self, progress: &Progress<'_>) {
         self.frames.store(progress.frames, Relaxed);
         self.dropped.store(progress.dropped, Relaxed);
         self.position_ns.store(progress.info.pts_ns.unwrap_or(0), Relaxed);
+        if progress.sequence.is_some() {
+            let elapsed_ns = u64::try_from(progress.elapsed.as_nanos()).unwrap_or(u64::MAX);
+            if progress.frames == 1 {
+                self.first_ns.store(elapsed_ns, Relaxed);
+            }
+            self.last_ns.store(elapsed_ns, Relaxed);
+        }
+    }
+
+    /// Frames a second from the first to the last: how long the source took to start, and the wait for readers at the
+    /// end, are no part of it.
+    pub fn frames_per_second(&self) -> Option<f64> {
+        let span_ns = self.last_ns.load(Relaxed).saturating_sub(self.first_ns.load(Relaxed));
+        rate(self.frames.load(Relaxed), Duration::from_nanos(span_ns))
     }
 }
 
@@ -91,9 +108,10 @@ impl Ticker<'_> {
         self.notes.progress(
             frames + dropped,
             format!(
-                "frames  {}{}  {fps:.1} frames/s  {subscribers} subscribers  {dropped} dropped",
+                "frames  {}{}  {fps:.1} frames/s  {}  {dropped} dropped",
                 human_time(position_seconds),
-                length.unwrap_or_default()
+                length.unwrap_or_default(),
+                counted(subscribers, "subscriber")
             ),
         );
         Ok(())
@@ -128,7 +146,8 @@ pub enum Event<'e> {
         concealed: u64,
         rounds: u64,
         elapsed_seconds: f64,
-        frames_per_second: f64,
+        /// None below two frames.
+        frames_per_second: Option<f64>,
         end: &'static str,
         warnings: &'e [String],
     },
@@ -178,8 +197,7 @@ impl<'e> Event<'e> {
         }
     }
 
-    pub fn summary(summary: &'e Summary) -> Self {
-        let elapsed_seconds = summary.elapsed.as_secs_f64();
+    pub fn summary(summary: &'e Summary, frames_per_second: Option<f64>) -> Self {
         Event::Summary {
             frames: summary.frames,
             dropped: summary.dropped,
@@ -187,8 +205,8 @@ impl<'e> Event<'e> {
             decode_errors: summary.decode_errors,
             concealed: summary.concealed,
             rounds: summary.rounds,
-            elapsed_seconds,
-            frames_per_second: summary.frames as f64 / elapsed_seconds.max(1e-9),
+            elapsed_seconds: summary.elapsed.as_secs_f64(),
+            frames_per_second,
             end: if summary.end == End::Finished { "finished" } else { "stopped" },
             warnings: &summary.warnings,
         }

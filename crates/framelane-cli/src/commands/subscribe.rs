@@ -31,6 +31,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
 Latency: from the publisher's publish call to this process having the frame.
+A publisher that takes a channel over leaves one frame number out, which counts as dropped.
 
 With --json, each line is an object with an \"event\":
   waiting      when the channel is not there yet
@@ -39,7 +40,8 @@ With --json, each line is an object with an \"event\":
   statistics   once a second
   frame        every frame, with --per-frame
   publisher_died, publisher_returned
-  summary      at the end, as statistics for the whole time
+  summary      at the end, as statistics for the whole time; rates from the first frame to the last,
+               null below two frames
 With --stdout they go to standard error.")]
 pub struct Subscribe {
     /// The channel's name
@@ -194,7 +196,7 @@ impl Output {
     /// On a terminal in one place; else a line each, unless there are frames to look at.
     fn progress(&self, received: u64, text: String) -> Result<(), Failure> {
         if self.notes.on_terminal() {
-            self.notes.progress(received, text);
+            self.notes.progress(received, format!("frames  {text}"));
             return Ok(());
         }
         if self.writer.is_some() { Ok(()) } else { self.line(&text) }

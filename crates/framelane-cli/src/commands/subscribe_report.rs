@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::describe::LayoutReport;
 use crate::latency::{Latencies, Percentiles, human_us};
+use crate::table::{counted, human_rate, rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,6 +23,10 @@ struct Period {
     frames: u64,
     dropped: u64,
     bytes: u64,
+    /// When the first and the last frame were published, and the bytes of the first. Not when they came: the first is
+    /// often there already, which would make two frames of a slow channel look fast.
+    published_ns: Option<(u64, u64)>,
+    first_bytes: u64,
     latencies: Latencies,
 }
 
@@ -32,8 +37,9 @@ pub struct Counts {
     pub frames: u64,
     /// Frames that the channel had and this subscriber did not get.
     pub dropped: u64,
-    pub frames_per_second: f64,
-    pub bytes_per_second: f64,
+    /// In a summary from the first frame to the last, none below two.
+    pub frames_per_second: Option<f64>,
+    pub bytes_per_second: Option<f64>,
     pub latency: Option<Percentiles>,
 }
 
@@ -122,24 +128,33 @@ impl Statistics {
         if self.second.began.elapsed() < SECOND {
             return None;
         }
-        let counts = self.second.counts();
+        let counts = self.second.counts(None);
         self.second.restart();
         Some(counts)
     }
 
     pub fn summary(&self) -> Counts {
-        self.all.counts()
+        self.all.counts(Some(self.all.first_to_last()))
     }
 
     pub fn summary_text(&self) -> String {
         let counts = self.summary();
-        format!("{} frames in {:.1} s: {}", counts.frames, counts.seconds, counts.text())
+        let frames = counted(usize::try_from(counts.frames).unwrap_or(usize::MAX), "frame");
+        format!("{frames} in {:.1} s: {}", counts.seconds, counts.text())
     }
 }
 
 impl Period {
     fn new() -> Self {
-        Period { began: Instant::now(), frames: 0, dropped: 0, bytes: 0, latencies: Latencies::new() }
+        Period {
+            began: Instant::now(),
+            frames: 0,
+            dropped: 0,
+            bytes: 0,
+            published_ns: None,
+            first_bytes: 0,
+            latencies: Latencies::new(),
+        }
     }
 
     fn restart(&mut self) {
@@ -150,19 +165,40 @@ impl Period {
     fn add(&mut self, frame: &Frame, age_ns: u64) {
         self.frames += 1;
         self.dropped += frame.dropped();
-        self.bytes += frame.layout().size_bytes() as u64;
+        let (bytes, now) = (frame.layout().size_bytes() as u64, frame.published_ns());
+        self.bytes += bytes;
+        match &mut self.published_ns {
+            Some((_, last)) => *last = now,
+            None => (self.published_ns, self.first_bytes) = (Some((now, now)), bytes),
+        }
         self.latencies.record(age_ns);
     }
 
-    fn counts(&self) -> Counts {
+    fn first_to_last(&self) -> Duration {
+        let span_ns = self.published_ns.map_or(0, |(first, last)| last.saturating_sub(first));
+        Duration::from_nanos(span_ns)
+    }
+
+    /// With `first_to_last`, the rates are those between these two frames: a run of a few frames is no second long.
+    /// Without it, of the whole period, in which a pause counts.
+    fn counts(&self, first_to_last: Option<Duration>) -> Counts {
         let seconds = self.began.elapsed().as_secs_f64();
-        let rate = |count: u64| count as f64 / seconds.max(1e-9);
+        let (frames_per_second, bytes_per_second) = match first_to_last {
+            Some(span) => {
+                let frames = rate(self.frames, span);
+                (frames, frames.map(|_| (self.bytes - self.first_bytes) as f64 / span.as_secs_f64()))
+            }
+            None => {
+                let each_second = |count: u64| Some(count as f64 / seconds.max(1e-9));
+                (each_second(self.frames), each_second(self.bytes))
+            }
+        };
         Counts {
             seconds,
             frames: self.frames,
             dropped: self.dropped,
-            frames_per_second: rate(self.frames),
-            bytes_per_second: rate(self.bytes),
+            frames_per_second,
+            bytes_per_second,
             latency: self.latencies.percentiles(),
         }
     }
@@ -175,9 +211,9 @@ impl Counts {
             format!("  latency p50 {}  p99 {}", human_us(latency.p50_us), human_us(latency.p99_us))
         });
         format!(
-            "{:.1} frames/s  {:.0} MB/s{}  {} dropped",
-            self.frames_per_second,
-            self.bytes_per_second / 1e6,
+            "{} frames/s  {} MB/s{}  {} dropped",
+            human_rate(self.frames_per_second),
+            self.bytes_per_second.map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes / 1e6)),
             latency.unwrap_or_default(),
             self.dropped
         )
