@@ -253,6 +253,19 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 }
 
 /// Receives the boxes found in the frames of a channel. Calls from several threads take turns.
+///
+/// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
+/// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
+///
+/// - `mode`: "every" (the default) gives all batches that are still in the ring, in order; "newest" passes over
+///   what came before the newest.
+/// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`.
+/// - `spin_us`: look for a batch this many microseconds before going to sleep. Saves the wake-up (some
+///   25 us) and costs a core meanwhile; by default 0.
+///
+/// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
+/// mode. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionSubscriber {
     receiver: Arc<Receiver<Batches>>,

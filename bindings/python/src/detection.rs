@@ -191,7 +191,23 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
     )))
 }
 
-/// Sends the boxes found in frames, on a channel of their own.
+/// Sends the boxes found in frames, on a channel of their own; by custom `CHANNEL/detections`. Calls from
+/// several threads take turns.
+///
+/// - `labels`: names of the classes: class id 0 is the first. When given, `send` refuses ids beyond them.
+/// - `model`: the id of the model, for readers.
+/// - `slots`: batches that the ring holds, 2 to 128, by default 32: what a late reader still finds. Readers
+///   copy batches, so those that they keep take no slots.
+/// - `policy`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
+///   and counts the batch as dropped. "wait" waits for a slot, and until readers in "every" mode have
+///   received what would be overwritten, so that they miss nothing.
+/// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`. On a tmpfs, or batches are written to a disk.
+/// - `mode`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
+///   in a `directory` that it can reach. Others never get write access to batches.
+///
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
+/// AccessDenied, and ValueError for an unknown policy. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionPublisher {
     handle: Arc<Handle<framelane::DetectionPublisher>>,

@@ -181,9 +181,9 @@ impl Loan {
             State::New => {
                 Err(PyValueError::new_err("the slot is lent inside the block: with pub.loan(...) as slot"))
             }
-            State::Abandoned => Err(PyValueError::new_err(
-                "the loan was abandoned. Remedy: call pub.loan() for another slot",
-            )),
+            State::Abandoned => {
+                Err(PyValueError::new_err("the loan was abandoned. Remedy: call pub.loan() for another slot"))
+            }
             State::Done => Err(PyValueError::new_err(
                 "the loan has ended, and a published frame never changes. Remedy: write inside the block",
             )),

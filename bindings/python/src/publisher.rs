@@ -227,7 +227,22 @@ pub(crate) fn frame_info(
     })
 }
 
-/// The one sender of a channel. Calls from several threads take turns.
+/// The one sender of a channel. Creates the channel, or takes it over from a publisher that died; does not
+/// wait for readers. Calls from several threads take turns.
+///
+/// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written;
+///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
+///   readers hold at once.
+/// - `policy`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
+///   and counts the frame as dropped. "wait" waits for a slot, and until readers in "every" mode have
+///   received what would be overwritten, so that they miss nothing.
+/// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
+/// - `mode`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
+///   in a `directory` that it can reach. Others never get write access to frames.
+///
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
+/// AccessDenied, and ValueError for an unknown policy. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
@@ -264,7 +279,9 @@ impl Publisher {
 
     /// Copies an image into a free slot and publishes it: one copy, whatever the strides of the array.
     ///
-    /// Returns its sequence, or None when it was dropped because no slot was free (policy "drop").
+    /// Returns its sequence, or None when it was dropped because no slot was free (policy "drop"; with "wait"
+    /// it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when
+    /// larger slots do not fit in the file system, ChannelClosed after `close`.
     #[pyo3(signature = (image, timestamp_ns=None, format=None, pts_ns=None, *, duration_ns=None, color=None,
                         rotation_degrees=0, keyframe=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]

@@ -113,6 +113,22 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 }
 
 /// Receives the frames of a channel. Calls from several threads take turns.
+///
+/// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
+/// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
+///
+/// - `mode`: "newest" (the default) gives the newest frame and passes over what came before; "every" gives
+///   all that are still in the ring, in order, which are all of them with a publisher of policy "wait".
+/// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`.
+/// - `spin_us`: look for a frame this many microseconds before going to sleep. Saves the wake-up (some
+///   25 us) and costs a core meanwhile; by default 0.
+///
+/// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
+/// copy what you keep. At most 8 at a time; then `recv` raises TooManyLeases.
+///
+/// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
+/// mode. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Subscriber {
     receiver: Arc<Receiver<framelane::Subscriber>>,
@@ -151,6 +167,9 @@ impl Subscriber {
     }
 
     /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
+    ///
+    /// Raises Timeout, which says how many frames this subscriber holds, ChannelClosed at the end of the
+    /// channel, TooManyLeases when 8 frames are held.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
         self.receiver.recv(py, timeout).map(|received| self.lend(received))
