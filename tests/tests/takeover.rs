@@ -43,7 +43,8 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
     let mut publisher = place.publisher().policy(Policy::Wait).create("c").unwrap();
     let sequence = send(&mut publisher).unwrap();
     let frame = reader.recv().unwrap();
-    assert_eq!((frame.sequence(), frame.dropped(), frame.epoch()), (sequence, 1, publisher.epoch()));
+    assert_eq!((frame.sequence(), frame.epoch()), (sequence, publisher.epoch()));
+    assert!(frame.dropped() <= 1, "at most the frame that was being written is lost");
     assert!(publisher.drain_while(&mut || false), "the reader has everything");
 }
 
@@ -114,6 +115,8 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let publisher = start(&place, "drop");
     let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
     let old_epoch = reader.recv().unwrap().epoch();
+    // Until several slots have held a frame: the one that is made to look stranded has a descriptor.
+    while reader.recv().unwrap().sequence() < 20 {}
     publisher.kill();
     while reader.recv_timeout(Duration::ZERO).is_ok() {}
     let status = framelane::status(Some(place.path()), "c").unwrap();
@@ -126,10 +129,10 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
         data.read_exact_at(&mut bytes, 4096 + 256 * slot).unwrap();
         u64::from_le_bytes(bytes)
     };
-    let other = (0..6).find(|&slot| version(slot) != head).unwrap();
+    let other = (0..6).find(|&slot| (1..head).contains(&version(slot))).unwrap();
     data.write_all_at(&(head + 3).to_le_bytes(), 4096 + 256 * other).unwrap();
     let control = File::options().read(true).write(true).open(place.path().join("c.control")).unwrap();
-    control.write_all_at(&(status.dropped + 2).to_le_bytes(), 256).unwrap();
+    control.write_all_at(&(head + 3).to_le_bytes(), 264).unwrap();
 
     let mut publisher = place.publisher().create("c").unwrap();
     let published: Vec<_> = (0..3).map(|_| send(&mut publisher).unwrap()).collect();

@@ -450,3 +450,29 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
         assert!(received > 0 && received + dropped <= publisher.sequence());
     }
 }
+
+#[test]
+fn a_held_slot_published_again_is_a_copy_with_a_number_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let mut publisher = publisher.create("c").unwrap();
+    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let layout = gray(8, 8);
+    let held = publisher.hold(&layout).unwrap();
+    for sequence in 1..=2 {
+        assert_eq!(publisher.publish_held(&held, &layout, &FrameInfo::default()).unwrap(), sequence);
+    }
+    let frames = [every.recv().unwrap(), every.recv().unwrap()];
+    assert_eq!(frames.each_ref().map(|frame| (frame.sequence(), frame.dropped())), [(1, 0), (2, 0)]);
+    assert_ne!(frames[0].bytes().as_ptr(), frames[1].bytes().as_ptr());
+}
+
+#[test]
+fn spinning_ends_with_the_timeout() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publisher, subscriber) = pair(&directory);
+    let _publisher = publisher.create("c").unwrap();
+    // Would spin for an hour if the timeout did not bound it.
+    let mut subscriber = subscriber.spin(Duration::from_secs(3600)).open("c").unwrap();
+    assert!(matches!(subscriber.recv_timeout(Duration::from_millis(5)), Err(RecvError::Timeout)));
+}

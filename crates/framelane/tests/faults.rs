@@ -134,7 +134,7 @@ fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_go
 }
 
 fn too_little_room(directory: &Path) {
-    let remedy = ["enlarge /dev/shm", "--shm-size", "fewer slots", "doctor"];
+    let remedy = ["free or add room", "fewer slots", "doctor"];
     let mut first = publisher(directory).slots(4).create("c").unwrap();
     let mut reader = subscriber(directory).open("c").unwrap();
     first.send(&gray(1000), &FrameInfo::default(), &[1; 1000]).unwrap();

@@ -44,6 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(order) if order == "end" => {
                 while send(&mut publisher, &pattern, SMALLEST_FRAME, true)?.is_none() {}
                 println!("end {}", publisher.sequence());
+                // Subscribers end at the last frame; closing before they have mapped its ring would take it away.
+                while orders.recv().is_ok() {}
                 publisher.close();
                 return Ok(());
             }

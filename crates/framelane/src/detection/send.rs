@@ -1,7 +1,7 @@
 //! The detector's end.
 
 use super::{Detection, FrameId, codec};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
 use crate::frame::{FrameInfo, Layout};
 use crate::publisher::{LoanError, Publisher, PublisherOptions};
@@ -71,7 +71,14 @@ impl DetectionPublisher {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Option<u64>, LoanError> {
         codec::encode(frame, &self.model, &self.labels, boxes, &mut self.bytes)?;
-        let layout = Layout::packed(PixelFormat::Detections, self.bytes.len() as u32, 1)?;
+        let width = u32::try_from(self.bytes.len()).map_err(|_| {
+            Error::new(
+                ErrorKind::FrameTooLarge,
+                format!("a batch of {} bytes; 4 GiB are allowed", self.bytes.len()),
+            )
+            .with_remedy("send fewer boxes, or shorter labels")
+        })?;
+        let layout = Layout::packed(PixelFormat::Detections, width, 1)?;
         let info = FrameInfo { timestamp_ns: Some(frame.timestamp_ns), ..FrameInfo::default() };
         self.publisher.send_while(&layout, &info, &self.bytes, keep_waiting)
     }

@@ -23,7 +23,13 @@ use crate::ring::Shared;
 
 /// Opens an existing file; never follows a symbolic link, never survives `exec`.
 pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
-    std::fs::OpenOptions::new().read(true).write(writable).custom_flags(libc::O_NOFOLLOW).open(path)
+    // O_NONBLOCK: a FIFO of this name must not keep us waiting for its other end.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = std::fs::OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("expected a regular file, found something else"));
+    }
+    Ok(file)
 }
 
 /// Creates a file of `len` bytes with room for all of them, and exactly these permissions.

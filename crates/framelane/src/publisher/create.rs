@@ -104,7 +104,7 @@ impl PublisherOptions {
     fn check(&self) -> Result<(), Error> {
         let (fault, remedy) = if !(2..=MAX_SLOTS).contains(&self.slots) {
             let fault = format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots);
-            (fault, "use 3 slots and one more for each frame that subscribers hold at a time")
+            (fault, "use 2 slots and one more for each frame that subscribers hold at a time")
         } else if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
             let fault = format!("the mode must let the owner read and write, found {:o}", self.mode);
             (fault, "use 600 for yourself alone, 660 for a group")
@@ -217,11 +217,10 @@ impl PublisherOptions {
         let words = control.words();
         // The clock makes epochs of channels that were removed in between differ as well.
         let epoch = os::realtime_ns().max(words.epoch.load(Ordering::Relaxed).wrapping_add(1));
-        // After a take-over one number is left out: the dead publisher may have marked a slot with it and
-        // not come to say so. Readers count it as the one frame that was lost.
+        // `given` is stored before a slot bears the number: whatever the dead publisher did not come to announce,
+        // no number is used twice. A frame that it was writing is a gap of one.
         let (newest, _) = ring::newest(words);
-        let numbered = newest + words.dropped.load(Ordering::Relaxed).min(1 << 40);
-        let sequence = if words.epoch.load(Ordering::Relaxed) == 0 { 0 } else { numbered + 1 };
+        let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
         words.epoch.store(epoch, Ordering::Relaxed);
         words.policy.store(self.policy as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);

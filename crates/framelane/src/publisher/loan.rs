@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Publisher;
 use super::slots::Generation;
@@ -67,12 +67,13 @@ impl<'p> Loan<'p> {
 pub struct HeldSlot {
     generation: Arc<Generation>,
     slot: usize,
+    published: AtomicBool,
 }
 
 impl HeldSlot {
     pub(super) fn new(generation: &Arc<Generation>, slot: usize) -> Self {
         generation.held[slot].store(true, Ordering::Relaxed);
-        HeldSlot { generation: generation.clone(), slot }
+        HeldSlot { generation: generation.clone(), slot, published: AtomicBool::new(false) }
     }
 
     /// The first byte; page-aligned. Writing is allowed until the slot is published, reading always.
@@ -87,6 +88,15 @@ impl HeldSlot {
 
     pub(super) fn slot(&self) -> usize {
         self.slot
+    }
+
+    /// Whether readers may hold the slot. Changed by the publisher only, which is borrowed for it.
+    pub(super) fn was_published(&self) -> bool {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_published(&self) {
+        self.published.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_of(&self, generation: &Arc<Generation>) -> bool {

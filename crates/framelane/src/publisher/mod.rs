@@ -218,7 +218,7 @@ impl Publisher {
 
     /// Publishes what was written to a held slot. The slot is not reused before `held` is dropped.
     ///
-    /// From now on nobody may write to the slot. `layout` must fit into [`HeldSlot::capacity`]. When the ring
+    /// From now on nobody may write to the slot. Published again, it is copied. `layout` must fit into [`HeldSlot::capacity`]. When the ring
     /// has moved on to larger slots meanwhile, the frame is copied. Blocks only with [`Policy::Wait`].
     ///
     /// # Errors
@@ -250,16 +250,24 @@ impl Publisher {
                 format!("the slot holds {} bytes, the frame has {}", held.capacity(), layout.size_bytes()),
             )));
         }
+        if held.was_published() {
+            // Readers may hold it: what they see must not change, nor its number.
+            let mut loan = self.loan_while(layout, keep_waiting)?;
+            held.copy_to(loan.bytes_mut());
+            return Ok(loan.publish(info));
+        }
         let of_ring =
             |slots: &Option<Slots>| slots.as_ref().is_some_and(|slots| held.is_of(slots.generation()));
         if of_ring(&self.current) {
             // Also while the first frame of a new size is being written: readers still know this ring.
+            held.set_published();
             return Ok(self.publish_in_current(held.slot(), layout, info));
         }
         if of_ring(&self.next) {
             if !self.drain_while(keep_waiting) {
                 return Err(LoanError::Interrupted);
             }
+            held.set_published();
             return Ok(self.publish_slot(held.slot(), layout, info));
         }
         let mut loan = self.loan_while(layout, keep_waiting)?;
@@ -268,10 +276,17 @@ impl Publisher {
     }
 
     /// Gives a number to a frame that will not be published, so that readers see the gap and count it.
+    ///
+    /// Does nothing in a forked child.
     pub fn skip(&mut self) -> u64 {
+        if self.check_fork().is_err() {
+            return self.sequence;
+        }
         self.sequence += 1;
         self.dropped += 1;
-        self.control.words().dropped.store(self.dropped, Relaxed);
+        let control = self.control.words();
+        control.given.store(self.sequence, Relaxed);
+        control.dropped.store(self.dropped, Relaxed);
         self.sequence
     }
 
@@ -390,6 +405,10 @@ impl Publisher {
 
     /// Publishes a slot of [`Publisher::writing_to`].
     fn publish_slot(&mut self, slot: usize, layout: &Layout, info: &FrameInfo) -> u64 {
+        if self.check_fork().is_err() {
+            // A loan that a fork has carried into a child: the channel is the parent's.
+            return self.sequence;
+        }
         let Some(next) = self.next.take() else {
             return self.publish_in_current(slot, layout, info);
         };
@@ -406,6 +425,7 @@ impl Publisher {
 
     fn publish_in_current(&mut self, slot: usize, layout: &Layout, info: &FrameInfo) -> u64 {
         self.sequence += 1;
+        self.control.words().given.store(self.sequence, Relaxed);
         let slots = self.current.as_mut().expect("the ring of the slot");
         slots.published(slot, self.sequence);
         let entry = slots.generation().data.entry(slot).expect("a slot of this ring");

@@ -121,7 +121,9 @@ pub(crate) struct Control {
 
     /// Frames that got a number and no slot. For people.
     pub dropped: AtomicU64,
-    _line4: Pad<56>,
+    /// The last number given, stored before anything bears it. The next publisher goes on from here.
+    pub given: AtomicU64,
+    _line4: Pad<48>,
 }
 
 /// One subscriber's record in the `readers` file; written by that subscriber.
@@ -222,6 +224,7 @@ const _: () = {
     assert!(offset_of!(Control, wake) == 136);
     assert!(offset_of!(Control, publisher_waiting) == 192);
     assert!(offset_of!(Control, dropped) == 256);
+    assert!(offset_of!(Control, given) == 264);
     assert!(size_of::<Control>() == 320);
     assert!(offset_of!(Record, waiting) == 64);
     assert!(offset_of!(Record, cursor) == 72);

@@ -116,7 +116,13 @@ fn examine(
     // Opened without a check of what it holds: damaged files and those of other versions are left over too.
     let file = os::open(&path, true).ok()?;
     let lock = LockFile::new(file);
-    if !lock.try_lock(PUBLISHER_LOCK).unwrap_or(false) || !lock.is_at(&path) {
+    let abandoned = if remove {
+        lock.try_lock(PUBLISHER_LOCK).unwrap_or(false)
+    } else {
+        // Only looking: a publisher that starts now must not find the lock taken.
+        !lock.is_locked(PUBLISHER_LOCK).unwrap_or(true)
+    };
+    if !abandoned || !lock.is_at(&path) {
         return None;
     }
     let reason = match ControlFile::open(&path, false) {

@@ -232,8 +232,8 @@ impl Subscriber {
     fn sleep(&self, seen: u32, nap: Duration) -> Woken {
         let control = self.attachment.control.words();
         if !self.spin.is_zero() {
-            let start = Instant::now();
-            while start.elapsed() < self.spin {
+            let (start, spin) = (Instant::now(), self.spin.min(nap));
+            while start.elapsed() < spin {
                 if control.wake_now() != seen {
                     return Woken::Changed;
                 }

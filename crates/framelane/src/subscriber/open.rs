@@ -87,21 +87,27 @@ impl SubscriberOptions {
     ) -> Result<Subscriber, Error> {
         check_name(channel)?;
         let directory = Directory::resolve(self.directory.as_deref())?;
-        // Watched before the first look: what appears in between is not missed.
-        let watch = os::Watch::new(directory.path());
+        // Made when the first look was in vain, and followed by another look: what appears in between is not missed.
+        // (The kernel takes milliseconds to end a watch.)
+        let mut watch = None;
         let deadline = os::deadline(self.wait);
         loop {
             let not_yet = match self.attach(&directory, channel)? {
                 Ok(subscriber) => return Ok(subscriber),
                 Err(not_yet) => not_yet,
             };
+            let watched = watch.is_some();
+            let watch = watch.get_or_insert_with(|| os::Watch::new(directory.path()));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(self.not_found(channel, &directory, &not_yet));
             }
+            if !watched && left != Some(Duration::ZERO) {
+                continue;
+            }
             let nap = if matches!(not_yet, NotYet::Missing) && watch.is_ok() { NAP } else { LOOK_AGAIN };
             let nap = left.map_or(nap, |left| left.min(nap));
-            match &watch {
+            match watch {
                 Ok(watch) => {
                     watch.wait(nap).map_err(|error| Error::from_io("waiting for the channel", error))?
                 }
