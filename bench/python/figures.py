@@ -1,11 +1,13 @@
 """Rounds in, one comparison out; the same shape as src/report.rs writes."""
 
+import os
 import pathlib
 import statistics
 import sys
 import tomllib
 
-SCENARIOS = tomllib.loads((pathlib.Path(__file__).parents[1] / "scenarios.toml").read_text())
+SCENARIOS_FILE = os.environ.get("BENCH_SCENARIOS", pathlib.Path(__file__).parents[1] / "scenarios.toml")
+SCENARIOS = tomllib.loads(pathlib.Path(SCENARIOS_FILE).read_text())
 
 
 def quantile(values, q):

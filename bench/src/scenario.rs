@@ -88,8 +88,12 @@ pub struct Iceoryx2 {
 }
 
 impl Scenarios {
-    /// Those of the file beside `Cargo.toml`, compiled in.
+    /// Those of the file that `BENCH_SCENARIOS` names, else of the one beside `Cargo.toml`, compiled in.
     pub fn load() -> Self {
-        toml::from_str(include_str!("../scenarios.toml")).expect("scenarios.toml")
+        let text = match std::env::var_os("BENCH_SCENARIOS") {
+            Some(path) => std::fs::read_to_string(path).expect("the file in BENCH_SCENARIOS"),
+            None => include_str!("../scenarios.toml").to_owned(),
+        };
+        toml::from_str(&text).expect("scenarios")
     }
 }
