@@ -82,6 +82,15 @@ impl Channel {
         false
     }
 
+    /// Sleeps as a reader does, unless something has changed since `seen`.
+    fn sleep(&self, reader: usize, seen: u32) {
+        let record = &self.readers.records[reader];
+        if prepare_wait(&self.control, record, seen) {
+            Self::futex_wait(&self.wake_futex, &self.control.wake, seen);
+        }
+        record.waiting.store(0, Ordering::Relaxed);
+    }
+
     /// Publishes, sleeping until a slot is free that every reader has read.
     fn publish_lossless(&self, sequence: u64) {
         while !self.try_publish(sequence, true) {
@@ -174,11 +183,7 @@ fn a_reader_that_goes_to_sleep_is_woken_by_the_next_frame() {
                     if sequence != 0 {
                         return channel.read(0, sequence, slot, false);
                     }
-                    let record = &channel.readers.records[0];
-                    if prepare_wait(&channel.control, record, seen) {
-                        Channel::futex_wait(&channel.wake_futex, &channel.control.wake, seen);
-                    }
-                    record.waiting.store(0, Ordering::Relaxed);
+                    channel.sleep(0, seen);
                 }
             })
         };
@@ -205,11 +210,7 @@ fn a_reader_that_sleeps_again_and_again_is_woken_for_every_newest_frame() {
                         }
                         continue;
                     }
-                    let record = &channel.readers.records[0];
-                    if prepare_wait(&channel.control, record, seen) {
-                        Channel::futex_wait(&channel.wake_futex, &channel.control.wake, seen);
-                    }
-                    record.waiting.store(0, Ordering::Relaxed);
+                    channel.sleep(0, seen);
                 }
             })
         };
@@ -241,11 +242,7 @@ fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
                         cursor = sequence;
                         continue;
                     }
-                    let record = &channel.readers.records[0];
-                    if prepare_wait(&channel.control, record, seen) {
-                        Channel::futex_wait(&channel.wake_futex, &channel.control.wake, seen);
-                    }
-                    record.waiting.store(0, Ordering::Relaxed);
+                    channel.sleep(0, seen);
                 }
             })
         };
