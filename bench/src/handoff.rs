@@ -19,6 +19,17 @@ struct Source {
     number: u64,
 }
 
+/// What the frames of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frames {
+    /// Stamped, one after the other without pause.
+    Free,
+    /// Stamped, paced.
+    Stamped,
+    /// Written whole, paced.
+    Written,
+}
+
 /// What one call cost.
 struct Call {
     loan_ns: u64,
@@ -60,12 +71,13 @@ impl Source {
     }
 }
 
-fn start(peer: &dyn Peer, readers: usize, wait: Wait, paced: bool) -> (Source, Vec<Reader>) {
+fn start(peer: &dyn Peer, readers: usize, wait: Wait, frames: Frames) -> (Source, Vec<Reader>) {
+    let paced = frames != Frames::Free;
     let scenarios = Scenarios::load();
     let channel = format!("bench-{}-{}", std::process::id(), now_ns());
     let setup = Setup { channel, readers, wait, paced, scenarios };
     let mut picture = Vec::new();
-    if paced {
+    if frames == Frames::Written {
         picture.extend((0..setup.scenarios.frame.bytes).map(|at| (at * 7 / 3) as u8));
     }
     let source = Source { sender: peer.sender(&setup), picture, number: 0 };
@@ -83,9 +95,9 @@ struct Paced {
 }
 
 impl Paced {
-    fn round(&mut self, peer: &dyn Peer, readers: usize, scenarios: &Scenarios) {
+    fn round(&mut self, peer: &dyn Peer, readers: usize, frames: Frames, scenarios: &Scenarios) {
         let handoff = &scenarios.handoff;
-        let (mut source, running) = start(peer, readers, Wait::Sleep, true);
+        let (mut source, running) = start(peer, readers, Wait::Sleep, frames);
         let period_ns = 1_000_000_000 / u64::from(handoff.fps);
         let mut due_ns = now_ns() + period_ns;
         let measured = handoff.fps * handoff.seconds_per_round;
@@ -122,18 +134,22 @@ impl Paced {
 pub fn paced(scenarios: &Scenarios) -> Vec<Value> {
     let handoff = &scenarios.handoff;
     let mut rows = Vec::new();
-    for &readers in &handoff.readers {
+    let cases = [Frames::Stamped, Frames::Written].into_iter();
+    for (frames, &readers) in
+        cases.flat_map(|frames| handoff.readers.iter().map(move |readers| (frames, readers)))
+    {
         let mut sides: Vec<Paced> = peers::ALL.iter().map(|_| Paced::default()).collect();
         for round in 0..handoff.rounds {
             for index in in_turn(round, sides.len()) {
-                sides[index].round(peers::ALL[index], readers, scenarios);
+                sides[index].round(peers::ALL[index], readers, frames, scenarios);
             }
         }
         let many = readers > 1;
         let call_target = if many { handoff.target_eight_readers } else { handoff.target_one_reader };
         let wake_target = (!many).then_some(handoff.target_one_reader);
         let plural = if many { "s" } else { "" };
-        let work = format!("hand-off, {} frames/s, {readers} reader{plural}", handoff.fps);
+        let after = if frames == Frames::Written { ", frame written before" } else { "" };
+        let work = format!("hand-off, {} frames/s, {readers} reader{plural}{after}", handoff.fps);
         let ours = &sides[0];
         for (peer, side) in peers::ALL.iter().zip(&sides).skip(1) {
             let name = peer.name();
@@ -151,7 +167,7 @@ pub fn paced(scenarios: &Scenarios) -> Vec<Value> {
 
 /// As many frames as possible to one reader that takes the newest: (published, received) a second.
 fn free_round(peer: &dyn Peer, wait: Wait, seconds: f64) -> (f64, f64) {
-    let (mut source, running) = start(peer, 1, wait, false);
+    let (mut source, running) = start(peer, 1, wait, Frames::Free);
     let began = Instant::now();
     let length = Duration::from_secs_f64(seconds);
     while began.elapsed() < length {
