@@ -52,6 +52,8 @@ mod ring;
 mod status;
 #[cfg(not(loom))]
 mod subscriber;
+#[cfg(framelane_testing)]
+pub mod testing;
 
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
