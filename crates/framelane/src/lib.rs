@@ -50,6 +50,7 @@ mod publisher;
 mod ring;
 #[cfg(not(loom))]
 mod status;
+mod step;
 #[cfg(not(loom))]
 mod subscriber;
 #[cfg(framelane_testing)]

@@ -9,6 +9,7 @@ use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::MAX_FRAME_BYTES;
 use crate::os;
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
+use crate::step::{Step, step};
 
 /// What a publisher does when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +138,7 @@ impl PublisherOptions {
             )
             .with_remedy(format!("end process {pid}, or publish under another name")));
         }
+        step(Step::TakeOverLocked);
         if !control.lock.is_at(&path) {
             // Closed and removed between our opening and our locking.
             return Ok(None);
@@ -157,6 +159,7 @@ impl PublisherOptions {
             }
             _ => {
                 words.state.store(State::Closed as u32, Ordering::Release);
+                step(Step::TakeOverClosed);
                 words.wake.fetch_add(1, Ordering::Release);
                 os::wake_all(&words.wake);
                 std::fs::remove_file(&path)
@@ -171,6 +174,7 @@ impl PublisherOptions {
         // Complete and locked before it has its name: nobody ever sees half a control file.
         let unfinished = directory.unfinished(channel);
         let control = ControlFile::create(&unfinished, self.mode)?;
+        step(Step::ControlMade);
         let path = directory.control(channel);
         if let Err(error) = os::rename_new(&unfinished, &path) {
             let _ = std::fs::remove_file(&unfinished);
@@ -179,6 +183,7 @@ impl PublisherOptions {
             }
             return Err(Error::from_io(format!("naming {}", path.display()), error));
         }
+        step(Step::ControlNamed);
         let channel_id = control.words().channel_id.load(Ordering::Relaxed);
         let readers = match self.make_readers(directory, channel, channel_id) {
             Ok(readers) => readers,
@@ -199,10 +204,12 @@ impl PublisherOptions {
     ) -> Result<ReadersFile, Error> {
         let unfinished = directory.unfinished(channel);
         let readers = ReadersFile::create(&unfinished, self.mode, channel_id)?;
+        step(Step::ReadersMade);
         let path = directory.readers(channel);
         // A leftover of the same name has no control file: nobody is attached to it.
         std::fs::rename(&unfinished, &path)
             .map_err(|error| Error::from_io(format!("naming {}", path.display()), error))?;
+        step(Step::ReadersNamed);
         Ok(readers)
     }
 
@@ -222,6 +229,7 @@ impl PublisherOptions {
         let (newest, _) = ring::newest(words);
         let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
         words.epoch.store(epoch, Ordering::Relaxed);
+        step(Step::EpochStored);
         words.policy.store(self.policy as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);
         words.publisher_pid.store(std::process::id(), Ordering::Relaxed);
@@ -229,6 +237,7 @@ impl PublisherOptions {
         words.dropped.store(0, Ordering::Relaxed);
         words.publisher_waiting.store(0, Ordering::Relaxed);
         words.state.store(State::Live as u32, Ordering::Release);
+        step(Step::Live);
         let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
         let publisher = Publisher {
             channel: channel.to_owned(),

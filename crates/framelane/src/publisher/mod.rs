@@ -13,6 +13,7 @@ use crate::files::{ControlFile, ReadersFile};
 use crate::frame::{FrameInfo, Layout};
 use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
+use crate::step::{Step, step};
 use crate::{descriptor, directory};
 
 pub use create::{Policy, PublisherOptions};
@@ -286,6 +287,7 @@ impl Publisher {
         self.dropped += 1;
         let control = self.control.words();
         control.given.store(self.sequence, Relaxed);
+        step(Step::NumberSkipped);
         control.dropped.store(self.dropped, Relaxed);
         self.sequence
     }
@@ -381,6 +383,7 @@ impl Publisher {
         let bytes = size_bytes.max(self.frame_bytes);
         let slots = Slots::create(&self.directory, &self.channel, self.mode, ids, self.slot_count, bytes)?;
         self.generation = generation;
+        step(Step::DataMade);
         Ok(slots)
     }
 
@@ -390,7 +393,9 @@ impl Publisher {
         for reader in (0..ring::READERS).filter(|reader| suspects >> reader & 1 == 1) {
             // Holding the lock is the proof: a new subscriber passes over a record whose lock is taken.
             if self.readers.lock.try_lock(reader as u64).unwrap_or(false) {
+                step(Step::ReclaimLocked);
                 ring::reclaim(self.readers.words(), reader);
+                step(Step::Reclaimed);
                 let _ = self.readers.lock.unlock(reader as u64);
                 found = true;
             }
@@ -415,6 +420,7 @@ impl Publisher {
         ring::announce(self.control.words(), next.generation().data.generation);
         let old = self.current.replace(next);
         let sequence = self.publish_in_current(slot, layout, info);
+        step(Step::OldDataLeft);
         if let Some(old) = old {
             self.remove_data(old.generation().data.generation);
         } else {
@@ -426,11 +432,13 @@ impl Publisher {
     fn publish_in_current(&mut self, slot: usize, layout: &Layout, info: &FrameInfo) -> u64 {
         self.sequence += 1;
         self.control.words().given.store(self.sequence, Relaxed);
+        step(Step::NumberGiven);
         let slots = self.current.as_mut().expect("the ring of the slot");
         slots.published(slot, self.sequence);
         let entry = slots.generation().data.entry(slot).expect("a slot of this ring");
         let timestamp_ns = info.timestamp_ns.unwrap_or_else(os::realtime_ns);
         descriptor::write(entry, layout, info, timestamp_ns, os::monotonic_ns());
+        step(Step::DescriptorWritten);
         let control = self.control.words();
         if ring::publish(control, self.readers.words(), &entry.version, self.sequence, slot) {
             os::wake_all(&control.wake);
@@ -470,12 +478,17 @@ impl Drop for Publisher {
             return;
         }
         self.control.words().state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
+        step(Step::ClosedStored);
         self.notify();
+        step(Step::CloseNotified);
         for slots in self.current.iter().chain(&self.next) {
             self.remove_data(slots.generation().data.generation);
         }
         self.remove_other_data();
+        step(Step::DataRemoved);
         let _ = std::fs::remove_file(self.directory.readers(&self.channel));
+        step(Step::ReadersRemoved);
         let _ = std::fs::remove_file(self.directory.control(&self.channel));
+        step(Step::ControlRemoved);
     }
 }

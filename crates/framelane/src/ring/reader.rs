@@ -2,6 +2,7 @@
 
 use super::sync::{AtomicU64, Ordering, fence, load_acquire, load_acquire_u32, spin};
 use super::words::{CLAIMING, Control, EMPTY, Entry, HEAD_SLOT_BITS, Mode, Readers, Record, WRITING};
+use crate::step::{Step, step};
 
 /// How often a reader looks again at a slot that is being claimed. A claim is a handful of instructions, so
 /// this is only used up when the publisher was taken off its core, or killed, in the middle of one.
@@ -28,8 +29,10 @@ pub(crate) fn attach(readers: &Readers, reader: usize, mode: Mode, cursor: u64, 
     record.pid.store(pid, Ordering::Relaxed);
     record.received.store(0, Ordering::Relaxed);
     record.dropped.store(0, Ordering::Relaxed);
+    step(Step::RecordFilled);
     // AcqRel: the record is in order before the publisher looks at it.
     readers.active.fetch_or(1 << reader, Ordering::AcqRel);
+    step(Step::RecordActive);
     // Before our first pin the bit is set: the publisher that misses the bit is one that we see claiming.
     fence(Ordering::SeqCst);
 }
@@ -66,6 +69,7 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
     // Release: a publisher that reads this pin in place of the one before must also see our earlier reads
     // as done. Pairs with the acquire in `pinned_by`.
     pin_word.store(pin, Ordering::Release);
+    step(Step::Pinned);
     // Pairs with the fence in `claim`.
     fence(Ordering::SeqCst);
     for _ in 0..CLAIM_TURNS {
@@ -77,6 +81,7 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
         }
     }
     pin_word.store(0, Ordering::Release);
+    step(Step::PinTakenBack);
     Lease::Gone
 }
 
@@ -86,6 +91,7 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
 pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64, waits: bool) -> bool {
     // Release: our reads of the frame come before it. Pairs with the acquire in `pinned_by`.
     pin_word.store(0, Ordering::Release);
+    step(Step::Released);
     if !waits {
         return false;
     }
@@ -95,6 +101,7 @@ pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64
         return false;
     }
     readers.freed.fetch_add(1, Ordering::Release);
+    step(Step::FreedChanged);
     true
 }
 
@@ -105,6 +112,7 @@ pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64
 pub(crate) fn prepare_wait(control: &Control, record: &Record, seen: u32) -> bool {
     // Which change it waits for: `notify` wakes for that one only.
     record.waiting.store(seen.wrapping_add(1), Ordering::Relaxed);
+    step(Step::SleepAnnounced);
     // Pairs with the fence in `notify`.
     fence(Ordering::SeqCst);
     control.wake.load(Ordering::Relaxed) == seen

@@ -2,6 +2,7 @@
 
 use super::sync::{AtomicU64, Ordering, fence};
 use super::words::{CLAIMING, Control, HEAD_SLOT_BITS, Mode, READERS, Readers, WRITING};
+use crate::step::{Step, step};
 
 /// The indices of the bits set in `mask`.
 fn bits(mask: u64) -> impl Iterator<Item = usize> {
@@ -15,14 +16,18 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
 pub(crate) fn claim(readers: &Readers, version: &AtomicU64, published: u64, pin: u64) -> Result<(), u64> {
     // Relaxed: ordered by the fence. Pairs with the reader's pin; fence; version (`lease`).
     version.store(CLAIMING, Ordering::Relaxed);
+    step(Step::ClaimMarked);
     fence(Ordering::SeqCst);
     let pinned = pinned_by(readers, pin);
     if pinned == 0 {
         version.store(WRITING, Ordering::Relaxed);
+        step(Step::ClaimTaken);
         return Ok(());
     }
+    step(Step::ClaimRefused);
     // Nothing was written; Release keeps the frame's bytes visible to a reader that meets the version now.
     version.store(published, Ordering::Release);
+    step(Step::ClaimTakenBack);
     Err(pinned)
 }
 
@@ -63,8 +68,10 @@ pub(crate) fn publish(
     // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`. (A reader that
     // found the sequence through `head` has them already: that ordering alone would do.)
     version.store(sequence, Ordering::Release);
+    step(Step::VersionStored);
     // Release: the version comes before it. Pairs with the acquire in `newest`.
     control.head.store(sequence << HEAD_SLOT_BITS | slot as u64, Ordering::Release);
+    step(Step::HeadStored);
     notify(control, readers)
 }
 
@@ -72,6 +79,7 @@ pub(crate) fn publish(
 pub(crate) fn announce(control: &Control, generation: u64) {
     // Release: pairs with the readers' acquire; the file has its name by now.
     control.generation.store(generation, Ordering::Release);
+    step(Step::Announced);
 }
 
 /// Tells readers that something changed; true when one of them sleeps and must be woken.
@@ -82,6 +90,7 @@ pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     // One writer, so no read-modify-write. Release: pairs with `prepare_wait`.
     let wake = control.wake.load(Ordering::Relaxed).wrapping_add(1);
     control.wake.store(wake, Ordering::Release);
+    step(Step::WakeChanged);
     // Pairs with the fence in `prepare_wait`: either we see `waiting`, or the reader sees the new `wake`.
     fence(Ordering::SeqCst);
     // `waiting` is the value slept on, plus 1, which is this very value when nobody has been told yet. A 0, "not
@@ -96,6 +105,7 @@ pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
 pub(crate) fn prepare_block(control: &Control, readers: &Readers) -> u32 {
     let freed = readers.freed.load(Ordering::Acquire);
     control.publisher_waiting.store(1, Ordering::Relaxed);
+    step(Step::PublisherWaiting);
     // Pairs with the fence in `release`: either we see the freed slot, or the reader sees that we wait.
     fence(Ordering::SeqCst);
     freed
@@ -113,5 +123,6 @@ pub(crate) fn reclaim(readers: &Readers, reader: usize) {
         pin.store(0, Ordering::Release);
     }
     record.waiting.store(0, Ordering::Relaxed);
+    step(Step::PinsCleared);
     readers.active.fetch_and(!(1 << reader), Ordering::AcqRel);
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::files::{ControlFile, PUBLISHER_LOCK};
 use crate::os::{self, LockFile};
 use crate::ring::State;
+use crate::step::{Step, step};
 
 /// A file that is not complete is left over when it is older than this: making one takes milliseconds.
 const UNFINISHED_AGE: Duration = Duration::from_secs(10);
@@ -75,6 +76,7 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
         if !files.is_empty() {
             match examine(&directory, &channel, &files, remove) {
                 Some((reason, lock)) => {
+                    step(Step::DoctorLocked);
                     let leftover = leftover(&directory, channel.clone(), reason, files, remove)?;
                     diagnosis.leftovers.push(leftover);
                     drop(lock);
@@ -154,12 +156,16 @@ fn leftover(
             words.state.store(State::Closed as u32, Ordering::Release);
             words.wake.fetch_add(1, Ordering::Release);
             os::wake_all(&words.wake);
+            step(Step::DoctorClosed);
         }
         // The control file last: its lock keeps new publishers, and their files of the same names, away until then.
         let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.path.clone());
         let unfinished = files.iter().all(|file| file.part == Part::Unfinished);
         let control = (!unfinished).then(|| directory.control(&channel));
         for path in others.chain(control) {
+            if path == directory.control(&channel) {
+                step(Step::DoctorRemoved);
+            }
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::from_io(format!("removing {}", path.display()), error));

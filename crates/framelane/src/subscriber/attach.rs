@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
 use crate::os;
 use crate::ring::{self, Mode, PINS, READERS, Record};
+use crate::step::{Step, step};
 
 /// The record of one subscriber, with the maps that it needs.
 pub(super) struct Attachment {
@@ -35,11 +36,13 @@ impl Attachment {
             )
             .with_remedy("end a subscriber, or publish the frames on a second channel as well"));
         };
+        step(Step::RecordLocked);
         let joined_after = |control: &ControlFile| ring::newest(control.words()).0.saturating_sub(1);
         ring::attach(readers.words(), index, mode, joined_after(&control), std::process::id());
         // Again, now that the publisher sees us: a frame that is new by now will be kept for us.
         let cursor = joined_after(&control);
         readers.words().records[index].cursor.store(cursor, Ordering::Release);
+        step(Step::Attached);
         let made = Attachment {
             channel: channel.to_owned(),
             control,
@@ -90,6 +93,7 @@ impl Attachment {
             return;
         }
         self.record().mode.store(Mode::Newest as u32, Ordering::Release);
+        step(Step::ReceivingStopped);
         if self.waits() {
             let readers = self.readers.words();
             readers.freed.fetch_add(1, Ordering::Release);

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, forked};
 use crate::files::{DataFile, PUBLISHER_LOCK};
 use crate::os::{self, Woken};
 use crate::ring::{self, Lease, Mode, Ordering::Relaxed, State};
+use crate::step::{Step, step};
 
 use attach::Attachment;
 pub use frame::Frame;
@@ -246,6 +247,7 @@ impl Subscriber {
         } else {
             Woken::Changed
         };
+        step(Step::Awake);
         record.waiting.store(0, Relaxed);
         woken
     }
@@ -292,7 +294,10 @@ impl Subscriber {
     fn open_data(&self, generation: u64) -> Result<Option<Arc<DataFile>>, Error> {
         let channel_id = self.attachment.control.words().channel_id.load(Relaxed);
         match DataFile::open(&self.directory, &self.attachment.channel, channel_id, generation) {
-            Ok(data) => Ok(Some(Arc::new(data))),
+            Ok(data) => {
+                step(Step::DataMapped);
+                Ok(Some(Arc::new(data)))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             // Removed with the channel, and the name is another channel's by now.
             Err(_) if self.attachment.control.words().state_now() == State::Closed as u32 => Ok(None),
@@ -311,10 +316,12 @@ impl Subscriber {
         // A slot that the ring does not have can only come from a damaged head.
         let Some(entry) = data.entry(slot) else { return Ok(None) };
         let record = self.attachment.record();
+        step(Step::FrameChosen);
         let pin_value = ring::pin_of(data.generation, slot);
         if ring::lease(&record.pins[pin], pin_value, &entry.version, sequence) == Lease::Gone {
             return Ok(None);
         }
+        step(Step::LeaseHeld);
         let mut dropped = sequence - self.cursor - 1;
         if self.received == 0 && self.mode == Mode::Every && self.attachment.waits() {
             // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
@@ -326,6 +333,7 @@ impl Subscriber {
         record.cursor.store(sequence, std::sync::atomic::Ordering::Release);
         record.received.store(self.received, Relaxed);
         record.dropped.store(self.dropped, Relaxed);
+        step(Step::Received);
         Frame::new(self.attachment.clone(), data, slot, pin, sequence, dropped).map(Some)
     }
 }
