@@ -167,6 +167,26 @@ impl Child {
         assert_eq!(status.signal(), Some(9), "the program had ended by itself: {status}");
     }
 
+    /// Waits until it has been killed: by itself, at a step that a test has chosen.
+    ///
+    /// # Panics
+    /// When it has ended in another way.
+    pub fn wait_for_kill(mut self) {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.process.wait().expect("its end");
+        assert_eq!(status.signal(), Some(9), "it was not killed where it should have been: {status}");
+    }
+
+    /// Goes on after a stop.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn go_on(&self) {
+        // SAFETY: the process is a child that has not been waited for, so the id is still its own.
+        let result = unsafe { libc::kill(self.id() as libc::pid_t, libc::SIGCONT) };
+        assert_eq!(result, 0, "a process to continue");
+    }
+
     /// Kills it as [`Child::kill`]; does `meanwhile` before its children, which share its standard input, end.
     ///
     /// # Panics
@@ -207,8 +227,20 @@ impl Child {
     /// # Panics
     /// When `/proc` does not tell.
     pub fn sleeps(&self) -> bool {
+        self.state() == Some('S')
+    }
+
+    /// Whether a signal has stopped it.
+    ///
+    /// # Panics
+    /// When `/proc` does not tell.
+    pub fn is_stopped(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    fn state(&self) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("/proc");
-        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+        stat.rsplit(") ").next()?.chars().next()
     }
 }
 
