@@ -152,29 +152,38 @@ impl Survivors {
         self.all_is_to_be_had(publisher, if closed { 0 } else { 2 });
     }
 
-    /// Frames pass, large ones too; every slot and every record is to be had; and nothing is left in the end.
+    /// Frames pass; every slot of this very ring and every record is to be had; larger frames pass; and nothing is
+    /// left in the end.
     fn all_is_to_be_had(mut self, mut publisher: Publisher, attached: usize) {
-        for turn in 0..10 {
-            self.publish(&mut publisher, BYTES + turn * 1000).unwrap();
-            self.read_on();
-        }
+        let path = self.place.path().to_owned();
+        self.send_some(&mut publisher, BYTES);
         assert_eq!(publisher.subscribers(), attached);
-        let found = status(Some(self.place.path()), "c").unwrap();
+        let found = status(Some(&path), "c").unwrap();
         assert_eq!((found.state, found.subscribers.len()), (ChannelState::Live, attached));
         assert_eq!(found.publisher_pid, std::process::id());
+        let data = self.place.files().into_iter().filter(|name| name.contains(".data.")).count();
+        assert_eq!(data, 1, "the rings of the dead are gone");
         let more: Vec<_> = (attached..64).map(|_| self.place.subscriber().open("c").unwrap()).collect();
         assert_eq!(
             self.place.subscriber().open("c").err().map(|error| error.kind()),
             Some(ErrorKind::TooManySubscribers)
         );
         drop(more);
-        self.read_on();
         self.held.clear();
         let slots = std::iter::from_fn(|| publisher.hold(&gray(BYTES)).ok()).collect::<Vec<_>>();
         assert_eq!(slots.len(), publisher.slots() - 1, "all slots but the newest");
         drop(slots);
+        assert_eq!(status(Some(&path), "c").unwrap().generation, found.generation);
+        self.send_some(&mut publisher, 20 * BYTES);
         publisher.close();
         nothing_is_left(&self.place);
+    }
+
+    fn send_some(&mut self, publisher: &mut Publisher, bytes: usize) {
+        for _ in 0..2 * SLOTS {
+            self.publish(publisher, bytes).unwrap();
+            self.read_on();
+        }
     }
 }
 
