@@ -1,13 +1,22 @@
 # cargo is often found only by login shells.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-deep fuzz soak bench clean
 
 demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)
 	@scripts/demo
 
 test: ## the whole suite
 	@scripts/test
+
+test-deep: ## the long forms: deeper models, mutants, thousands of kills, sanitizers, fuzzing, a soak (an hour or more)
+	@scripts/test-deep
+
+fuzz: ## every fuzz target for SECONDS each (60)
+	@scripts/fuzz $(or $(SECONDS),60)
+
+soak: ## a publisher and six readers coming, going and killed for MINUTES (30)
+	@scripts/soak $(or $(MINUTES),30)
 
 bench: ## measure against peers, side by side (minutes)
 	@bench/run
