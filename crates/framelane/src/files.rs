@@ -23,9 +23,27 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
         .with_remedy("end the channel's publisher, then run `framelane doctor --fix`")
 }
 
+/// What to say when a file was cut short while it was in use.
+fn cut_short(channel: &str, part: &str) -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        format!("the {part} file of channel {channel} was cut short by another process while it was in use"),
+    )
+    .with_remedy(
+        "restart the channel's publisher; share its directory only with users who may stop the service anyway",
+    )
+}
+
 /// Opens a file of a channel.
 fn open(path: &Path, writable: bool) -> Result<File, Error> {
     os::open(path, writable).map_err(|error| {
+        if let Some(found) = os::irregular(path) {
+            return Error::new(
+                ErrorKind::Damaged,
+                format!("expected {} to be a regular file, found {found}", path.display()),
+            )
+            .with_remedy("remove it: framelane has not made it, and does not follow or open it");
+        }
         let made = Error::from_io(format!("opening {}", path.display()), error);
         if made.kind() == ErrorKind::Permission {
             made.with_remedy(
@@ -127,6 +145,11 @@ impl ControlFile {
         Ok(ControlFile { map, lock })
     }
 
+    /// Says so when the file was cut short.
+    pub(crate) fn check(&self, channel: &str) -> Result<(), Error> {
+        if self.map.is_lost() { Err(cut_short(channel, "control")) } else { Ok(()) }
+    }
+
     pub(crate) fn words(&self) -> &Control {
         self.map.words(0).expect("the length was checked when the file was mapped")
     }
@@ -165,6 +188,11 @@ impl ReadersFile {
         }
         let lock = lock_file(path, &file, true)?;
         Ok(ReadersFile { map, lock })
+    }
+
+    /// Says so when the file was cut short: the pins in it are gone.
+    pub(crate) fn check(&self, channel: &str) -> Result<(), Error> {
+        if self.map.is_lost() { Err(cut_short(channel, "readers")) } else { Ok(()) }
     }
 
     pub(crate) fn words(&self) -> &Readers {
@@ -265,6 +293,16 @@ impl DataFile {
         }
         let epoch = header.epoch.load(Relaxed);
         Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset })
+    }
+
+    /// Whether the file was cut short: what is left of it is of no use.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.map.is_lost()
+    }
+
+    /// Says so when the file was cut short.
+    pub(crate) fn check(&self, channel: &str) -> Result<(), Error> {
+        if self.is_lost() { Err(cut_short(channel, "data")) } else { Ok(()) }
     }
 
     /// The entry of a slot; `None` when the ring has no such slot.

@@ -1,7 +1,7 @@
-//! System calls: one file a system, nothing above names one.
+//! System calls: one folder a system, nothing above names one.
 
 #[cfg(target_os = "linux")]
-#[path = "linux.rs"]
+#[path = "linux/mod.rs"]
 mod system;
 
 pub(crate) use system::*;

@@ -1,13 +1,13 @@
 //! Making a channel, or taking over one whose publisher died.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Publisher;
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::os;
+use crate::os::{self, LockFile};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::step::{Step, step};
 
@@ -139,13 +139,18 @@ impl PublisherOptions {
             .with_remedy(format!("end process {pid}, or publish under another name")));
         }
         step(Step::TakeOverLocked);
+        check_owner(&path, &control.lock)?;
         if !control.lock.is_at(&path) {
             // Closed and removed between our opening and our locking.
             return Ok(None);
         }
         let words = control.words();
         let channel_id = words.channel_id.load(Ordering::Relaxed);
-        let readers = ReadersFile::open(&directory.readers(channel), channel_id);
+        let path_of_readers = directory.readers(channel);
+        let readers = ReadersFile::open(&path_of_readers, channel_id).and_then(|readers| {
+            check_owner(&path_of_readers, &readers.lock)?;
+            Ok(readers)
+        });
         match readers {
             Ok(readers) if words.state.load(Ordering::Relaxed) != State::Closed as u32 => {
                 self.start(directory, channel, control, readers).map(Some)
@@ -261,6 +266,17 @@ impl PublisherOptions {
         publisher.notify();
         Ok(publisher)
     }
+}
+
+/// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have written.
+fn check_owner(path: &Path, file: &LockFile) -> Result<(), Error> {
+    let owner = file.foreign_owner().map_err(|error| Error::from_io(path.display(), error))?;
+    let Some(owner) = owner else { return Ok(()) };
+    Err(Error::new(
+        ErrorKind::Permission,
+        format!("expected {} to be a file of yours, found that user {owner} owns it", path.display()),
+    )
+    .with_remedy("publish under another name, run as that user, or remove the file"))
 }
 
 /// The highest generation in use: pins on files of the dead must never match those of ours.

@@ -244,7 +244,7 @@ impl Publisher {
         info: &FrameInfo,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<u64, LoanError> {
-        self.check_fork()?;
+        self.check()?;
         if layout.size_bytes() > held.capacity() {
             return Err(LoanError::Other(Error::new(
                 ErrorKind::FrameTooLarge,
@@ -311,6 +311,14 @@ impl Publisher {
         if os::fork_count() == self.forks { Ok(()) } else { Err(LoanError::Forked) }
     }
 
+    /// Whether the channel is ours, and its files are whole.
+    fn check(&self) -> Result<(), LoanError> {
+        self.check_fork()?;
+        self.control.check(&self.channel)?;
+        self.readers.check(&self.channel)?;
+        Ok(())
+    }
+
     /// Whether every reader in `Every` mode has all frames so far.
     fn consumed(&self) -> bool {
         ring::blocked(self.readers.words(), self.published) == 0
@@ -347,8 +355,9 @@ impl Publisher {
 
     /// Claims a slot of at least `size_bytes`, in a new generation if the present one has smaller slots.
     fn take(&mut self, size_bytes: usize) -> Result<usize, LoanError> {
-        self.check_fork()?;
-        if self.next.as_ref().or(self.current.as_ref()).is_none_or(|slots| slots.slot_bytes() < size_bytes) {
+        self.check()?;
+        let newest = self.next.as_ref().or(self.current.as_ref());
+        if newest.is_none_or(|slots| slots.slot_bytes() < size_bytes || slots.is_lost()) {
             let slots = self.new_generation(size_bytes)?;
             // A generation that was never announced has no readers: it goes.
             if let Some(unused) = self.next.replace(slots) {
@@ -358,7 +367,8 @@ impl Publisher {
         // Two tries: the second after the pins of dead readers have come back.
         for last in [false, true] {
             let lossless = self.policy == Policy::Wait;
-            let pinned = if lossless && self.next.is_some() && !self.consumed() {
+            let readable = self.current.as_ref().is_some_and(|slots| !slots.is_lost());
+            let pinned = if lossless && self.next.is_some() && readable && !self.consumed() {
                 // The old ring goes when a frame in the new one is published: first it must be read.
                 ring::blocked(self.readers.words(), self.published)
             } else {
@@ -366,7 +376,11 @@ impl Publisher {
                 let slots =
                     self.next.as_mut().or(self.current.as_mut()).expect("made above if there was none");
                 match slots.claim(readers, lossless) {
-                    Ok(slot) => return Ok(slot),
+                    Ok(slot) => {
+                        // If the readers file was cut short, its zeros have just been taken for slots that nobody holds.
+                        self.check()?;
+                        return Ok(slot);
+                    }
                     Err(pinned) => pinned,
                 }
             };

@@ -49,6 +49,11 @@ impl Slots {
         self.generation.data.slot_bytes
     }
 
+    /// Whether the file was cut short under the slots.
+    pub(super) fn is_lost(&self) -> bool {
+        self.generation.data.is_lost()
+    }
+
     pub(super) fn any_held(&self) -> bool {
         self.generation.held.iter().any(|held| held.load(Ordering::Relaxed))
     }

@@ -33,7 +33,7 @@ mod sync;
 mod words;
 mod writer;
 
-pub(crate) use reader::{Lease, attach, detach, find, lease, newest, prepare_wait, release};
+pub(crate) use reader::{Lease, attach, detach, find, is_intact, lease, newest, prepare_wait, release};
 pub(crate) use sync::{AtomicU32, AtomicU64, Ordering};
 pub use words::Mode;
 pub(crate) use words::{

@@ -85,6 +85,25 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
     Lease::Gone
 }
 
+/// Whether the slot has held frame `wanted` and nothing else until now. True proves it; false is no proof.
+///
+/// For readers whose pin somebody else may have cleared, as any process can that may write to the readers file. The
+/// versions are in a file that only the publisher can write to.
+pub(crate) fn is_intact(version: &AtomicU64, wanted: u64) -> bool {
+    for _ in 0..CLAIM_TURNS {
+        // What was read of the frame comes before this load. Pairs with the fence in `claim`: if any of it was written
+        // by a later writer of the slot, the mark of its claim, which came before, is seen here, or what followed it.
+        fence(Ordering::Acquire);
+        match version.load(Ordering::Relaxed) {
+            found if found == wanted => return true,
+            // The publisher looks whether it may have the slot: nothing is written before it knows.
+            CLAIMING => spin(),
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Ends a lease; true when the publisher sleeps for a slot and must be woken.
 ///
 /// `waits` says whether the channel's publisher ever sleeps (policy wait).

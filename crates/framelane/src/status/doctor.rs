@@ -73,7 +73,10 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
     for (channel, files) in channels {
         let (unfinished, files): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| file.part == Part::Unfinished);
-        if !files.is_empty() {
+        let strange = strange(&channel, &files);
+        let skip = strange.is_some();
+        diagnosis.leftovers.extend(strange);
+        if !files.is_empty() && !skip {
             match examine(&directory, &channel, &files, remove) {
                 Some((reason, lock)) => {
                     step(Step::DoctorLocked);
@@ -91,6 +94,17 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
         }
     }
     Ok(diagnosis)
+}
+
+/// What has the name of a channel's file and cannot be one: told, and left to the user.
+fn strange(channel: &str, files: &[ChannelFile]) -> Option<Leftover> {
+    let strange: Vec<_> =
+        files.iter().filter_map(|file| Some((file.path.clone(), os::irregular(&file.path)?))).collect();
+    let (path, found) = strange.first()?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("{name} is {found}, which framelane has not made: remove it yourself");
+    let files = strange.into_iter().map(|(path, _)| path).collect();
+    Some(Leftover { channel: channel.to_owned(), reason, files, bytes: 0, removed: false })
 }
 
 /// Why the channel's files are left over, with the lock that keeps new publishers out; `None` when it lives.

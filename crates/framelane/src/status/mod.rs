@@ -183,6 +183,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
     if let Ok(readers) = ReadersFile::open(&directory.readers(channel), channel_id) {
         status.subscribers = subscribers(&readers);
     }
+    control.check(channel)?;
     Ok(status)
 }
 

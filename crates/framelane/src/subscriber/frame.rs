@@ -10,6 +10,7 @@ use crate::files::DataFile;
 use crate::format::PixelFormat;
 use crate::frame::{FrameInfo, Layout};
 use crate::os;
+use crate::ring;
 
 /// A frame, read where the publisher wrote it; it does not change until it is dropped.
 ///
@@ -17,7 +18,7 @@ use crate::os;
 /// frame is one of the subscriber's 8 leases; a publisher cannot reuse the slot meanwhile.
 ///
 /// The promise is the publisher's: a process that may write to the channel's files and does not keep to the
-/// protocol can change the bytes. Who may write is decided by the files' permissions.
+/// protocol can change the bytes; [`Frame::is_intact`] tells. Who may write is decided by the files' permissions.
 pub struct Frame {
     attachment: Arc<Attachment>,
     data: Arc<DataFile>,
@@ -85,6 +86,17 @@ impl Frame {
         unsafe {
             std::slice::from_raw_parts(start.as_ptr(), len)
         }
+    }
+
+    /// Whether everything that was read of the frame before this call was the frame. No system call.
+    ///
+    /// Always true while all who may write to the channel's files keep to the protocol: there is no need to ask in a
+    /// directory of your own. In one that is shared with users who are not trusted, a subscriber can clear the pins of
+    /// another, or truncate files: copy the frame, then ask, and use the copy if it was intact. True is a proof. False
+    /// may also come when the publisher was stopped or killed in the middle of a claim.
+    pub fn is_intact(&self) -> bool {
+        let entry = self.data.entry(self.slot).expect("the slot was leased");
+        ring::is_intact(&entry.version, self.sequence) && !self.data.is_lost()
     }
 
     /// One plane, from its first sample to its last, padding between rows included.

@@ -182,7 +182,9 @@ impl Subscriber {
             // Read before anything else: whatever changes afterwards changes this word too.
             let seen = control.wake_now();
             let closed = control.state_now() == State::Closed as u32;
-            if let Some(frame) = self.try_receive()? {
+            let received = self.try_receive()?;
+            self.check_files()?;
+            if let Some(frame) = received {
                 return Ok(frame);
             }
             if closed {
@@ -250,6 +252,18 @@ impl Subscriber {
         step(Step::Awake);
         record.waiting.store(0, Relaxed);
         woken
+    }
+
+    /// Says so when a file was cut short: what has been read of it since means nothing.
+    fn check_files(&self) -> Result<(), Error> {
+        let Attachment { channel, control, readers, .. } = &*self.attachment;
+        control.check(channel)?;
+        readers.check(channel)?;
+        match &self.data {
+            // Until the publisher has noticed too, and made another.
+            Some(data) if data.generation == control.words().generation_now() => data.check(channel),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the publisher is gone and the channel's files with it: nobody can take it over any more.

@@ -1,0 +1,12 @@
+//! Linux: tmpfs files, shared maps, futexes, open-file-description locks, inotify.
+
+mod files;
+mod locks;
+mod maps;
+mod sigbus;
+mod sleep;
+
+pub(crate) use files::*;
+pub(crate) use locks::*;
+pub(crate) use maps::*;
+pub(crate) use sleep::*;
