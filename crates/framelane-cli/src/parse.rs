@@ -112,9 +112,67 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| format!("expected NAME=VALUE, as in rtsp_transport=tcp, found {text:?}"))
 }
 
+/// Everything that reads an option reads any text, and takes only what it says it takes.
+#[cfg(any(test, framelane_testing))]
+pub fn check(text: &str) {
+    let sides = 1..=32768;
+    if let Ok((width, height)) = size(text) {
+        assert!(sides.contains(&width) && sides.contains(&height), "{text:?}");
+        assert_eq!(size(&format!("{width}x{height}")), Ok((width, height)));
+    }
+    if let Ok(found) = raw(text) {
+        assert!(sides.contains(&found.width) && sides.contains(&found.height), "{text:?}");
+        assert!(found.fps.is_finite() && found.fps > 0.0, "{text:?}");
+        assert!(
+            framelane::Layout::packed(found.format, found.width, found.height).is_ok() || found.width > 1
+        );
+    }
+    if let Ok(found) = format(text) {
+        assert_eq!(format(&found.to_string()).as_ref(), Ok(&found));
+    }
+    if let Ok(found) = permissions(text) {
+        assert_eq!(found & !0o777, 0, "{text:?}");
+        assert_eq!(found & 0o600, 0o600, "{text:?}");
+    }
+    if let Ok(found) = fps(text) {
+        assert!(found > 0.0 && Duration::try_from_secs_f64(1.0 / found).is_ok(), "{text:?}");
+    }
+    if let Ok((name, value)) = assignment(text) {
+        assert!(!name.is_empty() && format!("{name}={value}") == text, "{text:?}");
+    }
+    if let Ok(found) = mode(text) {
+        assert_eq!(mode_name(found), text);
+    }
+    let others = (output_format(text).is_ok(), repeat(text).is_ok(), seconds(text).is_ok());
+    std::hint::black_box(others);
+    #[cfg(framelane_testing)]
+    if let Ok((found, fps)) = framelane_video::testing::testsrc(text) {
+        assert!(fps.is_finite() && fps > 0.0, "{text:?}");
+        assert!(found.is_none_or(|(width, height)| sides.contains(&width) && sides.contains(&height)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_that_fuzzing_has_found() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/source");
+        let texts =
+            std::fs::read_dir(corpus).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        let texts: Vec<_> = texts.map(|text| String::from_utf8_lossy(&text).into_owned()).collect();
+        assert!(!texts.is_empty());
+        for text in &texts {
+            check(text);
+            // And with a part of another: sizes, rates and names in each other's places.
+            for other in &texts {
+                let (half, rest) = (text.len() / 2, other.len() / 2);
+                let joined = text.get(..half).zip(other.get(rest..)).map(|(a, b)| format!("{a}{b}"));
+                check(&joined.unwrap_or_default());
+            }
+        }
+    }
 
     #[test]
     fn raw_formats_are_read_with_and_without_a_rate() {

@@ -48,3 +48,15 @@ pub use ffmpeg::libavcodec_version;
 pub use options::{Rate, RawFormat, Repeat, SourceOptions};
 pub use progress::{End, Progress, SourceInfo, Summary};
 pub use source::Source;
+
+/// What fuzzing reaches inside the crate for.
+#[cfg(framelane_testing)]
+pub mod testing {
+    /// Size and rate of a `testsrc=…`.
+    ///
+    /// # Errors
+    /// As for [`SourceOptions::open`](crate::SourceOptions::open).
+    pub fn testsrc(source: &str) -> Result<(Option<(u32, u32)>, f64), framelane::Error> {
+        crate::testsrc::parse(source)
+    }
+}

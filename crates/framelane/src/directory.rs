@@ -45,6 +45,12 @@ impl Directory {
         }
     }
 
+    /// Without a look at what is there.
+    #[cfg(framelane_testing)]
+    pub(crate) fn named(path: &Path) -> Self {
+        Directory(path.to_owned())
+    }
+
     /// A directory that the user named; who may use it is the user's decision.
     fn shared(path: PathBuf) -> Result<Self, Error> {
         std::fs::create_dir_all(&path).map_err(|error| {
@@ -152,7 +158,7 @@ pub(crate) struct ChannelFile {
     pub path: PathBuf,
 }
 
-fn parse_file_name(name: &str) -> Option<(String, Part)> {
+pub(crate) fn parse_file_name(name: &str) -> Option<(String, Part)> {
     // What is unfinished ends in `.new`, which no other file does; so a channel's name may begin with a dot.
     let (stem, part) = if let Some(stem) = name.strip_suffix(".control") {
         (stem, Part::Control)

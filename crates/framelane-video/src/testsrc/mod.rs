@@ -147,7 +147,7 @@ fn clock(pts_ns: i64) -> String {
 }
 
 /// `testsrc`, `testsrc=WIDTHxHEIGHT`, `testsrc=WIDTHxHEIGHT@FPS` or `testsrc=@FPS`.
-fn parse(source: &str) -> Result<(Option<(u32, u32)>, f64), Error> {
+pub(crate) fn parse(source: &str) -> Result<(Option<(u32, u32)>, f64), Error> {
     let Some(arguments) = source.strip_prefix("testsrc=") else { return Ok((None, DEFAULT_FPS)) };
     let wrong = || {
         Error::new(

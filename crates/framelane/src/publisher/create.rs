@@ -11,6 +11,10 @@ use crate::os::{self, LockFile};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::step::{Step, step};
 
+/// Numbers from which nobody can have counted up to here: a thousand years at a million frames a second.
+const MAX_SEQUENCE: u64 = 1 << 55;
+const MAX_GENERATION: u64 = 1 << 48;
+
 /// What a publisher does when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
@@ -233,6 +237,10 @@ impl PublisherOptions {
         // no number is used twice. A frame that it was writing is a gap of one.
         let (newest, _) = ring::newest(words);
         let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
+        if sequence >= MAX_SEQUENCE {
+            return Err(out_of_range("frame", sequence));
+        }
+        let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
         words.epoch.store(epoch, Ordering::Relaxed);
         step(Step::EpochStored);
         words.policy.store(self.policy as u32, Ordering::Relaxed);
@@ -243,7 +251,6 @@ impl PublisherOptions {
         words.publisher_waiting.store(0, Ordering::Relaxed);
         words.state.store(State::Live as u32, Ordering::Release);
         step(Step::Live);
-        let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
         let publisher = Publisher {
             channel: channel.to_owned(),
             directory: directory.clone(),
@@ -287,9 +294,10 @@ fn last_generation(directory: &Directory, channel: &str, announced: u64) -> Resu
         _ => None,
     });
     let last = found.fold(announced, u64::max);
-    if last >= 1 << 48 {
-        return Err(Error::new(ErrorKind::Damaged, format!("generation {last} is out of range"))
-            .with_remedy("run `framelane doctor --fix`"));
-    }
-    Ok(last)
+    if last >= MAX_GENERATION { Err(out_of_range("generation", last)) } else { Ok(last) }
+}
+
+fn out_of_range(what: &str, number: u64) -> Error {
+    let fault = format!("the control file is damaged: {what} number {number} is out of range");
+    Error::new(ErrorKind::Damaged, fault).with_remedy("run `framelane doctor --fix`")
 }

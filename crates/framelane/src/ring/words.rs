@@ -189,7 +189,7 @@ pub(crate) struct DataHeader {
 }
 
 /// One slot's entry in the table of a `data` file.
-#[cfg_attr(loom, derive(Default))]
+#[cfg_attr(any(loom, framelane_testing), derive(Default))]
 #[repr(C, align(256))]
 pub(crate) struct Entry {
     /// The sequence of the frame in the slot, or `EMPTY`, `CLAIMING`, `WRITING`.
