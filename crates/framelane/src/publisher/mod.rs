@@ -431,7 +431,6 @@ impl Publisher {
         let Some(next) = self.next.take() else {
             return self.publish_in_current(slot, layout, info);
         };
-        ring::announce(self.control.words(), next.generation().data.generation);
         let old = self.current.replace(next);
         let sequence = self.publish_in_current(slot, layout, info);
         step(Step::OldDataLeft);
@@ -449,12 +448,14 @@ impl Publisher {
         step(Step::NumberGiven);
         let slots = self.current.as_mut().expect("the ring of the slot");
         slots.published(slot, self.sequence);
-        let entry = slots.generation().data.entry(slot).expect("a slot of this ring");
+        let data = &slots.generation().data;
+        let entry = data.entry(slot).expect("a slot of this ring");
         let timestamp_ns = info.timestamp_ns.unwrap_or_else(os::realtime_ns);
         descriptor::write(entry, layout, info, timestamp_ns, os::monotonic_ns());
         step(Step::DescriptorWritten);
         let control = self.control.words();
-        if ring::publish(control, self.readers.words(), &entry.version, self.sequence, slot) {
+        let frame = (self.sequence, slot);
+        if ring::publish(control, self.readers.words(), &entry.version, data.generation, frame) {
             os::wake_all(&control.wake);
         }
         self.published = self.sequence;

@@ -33,11 +33,11 @@ mod sync;
 mod words;
 mod writer;
 
-pub(crate) use reader::{Lease, attach, detach, find, is_intact, lease, newest, prepare_wait, release};
+pub(crate) use reader::{Lease, Next, attach, detach, is_intact, lease, newest, next, prepare_wait, release};
 pub(crate) use sync::{AtomicU32, AtomicU64, Ordering};
 pub use words::Mode;
 pub(crate) use words::{
     Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC, MAX_SLOTS, PINS, READERS,
     READERS_MAGIC, Readers, Record, Shared, State, pin_of,
 };
-pub(crate) use writer::{announce, blocked, claim, notify, prepare_block, publish, reclaim, unblock};
+pub(crate) use writer::{blocked, claim, notify, prepare_block, publish, reclaim, unblock};

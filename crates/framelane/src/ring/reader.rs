@@ -49,12 +49,45 @@ pub(crate) fn newest(control: &Control) -> (u64, usize) {
     (head >> HEAD_SLOT_BITS, (head & ((1 << HEAD_SLOT_BITS) - 1)) as usize)
 }
 
-/// The oldest frame after `cursor`, with its slot.
-pub(crate) fn find<'t>(
-    table: impl Iterator<Item = &'t Entry>,
+/// What a reader does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is no frame that it has not received.
+    Nothing,
+    /// Lease this frame, of the ring that it has mapped.
+    Frame { sequence: u64, slot: usize },
+    /// Map the ring of this generation, then look again.
+    Map(u64),
+}
+
+/// What to do after frame `cursor`, with the ring that is `mapped`: its generation and its table.
+pub(crate) fn next<'t>(
+    control: &Control,
+    mode: Mode,
     cursor: u64,
-    newest: u64,
-) -> Option<(u64, usize)> {
+    mapped: Option<(u64, impl Iterator<Item = &'t Entry>)>,
+) -> Next {
+    let (newest, newest_slot) = newest(control);
+    if newest <= cursor {
+        return Next::Nothing;
+    }
+    // After the head: the ring of the frame that it names is announced by now.
+    let generation = control.generation_now();
+    let Some((mapped, table)) = mapped else { return Next::Map(generation) };
+    let wanted = match mode {
+        Mode::Newest => (mapped == generation).then_some((newest, newest_slot)),
+        // What is left in an old ring comes before the new one.
+        Mode::Every => find(table, cursor, newest),
+    };
+    match wanted {
+        Some((sequence, slot)) => Next::Frame { sequence, slot },
+        None if mapped == generation => Next::Nothing,
+        None => Next::Map(generation),
+    }
+}
+
+/// The oldest frame after `cursor`, with its slot.
+fn find<'t>(table: impl Iterator<Item = &'t Entry>, cursor: u64, newest: u64) -> Option<(u64, usize)> {
     table
         .enumerate()
         .map(|(slot, entry)| (entry.version.load(Ordering::Relaxed), slot))

@@ -62,9 +62,16 @@ pub(crate) fn publish(
     control: &Control,
     readers: &Readers,
     version: &AtomicU64,
-    sequence: u64,
-    slot: usize,
+    generation: u64,
+    (sequence, slot): (u64, usize),
 ) -> bool {
+    // With the first frame of a ring. Relaxed: nobody else writes it.
+    if control.generation.load(Ordering::Relaxed) != generation {
+        // Release: the file has its name by now. Pairs with the acquire in `next`. It comes before the head: whoever
+        // sees the frame there looks for it in the right ring.
+        control.generation.store(generation, Ordering::Release);
+        step(Step::Announced);
+    }
     // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`. (A reader that
     // found the sequence through `head` has them already: that ordering alone would do.)
     version.store(sequence, Ordering::Release);
@@ -73,13 +80,6 @@ pub(crate) fn publish(
     control.head.store(sequence << HEAD_SLOT_BITS | slot as u64, Ordering::Release);
     step(Step::HeadStored);
     notify(control, readers)
-}
-
-/// Says that `generation` is the one to look in, before the first frame in it is published.
-pub(crate) fn announce(control: &Control, generation: u64) {
-    // Release: pairs with the readers' acquire; the file has its name by now.
-    control.generation.store(generation, Ordering::Release);
-    step(Step::Announced);
 }
 
 /// Tells readers that something changed; true when one of them sleeps and must be woken.

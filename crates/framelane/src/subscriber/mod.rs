@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
 use crate::files::{DataFile, PUBLISHER_LOCK};
 use crate::os::{self, Woken};
-use crate::ring::{self, Lease, Mode, Ordering::Relaxed, State};
+use crate::ring::{self, Lease, Mode, Next, Ordering::Relaxed, State};
 use crate::step::{Step, step};
 
 use attach::Attachment;
@@ -276,29 +276,22 @@ impl Subscriber {
     fn try_receive(&mut self) -> Result<Option<Frame>, RecvError> {
         for _ in 0..ATTEMPTS {
             let control = self.attachment.control.words();
-            let (newest, newest_slot) = ring::newest(control);
-            if newest <= self.cursor {
+            let mapped = self.data.as_ref().map(|data| (data.generation, data.entries()));
+            let next = ring::next(control, self.mode, self.cursor, mapped);
+            if next == Next::Nothing {
                 return Ok(None);
             }
             let Some(pin) = self.attachment.free_pin() else {
                 return Err(RecvError::TooManyLeases);
             };
-            let generation = control.generation_now();
-            let wanted = match (self.mode, &self.data) {
-                (Mode::Newest, Some(data)) if data.generation == generation => Some((newest, newest_slot)),
-                // What is left in an old ring comes before the new one.
-                (Mode::Every, Some(data)) => ring::find(data.entries(), self.cursor, newest),
-                _ => None,
-            };
-            if let (Some((sequence, slot)), Some(data)) = (wanted, &self.data) {
-                let data = data.clone();
-                if let Some(frame) = self.lease(data, slot, sequence, pin)? {
-                    return Ok(Some(frame));
+            match (next, &self.data) {
+                (Next::Frame { sequence, slot }, Some(data)) => {
+                    if let Some(frame) = self.lease(data.clone(), slot, sequence, pin)? {
+                        return Ok(Some(frame));
+                    }
                 }
-            } else if self.data.as_ref().is_some_and(|data| data.generation == generation) {
-                return Ok(None);
-            } else {
-                self.data = self.open_data(generation)?;
+                (Next::Map(generation), _) => self.data = self.open_data(generation)?,
+                _ => return Ok(None),
             }
         }
         Ok(None)
