@@ -442,9 +442,7 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
         let seen_enough = || checked.iter().all(|checked| checked.load(Ordering::Relaxed) >= 100);
         let failed = || readers.iter().any(|reader| reader.is_finished());
         // On a busy machine a reader may not run for a long time: it goes on until each has seen enough.
-        while publisher.sequence() < 20_000
-            || checked.iter().any(|checked| checked.load(Ordering::Relaxed) < 100)
-        {
+        while publisher.sequence() < 20_000 || !(seen_enough() || failed()) {
             let sequence = publisher.sequence() + 1;
             send(&mut publisher, &gray(128, 32), sequence as u8);
         }

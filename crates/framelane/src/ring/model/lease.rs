@@ -1,0 +1,99 @@
+//! A reader's pin against the publisher's claim of the same slot.
+
+use loom::thread;
+
+use super::super::reader::attach;
+use super::super::words::CLAIMING;
+use super::*;
+
+/// Readers of the newest frame take two leases each, while the publisher goes on to frame `frames`.
+fn pin_against_claim(slots: usize, readers: usize, frames: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let channel = Channel::new(slots);
+        for reader in 0..readers {
+            attach(&channel.readers, reader, Mode::Newest, 0, 0);
+        }
+        assert!(channel.try_publish(1, 1, false));
+        let threads: Vec<_> = (0..readers)
+            .map(|reader| {
+                let channel = channel.clone();
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        channel.read_newest(reader);
+                    }
+                })
+            })
+            .collect();
+        for sequence in 2..=frames {
+            channel.try_publish(1, sequence, false);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_pin_and_a_claim_of_one_slot_never_both_succeed() {
+    pin_against_claim(2, 1, 4, by_depth(3, 5));
+}
+
+#[test]
+fn two_readers_and_a_claim_never_meet_in_a_slot() {
+    pin_against_claim(2, 2, 3, by_depth(2, 3));
+}
+
+#[test]
+fn three_slots_are_as_safe_as_two() {
+    pin_against_claim(3, 1, 5, by_depth(3, 4));
+}
+
+#[test]
+fn two_readers_of_three_slots_are_as_safe() {
+    pin_against_claim(3, 2, by_depth(3, 4), 2);
+}
+
+#[test]
+fn a_reader_that_attaches_while_the_publisher_claims_is_seen_or_sees() {
+    check(by_depth(3, 5), || {
+        let channel = Channel::new(2);
+        assert!(channel.try_publish(1, 1, false));
+        let reader = {
+            let channel = channel.clone();
+            thread::spawn(move || {
+                attach(&channel.readers, 0, Mode::Newest, 0, 0);
+                channel.read_newest(0);
+            })
+        };
+        for sequence in 2..=3 {
+            channel.try_publish(1, sequence, false);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_claim_taken_back_leaves_the_frame_readable() {
+    check(by_depth(3, 5), || {
+        let channel = Channel::new(2);
+        attach(&channel.readers, 0, Mode::Newest, 0, 0);
+        attach(&channel.readers, 1, Mode::Newest, 0, 0);
+        assert!(channel.try_publish(1, 1, false));
+        // Reader 0 holds frame 1 throughout; reader 1 comes while the publisher claims and gives back.
+        let (_, slot) = newest(&channel.control);
+        let version = &channel.ring(1).table[slot].version;
+        assert_eq!(lease(&channel.readers.records[0].pins[0], pin_of(1, slot), version, 1), Lease::Held);
+        assert!(channel.try_publish(1, 2, false));
+        let late = {
+            let channel = channel.clone();
+            thread::spawn(move || {
+                channel.read(1, 1, (1, slot), false);
+            })
+        };
+        assert!(!channel.try_publish(1, 3, false), "one slot is newest, the other is pinned");
+        late.join().unwrap();
+        assert_ne!(version.load(Ordering::Relaxed), CLAIMING);
+        // It can still be leased: the version is the frame's own.
+        assert!(channel.read(1, 1, (1, slot), false));
+    });
+}
