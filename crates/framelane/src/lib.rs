@@ -51,6 +51,9 @@ mod ring;
 #[cfg(not(loom))]
 mod status;
 mod step;
+#[cfg(all(test, not(loom)))]
+#[expect(unsafe_code, reason = "payloads that the ring's protocol guards")]
+mod stress;
 #[cfg(not(loom))]
 mod subscriber;
 #[cfg(framelane_testing)]
