@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 
 HEADER = struct.Struct("<QIIII")
-POOL_BYTES = 8 << 20
-LARGEST_FRAME = 4 << 20
+POOL_BYTES = 16 << 20
+LARGEST_FRAME = 12 << 20
 SMALLEST_FRAME = 64
 GAMMA = 0x9E3779B97F4A7C15
 MASK = (1 << 64) - 1
@@ -21,7 +21,7 @@ def mix(value):
 
 
 def make_pool():
-    """The first 8 MiB of SplitMix64 with seed 1."""
+    """The first 16 MiB of SplitMix64 with seed 1."""
     value = np.arange(1, POOL_BYTES // 8 + 1, dtype=np.uint64) * np.uint64(GAMMA) + np.uint64(1)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

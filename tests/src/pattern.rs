@@ -4,12 +4,12 @@ use crate::random::{Random, mix};
 
 /// Sequence (u64), length (u32), last (u32), CRC-32 of the pixels behind the header (u32), 0 (u32).
 const HEADER_BYTES: usize = 24;
-const POOL_BYTES: usize = 8 << 20;
+const POOL_BYTES: usize = 16 << 20;
 
 /// The smallest frame that has room for the header and a few pixels.
 pub const SMALLEST_FRAME: usize = 64;
 /// The largest frame of the pattern.
-pub const LARGEST_FRAME: usize = 4 << 20;
+pub const LARGEST_FRAME: usize = 12 << 20;
 
 /// Pixels that follow from a frame's sequence: a window into a pool of random bytes.
 ///
@@ -37,7 +37,7 @@ impl Pattern {
         &self.pool[start..start + len]
     }
 
-    /// Fills a frame of 64 bytes to 4 MiB; `last` tells its readers to end.
+    /// Fills a frame of 64 bytes to 12 MiB; `last` tells its readers to end.
     pub fn fill(&self, frame: &mut [u8], sequence: u64, last: bool) {
         let len = frame.len();
         let (header, pixels) = frame.split_at_mut(HEADER_BYTES);

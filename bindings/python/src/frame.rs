@@ -277,6 +277,15 @@ impl Frame {
         self.info.dropped
     }
 
+    /// Whether everything that was read of the frame before this was the frame. Always true in a directory of your own;
+    /// in one that is shared with users who are not trusted, copy the image, then ask.
+    ///
+    /// Raises ValueError once released.
+    #[getter]
+    fn intact(&self) -> PyResult<bool> {
+        Ok(self.leased()?.is_intact())
+    }
+
     /// Colour space and range.
     #[getter]
     fn color(&self) -> Color {

@@ -10,7 +10,7 @@
 //! slot's number into its own record; the writer looks through the records before it reuses a slot.
 //!
 //! ```text
-//! writer: version = CLAIMING; fence; read pins      reader: pin = slot; fence; read version
+//! writer: version = claimed; fence; read pins      reader: pin = slot; fence; read version
 //! ```
 //! The two full fences make it Dekker's pattern: of a writer and a reader that want one slot at the same time,
 //! at least one sees the other. If the writer sees the pin, it puts the old version back: nothing has been

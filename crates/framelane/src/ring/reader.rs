@@ -1,7 +1,7 @@
 //! The subscriber's half of the ring.
 
 use super::sync::{AtomicU64, Ordering, fence, load_acquire, load_acquire_u32, spin};
-use super::words::{CLAIMING, Control, EMPTY, Entry, HEAD_SLOT_BITS, Mode, Readers, Record, WRITING};
+use super::words::{Control, Entry, HEAD_SLOT_BITS, Mode, Readers, Record, claim_of, is_frame};
 use crate::step::{Step, step};
 
 /// How often a reader looks again at a slot that is being claimed. A claim is a handful of instructions, so
@@ -91,9 +91,7 @@ fn find<'t>(table: impl Iterator<Item = &'t Entry>, cursor: u64, newest: u64) ->
     table
         .enumerate()
         .map(|(slot, entry)| (entry.version.load(Ordering::Relaxed), slot))
-        .filter(|&(version, _)| {
-            version != EMPTY && version < WRITING && version > cursor && version <= newest
-        })
+        .filter(|&(version, _)| is_frame(version) && version > cursor && version <= newest)
         .min()
 }
 
@@ -109,7 +107,7 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
         // Pairs with the Release of `version` in `publish`.
         match load_acquire(version) {
             found if found == wanted => return Lease::Held,
-            CLAIMING => spin(),
+            found if found == claim_of(wanted) => spin(),
             _ => break,
         }
     }
@@ -118,23 +116,17 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
     Lease::Gone
 }
 
-/// Whether the slot has held frame `wanted` and nothing else until now. True proves it; false is no proof.
+/// Whether the slot has held frame `wanted` and nothing else until now.
 ///
 /// For readers whose pin somebody else may have cleared, as any process can that may write to the readers file. The
 /// versions are in a file that only the publisher can write to.
 pub(crate) fn is_intact(version: &AtomicU64, wanted: u64) -> bool {
-    for _ in 0..CLAIM_TURNS {
-        // What was read of the frame comes before this load. Pairs with the fence in `claim`: if any of it was written
-        // by a later writer of the slot, the mark of its claim, which came before, is seen here, or what followed it.
-        fence(Ordering::Acquire);
-        match version.load(Ordering::Relaxed) {
-            found if found == wanted => return true,
-            // The publisher looks whether it may have the slot: nothing is written before it knows.
-            CLAIMING => spin(),
-            _ => return false,
-        }
-    }
-    false
+    // What was read of the frame comes before this load. Pairs with the fences in `claim`: if any of it was written by a
+    // later writer of the slot, its WRITING, which came before, is seen here, or what followed it.
+    fence(Ordering::Acquire);
+    let found = version.load(Ordering::Relaxed);
+    // While the publisher looks whether it may have the slot, nothing is written. It may have died over it.
+    found == wanted || found == claim_of(wanted)
 }
 
 /// Ends a lease; true when the publisher sleeps for a slot and must be woken.

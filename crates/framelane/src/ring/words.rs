@@ -27,10 +27,20 @@ pub(crate) const HEAD_SLOT_BITS: u32 = 8;
 
 /// `version` of a slot that never held a frame.
 pub(crate) const EMPTY: u64 = 0;
-/// `version` of a slot that the writer wants and may yet give back unchanged.
-pub(crate) const CLAIMING: u64 = u64::MAX;
+/// This bit with the frame's sequence is the `version` of a slot that the writer wants, and may yet give back unchanged.
+const CLAIMED: u64 = 1 << 63;
 /// `version` of a slot that the writer writes to.
 pub(crate) const WRITING: u64 = u64::MAX - 1;
+
+/// `version` of a slot that holds frame `sequence` still, and that the writer wants.
+pub(crate) fn claim_of(sequence: u64) -> u64 {
+    CLAIMED | sequence
+}
+
+/// Whether `version` is a frame's sequence.
+pub(crate) fn is_frame(version: u64) -> bool {
+    version != EMPTY && version < CLAIMED
+}
 
 /// A pin: which slot of which generation; 0 is none.
 pub(crate) fn pin_of(generation: u64, slot: usize) -> u64 {
@@ -192,7 +202,7 @@ pub(crate) struct DataHeader {
 #[cfg_attr(any(loom, framelane_testing), derive(Default))]
 #[repr(C, align(256))]
 pub(crate) struct Entry {
-    /// The sequence of the frame in the slot, or `EMPTY`, `CLAIMING`, `WRITING`.
+    /// The sequence of the frame in the slot, or `EMPTY`, [`claim_of`] what it was, `WRITING`.
     pub version: AtomicU64,
     pub size_bytes: AtomicU64,
     pub format: AtomicU32,

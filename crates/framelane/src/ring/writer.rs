@@ -1,7 +1,7 @@
 //! The publisher's half of the ring.
 
 use super::sync::{AtomicU64, Ordering, fence};
-use super::words::{CLAIMING, Control, HEAD_SLOT_BITS, Mode, READERS, Readers, WRITING};
+use super::words::{Control, HEAD_SLOT_BITS, Mode, READERS, Readers, WRITING, claim_of};
 use crate::step::{Step, step};
 
 /// The indices of the bits set in `mask`.
@@ -15,12 +15,14 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
 /// can come to hold the slot until [`publish`].
 pub(crate) fn claim(readers: &Readers, version: &AtomicU64, published: u64, pin: u64) -> Result<(), u64> {
     // Relaxed: ordered by the fence. Pairs with the reader's pin; fence; version (`lease`).
-    version.store(CLAIMING, Ordering::Relaxed);
+    version.store(claim_of(published), Ordering::Relaxed);
     step(Step::ClaimMarked);
     fence(Ordering::SeqCst);
     let pinned = pinned_by(readers, pin);
     if pinned == 0 {
         version.store(WRITING, Ordering::Relaxed);
+        // Before the payload. Pairs with the fence in `is_intact`: who sees a byte of ours sees that it is not the frame's.
+        fence(Ordering::Release);
         step(Step::ClaimTaken);
         return Ok(());
     }

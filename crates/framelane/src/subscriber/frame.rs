@@ -92,8 +92,7 @@ impl Frame {
     ///
     /// Always true while all who may write to the channel's files keep to the protocol: there is no need to ask in a
     /// directory of your own. In one that is shared with users who are not trusted, a subscriber can clear the pins of
-    /// another, or truncate files: copy the frame, then ask, and use the copy if it was intact. True is a proof. False
-    /// may also come when the publisher was stopped or killed in the middle of a claim.
+    /// another, or truncate files: copy the frame, then ask, and use the copy if it was intact.
     pub fn is_intact(&self) -> bool {
         let entry = self.data.entry(self.slot).expect("the slot was leased");
         ring::is_intact(&entry.version, self.sequence) && !self.data.is_lost()

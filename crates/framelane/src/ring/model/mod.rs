@@ -19,7 +19,7 @@ use loom::sync::{Condvar, Mutex};
 
 use super::reader::{Lease, Next, lease, newest, next, prepare_wait, release};
 use super::sync::{AtomicU32, Ordering};
-use super::words::{Control, Entry, Mode, Readers, WRITING, pin_of};
+use super::words::{Control, Entry, Mode, Readers, is_frame, pin_of};
 use super::writer::{blocked, claim, prepare_block, publish, unblock};
 
 struct Payload(UnsafeCell<u64>);
@@ -90,7 +90,7 @@ impl Channel {
             }
             let found = entry.version.load(Ordering::Relaxed);
             // The publisher keeps its own account: a slot that was claimed and not published holds nothing.
-            let published = if found >= WRITING { 0 } else { found };
+            let published = if is_frame(found) { found } else { 0 };
             if lossless && blocked(&self.readers, published) != 0 {
                 continue;
             }
