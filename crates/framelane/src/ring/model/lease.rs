@@ -29,6 +29,9 @@ fn pin_against_claim(slots: usize, readers: usize, frames: u64, preemptions: usi
         for thread in threads {
             thread.join().unwrap();
         }
+        // Nobody holds anything any more, those who came too late included.
+        let pins = channel.readers.records.iter().flat_map(|record| &record.pins);
+        assert!(pins.into_iter().all(|pin| pin.load(Ordering::Relaxed) == 0));
     });
 }
 
