@@ -34,15 +34,21 @@ fn cut_short(channel: &str, part: &str) -> Error {
     )
 }
 
+/// What to say when something has the name of a channel's file and cannot be one.
+pub(crate) fn stranger(path: &Path) -> Option<Error> {
+    let found = os::irregular(path)?;
+    let fault = format!("expected {} to be a regular file, found {found}", path.display());
+    Some(
+        Error::new(ErrorKind::Damaged, fault)
+            .with_remedy("remove it: framelane has not made it, and does not follow or open it"),
+    )
+}
+
 /// Opens a file of a channel.
 fn open(path: &Path, writable: bool) -> Result<File, Error> {
     os::open(path, writable).map_err(|error| {
-        if let Some(found) = os::irregular(path) {
-            return Error::new(
-                ErrorKind::Damaged,
-                format!("expected {} to be a regular file, found {found}", path.display()),
-            )
-            .with_remedy("remove it: framelane has not made it, and does not follow or open it");
+        if let Some(stranger) = stranger(path) {
+            return stranger;
         }
         let made = Error::from_io(format!("opening {}", path.display()), error);
         if made.kind() == ErrorKind::Permission {
@@ -329,6 +335,9 @@ impl DataFile {
 
 fn make(path: &Path, len: u64, mode: u32) -> Result<File, Error> {
     os::create(path, len, mode).map_err(|error| {
+        if let Some(stranger) = stranger(path) {
+            return stranger;
+        }
         let made = Error::from_io(format!("creating {} with {len} bytes", path.display()), error);
         match made.kind() {
             ErrorKind::NoSpace => made.with_remedy("free room in the file system of the channel directory"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Publisher;
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
-use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
+use crate::files::{self, ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::MAX_FRAME_BYTES;
 use crate::os::{self, LockFile};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
@@ -216,8 +216,11 @@ impl PublisherOptions {
         step(Step::ReadersMade);
         let path = directory.readers(channel);
         // A leftover of the same name has no control file: nobody is attached to it.
-        std::fs::rename(&unfinished, &path)
-            .map_err(|error| Error::from_io(format!("naming {}", path.display()), error))?;
+        if let Err(error) = std::fs::rename(&unfinished, &path) {
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(files::stranger(&path)
+                .unwrap_or_else(|| Error::from_io(format!("naming {}", path.display()), error)));
+        }
         step(Step::ReadersNamed);
         Ok(readers)
     }
