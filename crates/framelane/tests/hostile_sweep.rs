@@ -1,0 +1,316 @@
+//! Every byte, every word and every page of a channel's shared words, set to extreme, random and changing values while
+//! both sides run: each call returns, and when the vandal is gone, frames pass again.
+//!
+//! `FRAMELANE_DEPTH=deep` writes more values to each byte.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framelane::*;
+
+const BYTES: u32 = 600;
+const SLOTS: u64 = 3;
+
+fn deep() -> bool {
+    std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep")
+}
+
+/// The words of a file that somebody reads: its name, and where they are.
+const WORDS: [(&str, &[(u64, u64)]); 3] = [
+    ("c.control", &[(0, 320)]),
+    // The header, the records of the two subscribers and of the next one.
+    ("c.readers", &[(0, 192), (4096, 4096 + 3 * 256)]),
+    // The header, and the table.
+    ("c.data.1", &[(0, 72), (4096, 4096 + SLOTS * 256)]),
+];
+
+/// Where words begin, `step` bytes from each other.
+fn places(step: u64) -> impl Iterator<Item = (&'static str, u64)> {
+    WORDS.iter().flat_map(move |&(file, ranges)| {
+        ranges
+            .iter()
+            .flat_map(move |&(start, end)| (start..end).step_by(step as usize).map(move |at| (file, at)))
+    })
+}
+
+struct Random(u64);
+
+impl Random {
+    fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 ^ self.0 >> 29
+    }
+}
+
+struct Channel {
+    directory: tempfile::TempDir,
+    publisher: Publisher,
+    subscribers: Vec<Subscriber>,
+    held: Vec<Frame>,
+    received: u64,
+    errors: u64,
+}
+
+impl Channel {
+    fn new(policy: Policy) -> Self {
+        let shm = PathBuf::from("/dev/shm");
+        let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        let mut channel = Channel {
+            publisher: Self::options(&directory, policy).create("c").unwrap(),
+            directory,
+            subscribers: Vec::new(),
+            held: Vec::new(),
+            received: 0,
+            errors: 0,
+        };
+        channel.send();
+        channel.attach();
+        channel
+    }
+
+    fn options(directory: &tempfile::TempDir, policy: Policy) -> PublisherOptions {
+        PublisherOptions::new().directory(directory.path()).slots(SLOTS as usize).policy(policy)
+    }
+
+    fn subscriber(&self) -> SubscriberOptions {
+        SubscriberOptions::new().directory(self.directory.path()).wait(Some(Duration::ZERO))
+    }
+
+    fn attach(&mut self) {
+        self.subscribers =
+            [Mode::Newest, Mode::Every].map(|mode| self.subscriber().mode(mode).open("c").unwrap()).into();
+    }
+
+    fn file(&self, name: &str) -> File {
+        File::options().read(true).write(true).open(self.directory.path().join(name)).unwrap()
+    }
+
+    fn send(&mut self) {
+        let layout = Layout::packed(PixelFormat::Gray8, BYTES, 1).unwrap();
+        match self.publisher.loan_while(&layout, &mut || false) {
+            Ok(mut loan) => {
+                loan.bytes_mut().fill(7);
+                loan.publish(&FrameInfo::default());
+            }
+            Err(LoanError::NoFreeSlot | LoanError::Interrupted) => self.errors += 1,
+            Err(error) => panic!("a publisher depends on what others write: {error}"),
+        }
+    }
+
+    fn receive(&mut self) {
+        for subscriber in &mut self.subscribers {
+            match subscriber.recv_timeout(Duration::ZERO) {
+                Ok(frame) => {
+                    look_at(&frame);
+                    self.received += 1;
+                    self.held.push(frame);
+                }
+                Err(error) => {
+                    self.errors += 1;
+                    assert!(!Error::from(error).to_string().is_empty());
+                }
+            }
+        }
+        if self.held.len() > 2 {
+            self.held.remove(0);
+        }
+    }
+
+    /// What everybody does, once.
+    fn live(&mut self) {
+        for _ in 0..SLOTS {
+            self.send();
+            self.receive();
+        }
+        self.held.iter().for_each(look_at);
+    }
+
+    fn look_from_outside(&self) {
+        let path = Some(self.directory.path());
+        std::hint::black_box((list(path).unwrap(), status(path, "c").is_ok(), doctor(path, false).unwrap()));
+        if let Ok(mut late) = self.subscriber().open("c")
+            && let Ok(frame) = late.recv_timeout(Duration::ZERO)
+        {
+            look_at(&frame);
+        }
+        std::hint::black_box(self.publisher.subscribers());
+    }
+
+    /// The vandal is gone, and who was there opens again: frames pass.
+    fn recover(mut self) -> (u64, u64) {
+        self.held.clear();
+        self.subscribers.clear();
+        let (directory, received, errors) = (self.directory, self.received, self.errors);
+        drop(self.publisher);
+        doctor(Some(directory.path()), true).unwrap();
+        let publisher = Self::options(&directory, Policy::Drop).create("c").unwrap();
+        let mut channel =
+            Channel { directory, publisher, subscribers: vec![], held: vec![], received: 0, errors: 0 };
+        channel.attach();
+        channel.live();
+        assert_eq!((channel.received, channel.errors), (2 * SLOTS, 0));
+        (received, errors)
+    }
+}
+
+/// Reads all of it.
+fn look_at(frame: &Frame) {
+    let sum: u64 = frame.bytes().iter().map(|&byte| u64::from(byte)).sum();
+    std::hint::black_box((sum, frame.is_intact(), frame.id(), frame.age_ns()));
+}
+
+#[derive(Default)]
+struct Sums {
+    values: u64,
+    received: u64,
+    errors: u64,
+}
+
+impl Sums {
+    /// One case: a fresh channel, some bytes of it changed, and everybody goes on.
+    fn case(&mut self, policy: Policy, file: &str, at: u64, bytes: &[u8]) {
+        let mut channel = Channel::new(policy);
+        channel.receive();
+        channel.file(file).write_all_at(bytes, at).unwrap();
+        channel.live();
+        channel.look_from_outside();
+        channel.live();
+        let (received, errors) = channel.recover();
+        self.values += 1;
+        self.received += received;
+        self.errors += errors;
+    }
+
+    fn tell(&self, what: &str) {
+        let Sums { values, received, errors } = self;
+        println!(
+            "hostile: {what}: {values} values written, {received} frames received, {errors} calls refused or in vain"
+        );
+    }
+}
+
+#[test]
+fn every_byte_may_have_any_value() {
+    let mut random = Random(1);
+    let mut sums = Sums::default();
+    for (file, at) in places(1) {
+        let some = [random.number() as u8, 0xFF, 0, 1, 0x7F, 0x80, random.number() as u8];
+        for value in &some[..if deep() { 7 } else { 1 }] {
+            sums.case(Policy::Drop, file, at, &[*value]);
+        }
+    }
+    sums.tell("bytes");
+}
+
+#[test]
+fn every_word_may_have_an_extreme_value() {
+    let mut sums = Sums::default();
+    for (file, at) in places(4) {
+        let wide = at % 8 == 0;
+        let now = {
+            let mut bytes = [0; 8];
+            Channel::new(Policy::Drop).file(file).read_exact_at(&mut bytes, at).unwrap();
+            u64::from_le_bytes(bytes)
+        };
+        let extremes =
+            [u64::MAX, 1 << 63, now.wrapping_add(1), now.wrapping_sub(1), u64::MAX - 1, 1, 1 << 31, 0];
+        for value in &extremes[..if deep() { 8 } else { 3 }] {
+            let bytes = value.to_le_bytes();
+            sums.case(Policy::Drop, file, at, if wide { &bytes } else { &bytes[..4] });
+        }
+    }
+    sums.tell("words");
+}
+
+#[test]
+fn every_word_may_have_an_extreme_value_under_policy_wait() {
+    // A publisher that waits in vain costs a tenth of a second: fewer values.
+    let mut sums = Sums::default();
+    for (file, at) in places(8).filter(|&(file, at)| file != "c.data.1" && (deep() || at % 16 == 8)) {
+        let extremes = [u64::MAX, 1, 0, 1 << 63];
+        for value in &extremes[..if deep() { 4 } else { 1 }] {
+            sums.case(Policy::Wait, file, at, &value.to_le_bytes());
+        }
+    }
+    sums.tell("words, policy wait");
+}
+
+#[test]
+fn every_page_may_be_anything() {
+    let mut random = Random(2);
+    let mut sums = Sums::default();
+    for (file, pages) in [("c.control", 1), ("c.readers", 5), ("c.data.1", 2)] {
+        for page in 0..pages {
+            let noise: Vec<u8> = (0..4096).map(|_| random.number() as u8).collect();
+            for bytes in [vec![0; 4096], vec![0xFF; 4096], noise] {
+                sums.case(Policy::Drop, file, 4096 * page, &bytes);
+            }
+        }
+    }
+    sums.tell("pages");
+}
+
+#[test]
+fn every_word_may_change_all_the_time() {
+    let turns = if deep() { 100_000 } else { 3_000 };
+    let mut channel = Channel::new(Policy::Drop);
+    let files: Vec<_> = WORDS.iter().map(|&(name, ranges)| (channel.file(name), ranges)).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let vandal = scope.spawn(|| {
+            let mut random = Random(3);
+            let mut written = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                let (file, ranges) = &files[random.number() as usize % files.len()];
+                let (start, end) = ranges[random.number() as usize % ranges.len()];
+                let at = start + random.number() % (end - start - 8) / 8 * 8;
+                // Small numbers hit more: states, slots, sequences.
+                let value = if random.number() % 2 == 0 { random.number() } else { random.number() % 1024 };
+                file.write_all_at(&value.to_le_bytes(), at).unwrap();
+                written += 1;
+            }
+            written
+        });
+        for turn in 0..turns {
+            channel.live();
+            if turn % 50 == 0 {
+                channel.look_from_outside();
+            }
+        }
+        // Nobody to be seen: whoever waits without limit is asked now and then whether to go on.
+        for subscriber in &mut channel.subscribers {
+            let _ = subscriber.recv_while(None, &mut || false);
+        }
+        done.store(true, Ordering::Relaxed);
+        let sums =
+            Sums { values: vandal.join().unwrap(), received: channel.received, errors: channel.errors };
+        sums.tell("changing words");
+    });
+    channel.recover();
+}
+
+#[test]
+fn a_sequence_that_nobody_can_have_counted_to_is_refused_by_the_next_publisher() {
+    let channel = Channel::new(Policy::Drop);
+    // What a publisher that is killed leaves, with a head that is out of range.
+    let control = channel.directory.path().join("c.control");
+    channel.file("c.control").write_all_at(&u64::MAX.to_le_bytes(), 128).unwrap();
+    let files: Vec<_> =
+        std::fs::read_dir(channel.directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let Channel { directory, publisher, subscribers, .. } = channel;
+    drop((publisher, subscribers));
+    for (file, bytes) in files.iter().zip(kept) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    let error = Channel::options(&directory, Policy::Drop).create("c").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(error.message().contains("out of range") && error.remedy().is_some(), "{error}");
+    doctor(Some(directory.path()), true).unwrap();
+    assert!(!control.exists());
+    assert!(Channel::options(&directory, Policy::Drop).create("c").is_ok());
+}
