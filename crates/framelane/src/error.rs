@@ -82,6 +82,10 @@ impl Error {
             _ => ErrorKind::Io,
         };
         let mut made = Error::new(kind, format!("{what}: {error}"));
+        #[cfg(not(loom))]
+        {
+            made.0.remedy = crate::os::remedy(&error).map(str::to_owned);
+        }
         made.0.source = Some(Box::new(error));
         made
     }

@@ -123,9 +123,9 @@ pub(crate) struct ControlFile {
 impl ControlFile {
     /// Makes the file under an unfinished name, with the publisher's lock already taken.
     pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, Error> {
-        let file = make(path, CONTROL_BYTES as u64, mode & !0o022)?;
-        let map = map(path, &file, CONTROL_BYTES, true, true)?;
-        let lock = lock_file(path, &file, true)?;
+        let (map, lock) = make(path, CONTROL_BYTES, mode & !0o022, |file| {
+            Ok((map(path, file, CONTROL_BYTES, true, true)?, lock_file(path, file, true)?))
+        })?;
         let locked = lock.try_lock(PUBLISHER_LOCK);
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
             return Err(Error::new(ErrorKind::Io, format!("{} is locked by somebody else", path.display())));
@@ -170,9 +170,10 @@ pub(crate) struct ReadersFile {
 impl ReadersFile {
     /// Makes the file under an unfinished name.
     pub(crate) fn create(path: &Path, mode: u32, channel_id: u64) -> Result<Self, Error> {
-        let file = make(path, size_of::<Readers>() as u64, mode)?;
-        let map = map(path, &file, size_of::<Readers>(), true, true)?;
-        let made = ReadersFile { map, lock: lock_file(path, &file, true)? };
+        let made = make(path, size_of::<Readers>(), mode, |file| {
+            let map = map(path, file, size_of::<Readers>(), true, true)?;
+            Ok(ReadersFile { map, lock: lock_file(path, file, true)? })
+        })?;
         let readers = made.words();
         readers.layout_major.store(LAYOUT_MAJOR, Relaxed);
         readers.layout_minor.store(LAYOUT_MINOR, Relaxed);
@@ -239,14 +240,14 @@ impl DataFile {
         let path = directory.data(channel, generation);
         // What a killed publisher left under this name is of no use to anybody.
         let _ = std::fs::remove_file(&path);
-        let file = make(&path, len as u64, mode & !0o022).map_err(|error| {
-            if error.kind() == ErrorKind::NoSpace {
-                no_room(directory, channel, slots, slot_bytes, len)
-            } else {
-                error
-            }
-        })?;
-        let map = map(&path, &file, len, true, true)?;
+        let map =
+            make(&path, len, mode & !0o022, |file| map(&path, file, len, true, true)).map_err(|error| {
+                if error.kind() == ErrorKind::NoSpace {
+                    no_room(directory, channel, slots, slot_bytes, len)
+                } else {
+                    error
+                }
+            })?;
         let header: &DataHeader = words(&path, &map, 0)?;
         header.layout_major.store(LAYOUT_MAJOR, Relaxed);
         header.layout_minor.store(LAYOUT_MINOR, Relaxed);
@@ -333,8 +334,14 @@ impl DataFile {
     }
 }
 
-fn make(path: &Path, len: u64, mode: u32) -> Result<File, Error> {
-    os::create(path, len, mode).map_err(|error| {
+/// Makes a file of `len` bytes, and what `build` makes of it; leaves nothing behind when either fails.
+fn make<T>(
+    path: &Path,
+    len: usize,
+    mode: u32,
+    build: impl FnOnce(&File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let file = os::create(path, len as u64, mode).map_err(|error| {
         if let Some(stranger) = stranger(path) {
             return stranger;
         }
@@ -346,6 +353,9 @@ fn make(path: &Path, len: u64, mode: u32) -> Result<File, Error> {
             }
             _ => made,
         }
+    })?;
+    build(&file).inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
     })
 }
 

@@ -269,7 +269,8 @@ fn every_word_may_change_all_the_time() {
                 let (start, end) = ranges[random.number() as usize % ranges.len()];
                 let at = start + random.number() % (end - start - 8) / 8 * 8;
                 // Small numbers hit more: states, slots, sequences.
-                let value = if random.number() % 2 == 0 { random.number() } else { random.number() % 1024 };
+                let value =
+                    if random.number().is_multiple_of(2) { random.number() } else { random.number() % 1024 };
                 file.write_all_at(&value.to_le_bytes(), at).unwrap();
                 written += 1;
             }

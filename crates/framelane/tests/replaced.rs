@@ -204,7 +204,7 @@ fn files_without_permissions_are_refused_with_a_remedy() {
     let options = PublisherOptions::new().directory(directory.path());
     let _publisher = options.create("c").unwrap();
     for file in ["c.control", "c.readers"] {
-        std::fs::set_permissions(directory.path().join(file), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(directory.path().join(file), PermissionsExt::from_mode(0o000)).unwrap();
         if File::open(directory.path().join(file)).is_ok() {
             println!("SKIPPED: permissions do not hold this user");
             return;

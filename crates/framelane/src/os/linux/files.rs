@@ -19,6 +19,17 @@ pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
     Ok(file)
 }
 
+/// What to do about an error that has to do with a limit of the process or the system.
+pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some("close files, or raise the limit on open files of the process (`ulimit -n`)"),
+        libc::ENFILE => Some("close files, or raise the system's limit on open files (`sysctl fs.file-max`)"),
+        libc::ENOMEM => Some("free memory, or raise the limit on address space of the process (`ulimit -v`)"),
+        libc::EDQUOT => Some("remove files, or raise the user's quota"),
+        _ => None,
+    }
+}
+
 /// What is at `path`, if it is neither a regular file nor nothing.
 pub(crate) fn irregular(path: &Path) -> Option<&'static str> {
     let kind = std::fs::symlink_metadata(path).ok()?.file_type();
