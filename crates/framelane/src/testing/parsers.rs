@@ -91,7 +91,7 @@ pub fn descriptor(bytes: &[u8]) {
     let copy = Entry::default();
     let timestamp_ns = found.info.timestamp_ns.expect("always read");
     frame_descriptor::write(&copy, &layout, &found.info, timestamp_ns, found.published_ns);
-    let again = frame_descriptor::read(&copy, slot_bytes).ok().expect("what was written can be read");
+    let again = frame_descriptor::read(&copy, slot_bytes).expect("what was written can be read");
     assert_eq!((again.layout, again.info), (layout, found.info));
 }
 
@@ -160,12 +160,12 @@ impl Files {
             std::fs::write(path, bytes).expect("a file");
         }
         let path = Some(self.directory.path());
-        self.from_outside();
+        self.look_from_outside();
         {
             // While it looks alive.
             let lock = LockFile::new(os::open(&self.whole[0].0, true).expect("a file"));
             assert!(lock.try_lock(PUBLISHER_LOCK).expect("a lock"));
-            self.from_outside();
+            self.look_from_outside();
             for mode in [Mode::Newest, Mode::Every] {
                 self.subscribe(mode);
             }
@@ -192,7 +192,7 @@ impl Files {
         assert_eq!(std::fs::read_dir(self.directory.path()).expect("the directory").count(), 0);
     }
 
-    fn from_outside(&self) {
+    fn look_from_outside(&self) {
         let path = Some(self.directory.path());
         let _ = crate::list(path).expect("the directory can be read");
         let _ = crate::status(path, CHANNEL);
