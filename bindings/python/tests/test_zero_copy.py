@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -266,3 +267,18 @@ def test_padded_semi_planar_frames_give_one_strided_array_when_the_planes_line_u
     assert frame.copy().shape == (6, 6)
     np.testing.assert_array_equal(frame.copy()[:4], frame.planes[0])
     np.testing.assert_array_equal(frame.copy()[4:].reshape(2, 3, 2), frame.planes[1])
+
+
+def test_a_frame_says_whether_it_was_left_alone(directory, publisher, subscriber):
+    publisher.send(np.full((50, 100), 7, "uint8"))
+    frame = subscriber.recv(timeout=0)
+    assert frame.intact
+    # Somebody who may write to the file cuts it short: what is gone reads as zeros, and is told.
+    os.truncate(directory / "cam0.data.1", 0)
+    assert frame.array.sum() == 0
+    assert not frame.intact
+    with pytest.raises(framelane.Damaged, match="cut short"):
+        subscriber.recv(timeout=0)
+    frame.release()
+    with pytest.raises(ValueError):
+        frame.intact  # noqa: B018
