@@ -83,7 +83,7 @@ impl Watched {
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        // The mark is set on this very thread, by the read that meets the loss: reads stay before this load.
+        // The mark is set before anybody can read zeros: reads stay before this load.
         fence(Ordering::Acquire);
         self.0.lost.load(Ordering::Relaxed)
     }
@@ -111,15 +111,15 @@ impl Range {
         let page = address & !(PAGE_BYTES.load(Ordering::Relaxed) - 1);
         let writable =
             if self.writable.load(Ordering::Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
+        // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every core forget the
+        // old pages in between.)
+        self.lost.store(true, Ordering::SeqCst);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
         // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users has just
         // faulted on them, and their file has been cut short there: nobody can lose anything by the replacement. The
         // protection stays the same, and so do all addresses. A system call, allowed in a signal handler.
         let replaced =
             unsafe { mmap_anonymous(page as *mut _, end - page, ProtFlags::READ | writable, flags) };
-        if replaced.is_ok() {
-            self.lost.store(true, Ordering::Relaxed);
-        }
         replaced.is_ok()
     }
 }
