@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::super::reader::attach;
+use super::super::reader::{attach, is_intact};
 use super::*;
 
 /// Readers of the newest frame take two leases each, while the publisher goes on to frame `frames`.
@@ -97,5 +97,34 @@ fn a_claim_taken_back_leaves_the_frame_readable() {
         assert_eq!(version.load(Ordering::Relaxed), 1);
         // It can still be leased: the version is the frame's own.
         assert!(channel.read(1, 1, (1, slot), false));
+    });
+}
+
+#[test]
+fn a_reader_whose_pin_somebody_clears_can_tell_whether_its_frame_is_intact() {
+    check(by_depth(3, 5), || {
+        let channel = Channel::new(2);
+        attach(&channel.readers, 0, Mode::Newest, 0, 0);
+        assert!(channel.try_publish(1, 1, false));
+        let (_, slot) = newest(&channel.control);
+        let pin_word = &channel.readers.records[0].pins[0];
+        assert_eq!(lease(pin_word, pin_of(1, slot), &channel.ring(1).table[slot].version, 1), Lease::Held);
+        let reader = {
+            let channel = channel.clone();
+            thread::spawn(move || {
+                let entry = &channel.ring(1).table[slot];
+                // Not the cell: the publisher may write to it meanwhile, and that is what must be noticed.
+                let payload = entry.size_bytes.load(Ordering::Relaxed);
+                if is_intact(&entry.version, 1) {
+                    assert_eq!(payload, 1, "what was read was the frame");
+                }
+            })
+        };
+        assert!(channel.try_publish(1, 2, false));
+        // While the pin stands, the slot is claimed and given back; then somebody clears it.
+        assert!(!channel.try_publish(1, 3, false));
+        pin_word.store(0, Ordering::Relaxed);
+        assert!(channel.try_publish(1, 3, false));
+        reader.join().unwrap();
     });
 }

@@ -97,6 +97,8 @@ impl Channel {
             if claim(&self.readers, &entry.version, published, pin_of(generation, slot)).is_ok() {
                 // SAFETY: loom checks that no one else reads or writes the cell now.
                 ring.payloads[slot].0.with_mut(|payload| unsafe { *payload = sequence });
+                // The same, for one that reads it without a right to.
+                entry.size_bytes.store(sequence, Ordering::Relaxed);
                 if publish(&self.control, &self.readers, &entry.version, generation, (sequence, slot)) {
                     Self::futex_wake(&self.wake_futex);
                 }
