@@ -32,6 +32,15 @@ fn clear_pins(readers: &File) {
     }
 }
 
+/// Tells the other threads to end.
+struct End<'d>(&'d AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
     let place = Place::new();
@@ -53,6 +62,8 @@ fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
                 send(&mut publisher, &pattern);
             }
         });
+        // Also when a check fails: the others must end for the test to do so.
+        let _end = End(&done);
         // As often as it takes to have seen both.
         while intact < 100 || torn < 5 {
             let frame = victim.recv().unwrap();

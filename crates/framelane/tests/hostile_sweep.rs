@@ -193,6 +193,15 @@ impl Sums {
     }
 }
 
+/// Tells the other thread to end.
+struct End<'d>(&'d AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn every_byte_may_have_any_value() {
     let mut random = Random(1);
@@ -276,6 +285,8 @@ fn every_word_may_change_all_the_time() {
             }
             written
         });
+        // Also when a check fails: the vandal must end for the test to do so.
+        let end = End(&done);
         for turn in 0..turns {
             channel.live();
             if turn % 50 == 0 {
@@ -286,7 +297,7 @@ fn every_word_may_change_all_the_time() {
         for subscriber in &mut channel.subscribers {
             let _ = subscriber.recv_while(None, &mut || false);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let sums =
             Sums { values: vandal.join().unwrap(), received: channel.received, errors: channel.errors };
         sums.tell("changing words");
