@@ -378,7 +378,7 @@ impl Publisher {
                 match slots.claim(readers, lossless) {
                     Ok(slot) => {
                         // If the readers file was cut short, its zeros have just been taken for slots that nobody holds.
-                        self.check()?;
+                        self.readers.check(&self.channel)?;
                         return Ok(slot);
                     }
                     Err(pinned) => pinned,

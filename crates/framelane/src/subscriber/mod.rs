@@ -261,7 +261,9 @@ impl Subscriber {
         readers.check(channel)?;
         match &self.data {
             // Until the publisher has noticed too, and made another.
-            Some(data) if data.generation == control.words().generation_now() => data.check(channel),
+            Some(data) if data.is_lost() && data.generation == control.words().generation_now() => {
+                data.check(channel)
+            }
             _ => Ok(()),
         }
     }

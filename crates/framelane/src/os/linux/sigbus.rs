@@ -30,6 +30,8 @@ struct Range {
 unsafe impl Sync for Range {}
 
 static RANGES: AtomicPtr<Range> = AtomicPtr::new(null_mut());
+/// Whether any map was ever lost: usually all that has to be looked at.
+static ANY_LOST: AtomicBool = AtomicBool::new(false);
 /// Bytes of a page, asked before the handler is installed.
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 
@@ -85,7 +87,7 @@ impl Watched {
     pub(super) fn is_lost(&self) -> bool {
         // The mark is set before anybody can read zeros: reads stay before this load.
         fence(Ordering::Acquire);
-        self.0.lost.load(Ordering::Relaxed)
+        ANY_LOST.load(Ordering::Relaxed) && self.0.lost.load(Ordering::Relaxed)
     }
 
     /// The map is about to go; its addresses mean nothing from now on.
@@ -114,6 +116,7 @@ impl Range {
         // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every core forget the
         // old pages in between.)
         self.lost.store(true, Ordering::SeqCst);
+        ANY_LOST.store(true, Ordering::SeqCst);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
         // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users has just
         // faulted on them, and their file has been cut short there: nobody can lose anything by the replacement. The
