@@ -100,8 +100,9 @@ fn look(root: &Path) {
     for fix in [false, true, false] {
         let _ = list(Some(&channels)).unwrap();
         let _ = status(Some(&channels), "c");
-        if let Err(error) = doctor(Some(&channels), fix) {
-            panic!("{error}");
+        for leftover in doctor(Some(&channels), fix).unwrap().leftovers {
+            assert_eq!(leftover.removed, fix && leftover.removable, "{leftover:?}");
+            assert!(leftover.removable || leftover.reason.contains("remove it yourself"), "{leftover:?}");
         }
     }
 }

@@ -52,6 +52,7 @@ struct LeftoverReport {
     files: Vec<String>,
     bytes: u64,
     removed: bool,
+    removable: bool,
 }
 
 /// Something about the directory.
@@ -177,7 +178,7 @@ impl Report {
                 leftover.channel, leftover.reason
             ));
         }
-        if self.leftovers.iter().any(|leftover| !leftover.removed) {
+        if self.leftovers.iter().any(|leftover| !leftover.removed && leftover.removable) {
             lines.push(
                 "  remedy: `framelane doctor --fix` removes it; a new publisher takes the channel over"
                     .to_owned(),
@@ -201,6 +202,7 @@ impl LeftoverReport {
             files: leftover.files.iter().map(|file| file.display().to_string()).collect(),
             bytes: leftover.bytes,
             removed: leftover.removed,
+            removable: leftover.removable,
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Leftover {
     pub bytes: u64,
     /// Whether they have been removed.
     pub removed: bool,
+    /// Whether they can be: a directory or a FIFO that somebody put in their place never is.
+    pub removable: bool,
 }
 
 /// Looks for channels whose publisher has died and for stray files; removes them if `remove`.
@@ -104,7 +106,7 @@ fn strange(channel: &str, files: &[ChannelFile]) -> Option<Leftover> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let reason = format!("{name} is {found}, which framelane has not made: remove it yourself");
     let files = strange.into_iter().map(|(path, _)| path).collect();
-    Some(Leftover { channel: channel.to_owned(), reason, files, bytes: 0, removed: false })
+    Some(Leftover { channel: channel.to_owned(), reason, files, bytes: 0, removed: false, removable: false })
 }
 
 /// Why the channel's files are left over, with the lock that keeps new publishers out; `None` when it lives.
@@ -189,7 +191,7 @@ fn leftover(
         }
     }
     let files = files.into_iter().map(|file| file.path).collect();
-    Ok(Leftover { channel, reason, files, bytes, removed: remove })
+    Ok(Leftover { channel, reason, files, bytes, removed: remove, removable: true })
 }
 
 fn is_old(path: &Path) -> bool {
