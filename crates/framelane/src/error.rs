@@ -90,6 +90,13 @@ impl Error {
         made
     }
 
+    /// Whether this process, or the system, has run out of something: that says nothing of what it was met at.
+    #[cfg(not(loom))]
+    pub(crate) fn is_exhaustion(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());
+        source.and_then(crate::os::remedy).is_some()
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {

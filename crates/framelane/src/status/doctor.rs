@@ -12,6 +12,8 @@ use crate::os::{self, LockFile};
 use crate::ring::State;
 use crate::step::{Step, step};
 
+use super::readable;
+
 /// A file that is not complete is left over when it is older than this: making one takes milliseconds.
 const UNFINISHED_AGE: Duration = Duration::from_secs(10);
 
@@ -79,7 +81,7 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
         let skip = strange.is_some();
         diagnosis.leftovers.extend(strange);
         if !files.is_empty() && !skip {
-            match examine(&directory, &channel, &files, remove) {
+            match examine(&directory, &channel, &files, remove)? {
                 Some((reason, lock)) => {
                     step(Step::DoctorLocked);
                     let leftover = leftover(&directory, channel.clone(), reason, files, remove)?;
@@ -115,24 +117,26 @@ fn examine(
     channel: &str,
     files: &[ChannelFile],
     remove: bool,
-) -> Option<(String, Option<LockFile>)> {
+) -> Result<Option<(String, Option<LockFile>)>, Error> {
     let path = directory.control(channel);
     if !files.iter().any(|file| file.part == Part::Control) {
         let reason = "its control file is gone".to_owned();
         if !remove {
-            return Some((reason, None));
+            return Ok(Some((reason, None)));
         }
         // The name is taken while the strays go: otherwise they could be a new publisher's by then.
         let unfinished = directory.unfinished(channel);
-        let control = ControlFile::create(&unfinished, 0o600).ok()?;
+        let Some(control) = readable(ControlFile::create(&unfinished, 0o600))? else { return Ok(None) };
         if os::rename_new(&unfinished, &path).is_err() {
             let _ = std::fs::remove_file(&unfinished);
-            return None;
+            return Ok(None);
         }
-        return Some((reason, Some(control.lock)));
+        return Ok(Some((reason, Some(control.lock))));
     }
     // Opened without a check of what it holds: damaged files and those of other versions are left over too.
-    let file = os::open(&path, true).ok()?;
+    let opened =
+        os::open(&path, true).map_err(|error| Error::from_io(format!("opening {}", path.display()), error));
+    let Some(file) = readable(opened)? else { return Ok(None) };
     let lock = LockFile::new(file);
     let abandoned = if remove {
         lock.try_lock(PUBLISHER_LOCK).unwrap_or(false)
@@ -141,7 +145,7 @@ fn examine(
         !lock.is_locked(PUBLISHER_LOCK).unwrap_or(true)
     };
     if !abandoned || !lock.is_at(&path) {
-        return None;
+        return Ok(None);
     }
     let reason = match ControlFile::open(&path, false) {
         Ok(control) => {
@@ -150,9 +154,10 @@ fn examine(
                 control.words().publisher_pid.load(Ordering::Relaxed)
             )
         }
+        Err(error) if error.is_exhaustion() => return Err(error),
         Err(error) => error.message().to_owned(),
     };
-    Some((reason, Some(lock)))
+    Ok(Some((reason, Some(lock))))
 }
 
 fn leftover(
@@ -164,7 +169,7 @@ fn leftover(
 ) -> Result<Leftover, Error> {
     let bytes = files.iter().map(|file| os::used_bytes(&file.path)).sum();
     if remove {
-        if let Ok(control) = ControlFile::open(&directory.control(&channel), true)
+        if let Some(control) = readable(ControlFile::open(&directory.control(&channel), true))?
             && files.iter().any(|file| file.part == Part::Control)
         {
             // Whoever still waits for a new publisher learns that none will come.

@@ -100,6 +100,7 @@ pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
             Ok(status) => found.push(status),
             // Closed since the directory was read.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.is_exhaustion() => return Err(error),
             Err(error) => {
                 let state = ChannelState::Damaged(error.to_string());
                 found.push(ChannelStatus { state, ..empty(&name, &files) });
@@ -149,6 +150,14 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
     }
 }
 
+/// `None` when there is nothing to read; an error when it is we who cannot.
+pub(super) fn readable<T>(opened: Result<T, Error>) -> Result<Option<T>, Error> {
+    match opened {
+        Err(error) if error.is_exhaustion() => Err(error),
+        opened => Ok(opened.ok()),
+    }
+}
+
 fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<ChannelStatus, Error> {
     let control = ControlFile::open(&directory.control(channel), false)?;
     let words = control.words();
@@ -172,7 +181,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         ..empty(channel, files)
     };
     // Both may be gone or changed by now; then there is nothing to say of the newest frame or of readers.
-    if let Ok(data) = DataFile::open(directory, channel, channel_id, status.generation)
+    if let Some(data) = readable(DataFile::open(directory, channel, channel_id, status.generation))?
         && let Some(entry) = data.entry(slot)
         && let Ok(descriptor) = descriptor::read(entry, data.slot_bytes)
     {
@@ -180,7 +189,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         status.color = descriptor.info.color;
         status.newest_published_ns = Some(descriptor.published_ns);
     }
-    if let Ok(readers) = ReadersFile::open(&directory.readers(channel), channel_id) {
+    if let Some(readers) = readable(ReadersFile::open(&directory.readers(channel), channel_id))? {
         status.subscribers = subscribers(&readers);
     }
     control.check(channel)?;
