@@ -396,3 +396,20 @@ fn fill(directory: &Path, free_pages: usize) {
     let len = filler.metadata().unwrap().len();
     filler.set_len(len - 4096 * free_pages as u64).unwrap();
 }
+
+#[test]
+fn a_data_file_too_long_to_map_is_that_channel_s_fault_and_hides_no_other() {
+    let place = Place::new();
+    let mut publisher = place.publisher().create("c").unwrap();
+    let mut other = place.publisher().create("d").unwrap();
+    send(&mut publisher, 64).unwrap();
+    send(&mut other, 64).unwrap();
+    // Somebody's: longer than any address space.
+    File::options().write(true).open(place.path().join("c.data.1")).unwrap().set_len(1 << 60).unwrap();
+    let listed = list(Some(place.path())).unwrap();
+    let seen: Vec<_> = listed.iter().map(|status| (&status.name[..], status.layout.is_some())).collect();
+    assert_eq!(seen, [("c", false), ("d", true)]);
+    let mut reader = place.subscriber().open("c").unwrap();
+    let error = receive(&mut reader).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
+use crate::frame::MAX_FRAME_BYTES;
 use crate::os::{self, LockFile, Map};
 use crate::ring::{
     AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
@@ -15,6 +16,8 @@ use crate::ring::{
 pub(crate) const CONTROL_BYTES: usize = 4096;
 /// Slots begin at a multiple of this.
 pub(crate) const PAGE_BYTES: usize = 4096;
+/// No file is longer: all slots of the largest ring, and some room for what is in front of them.
+const LONGEST_BYTES: usize = MAX_SLOTS * MAX_FRAME_BYTES + (1 << 20);
 /// The lock byte of the publisher in `control`.
 pub(crate) const PUBLISHER_LOCK: u64 = 0;
 
@@ -79,7 +82,9 @@ fn map(path: &Path, file: &File, least: usize, exact: bool, writable: bool) -> R
     if found < least as u64 || (exact && found != least as u64) {
         return Err(damaged(path, format!("expected {least} bytes, found {found}")));
     }
-    let len = usize::try_from(found).map_err(|_| damaged(path, "it is too long to map"))?;
+    // Too long is the file's fault; an error from mapping the rest is for want of addresses.
+    let len = usize::try_from(found).ok().filter(|&len| len <= LONGEST_BYTES);
+    let len = len.ok_or_else(|| damaged(path, format!("no file of a channel has {found} bytes")))?;
     Map::new(file, len, writable)
         .map_err(|error| Error::from_io(format!("mapping {len} bytes of {}", path.display()), error))
 }
