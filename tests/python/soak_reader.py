@@ -21,6 +21,7 @@ def watch_input():
 def check(frame):
     try:
         pattern.check(frame.array, frame.sequence)
+        assert frame.intact, f"frame {frame.sequence} is whole, but says that it is not"
     except AssertionError as fault:
         print("torn", fault)
         raise
@@ -31,7 +32,7 @@ total = said = 0
 while total < frames and not ended.is_set():
     try:
         subscriber = framelane.Subscriber(CHANNEL, mode=mode, timeout=0.5)
-    except framelane.ChannelNotFound:
+    except (framelane.ChannelNotFound, framelane.Timeout):
         continue
     with subscriber:
         first = last = 0

@@ -17,8 +17,8 @@ pub struct Samples(Vec<(String, bool, Vec<f64>)>);
 impl Samples {
     /// Looks at this process, at the readers that stay, and at the directory.
     pub fn take(&mut self, place: &Place, stayers: &[Watched]) -> Result<(), Box<dyn Error>> {
-        let names = ["the stayer in Rust", "the stayer in Python"];
-        let stayers = stayers.iter().zip(names).map(|(stayer, name)| (name, stayer.id()));
+        // By their own names: without a Python, both are in Rust.
+        let stayers = stayers.iter().map(|stayer| (stayer.name(), stayer.id()));
         for (name, pid) in stayers.chain([("the soak itself", std::process::id())]) {
             let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
             let field = |name: &str| {

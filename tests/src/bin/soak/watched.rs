@@ -56,7 +56,7 @@ impl Watched {
         };
         command.args([mode, &frames.to_string()]);
         let language = if python.is_some() { "Python" } else { "Rust" };
-        Self::start(place, command, &format!("a reader in {language}, mode {mode}"))
+        Self::start(place, command, &format!("the reader in {language}, mode {mode}"))
     }
 
     fn start(place: &Place, mut command: Command, name: &str) -> std::io::Result<Self> {
@@ -95,26 +95,35 @@ impl Watched {
         }
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, Child::id)
     }
 
-    pub fn kill(&mut self) {
-        self.killed = true;
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-        }
+    /// Whether there was anybody to kill: not one that had ended by itself, whose end has yet to be explained.
+    pub fn kill(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        let now = !self.killed && matches!(process.try_wait(), Ok(None)) && process.kill().is_ok();
+        self.killed |= now;
+        now
     }
 
     pub fn close_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Takes in what it has said since the last time.
-    pub fn listen(&mut self, counts: &mut Counts) {
-        while let Some(Ok(line)) = self.lines.as_ref().map(Receiver::try_recv) {
-            self.take(&line, counts);
+    /// Takes in what it has said since the last time; whether it will say no more.
+    pub fn listen(&mut self, counts: &mut Counts) -> bool {
+        loop {
+            match self.lines.as_ref().map(Receiver::try_recv) {
+                Some(Ok(line)) => self.take(&line, counts),
+                Some(Err(TryRecvError::Empty)) => return false,
+                Some(Err(TryRecvError::Disconnected)) | None => return true,
+            }
         }
     }
 
@@ -136,9 +145,8 @@ impl Watched {
 
     /// How it ended, if it has: an error if that was neither well nor by our hand.
     pub fn ended(&mut self, counts: &mut Counts) -> Option<Result<(), String>> {
-        let over =
-            matches!(self.lines.as_ref().map(Receiver::try_recv), Some(Err(TryRecvError::Disconnected)));
-        over.then(|| self.wait(counts))
+        // Not a look of its own at what it says: a line that comes just now must not be lost, least of all the last one.
+        self.listen(counts).then(|| self.wait(counts))
     }
 
     /// Waits for its end, taking in its last words.
