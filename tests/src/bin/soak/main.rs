@@ -193,10 +193,11 @@ impl Soak {
     }
 
     fn report(&self, minutes: f64) {
-        let Counts { published, checked, torn, rings } = self.counts;
+        let Counts { published, unplaced, checked, torn, rings } = self.counts;
         println!(
             "soak: {minutes:.1} minutes, {published} frames published, {checked} frames checked, torn frames: {torn}"
         );
+        println!("soak: {unplaced} frames found no slot free");
         println!(
             "soak: {} publishers killed and taken over, {} closed and opened, {rings} changes of size, {} readers killed, \
              {} came and went",

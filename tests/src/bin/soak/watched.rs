@@ -13,6 +13,8 @@ use framelane_tests::Place;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub published: u64,
+    /// Frames that found no slot free.
+    pub unplaced: u64,
     pub checked: u64,
     pub torn: u64,
     pub rings: u64,
@@ -132,6 +134,7 @@ impl Watched {
         let number = || rest.parse().unwrap_or(0);
         match word {
             "published" => counts.published += number(),
+            "unplaced" => counts.unplaced += number(),
             "checked" => counts.checked += number(),
             "ring" => counts.rings += 1,
             "torn" => {
