@@ -108,22 +108,15 @@ impl Shared {
     pub(crate) fn hold(&self, py: Python<'_>, layout: &Layout) -> Result<framelane::HeldSlot, Failure> {
         let mut publisher = self.take(py)?;
         let mut raised = None;
-        let result = match publisher.hold(layout) {
-            Err(LoanError::NoFreeSlot) if self.waits => {
-                let publisher: &mut framelane::Publisher = &mut publisher;
-                py.detach(|| {
-                    loop {
-                        // A loan knows how to wait, a held slot how to outlive the call.
-                        let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                        let _free = publisher.loan_while(layout, &mut keep)?;
-                        match publisher.hold(layout) {
-                            Err(LoanError::NoFreeSlot) => {}
-                            held => return held,
-                        }
-                    }
-                })
-            }
-            held => held,
+        let result = if self.waits {
+            let publisher: &mut framelane::Publisher = &mut publisher;
+            py.detach(|| {
+                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
+                publisher.hold_while(layout, &mut keep)
+            })
+        } else {
+            // A drop is counted when the loan is over.
+            publisher.hold(layout)
         };
         drop(publisher);
         result.map_err(|error| self.failure(py, error, raised))

@@ -28,6 +28,13 @@ macro_rules! error_kinds {
                     $(ErrorKind::$variant => $name,)*
                 }
             }
+
+            /// What it means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$variant => $doc,)*
+                }
+            }
         }
     };
 }
@@ -51,6 +58,7 @@ error_kinds! {
     Forked = 16, "forked", "The handle was opened before this process was forked.";
     InvalidOption = 17, "invalid_option", "An option or argument is outside its range.";
     Io = 18, "io", "The operating system reports another error.";
+    Internal = 19, "internal", "A fault of framelane itself: please report it.";
 }
 
 /// An error with its kind, what was expected and found, and what to do about it.

@@ -192,17 +192,7 @@ impl Publisher {
         layout: &Layout,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Loan<'_>, LoanError> {
-        let slot = match self.take(layout.size_bytes()) {
-            Ok(slot) => slot,
-            Err(LoanError::NoFreeSlot) if self.policy == Policy::Wait => {
-                self.wait_until(keep_waiting, |publisher| publisher.take(layout.size_bytes()))?
-            }
-            Err(LoanError::NoFreeSlot) => {
-                self.skip();
-                return Err(LoanError::NoFreeSlot);
-            }
-            Err(error) => return Err(error),
-        };
+        let slot = self.slot_while(layout.size_bytes(), keep_waiting)?;
         Ok(Loan::new(self, slot, layout.clone()))
     }
 
@@ -214,6 +204,19 @@ impl Publisher {
     /// [`LoanError::NoFreeSlot`]; [`LoanError::Other`] as for [`Publisher::loan`].
     pub fn hold(&mut self, layout: &Layout) -> Result<HeldSlot, LoanError> {
         let slot = self.take(layout.size_bytes())?;
+        Ok(HeldSlot::new(self.writing_to().generation(), slot))
+    }
+
+    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as the policy says.
+    ///
+    /// # Errors
+    /// As [`Publisher::loan_while`].
+    pub fn hold_while(
+        &mut self,
+        layout: &Layout,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<HeldSlot, LoanError> {
+        let slot = self.slot_while(layout.size_bytes(), keep_waiting)?;
         Ok(HeldSlot::new(self.writing_to().generation(), slot))
     }
 
@@ -327,6 +330,24 @@ impl Publisher {
     fn consumed_or_none_free(&mut self) -> Result<(), LoanError> {
         self.reclaim(ring::blocked(self.readers.words(), self.published));
         if self.consumed() { Ok(()) } else { Err(LoanError::NoFreeSlot) }
+    }
+
+    /// Claims a slot; when none is free, waits or counts a drop, as the policy says.
+    fn slot_while(
+        &mut self,
+        size_bytes: usize,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<usize, LoanError> {
+        match self.take(size_bytes) {
+            Err(LoanError::NoFreeSlot) if self.policy == Policy::Wait => {
+                self.wait_until(keep_waiting, |publisher| publisher.take(size_bytes))
+            }
+            Err(LoanError::NoFreeSlot) => {
+                self.skip();
+                Err(LoanError::NoFreeSlot)
+            }
+            taken => taken,
+        }
     }
 
     /// Sleeps and tries again until `attempt` gives something else than `NoFreeSlot`.

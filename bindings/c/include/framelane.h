@@ -1,0 +1,1120 @@
+/* The C interface of framelane: live video frames between processes, through shared memory.
+ *
+ * - A function's name begins with its type: framelane_publisher_send.
+ * - Handles are opaque. Who gets one frees it, with the type's _free; freeing NULL does nothing. Frames, loans and
+ *   batches may outlive what they came from.
+ * - A function that can fail gives a framelane_error *: NULL when all went well, else an error that the caller frees.
+ *   Pointers that it would have set are NULL or untouched then.
+ * - NULL where something must be is an error (FRAMELANE_ERROR_INVALID_OPTION), or gives 0 or NULL.
+ * - Structs of options begin with their size: begin with the _INIT macro. 0 and NULL mean default.
+ * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all.
+ * - Text is UTF-8. Text and pixels that a function gives belong to the handle that it was asked of.
+ * - Handles may be used from any thread; calls on one handle take turns. Do not free a handle that another call uses.
+ *
+ * Made from bindings/c/src by bindings/c/tests/header.rs; do not edit.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#ifndef FRAMELANE_H
+#define FRAMELANE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** The version of this header. */
+#define FRAMELANE_VERSION "0.1.0"
+
+/* Why a call failed; the numbers and names never change their meaning. */
+/** The channel's name breaks the rules for names. */
+#define FRAMELANE_ERROR_INVALID_NAME 1
+/** Another live publisher holds the channel. */
+#define FRAMELANE_ERROR_CHANNEL_BUSY 2
+/** There is no such channel, file or device. */
+#define FRAMELANE_ERROR_NOT_FOUND 3
+/** The file system of the channel directory has no room. */
+#define FRAMELANE_ERROR_NO_SPACE 4
+/** The operating system refuses access. */
+#define FRAMELANE_ERROR_PERMISSION 5
+/** The channel was made by an incompatible version of the layout. */
+#define FRAMELANE_ERROR_LAYOUT_VERSION 6
+/** A file, a stream or shared memory does not hold what it must. */
+#define FRAMELANE_ERROR_DAMAGED 7
+/** The frame is larger than framelane or its slot allows. */
+#define FRAMELANE_ERROR_FRAME_TOO_LARGE 8
+/** Size, format, planes and bytes of a frame do not fit together. */
+#define FRAMELANE_ERROR_INVALID_FRAME 9
+/** All 64 subscriber records of the channel are taken. */
+#define FRAMELANE_ERROR_TOO_MANY_SUBSCRIBERS 10
+/** The subscriber already holds 8 leases. */
+#define FRAMELANE_ERROR_TOO_MANY_LEASES 11
+/** Every slot is leased, held or newest. */
+#define FRAMELANE_ERROR_NO_FREE_SLOT 12
+/** The time given has passed. */
+#define FRAMELANE_ERROR_TIMEOUT 13
+/** The publisher has closed the channel. */
+#define FRAMELANE_ERROR_CLOSED 14
+/** The caller asked to stop waiting. */
+#define FRAMELANE_ERROR_INTERRUPTED 15
+/** The handle was opened before this process was forked. */
+#define FRAMELANE_ERROR_FORKED 16
+/** An option or argument is outside its range. */
+#define FRAMELANE_ERROR_INVALID_OPTION 17
+/** The operating system reports another error. */
+#define FRAMELANE_ERROR_IO 18
+/** A fault of framelane itself: please report it. */
+#define FRAMELANE_ERROR_INTERNAL 19
+
+/* An error that nobody looks at is a fault of the program. */
+#if defined(__GNUC__)
+#define FRAMELANE_MUST_USE __attribute__((warn_unused_result))
+#else
+#define FRAMELANE_MUST_USE
+#endif
+
+/* INT64_MIN, which no literal can say in one. */
+#define FRAMELANE_NO_PTS INT64_MIN
+
+
+/**
+ * Waits without limit.
+ */
+#define FRAMELANE_FOREVER -1
+
+/**
+ * A publisher holds the channel.
+ */
+#define FRAMELANE_CHANNEL_LIVE 0
+
+/**
+ * Its publisher has died; a new one can take it over.
+ */
+#define FRAMELANE_CHANNEL_STALE 1
+
+/**
+ * Its publisher is closing it.
+ */
+#define FRAMELANE_CHANNEL_CLOSED 2
+
+/**
+ * Its files cannot be read.
+ */
+#define FRAMELANE_CHANNEL_DAMAGED 3
+
+/**
+ * The tracker has lost the object; the box is where it was last.
+ */
+#define FRAMELANE_DETECTION_LOST 1
+
+/**
+ * The box was predicted, not seen.
+ */
+#define FRAMELANE_DETECTION_PREDICTED 2
+
+/**
+ * One 8-bit luminance sample per pixel.
+ */
+#define FRAMELANE_FORMAT_GRAY8 1
+
+/**
+ * One 16-bit luminance sample per pixel.
+ */
+#define FRAMELANE_FORMAT_GRAY16 2
+
+/**
+ * Blue, green, red; 8 bits each. OpenCV's order.
+ */
+#define FRAMELANE_FORMAT_BGR8 3
+
+/**
+ * Red, green, blue; 8 bits each.
+ */
+#define FRAMELANE_FORMAT_RGB8 4
+
+/**
+ * Blue, green, red, alpha; 8 bits each.
+ */
+#define FRAMELANE_FORMAT_BGRA8 5
+
+/**
+ * Red, green, blue, alpha; 8 bits each.
+ */
+#define FRAMELANE_FORMAT_RGBA8 6
+
+/**
+ * Planar 4:2:0: a Y plane, a U plane, a V plane; chroma sizes round up.
+ */
+#define FRAMELANE_FORMAT_I420 7
+
+/**
+ * Semi-planar 4:2:0: a Y plane, a plane of interleaved U and V.
+ */
+#define FRAMELANE_FORMAT_NV12 8
+
+/**
+ * Packed 4:2:2 as Y0 U Y1 V; an odd width is rounded up to a whole pair.
+ */
+#define FRAMELANE_FORMAT_YUYV 9
+
+/**
+ * As NV12 with 16-bit samples, of which the upper 10 bits count.
+ */
+#define FRAMELANE_FORMAT_P010 10
+
+/**
+ * Not an image: a batch of detections.
+ */
+#define FRAMELANE_FORMAT_DETECTIONS 256
+
+/**
+ * Unsigned 8-bit integers, as OpenCV's CV_8U.
+ */
+#define FRAMELANE_DEPTH_U8 0
+
+/**
+ * Signed 8-bit integers.
+ */
+#define FRAMELANE_DEPTH_S8 1
+
+/**
+ * Unsigned 16-bit integers.
+ */
+#define FRAMELANE_DEPTH_U16 2
+
+/**
+ * Signed 16-bit integers.
+ */
+#define FRAMELANE_DEPTH_S16 3
+
+/**
+ * Signed 32-bit integers.
+ */
+#define FRAMELANE_DEPTH_S32 4
+
+/**
+ * 32-bit floats.
+ */
+#define FRAMELANE_DEPTH_F32 5
+
+/**
+ * 64-bit floats.
+ */
+#define FRAMELANE_DEPTH_F64 6
+
+/**
+ * 16-bit floats.
+ */
+#define FRAMELANE_DEPTH_F16 7
+
+/**
+ * The most planes that an image has.
+ */
+#define FRAMELANE_MAX_PLANES 4
+
+/**
+ * A frame without a duration.
+ */
+#define FRAMELANE_NO_DURATION UINT64_MAX
+
+/**
+ * Colour that nobody has said anything of.
+ */
+#define FRAMELANE_COLOR_UNSPECIFIED 2
+
+/**
+ * Nobody has said what range samples have.
+ */
+#define FRAMELANE_RANGE_UNSPECIFIED 0
+
+/**
+ * 16 to 235 for 8-bit luminance.
+ */
+#define FRAMELANE_RANGE_LIMITED 1
+
+/**
+ * 0 to 255 for 8 bits.
+ */
+#define FRAMELANE_RANGE_FULL 2
+
+/**
+ * When every slot is in use, a new frame is dropped, and counted.
+ */
+#define FRAMELANE_POLICY_DROP 0
+
+/**
+ * When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not received.
+ */
+#define FRAMELANE_POLICY_WAIT 1
+
+/**
+ * The newest frame; older ones are skipped, and counted.
+ */
+#define FRAMELANE_MODE_NEWEST 0
+
+/**
+ * Every frame, in order.
+ */
+#define FRAMELANE_MODE_EVERY 1
+
+/**
+ * The channels of a directory, as they were when the list was made.
+ */
+typedef struct framelane_channels framelane_channels;
+
+/**
+ * The detector's end: publishes what was found in frames.
+ */
+typedef struct framelane_detection_publisher framelane_detection_publisher;
+
+/**
+ * The end that wants to know what was found.
+ */
+typedef struct framelane_detection_subscriber framelane_detection_subscriber;
+
+/**
+ * Everything found in one frame; perhaps nothing.
+ */
+typedef struct framelane_detections framelane_detections;
+
+/**
+ * Why a call failed: a code that does not change between versions, and a message for people.
+ */
+typedef struct framelane_error framelane_error;
+
+/**
+ * A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its subscriber.
+ */
+typedef struct framelane_frame framelane_frame;
+
+/**
+ * A slot lent to the publisher, to write one frame in place.
+ */
+typedef struct framelane_loan framelane_loan;
+
+/**
+ * The one that publishes a channel's frames.
+ */
+typedef struct framelane_publisher framelane_publisher;
+
+/**
+ * One that receives a channel's frames; up to 64 on a channel.
+ */
+typedef struct framelane_subscriber framelane_subscriber;
+
+/**
+ * What can be seen of a channel.
+ */
+typedef struct {
+  /**
+   * Its name. Valid until the list is freed.
+   */
+  const char *name;
+  /**
+   * FRAMELANE_CHANNEL_LIVE, _STALE, _CLOSED or _DAMAGED.
+   */
+  uint32_t state;
+  /**
+   * The process that publishes, or did.
+   */
+  uint32_t publisher_pid;
+  /**
+   * The newest frame's number.
+   */
+  uint64_t sequence;
+  /**
+   * Frames that got no slot.
+   */
+  uint64_t dropped;
+  /**
+   * Bytes that the channel's files take up.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Format of the newest frame; 0 when there is none.
+   */
+  uint32_t format;
+  /**
+   * Its pixels in a row.
+   */
+  uint32_t width;
+  /**
+   * Its rows.
+   */
+  uint32_t height;
+  /**
+   * How many subscribers read it.
+   */
+  uint32_t subscribers;
+} framelane_channel;
+
+/**
+ * Asked several times a second, and after each signal, while a call waits: 0 ends the wait with
+ * FRAMELANE_ERROR_INTERRUPTED. Called in the thread that waits; must not use the handle that waits.
+ */
+typedef int (*framelane_keep_waiting)(void *context);
+
+/**
+ * How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
+ */
+typedef struct {
+  /**
+   * sizeof(framelane_publisher_options).
+   */
+  size_t size;
+  /**
+   * The directory of the channel's files; NULL: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
+   */
+  const char *directory;
+  /**
+   * Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold at once.
+   */
+  uint32_t slots;
+  /**
+   * FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT.
+   */
+  uint32_t policy;
+  /**
+   * Permissions of the files as for chmod; 0: 0600.
+   */
+  uint32_t mode;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Room that each slot gets at least, so that frames up to this size need no new ring.
+   */
+  uint64_t frame_bytes;
+  /**
+   * Asked while a call waits, or NULL.
+   */
+  framelane_keep_waiting keep_waiting;
+  /**
+   * Given to `keep_waiting`.
+   */
+  void *context;
+} framelane_publisher_options;
+
+/**
+ * Which frame is meant: what a detector hands back with its boxes.
+ */
+typedef struct {
+  /**
+   * The frame's channel. When framelane gives it, valid as long as the frame or batch that was asked.
+   */
+  const char *channel;
+  /**
+   * The life of the publisher that it comes from.
+   */
+  uint64_t epoch;
+  /**
+   * Its number.
+   */
+  uint64_t sequence;
+  /**
+   * Its capture time in nanoseconds since 1970.
+   */
+  uint64_t timestamp_ns;
+  /**
+   * When it was published, on CLOCK_MONOTONIC.
+   */
+  uint64_t published_ns;
+  /**
+   * Pixels in a row of the frame.
+   */
+  uint32_t width;
+  /**
+   * Its rows.
+   */
+  uint32_t height;
+} framelane_frame_id;
+
+/**
+ * One object found in a frame.
+ */
+typedef struct {
+  /**
+   * Left edge in pixels; 0 is the left edge of the frame.
+   */
+  float x;
+  /**
+   * Upper edge in pixels; 0 is the upper edge of the frame.
+   */
+  float y;
+  /**
+   * Width in pixels.
+   */
+  float width;
+  /**
+   * Height in pixels.
+   */
+  float height;
+  /**
+   * Clockwise rotation of the box about its centre, in radians.
+   */
+  float rotation;
+  /**
+   * The detector's confidence, usually 0 to 1.
+   */
+  float score;
+  /**
+   * Index into the labels.
+   */
+  uint32_t class_id;
+  /**
+   * FRAMELANE_DETECTION_ bits.
+   */
+  uint32_t flags;
+  /**
+   * What the tracker calls the object; 0: not tracked.
+   */
+  uint64_t track_id;
+} framelane_detection;
+
+/**
+ * How to subscribe. Begin with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`; 0 and NULL mean default.
+ */
+typedef struct {
+  /**
+   * sizeof(framelane_subscriber_options).
+   */
+  size_t size;
+  /**
+   * The directory of the channel's files, as for the publisher.
+   */
+  const char *directory;
+  /**
+   * FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of them.
+   */
+  uint32_t mode;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a core.
+   */
+  uint64_t spin_ns;
+  /**
+   * Asked while a call waits, or NULL.
+   */
+  framelane_keep_waiting keep_waiting;
+  /**
+   * Given to `keep_waiting`.
+   */
+  void *context;
+} framelane_subscriber_options;
+
+/**
+ * Where one plane lies within a frame.
+ */
+typedef struct {
+  /**
+   * Bytes from the start of the frame to the plane's first sample.
+   */
+  uint64_t offset_bytes;
+  /**
+   * Bytes from the start of one row to the start of the next.
+   */
+  uint64_t stride_bytes;
+  /**
+   * Rows of the plane.
+   */
+  uint64_t rows;
+  /**
+   * Bytes of a row without padding.
+   */
+  uint64_t row_bytes;
+} framelane_plane;
+
+/**
+ * Size, format and planes of a frame.
+ */
+typedef struct {
+  /**
+   * One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+   */
+  uint32_t format;
+  /**
+   * Pixels in a row.
+   */
+  uint32_t width;
+  /**
+   * Rows.
+   */
+  uint32_t height;
+  /**
+   * Planes; 0 in a layout of your own: rows without padding, planes back to back.
+   */
+  uint32_t plane_count;
+  /**
+   * The planes. In a layout of your own only offsets and strides count.
+   */
+  framelane_plane planes[FRAMELANE_MAX_PLANES];
+  /**
+   * Bytes of the whole frame, padding included.
+   */
+  uint64_t size_bytes;
+} framelane_layout;
+
+/**
+ * Times, colour and rotation of a frame. Begin with `FRAMELANE_INFO_INIT`.
+ */
+typedef struct {
+  /**
+   * sizeof(framelane_info).
+   */
+  size_t size;
+  /**
+   * Capture time in nanoseconds since 1970; 0: the time of publication.
+   */
+  uint64_t timestamp_ns;
+  /**
+   * Position in the media, in nanoseconds; FRAMELANE_NO_PTS: none.
+   */
+  int64_t pts_ns;
+  /**
+   * How long to show the frame, in nanoseconds; FRAMELANE_NO_DURATION: not said.
+   */
+  uint64_t duration_ns;
+  /**
+   * MatrixCoefficients of ITU-T H.273; 2: not said.
+   */
+  uint8_t matrix;
+  /**
+   * ColourPrimaries of ITU-T H.273; 2: not said.
+   */
+  uint8_t primaries;
+  /**
+   * TransferCharacteristics of ITU-T H.273; 2: not said.
+   */
+  uint8_t transfer;
+  /**
+   * FRAMELANE_RANGE_ of the samples.
+   */
+  uint8_t range;
+  /**
+   * Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
+   */
+  uint16_t rotation_degrees;
+  /**
+   * Whether the frame was coded without reference to others: 0 or 1.
+   */
+  uint8_t keyframe;
+  /**
+   * 0.
+   */
+  uint8_t reserved;
+} framelane_info;
+
+/**
+ * An image in the caller's memory. Zero it first: what is 0 has its usual meaning.
+ */
+typedef struct {
+  /**
+   * One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+   */
+  uint32_t format;
+  /**
+   * Pixels in a row.
+   */
+  uint32_t width;
+  /**
+   * Rows.
+   */
+  uint32_t height;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * The first sample of each plane; as many as the format has.
+   */
+  const void *planes[FRAMELANE_MAX_PLANES];
+  /**
+   * Bytes from one row to the next in each plane; 0: rows without padding.
+   */
+  uint64_t strides_bytes[FRAMELANE_MAX_PLANES];
+} framelane_image;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library, as in "0.1.0".
+ */
+const char *framelane_version(void);
+
+/**
+ * Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
+ *
+ * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION; _IO.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_channels_list(const char *directory,
+                                         framelane_channels **channels);
+
+/**
+ * How many channels the list has.
+ */
+size_t framelane_channels_count(const framelane_channels *channels);
+
+/**
+ * One of them, or NULL from the count on. Valid until the list is freed.
+ */
+const framelane_channel *framelane_channels_get(const framelane_channels *channels, size_t index);
+
+/**
+ * Frees a list.
+ */
+void framelane_channels_free(framelane_channels *channels);
+
+/**
+ * Makes a detections channel, by convention called CHANNEL/detections. `options` and `model` may be NULL.
+ *
+ * The `label_count` texts at `labels` name the classes, `model` what finds them; both go with every batch.
+ * Errors as for `framelane_publisher_create`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_publisher_create(const char *channel,
+                                                      const framelane_publisher_options *options,
+                                                      const char *const *labels,
+                                                      size_t label_count,
+                                                      const char *model,
+                                                      framelane_detection_publisher **publisher);
+
+/**
+ * Closes the channel and frees the publisher.
+ */
+void framelane_detection_publisher_free(framelane_detection_publisher *publisher);
+
+/**
+ * As `framelane_publisher_drain`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_publisher_drain(const framelane_detection_publisher *publisher);
+
+/**
+ * Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when nothing was found.
+ *
+ * `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with FRAMELANE_POLICY_WAIT.
+ *
+ * Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_publisher_send(const framelane_detection_publisher *publisher,
+                                                    const framelane_frame_id *frame,
+                                                    const framelane_detection *boxes,
+                                                    size_t count,
+                                                    uint64_t *sequence);
+
+/**
+ * Waits up to `timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
+ * Errors as for `framelane_subscriber_open`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_subscriber_open(const char *channel,
+                                                     const framelane_subscriber_options *options,
+                                                     int64_t timeout_ns,
+                                                     framelane_detection_subscriber **subscriber);
+
+/**
+ * Frees the subscriber.
+ */
+void framelane_detection_subscriber_free(framelane_detection_subscriber *subscriber);
+
+/**
+ * Waits up to `timeout_ns` for the next batch; the caller frees it.
+ *
+ * Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries images.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_subscriber_recv(const framelane_detection_subscriber *subscriber,
+                                                     int64_t timeout_ns,
+                                                     framelane_detections **detections);
+
+/**
+ * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`; the caller frees them. Frames may be asked
+ * for in any order, among the last 256.
+ *
+ * Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
+ * `framelane_detection_subscriber_recv`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_subscriber_for_frame(const framelane_detection_subscriber *subscriber,
+                                                          uint64_t epoch,
+                                                          uint64_t sequence,
+                                                          int64_t timeout_ns,
+                                                          framelane_detections **detections);
+
+/**
+ * Frees a batch.
+ */
+void framelane_detections_free(framelane_detections *detections);
+
+/**
+ * The frame that the boxes were found in. Valid until the batch is freed.
+ */
+const framelane_frame_id *framelane_detections_frame(const framelane_detections *detections);
+
+/**
+ * The boxes, `framelane_detections_count` of them. Valid until the batch is freed; NULL when there are none.
+ */
+const framelane_detection *framelane_detections_boxes(const framelane_detections *detections);
+
+/**
+ * How many boxes there are.
+ */
+size_t framelane_detections_count(const framelane_detections *detections);
+
+/**
+ * What found them. Valid until the batch is freed.
+ */
+const char *framelane_detections_model(const framelane_detections *detections);
+
+/**
+ * How many classes have names.
+ */
+size_t framelane_detections_label_count(const framelane_detections *detections);
+
+/**
+ * The name of a class, or NULL when it has none. Valid until the batch is freed.
+ */
+const char *framelane_detections_label(const framelane_detections *detections, uint32_t class_id);
+
+/**
+ * The batch's own number on the detections channel.
+ */
+uint64_t framelane_detections_sequence(const framelane_detections *detections);
+
+/**
+ * When the batch was published, in nanoseconds on CLOCK_MONOTONIC.
+ */
+uint64_t framelane_detections_published_ns(const framelane_detections *detections);
+
+/**
+ * Nanoseconds from the publication of the frame to the publication of its detections.
+ */
+uint64_t framelane_detections_latency_ns(const framelane_detections *detections);
+
+/**
+ * Batches that the subscriber missed just before this one.
+ */
+uint64_t framelane_detections_dropped(const framelane_detections *detections);
+
+/**
+ * One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means that all went well.
+ */
+uint32_t framelane_error_code(const framelane_error *error);
+
+/**
+ * The code's name, as in "no_space"; "ok" for NULL. Valid for ever.
+ */
+const char *framelane_error_name(const framelane_error *error);
+
+/**
+ * What was expected, what was found, and what to do about it. Valid until the error is freed.
+ */
+const char *framelane_error_text(const framelane_error *error);
+
+/**
+ * The same without what to do about it.
+ */
+const char *framelane_error_message(const framelane_error *error);
+
+/**
+ * What to do about it, or NULL.
+ */
+const char *framelane_error_remedy(const framelane_error *error);
+
+/**
+ * Frees an error.
+ */
+void framelane_error_free(framelane_error *error);
+
+/**
+ * The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such matrix.
+ *
+ * Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3 channels.
+ */
+uint32_t framelane_format_matrix(uint32_t depth,
+                                 uint32_t channels);
+
+/**
+ * The format of this name, as in "bgr8" or "matrix:f32:3".
+ */
+FRAMELANE_MUST_USE framelane_error *framelane_format_from_name(const char *name, uint32_t *format);
+
+/**
+ * Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the length of
+ * the whole name, or 0 when there is no such format.
+ */
+size_t framelane_format_name(uint32_t format,
+                             char *name,
+                             size_t size_bytes);
+
+/**
+ * The layout of an image without padding.
+ *
+ * Errors: FRAMELANE_ERROR_INVALID_FRAME for an unknown format or a side of 0; FRAMELANE_ERROR_FRAME_TOO_LARGE above 4 GiB.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_layout_packed(uint32_t format,
+                                         uint32_t width,
+                                         uint32_t height,
+                                         framelane_layout *layout);
+
+/**
+ * Gives the slot back. NULL is allowed.
+ */
+void framelane_frame_free(framelane_frame *frame);
+
+/**
+ * The frame's bytes, of the layout's size, without a copy. Mapped for reading only: to write there ends the process.
+ * Valid until the frame is freed.
+ */
+const uint8_t *framelane_frame_data(const framelane_frame *frame);
+
+/**
+ * Size, format and planes. Valid until the frame is freed.
+ */
+const framelane_layout *framelane_frame_layout(const framelane_frame *frame);
+
+/**
+ * Times, colour, rotation; the capture time is always there. Valid until the frame is freed.
+ */
+const framelane_info *framelane_frame_info(const framelane_frame *frame);
+
+/**
+ * The frame's number in its channel, from 1.
+ */
+uint64_t framelane_frame_sequence(const framelane_frame *frame);
+
+/**
+ * The life of the publisher that it comes from.
+ */
+uint64_t framelane_frame_epoch(const framelane_frame *frame);
+
+/**
+ * Frames that its subscriber missed between the frame before and this one.
+ */
+uint64_t framelane_frame_dropped(const framelane_frame *frame);
+
+/**
+ * When it was published, in nanoseconds on this machine's CLOCK_MONOTONIC.
+ */
+uint64_t framelane_frame_published_ns(const framelane_frame *frame);
+
+/**
+ * Nanoseconds since it was published.
+ */
+uint64_t framelane_frame_age_ns(const framelane_frame *frame);
+
+/**
+ * 1 when everything that was read of the frame before this call was the frame; 0 when a process that does not keep to
+ * the protocol has changed it meanwhile. There is no need to ask in a directory of your own.
+ */
+uint8_t framelane_frame_is_intact(const framelane_frame *frame);
+
+/**
+ * What detections need to name this frame; `id->channel` is valid until the frame is freed.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_frame_get_id(const framelane_frame *frame,
+                                        framelane_frame_id *id);
+
+/**
+ * The channel's name. Valid until the frame is freed.
+ */
+const char *framelane_frame_channel(const framelane_frame *frame);
+
+/**
+ * Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be NULL.
+ *
+ * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives), _PERMISSION, _NO_SPACE,
+ * _LAYOUT_VERSION, _DAMAGED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_create(const char *channel,
+                                            const framelane_publisher_options *options,
+                                            framelane_publisher **publisher);
+
+/**
+ * Closes the channel and frees the publisher. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not
+ * received yet; to be sure that they get all, call `framelane_publisher_drain` before.
+ */
+void framelane_publisher_free(framelane_publisher *publisher);
+
+/**
+ * With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does nothing.
+ *
+ * Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_drain(const framelane_publisher *publisher);
+
+/**
+ * Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
+ *
+ * `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use. Blocks only
+ * with FRAMELANE_POLICY_WAIT.
+ *
+ * Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_send(const framelane_publisher *publisher,
+                                          const framelane_image *image,
+                                          const framelane_info *info,
+                                          uint64_t *sequence);
+
+/**
+ * Copies a frame that lies in one piece, laid out as `layout` says, into a slot and publishes it.
+ *
+ * `size_bytes` is what lies at `bytes`: at least that of the layout. Else as `framelane_publisher_send`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publisher,
+                                                const framelane_layout *layout,
+                                                const uint8_t *bytes,
+                                                size_t size_bytes,
+                                                const framelane_info *info,
+                                                uint64_t *sequence);
+
+/**
+ * Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
+ *
+ * Blocks only with FRAMELANE_POLICY_WAIT, until a reader lets a slot go. Several loans may be held at once.
+ *
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame counts as dropped);
+ * FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_loan(const framelane_publisher *publisher,
+                                          const framelane_layout *layout,
+                                          framelane_loan **loan);
+
+/**
+ * The channel's name. Valid until the publisher is freed.
+ */
+const char *framelane_publisher_channel(const framelane_publisher *publisher);
+
+/**
+ * The number of this life of the publisher.
+ */
+uint64_t framelane_publisher_epoch(const framelane_publisher *publisher);
+
+/**
+ * The number given to the last frame, published or dropped; 0 before the first.
+ */
+uint64_t framelane_publisher_sequence(const framelane_publisher *publisher);
+
+/**
+ * Frames that got a number but no slot.
+ */
+uint64_t framelane_publisher_dropped(const framelane_publisher *publisher);
+
+/**
+ * Slots of the ring.
+ */
+uint32_t framelane_publisher_slots(const framelane_publisher *publisher);
+
+/**
+ * Subscribers attached now. Makes a system call for each; waits for a call that another thread is in.
+ */
+uint32_t framelane_publisher_subscribers(const framelane_publisher *publisher);
+
+/**
+ * The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or freed.
+ */
+uint8_t *framelane_loan_data(const framelane_loan *loan);
+
+/**
+ * The layout that was asked for, with its planes. Valid until the loan is published or freed.
+ */
+const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
+
+/**
+ * Makes the frame the newest of the channel and wakes whoever waits. `info` and `sequence` may be NULL.
+ *
+ * Frees the loan, also when it fails. Makes no system call when nobody waits.
+ *
+ * Errors: FRAMELANE_ERROR_CLOSED when the publisher has been freed; _INVALID_OPTION for a wrong `info`; _FORKED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_loan_publish(framelane_loan *loan,
+                                        const framelane_info *info,
+                                        uint64_t *sequence);
+
+/**
+ * Gives the slot back without publishing it.
+ */
+void framelane_loan_free(framelane_loan *loan);
+
+/**
+ * Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
+ *
+ * Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
+ * _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_subscriber_open(const char *channel,
+                                           const framelane_subscriber_options *options,
+                                           int64_t timeout_ns,
+                                           framelane_subscriber **subscriber);
+
+/**
+ * Frees the subscriber. Its frames stay valid.
+ */
+void framelane_subscriber_free(framelane_subscriber *subscriber);
+
+/**
+ * Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
+ *
+ * A subscriber holds at most 8 frames at a time. When the publisher dies, waiting goes on: a new one on the same channel
+ * is picked up by itself.
+ *
+ * Errors: FRAMELANE_ERROR_TIMEOUT; _CLOSED when the publisher has closed the channel and nothing is left;
+ * _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscriber,
+                                           int64_t timeout_ns,
+                                           framelane_frame **frame);
+
+/**
+ * The channel's name. Valid until the subscriber is freed.
+ */
+const char *framelane_subscriber_channel(const framelane_subscriber *subscriber);
+
+/**
+ * Frames received so far.
+ */
+uint64_t framelane_subscriber_received(const framelane_subscriber *subscriber);
+
+/**
+ * Frames skipped so far, by their numbers.
+ */
+uint64_t framelane_subscriber_dropped(const framelane_subscriber *subscriber);
+
+/**
+ * The epoch of the channel's present publisher. Waits for a call that another thread is in.
+ */
+uint64_t framelane_subscriber_epoch(const framelane_subscriber *subscriber);
+
+/**
+ * 1 when a publisher holds the channel now, else 0. Makes a system call; waits for a call that another thread is in.
+ */
+uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscriber);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FRAMELANE_H */
+
+/* Options, all at their defaults. */
+#define FRAMELANE_PUBLISHER_OPTIONS_INIT {sizeof(framelane_publisher_options), NULL, 0, 0, 0, 0, 0, NULL, NULL}
+#define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, NULL}
+/* A frame of which nothing is said: captured when it is published. */
+#define FRAMELANE_INFO_INIT \
+  {sizeof(framelane_info), 0, FRAMELANE_NO_PTS, FRAMELANE_NO_DURATION, 2, 2, 2, 0, 0, 0, 0}

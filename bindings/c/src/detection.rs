@@ -1,0 +1,333 @@
+//! Boxes found in frames, sent and received from C.
+
+use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
+use std::sync::Mutex;
+
+use framelane::{
+    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error, LoanError, Mode,
+};
+
+use crate::boundary::{array, c_text, fallible, free, given, lock, text, timeout};
+use crate::error::framelane_error;
+use crate::info::{OwnedId, framelane_frame_id};
+use crate::options::{self, KeepWaiting, framelane_publisher_options, framelane_subscriber_options};
+
+/// The tracker has lost the object; the box is where it was last.
+pub const FRAMELANE_DETECTION_LOST: u32 = 1;
+/// The box was predicted, not seen.
+pub const FRAMELANE_DETECTION_PREDICTED: u32 = 2;
+
+const _: () = {
+    assert!(FRAMELANE_DETECTION_LOST == DetectionFlags::LOST.0);
+    assert!(FRAMELANE_DETECTION_PREDICTED == DetectionFlags::PREDICTED.0);
+};
+
+const SLOTS: usize = 32;
+
+/// One object found in a frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct framelane_detection {
+    /// Left edge in pixels; 0 is the left edge of the frame.
+    pub x: f32,
+    /// Upper edge in pixels; 0 is the upper edge of the frame.
+    pub y: f32,
+    /// Width in pixels.
+    pub width: f32,
+    /// Height in pixels.
+    pub height: f32,
+    /// Clockwise rotation of the box about its centre, in radians.
+    pub rotation: f32,
+    /// The detector's confidence, usually 0 to 1.
+    pub score: f32,
+    /// Index into the labels.
+    pub class_id: u32,
+    /// FRAMELANE_DETECTION_ bits.
+    pub flags: u32,
+    /// What the tracker calls the object; 0: not tracked.
+    pub track_id: u64,
+}
+
+impl From<&Detection> for framelane_detection {
+    fn from(found: &Detection) -> Self {
+        let &Detection { x, y, width, height, rotation, score, class_id, track_id, flags } = found;
+        framelane_detection { x, y, width, height, rotation, score, class_id, flags: flags.0, track_id }
+    }
+}
+
+impl From<&framelane_detection> for Detection {
+    fn from(found: &framelane_detection) -> Self {
+        let &framelane_detection { x, y, width, height, rotation, score, class_id, flags, track_id } = found;
+        Detection { x, y, width, height, rotation, score, class_id, track_id, flags: DetectionFlags(flags) }
+    }
+}
+
+/// The detector's end: publishes what was found in frames.
+pub struct framelane_detection_publisher {
+    publisher: Mutex<DetectionPublisher>,
+    keep: KeepWaiting,
+}
+
+/// The end that wants to know what was found.
+pub struct framelane_detection_subscriber {
+    subscriber: Mutex<DetectionSubscriber>,
+    keep: KeepWaiting,
+}
+
+impl framelane_detection_subscriber {
+    /// Runs a call with the subscriber, and what to ask while it waits.
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut DetectionSubscriber, KeepWaiting) -> T) -> T {
+        call(&mut lock(&self.subscriber), self.keep)
+    }
+}
+
+/// Everything found in one frame; perhaps nothing.
+pub struct framelane_detections {
+    frame: OwnedId,
+    model: CString,
+    labels: Vec<CString>,
+    boxes: Vec<framelane_detection>,
+    sequence: u64,
+    published_ns: u64,
+    latency_ns: u64,
+    dropped: u64,
+}
+
+impl From<Detections> for framelane_detections {
+    fn from(found: Detections) -> Self {
+        framelane_detections {
+            frame: OwnedId::new(&found.frame),
+            model: c_text(&found.model),
+            labels: found.labels.iter().map(|label| c_text(label)).collect(),
+            boxes: found.boxes.iter().map(framelane_detection::from).collect(),
+            sequence: found.sequence,
+            published_ns: found.published_ns,
+            latency_ns: found.latency_ns(),
+            dropped: found.dropped,
+        }
+    }
+}
+
+/// Makes a detections channel, by convention called CHANNEL/detections. `options` and `model` may be NULL.
+///
+/// The `label_count` texts at `labels` name the classes, `model` what finds them; both go with every batch.
+/// Errors as for `framelane_publisher_create`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_publisher_create(
+    channel: *const c_char,
+    options: *const framelane_publisher_options,
+    labels: *const *const c_char,
+    label_count: usize,
+    model: *const c_char,
+    publisher: Option<&mut MaybeUninit<*mut framelane_detection_publisher>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
+        let (options, keep) = options::publisher(options, SLOTS)?;
+        let labels = array(labels, label_count, "labels")?;
+        let labels = labels.iter().map(|&label| text(label, "label")).collect::<Result<Vec<_>, _>>()?;
+        let model = if model.is_null() { "" } else { text(model, "model")? };
+        let made = DetectionPublisher::with_options(options, text(channel, "channel")?, &labels, model)?;
+        *publisher =
+            Box::into_raw(Box::new(framelane_detection_publisher { publisher: Mutex::new(made), keep }));
+        Ok(())
+    })
+}
+
+/// Closes the channel and frees the publisher.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_publisher_free(publisher: Option<Box<framelane_detection_publisher>>) {
+    free(publisher);
+}
+
+/// As `framelane_publisher_drain`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_publisher_drain(
+    publisher: Option<&framelane_detection_publisher>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let publisher = given(publisher, "publisher")?;
+        let drained = lock(&publisher.publisher).publisher_mut().drain_while(&mut || publisher.keep.ask());
+        if drained { Ok(()) } else { Err(LoanError::Interrupted.into()) }
+    })
+}
+
+/// Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when nothing was found.
+///
+/// `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with FRAMELANE_POLICY_WAIT.
+///
+/// Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_publisher_send(
+    publisher: Option<&framelane_detection_publisher>,
+    frame: Option<&framelane_frame_id>,
+    boxes: *const framelane_detection,
+    count: usize,
+    sequence: Option<&mut MaybeUninit<u64>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let publisher = given(publisher, "publisher")?;
+        let frame = given(frame, "frame")?.read()?;
+        let boxes: Vec<_> = array(boxes, count, "boxes")?.iter().map(Detection::from).collect();
+        let sent = lock(&publisher.publisher).send_while(&frame, &boxes, &mut || publisher.keep.ask());
+        let sent = sent.map_err(Error::from)?;
+        if let Some(sequence) = sequence {
+            sequence.write(sent.unwrap_or(0));
+        }
+        Ok(())
+    })
+}
+
+/// Waits up to `timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
+/// Errors as for `framelane_subscriber_open`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_open(
+    channel: *const c_char,
+    options: *const framelane_subscriber_options,
+    timeout_ns: i64,
+    subscriber: Option<&mut MaybeUninit<*mut framelane_detection_subscriber>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
+        let (options, keep) = options::subscriber(options, timeout(timeout_ns))?;
+        let options = options.mode(Mode::Every);
+        let opened = options.open_while(text(channel, "channel")?, &mut || keep.ask())?;
+        let made = Mutex::new(DetectionSubscriber::new(opened));
+        *subscriber = Box::into_raw(Box::new(framelane_detection_subscriber { subscriber: made, keep }));
+        Ok(())
+    })
+}
+
+/// Frees the subscriber.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_free(
+    subscriber: Option<Box<framelane_detection_subscriber>>,
+) {
+    free(subscriber);
+}
+
+/// Waits up to `timeout_ns` for the next batch; the caller frees it.
+///
+/// Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries images.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_recv(
+    subscriber: Option<&framelane_detection_subscriber>,
+    timeout_ns: i64,
+    detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
+        let subscriber = given(subscriber, "subscriber")?;
+        let found = subscriber
+            .with(|subscriber, keep| subscriber.recv_while(timeout(timeout_ns), &mut || keep.ask()))?;
+        *detections = Box::into_raw(Box::new(found.into()));
+        Ok(())
+    })
+}
+
+/// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`; the caller frees them. Frames may be asked
+/// for in any order, among the last 256.
+///
+/// Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
+/// `framelane_detection_subscriber_recv`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_for_frame(
+    subscriber: Option<&framelane_detection_subscriber>,
+    epoch: u64,
+    sequence: u64,
+    timeout_ns: i64,
+    detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
+        let subscriber = given(subscriber, "subscriber")?;
+        let timeout = timeout(timeout_ns).unwrap_or(std::time::Duration::MAX);
+        let found = subscriber.with(|subscriber, keep| {
+            subscriber.for_frame_while(epoch, sequence, timeout, &mut || keep.ask())
+        })?;
+        *detections = Box::into_raw(Box::new(found.into()));
+        Ok(())
+    })
+}
+
+/// Frees a batch.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_free(detections: Option<Box<framelane_detections>>) {
+    free(detections);
+}
+
+/// The frame that the boxes were found in. Valid until the batch is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_frame(
+    detections: Option<&framelane_detections>,
+) -> *const framelane_frame_id {
+    detections.map_or(std::ptr::null(), |detections| std::ptr::from_ref(detections.frame.get()))
+}
+
+/// The boxes, `framelane_detections_count` of them. Valid until the batch is freed; NULL when there are none.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_boxes(
+    detections: Option<&framelane_detections>,
+) -> *const framelane_detection {
+    let boxes = detections.map_or(&[][..], |detections| &detections.boxes);
+    if boxes.is_empty() { std::ptr::null() } else { boxes.as_ptr() }
+}
+
+/// How many boxes there are.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_count(detections: Option<&framelane_detections>) -> usize {
+    detections.map_or(0, |detections| detections.boxes.len())
+}
+
+/// What found them. Valid until the batch is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_model(detections: Option<&framelane_detections>) -> *const c_char {
+    detections.map_or(std::ptr::null(), |detections| detections.model.as_ptr())
+}
+
+/// How many classes have names.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_label_count(detections: Option<&framelane_detections>) -> usize {
+    detections.map_or(0, |detections| detections.labels.len())
+}
+
+/// The name of a class, or NULL when it has none. Valid until the batch is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_label(
+    detections: Option<&framelane_detections>,
+    class_id: u32,
+) -> *const c_char {
+    let label = detections.and_then(|detections| detections.labels.get(class_id as usize));
+    label.map_or(std::ptr::null(), |label| label.as_ptr())
+}
+
+/// The batch's own number on the detections channel.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_sequence(detections: Option<&framelane_detections>) -> u64 {
+    detections.map_or(0, |detections| detections.sequence)
+}
+
+/// When the batch was published, in nanoseconds on CLOCK_MONOTONIC.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_published_ns(detections: Option<&framelane_detections>) -> u64 {
+    detections.map_or(0, |detections| detections.published_ns)
+}
+
+/// Nanoseconds from the publication of the frame to the publication of its detections.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_latency_ns(detections: Option<&framelane_detections>) -> u64 {
+    detections.map_or(0, |detections| detections.latency_ns)
+}
+
+/// Batches that the subscriber missed just before this one.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detections_dropped(detections: Option<&framelane_detections>) -> u64 {
+    detections.map_or(0, |detections| detections.dropped)
+}

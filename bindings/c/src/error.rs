@@ -1,0 +1,70 @@
+//! Errors as C sees them.
+
+use std::ffi::{CStr, CString, c_char};
+
+use framelane::{Error, ErrorKind};
+
+use crate::boundary::{c_text, free, value};
+
+/// Why a call failed: a code that does not change between versions, and a message for people.
+pub struct framelane_error {
+    pub(crate) error: Error,
+    message: CString,
+    remedy: Option<CString>,
+    /// Message and remedy in one.
+    text: CString,
+}
+
+impl From<Error> for framelane_error {
+    fn from(error: Error) -> Self {
+        framelane_error {
+            message: c_text(error.message()),
+            remedy: error.remedy().map(c_text),
+            text: c_text(&error.to_string()),
+            error,
+        }
+    }
+}
+
+/// One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means that all went well.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_code(error: Option<&framelane_error>) -> u32 {
+    value(0, || Some(error?.error.code()))
+}
+
+/// The code's name, as in "no_space"; "ok" for NULL. Valid for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_name(error: Option<&framelane_error>) -> *const c_char {
+    error.map_or(c"ok", |error| name_of(error.error.kind())).as_ptr()
+}
+
+/// What was expected, what was found, and what to do about it. Valid until the error is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_text(error: Option<&framelane_error>) -> *const c_char {
+    error.map_or(c"ok", |error| error.text.as_c_str()).as_ptr()
+}
+
+/// The same without what to do about it.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_message(error: Option<&framelane_error>) -> *const c_char {
+    error.map_or(c"ok", |error| error.message.as_c_str()).as_ptr()
+}
+
+/// What to do about it, or NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_remedy(error: Option<&framelane_error>) -> *const c_char {
+    error.and_then(|error| error.remedy.as_deref()).map_or(std::ptr::null(), CStr::as_ptr)
+}
+
+/// Frees an error.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_error_free(error: Option<Box<framelane_error>>) {
+    free(error);
+}
+
+/// Names with a NUL behind them, made once.
+fn name_of(kind: ErrorKind) -> &'static CStr {
+    static NAMES: std::sync::OnceLock<Vec<CString>> = std::sync::OnceLock::new();
+    let names = NAMES.get_or_init(|| ErrorKind::ALL.iter().map(|kind| c_text(kind.name())).collect());
+    names.get(kind.code() as usize - 1).map_or(c"?", CString::as_c_str)
+}

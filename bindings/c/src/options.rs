@@ -1,0 +1,236 @@
+//! Options, in structs that begin with their size.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use framelane::{Error, ErrorKind, Mode, Policy, PublisherOptions, SubscriberOptions};
+
+use crate::boundary::text;
+
+/// When every slot is in use, a new frame is dropped, and counted.
+pub const FRAMELANE_POLICY_DROP: u32 = 0;
+/// When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not received.
+pub const FRAMELANE_POLICY_WAIT: u32 = 1;
+/// The newest frame; older ones are skipped, and counted.
+pub const FRAMELANE_MODE_NEWEST: u32 = 0;
+/// Every frame, in order.
+pub const FRAMELANE_MODE_EVERY: u32 = 1;
+
+/// Asked several times a second, and after each signal, while a call waits: 0 ends the wait with
+/// FRAMELANE_ERROR_INTERRUPTED. Called in the thread that waits; must not use the handle that waits.
+pub type framelane_keep_waiting = Option<extern "C" fn(context: *mut c_void) -> c_int>;
+
+/// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct framelane_publisher_options {
+    /// sizeof(framelane_publisher_options).
+    pub size: usize,
+    /// The directory of the channel's files; NULL: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
+    pub directory: *const c_char,
+    /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold at once.
+    pub slots: u32,
+    /// FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT.
+    pub policy: u32,
+    /// Permissions of the files as for chmod; 0: 0600.
+    pub mode: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Room that each slot gets at least, so that frames up to this size need no new ring.
+    pub frame_bytes: u64,
+    /// Asked while a call waits, or NULL.
+    pub keep_waiting: framelane_keep_waiting,
+    /// Given to `keep_waiting`.
+    pub context: *mut c_void,
+}
+
+/// How to subscribe. Begin with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`; 0 and NULL mean default.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct framelane_subscriber_options {
+    /// sizeof(framelane_subscriber_options).
+    pub size: usize,
+    /// The directory of the channel's files, as for the publisher.
+    pub directory: *const c_char,
+    /// FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of them.
+    pub mode: u32,
+    /// 0.
+    pub reserved: u32,
+    /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a core.
+    pub spin_ns: u64,
+    /// Asked while a call waits, or NULL.
+    pub keep_waiting: framelane_keep_waiting,
+    /// Given to `keep_waiting`.
+    pub context: *mut c_void,
+}
+
+/// A struct of numbers and pointers that begins with its size: every pattern of bits is a value.
+///
+/// # Safety
+/// That it is so; the first field is `size: usize`, and the struct is `repr(C)`.
+pub(crate) unsafe trait SizedStruct: Copy {}
+
+// SAFETY: numbers, pointers and a pointer to a function that may be NULL; the size comes first. A pointer to a function is
+// either zeroed here or what the caller put there, which by the contract of this crate is one.
+unsafe impl SizedStruct for framelane_publisher_options {}
+// SAFETY: as above.
+unsafe impl SizedStruct for framelane_subscriber_options {}
+
+/// Reads a struct of the caller's size: fields that it does not have are 0; ones that only a later version knows must be.
+pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<Option<T>, Error> {
+    if from.is_null() {
+        return Ok(None);
+    }
+    let size_at = from.cast::<usize>();
+    // SAFETY: by the contract of this crate a struct that begins with its size.
+    let size = unsafe { size_at.read() };
+    if size < size_of::<usize>() || size > 1 << 16 {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("{name}: expected its size in bytes in `size`, found {size}"),
+        )
+        .with_remedy("begin with the _INIT macro of the struct"));
+    }
+    let bytes = from.cast::<u8>();
+    let mut value = MaybeUninit::<T>::zeroed();
+    let known = size.min(size_of::<T>());
+    // SAFETY: the caller's struct has `size` bytes, `value` has `size_of::<T>()`; `known` is within both.
+    unsafe { std::ptr::copy_nonoverlapping(bytes, value.as_mut_ptr().cast::<u8>(), known) };
+    for at in known..size {
+        // SAFETY: within the caller's struct.
+        let byte = unsafe { bytes.add(at) };
+        // SAFETY: as above.
+        if unsafe { byte.read() } != 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("{name}: it sets something at byte {at}, this library knows {known} bytes"),
+            )
+            .with_remedy("use a library that is as new as the header"));
+        }
+    }
+    // SAFETY: all bytes are initialised, and `T: SizedStruct` says that every pattern of bits is a value.
+    Ok(Some(unsafe { value.assume_init() }))
+}
+
+/// The caller's say in how long to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepWaiting {
+    ask: framelane_keep_waiting,
+    context: *mut c_void,
+}
+
+// SAFETY: the context is only handed to the caller's function, in whichever thread waits, as its documentation says.
+unsafe impl Send for KeepWaiting {}
+// SAFETY: as above.
+unsafe impl Sync for KeepWaiting {}
+
+impl KeepWaiting {
+    /// Whether to go on.
+    pub(crate) fn ask(self) -> bool {
+        self.ask.is_none_or(|ask| ask(self.context) != 0)
+    }
+}
+
+/// The options of a publisher, and what to ask while waiting.
+pub(crate) fn publisher(
+    options: *const framelane_publisher_options,
+    slots: usize,
+) -> Result<(PublisherOptions, KeepWaiting), Error> {
+    let made = PublisherOptions::new().slots(slots);
+    let Some(given) = read_sized(options, "options")? else {
+        return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));
+    };
+    let policy = match given.policy {
+        FRAMELANE_POLICY_DROP => Policy::Drop,
+        FRAMELANE_POLICY_WAIT => Policy::Wait,
+        other => return Err(unknown("policy", "FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT", other)),
+    };
+    let mut made = made.policy(policy).frame_bytes(usize::try_from(given.frame_bytes).unwrap_or(usize::MAX));
+    if given.slots != 0 {
+        made = made.slots(given.slots as usize);
+    }
+    if given.mode != 0 {
+        made = made.mode(given.mode);
+    }
+    if !given.directory.is_null() {
+        made = made.directory(text(given.directory, "directory")?);
+    }
+    Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
+}
+
+/// The options of a subscriber, and what to ask while waiting.
+pub(crate) fn subscriber(
+    options: *const framelane_subscriber_options,
+    wait: Option<Duration>,
+) -> Result<(SubscriberOptions, KeepWaiting), Error> {
+    let made = SubscriberOptions::new().wait(wait);
+    let Some(given) = read_sized(options, "options")? else {
+        return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));
+    };
+    let mode = match given.mode {
+        FRAMELANE_MODE_NEWEST => Mode::Newest,
+        FRAMELANE_MODE_EVERY => Mode::Every,
+        other => return Err(unknown("mode", "FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY", other)),
+    };
+    let mut made = made.mode(mode).spin(Duration::from_nanos(given.spin_ns));
+    if !given.directory.is_null() {
+        made = made.directory(text(given.directory, "directory")?);
+    }
+    Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
+}
+
+fn unknown(name: &str, expected: &str, found: u32) -> Error {
+    Error::new(ErrorKind::InvalidOption, format!("{name}: expected {expected}, found {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Later {
+        known: framelane_subscriber_options,
+        added: u64,
+    }
+
+    fn none() -> framelane_subscriber_options {
+        framelane_subscriber_options {
+            size: size_of::<framelane_subscriber_options>(),
+            directory: std::ptr::null(),
+            mode: FRAMELANE_MODE_EVERY,
+            reserved: 0,
+            spin_ns: 5,
+            keep_waiting: None,
+            context: std::ptr::null_mut(),
+        }
+    }
+
+    #[test]
+    fn a_struct_of_an_earlier_version_leaves_the_rest_at_its_default() {
+        let mut options = none();
+        options.size = std::mem::offset_of!(framelane_subscriber_options, spin_ns);
+        let read = read_sized(&raw const options, "options").unwrap().unwrap();
+        assert_eq!((read.mode, read.spin_ns), (FRAMELANE_MODE_EVERY, 0));
+    }
+
+    #[test]
+    fn a_struct_of_a_later_version_may_not_ask_for_what_is_not_known() {
+        let mut later = Later { known: none(), added: 0 };
+        later.known.size = size_of::<Later>();
+        assert!(read_sized((&raw const later).cast::<framelane_subscriber_options>(), "options").is_ok());
+        later.added = 1;
+        let error = read_sized((&raw const later).cast::<framelane_subscriber_options>(), "options");
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidOption);
+    }
+
+    #[test]
+    fn a_struct_without_a_size_is_refused() {
+        for size in [0, 7, usize::MAX] {
+            let mut options = none();
+            options.size = size;
+            assert!(read_sized(&raw const options, "options").is_err());
+        }
+    }
+}
