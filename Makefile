@@ -1,10 +1,15 @@
 # cargo is often found only by login shells.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: demo test test-deep fuzz soak bench clean
+PREFIX ?= /usr/local
+
+.PHONY: demo install test test-deep fuzz soak bench clean
 
 demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)
 	@scripts/demo
+
+install: ## the command, and the library for C and C++, into PREFIX (/usr/local; as the user who may write there)
+	@scripts/install $(abspath $(PREFIX))
 
 test: ## the whole suite
 	@scripts/test

@@ -1,0 +1,157 @@
+// Boxes found in frames, sent back on a channel of their own.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+
+#include <framelane/subscriber.hpp>
+
+#include <vector>
+
+namespace framelane {
+
+/// One object found in a frame: a box in pixels from the upper left corner, and what is known of it.
+struct Detection : framelane_detection {
+  Detection() : framelane_detection{} {}
+  Detection(float x, float y, float width, float height, float score = 1, std::uint32_t class_id = 0,
+            std::uint64_t track_id = 0)
+      : framelane_detection{x, y, width, height, 0, score, class_id, 0, track_id} {}
+  explicit Detection(const framelane_detection& c) : framelane_detection(c) {}
+
+  /// The tracker has lost the object; the box is where it was last.
+  bool is_lost() const noexcept { return (flags & FRAMELANE_DETECTION_LOST) != 0; }
+  /// The box was predicted, not seen.
+  bool is_predicted() const noexcept { return (flags & FRAMELANE_DETECTION_PREDICTED) != 0; }
+};
+
+static_assert(sizeof(Detection) == sizeof(framelane_detection), "an array of one is an array of the other");
+
+/// Everything found in one frame; perhaps nothing.
+struct Detections {
+  /// The frame.
+  FrameId frame;
+  /// What found them.
+  std::string model;
+  /// Names of the classes; `class_id` is an index into them.
+  std::vector<std::string> labels;
+  /// The objects.
+  std::vector<Detection> boxes;
+  /// The batch's own number on the detections channel.
+  std::uint64_t sequence = 0;
+  /// When the batch was published, on CLOCK_MONOTONIC.
+  std::uint64_t published_ns = 0;
+  /// Nanoseconds from the publication of the frame to the publication of its detections.
+  std::uint64_t latency_ns = 0;
+  /// Batches that the subscriber missed just before this one.
+  std::uint64_t dropped = 0;
+
+  /// The label of a box; empty when its class has none.
+  std::string label(const Detection& box) const {
+    return box.class_id < labels.size() ? labels[box.class_id] : std::string();
+  }
+};
+
+namespace detail {
+
+/// Takes a batch over from the C interface, and frees it there.
+inline Detections take(framelane_detections* handle) {
+  const std::unique_ptr<framelane_detections, Deleter<framelane_detections_free>> free(handle);
+  Detections found;
+  found.frame = FrameId(*framelane_detections_frame(handle));
+  found.model = framelane_detections_model(handle);
+  for (std::uint32_t id = 0; id < framelane_detections_label_count(handle); ++id) {
+    found.labels.emplace_back(framelane_detections_label(handle, id));
+  }
+  const framelane_detection* boxes = framelane_detections_boxes(handle);
+  for (std::size_t i = 0; i < framelane_detections_count(handle); ++i) found.boxes.emplace_back(boxes[i]);
+  found.sequence = framelane_detections_sequence(handle);
+  found.published_ns = framelane_detections_published_ns(handle);
+  found.latency_ns = framelane_detections_latency_ns(handle);
+  found.dropped = framelane_detections_dropped(handle);
+  return found;
+}
+
+}  // namespace detail
+
+/// The detector's end. Send a batch for every frame that was looked at, also when nothing was found.
+class DetectionPublisher {
+ public:
+  /// Makes a detections channel, by convention called CHANNEL/detections; `labels` and `model` go with every batch.
+  /// \throws Error as Publisher.
+  explicit DetectionPublisher(const std::string& channel, const std::vector<std::string>& labels = {},
+                              const std::string& model = {}, PublisherOptions options = {})
+      : question_(detail::make_question(std::move(options.keep_waiting))) {
+    const auto c = detail::c_options(options, question_);
+    std::vector<const char*> c_labels;
+    for (const std::string& label : labels) c_labels.push_back(label.c_str());
+    framelane_detection_publisher* handle = nullptr;
+    detail::check(framelane_detection_publisher_create(channel.c_str(), &c, c_labels.data(), c_labels.size(),
+                                                       model.c_str(), &handle));
+    handle_.reset(handle);
+  }
+
+  /// Sends the boxes found in a frame; gives the batch's own number, nothing when it was dropped.
+  /// \throws Error FrameTooLarge with more than 2^24 boxes; NoSpace, Interrupted.
+  std::optional<std::uint64_t> send(const FrameId& frame, const std::vector<Detection>& boxes) {
+    const framelane_frame_id id = frame.c();
+    std::uint64_t sequence = 0;
+    detail::check(framelane_detection_publisher_send(handle_.get(), &id, boxes.data(), boxes.size(), &sequence), question_);
+    return sequence == 0 ? std::nullopt : std::make_optional(sequence);
+  }
+  std::optional<std::uint64_t> send(const Frame& frame, const std::vector<Detection>& boxes) {
+    return send(frame.id(), boxes);
+  }
+
+  /// As Publisher::drain.
+  void drain() { detail::check(framelane_detection_publisher_drain(handle_.get()), question_); }
+
+ private:
+  std::unique_ptr<detail::Question> question_;
+  std::unique_ptr<framelane_detection_publisher, detail::Deleter<framelane_detection_publisher_free>> handle_;
+};
+
+/// The end that wants to know what was found: every batch in order, or that of one frame.
+class DetectionSubscriber {
+ public:
+  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws Error as Subscriber.
+  explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
+      : question_(detail::make_question(std::move(options.keep_waiting))) {
+    const auto c = detail::c_options(options, question_);
+    framelane_detection_subscriber* handle = nullptr;
+    detail::check(framelane_detection_subscriber_open(channel.c_str(), &c, detail::timeout_ns(options.wait), &handle),
+                  question_);
+    handle_.reset(handle);
+  }
+
+  /// The next batch. \throws Error Timeout, Closed, InvalidFrame when the channel carries images.
+  Detections recv(Timeout timeout = std::nullopt) {
+    framelane_detections* found = nullptr;
+    detail::check(framelane_detection_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &found), question_);
+    return detail::take(found);
+  }
+
+  /// As `recv`; nothing when the time has passed. By default takes only what is there.
+  std::optional<Detections> try_recv(std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0)) {
+    framelane_detections* found = nullptr;
+    framelane_error* error = framelane_detection_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &found);
+    if (detail::failed_with(error, Code::Timeout)) return std::nullopt;
+    detail::check(error, question_);
+    return detail::take(found);
+  }
+
+  /// The detections of frame `sequence` of `epoch`, in any order among the last 256.
+  /// \throws Error Timeout, which names the newest frame whose detections are here; Closed.
+  Detections for_frame(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
+    framelane_detections* found = nullptr;
+    detail::check(framelane_detection_subscriber_for_frame(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),
+                  question_);
+    return detail::take(found);
+  }
+
+  /// The handle of the C interface, still owned by this object.
+  framelane_detection_subscriber* c() const noexcept { return handle_.get(); }
+
+ private:
+  std::unique_ptr<detail::Question> question_;
+  std::unique_ptr<framelane_detection_subscriber, detail::Deleter<framelane_detection_subscriber_free>> handle_;
+};
+
+}  // namespace framelane

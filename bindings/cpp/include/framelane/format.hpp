@@ -1,0 +1,199 @@
+// Pixel formats, layouts, and what is said of a frame.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+
+#include <framelane/error.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace framelane {
+
+/// The element type of a matrix, with OpenCV's depth codes.
+enum class Depth : std::uint32_t {
+  U8 = FRAMELANE_DEPTH_U8,
+  S8 = FRAMELANE_DEPTH_S8,
+  U16 = FRAMELANE_DEPTH_U16,
+  S16 = FRAMELANE_DEPTH_S16,
+  S32 = FRAMELANE_DEPTH_S32,
+  F32 = FRAMELANE_DEPTH_F32,
+  F64 = FRAMELANE_DEPTH_F64,
+  F16 = FRAMELANE_DEPTH_F16,
+};
+
+/// How the bytes of a frame are to be read: a video format, or any matrix.
+class Format {
+ public:
+  /// From the code of the C interface.
+  constexpr explicit Format(std::uint32_t code) noexcept : code_(code) {}
+
+  /// A matrix of 1 to 512 channels. \throws Error InvalidOption for other numbers of channels.
+  static Format matrix(Depth depth, std::uint32_t channels) {
+    const std::uint32_t code = framelane_format_matrix(static_cast<std::uint32_t>(depth), channels);
+    if (code == 0) {
+      throw Error(Code::InvalidOption, "a matrix has 1 to 512 channels, found " + std::to_string(channels));
+    }
+    return Format(code);
+  }
+
+  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws Error InvalidOption, naming the known ones.
+  static Format from_name(const std::string& name) {
+    std::uint32_t code = 0;
+    detail::check(framelane_format_from_name(name.c_str(), &code));
+    return Format(code);
+  }
+
+  constexpr std::uint32_t code() const noexcept { return code_; }
+
+  /// The name, as in "bgr8" or "matrix:f32:3".
+  std::string name() const {
+    char text[64];
+    return framelane_format_name(code_, text, sizeof text) == 0 ? "?" : text;
+  }
+
+  /// Whether this is a matrix; then `depth` and `channels` say which.
+  constexpr bool is_matrix() const noexcept { return (code_ & matrix_bit) != 0; }
+  /// The element type of a matrix.
+  constexpr Depth depth() const noexcept { return static_cast<Depth>((code_ & ~matrix_bit) >> 16); }
+  /// Elements per pixel of a matrix.
+  constexpr std::uint32_t channels() const noexcept { return code_ & 0xffff; }
+
+  friend constexpr bool operator==(Format a, Format b) noexcept { return a.code_ == b.code_; }
+  friend constexpr bool operator!=(Format a, Format b) noexcept { return a.code_ != b.code_; }
+
+  static const Format Gray8, Gray16, Bgr8, Rgb8, Bgra8, Rgba8, I420, Nv12, Yuyv, P010;
+
+ private:
+  static constexpr std::uint32_t matrix_bit = 0x10000000;
+  std::uint32_t code_;
+};
+
+inline constexpr Format Format::Gray8{FRAMELANE_FORMAT_GRAY8};
+inline constexpr Format Format::Gray16{FRAMELANE_FORMAT_GRAY16};
+inline constexpr Format Format::Bgr8{FRAMELANE_FORMAT_BGR8};
+inline constexpr Format Format::Rgb8{FRAMELANE_FORMAT_RGB8};
+inline constexpr Format Format::Bgra8{FRAMELANE_FORMAT_BGRA8};
+inline constexpr Format Format::Rgba8{FRAMELANE_FORMAT_RGBA8};
+inline constexpr Format Format::I420{FRAMELANE_FORMAT_I420};
+inline constexpr Format Format::Nv12{FRAMELANE_FORMAT_NV12};
+inline constexpr Format Format::Yuyv{FRAMELANE_FORMAT_YUYV};
+inline constexpr Format Format::P010{FRAMELANE_FORMAT_P010};
+
+/// Where a plane lies, and what it measures. See `framelane_plane`.
+using PlaneLayout = framelane_plane;
+
+/// Size, format and planes of a frame.
+class Layout {
+ public:
+  /// Rows without padding, planes back to back.
+  /// \throws Error InvalidFrame for a side of 0 or an unknown format; FrameTooLarge above 4 GiB.
+  Layout(Format format, std::uint32_t width, std::uint32_t height) {
+    detail::check(framelane_layout_packed(format.code(), width, height, &layout_));
+  }
+
+  /// As the C interface has it: planes wherever they lie.
+  explicit Layout(const framelane_layout& layout) noexcept : layout_(layout) {}
+
+  Format format() const noexcept { return Format(layout_.format); }
+  /// Pixels in a row.
+  std::uint32_t width() const noexcept { return layout_.width; }
+  /// Rows.
+  std::uint32_t height() const noexcept { return layout_.height; }
+  /// 1 for packed formats, 2 for nv12 and p010, 3 for i420.
+  std::size_t plane_count() const noexcept { return layout_.plane_count; }
+  /// One of them. \throws std::out_of_range
+  const PlaneLayout& plane(std::size_t index) const {
+    if (index >= plane_count()) throw std::out_of_range("the frame has " + std::to_string(plane_count()) + " planes");
+    return layout_.planes[index];
+  }
+  /// Bytes of the whole frame, padding included.
+  std::size_t size_bytes() const noexcept { return layout_.size_bytes; }
+
+  const framelane_layout& c() const noexcept { return layout_; }
+
+ private:
+  framelane_layout layout_{};
+};
+
+/// Times, colour and rotation of a frame, beside its layout.
+struct FrameInfo {
+  /// Capture time in nanoseconds since 1970; none: the time of publication.
+  std::optional<std::uint64_t> timestamp_ns;
+  /// Position in the media, in nanoseconds.
+  std::optional<std::int64_t> pts_ns;
+  /// How long to show the frame, in nanoseconds.
+  std::optional<std::uint64_t> duration_ns;
+  /// Code points of ITU-T H.273; 2 is "not said".
+  std::uint8_t matrix = 2, primaries = 2, transfer = 2;
+  /// FRAMELANE_RANGE_ of the samples.
+  std::uint8_t range = FRAMELANE_RANGE_UNSPECIFIED;
+  /// Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
+  std::uint16_t rotation_degrees = 0;
+  /// Whether the frame was coded without reference to others.
+  bool keyframe = false;
+
+  FrameInfo() = default;
+
+  /// As the C interface has it.
+  explicit FrameInfo(const framelane_info& info)
+      : timestamp_ns(info.timestamp_ns),
+        matrix(info.matrix),
+        primaries(info.primaries),
+        transfer(info.transfer),
+        range(info.range),
+        rotation_degrees(info.rotation_degrees),
+        keyframe(info.keyframe != 0) {
+    if (info.pts_ns != FRAMELANE_NO_PTS) pts_ns = info.pts_ns;
+    if (info.duration_ns != FRAMELANE_NO_DURATION) duration_ns = info.duration_ns;
+  }
+
+  framelane_info c() const noexcept {
+    return {sizeof(framelane_info),
+            timestamp_ns.value_or(0),
+            pts_ns.value_or(FRAMELANE_NO_PTS),
+            duration_ns.value_or(FRAMELANE_NO_DURATION),
+            matrix,
+            primaries,
+            transfer,
+            range,
+            rotation_degrees,
+            static_cast<std::uint8_t>(keyframe ? 1 : 0),
+            0};
+  }
+};
+
+/// An image in memory of your own: as many planes as the format has.
+struct Image {
+  Format format = Format::Bgr8;
+  /// Pixels in a row.
+  std::uint32_t width = 0;
+  /// Rows.
+  std::uint32_t height = 0;
+  /// The first sample of each plane.
+  std::array<const void*, FRAMELANE_MAX_PLANES> planes{};
+  /// Bytes from one row to the next in each plane; 0: rows without padding.
+  std::array<std::uint64_t, FRAMELANE_MAX_PLANES> strides_bytes{};
+
+  Image() = default;
+
+  /// An image of one plane.
+  Image(Format format, std::uint32_t width, std::uint32_t height, const void* pixels, std::uint64_t stride_bytes = 0)
+      : format(format), width(width), height(height), planes{pixels}, strides_bytes{stride_bytes} {}
+
+  framelane_image c() const noexcept {
+    framelane_image image{};
+    image.format = format.code();
+    image.width = width;
+    image.height = height;
+    for (std::size_t i = 0; i < planes.size(); ++i) {
+      image.planes[i] = planes[i];
+      image.strides_bytes[i] = strides_bytes[i];
+    }
+    return image;
+  }
+};
+
+}  // namespace framelane

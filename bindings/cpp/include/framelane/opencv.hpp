@@ -1,0 +1,239 @@
+// framelane with OpenCV: cv::Mat over loans and frames without a copy, and any cv::Mat published.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+//     auto loan = framelane::loan(publisher, 1080, 1920, CV_8UC3);
+//     cv::Mat slot = framelane::mat(loan);          // writes go where the readers read
+//     capture.read(slot);
+//     loan.publish();
+//
+//     framelane::publish(publisher, image);         // one copy; any depth, channels, region of interest
+//
+//     const cv::Mat view = framelane::mat(frame);   // no copy; valid while the frame is
+//     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; keeps the frame for as long as it is used
+//
+// A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that is written
+// through ends the process, where other means would have torn the frame under other readers. `clone()` what is to change.
+#pragma once
+
+#include <framelane/framelane.hpp>
+
+#include <opencv2/core/mat.hpp>
+
+#include <utility>
+
+namespace framelane {
+
+/// The OpenCV type of a format's samples, as rows of pixels: CV_8UC3 for bgr8. Of planar formats, that of the first plane.
+inline int mat_type(Format format) {
+  if (format.is_matrix()) return CV_MAKETYPE(static_cast<int>(format.depth()), static_cast<int>(format.channels()));
+  switch (format.code()) {
+    case FRAMELANE_FORMAT_BGR8:
+    case FRAMELANE_FORMAT_RGB8:
+      return CV_8UC3;
+    case FRAMELANE_FORMAT_BGRA8:
+    case FRAMELANE_FORMAT_RGBA8:
+      return CV_8UC4;
+    case FRAMELANE_FORMAT_GRAY16:
+    case FRAMELANE_FORMAT_P010:
+      return CV_16UC1;
+    case FRAMELANE_FORMAT_YUYV:
+      return CV_8UC2;
+    case FRAMELANE_FORMAT_GRAY8:
+    case FRAMELANE_FORMAT_I420:
+    case FRAMELANE_FORMAT_NV12:
+      return CV_8UC1;
+    default:
+      throw Error(Code::InvalidFrame, "expected an image, found " + format.name());
+  }
+}
+
+/// The format of a matrix of this OpenCV type: gray8, gray16, bgr8 and bgra8 for the usual ones, else a matrix.
+inline Format format_of(int type) {
+  switch (type) {
+    case CV_8UC1:
+      return Format::Gray8;
+    case CV_16UC1:
+      return Format::Gray16;
+    case CV_8UC3:
+      return Format::Bgr8;
+    case CV_8UC4:
+      return Format::Bgra8;
+    default:
+      return Format::matrix(static_cast<Depth>(CV_MAT_DEPTH(type)), static_cast<std::uint32_t>(CV_MAT_CN(type)));
+  }
+}
+
+namespace detail {
+
+/// Where the matrix over a whole image lies.
+struct MatShape {
+  int rows, cols, type;
+  std::size_t step;
+};
+
+/// The matrix over one plane; chroma of nv12 and p010 has two channels.
+inline MatShape plane_shape(const Layout& layout, std::size_t index) {
+  const PlaneLayout& plane = layout.plane(index);
+  int type = mat_type(layout.format());
+  if (index == 1 && layout.plane_count() == 2) type = CV_MAKETYPE(CV_MAT_DEPTH(type), 2);
+  const auto pixel_bytes = static_cast<std::uint64_t>(CV_ELEM_SIZE(type));
+  return {static_cast<int>(plane.rows), static_cast<int>(plane.row_bytes / pixel_bytes), type, plane.stride_bytes};
+}
+
+/// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor takes them.
+inline MatShape image_shape(const Layout& layout) {
+  MatShape shape = plane_shape(layout, 0);
+  if (layout.plane_count() == 1) return shape;
+  const PlaneLayout& luma = layout.plane(0);
+  // OpenCV's form: chroma rows go on where the luminance ends; with three planes there is no room for padding.
+  bool lines_up = layout.width() % 2 == 0 && layout.height() % 2 == 0 && luma.offset_bytes == 0;
+  const bool three = layout.plane_count() == 3;
+  std::uint64_t next = luma.stride_bytes * luma.rows;
+  for (std::size_t i = 1; i < layout.plane_count(); ++i) {
+    const PlaneLayout& chroma = layout.plane(i);
+    lines_up = lines_up && chroma.offset_bytes == next &&
+               chroma.stride_bytes == (three ? luma.stride_bytes / 2 : luma.stride_bytes) &&
+               (!three || luma.stride_bytes == luma.row_bytes);
+    next += chroma.stride_bytes * chroma.rows;
+  }
+  if (!lines_up) {
+    throw Error(Code::InvalidFrame,
+                "expected planes that line up as one matrix, found " + std::to_string(layout.width()) + "x" +
+                    std::to_string(layout.height()) + " " + layout.format().name() + " with padding or an odd side",
+                "use framelane::plane_mat for each plane");
+  }
+  shape.rows = shape.rows * 3 / 2;
+  return shape;
+}
+
+inline cv::Mat over(const MatShape& shape, const std::uint8_t* data) {
+  // OpenCV has no header over constant memory; callers give it out as a const cv::Mat.
+  return cv::Mat(shape.rows, shape.cols, shape.type, const_cast<std::uint8_t*>(data), shape.step);
+}
+
+/// Frees frames when the last matrix over them is gone; allocates nothing of its own.
+class FrameAllocator final : public cv::MatAllocator {
+ public:
+  static FrameAllocator& instance() {
+    // Never destroyed: matrices may live until the very end of the program.
+    static auto* const allocator = new FrameAllocator;
+    return *allocator;
+  }
+
+  /// A matrix over a frame's memory that owns the frame.
+  cv::Mat adopt(Frame&& frame, const MatShape& shape) const {
+    auto owned = std::make_unique<Frame>(std::move(frame));
+    cv::Mat mat = over(shape, owned->data());
+    auto data = std::make_unique<cv::UMatData>(this);
+    data->data = data->origdata = mat.data;
+    data->size = static_cast<std::size_t>(mat.dataend - mat.datastart);
+    data->userdata = owned.release();
+    data->refcount = 1;
+    // The header now counts references to the frame.
+    mat.u = data.release();
+    return mat;
+  }
+
+  // A header over a frame that is given a new size gets memory of its own, as any matrix.
+  cv::UMatData* allocate(int dims, const int* sizes, int type, void* data, size_t* step, cv::AccessFlag flags,
+                         cv::UMatUsageFlags usage) const override {
+    return cv::Mat::getStdAllocator()->allocate(dims, sizes, type, data, step, flags, usage);
+  }
+  bool allocate(cv::UMatData* data, cv::AccessFlag access, cv::UMatUsageFlags usage) const override {
+    return cv::Mat::getStdAllocator()->allocate(data, access, usage);
+  }
+  void deallocate(cv::UMatData* data) const override {
+    if (data == nullptr) return;
+    delete static_cast<Frame*>(data->userdata);
+    data->userdata = nullptr;
+    delete data;
+  }
+};
+
+}  // namespace detail
+
+/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws Error as Publisher::loan.
+inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
+  if (rows <= 0 || cols <= 0) {
+    throw Error(Code::InvalidFrame,
+                "a frame has at least one pixel, found " + std::to_string(cols) + "x" + std::to_string(rows));
+  }
+  return publisher.loan(
+      Layout(format_of(type), static_cast<std::uint32_t>(cols), static_cast<std::uint32_t>(rows)));
+}
+
+/// The loan as a matrix to write to, without a copy. Valid until the loan is published or destroyed.
+///
+/// OpenCV functions that would need another size or type than the matrix has allocate a new one, and the slot stays as
+/// it was: compare `data` with that of the loan where this can happen (`publish` below does not have the question).
+inline cv::Mat mat(Loan& loan) { return detail::over(detail::image_shape(loan.layout()), loan.data()); }
+
+/// One plane of the loan.
+inline cv::Mat plane_mat(Loan& loan, std::size_t plane) {
+  return detail::over(detail::plane_shape(loan.layout(), plane), loan.plane(plane));
+}
+
+/// The frame as a matrix, without a copy; valid while the frame is. Not to be written to.
+/// \throws Error InvalidFrame when the planes do not line up as one matrix: use plane_mat then.
+inline const cv::Mat mat(const Frame& frame) {
+  return detail::over(detail::image_shape(frame.layout()), frame.data());
+}
+
+/// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the channel, and be
+/// passed on; the last copy of the header lets the frame go. Each is one of the subscriber's 8 leases until then.
+/// Not to be written to. \throws Error InvalidFrame as above; the frame stays yours then.
+inline const cv::Mat mat(Frame&& frame) {
+  const detail::MatShape shape = detail::image_shape(frame.layout());
+  return detail::FrameAllocator::instance().adopt(std::move(frame), shape);
+}
+
+/// One plane of the frame; valid while the frame is. Not to be written to.
+inline const cv::Mat plane_mat(const Frame& frame, std::size_t plane) {
+  return detail::over(detail::plane_shape(frame.layout(), plane), frame.plane(plane));
+}
+
+/// The matrix as an image to send, without a copy; valid while the matrix is. Any depth and channels, regions of interest too.
+/// \throws Error InvalidFrame for an empty matrix or one of more than two dimensions.
+inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullopt) {
+  if (mat.dims > 2 || mat.empty()) {
+    throw Error(Code::InvalidFrame,
+                "expected a matrix of rows and columns, found " +
+                    (mat.empty() ? std::string("an empty one") : std::to_string(mat.dims) + " dimensions"),
+                "was the image read? Matrices of more dimensions can be sent as channels: Mat::reshape");
+  }
+  const Format chosen = format.value_or(format_of(mat.type()));
+  if (mat_type(chosen) != mat.type()) {
+    throw Error(Code::InvalidFrame, chosen.name() + " is of OpenCV type " + std::to_string(mat_type(chosen)) +
+                                        ", found a matrix of type " + std::to_string(mat.type()));
+  }
+  auto height = static_cast<std::uint32_t>(mat.rows);
+  const auto width = static_cast<std::uint32_t>(mat.cols);
+  const bool three = chosen == Format::I420;
+  if (!three && chosen != Format::Nv12 && chosen != Format::P010) return {chosen, width, height, mat.data, mat.step[0]};
+
+  // Luminance rows, then half as many of chroma, in OpenCV's form.
+  if (height % 3 != 0 || width % 2 != 0 || (height / 3 * 2) % 2 != 0 || (three && !mat.isContinuous())) {
+    throw Error(Code::InvalidFrame, "expected a continuous matrix of height * 3 / 2 rows with even sides for " +
+                                        chosen.name() + ", found " + std::to_string(width) + "x" + std::to_string(height));
+  }
+  height = height / 3 * 2;
+  Image sent(chosen, width, height, mat.data, mat.step[0]);
+  const std::uint8_t* chroma = mat.data + mat.step[0] * height;
+  sent.planes[1] = chroma;
+  sent.strides_bytes[1] = three ? mat.step[0] / 2 : mat.step[0];
+  if (three) {
+    sent.planes[2] = chroma + mat.step[0] / 2 * (height / 2);
+    sent.strides_bytes[2] = mat.step[0] / 2;
+  }
+  return sent;
+}
+
+/// Copies any matrix into a slot and publishes it; gives its sequence, nothing when it was dropped. One copy.
+/// `format` says what the samples mean when it is not OpenCV's usual order, as Format::Rgb8 or Format::I420.
+/// \throws Error InvalidFrame for an empty matrix or one of more than two dimensions; else as Publisher::send.
+inline std::optional<std::uint64_t> publish(Publisher& publisher, const cv::Mat& mat, const FrameInfo& info = {},
+                                            std::optional<Format> format = std::nullopt) {
+  return publisher.send(image(mat, format), info);
+}
+
+}  // namespace framelane
