@@ -118,51 +118,15 @@ class Layout {
   framelane_layout layout_{};
 };
 
-/// Times, colour and rotation of a frame, beside its layout.
-struct FrameInfo {
-  /// Capture time in nanoseconds since 1970; none: the time of publication.
-  std::optional<std::uint64_t> timestamp_ns;
-  /// Position in the media, in nanoseconds.
-  std::optional<std::int64_t> pts_ns;
-  /// How long to show the frame, in nanoseconds.
-  std::optional<std::uint64_t> duration_ns;
-  /// Code points of ITU-T H.273; 2 is "not said".
-  std::uint8_t matrix = 2, primaries = 2, transfer = 2;
-  /// FRAMELANE_RANGE_ of the samples.
-  std::uint8_t range = FRAMELANE_RANGE_UNSPECIFIED;
-  /// Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
-  std::uint16_t rotation_degrees = 0;
-  /// Whether the frame was coded without reference to others.
-  bool keyframe = false;
+/// Times, colour and rotation of a frame, beside its layout. Nothing is said at first: captured when it is published, without
+/// position (FRAMELANE_NO_PTS) and duration (FRAMELANE_NO_DURATION).
+struct FrameInfo : framelane_info {
+  FrameInfo() noexcept : framelane_info FRAMELANE_INFO_INIT {}
 
-  FrameInfo() = default;
-
-  /// As the C interface has it.
-  explicit FrameInfo(const framelane_info& info)
-      : timestamp_ns(info.timestamp_ns),
-        matrix(info.matrix),
-        primaries(info.primaries),
-        transfer(info.transfer),
-        range(info.range),
-        rotation_degrees(info.rotation_degrees),
-        keyframe(info.keyframe != 0) {
-    if (info.pts_ns != FRAMELANE_NO_PTS) pts_ns = info.pts_ns;
-    if (info.duration_ns != FRAMELANE_NO_DURATION) duration_ns = info.duration_ns;
-  }
-
-  framelane_info c() const noexcept {
-    return {sizeof(framelane_info),
-            timestamp_ns.value_or(0),
-            pts_ns.value_or(FRAMELANE_NO_PTS),
-            duration_ns.value_or(FRAMELANE_NO_DURATION),
-            matrix,
-            primaries,
-            transfer,
-            range,
-            rotation_degrees,
-            static_cast<std::uint8_t>(keyframe ? 1 : 0),
-            0};
-  }
+  /// Whether the frame has a position in its media.
+  bool has_pts() const noexcept { return pts_ns != FRAMELANE_NO_PTS; }
+  /// Whether it is said how long to show the frame.
+  bool has_duration() const noexcept { return duration_ns != FRAMELANE_NO_DURATION; }
 };
 
 /// An image in memory of your own: as many planes as the format has.

@@ -35,9 +35,8 @@ class Loan {
   /// Makes the frame the newest of the channel; gives its sequence. The loan is used up, also when this throws.
   /// \throws Error Closed when the publisher is gone; InvalidOption for a wrong `info`.
   std::uint64_t publish(const FrameInfo& info = {}) {
-    const framelane_info c = info.c();
     std::uint64_t sequence = 0;
-    detail::check(framelane_loan_publish(handle_.release(), &c, &sequence));
+    detail::check(framelane_loan_publish(handle_.release(), &info, &sequence));
     return sequence;
   }
 
@@ -86,9 +85,8 @@ class Publisher {
   /// \throws Error InvalidFrame, FrameTooLarge, NoSpace, Interrupted.
   std::optional<std::uint64_t> send(const Image& image, const FrameInfo& info = {}) {
     const framelane_image c_image = image.c();
-    const framelane_info c_info = info.c();
     std::uint64_t sequence = 0;
-    detail::check(framelane_publisher_send(handle_.get(), &c_image, &c_info, &sequence), question_);
+    detail::check(framelane_publisher_send(handle_.get(), &c_image, &info, &sequence), question_);
     return sequence == 0 ? std::nullopt : std::make_optional(sequence);
   }
 

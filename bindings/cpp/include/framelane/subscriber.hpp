@@ -53,7 +53,11 @@ class Frame {
   Format format() const noexcept { return layout_.format(); }
 
   /// Times, colour, rotation; the capture time is always there.
-  FrameInfo info() const { return FrameInfo(*framelane_frame_info(handle_.get())); }
+  FrameInfo info() const noexcept {
+    FrameInfo info;
+    static_cast<framelane_info&>(info) = *framelane_frame_info(handle_.get());
+    return info;
+  }
   /// The frame's number in its channel, from 1.
   std::uint64_t sequence() const noexcept { return framelane_frame_sequence(handle_.get()); }
   /// The life of the publisher that it comes from.

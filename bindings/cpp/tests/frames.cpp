@@ -1,0 +1,223 @@
+// Publishing and receiving: loans, copies, planes, leases that outlive what they came from.
+#include <doctest/doctest.h>
+#include <framelane/framelane.hpp>
+
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+using framelane::Code;
+using framelane::Error;
+using framelane::Format;
+using framelane::Layout;
+using framelane::Publisher;
+using framelane::Subscriber;
+
+static_assert(!std::is_copy_constructible_v<framelane::Frame> && std::is_nothrow_move_constructible_v<framelane::Frame>);
+static_assert(!std::is_copy_constructible_v<framelane::Loan> && std::is_nothrow_move_constructible_v<framelane::Loan>);
+static_assert(!std::is_copy_constructible_v<Publisher> && std::is_nothrow_move_constructible_v<Publisher>);
+static_assert(!std::is_copy_constructible_v<Subscriber> && std::is_nothrow_move_constructible_v<Subscriber>);
+
+/// The code of what `call` throws; 0 when it does not.
+template <class Call>
+static std::uint32_t code_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return static_cast<std::uint32_t>(error.code());
+  }
+  return 0;
+}
+
+TEST_CASE("what is written to a loan is what a frame shows, with all that was said of it") {
+  Publisher publisher("loan");
+  Subscriber subscriber("loan");
+  auto loan = publisher.loan({Format::Bgr8, 5, 3});
+  CHECK(loan.layout().size_bytes() == 45);
+  for (std::size_t i = 0; i < 45; ++i) loan.data()[i] = static_cast<std::uint8_t>(i);
+  framelane::FrameInfo info;
+  info.timestamp_ns = 1234;
+  info.pts_ns = -5;
+  info.duration_ns = 7;
+  info.matrix = 1;
+  info.range = FRAMELANE_RANGE_LIMITED;
+  info.rotation_degrees = 270;
+  info.keyframe = 1;
+  CHECK(loan.publish(info) == 1);
+
+  const auto frame = subscriber.recv();
+  CHECK((frame.sequence() == 1 && frame.dropped() == 0 && frame.epoch() == publisher.epoch()));
+  CHECK((frame.width() == 5 && frame.height() == 3 && frame.format() == Format::Bgr8));
+  for (std::size_t i = 0; i < 45; ++i) CHECK(frame.data()[i] == i);
+  const auto said = frame.info();
+  CHECK((said.timestamp_ns == 1234 && said.has_pts() && said.pts_ns == -5 && said.duration_ns == 7 && said.matrix == 1));
+  CHECK((said.range == FRAMELANE_RANGE_LIMITED && said.rotation_degrees == 270 && said.keyframe == 1));
+  CHECK(frame.timestamp_ns() == 1234);
+  CHECK(frame.is_intact());
+  CHECK((publisher.sequence() == 1 && publisher.subscribers() == 1 && subscriber.received() == 1));
+}
+
+TEST_CASE("a frame of which nothing is said has the time of its publication and no more") {
+  Publisher publisher("plain");
+  Subscriber subscriber("plain");
+  publisher.loan({Format::Gray8, 1, 1}).publish();
+  const auto info = subscriber.recv().info();
+  CHECK(info.timestamp_ns > 1700000000000000000u);
+  CHECK((!info.has_pts() && !info.has_duration() && info.matrix == 2 && info.range == FRAMELANE_RANGE_UNSPECIFIED));
+}
+
+TEST_CASE("images with padding and planes apart are packed on the way") {
+  Publisher publisher("planes");
+  Subscriber subscriber("planes");
+  // 4x2 i420, each plane in memory of its own, rows padded to 9, 3 and 5.
+  const std::vector<std::uint8_t> y{1, 2, 3, 4, 0, 0, 0, 0, 0, 5, 6, 7, 8}, u{9, 10}, v{11, 12};
+  framelane::Image image;
+  image.format = Format::I420;
+  image.width = 4;
+  image.height = 2;
+  image.planes = {y.data(), u.data(), v.data()};
+  image.strides_bytes = {9, 3, 5};
+  CHECK(publisher.send(image) == 1u);
+  const auto frame = subscriber.recv();
+  REQUIRE(frame.layout().size_bytes() == 12);
+  for (std::size_t i = 0; i < 12; ++i) CHECK(frame.data()[i] == i + 1);
+  CHECK((frame.plane(2)[0] == 11 && frame.layout().plane(1).row_bytes == 2));
+  CHECK_THROWS_AS(frame.plane(3), std::out_of_range);
+
+  image.strides_bytes[0] = 3;
+  CHECK(code_of([&] { publisher.send(image); }) == FRAMELANE_ERROR_INVALID_FRAME);
+  image.planes[1] = nullptr;
+  image.strides_bytes[0] = 0;
+  CHECK(code_of([&] { publisher.send(image); }) == FRAMELANE_ERROR_INVALID_OPTION);
+}
+
+TEST_CASE("frames outlive their subscriber, loans are refused after their publisher") {
+  auto publisher = std::make_optional<Publisher>("outlive");
+  auto subscriber = std::make_optional<Subscriber>("outlive");
+  auto loan = publisher->loan({Format::Gray8, 2, 1});
+  std::memset(loan.data(), 42, 2);
+  loan.publish();
+  const auto frame = subscriber->recv();
+  auto orphan = publisher->loan({Format::Gray8, 2, 1});
+  subscriber.reset();
+  publisher.reset();
+  CHECK((frame.data()[0] == 42 && frame.data()[1] == 42));
+  orphan.data()[0] = 1;  // The slot is still there to write to.
+  CHECK(code_of([&] { orphan.publish(); }) == FRAMELANE_ERROR_CLOSED);
+}
+
+TEST_CASE("a loan that is not published leaves the channel as it was") {
+  Publisher publisher("discard");
+  Subscriber subscriber("discard");
+  for (int i = 0; i < 100; ++i) {
+    auto loan = publisher.loan({Format::Gray8, 8, 8});
+    if (i == 50) {
+      loan.data()[0] = 50;
+      CHECK(loan.publish() == 1);
+    }
+  }
+  CHECK((subscriber.recv().data()[0] == 50 && !subscriber.try_recv() && publisher.dropped() == 0));
+}
+
+TEST_CASE("with every slot in use a frame is dropped, counted, and said to be") {
+  Publisher publisher("full", {3});
+  std::vector<framelane::Loan> loans;
+  for (int i = 0; i < 3; ++i) loans.push_back(publisher.loan({Format::Gray8, 4, 4}));
+  CHECK(code_of([&] { publisher.loan({Format::Gray8, 4, 4}); }) == FRAMELANE_ERROR_NO_FREE_SLOT);
+  CHECK(!publisher.try_loan({Format::Gray8, 4, 4}));
+  const std::uint8_t pixels[16] = {};
+  CHECK(!publisher.send({Format::Gray8, 4, 4, pixels}));
+  CHECK((publisher.dropped() == 3 && publisher.sequence() == 3));
+  CHECK(loans[1].publish() == 4);
+}
+
+TEST_CASE("size and format change while running, and old frames stay") {
+  Publisher publisher("resize");
+  Subscriber subscriber("resize");
+  std::vector<framelane::Frame> kept;
+  for (std::uint32_t side = 1; side <= 512; side *= 2) {
+    auto loan = publisher.loan({side % 3 == 1 ? Format::Gray16 : Format::Bgra8, side, side});
+    std::memset(loan.data(), static_cast<int>(side % 251), loan.layout().size_bytes());
+    loan.publish();
+    if (kept.size() == 7) kept.erase(kept.begin());
+    kept.push_back(subscriber.recv());
+    for (const auto& frame : kept) {
+      const auto expected = static_cast<std::uint8_t>(frame.width() % 251);
+      CHECK((frame.data()[0] == expected && frame.data()[frame.layout().size_bytes() - 1] == expected));
+    }
+  }
+}
+
+TEST_CASE("a range-for over a subscriber ends with the channel, and frames can be taken out of it") {
+  auto publisher = std::make_optional<Publisher>("range", framelane::PublisherOptions{4, framelane::Policy::Wait});
+  framelane::SubscriberOptions every;
+  every.mode = framelane::Mode::Every;
+  Subscriber subscriber("range", every);
+  std::thread writer([&] {
+    for (int i = 1; i <= 20; ++i) {
+      auto loan = publisher->loan({Format::Gray8, 1, 1});
+      loan.data()[0] = static_cast<std::uint8_t>(i);
+      loan.publish();
+    }
+    publisher->drain();
+    publisher.reset();
+  });
+  std::uint64_t count = 0;
+  std::optional<framelane::Frame> last;
+  for (framelane::Frame& frame : subscriber) {
+    ++count;
+    CHECK((frame.sequence() == count && frame.data()[0] == count));
+    last = std::move(frame);
+  }
+  writer.join();
+  CHECK((count == 20 && last->sequence() == 20 && subscriber.dropped() == 0));
+  CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_CLOSED);
+}
+
+TEST_CASE("too many leases are refused, and work again when one is let go") {
+  Publisher publisher("leases", {12});
+  Subscriber subscriber("leases");
+  std::vector<framelane::Frame> held;
+  for (int i = 0; i < 8; ++i) {
+    publisher.loan({Format::Gray8, 1, 1}).publish();
+    held.push_back(subscriber.recv());
+  }
+  publisher.loan({Format::Gray8, 1, 1}).publish();
+  CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_TOO_MANY_LEASES);
+  held.pop_back();
+  CHECK(subscriber.recv().sequence() == 9);
+}
+
+TEST_CASE("errors have the code, the text and what to do") {
+  Publisher publisher("busy");
+  try {
+    Publisher second("busy");
+    FAIL("two publishers");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::ChannelBusy);
+    CHECK(std::string(error.what()).find(std::to_string(getpid())) != std::string::npos);
+    CHECK(!error.remedy().empty());
+    CHECK(std::string(error.what()).find(error.remedy()) != std::string::npos);
+  }
+  CHECK(code_of([] { Publisher("not a name"); }) == FRAMELANE_ERROR_INVALID_NAME);
+  CHECK(code_of([] { Publisher("slots", {1}); }) == FRAMELANE_ERROR_INVALID_OPTION);
+  CHECK(code_of([&] { publisher.loan({Format::Gray8, 0, 4}); }) == FRAMELANE_ERROR_INVALID_FRAME);
+  CHECK(code_of([&] { publisher.loan({Format(12345), 4, 4}); }) == FRAMELANE_ERROR_INVALID_FRAME);
+  CHECK(code_of([&] { publisher.loan({Format::Bgra8, 1u << 20, 1u << 20}); }) == FRAMELANE_ERROR_FRAME_TOO_LARGE);
+  CHECK(code_of([] { Format::matrix(framelane::Depth::F32, 513); }) == FRAMELANE_ERROR_INVALID_OPTION);
+  CHECK(code_of([] { Format::from_name("bgr"); }) == FRAMELANE_ERROR_INVALID_OPTION);
+}
+
+TEST_CASE("formats have names, and names formats") {
+  for (const Format format : {Format::Gray8, Format::Gray16, Format::Bgr8, Format::Rgb8, Format::Bgra8, Format::Rgba8,
+                              Format::I420, Format::Nv12, Format::Yuyv, Format::P010}) {
+    CHECK(Format::from_name(format.name()) == format);
+    CHECK(!format.is_matrix());
+  }
+  const Format matrix = Format::matrix(framelane::Depth::F32, 7);
+  CHECK((matrix.is_matrix() && matrix.depth() == framelane::Depth::F32 && matrix.channels() == 7));
+  CHECK((matrix.name() == "matrix:f32:7" && Format::from_name("matrix:f32:7") == matrix));
+}

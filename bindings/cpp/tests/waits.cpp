@@ -1,0 +1,113 @@
+// Waiting: timeouts, questions asked meanwhile, other threads.
+#include <doctest/doctest.h>
+#include <framelane/framelane.hpp>
+
+#include <atomic>
+#include <thread>
+
+using framelane::Code;
+using framelane::Error;
+using framelane::Format;
+using namespace std::chrono_literals;
+
+TEST_CASE("a wait ends with its time: as an error, or as nothing") {
+  framelane::Publisher publisher("timeout");
+  framelane::Subscriber subscriber("timeout");
+  CHECK(!subscriber.try_recv());
+  CHECK(!subscriber.try_recv(10ms));
+  CHECK(!subscriber.try_recv(-1s));
+  try {
+    subscriber.recv(1ms);
+    FAIL("there is no frame");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::Timeout);
+  }
+}
+
+TEST_CASE("a channel that is not there is waited for as long as was said") {
+  framelane::SubscriberOptions options;
+  options.wait = 0ns;
+  try {
+    framelane::Subscriber("missing", options);
+    FAIL("there is no channel");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::NotFound);
+  }
+  std::thread late([] {
+    framelane::Publisher publisher("late");
+    publisher.loan({Format::Gray8, 1, 1}).publish();
+    while (publisher.subscribers() == 0) std::this_thread::yield();
+  });
+  framelane::Subscriber subscriber("late");
+  late.join();
+  CHECK(subscriber.channel() == "late");
+}
+
+TEST_CASE("a question that says no ends the wait") {
+  framelane::Publisher publisher("question");
+  std::atomic<int> asked{0};
+  framelane::SubscriberOptions options;
+  options.keep_waiting = [&] { return ++asked < 2; };
+  framelane::Subscriber subscriber("question", options);
+  try {
+    subscriber.recv();
+    FAIL("nothing was published");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::Interrupted);
+  }
+  CHECK(asked == 2);
+}
+
+TEST_CASE("what a question throws comes out of the call that waits, and the object goes on working") {
+  framelane::PublisherOptions options{2, framelane::Policy::Wait};
+  struct Mine {
+    int number;
+  };
+  options.keep_waiting = []() -> bool { throw Mine{7}; };
+  framelane::Publisher publisher("throwing", options);
+  auto first = std::make_optional(publisher.loan({Format::Gray8, 1, 1}));
+  auto second = publisher.loan({Format::Gray8, 1, 1});
+  try {
+    publisher.loan({Format::Gray8, 1, 1});
+    FAIL("both slots are lent");
+  } catch (const Mine& mine) {
+    CHECK(mine.number == 7);
+  }
+  first.reset();
+  CHECK(publisher.loan({Format::Gray8, 1, 1}).publish() == 1);
+}
+
+TEST_CASE("an object that moves keeps its question") {
+  framelane::Publisher publisher("moves");
+  framelane::SubscriberOptions options;
+  options.keep_waiting = [] { return false; };
+  auto made = std::make_optional<framelane::Subscriber>("moves", options);
+  framelane::Subscriber moved = std::move(*made);
+  made.reset();
+  CHECK_THROWS_AS(moved.recv(), Error);
+}
+
+TEST_CASE("threads take turns on one publisher") {
+  framelane::Publisher publisher("threads", {8});
+  framelane::Subscriber subscriber("threads");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&publisher] {
+      for (int i = 0; i < 500; ++i) {
+        auto loan = publisher.loan({Format::Gray8, 16, 16});
+        std::fill_n(loan.data(), 256, static_cast<std::uint8_t>(i));
+        loan.publish();
+      }
+    });
+  }
+  std::uint64_t last = 0, seen = 0;
+  while (last < 2000) {
+    const auto frame = subscriber.recv();
+    CHECK(frame.sequence() == last + frame.dropped() + 1);
+    last = frame.sequence();
+    for (int i = 1; i < 256; ++i) REQUIRE(frame.data()[i] == frame.data()[0]);
+    ++seen;
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK((publisher.sequence() == 2000 && publisher.dropped() == 0 && subscriber.received() == seen));
+}
