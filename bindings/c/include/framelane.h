@@ -748,6 +748,17 @@ framelane_error *framelane_detection_subscriber_for_frame(const framelane_detect
                                                           framelane_detections **detections);
 
 /**
+ * As `framelane_detection_subscriber_for_frame`, from whoever finds them: when the detector ends, the next one is waited
+ * for. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_detection_subscriber_answer(const framelane_detection_subscriber *subscriber,
+                                                       uint64_t epoch,
+                                                       uint64_t sequence,
+                                                       int64_t timeout_ns,
+                                                       framelane_detections **detections);
+
+/**
  * Frees a batch.
  */
 void framelane_detections_free(framelane_detections *detections);
@@ -966,6 +977,24 @@ framelane_error *framelane_publisher_send(const framelane_publisher *publisher,
                                           const framelane_image *image,
                                           const framelane_info *info,
                                           uint64_t *sequence);
+
+/**
+ * Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in it: to call a
+ * detector like a function. The caller frees them.
+ *
+ * `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the next is waited
+ * for. Other threads may publish meanwhile, but a detector that takes the newest frame may then pass over this one.
+ *
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
+ * `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_send_and_wait(const framelane_publisher *publisher,
+                                                   const framelane_image *image,
+                                                   const framelane_info *info,
+                                                   const framelane_detection_subscriber *subscriber,
+                                                   int64_t timeout_ns,
+                                                   framelane_detections **detections);
 
 /**
  * Copies a frame that lies in one piece, laid out as `layout` says, into a slot and publishes it.

@@ -76,8 +76,21 @@ pub struct framelane_detection_subscriber {
 }
 
 impl framelane_detection_subscriber {
+    /// The boxes of a frame that was sent, as a handle for the caller.
+    pub(crate) fn answer(
+        &self,
+        epoch: u64,
+        sequence: u64,
+        timeout_ns: i64,
+    ) -> Result<*mut framelane_detections, Error> {
+        let timeout = timeout(timeout_ns).unwrap_or(std::time::Duration::MAX);
+        let found = self
+            .with(|subscriber, keep| subscriber.answer_while(epoch, sequence, timeout, &mut || keep.ask()))?;
+        Ok(Box::into_raw(Box::new(found.into())))
+    }
+
     /// Runs a call with the subscriber, and what to ask while it waits.
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut DetectionSubscriber, KeepWaiting) -> T) -> T {
+    fn with<T>(&self, call: impl FnOnce(&mut DetectionSubscriber, KeepWaiting) -> T) -> T {
         call(&mut lock(&self.subscriber), self.keep)
     }
 }
@@ -253,6 +266,24 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
             subscriber.for_frame_while(epoch, sequence, timeout, &mut || keep.ask())
         })?;
         *detections = Box::into_raw(Box::new(found.into()));
+        Ok(())
+    })
+}
+
+/// As `framelane_detection_subscriber_for_frame`, from whoever finds them: when the detector ends, the next one is waited
+/// for. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_answer(
+    subscriber: Option<&framelane_detection_subscriber>,
+    epoch: u64,
+    sequence: u64,
+    timeout_ns: i64,
+    detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
+        *detections = given(subscriber, "subscriber")?.answer(epoch, sequence, timeout_ns)?;
         Ok(())
     })
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use framelane::{Error, ErrorKind, HeldSlot, Layout, LoanError, Publisher};
 
 use crate::boundary::{array, c_text, fallible, free, given, lock, text, value};
+use crate::detection::{framelane_detection_subscriber, framelane_detections};
 use crate::error::framelane_error;
 use crate::format::{copy_rows, framelane_image, framelane_layout};
 use crate::info::framelane_info;
@@ -123,27 +124,61 @@ pub extern "C" fn framelane_publisher_send(
     sequence: Option<&mut MaybeUninit<u64>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let shared = &given(publisher, "publisher")?.shared;
-        let image = given(image, "image")?;
-        let info = framelane_info::read(info)?;
-        let layout = image.packed()?;
-        let sources = image.sources(&layout)?;
-        let sent = shared.with(|publisher| {
-            let mut loan = match publisher.loan_while(&layout, &mut || shared.keep.ask()) {
-                Err(LoanError::NoFreeSlot) => return Ok(0),
-                loan => loan?,
-            };
-            for (plane, &from) in sources.iter().enumerate().take(layout.planes().len()) {
-                let (_, row_bytes) = layout.format().plane_shape(plane, layout.width(), layout.height());
-                let stride = layout.planes()[plane].stride_bytes;
-                copy_rows(from, (loan.plane_mut(plane), stride), row_bytes);
-            }
-            Ok(loan.publish(&info))
-        })?;
+        let sent = send(&given(publisher, "publisher")?.shared, given(image, "image")?, info)?;
         if let Some(sequence) = sequence {
             sequence.write(sent);
         }
         Ok(())
+    })
+}
+
+/// Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in it: to call a
+/// detector like a function. The caller frees them.
+///
+/// `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the next is waited
+/// for. Other threads may publish meanwhile, but a detector that takes the newest frame may then pass over this one.
+///
+/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
+/// `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_publisher_send_and_wait(
+    publisher: Option<&framelane_publisher>,
+    image: Option<&framelane_image>,
+    info: *const framelane_info,
+    subscriber: Option<&framelane_detection_subscriber>,
+    timeout_ns: i64,
+    detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
+        let subscriber = given(subscriber, "subscriber")?;
+        let shared = &given(publisher, "publisher")?.shared;
+        let sequence = match send(shared, given(image, "image")?, info)? {
+            0 => return Err(LoanError::NoFreeSlot.into()),
+            sequence => sequence,
+        };
+        *detections = subscriber.answer(shared.epoch, sequence, timeout_ns)?;
+        Ok(())
+    })
+}
+
+/// Copies an image into a slot and publishes it; gives its number, 0 when it was dropped.
+fn send(shared: &Shared, image: &framelane_image, info: *const framelane_info) -> Result<u64, Error> {
+    let info = framelane_info::read(info)?;
+    let layout = image.packed()?;
+    let sources = image.sources(&layout)?;
+    shared.with(|publisher| {
+        let mut loan = match publisher.loan_while(&layout, &mut || shared.keep.ask()) {
+            Err(LoanError::NoFreeSlot) => return Ok(0),
+            loan => loan?,
+        };
+        for (plane, &from) in sources.iter().enumerate().take(layout.planes().len()) {
+            let (_, row_bytes) = layout.format().plane_shape(plane, layout.width(), layout.height());
+            let stride = layout.planes()[plane].stride_bytes;
+            copy_rows(from, (loan.plane_mut(plane), stride), row_bytes);
+        }
+        Ok(loan.publish(&info))
     })
 }
 

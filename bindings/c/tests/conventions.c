@@ -68,6 +68,8 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(code(framelane_detection_subscriber_open(NULL, NULL, 0, &found)) == INVALID);
   CHECK(code(framelane_detection_subscriber_recv(NULL, 0, &batch)) == INVALID);
   CHECK(code(framelane_detection_subscriber_for_frame(NULL, 1, 1, 0, &batch)) == INVALID && batch == NULL);
+  CHECK(code(framelane_detection_subscriber_answer(NULL, 1, 1, 0, &batch)) == INVALID);
+  CHECK(code(framelane_publisher_send_and_wait(NULL, &image, NULL, NULL, 0, &batch)) == INVALID);
   CHECK(code(framelane_layout_packed(FRAMELANE_FORMAT_BGR8, 4, 4, NULL)) == INVALID);
   CHECK(code(framelane_format_from_name(NULL, &format)) == INVALID);
   CHECK(code(framelane_format_from_name("bgr8", NULL)) == INVALID);

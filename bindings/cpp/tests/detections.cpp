@@ -1,6 +1,8 @@
 // Boxes back.
 #include <doctest/doctest.h>
-#include <framelane/framelane.hpp>
+#include <framelane/opencv.hpp>
+
+#include <thread>
 
 using framelane::Detection;
 using namespace std::chrono_literals;
@@ -58,4 +60,37 @@ TEST_CASE("a channel of images is no channel of detections") {
   framelane::DetectionSubscriber found("images");
   publisher.loan({framelane::Format::Gray8, 1, 1}).publish();
   CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"), framelane::Error);
+}
+
+TEST_CASE("a frame that is sent comes back as its boxes, from one detector and the next") {
+  framelane::Publisher publisher("ask");
+  const auto detect = [](framelane::DetectionPublisher& finder, int count) {
+    framelane::Subscriber frames("ask");
+    for (int i = 0; i < count; ++i) {
+      const auto frame = frames.recv();
+      finder.send(frame, std::vector<Detection>(frame.data()[0]));
+    }
+  };
+  auto first = std::make_optional<framelane::DetectionPublisher>("ask/detections");
+  framelane::DetectionSubscriber detections("ask/detections");
+  std::thread worker([&] { detect(*first, 3); });
+  for (int pixel = 0; pixel < 3; ++pixel) {
+    const auto found = framelane::send_and_wait(publisher, cv::Mat(2, 2, CV_8UC1, cv::Scalar(pixel)), detections);
+    CHECK(found.boxes.size() == static_cast<std::size_t>(pixel));
+    CHECK((found.frame.sequence == publisher.sequence() && found.frame.epoch == publisher.epoch()));
+  }
+  worker.join();
+  first.reset();
+  CHECK_THROWS_WITH_AS(framelane::send_and_wait(publisher, cv::Mat(2, 2, CV_8UC1, cv::Scalar(5)), detections, 1ms),
+                       doctest::Contains("nobody publishes"), framelane::Error);
+  framelane::DetectionPublisher second("ask/detections");
+  std::thread next([&] { detect(second, 1); });
+  // What was asked when there was no detector is answered by the next.
+  CHECK(detections.answer(publisher.epoch(), publisher.sequence()).boxes.size() == 5);
+  next.join();
+}
+
+TEST_CASE("boxes and OpenCV's rectangles are the same") {
+  const Detection box = framelane::detection(cv::Rect2f(1, 2, 3, 4), 0.5f, 6);
+  CHECK((framelane::rect(box) == cv::Rect2f(1, 2, 3, 4) && box.score == 0.5f && box.class_id == 6));
 }

@@ -58,6 +58,24 @@ impl Batches {
     }
 }
 
+/// The boxes of a frame that was sent, from whoever finds them.
+pub(crate) fn answer(
+    py: Python<'_>,
+    subscriber: &DetectionSubscriber,
+    frame: (u64, u64),
+    timeout: Option<f64>,
+) -> PyResult<Detections> {
+    let deadline = deadline(timeout)?;
+    let (epoch, sequence) = frame;
+    let batch = subscriber.receiver.with_source(py, deadline, |source, keep| {
+        let left = remaining(deadline).unwrap_or(Duration::MAX);
+        let batch = source.subscriber.answer_while(epoch, sequence, left, keep)?;
+        source.epoch = Some(epoch);
+        Ok::<_, MatchError>(batch)
+    })?;
+    Ok(Detections { dropped: batch.dropped, batch })
+}
+
 impl Source for Batches {
     type Item = framelane::Detections;
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::array::{self, Source};
+use crate::batch::{self, DetectionSubscriber, Detections};
 use crate::describe::Color;
 use crate::error::{raise, raise_new};
 use crate::frame::{Frame, parse_format};
@@ -325,6 +326,27 @@ impl Publisher {
             Err(Failure::NoFreeSlot) => Ok(None),
             Err(Failure::Raised(error)) => Err(error),
         }
+    }
+
+    /// Sends an image as `send` does and waits up to `timeout` seconds for the boxes found in it: to call a
+    /// detector like a function.
+    ///
+    /// `detections` is a DetectionSubscriber of the detector's channel; when the detector ends, the next one is
+    /// waited for. Raises NoFreeSlot when the frame was dropped, Timeout, and what `send` and `recv` raise.
+    #[pyo3(signature = (image, detections, timeout=None, *, timestamp_ns=None, format=None))]
+    fn send_and_wait(
+        &self,
+        py: Python<'_>,
+        image: &Bound<'_, PyAny>,
+        detections: &Bound<'_, DetectionSubscriber>,
+        timeout: Option<f64>,
+        timestamp_ns: Option<u64>,
+        format: Option<&str>,
+    ) -> PyResult<Detections> {
+        crate::handle::deadline(timeout)?;
+        let sent = self.send(py, image, timestamp_ns, format, None, None, None, 0, false)?;
+        let sequence = sent.ok_or_else(|| raise(py, Error::from(LoanError::NoFreeSlot)))?;
+        batch::answer(py, detections.get(), (self.shared.epoch, sequence), timeout)
     }
 
     /// Lends a slot to write in place: a context manager whose `array` is published on exit.

@@ -146,6 +146,15 @@ class DetectionSubscriber {
     return detail::take(found);
   }
 
+  /// As `for_frame`, from whoever finds them: when the detector ends, the next one is waited for.
+  /// \throws Error Timeout, also when there is no detector.
+  Detections answer(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
+    framelane_detections* found = nullptr;
+    detail::check(framelane_detection_subscriber_answer(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),
+                  question_);
+    return detail::take(found);
+  }
+
   /// The handle of the C interface, still owned by this object.
   framelane_detection_subscriber* c() const noexcept { return handle_.get(); }
 
@@ -153,5 +162,15 @@ class DetectionSubscriber {
   std::unique_ptr<detail::Question> question_;
   std::unique_ptr<framelane_detection_subscriber, detail::Deleter<framelane_detection_subscriber_free>> handle_;
 };
+
+inline Detections Publisher::send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout,
+                                           const FrameInfo& info) {
+  const std::optional<std::uint64_t> sequence = send(image, info);
+  if (!sequence) {
+    throw Error(Code::NoFreeSlot, "every slot is leased, held or the newest",
+                "give the channel more slots, or hold fewer leases");
+  }
+  return detections.answer(epoch(), *sequence, timeout);
+}
 
 }  // namespace framelane

@@ -236,4 +236,18 @@ inline std::optional<std::uint64_t> publish(Publisher& publisher, const cv::Mat&
   return publisher.send(image(mat, format), info);
 }
 
+/// Publishes a matrix and waits for the boxes found in it; see Publisher::send_and_wait.
+inline Detections send_and_wait(Publisher& publisher, const cv::Mat& mat, DetectionSubscriber& detections,
+                                Timeout timeout = std::nullopt) {
+  return publisher.send_and_wait(image(mat), detections, timeout);
+}
+
+/// The box as OpenCV's rectangle.
+inline cv::Rect2f rect(const Detection& box) { return {box.x, box.y, box.width, box.height}; }
+
+/// A rectangle as a box.
+inline Detection detection(const cv::Rect2f& rect, float score = 1, std::uint32_t class_id = 0) {
+  return {rect.x, rect.y, rect.width, rect.height, score, class_id};
+}
+
 }  // namespace framelane

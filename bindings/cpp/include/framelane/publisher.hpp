@@ -22,6 +22,9 @@ struct Deleter {
 };
 }  // namespace detail
 
+class DetectionSubscriber;
+struct Detections;
+
 /// A slot lent to the publisher, to write one frame in place. Destroyed without `publish`, it gives the slot back.
 class Loan {
  public:
@@ -89,6 +92,12 @@ class Publisher {
     detail::check(framelane_publisher_send(handle_.get(), &c_image, &info, &sequence), question_);
     return sequence == 0 ? std::nullopt : std::make_optional(sequence);
   }
+
+  /// Publishes an image as `send` does and waits for the boxes found in it: to call a detector like a function.
+  /// `detections` is a subscriber of its channel; when the detector ends, the next one is waited for.
+  /// \throws Error NoFreeSlot when the frame was dropped; Timeout; as `send` and DetectionSubscriber::recv.
+  Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
+                           const FrameInfo& info = {});
 
   /// With Policy::Wait, waits until every live reader of every frame has received all. Call it before the end of a
   /// channel of which nothing may be missed. \throws Error Interrupted.

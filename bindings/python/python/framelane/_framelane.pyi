@@ -204,6 +204,15 @@ class Publisher:
         rotation_degrees: int = 0,
         keyframe: bool = False,
     ) -> int | None: ...
+    def send_and_wait(
+        self,
+        image: _Array | Frame | _HasArray,
+        detections: DetectionSubscriber,
+        timeout: float | None = None,
+        *,
+        timestamp_ns: int | None = None,
+        format: str | None = None,
+    ) -> Detections: ...
     def loan(
         self,
         shape: Sequence[SupportsIndex],

@@ -1,5 +1,6 @@
 //! Boxes found in a frame, sent back on a channel of their own.
 
+mod answer;
 mod codec;
 mod receive;
 mod send;

@@ -173,6 +173,11 @@ impl DetectionSubscriber {
         self.recent.iter().filter(|batch| batch.frame.epoch == epoch).map(|batch| batch.frame.sequence).max()
     }
 
+    /// Goes on with another subscriber; what was received stays.
+    pub(super) fn replace(&mut self, subscriber: Subscriber) {
+        self.subscriber = subscriber;
+    }
+
     /// The subscriber underneath.
     pub fn subscriber(&self) -> &Subscriber {
         &self.subscriber

@@ -25,6 +25,18 @@ pub struct SubscriberOptions {
     spin: Duration,
 }
 
+impl Subscriber {
+    /// Subscribes anew, as this one was: to a channel that was closed and may come again.
+    pub(crate) fn reopen_while(
+        &self,
+        wait: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Subscriber, Error> {
+        let options = SubscriberOptions::new().mode(self.mode).spin(self.spin).wait(wait);
+        options.directory(self.directory.path()).open_while(self.channel(), keep_waiting)
+    }
+}
+
 /// Why a channel cannot be attached to yet.
 enum NotYet {
     Missing,

@@ -1,0 +1,120 @@
+//! Request and answer: a frame out, its boxes back.
+
+use std::time::{Duration, Instant};
+
+use super::{DetectionSubscriber, Detections, MatchError};
+use crate::error::{Error, ErrorKind};
+use crate::frame::{FrameInfo, Layout};
+use crate::os;
+use crate::publisher::{LoanError, Publisher};
+use crate::subscriber::RecvError;
+
+impl Publisher {
+    /// Publishes a frame and waits up to `timeout` for the boxes found in it: to call a detector like a function.
+    ///
+    /// `detections` is a subscriber of the detector's channel, usually `CHANNEL/detections`; the detector may be restarted
+    /// meanwhile, see [`DetectionSubscriber::answer`]. One copy. A detector that takes the newest frame has this one until
+    /// another is published: send from one place at a time. For a loan: publish it, then ask for the answer.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use framelane::{Detection, DetectionPublisher, DetectionSubscriber, FrameInfo, Layout, PixelFormat};
+    /// # use framelane::{PublisherOptions, SubscriberOptions};
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let publishing = PublisherOptions::new().directory(directory.path());
+    /// # let reading = SubscriberOptions::new().directory(directory.path());
+    /// # let mut publisher = publishing.create("cam0")?;
+    /// # let mut frames = reading.open("cam0")?;
+    /// # let mut finder = DetectionPublisher::with_options(publishing, "cam0/detections", &[], "")?;
+    /// # let mut detections = DetectionSubscriber::with_options(reading, "cam0/detections")?;
+    /// # let detector = std::thread::spawn(move || {
+    /// #     finder.send(&frames.recv().unwrap().id(), &[Detection::default()]).unwrap();
+    /// #     finder // its channel stays until the end
+    /// # });
+    /// let layout = Layout::packed(PixelFormat::Gray8, 2, 1)?;
+    /// let (info, pixels, patience) = (FrameInfo::default(), [0, 255], Duration::from_secs(10));
+    /// let found = publisher.send_and_wait(&layout, &info, &pixels, &mut detections, patience)?;
+    /// assert_eq!((found.frame.sequence, found.boxes.len()), (1, 1));
+    /// # detector.join().unwrap();
+    /// # Ok::<(), framelane::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoFreeSlot`] when the frame was dropped; [`ErrorKind::Timeout`]; else as [`Publisher::send`]
+    /// and [`DetectionSubscriber::recv`].
+    pub fn send_and_wait(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        bytes: &[u8],
+        detections: &mut DetectionSubscriber,
+        timeout: Duration,
+    ) -> Result<Detections, Error> {
+        self.send_and_wait_while(layout, info, bytes, (detections, timeout), &mut || true)
+    }
+
+    /// As [`Publisher::send_and_wait`]; `keep_waiting` as for [`Publisher::loan_while`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false; else as [`Publisher::send_and_wait`].
+    pub fn send_and_wait_while(
+        &mut self,
+        layout: &Layout,
+        info: &FrameInfo,
+        bytes: &[u8],
+        (detections, timeout): (&mut DetectionSubscriber, Duration),
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Detections, Error> {
+        let sent = self.send_while(layout, info, bytes, keep_waiting)?;
+        let sequence = sent.ok_or(LoanError::NoFreeSlot)?;
+        Ok(detections.answer_while(self.epoch(), sequence, timeout, keep_waiting)?)
+    }
+}
+
+impl DetectionSubscriber {
+    /// The detections of frame `sequence` of `epoch`, within `timeout`, from whoever finds them: when the detector ends, the
+    /// next one is waited for. (A detector that starts gets the newest frame, so what was asked of its predecessor.)
+    ///
+    /// # Errors
+    /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of receiving.
+    pub fn answer(&mut self, epoch: u64, sequence: u64, timeout: Duration) -> Result<Detections, MatchError> {
+        self.answer_while(epoch, sequence, timeout, &mut || true)
+    }
+
+    /// As [`DetectionSubscriber::answer`]; `keep_waiting` as for [`Subscriber::recv_while`](crate::Subscriber::recv_while).
+    ///
+    /// # Errors
+    /// As [`DetectionSubscriber::answer`], and [`RecvError::Interrupted`].
+    pub fn answer_while(
+        &mut self,
+        epoch: u64,
+        sequence: u64,
+        timeout: Duration,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Detections, MatchError> {
+        let deadline = os::deadline(Some(timeout));
+        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        loop {
+            match self.for_frame_while(epoch, sequence, left().unwrap_or(Duration::MAX), keep_waiting) {
+                Err(MatchError::Recv(RecvError::Closed)) => {}
+                answer => return answer,
+            }
+            let channel = self.subscriber().channel();
+            match self.subscriber().reopen_while(left(), keep_waiting) {
+                Ok(subscriber) => self.replace(subscriber),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    return Err(MatchError::Recv(RecvError::Interrupted));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = format!(
+                        "no detections of frame {sequence} within the time given; nobody publishes channel {channel}"
+                    );
+                    let error = Error::new(ErrorKind::Timeout, message)
+                        .with_remedy("start the detector, for example with `framelane run`");
+                    return Err(MatchError::Recv(error.into()));
+                }
+                Err(error) => return Err(MatchError::Recv(error.into())),
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Request and answer: the boxes of the very frame that was sent, from a detector that comes, goes and comes again.
+
+use std::time::Duration;
+
+use framelane::{
+    Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo, Layout, Mode,
+    PixelFormat, PublisherOptions, SubscriberOptions,
+};
+
+const LONG: Duration = Duration::from_secs(600);
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn publishing(&self) -> PublisherOptions {
+        PublisherOptions::new().directory(self.0.path())
+    }
+
+    fn reading(&self) -> SubscriberOptions {
+        SubscriberOptions::new().directory(self.0.path())
+    }
+
+    fn finder(&self) -> DetectionPublisher {
+        DetectionPublisher::with_options(self.publishing(), "cam0/detections", &[], "").unwrap()
+    }
+
+    fn detections(&self) -> DetectionSubscriber {
+        DetectionSubscriber::with_options(self.reading().mode(Mode::Every), "cam0/detections").unwrap()
+    }
+
+    /// Answers `count` of the newest frames, each with as many boxes as its first pixel says, and gives its channel back.
+    fn detector(
+        &self,
+        mut finder: DetectionPublisher,
+        count: usize,
+    ) -> std::thread::JoinHandle<DetectionPublisher> {
+        let reading = self.reading();
+        std::thread::spawn(move || {
+            let mut frames = reading.open("cam0").unwrap();
+            for _ in 0..count {
+                let frame = frames.recv().unwrap();
+                let boxes = vec![Detection::default(); frame.bytes()[0].into()];
+                finder.send(&frame.id(), &boxes).unwrap();
+            }
+            finder
+        })
+    }
+}
+
+fn ask(
+    publisher: &mut framelane::Publisher,
+    detections: &mut DetectionSubscriber,
+    pixel: u8,
+    timeout: Duration,
+) -> Result<usize, Error> {
+    let layout = Layout::packed(PixelFormat::Gray8, 1, 1)?;
+    let found = publisher.send_and_wait(&layout, &FrameInfo::default(), &[pixel], detections, timeout)?;
+    assert_eq!((found.frame.epoch, found.frame.sequence), (publisher.epoch(), publisher.sequence()));
+    Ok(found.boxes.len())
+}
+
+#[test]
+fn each_frame_gets_its_own_boxes() {
+    let place = Place::new();
+    let mut publisher = place.publishing().create("cam0").unwrap();
+    let finder = place.finder();
+    let mut detections = place.detections();
+    let detector = place.detector(finder, 200);
+    for pixel in 0..200 {
+        assert_eq!(ask(&mut publisher, &mut detections, pixel, LONG).unwrap(), usize::from(pixel));
+    }
+    detector.join().unwrap();
+}
+
+#[test]
+fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked() {
+    let place = Place::new();
+    let mut publisher = place.publishing().create("cam0").unwrap();
+    let finder = place.finder();
+    let mut detections = place.detections();
+    let first = place.detector(finder, 1);
+    assert_eq!(ask(&mut publisher, &mut detections, 1, LONG).unwrap(), 1);
+    drop(first.join().unwrap());
+    // Asked while there is no detector: the one that starts meanwhile takes the newest frame.
+    let asking = std::thread::spawn(move || {
+        let answer = ask(&mut publisher, &mut detections, 2, LONG).unwrap();
+        (answer, publisher, detections)
+    });
+    let second = place.detector(place.finder(), 1);
+    let (answer, ..) = asking.join().unwrap();
+    assert_eq!(answer, 2);
+    second.join().unwrap();
+}
+
+#[test]
+fn a_question_that_nobody_answers_ends_with_its_time_and_says_why() {
+    let place = Place::new();
+    let mut publisher = place.publishing().create("cam0").unwrap();
+    let finder = place.finder();
+    let mut detections = place.detections();
+    let error = ask(&mut publisher, &mut detections, 1, Duration::from_millis(5)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.message().contains("no detections of frame 1"), "{error}");
+    drop(finder);
+    let error = ask(&mut publisher, &mut detections, 1, Duration::from_millis(5)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.message().contains("nobody publishes channel cam0/detections"), "{error}");
+    assert!(error.remedy().is_some());
+}
+
+#[test]
+fn a_frame_that_found_no_slot_is_not_waited_for() {
+    let place = Place::new();
+    let mut publisher = place.publishing().slots(2).create("cam0").unwrap();
+    let _finder = place.finder();
+    let mut detections = place.detections();
+    let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
+    let _held = [publisher.hold(&layout).unwrap(), publisher.hold(&layout).unwrap()];
+    let error = ask(&mut publisher, &mut detections, 1, LONG).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoFreeSlot);
+}
+
+#[test]
+fn a_caller_that_says_stop_is_let_go_with_and_without_a_detector() {
+    let place = Place::new();
+    let mut publisher = place.publishing().create("cam0").unwrap();
+    let mut finder = Some(place.finder());
+    let mut detections = place.detections();
+    let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
+    for _ in 0..2 {
+        let asked = (&mut detections, LONG);
+        let answer =
+            publisher.send_and_wait_while(&layout, &FrameInfo::default(), &[0], asked, &mut || false);
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Interrupted);
+        finder.take();
+    }
+}
