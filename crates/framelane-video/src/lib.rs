@@ -29,6 +29,7 @@
 //! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
 //! variable rate too; it goes on growing when the source is repeated.
 
+mod convert;
 mod decode;
 mod emit;
 mod ffmpeg;
@@ -44,6 +45,7 @@ mod source;
 mod stdin;
 mod testsrc;
 
+pub use convert::Converter;
 pub use ffmpeg::libavcodec_version;
 pub use options::{Rate, RawFormat, Repeat, SourceOptions};
 pub use progress::{End, Progress, SourceInfo, Summary};

@@ -7,6 +7,8 @@ mod info;
 mod list;
 mod publish;
 mod publish_progress;
+mod receive;
+mod send;
 mod subscribe;
 mod subscribe_report;
 
@@ -24,6 +26,10 @@ pub enum Command {
     Publish(Box<publish::Publish>),
     /// Measure a channel, or write its frames to standard output
     Subscribe(subscribe::Subscribe),
+    /// Send a channel's frames to a program that does not speak framelane
+    Send(send::Send),
+    /// Publish the frames of a program that does not speak framelane
+    Receive(receive::Receive),
     /// List the channels
     List(list::List),
     /// Show all that is known of a channel
@@ -43,6 +49,8 @@ impl Command {
         match self {
             Command::Publish(publish) => publish.run(global, stop),
             Command::Subscribe(subscribe) => subscribe.run(global, stop),
+            Command::Send(send) => send.run(global, stop),
+            Command::Receive(receive) => receive.run(global, stop),
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
             Command::Doctor(doctor) => doctor.run(global),
@@ -54,7 +62,11 @@ impl Command {
     /// How long after a signal it may be ended from outside: only where nothing stays behind.
     pub fn grace(&self) -> Option<Duration> {
         match self {
-            Command::Publish(_) | Command::Bench(_) | Command::Doctor(_) => None,
+            Command::Publish(_)
+            | Command::Send(_)
+            | Command::Receive(_)
+            | Command::Bench(_)
+            | Command::Doctor(_) => None,
             _ => Some(Duration::from_secs(2)),
         }
     }

@@ -1,0 +1,129 @@
+//! Writing frames as an old program does: header, then pixels, over what was there.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use framelane::{Error, ErrorKind, Layout};
+use rustix::fs::OFlags;
+
+use super::address::Address;
+use super::header::{HEADER_BYTES, Header};
+
+/// Whether the mapping was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is ours: its end is ours too.
+    New,
+    /// Another program made it.
+    Found,
+}
+
+/// One that writes frames into an area of a mapping.
+#[derive(Debug)]
+pub struct Writer {
+    address: Address,
+    file: File,
+    made: Made,
+}
+
+impl Writer {
+    /// Opens the mapping, or makes it, for this user alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area; [`ErrorKind::Permission`];
+    /// [`ErrorKind::NoSpace`].
+    pub fn open(address: &Address) -> Result<Self, Error> {
+        let path = address.path();
+        let failed = |error| {
+            Error::from_io(format!("opening the mapping {} ({})", address.name(), path.display()), error)
+        };
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32);
+        let (file, made) = match options.open(&path) {
+            Ok(file) => (file, Made::Found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                (options.clone().create_new(true).open(&path).map_err(failed)?, Made::New)
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let found = file.metadata().map_err(failed)?.len();
+        let wanted = address.total_bytes();
+        if found == 0 {
+            file.set_len(wanted).map_err(failed)?;
+        } else if found < address.offset_bytes() + address.area_bytes() as u64 {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("expected the mapping {} to have {wanted} bytes, found {found}", address.name()),
+            )
+            .with_remedy(format!(
+                "give ?size= and ?streams= of the program that made it, or end that program and remove {}",
+                path.display()
+            )));
+        }
+        Ok(Writer { address: address.clone(), file, made })
+    }
+
+    /// Whether it was there before.
+    pub fn made(&self) -> Made {
+        self.made
+    }
+
+    /// Writes a frame: the header, then the rows without padding.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FrameTooLarge`] when the area has no room; [`ErrorKind::InvalidFrame`] when the format has no OpenCV
+    /// type; [`ErrorKind::NoSpace`] when shared memory is full. Nothing is written in the first two cases.
+    pub fn write(&mut self, layout: &Layout, bytes: &[u8]) -> Result<(), Error> {
+        let header = Header::of(layout).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidFrame,
+                format!(
+                    "expected frames with an OpenCV type (bgr8, gray8, a matrix), found {}",
+                    layout.format()
+                ),
+            )
+        })?;
+        let (rows, row_bytes) = layout.format().plane_shape(0, layout.width(), layout.height());
+        let pixels = row_bytes * rows as usize;
+        let room = self.address.area_bytes() - HEADER_BYTES;
+        if pixels > room {
+            let (width, height) = self.address.size();
+            return Err(Error::new(
+                ErrorKind::FrameTooLarge,
+                format!(
+                    "a frame of {}x{} {} has {pixels} bytes, an area of {width}x{height} has room for {room}",
+                    layout.width(),
+                    layout.height(),
+                    layout.format()
+                ),
+            )
+            .with_remedy("give a larger ?size= on both sides, or let frames be scaled"));
+        }
+        let failed = |error| Error::from_io(format!("writing to the mapping {}", self.address.name()), error);
+        let start = self.address.offset_bytes();
+        self.file.write_all_at(&header.to_bytes(), start).map_err(failed)?;
+        let pixels_at = start + HEADER_BYTES as u64;
+        let plane = layout.planes()[0];
+        let bytes = bytes.get(plane.offset_bytes..layout.size_bytes()).unwrap_or_default();
+        if plane.stride_bytes == row_bytes {
+            return self.file.write_all_at(&bytes[..pixels], pixels_at).map_err(failed);
+        }
+        for (row, bytes) in bytes.chunks(plane.stride_bytes).take(rows as usize).enumerate() {
+            self.file
+                .write_all_at(&bytes[..row_bytes], pixels_at + (row * row_bytes) as u64)
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the mapping if it is ours. Programs that have it open keep what they see.
+    pub fn remove_if_made(self) {
+        if self.made == Made::New {
+            let _ = std::fs::remove_file(self.address.path());
+        }
+    }
+}

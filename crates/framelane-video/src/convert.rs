@@ -1,0 +1,68 @@
+//! Frames from one format and size to another.
+
+use framelane::{Color, Error, Layout};
+
+use crate::ffmpeg::scale::{Picture, Scaler};
+
+/// Converts and scales frames, as `framelane publish --format --size` does: see the crate's documentation on colour.
+pub struct Converter {
+    scaler: Scaler,
+    /// The frame with room behind it: swscale reads whole vectors, and a leased slot may end where the frame does.
+    padded: Vec<u8>,
+}
+
+impl Converter {
+    /// Bicubic.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Converter { scaler: Scaler::new("bicubic")?, padded: Vec::new() })
+    }
+
+    /// Writes the frame `bytes`, laid out as `from` says, to `out` as `to` says. Copies the frame once before it converts.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats that are no video, as matrices, and when `out` or
+    /// `bytes` are too short.
+    pub fn convert(
+        &mut self,
+        (from, color, bytes): (&Layout, Color, &[u8]),
+        to: &Layout,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let bytes = bytes.get(..from.size_bytes()).ok_or_else(|| {
+            Error::new(framelane::ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
+        })?;
+        self.padded.clear();
+        self.padded.extend_from_slice(bytes);
+        self.padded.resize(bytes.len() + Picture::SLACK, 0);
+        self.scaler.convert(&Picture::of_bytes(from, color, &self.padded)?, to, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framelane::PixelFormat;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_of_one_colour_keeps_it_at_any_size_and_order() {
+        let from = Layout::packed(PixelFormat::Rgb8, 33, 17).unwrap();
+        let to = Layout::packed(PixelFormat::Bgr8, 20, 40).unwrap();
+        let bytes: Vec<u8> = [10, 20, 200].repeat(33 * 17);
+        let mut out = vec![0; to.size_bytes()];
+        Converter::new().unwrap().convert((&from, Color::default(), &bytes), &to, &mut out).unwrap();
+        assert!(out.chunks(3).all(|pixel| pixel == [200, 20, 10]), "{:?}", &out[..12]);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_short_is_refused() {
+        let layout = Layout::packed(PixelFormat::Rgb8, 4, 4).unwrap();
+        let mut out = [0; 48];
+        let error =
+            Converter::new().unwrap().convert((&layout, Color::default(), &[0; 47]), &layout, &mut out);
+        assert_eq!(error.unwrap_err().kind(), framelane::ErrorKind::InvalidFrame);
+    }
+}
