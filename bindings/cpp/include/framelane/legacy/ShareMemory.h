@@ -112,13 +112,16 @@ class SHAREDMEMORY {
     return written == framelane::legacy::Written::yes;
   }
 
-  /// The text that is there, "" when there is none. Valid until the next call, of any copy.
+  /// The text that is there, "" when there is none. The pointer stays valid while a copy of the object
+  /// lives; the text behind it is that of the last call.
   char* ReceiveStr() {
     const unsigned char* const memory = shared_->mapping.data();
     std::string text;
     if (memory != nullptr) text = framelane::legacy::read_text(memory, shared_->mapping.bytes(), [] {});
     const std::lock_guard<std::mutex> lock(shared_->mutex);
-    shared_->text.swap(text);
+    // Room for any text at once: the pointer given out before must not move. Pages are taken when they are written.
+    shared_->text.reserve(MEMORY_SIZE);
+    shared_->text.assign(text);
     return &shared_->text[0];
   }
   char* RecieveStr() { return ReceiveStr(); }
