@@ -37,6 +37,7 @@ use signals::Stop;
   framelane publish film.mp4 cam0 --loop    a file, again and again
   framelane subscribe cam0                  frames a second, latency, drops
   framelane subscribe cam0 --stdout y4m | ffplay -
+  framelane run cam0 detect.py              boxes that a Python function finds, on cam0/detections
   framelane send cam0 legacy-memory:ShareMedia     for programs that read an old named mapping
   framelane list                            all channels
   framelane doctor --fix                    remove what a crash left

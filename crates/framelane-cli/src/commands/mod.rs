@@ -8,6 +8,8 @@ mod list;
 mod publish;
 mod publish_progress;
 mod receive;
+mod run;
+mod run_worker;
 mod send;
 mod subscribe;
 mod subscribe_report;
@@ -26,6 +28,8 @@ pub enum Command {
     Publish(Box<publish::Publish>),
     /// Measure a channel, or write its frames to standard output
     Subscribe(subscribe::Subscribe),
+    /// Run a Python function on a channel's frames and publish the boxes that it finds
+    Run(run::Run),
     /// Send a channel's frames to a program that does not speak framelane
     Send(send::Send),
     /// Publish the frames of a program that does not speak framelane
@@ -49,6 +53,7 @@ impl Command {
         match self {
             Command::Publish(publish) => publish.run(global, stop),
             Command::Subscribe(subscribe) => subscribe.run(global, stop),
+            Command::Run(run) => run.run(global, stop),
             Command::Send(send) => send.run(global, stop),
             Command::Receive(receive) => receive.run(global, stop),
             Command::List(list) => list.run(global),
@@ -63,6 +68,7 @@ impl Command {
     pub fn grace(&self) -> Option<Duration> {
         match self {
             Command::Publish(_)
+            | Command::Run(_)
             | Command::Send(_)
             | Command::Receive(_)
             | Command::Bench(_)

@@ -1,0 +1,222 @@
+"""Calls a function for the frames of a channel and publishes the boxes that it finds.
+
+`framelane run CHANNEL detect.py:detect` starts this as `python -m framelane.worker`, watches it and restarts it. The two
+talk over pipes: this end writes a line of JSON for whatever happens to what was standard output, and ends when standard
+input does. What the function prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Dict, Optional, TextIO
+
+import numpy as np
+
+import framelane
+
+#: How long the function may go on after it was told to end, before the process ends under it.
+GRACE_SECONDS = 5.0
+COLUMNS = ("boxes", "scores", "class_ids", "track_ids")
+
+
+class Events:
+    """Tells the parent process what happens. One that is gone is not missed here: standard input tells."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def tell(self, event: str, **fields: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._output.write(json.dumps({"event": event, **fields}) + "\n")
+            self._output.flush()
+
+
+def load(target: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """The module and the function of `detect.py:detect`, `detect.py` or `package.module:detect`.
+
+    Raises whatever the module raises, and ValueError when there is no such function.
+    """
+    place, _, name = target.partition(":")
+    name = name or "detect"
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{place} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, os.getcwd())
+        module = importlib.import_module(place)
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
+        raise ValueError(f"expected a function {name} in {place}, found {', '.join(known) or 'none'}")
+    return module, function
+
+
+def takes_frame(function: Callable[..., Any]) -> bool:
+    """Whether the function wants the frame beside the image: whether it needs two arguments."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.kind in places and p.default is inspect.Parameter.empty]
+    return len(needed) >= 2
+
+
+def columns(result: Any) -> Dict[str, Any]:
+    """The arguments of `DetectionPublisher.send` that a function's result stands for.
+
+    None and an empty list: nothing was found. An array (N, 4) of x1, y1, x2, y2. A tuple (boxes, scores, class_ids,
+    track_ids), of which the last ones may be left out. A dict with those names.
+    """
+    if result is None:
+        result = {}
+    elif isinstance(result, tuple):
+        if len(result) > len(COLUMNS):
+            raise ValueError(f"detect() returned a tuple of {len(result)}: expected {', '.join(COLUMNS)}")
+        result = dict(zip(COLUMNS, result))
+    elif not isinstance(result, dict):
+        result = {"boxes": result}
+    unknown = set(result) - set(COLUMNS)
+    if unknown:
+        raise ValueError(f"detect() returned {', '.join(map(repr, sorted(map(str, unknown))))}: expected {', '.join(COLUMNS)}")
+    try:
+        boxes = np.asarray(result.get("boxes", []), "float32")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"detect() returned boxes that are no numbers: {error}") from None
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f"detect() returned an array of shape {boxes.shape}: expected None, boxes (N, 4) of x1, y1, x2, y2, a tuple "
+            "(boxes, scores, class_ids, track_ids), or a dict with those names"
+        )
+    rest = {name: np.asarray(result[name]) for name in COLUMNS[1:] if result.get(name) is not None}
+    return {"boxes_xyxy": boxes, **rest}
+
+
+class Worker:
+    """One life of the function: from its loading to an error or the end."""
+
+    def __init__(self, options: argparse.Namespace, events: Events) -> None:
+        self._options = options
+        self._events = events
+        self._frames = 0
+        self._boxes = 0
+        self._subscriber: Optional[framelane.Subscriber] = None
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """Ends the wait for frames; the frame that is being looked at is finished, within reason."""
+        self._ending.set()
+        if self._subscriber is not None:
+            self._subscriber.close()
+        timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    def run(self) -> int:
+        """Gives the exit code."""
+        options = self._options
+        try:
+            module, function = load(options.target)
+        except BaseException as error:
+            self._fail("load", error, None)
+            return 1
+        labels = options.labels.split(",") if options.labels else list(getattr(module, "labels", []))
+        self._events.tell("loaded", labels=labels)
+        with framelane.Subscriber(options.channel, options.mode) as frames:
+            self._subscriber = frames
+            if self._ending.is_set():
+                return 0
+            with framelane.DetectionPublisher(options.detections, labels, options.model) as finder:
+                self._events.tell("started", detections=options.detections)
+                return self._detect(frames, finder, function)
+
+    def _detect(self, frames: framelane.Subscriber, finder: framelane.DetectionPublisher, function: Callable[..., Any]) -> int:
+        both = takes_frame(function)
+        told, spent, since = time.monotonic(), 0.0, 0
+        for frame in frames:
+            began = time.perf_counter()
+            try:
+                found = columns(function(frame.array, frame) if both else function(frame.array))
+                finder.send(frame, **found)
+            except BaseException as error:
+                self._fail("detect", error, frame.sequence)
+                return 1
+            spent += time.perf_counter() - began
+            since += 1
+            self._frames += 1
+            self._boxes += len(found["boxes_xyxy"])
+            frame.release()
+            last = self._frames == self._options.count
+            if last or time.monotonic() - told >= 1:
+                self._events.tell("statistics", frames=self._frames, boxes=self._boxes, detect_ms=1e3 * spent / since)
+                told, spent, since = time.monotonic(), 0.0, 0
+            if last:
+                break
+        self._events.tell("ended", frames=self._frames, boxes=self._boxes)
+        return 0
+
+    def _fail(self, where: str, error: BaseException, sequence: Optional[int]) -> None:
+        # From the user's own code on: the calls of this file are of no interest.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, importlib.__file__):
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(type(error), error, trace)).strip()
+        self._events.tell(
+            "failed", where=where, error=f"{type(error).__name__}: {error}", traceback=text, sequence=sequence, frames=self._frames
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The worker of `framelane run`, which starts it.")
+    parser.add_argument("channel")
+    parser.add_argument("target")
+    parser.add_argument("--detections", required=True)
+    parser.add_argument("--mode", default="newest", choices=("newest", "every"))
+    parser.add_argument("--labels", default="")
+    parser.add_argument("--model", default="")
+    parser.add_argument("--count", type=int, default=0)
+    options = parser.parse_args()
+    events = Events(os.fdopen(os.dup(1), "w"))
+    # What the function prints must not be taken for events.
+    os.dup2(2, 1)
+    worker = Worker(options, events)
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        worker.end()
+
+    threading.Thread(target=watch, name="framelane-watch", daemon=True).start()
+    try:
+        return worker.run()
+    except framelane.ChannelClosed:
+        # While it was opening, or told to end.
+        events.tell("ended", frames=0, boxes=0)
+        return 0
+    except framelane.Error as error:
+        events.tell("refused", error=str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

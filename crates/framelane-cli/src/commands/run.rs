@@ -1,0 +1,310 @@
+//! `framelane run`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Mode};
+use serde::Serialize;
+
+use super::run_worker::{Told, Watched, Worker, WorkerOptions};
+use crate::Global;
+use crate::failure::{Failure, print_json};
+use crate::notes::Notes;
+use crate::parse::{self, mode_name};
+use crate::signals::Stop;
+use crate::table::counted;
+
+/// How often to look at the worker, at signals and at files.
+const LOOK: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A worker that ran this long ran well: the next failure is a first one again.
+const RAN_WELL: Duration = Duration::from_secs(10);
+
+/// Run a Python function on a channel's frames and publish the boxes that it finds.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane run cam0 detect.py              calls detect(image) in detect.py; boxes go to cam0/detections
+  framelane run cam0 detect.py:people --reload
+      starts it again whenever a Python file in its folder changes
+  framelane run cam0 package.module:detect --python ~/venv/bin/python --labels person,car
+  framelane run cam0 detect.py --mode every --count 100 --json
+
+The function gets the newest frame as a numpy array (read-only, no copy) and returns what it found:
+  def detect(image):
+      return boxes                          # (N, 4): x1, y1, x2, y2; or None
+  or (boxes, scores, class_ids, track_ids), of which the last may be left out, or a dict with those names. One that
+  needs two arguments, detect(image, frame), gets the frame too: frame.sequence, frame.format, …
+  A list `labels` in the module names the classes.
+
+It runs in a process of its own: a crash or an exception is told, and it starts again after a pause that doubles up to 30
+seconds. Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3. Ends when the channel closes.
+
+With --json, each line is an object with an \"event\": loaded, started, statistics (once a second), failed, crashed,
+restarting, reloading, ended.")]
+pub struct Run {
+    /// The channel's name
+    channel: String,
+    /// FILE.py[:FUNCTION] or MODULE:FUNCTION [default function: detect]
+    target: String,
+    /// The channel for the boxes [default: CHANNEL/detections]
+    #[arg(long, value_name = "CHANNEL")]
+    detections: Option<String>,
+    /// The Python that has the framelane package
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// newest: skip what is late; every: all frames, in order
+    #[arg(long, default_value = "newest", value_parser = parse::mode)]
+    mode: Mode,
+    /// Names of the classes, in place of the module's `labels`
+    #[arg(long, value_name = "A,B,…", default_value = "", hide_default_value = true)]
+    labels: String,
+    /// What to call the model [default: the target]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// End after this many frames
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Start again whenever a Python file in the target's folder changes
+    #[arg(long)]
+    reload: bool,
+    /// End when the function fails
+    #[arg(long)]
+    no_restart: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'e> {
+    Restarting { pause_seconds: f64 },
+    Reloading { changed: String },
+    Crashed { status: &'e str, frames: u64 },
+    Ended { frames: u64, boxes: u64, restarts: u64 },
+}
+
+/// What has become of a worker.
+enum End {
+    /// The channel has closed, or enough frames were looked at.
+    Done,
+    /// The user wants an end.
+    Stopped,
+    /// It is to be started again at once.
+    Changed(String),
+    /// It failed; whether that was before the first frame, in the user's file.
+    Failed { while_loading: bool },
+}
+
+impl Run {
+    pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+        let mut watched = Watched::new(&self.target)?;
+        let mut notes = Notes::new(global.json);
+        let mut totals = Totals::default();
+        let mut pause = FIRST_PAUSE;
+        notes.say(&format!(
+            "{} on the frames of {}, boxes to {}",
+            self.target,
+            self.channel,
+            self.detections()
+        ));
+        notes.start_progress(self.count);
+        let result = loop {
+            let began = Instant::now();
+            let end = match self.one_life(global, &mut watched, &notes, &mut totals, stop) {
+                Ok(end) => end,
+                Err(failure) => break Err(failure),
+            };
+            let while_loading = match end {
+                End::Done | End::Stopped => break Ok(()),
+                End::Changed(file) => {
+                    if let Err(failure) = self.reloading(global, &notes, file) {
+                        break Err(failure);
+                    }
+                    totals.restarts += 1;
+                    continue;
+                }
+                End::Failed { while_loading } => while_loading,
+            };
+            if self.no_restart || (while_loading && !self.reload) {
+                let what = if while_loading { "could not be loaded" } else { "has failed" };
+                break Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
+                    .with_remedy("mend it; with --reload it is tried again when the file changes")
+                    .into());
+            }
+            if began.elapsed() >= RAN_WELL {
+                pause = FIRST_PAUSE;
+            }
+            let wait = if while_loading { None } else { Some(pause) };
+            match self.pause(global, &mut watched, &notes, wait, stop) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+            totals.restarts += 1;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        notes.end_progress();
+        result?;
+        let Totals { frames, boxes, restarts, .. } = totals;
+        if global.json {
+            print_json(&Event::Ended { frames, boxes, restarts })?;
+        }
+        let looked = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
+        notes.say(&format!("{looked}, {boxes} boxes, started again {restarts} times"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn detections(&self) -> String {
+        self.detections.clone().unwrap_or_else(|| format!("{}/detections", self.channel))
+    }
+
+    fn worker(&self, global: &Global, done: u64) -> Result<Worker, Error> {
+        Worker::start(&WorkerOptions {
+            python: self.python.clone(),
+            directory: global.dir.clone(),
+            arguments: vec![
+                self.channel.clone(),
+                self.target.clone(),
+                format!("--detections={}", self.detections()),
+                format!("--mode={}", mode_name(self.mode)),
+                format!("--labels={}", self.labels),
+                format!("--model={}", self.model.as_deref().unwrap_or(&self.target)),
+                format!("--count={}", self.count.map_or(0, |count| count.saturating_sub(done))),
+            ],
+        })
+    }
+
+    /// From a worker's start to its end.
+    fn one_life(
+        &self,
+        global: &Global,
+        watched: &mut Watched,
+        notes: &Notes,
+        totals: &mut Totals,
+        stop: &Stop,
+    ) -> Result<End, Failure> {
+        let mut worker = self.worker(global, totals.frames)?;
+        let mut while_loading = true;
+        let mut failed = false;
+        totals.begin_life();
+        loop {
+            if stop.is_set() {
+                worker.end();
+                return Ok(End::Stopped);
+            }
+            if self.reload
+                && let Some(file) = watched.changed()
+            {
+                worker.end();
+                return Ok(End::Changed(file));
+            }
+            let Some(told) = worker.next(LOOK) else { continue };
+            if let Told::Line(line) = &told
+                && global.json
+            {
+                crate::failure::print_line(line)?;
+            }
+            match Told::read(told) {
+                Told::Loaded => while_loading = false,
+                Told::Statistics { frames, boxes, detect_ms } => {
+                    totals.count(frames, boxes);
+                    let text = format!("frames  {} boxes  {detect_ms:.1} ms in detect", totals.boxes);
+                    notes.progress(totals.frames, text);
+                }
+                Told::Finished { frames, boxes } => totals.count(frames, boxes),
+                Told::Failed { text, sequence, frames } => {
+                    failed = true;
+                    totals.count(frames, totals.boxes_of_life);
+                    let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
+                    notes.say(&format!("{} failed{at}:\n{text}", self.target));
+                }
+                Told::Refused { text } => {
+                    return Err(Error::new(ErrorKind::Io, text).into());
+                }
+                Told::Line(_) => {}
+                Told::Gone => {
+                    let status = worker.wait()?;
+                    if status.success() {
+                        return Ok(End::Done);
+                    }
+                    if !failed && while_loading {
+                        return Err(worker.could_not_start(status).into());
+                    }
+                    if !failed {
+                        let status = status.to_string();
+                        notes.say(&format!("the process of {} has died: {status}", self.target));
+                        if global.json {
+                            print_json(&Event::Crashed { status: &status, frames: totals.frames })?;
+                        }
+                    }
+                    return Ok(End::Failed { while_loading });
+                }
+            }
+        }
+    }
+
+    fn reloading(&self, global: &Global, notes: &Notes, changed: String) -> Result<(), Failure> {
+        notes.say(&format!("{changed} has changed: starting again"));
+        if global.json {
+            print_json(&Event::Reloading { changed })?;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next start: `pause` long, or (`None`) for a change of the file. False when it is time to end.
+    fn pause(
+        &self,
+        global: &Global,
+        watched: &mut Watched,
+        notes: &Notes,
+        pause: Option<Duration>,
+        stop: &Stop,
+    ) -> Result<bool, Failure> {
+        match pause {
+            None => notes.say("waiting for a change of the file"),
+            Some(pause) => {
+                let pause_seconds = pause.as_secs_f64();
+                notes.say(&format!("starting again in {pause_seconds} s"));
+                if global.json {
+                    print_json(&Event::Restarting { pause_seconds })?;
+                }
+            }
+        }
+        let until = pause.map(|pause| Instant::now() + pause);
+        while until.is_none_or(|until| Instant::now() < until) {
+            if !stop.sleep(LOOK) {
+                return Ok(false);
+            }
+            if self.reload
+                && let Some(file) = watched.changed()
+            {
+                self.reloading(global, notes, file)?;
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Over all lives of the worker.
+#[derive(Default)]
+struct Totals {
+    frames: u64,
+    boxes: u64,
+    frames_of_life: u64,
+    boxes_of_life: u64,
+    restarts: u64,
+}
+
+impl Totals {
+    fn begin_life(&mut self) {
+        (self.frames_of_life, self.boxes_of_life) = (0, 0);
+    }
+
+    /// The counts of this life so far.
+    fn count(&mut self, frames: u64, boxes: u64) {
+        self.frames += frames - self.frames_of_life.min(frames);
+        self.boxes += boxes - self.boxes_of_life.min(boxes);
+        (self.frames_of_life, self.boxes_of_life) = (frames, boxes);
+    }
+}

@@ -1,0 +1,217 @@
+//! The Python process of `framelane run`, and the files that it is made of.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use framelane::{Error, ErrorKind};
+use serde::Deserialize;
+
+/// How long a worker has to finish its frame.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How to start a worker.
+pub struct WorkerOptions {
+    pub python: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
+    pub arguments: Vec<String>,
+}
+
+/// What a worker tells: see `framelane/worker.py`.
+pub enum Told {
+    /// A line as it came.
+    Line(String),
+    Loaded,
+    Statistics {
+        frames: u64,
+        boxes: u64,
+        detect_ms: f64,
+    },
+    Finished {
+        frames: u64,
+        boxes: u64,
+    },
+    Failed {
+        text: String,
+        sequence: Option<u64>,
+        frames: u64,
+    },
+    Refused {
+        text: String,
+    },
+    /// It tells nothing any more.
+    Gone,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line {
+    Loaded {},
+    Started {},
+    Statistics { frames: u64, boxes: u64, detect_ms: f64 },
+    Ended { frames: u64, boxes: u64 },
+    Failed { traceback: String, sequence: Option<u64>, frames: u64 },
+    Refused { error: String },
+}
+
+impl Told {
+    /// What a line means; other things are left as they are.
+    pub fn read(told: Told) -> Told {
+        let Told::Line(line) = told else { return told };
+        match serde_json::from_str(&line) {
+            Ok(Line::Loaded {}) => Told::Loaded,
+            Ok(Line::Statistics { frames, boxes, detect_ms }) => {
+                Told::Statistics { frames, boxes, detect_ms }
+            }
+            Ok(Line::Ended { frames, boxes }) => Told::Finished { frames, boxes },
+            Ok(Line::Failed { traceback, sequence, frames }) => {
+                Told::Failed { text: traceback, sequence, frames }
+            }
+            Ok(Line::Refused { error }) => Told::Refused { text: error },
+            Ok(Line::Started {}) | Err(_) => Told::Line(line),
+        }
+    }
+}
+
+/// A Python process. It ends when its standard input does, so also when this process is killed.
+pub struct Worker {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    python: PathBuf,
+}
+
+impl Worker {
+    pub fn start(options: &WorkerOptions) -> Result<Self, Error> {
+        let python = options.python.clone().unwrap_or_else(default_python);
+        let mut command = Command::new(&python);
+        command.args(["-u", "-m", "framelane.worker"]).args(&options.arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Ctrl-C goes to the terminal's group: this process tells its worker in its own way.
+        command.process_group(0);
+        if let Some(directory) = &options.directory {
+            command.env("FRAMELANE_DIR", directory);
+        }
+        let mut child = command.spawn().map_err(|error| {
+            Error::from_io(format!("starting {}", python.display()), error)
+                .with_remedy("install Python, or name one with --python")
+        })?;
+        let input = child.stdin.take();
+        let output = child.stdout.take();
+        let (sender, lines) = channel();
+        let reading = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+            let Some(output) = output else { return };
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        reading.map_err(|error| Error::from_io("starting a thread", error))?;
+        Ok(Worker { child, input, lines, python })
+    }
+
+    /// What it tells within `wait`.
+    pub fn next(&mut self, wait: Duration) -> Option<Told> {
+        match self.lines.recv_timeout(wait) {
+            Ok(line) => Some(Told::Line(line)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Told::Gone),
+        }
+    }
+
+    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.child.wait().map_err(|error| Error::from_io("waiting for the worker", error))
+    }
+
+    /// Tells it to end, and sees to it.
+    pub fn end(&mut self) {
+        self.input.take();
+        let until = Instant::now() + GRACE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Why it ended before it had loaded anything.
+    pub fn could_not_start(&self, status: ExitStatus) -> Error {
+        let python = self.python.display();
+        Error::new(ErrorKind::NotFound, format!("{python} could not start framelane's worker ({status}); see above"))
+            .with_remedy(format!(
+                "install the framelane package for it ({python} -m pip install ./bindings/python, in a clone), or name \
+                 another with --python"
+            ))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.input.is_some() {
+            self.end();
+        }
+    }
+}
+
+fn default_python() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("FRAMELANE_PYTHON")
+        .or_else(|| set("VIRTUAL_ENV").map(|folder| folder.join("bin/python")))
+        .unwrap_or_else(|| PathBuf::from("python3"))
+}
+
+/// The Python files of a folder, and when each was changed.
+pub struct Watched {
+    folder: PathBuf,
+    files: BTreeMap<PathBuf, SystemTime>,
+}
+
+impl Watched {
+    /// The files beside a target; those here for a module.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the target is a file that is not there.
+    pub fn new(target: &str) -> Result<Self, Error> {
+        let place = target.split(':').next().unwrap_or_default();
+        let mut folder = PathBuf::from(".");
+        if place.ends_with(".py") {
+            let path = Path::new(place);
+            if !path.is_file() {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("expected a Python file at {place}, found none"),
+                )
+                .with_remedy("FILE.py:FUNCTION, from the current folder; or MODULE:FUNCTION"));
+            }
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                folder = parent.to_owned();
+            }
+        }
+        let files = look(&folder);
+        Ok(Watched { folder, files })
+    }
+
+    /// A file that has changed, come or gone since the last look.
+    pub fn changed(&mut self) -> Option<String> {
+        let now = look(&self.folder);
+        let differs = |(path, time): (&PathBuf, &SystemTime), other: &BTreeMap<PathBuf, SystemTime>| {
+            other.get(path) != Some(time)
+        };
+        let changed = now.iter().find(|&file| differs(file, &self.files));
+        let gone = self.files.iter().find(|&file| differs(file, &now));
+        let name = changed.or(gone).map(|(path, _)| path.display().to_string());
+        self.files = now;
+        name
+    }
+}
+
+fn look(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let python = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "py"));
+    python.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?))).collect()
+}
