@@ -1,5 +1,6 @@
 //! Tests across processes and languages: what the tests in `tests/` and the programs they start share.
 
+pub mod language;
 mod pattern;
 mod process;
 mod random;

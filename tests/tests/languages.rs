@@ -1,0 +1,229 @@
+//! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes; pixels, times and boxes
+//! are compared with what the plan says. `FRAMELANE_LANGUAGES` names the folder of the C and C++ programs, `FRAMELANE_PYTHON`
+//! a Python with the package; without them their languages are left out, which is said.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use framelane::{Depth, MatrixType, PixelFormat};
+use framelane_tests::language;
+
+const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
+
+/// The program of a language, or `None` when it is not here.
+fn program(language: &str, part: &str) -> Option<Command> {
+    match language {
+        "rust" if part == "publisher" => Some(Command::new(env!("CARGO_BIN_EXE_language_publisher"))),
+        "rust" => Some(Command::new(env!("CARGO_BIN_EXE_language_subscriber"))),
+        "python" => {
+            let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
+                println!(
+                    "skipped: python, for FRAMELANE_PYTHON does not name one with the framelane package"
+                );
+                return None;
+            };
+            let mut command = Command::new(python);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("languages");
+            command.arg(folder.join(format!("{part}.py")));
+            Some(command)
+        }
+        _ => {
+            let Some(folder) = std::env::var_os("FRAMELANE_LANGUAGES").map(PathBuf::from) else {
+                println!(
+                    "skipped: {language}, for FRAMELANE_LANGUAGES does not name the folder of its programs"
+                );
+                return None;
+            };
+            Some(Command::new(folder.join(format!("{part}_{language}"))))
+        }
+    }
+}
+
+/// Channels and the plan of one run.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(plan: &[String]) -> Self {
+        let place = Place(tempfile::tempdir_in("/dev/shm").unwrap());
+        std::fs::write(place.0.path().join("plan"), plan.join("\n") + "\n").unwrap();
+        place
+    }
+
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Child {
+        let directory = self.0.path().join("channels");
+        std::fs::create_dir_all(&directory).unwrap();
+        command.args(arguments).env("FRAMELANE_DIR", directory).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn plan(&self) -> String {
+        self.0.path().join("plan").display().to_string()
+    }
+}
+
+fn lines(child: Child, what: &str) -> Vec<String> {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{what}: {}", output.status);
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Python has whole arrays for planar formats: their sides are even.
+fn is_for_python(format: PixelFormat, (width, height): (u32, u32)) -> bool {
+    let chroma = format.plane_count() > 1 || format == PixelFormat::Yuyv;
+    !chroma || width.is_multiple_of(2) && height.is_multiple_of(2)
+}
+
+fn plan(publisher: &str) -> Vec<String> {
+    let matrices = Depth::ALL.into_iter().flat_map(|depth| {
+        [1, 2, 3, 4, 5, 512].map(|channels| PixelFormat::Matrix(MatrixType::new(depth, channels).unwrap()))
+    });
+    let mut steps = Vec::new();
+    for format in PixelFormat::VIDEO.into_iter().chain(matrices) {
+        for size in [(1, 1), (2, 2), (5, 3), (64, 48)] {
+            let how = if steps.len() % 2 == 0 { "loan" } else { "send" };
+            if publisher != "python" || is_for_python(format, size) {
+                steps.push(format!("{format} {} {} {how}", size.0, size.1));
+            }
+        }
+    }
+    // Larger, then smaller, then larger again: rings of several sizes.
+    for format in ["bgr8", "i420", "matrix:f32:1"] {
+        steps.push(format!("{format} 1920 1080 loan"));
+        steps.push(format!("{format} 640 480 send"));
+    }
+    steps
+}
+
+/// What a subscriber prints that gets every frame.
+fn expected(plan: &[String]) -> Vec<String> {
+    let lines = plan.iter().zip(1..).map(|(line, n)| {
+        let (layout, _) = language::step(line);
+        let bytes = language::rows(&layout, |plane, row, row_bytes| {
+            (0..row_bytes).map(|at| language::byte(n, plane as u64, row as u64, at as u64)).collect()
+        });
+        language::frame_text(&layout, &language::info(n), n, 0, bytes)
+    });
+    lines.collect()
+}
+
+fn compare(found: &[String], expected: &[String], what: &str) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected, "{what}");
+    }
+    assert_eq!(found.len(), expected.len(), "{what}: frames");
+}
+
+/// A publisher with a subscriber of each language at once, in mode every.
+fn every(publisher: &str) {
+    let plan = plan(publisher);
+    let Some(publishing) = program(publisher, "publisher") else { return };
+    let subscribers: Vec<_> =
+        LANGUAGES.into_iter().filter_map(|to| Some((to, program(to, "subscriber")?))).collect();
+    let place = Place::new(&plan);
+    let count = subscribers.len().to_string();
+    let started: Vec<_> =
+        subscribers.into_iter().map(|(to, command)| (to, place.start(command, &["all", "every"]))).collect();
+    let publishing = place.start(publishing, &["all", &place.plan(), &count]);
+    let expected = expected(&plan);
+    // All at once: a lossless publisher waits for whoever does not read on.
+    let readers: Vec<_> =
+        started.into_iter().map(|(to, child)| (to, std::thread::spawn(move || lines(child, to)))).collect();
+    lines(publishing, publisher);
+    for (to, reader) in readers {
+        compare(&reader.join().unwrap(), &expected, &format!("{publisher} to {to}"));
+    }
+}
+
+/// A publisher with one subscriber, in mode newest: what is seen is right, and what is not seen is counted.
+fn newest(publisher: &str) {
+    // Large enough that writing a frame takes a while: a reader that wakes up meets frames.
+    let how = |n: i32| if n % 2 == 0 { "loan" } else { "send" };
+    let plan: Vec<_> = (0..60).map(|n| format!("bgr8 {} 600 {}", 800 - n % 3, how(n))).collect();
+    let expected = expected(&plan);
+    for to in LANGUAGES {
+        let (Some(publishing), Some(subscribing)) =
+            (program(publisher, "publisher"), program(to, "subscriber"))
+        else {
+            continue;
+        };
+        let place = Place::new(&plan);
+        let reader = place.start(subscribing, &["some", "newest"]);
+        let publishing = place.start(publishing, &["some", &place.plan(), "1"]);
+        let seen = std::thread::spawn(move || lines(reader, to));
+        lines(publishing, publisher);
+        let seen = seen.join().unwrap();
+        let mut last = 0;
+        for line in &seen {
+            let mut words: Vec<_> = line.split(' ').collect();
+            let (sequence, dropped): (usize, usize) = (words[0].parse().unwrap(), words[4].parse().unwrap());
+            assert_eq!(sequence, last + dropped + 1, "{publisher} to {to}: {line}");
+            words[4] = "0";
+            assert_eq!(words.join(" "), expected[sequence - 1], "{publisher} to {to}");
+            last = sequence;
+        }
+        assert!(!seen.is_empty(), "{publisher} to {to}: nothing was seen");
+    }
+}
+
+/// Frames one way, boxes the other.
+fn boxes(publisher: &str) {
+    let plan: Vec<_> = (0..20).map(|_| "gray8 16 8 loan".to_owned()).collect();
+    for to in LANGUAGES {
+        let (Some(publishing), Some(subscribing)) =
+            (program(publisher, "publisher"), program(to, "subscriber"))
+        else {
+            continue;
+        };
+        let place = Place::new(&plan);
+        let reader = place.start(subscribing, &["cam", "every", "cam/detections"]);
+        let publishing = place.start(publishing, &["cam", &place.plan(), "1", "cam/detections"]);
+        let found = lines(publishing, publisher);
+        compare(&lines(reader, to), &expected(&plan), &format!("{publisher} to {to}"));
+        let expected: Vec<_> = (1..=20)
+            .map(|n| {
+                let boxes = language::boxes(n);
+                let each = boxes.iter().map(|one| {
+                    let label = ["a", "b"][one.class_id as usize];
+                    format!(
+                        " {},{},{},{},{},{label},{}",
+                        one.x,
+                        one.y,
+                        one.width,
+                        one.height,
+                        8.0 * one.score,
+                        one.track_id
+                    )
+                });
+                format!("{n} m {}{}", boxes.len(), each.collect::<String>())
+            })
+            .collect();
+        compare(&found, &expected, &format!("boxes from {to} to {publisher}"));
+    }
+}
+
+macro_rules! each_publisher {
+    ($($name:ident: $language:literal,)*) => {$(
+        mod $name {
+            #[test]
+            fn every_frame_arrives_as_it_was_in_every_language() {
+                super::every($language);
+            }
+
+            #[test]
+            fn the_newest_frames_arrive_as_they_were_and_the_others_are_counted() {
+                super::newest($language);
+            }
+
+            #[test]
+            fn boxes_come_back_from_every_language() {
+                super::boxes($language);
+            }
+        }
+    )*};
+}
+
+each_publisher! {
+    from_rust: "rust",
+    from_c: "c",
+    from_cpp: "cpp",
+    from_python: "python",
+}
