@@ -1,63 +1,54 @@
 //! The hello examples: any publisher works with any subscriber.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod support;
 
-/// The command of one example, in Rust or in Python.
-fn example(language: &str, name: &str) -> Option<Command> {
-    if language == "rust" {
-        let path = if name == "publish" {
-            env!("CARGO_BIN_EXE_hello-publish")
-        } else {
-            env!("CARGO_BIN_EXE_hello-subscribe")
-        };
-        return Some(Command::new(path));
+use support::{Place, example, output};
+
+const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
+
+fn rust(name: &str) -> &'static str {
+    if name == "publish" {
+        env!("CARGO_BIN_EXE_hello-publish")
+    } else {
+        env!("CARGO_BIN_EXE_hello-subscribe")
     }
-    let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
-        println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
-        return None;
-    };
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("hello").join(format!("{name}.py")));
-    Some(command)
 }
 
-fn run(publisher: &str, subscriber: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    let (Some(mut publish), Some(mut subscribe)) =
-        (example(publisher, "publish"), example(subscriber, "subscribe"))
-    else {
-        return;
-    };
-    let subscribe = subscribe.env("FRAMELANE_DIR", directory.path()).stdout(Stdio::piped()).spawn().unwrap();
-    let publish = publish.env("FRAMELANE_DIR", directory.path()).status().unwrap();
-    assert!(publish.success());
-    let output = subscribe.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    for line in text.lines() {
-        let (sequence, rest) = line.split_once(": 640x480 brightness ").unwrap();
-        assert_eq!(sequence.parse::<u32>().unwrap(), rest.parse::<u32>().unwrap() + 1, "{line}");
+/// One publisher, and a subscriber of each language at once.
+fn run(publisher: &str) {
+    let place = Place::new();
+    let Some(publish) = example(publisher, "hello", "publish", rust) else { return };
+    let readers = LANGUAGES.into_iter().filter_map(|language| {
+        Some((language, place.start(example(language, "hello", "subscribe", rust)?, &[])))
+    });
+    let readers: Vec<_> = readers.collect();
+    output(place.start(publish, &[]));
+    for (language, reader) in readers {
+        let text = output(reader);
+        for line in text.lines() {
+            let (sequence, rest) = line.split_once(": 640x480 brightness ").unwrap();
+            assert_eq!(sequence.parse::<u32>().unwrap(), rest.parse::<u32>().unwrap() + 1, "{line}");
+        }
+        assert_eq!(text.lines().last(), Some("100: 640x480 brightness 99"), "{publisher} to {language}");
     }
-    assert_eq!(text.lines().last(), Some("100: 640x480 brightness 99"));
 }
 
 #[test]
-fn rust_to_rust() {
-    run("rust", "rust");
+fn rust_to_all() {
+    run("rust");
 }
 
 #[test]
-fn rust_to_python() {
-    run("rust", "python");
+fn c_to_all() {
+    run("c");
 }
 
 #[test]
-fn python_to_rust() {
-    run("python", "rust");
+fn cpp_to_all() {
+    run("cpp");
 }
 
 #[test]
-fn python_to_python() {
-    run("python", "python");
+fn python_to_all() {
+    run("python");
 }

@@ -1,0 +1,117 @@
+//! A film into a channel and into a window: every writer with every reader sums up the same bytes.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use support::{Place, example, output};
+
+const LANGUAGES: [&str; 3] = ["rust", "cpp", "python"];
+
+fn rust(name: &str) -> &'static str {
+    if name == "write" { env!("CARGO_BIN_EXE_video-write") } else { env!("CARGO_BIN_EXE_video-show") }
+}
+
+/// A film without loss, so that all decoders give the same pixels; and the sum of its bytes.
+fn film(path: &Path) -> (String, u64) {
+    let source = [
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=320x240:rate=25:duration=2",
+    ];
+    let made = Command::new("ffmpeg")
+        .args(source)
+        .args(["-c:v", "ffv1", "-pix_fmt", "bgr0"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let raw = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-i"])
+        .arg(path)
+        .args(["-f", "rawvideo", "-pix_fmt", "bgr24", "-"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(raw.stdout.len(), 50 * 320 * 240 * 3);
+    (path.display().to_string(), raw.stdout.iter().copied().map(u64::from).sum())
+}
+
+/// An X server of its own, without a screen.
+struct Display {
+    server: Child,
+    name: String,
+}
+
+impl Display {
+    fn new() -> Option<Self> {
+        // The server writes the number that it has found free.
+        let server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut server) = server else {
+            println!("skipped: windows, for there is no Xvfb");
+            return None;
+        };
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        assert!(!number.is_empty(), "Xvfb did not start");
+        Some(Display { server, name: format!(":{}", number.trim()) })
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Plays the film from one language to another; gives what both print.
+fn play(film: &str, writer: &str, reader: &str, display: Option<&Display>) -> Option<(String, String)> {
+    let write = example(writer, "video", "write", rust)?;
+    let mut show = example(reader, "video", "show", rust)?;
+    let place = Place::new();
+    let showing = match display {
+        Some(display) => {
+            show.env("DISPLAY", &display.name);
+            place.start(show, &["film"])
+        }
+        None => place.start(show, &["film", "--headless"]),
+    };
+    let written = output(place.start(write, &[film, "film"]));
+    Some((written, output(showing)))
+}
+
+#[test]
+fn every_reader_sees_what_every_writer_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (film, sum) = film(&folder.path().join("film.mkv"));
+    for writer in LANGUAGES {
+        for reader in LANGUAGES {
+            let Some((written, shown)) = play(&film, writer, reader, None) else { continue };
+            assert_eq!(shown, format!("50 frames, sum {sum}\n"), "{writer} to {reader}");
+            assert!(shown.starts_with(written.trim()), "{writer} to {reader}: {written}");
+        }
+    }
+}
+
+#[test]
+fn windows_show_every_frame() {
+    let Some(display) = Display::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (film, sum) = film(&folder.path().join("film.mkv"));
+    for reader in ["cpp", "rust"] {
+        let Some((_, shown)) = play(&film, "rust", reader, Some(&display)) else { continue };
+        assert_eq!(shown, format!("50 frames, sum {sum}\n"), "{reader}");
+    }
+}
