@@ -3,10 +3,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 PREFIX ?= /usr/local
 
-.PHONY: demo install test test-deep fuzz soak bench clean
+.PHONY: demo docs install test test-deep fuzz soak bench clean
 
 demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)
 	@scripts/demo
+
+docs: ## the pages of every interface, in target/docs
+	@scripts/docs
 
 install: ## the command, and the library for C and C++, into PREFIX (/usr/local; as the user who may write there)
 	@scripts/install $(abspath $(PREFIX))
