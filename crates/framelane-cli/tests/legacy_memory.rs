@@ -106,10 +106,15 @@ fn an_old_reader_sees_live_frames_of_any_size_and_format() {
     until(|| reader.ask("") == whole(9));
     publish(&mut publisher, PixelFormat::Gray8, (1920, 1080), 11);
     until(|| reader.ask("") == whole(11));
-    // A new publisher goes on where the first one ended... with a channel of its own: this one closes.
+    // Removed by somebody: made anew, where new readers look. Who has the old one keeps what was there.
+    std::fs::remove_file(mapping.path()).unwrap();
+    publish(&mut publisher, PixelFormat::Bgr8, (1920, 1080), 13);
+    until(|| mapping.path().exists());
+    let mut second = Peer::start("legacy_reader.py", &[&mapping.0]).unwrap();
+    until(|| second.ask("") == whole(13));
     drop(publisher);
     let summary = send.wait_for("summary");
-    assert_eq!((&summary["frames"], &summary["skipped"]), (&3.into(), &0.into()));
+    assert_eq!((&summary["frames"], &summary["skipped"]), (&4.into(), &0.into()));
     assert!(send.end().success());
     assert!(!mapping.path().exists(), "the mapping was made here, and goes with the channel");
     // Who has it open keeps what was there.
@@ -185,7 +190,7 @@ fn an_old_writers_frames_arrive_each_once_and_in_order() {
 }
 
 #[test]
-fn a_frame_is_not_published_while_it_is_written_and_a_small_change_is_seen() {
+fn a_writer_without_a_pause_is_waited_out_and_a_small_change_is_seen() {
     let (place, mapping) = (Place::new(), Mapping::new("torn"));
     let url = format!("legacy-memory:{}?size=640x480", mapping.0);
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "640", "480", "1"]) else { return };

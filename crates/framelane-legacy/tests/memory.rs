@@ -127,6 +127,9 @@ fn what_a_writer_writes_a_reader_sees_padded_rows_too() {
     assert_eq!(reader.confirm(&mut pixels).unwrap(), Confirmed::Frame);
     assert_eq!(pixels, [1, 2, 3, 6, 7, 8]);
     assert_eq!(Writer::open(&mapping.0).unwrap().made(), Made::Found);
+    // Another program's now: not ours to remove.
+    Writer::open(&mapping.0).unwrap().remove_if_made();
+    assert!(mapping.0.path().exists());
     writer.remove_if_made();
     assert!(!mapping.0.path().exists());
 }

@@ -31,6 +31,7 @@ const LOOK_FOR_MAPPING: Duration = Duration::from_millis(100);
 The format has no counter and no lock. Changes are found by comparing: a sixteenth of the rows at each look, all of them
 within 16 looks. A frame is read until two reads in a row, --settle-ms apart, agree: one that is being written is not
 published. One whose writer pauses half-way for longer looks complete, and is published torn: the format cannot tell.
+A writer that changes a few rows only, and that faster than 16 looks, loses frames: --looks makes that rarer.
 Two equal frames in a row are one frame here. Waits for the mapping, and again when it goes away.")]
 pub struct Receive {
     /// Where from: legacy-memory:NAME[?size=1920x1080&streams=1&index=0]
@@ -117,6 +118,7 @@ impl Receive {
                 Seen::Nothing => (period, None),
                 Seen::Missing => (LOOK_FOR_MAPPING.max(period), Some(relay.missing())),
                 Seen::NoFrame(header) => (period, Some(relay.no_frame(header))),
+                Seen::Busy => (period, Some(relay.busy())),
             };
             if let Some(reason) = reason.filter(|reason| *reason != told) {
                 notes.say(&reason);
@@ -137,6 +139,8 @@ enum Seen {
     Nothing,
     Missing,
     NoFrame(Header),
+    /// All reads differed: its writer never stands still.
+    Busy,
 }
 
 struct Relay {
@@ -184,15 +188,24 @@ impl Relay {
                     return Ok(Seen::Published);
                 }
                 Confirmed::Torn => self.torn_reads += 1,
-                Confirmed::Same | Confirmed::LookAgain => break,
+                Confirmed::Same | Confirmed::LookAgain => return Ok(Seen::Nothing),
             }
         }
-        Ok(Seen::Nothing)
+        Ok(Seen::Busy)
     }
 
     fn missing(&self) -> String {
         let (name, bytes) = (self.address.name(), self.address.total_bytes());
         format!("waiting for a mapping {name} of {bytes} bytes ({})", self.address.path().display())
+    }
+
+    fn busy(&self) -> String {
+        format!(
+            "waiting: the frame in the mapping {} has changed at each of {READS} reads, {} ms apart; its writer leaves no \
+             time to read it (a shorter --settle-ms asks for less)",
+            self.address.name(),
+            self.settle.as_millis()
+        )
     }
 
     fn no_frame(&self, header: Header) -> String {

@@ -39,6 +39,11 @@ impl Address {
         self.index
     }
 
+    /// How many areas the mapping has.
+    pub fn streams(&self) -> u32 {
+        self.streams
+    }
+
     /// Where Linux has it.
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/dev/shm").join(&self.name)

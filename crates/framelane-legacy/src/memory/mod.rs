@@ -5,6 +5,11 @@ mod header;
 mod reader;
 mod writer;
 
+use rustix::fs::OFlags;
+
+/// How to open what has the name of a mapping: not through a link, and without waiting, should it be a FIFO.
+const NO_SURPRISE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).bits() as i32;
+
 pub use address::{Address, SCHEME};
 pub use header::{HEADER_BYTES, Header};
 pub use reader::{Confirmed, Look, Reader};

@@ -7,10 +7,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 
 use framelane::{Error, ErrorKind, Layout};
 
+use super::NO_SURPRISE;
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
 
@@ -150,7 +151,7 @@ impl Reader {
                 return Ok(true);
             }
         }
-        match File::open(&path) {
+        match File::options().read(true).custom_flags(NO_SURPRISE).open(&path) {
             Ok(file) => self.file = Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),

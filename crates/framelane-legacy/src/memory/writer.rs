@@ -1,13 +1,13 @@
 //! Writing frames as an old program does: header, then pixels, over what was there.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 
-use framelane::{Error, ErrorKind, Layout};
-use rustix::fs::OFlags;
-
+use super::NO_SURPRISE;
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
+use framelane::{Error, ErrorKind, Layout};
 
 /// Whether the mapping was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +38,19 @@ impl Writer {
             Error::from_io(format!("opening the mapping {} ({})", address.name(), path.display()), error)
         };
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32);
-        let (file, made) = match options.open(&path) {
-            Ok(file) => (file, Made::Found),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                (options.clone().create_new(true).open(&path).map_err(failed)?, Made::New)
+        options.read(true).write(true).mode(0o600).custom_flags(NO_SURPRISE);
+        let (file, made) = loop {
+            match options.open(&path) {
+                Ok(file) => break (file, Made::Found),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
             }
-            Err(error) => return Err(failed(error)),
+            match options.clone().create_new(true).open(&path) {
+                Ok(file) => break (file, Made::New),
+                // Another program was faster: it is the one to use.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
         };
         let found = file.metadata().map_err(failed)?.len();
         let wanted = address.total_bytes();
@@ -103,6 +105,10 @@ impl Writer {
             )
             .with_remedy("give a larger ?size= on both sides, or let frames be scaled"));
         }
+        if !self.is_current() {
+            // Removed, or made anew by another program: readers look there now.
+            *self = Writer::open(&self.address)?;
+        }
         let failed = |error| Error::from_io(format!("writing to the mapping {}", self.address.name()), error);
         let start = self.address.offset_bytes();
         self.file.write_all_at(&header.to_bytes(), start).map_err(failed)?;
@@ -120,9 +126,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the mapping if it is ours. Programs that have it open keep what they see.
+    /// Whether the file is still the one of that name.
+    fn is_current(&self) -> bool {
+        let there = std::fs::symlink_metadata(self.address.path());
+        let (Ok(there), Ok(open)) = (there, self.file.metadata()) else { return false };
+        (open.dev(), open.ino()) == (there.dev(), there.ino())
+    }
+
+    /// Removes the mapping if it is ours, and ours alone: other streams may be other programs'. Programs that have it
+    /// open keep what they see.
     pub fn remove_if_made(self) {
-        if self.made == Made::New {
+        if self.made == Made::New && self.address.streams() == 1 && self.is_current() {
             let _ = std::fs::remove_file(self.address.path());
         }
     }
