@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use framelane::{Depth, MatrixType, PixelFormat};
+use framelane::{Depth, MatrixType, PixelFormat, SubscriberOptions};
 use framelane_tests::language;
 
 const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
@@ -95,14 +95,16 @@ fn plan(publisher: &str) -> Vec<String> {
 
 /// What a subscriber prints that gets every frame.
 fn expected(plan: &[String]) -> Vec<String> {
-    let lines = plan.iter().zip(1..).map(|(line, n)| {
-        let (layout, _) = language::step(line);
-        let bytes = language::rows(&layout, |plane, row, row_bytes| {
-            (0..row_bytes).map(|at| language::byte(n, plane as u64, row as u64, at as u64)).collect()
-        });
-        language::frame_text(&layout, &language::info(n), n, 0, bytes)
+    plan.iter().zip(1..).map(|(line, n)| line_of(line, n)).collect()
+}
+
+/// What a subscriber prints of frame `n` of a plan.
+fn line_of(line: &str, n: u64) -> String {
+    let (layout, _) = language::step(line);
+    let bytes = language::rows(&layout, |plane, row, row_bytes| {
+        (0..row_bytes).map(|at| language::byte(n, plane as u64, row as u64, at as u64)).collect()
     });
-    lines.collect()
+    language::frame_text(&layout, &language::info(n), n, 0, bytes)
 }
 
 fn compare(found: &[String], expected: &[String], what: &str) {
@@ -197,6 +199,57 @@ fn boxes(publisher: &str) {
             })
             .collect();
         compare(&found, &expected, &format!("boxes from {to} to {publisher}"));
+    }
+}
+
+/// A publisher that is killed, and one in another language that takes the channel over: readers in every language go on.
+fn takeover(first: &str, second: &str) {
+    let programs = (program(first, "publisher"), program(second, "publisher"));
+    let (Some(first_program), Some(second_program)) = programs else { return };
+    let place = Place::new(&vec!["bgr8 64 48 loan".to_owned(); 1_000_000]);
+    let readers: Vec<_> = LANGUAGES
+        .into_iter()
+        .filter_map(|to| Some((to, place.start(program(to, "subscriber")?, &["cam", "every"]))))
+        .collect();
+    let count = readers.len().to_string();
+    let readers: Vec<_> =
+        readers.into_iter().map(|(to, child)| (to, std::thread::spawn(move || lines(child, to)))).collect();
+    // The one who looks when it is time to kill is a subscriber too.
+    let all = (readers.len() + 1).to_string();
+    let mut publishing = place.start(first_program, &["cam", &place.plan(), &all]);
+    let options = SubscriberOptions::new().directory(place.0.path().join("channels"));
+    let mut observer = options.open("cam").unwrap();
+    while observer.recv().unwrap().sequence() < 30 {}
+    publishing.kill().unwrap();
+    publishing.wait().unwrap();
+    drop(observer);
+    std::fs::write(place.0.path().join("plan"), "gray8 16 8 send\n".repeat(25)).unwrap();
+    lines(place.start(second_program, &["cam", &place.plan(), &count]), second);
+    for (to, reader) in readers {
+        let what = format!("{first}, killed, then {second}, to {to}");
+        let seen = reader.join().unwrap();
+        let (mut last, mut of_second) = (0, 0);
+        for line in &seen {
+            let words: Vec<_> = line.split(' ').collect();
+            let (sequence, dropped): (u64, u64) = (words[0].parse().unwrap(), words[4].parse().unwrap());
+            assert_eq!(sequence, last + dropped + 1, "{what}: {line}");
+            last = sequence;
+            // Each publisher counts its frames from 1; the timestamp says which it is.
+            let n = words[5].parse::<u64>().unwrap() - 1_000_000_000_000_000_000;
+            let step = if words[1] == "gray8" { "gray8 16 8 send" } else { "bgr8 64 48 loan" };
+            of_second += usize::from(words[1] == "gray8");
+            let expected = line_of(step, n);
+            let rest = expected.split(' ').skip(5).collect::<Vec<_>>();
+            assert_eq!(words[5..], rest, "{what}");
+        }
+        assert_eq!(of_second, 25, "{what}");
+    }
+}
+
+#[test]
+fn a_publisher_in_any_language_takes_over_from_a_killed_one_in_any_other() {
+    for (at, first) in LANGUAGES.into_iter().enumerate() {
+        takeover(first, LANGUAGES[(at + 1) % LANGUAGES.len()]);
     }
 }
 

@@ -221,3 +221,14 @@ TEST_CASE("formats have names, and names formats") {
   CHECK((matrix.is_matrix() && matrix.depth() == framelane::Depth::F32 && matrix.channels() == 7));
   CHECK((matrix.name() == "matrix:f32:7" && Format::from_name("matrix:f32:7") == matrix));
 }
+
+TEST_CASE("an object that was moved from answers with an error or nothing") {
+  Publisher publisher("moved");
+  Subscriber subscriber("moved");
+  const Publisher taken = std::move(publisher);
+  const Subscriber also = std::move(subscriber);
+  CHECK(code_of([&] { publisher.loan({Format::Gray8, 1, 1}); }) == FRAMELANE_ERROR_INVALID_OPTION);
+  CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_INVALID_OPTION);
+  CHECK((publisher.channel().empty() && subscriber.channel().empty() && publisher.sequence() == 0));
+  CHECK((taken.channel() == "moved" && also.channel() == "moved"));
+}

@@ -54,6 +54,9 @@ class Error : public std::runtime_error {
 
 namespace detail {
 
+/// A text of the C interface; empty for NULL, which an object that was moved from gives.
+inline std::string text(const char* text) { return text == nullptr ? std::string() : std::string(text); }
+
 /// Whether a call failed with `code`; then the error is freed. Other errors are left alone.
 inline bool failed_with(framelane_error*& error, Code code) noexcept {
   if (framelane_error_code(error) != static_cast<std::uint32_t>(code)) return false;

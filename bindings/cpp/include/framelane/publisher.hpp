@@ -104,7 +104,7 @@ class Publisher {
   void drain() { detail::check(framelane_publisher_drain(handle_.get()), question_); }
 
   /// The channel's name.
-  std::string channel() const { return framelane_publisher_channel(handle_.get()); }
+  std::string channel() const { return detail::text(framelane_publisher_channel(handle_.get())); }
   /// The number of this life of the publisher.
   std::uint64_t epoch() const noexcept { return framelane_publisher_epoch(handle_.get()); }
   /// The number given to the last frame, published or dropped; 0 before the first.

@@ -124,7 +124,7 @@ class Subscriber {
   }
 
   /// The channel's name.
-  std::string channel() const { return framelane_subscriber_channel(handle_.get()); }
+  std::string channel() const { return detail::text(framelane_subscriber_channel(handle_.get())); }
   /// Frames received so far.
   std::uint64_t received() const noexcept { return framelane_subscriber_received(handle_.get()); }
   /// Frames skipped so far, by their numbers.
