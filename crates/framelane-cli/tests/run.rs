@@ -237,5 +237,7 @@ fn what_cannot_be_started_is_refused_with_what_to_do() {
         "",
     );
     let output = bench.place.run(&format!("run cam0 {file} --json"));
-    assert!(json_error(&output)["message"].as_str().unwrap().contains("cam0/detections"));
+    let error = json_error(&output);
+    assert_eq!(error["kind"], "channel_busy");
+    assert!(error["message"].as_str().unwrap().contains("cam0/detections"), "{error}");
 }

@@ -214,7 +214,8 @@ def main() -> int:
         events.tell("ended", frames=0, boxes=0)
         return 0
     except framelane.Error as error:
-        events.tell("refused", error=str(error))
+        message, _, remedy = str(error).partition(". Remedy: ")
+        events.tell("refused", code=error.code, error=message, remedy=remedy)
         return 1
 
 

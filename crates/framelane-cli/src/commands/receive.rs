@@ -28,11 +28,12 @@ const LOOK_FOR_MAPPING: Duration = Duration::from_millis(100);
   framelane receive 'legacy-memory:ShareMedia?size=1280x720&streams=4&index=2' cam2
       the third of four areas, each for frames of 1280x720
 
-The format has no counter and no lock. Changes are found by comparing: a sixteenth of the rows at each look, all of them
-within 16 looks. A frame is read until two reads in a row, --settle-ms apart, agree: one that is being written is not
-published. One whose writer pauses half-way for longer looks complete, and is published torn: the format cannot tell.
-A writer that changes a few rows only, and that faster than 16 looks, loses frames: --looks makes that rarer.
-Two equal frames in a row are one frame here. Waits for the mapping, and again when it goes away.")]
+The format has no counter and no lock. Changes are found by comparing: a sixteenth of the rows at
+each look, all of them within 16 looks. A frame is read until two reads, --settle-ms apart, agree:
+one that is being written is not published. One whose writer pauses half-way for longer looks
+complete, and is published torn: the format cannot tell. A writer that changes a few rows only, and
+that faster than 16 looks, loses frames: --looks makes that rarer. Two equal frames in a row are one
+frame here. Waits for the mapping, and again when it goes away.")]
 pub struct Receive {
     /// Where from: legacy-memory:NAME[?size=1920x1080&streams=1&index=0]
     #[arg(value_name = "URL")]

@@ -25,7 +25,7 @@ const RAN_WELL: Duration = Duration::from_secs(10);
 /// Run a Python function on a channel's frames and publish the boxes that it finds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane run cam0 detect.py              calls detect(image) in detect.py; boxes go to cam0/detections
+  framelane run cam0 detect.py      calls detect(image); boxes go to cam0/detections
   framelane run cam0 detect.py:people --reload
       starts it again whenever a Python file in its folder changes
   framelane run cam0 package.module:detect --python ~/venv/bin/python --labels person,car
@@ -34,15 +34,16 @@ const RAN_WELL: Duration = Duration::from_secs(10);
 The function gets the newest frame as a numpy array (read-only, no copy) and returns what it found:
   def detect(image):
       return boxes                          # (N, 4): x1, y1, x2, y2; or None
-  or (boxes, scores, class_ids, track_ids), of which the last may be left out, or a dict with those names. One that
-  needs two arguments, detect(image, frame), gets the frame too: frame.sequence, frame.format, …
-  A list `labels` in the module names the classes.
+  or (boxes, scores, class_ids, track_ids), of which the last may be left out, or a dict with
+  those names. One that needs two arguments, detect(image, frame), gets the frame too:
+  frame.sequence, frame.format, … A list `labels` in the module names the classes.
 
-It runs in a process of its own: a crash or an exception is told, and it starts again after a pause that doubles up to 30
-seconds. Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3. Ends when the channel closes.
+It runs in a process of its own: a crash or an exception is told, and it starts again after a
+pause that doubles up to 30 seconds. Ends when the channel closes.
+Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 
-With --json, each line is an object with an \"event\": loaded, started, statistics (once a second), failed, crashed,
-restarting, reloading, ended.")]
+With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
+failed, crashed, restarting, reloading, ended.")]
 pub struct Run {
     /// The channel's name
     channel: String,
@@ -218,9 +219,7 @@ impl Run {
                     let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
                     notes.say(&format!("{} failed{at}:\n{text}", self.target));
                 }
-                Told::Refused { text } => {
-                    return Err(Error::new(ErrorKind::Io, text).into());
-                }
+                Told::Refused(error) => return Err(error.into()),
                 Told::Line(_) => {}
                 Told::Gone => {
                     let status = worker.wait()?;

@@ -40,9 +40,7 @@ pub enum Told {
         sequence: Option<u64>,
         frames: u64,
     },
-    Refused {
-        text: String,
-    },
+    Refused(Error),
     /// It tells nothing any more.
     Gone,
 }
@@ -55,7 +53,7 @@ enum Line {
     Statistics { frames: u64, boxes: u64, detect_ms: f64 },
     Ended { frames: u64, boxes: u64 },
     Failed { traceback: String, sequence: Option<u64>, frames: u64 },
-    Refused { error: String },
+    Refused { code: u32, error: String, remedy: String },
 }
 
 impl Told {
@@ -71,7 +69,11 @@ impl Told {
             Ok(Line::Failed { traceback, sequence, frames }) => {
                 Told::Failed { text: traceback, sequence, frames }
             }
-            Ok(Line::Refused { error }) => Told::Refused { text: error },
+            Ok(Line::Refused { code, error, remedy }) => {
+                let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
+                let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
+                Told::Refused(if remedy.is_empty() { error } else { error.with_remedy(remedy) })
+            }
             Ok(Line::Started {}) | Err(_) => Told::Line(line),
         }
     }

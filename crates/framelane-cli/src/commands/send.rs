@@ -28,10 +28,11 @@ const LOOK: Duration = Duration::from_millis(500);
   framelane send cam0 legacy-memory:ShareMedia --fit keep
       frames as they are, with their own size and type in the header
 
-Old readers take 1920x1080 BGR pixels without a look at the header: by default every frame is made so (or the ?size=).
-The format has no lock: a reader can see a frame half written. docs/migrating-from-sharememory.md shows the way out.
-Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes. The mapping is
-removed at the end if this command has made it and it has one stream; it is made anew when it goes away meanwhile.")]
+Old readers take 1920x1080 BGR pixels without a look at the header: by default every frame is made
+so (or of the ?size=). The format has no lock: a reader can see a frame half written;
+docs/migrating-from-sharememory.md shows the way out. Waits for the channel, goes on when its
+publisher dies and comes back, ends when the channel closes. The mapping is removed at the end if
+this command has made it and it has one stream; it is made anew when it goes away meanwhile.")]
 pub struct Send {
     /// The channel's name
     channel: String,
