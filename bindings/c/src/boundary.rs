@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +48,13 @@ pub(crate) fn null(argument: &str) -> Error {
 /// An argument that must not be NULL.
 pub(crate) fn given<T>(argument: Option<T>, name: &str) -> Result<T, Error> {
     argument.ok_or_else(|| null(name))
+}
+
+/// Gives a value through a pointer that may be NULL.
+pub(crate) fn give<T>(to: Option<&mut MaybeUninit<T>>, value: T) {
+    if let Some(to) = to {
+        to.write(value);
+    }
 }
 
 /// The text at `text`.

@@ -3,12 +3,13 @@
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use framelane::{
     Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error, LoanError, Mode,
 };
 
-use crate::boundary::{array, c_text, fallible, free, given, lock, text, timeout};
+use crate::boundary::{array, c_text, fallible, free, give, given, lock, text, timeout};
 use crate::error::framelane_error;
 use crate::info::{OwnedId, framelane_frame_id};
 use crate::options::{self, KeepWaiting, framelane_publisher_options, framelane_subscriber_options};
@@ -75,24 +76,29 @@ pub struct framelane_detection_subscriber {
     keep: KeepWaiting,
 }
 
-impl framelane_detection_subscriber {
-    /// The boxes of a frame that was sent, as a handle for the caller.
-    pub(crate) fn answer(
-        &self,
-        epoch: u64,
-        sequence: u64,
-        timeout_ns: i64,
-    ) -> Result<*mut framelane_detections, Error> {
-        let timeout = timeout(timeout_ns).unwrap_or(std::time::Duration::MAX);
-        let found = self
-            .with(|subscriber, keep| subscriber.answer_while(epoch, sequence, timeout, &mut || keep.ask()))?;
-        Ok(Box::into_raw(Box::new(found.into())))
-    }
+/// What a call of the subscriber gives, as a handle for the caller; NULL when it fails.
+fn receive<E: Into<Error>>(
+    subscriber: &framelane_detection_subscriber,
+    detections: &mut MaybeUninit<*mut framelane_detections>,
+    call: impl FnOnce(&mut DetectionSubscriber, &mut dyn FnMut() -> bool) -> Result<Detections, E>,
+) -> Result<(), Error> {
+    let detections = detections.write(std::ptr::null_mut());
+    let found = call(&mut lock(&subscriber.subscriber), &mut || subscriber.keep.ask());
+    *detections = Box::into_raw(Box::new(found.map_err(Into::into)?.into()));
+    Ok(())
+}
 
-    /// Runs a call with the subscriber, and what to ask while it waits.
-    fn with<T>(&self, call: impl FnOnce(&mut DetectionSubscriber, KeepWaiting) -> T) -> T {
-        call(&mut lock(&self.subscriber), self.keep)
-    }
+/// The boxes of a frame that was sent, from whoever finds them.
+pub(crate) fn answer(
+    subscriber: &framelane_detection_subscriber,
+    (epoch, sequence): (u64, u64),
+    timeout_ns: i64,
+    detections: &mut MaybeUninit<*mut framelane_detections>,
+) -> Result<(), Error> {
+    let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
+    receive(subscriber, detections, |subscriber, keep| {
+        subscriber.answer_while(epoch, sequence, timeout, keep)
+    })
 }
 
 /// Everything found in one frame; perhaps nothing.
@@ -188,9 +194,7 @@ pub extern "C" fn framelane_detection_publisher_send(
         let boxes: Vec<_> = array(boxes, count, "boxes")?.iter().map(Detection::from).collect();
         let sent = lock(&publisher.publisher).send_while(&frame, &boxes, &mut || publisher.keep.ask());
         let sent = sent.map_err(Error::from)?;
-        if let Some(sequence) = sequence {
-            sequence.write(sent.unwrap_or(0));
-        }
+        give(sequence, sent.unwrap_or(0));
         Ok(())
     })
 }
@@ -235,12 +239,8 @@ pub extern "C" fn framelane_detection_subscriber_recv(
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
-        let subscriber = given(subscriber, "subscriber")?;
-        let found = subscriber
-            .with(|subscriber, keep| subscriber.recv_while(timeout(timeout_ns), &mut || keep.ask()))?;
-        *detections = Box::into_raw(Box::new(found.into()));
-        Ok(())
+        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
+        receive(subscriber, detections, |subscriber, keep| subscriber.recv_while(timeout(timeout_ns), keep))
     })
 }
 
@@ -259,14 +259,11 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
-        let subscriber = given(subscriber, "subscriber")?;
-        let timeout = timeout(timeout_ns).unwrap_or(std::time::Duration::MAX);
-        let found = subscriber.with(|subscriber, keep| {
-            subscriber.for_frame_while(epoch, sequence, timeout, &mut || keep.ask())
-        })?;
-        *detections = Box::into_raw(Box::new(found.into()));
-        Ok(())
+        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
+        let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
+        receive(subscriber, detections, |subscriber, keep| {
+            subscriber.for_frame_while(epoch, sequence, timeout, keep)
+        })
     })
 }
 
@@ -282,9 +279,8 @@ pub extern "C" fn framelane_detection_subscriber_answer(
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
-        *detections = given(subscriber, "subscriber")?.answer(epoch, sequence, timeout_ns)?;
-        Ok(())
+        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
+        answer(subscriber, (epoch, sequence), timeout_ns, detections)
     })
 }
 

@@ -20,8 +20,6 @@ pub const FRAMELANE_RANGE_LIMITED: u8 = 1;
 /// 0 to 255 for 8 bits.
 pub const FRAMELANE_RANGE_FULL: u8 = 2;
 
-const _: () = assert!(i64::MIN == -0x8000_0000_0000_0000);
-
 /// Times, colour and rotation of a frame. Begin with `FRAMELANE_INFO_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use framelane::{Error, ErrorKind, HeldSlot, Layout, LoanError, Publisher};
 
-use crate::boundary::{array, c_text, fallible, free, given, lock, text, value};
-use crate::detection::{framelane_detection_subscriber, framelane_detections};
+use crate::boundary::{array, c_text, fallible, free, give, given, lock, text, value};
+use crate::detection::{answer, framelane_detection_subscriber, framelane_detections};
 use crate::error::framelane_error;
 use crate::format::{copy_rows, framelane_image, framelane_layout};
 use crate::info::framelane_info;
@@ -125,9 +125,7 @@ pub extern "C" fn framelane_publisher_send(
 ) -> *mut framelane_error {
     fallible(|| {
         let sent = send(&given(publisher, "publisher")?.shared, given(image, "image")?, info)?;
-        if let Some(sequence) = sequence {
-            sequence.write(sent);
-        }
+        give(sequence, sent);
         Ok(())
     })
 }
@@ -151,15 +149,15 @@ pub extern "C" fn framelane_publisher_send_and_wait(
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let detections = given(detections, "detections")?.write(std::ptr::null_mut());
+        let detections = given(detections, "detections")?;
+        detections.write(std::ptr::null_mut());
         let subscriber = given(subscriber, "subscriber")?;
         let shared = &given(publisher, "publisher")?.shared;
         let sequence = match send(shared, given(image, "image")?, info)? {
             0 => return Err(LoanError::NoFreeSlot.into()),
             sequence => sequence,
         };
-        *detections = subscriber.answer(shared.epoch, sequence, timeout_ns)?;
-        Ok(())
+        answer(subscriber, (shared.epoch, sequence), timeout_ns, detections)
     })
 }
 
@@ -202,9 +200,7 @@ pub extern "C" fn framelane_publisher_send_bytes(
         let bytes = array(bytes, size_bytes, "bytes")?;
         let sent = shared
             .with(|publisher| publisher.send_while(&layout, &info, bytes, &mut || shared.keep.ask()))?;
-        if let Some(sequence) = sequence {
-            sequence.write(sent.unwrap_or(0));
-        }
+        give(sequence, sent.unwrap_or(0));
         Ok(())
     })
 }
@@ -299,9 +295,7 @@ pub extern "C" fn framelane_loan_publish(
         let sent = loan.shared.with(|publisher| {
             publisher.publish_held_while(&loan.held, &loan.layout, &info, &mut || loan.shared.keep.ask())
         })?;
-        if let Some(sequence) = sequence {
-            sequence.write(sent);
-        }
+        give(sequence, sent);
         Ok(())
     })
 }

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind as ClapKind;
+use framelane::{PublisherOptions, SubscriberOptions};
 
 use commands::Command;
 use failure::Failure;
@@ -60,6 +61,26 @@ struct Global {
     /// Report in JSON, errors too (on standard error)
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Global {
+    /// Options of a publisher in the directory that was named.
+    fn publisher(&self) -> PublisherOptions {
+        let options = PublisherOptions::new();
+        match &self.dir {
+            Some(directory) => options.directory(directory),
+            None => options,
+        }
+    }
+
+    /// Options of a subscriber in the directory that was named.
+    fn subscriber(&self) -> SubscriberOptions {
+        let options = SubscriberOptions::new();
+        match &self.dir {
+            Some(directory) => options.directory(directory),
+            None => options,
+        }
+    }
 }
 
 fn main() -> ExitCode {

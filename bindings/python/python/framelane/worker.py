@@ -172,7 +172,7 @@ class Worker:
                 told, spent, since = time.monotonic(), 0.0, 0
             if last:
                 break
-        self._events.tell("ended", frames=self._frames, boxes=self._boxes)
+        self._events.tell("finished", frames=self._frames, boxes=self._boxes)
         return 0
 
     def _fail(self, where: str, error: BaseException, sequence: Optional[int]) -> None:
@@ -211,7 +211,7 @@ def main() -> int:
         return worker.run()
     except framelane.ChannelClosed:
         # While it was opening, or told to end.
-        events.tell("ended", frames=0, boxes=0)
+        events.tell("finished", frames=0, boxes=0)
         return 0
     except framelane.Error as error:
         message, _, remedy = str(error).partition(". Remedy: ")

@@ -3,9 +3,7 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use framelane::{
-    Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, PublisherOptions,
-};
+use framelane::{Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher};
 use serde::Serialize;
 
 use super::bench_reader::ReaderFigures;
@@ -134,11 +132,7 @@ impl Bench {
     fn publisher(&self, global: &Global, layout: &Layout) -> Result<Publisher, Error> {
         let slots = self.slots.map_or(4 + usize::from(self.readers), usize::from);
         let policy = if self.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
-        let options = PublisherOptions::new().slots(slots).policy(policy).frame_bytes(layout.size_bytes());
-        let options = match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        };
+        let options = global.publisher().slots(slots).policy(policy).frame_bytes(layout.size_bytes());
         options.create(&format!("bench-{}", std::process::id()))
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Mode, RecvError, SubscriberOptions};
+use framelane::{Error, ErrorKind, Mode, RecvError};
 use serde::{Deserialize, Serialize};
 
 use crate::Global;
@@ -41,11 +41,7 @@ pub struct ReaderFigures {
 
 impl BenchReader {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        let options = SubscriberOptions::new().mode(self.mode).wait(Some(Duration::from_secs(60)));
-        let options = match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        };
+        let options = global.subscriber().mode(self.mode).wait(Some(Duration::from_secs(60)));
         let mut subscriber = options.open_while(&self.channel, &mut || !stop.is_set())?;
         let mut wake = Latencies::new();
         let (mut frames, mut dropped) = (0, 0);

@@ -196,11 +196,7 @@ impl Publish {
 
     fn publisher_options(&self, global: &Global, source: &Source) -> PublisherOptions {
         let slots = self.slots.map_or_else(|| source.slots_needed(BASE_SLOTS), usize::from);
-        let options = PublisherOptions::new().slots(slots).policy(self.policy()).mode(self.mode);
-        match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        }
+        global.publisher().slots(slots).policy(self.policy()).mode(self.mode)
     }
 
     fn policy(&self) -> Policy {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, FrameInfo, Layout, LoanError, Publisher, PublisherOptions};
+use framelane::{Error, FrameInfo, Layout, LoanError, Publisher};
 use framelane_legacy::memory::{Address, Confirmed, Header, Look, Reader, SCHEME};
 use serde::Serialize;
 
@@ -71,11 +71,7 @@ impl Receive {
             return Err(unknown_scheme(&self.source).into());
         }
         let address: Address = self.source.parse()?;
-        let options = PublisherOptions::new().slots(self.slots.into()).mode(self.mode);
-        let options = match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        };
+        let options = global.publisher().slots(self.slots.into()).mode(self.mode);
         let publisher = options.create(&self.channel)?;
         let mut notes = Notes::new(global.json);
         if global.json {

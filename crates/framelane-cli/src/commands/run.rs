@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use framelane::{Error, ErrorKind, Mode};
 use serde::Serialize;
 
-use super::run_worker::{Told, Watched, Worker, WorkerOptions};
+use super::run_worker::{Look, Told, Watched, Worker, WorkerOptions};
 use crate::Global;
-use crate::failure::{Failure, print_json};
+use crate::failure::{Failure, print_json, print_line};
 use crate::notes::Notes;
 use crate::parse::{self, mode_name};
 use crate::signals::Stop;
@@ -101,7 +101,6 @@ impl Run {
         let mut watched = Watched::new(&self.target)?;
         let mut notes = Notes::new(global.json);
         let mut totals = Totals::default();
-        let mut pause = FIRST_PAUSE;
         notes.say(&format!(
             "{} on the frames of {}, boxes to {}",
             self.target,
@@ -109,41 +108,7 @@ impl Run {
             self.detections()
         ));
         notes.start_progress(self.count);
-        let result = loop {
-            let began = Instant::now();
-            let end = match self.one_life(global, &mut watched, &notes, &mut totals, stop) {
-                Ok(end) => end,
-                Err(failure) => break Err(failure),
-            };
-            let while_loading = match end {
-                End::Done | End::Stopped => break Ok(()),
-                End::Changed(file) => {
-                    if let Err(failure) = self.reloading(global, &notes, file) {
-                        break Err(failure);
-                    }
-                    totals.restarts += 1;
-                    continue;
-                }
-                End::Failed { while_loading } => while_loading,
-            };
-            if self.no_restart || (while_loading && !self.reload) {
-                let what = if while_loading { "could not be loaded" } else { "has failed" };
-                break Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
-                    .with_remedy("mend it; with --reload it is tried again when the file changes")
-                    .into());
-            }
-            if began.elapsed() >= RAN_WELL {
-                pause = FIRST_PAUSE;
-            }
-            let wait = if while_loading { None } else { Some(pause) };
-            match self.pause(global, &mut watched, &notes, wait, stop) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(failure) => break Err(failure),
-            }
-            totals.restarts += 1;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
+        let result = self.supervise(global, &mut watched, &notes, &mut totals, stop);
         notes.end_progress();
         result?;
         let Totals { frames, boxes, restarts, .. } = totals;
@@ -153,6 +118,42 @@ impl Run {
         let looked = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
         notes.say(&format!("{looked}, {boxes} boxes, started again {restarts} times"));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// One life of the worker after the other, until the channel closes or the user wants an end.
+    fn supervise(
+        &self,
+        global: &Global,
+        watched: &mut Watched,
+        notes: &Notes,
+        totals: &mut Totals,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = Instant::now();
+            match self.one_life(global, watched, notes, totals, stop)? {
+                End::Done | End::Stopped => return Ok(()),
+                End::Changed(file) => self.reloading(global, notes, file)?,
+                End::Failed { while_loading } => {
+                    if self.no_restart || (while_loading && !self.reload) {
+                        let what = if while_loading { "could not be loaded" } else { "has failed" };
+                        return Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
+                            .with_remedy("mend it; with --reload it is tried again when the file changes")
+                            .into());
+                    }
+                    if began.elapsed() >= RAN_WELL {
+                        pause = FIRST_PAUSE;
+                    }
+                    let wait = (!while_loading).then_some(pause);
+                    if !self.pause(global, watched, notes, wait, stop)? {
+                        return Ok(());
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            totals.restarts += 1;
+        }
     }
 
     fn detections(&self) -> String {
@@ -199,47 +200,55 @@ impl Run {
                 worker.end();
                 return Ok(End::Changed(file));
             }
-            let Some(told) = worker.next(LOOK) else { continue };
-            if let Told::Line(line) = &told
-                && global.json
-            {
-                crate::failure::print_line(line)?;
-            }
-            match Told::read(told) {
+            let told = match worker.look(LOOK) {
+                Look::Nothing => continue,
+                Look::Gone => break,
+                Look::Said { line, told } => {
+                    // How a life ended is told by this command, over all lives.
+                    if global.json && !matches!(told, Told::Finished { .. } | Told::Refused { .. }) {
+                        print_line(&line)?;
+                    }
+                    told
+                }
+            };
+            match told {
                 Told::Loaded => while_loading = false,
+                Told::Started | Told::Unknown => {}
                 Told::Statistics { frames, boxes, detect_ms } => {
                     totals.count(frames, boxes);
                     let text = format!("frames  {} boxes  {detect_ms:.1} ms in detect", totals.boxes);
                     notes.progress(totals.frames, text);
                 }
                 Told::Finished { frames, boxes } => totals.count(frames, boxes),
-                Told::Failed { text, sequence, frames } => {
+                Told::Failed { traceback, sequence, frames } => {
                     failed = true;
                     totals.count(frames, totals.boxes_of_life);
                     let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
-                    notes.say(&format!("{} failed{at}:\n{text}", self.target));
+                    notes.say(&format!("{} failed{at}:\n{traceback}", self.target));
                 }
-                Told::Refused(error) => return Err(error.into()),
-                Told::Line(_) => {}
-                Told::Gone => {
-                    let status = worker.wait()?;
-                    if status.success() {
-                        return Ok(End::Done);
-                    }
-                    if !failed && while_loading {
-                        return Err(worker.could_not_start(status).into());
-                    }
-                    if !failed {
-                        let status = status.to_string();
-                        notes.say(&format!("the process of {} has died: {status}", self.target));
-                        if global.json {
-                            print_json(&Event::Crashed { status: &status, frames: totals.frames })?;
-                        }
-                    }
-                    return Ok(End::Failed { while_loading });
+                Told::Refused { code, error, remedy } => {
+                    let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
+                    let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
+                    let error = if remedy.is_empty() { error } else { error.with_remedy(remedy) };
+                    return Err(error.into());
                 }
             }
         }
+        let status = worker.wait()?;
+        if status.success() {
+            return Ok(End::Done);
+        }
+        if !failed && while_loading {
+            return Err(worker.could_not_start(status).into());
+        }
+        if !failed {
+            let status = status.to_string();
+            notes.say(&format!("the process of {} has died: {status}", self.target));
+            if global.json {
+                print_json(&Event::Crashed { status: &status, frames: totals.frames })?;
+            }
+        }
+        Ok(End::Failed { while_loading })
     }
 
     fn reloading(&self, global: &Global, notes: &Notes, changed: String) -> Result<(), Failure> {

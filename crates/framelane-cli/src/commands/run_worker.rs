@@ -21,62 +21,45 @@ pub struct WorkerOptions {
     pub arguments: Vec<String>,
 }
 
-/// What a worker tells: see `framelane/worker.py`.
+/// What a worker tells, a line of JSON each: see `framelane/worker.py`.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Told {
-    /// A line as it came.
-    Line(String),
     Loaded,
+    Started,
     Statistics {
         frames: u64,
         boxes: u64,
         detect_ms: f64,
     },
+    Failed {
+        traceback: String,
+        sequence: Option<u64>,
+        frames: u64,
+    },
     Finished {
         frames: u64,
         boxes: u64,
     },
-    Failed {
-        text: String,
-        sequence: Option<u64>,
-        frames: u64,
+    Refused {
+        code: u32,
+        error: String,
+        remedy: String,
     },
-    Refused(Error),
+    /// Of a later version of the package.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a look at a worker has found.
+pub enum Look {
+    Nothing,
+    Said {
+        line: String,
+        told: Told,
+    },
     /// It tells nothing any more.
     Gone,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line {
-    Loaded {},
-    Started {},
-    Statistics { frames: u64, boxes: u64, detect_ms: f64 },
-    Ended { frames: u64, boxes: u64 },
-    Failed { traceback: String, sequence: Option<u64>, frames: u64 },
-    Refused { code: u32, error: String, remedy: String },
-}
-
-impl Told {
-    /// What a line means; other things are left as they are.
-    pub fn read(told: Told) -> Told {
-        let Told::Line(line) = told else { return told };
-        match serde_json::from_str(&line) {
-            Ok(Line::Loaded {}) => Told::Loaded,
-            Ok(Line::Statistics { frames, boxes, detect_ms }) => {
-                Told::Statistics { frames, boxes, detect_ms }
-            }
-            Ok(Line::Ended { frames, boxes }) => Told::Finished { frames, boxes },
-            Ok(Line::Failed { traceback, sequence, frames }) => {
-                Told::Failed { text: traceback, sequence, frames }
-            }
-            Ok(Line::Refused { code, error, remedy }) => {
-                let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
-                let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
-                Told::Refused(if remedy.is_empty() { error } else { error.with_remedy(remedy) })
-            }
-            Ok(Line::Started {}) | Err(_) => Told::Line(line),
-        }
-    }
 }
 
 /// A Python process. It ends when its standard input does, so also when this process is killed.
@@ -118,11 +101,14 @@ impl Worker {
     }
 
     /// What it tells within `wait`.
-    pub fn next(&mut self, wait: Duration) -> Option<Told> {
+    pub fn look(&mut self, wait: Duration) -> Look {
         match self.lines.recv_timeout(wait) {
-            Ok(line) => Some(Told::Line(line)),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Told::Gone),
+            Ok(line) => {
+                let told = serde_json::from_str(&line).unwrap_or(Told::Unknown);
+                Look::Said { line, told }
+            }
+            Err(RecvTimeoutError::Timeout) => Look::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Look::Gone,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat, RecvError, Subscriber, SubscriberOptions};
+use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat, RecvError, Subscriber};
 use framelane_legacy::memory::{Address, Header, Made, SCHEME, Writer};
 use framelane_video::Converter;
 use serde::Serialize;
@@ -102,11 +102,7 @@ impl Send {
     }
 
     fn open(&self, global: &Global, notes: &Notes, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options = SubscriberOptions::new().wait(self.timeout);
-        let options = match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        };
+        let options = global.subscriber().wait(self.timeout);
         let mut told = false;
         Ok(options.open_while(&self.channel, &mut || {
             if !std::mem::replace(&mut told, true) {

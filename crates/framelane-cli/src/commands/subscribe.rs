@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Layout, Mode, RecvError, Subscriber, SubscriberOptions};
+use framelane::{Layout, Mode, RecvError, Subscriber};
 
 use super::subscribe_report::{Event, Statistics};
 use crate::Global;
@@ -85,11 +85,7 @@ impl Subscribe {
     }
 
     fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options = SubscriberOptions::new().mode(self.mode).wait(self.timeout);
-        let options = match &global.dir {
-            Some(directory) => options.directory(directory),
-            None => options,
-        };
+        let options = global.subscriber().mode(self.mode).wait(self.timeout);
         let mut told = Ok(());
         let mut first = true;
         let opened = options.open_while(&self.channel, &mut || {
