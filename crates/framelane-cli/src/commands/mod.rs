@@ -8,11 +8,14 @@ mod list;
 mod publish;
 mod publish_progress;
 mod receive;
+mod receive_memory;
 mod run;
 mod run_worker;
 mod send;
+mod send_memory;
 mod subscribe;
 mod subscribe_report;
+mod urls;
 
 use std::process::ExitCode;
 use std::time::Duration;
