@@ -22,6 +22,7 @@ pub fn info(n: u64) -> FrameInfo {
         },
         rotation_degrees: 90 * (n % 4) as u16,
         keyframe: n % 2 == 1,
+        origin: None,
     }
 }
 
@@ -80,11 +81,16 @@ pub fn boxes(n: u64) -> Vec<Detection> {
     found.collect()
 }
 
+/// A publisher's line of the boxes that it got.
+pub fn found_text(found: &Detections) -> String {
+    boxes_text(found.frame.sequence, &found.model, &found.labels, &found.boxes)
+}
+
 /// A publisher's line.
-pub fn boxes_text(found: &Detections) -> String {
-    let mut text = format!("{} {} {}", found.frame.sequence, found.model, found.boxes.len());
-    for one in &found.boxes {
-        let label = found.label(one).unwrap_or("?");
+pub fn boxes_text(sequence: u64, model: &str, labels: &[impl AsRef<str>], boxes: &[Detection]) -> String {
+    let mut text = format!("{sequence} {model} {}", boxes.len());
+    for one in boxes {
+        let label = labels.get(one.class_id as usize).map_or("?", AsRef::as_ref);
         let numbers = (one.x, one.y, one.width, one.height, 8.0 * one.score, one.track_id);
         text += &format!(
             " {},{},{},{},{},{label},{}",

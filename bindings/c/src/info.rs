@@ -98,6 +98,7 @@ impl framelane_info {
             color: Color { matrix: info.matrix, primaries: info.primaries, transfer: info.transfer, range },
             rotation_degrees: info.rotation_degrees,
             keyframe: info.keyframe == 1,
+            origin: None,
         })
     }
 }

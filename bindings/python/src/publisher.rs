@@ -218,6 +218,7 @@ pub(crate) fn frame_info(
         color: color.map_or_else(framelane::Color::default, |color| color.0),
         rotation_degrees,
         keyframe,
+        origin: None,
     })
 }
 

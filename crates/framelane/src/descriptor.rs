@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
-use crate::frame::{Color, ColorRange, FrameInfo, Layout, MAX_PLANES, Plane};
+use crate::frame::{Color, ColorRange, FrameInfo, Layout, MAX_PLANES, Origin, Plane};
 use crate::ring::{Entry, Ordering::Relaxed};
 
 const NO_PTS: i64 = i64::MIN;
@@ -28,6 +28,9 @@ pub(crate) fn write(entry: &Entry, layout: &Layout, info: &FrameInfo, timestamp_
     entry.color.store(u32::from_le_bytes([matrix, primaries, transfer, range as u8]), Relaxed);
     let keyframe = if info.keyframe { KEYFRAME } else { 0 };
     entry.flags.store(u32::from(info.rotation_degrees) | keyframe, Relaxed);
+    let Origin { epoch, sequence } = info.origin.unwrap_or_default();
+    entry.origin_epoch.store(epoch, Relaxed);
+    entry.origin_sequence.store(sequence, Relaxed);
 }
 
 /// What a reader learns of a frame.
@@ -65,6 +68,8 @@ pub(crate) fn read(entry: &Entry, slot_bytes: usize) -> Result<Descriptor, Error
     let flags = entry.flags.load(Relaxed);
     let pts_ns = entry.pts_ns.load(Relaxed) as i64;
     let duration_ns = entry.duration_ns.load(Relaxed);
+    let origin =
+        Origin { epoch: entry.origin_epoch.load(Relaxed), sequence: entry.origin_sequence.load(Relaxed) };
     Ok(Descriptor {
         layout,
         info: FrameInfo {
@@ -74,6 +79,7 @@ pub(crate) fn read(entry: &Entry, slot_bytes: usize) -> Result<Descriptor, Error
             color: Color { matrix, primaries, transfer, range },
             rotation_degrees: flags as u16,
             keyframe: flags & KEYFRAME != 0,
+            origin: (origin.sequence != 0).then_some(origin),
         },
         published_ns: entry.published_ns.load(Relaxed),
     })

@@ -198,6 +198,15 @@ impl Default for Color {
     }
 }
 
+/// A frame's number where it was published first: what it keeps when links carry it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The life of its first publisher.
+    pub epoch: u64,
+    /// Its number there, from 1.
+    pub sequence: u64,
+}
+
 /// What a publisher says of a frame beside its layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameInfo {
@@ -213,6 +222,8 @@ pub struct FrameInfo {
     pub rotation_degrees: u16,
     /// Whether the frame was coded without reference to others.
     pub keyframe: bool,
+    /// Where it was published first, if a link has brought it; `None` for a frame of this channel's own.
+    pub origin: Option<Origin>,
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ mod files;
 mod format;
 mod frame;
 #[cfg(not(loom))]
+mod link;
+#[cfg(not(loom))]
 #[expect(unsafe_code, reason = "system calls")]
 mod os;
 #[cfg(not(loom))]
@@ -61,13 +63,15 @@ pub mod testing;
 
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
-pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Plane};
+pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
 pub use ring::Mode;
 
 #[cfg(not(loom))]
 pub use detection::{
     Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, FrameId, MatchError,
 };
+#[cfg(not(loom))]
+pub use link::{Link, LinkStatus, Links, install_links};
 #[cfg(not(loom))]
 pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
 #[cfg(not(loom))]

@@ -46,6 +46,7 @@ fn a_frame_arrives_with_all_that_was_said_of_it() {
         color: Color { matrix: 1, primaries: 9, transfer: 16, range: ColorRange::Full },
         rotation_degrees: 270,
         keyframe: true,
+        origin: Some(Origin { epoch: 9, sequence: 7 }),
     };
     let bytes: Vec<u8> = (0..600).map(|i| (i % 251) as u8).collect();
     assert_eq!(publisher.send(&layout, &info, &bytes).unwrap(), Some(1));
@@ -474,4 +475,69 @@ fn spinning_ends_with_the_timeout() {
     // Would spin for an hour if the timeout did not bound it.
     let mut subscriber = subscriber.spin(Duration::from_secs(3600)).open("c").unwrap();
     assert!(matches!(subscriber.recv_timeout(Duration::from_millis(5)), Err(RecvError::Timeout)));
+}
+
+#[test]
+fn a_frame_that_a_link_has_brought_is_named_by_its_origin() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publishing, reading) = pair(&directory);
+    let mut publisher = publishing.create("cam0").unwrap();
+    let mut subscriber = reading.open("cam0").unwrap();
+    let origin = Origin { epoch: 77, sequence: 1000 };
+    let info = FrameInfo { origin: Some(origin), ..FrameInfo::default() };
+    publisher.send(&gray(2, 1), &info, &[1, 2]).unwrap();
+    let frame = subscriber.recv().unwrap();
+    assert_eq!((frame.sequence(), frame.origin()), (1, origin));
+    assert_eq!((frame.id().epoch, frame.id().sequence), (77, 1000));
+    publisher.send(&gray(2, 1), &FrameInfo::default(), &[1, 2]).unwrap();
+    let frame = subscriber.recv().unwrap();
+    assert_eq!((frame.id().epoch, frame.id().sequence), (publisher.epoch(), 2));
+}
+
+#[test]
+fn frames_that_are_skipped_together_are_counted_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publishing, reading) = pair(&directory);
+    let mut publisher = publishing.create("cam0").unwrap();
+    let mut subscriber = reading.open("cam0").unwrap();
+    send(&mut publisher, &gray(2, 1), 1);
+    subscriber.recv().unwrap();
+    publisher.skip_many(1_000_000);
+    send(&mut publisher, &gray(2, 1), 2);
+    assert_eq!(subscriber.recv().unwrap().dropped(), 1_000_000);
+    assert_eq!((publisher.sequence(), publisher.dropped()), (1_000_002, 1_000_000));
+}
+
+#[test]
+fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publishing, _) = pair(&directory);
+    let mut publisher = publishing.create("cam0").unwrap();
+    let look = || status(Some(directory.path()), "cam0").unwrap().link;
+    assert_eq!(look(), None);
+    let link = LinkStatus {
+        peer: "tls://camera.example:7420/cam0".to_owned(),
+        connected: true,
+        connections: 3,
+        clock_offset_ns: -5,
+        round_trip_ns: 6,
+        latency_ns: 7,
+        received_bytes: 8,
+        missed: 9,
+    };
+    publisher.set_link(&link);
+    assert_eq!(look(), Some(link.clone()));
+    publisher.set_link(&LinkStatus { peer: "ä".repeat(100), connected: false, ..link });
+    let found = look().unwrap();
+    assert_eq!((found.peer.as_str(), found.connected), ("ä".repeat(64).as_str(), false));
+}
+
+#[test]
+fn a_url_in_place_of_a_name_says_what_it_takes() {
+    for url in ["tls://camera:7420/cam0", "unix:/run/framelane.sock/cam0"] {
+        let error = Subscriber::open(url).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidOption);
+        assert!(error.remedy().unwrap().contains("framelane_net::install()"));
+        assert_eq!(Publisher::create(url).err().unwrap().kind(), ErrorKind::InvalidOption);
+    }
 }

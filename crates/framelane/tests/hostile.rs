@@ -11,7 +11,7 @@ use std::time::Duration;
 use framelane::*;
 use proptest::prelude::*;
 
-const CONTROL_BYTES: u64 = 320;
+const CONTROL_BYTES: u64 = 512;
 const READERS_BYTES: u64 = 4096 + 64 * 256;
 const TABLE_BYTES: u64 = 4096 + 6 * 256;
 

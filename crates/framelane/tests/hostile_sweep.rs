@@ -20,7 +20,7 @@ fn deep() -> bool {
 
 /// The words of a file that somebody reads: its name, and where they are.
 const WORDS: [(&str, &[(u64, u64)]); 3] = [
-    ("c.control", &[(0, 320)]),
+    ("c.control", &[(0, 512)]),
     // The header, the records of the two subscribers and of the next one.
     ("c.readers", &[(0, 192), (4096, 4096 + 3 * 256)]),
     // The header, and the table.

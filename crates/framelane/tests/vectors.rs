@@ -152,6 +152,7 @@ fn write_channel() {
         color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
         rotation_degrees: 90,
         keyframe: true,
+        origin: Some(Origin { epoch: 1_600_000_000_000_000_001, sequence: 4711 }),
     };
     for _ in 0..3 {
         let bytes: Vec<u8> = (0..64).map(pixel).collect();
@@ -185,6 +186,7 @@ fn write_channel() {
                 \"size_bytes\": 64,\n  \"planes\": [[8, 16]],\n  \"timestamp_ns\": \"1700000000000000000\",\n  \
                 \"published_ns\": \"77\",\n  \"pts_ns\": \"-40000000\",\n  \"duration_ns\": \"40000000\",\n  \
                 \"color\": [1, 1, 13, 2],\n  \"rotation_degrees\": 90,\n  \"keyframe\": true,\n  \
+                \"origin\": [\"1600000000000000001\", \"4711\"],\n  \
                 \"payload\": \"byte i is (7 i + 3) mod 256\"\n}\n";
     std::fs::write(folder().join("channel.json"), text).unwrap();
 }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::Publisher;
+use crate::descriptor;
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
-use crate::files::{self, ControlFile, PUBLISHER_LOCK, ReadersFile};
-use crate::frame::MAX_FRAME_BYTES;
+use crate::files::{self, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
+use crate::frame::{MAX_FRAME_BYTES, Origin};
+use crate::link;
 use crate::os::{self, LockFile};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::step::{Step, step};
@@ -86,15 +88,28 @@ impl PublisherOptions {
         self
     }
 
+    /// The directory that was given.
+    pub fn get_directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
+    ///
+    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): then the frames go there.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
     /// publisher lives, naming its process; [`ErrorKind::Permission`]; [`ErrorKind::NoSpace`];
     /// [`ErrorKind::LayoutVersion`] and [`ErrorKind::Damaged`] for what another version or a fault left.
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
-        check_name(channel)?;
         self.check()?;
+        if link::is_url(channel) {
+            let links = link::links(channel)?;
+            let local = links.local_name(channel)?;
+            let publisher = self.create(&local)?;
+            return Ok(publisher.with_link(links.publish(channel, &local, self)?));
+        }
+        check_name(channel)?;
         let directory = Directory::resolve(self.directory.as_deref())?;
         loop {
             if let Some(publisher) = self.take_over(&directory, channel)? {
@@ -244,8 +259,10 @@ impl PublisherOptions {
             return Err(out_of_range("frame", sequence));
         }
         let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
+        let inherited = newest_origin(directory, channel, words);
         words.epoch.store(epoch, Ordering::Relaxed);
         step(Step::EpochStored);
+        link::clear(words);
         words.policy.store(self.policy as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);
         words.publisher_pid.store(std::process::id(), Ordering::Relaxed);
@@ -271,6 +288,8 @@ impl PublisherOptions {
             published: newest,
             dropped: 0,
             forks: os::fork_count(),
+            inherited,
+            link: None,
         };
         publisher.reclaim(u64::MAX);
         publisher.notify();
@@ -298,6 +317,21 @@ fn last_generation(directory: &Directory, channel: &str, announced: u64) -> Resu
     });
     let last = found.fold(announced, u64::max);
     if last >= MAX_GENERATION { Err(out_of_range("generation", last)) } else { Ok(last) }
+}
+
+/// Where the newest frame of the ring that is taken over has come from, announced or not: no reader gets it a second time.
+fn newest_origin(directory: &Directory, channel: &str, control: &ring::Control) -> Option<Origin> {
+    let generation = control.generation.load(Ordering::Relaxed);
+    let channel_id = control.channel_id.load(Ordering::Relaxed);
+    let data = DataFile::open(directory, channel, channel_id, generation).ok()?;
+    let newest = data.entries().max_by_key(|entry| {
+        let version = entry.version.load(Ordering::Acquire);
+        if ring::is_frame(version) { version } else { 0 }
+    })?;
+    if !ring::is_frame(newest.version.load(Ordering::Acquire)) {
+        return None;
+    }
+    descriptor::read(newest, data.slot_bytes).ok()?.info.origin
 }
 
 fn out_of_range(what: &str, number: u64) -> Error {

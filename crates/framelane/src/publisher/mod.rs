@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
-use crate::frame::{FrameInfo, Layout};
+use crate::frame::{FrameInfo, Layout, Origin};
+use crate::link::Link;
 use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
 use crate::step::{Step, step};
@@ -69,6 +70,10 @@ pub struct Publisher {
     published: u64,
     dropped: u64,
     forks: u64,
+    inherited: Option<Origin>,
+    /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after the
+    /// channel is closed: what is left in the ring is still sent.
+    link: Option<Box<dyn Link>>,
 }
 
 impl Publisher {
@@ -279,15 +284,31 @@ impl Publisher {
         Ok(loan.publish(info))
     }
 
+    /// The [`Origin`] of the newest frame that the dead publisher left whose channel this one has taken over: for links, which
+    /// go on behind it.
+    pub fn inherited(&self) -> Option<Origin> {
+        self.inherited
+    }
+
+    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and without one.
+    pub fn link_fault(&self) -> Option<Error> {
+        self.link.as_ref()?.fault()
+    }
+
     /// Gives a number to a frame that will not be published, so that readers see the gap and count it.
     ///
     /// Does nothing in a forked child.
     pub fn skip(&mut self) -> u64 {
+        self.skip_many(1)
+    }
+
+    /// As [`Publisher::skip`], for up to 2³² frames at once.
+    pub fn skip_many(&mut self, count: u32) -> u64 {
         if self.check_fork().is_err() {
             return self.sequence;
         }
-        self.sequence += 1;
-        self.dropped += 1;
+        self.sequence += u64::from(count);
+        self.dropped += u64::from(count);
         let control = self.control.words();
         control.given.store(self.sequence, Relaxed);
         step(Step::NumberSkipped);
@@ -308,6 +329,15 @@ impl Publisher {
             return true;
         }
         self.wait_until(keep_waiting, |publisher| publisher.consumed_or_none_free()).is_ok()
+    }
+
+    pub(crate) fn control_words(&self) -> &ring::Control {
+        self.control.words()
+    }
+
+    pub(crate) fn with_link(mut self, link: Box<dyn Link>) -> Self {
+        self.link = Some(link);
+        self
     }
 
     fn check_fork(&self) -> Result<(), LoanError> {

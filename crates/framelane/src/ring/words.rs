@@ -14,7 +14,7 @@ pub(crate) const DATA_MAGIC: u64 = u64::from_le_bytes(*b"FRMLDATA");
 /// Changed when an old program would misread the new layout.
 pub(crate) const LAYOUT_MAJOR: u32 = 1;
 /// Changed when fields are added that an old program may ignore.
-pub(crate) const LAYOUT_MINOR: u32 = 0;
+pub(crate) const LAYOUT_MINOR: u32 = 1;
 
 /// Subscribers of one channel. The model checker gets by with two: its cost is exponential.
 pub(crate) const READERS: usize = if cfg!(loom) { 2 } else { 64 };
@@ -22,6 +22,8 @@ pub(crate) const READERS: usize = if cfg!(loom) { 2 } else { 64 };
 pub(crate) const PINS: usize = if cfg!(loom) { 1 } else { 8 };
 /// Slots of one ring.
 pub(crate) const MAX_SLOTS: usize = 128;
+/// Eights of bytes for the text that says where a link leads.
+pub(crate) const LINK_PEER_WORDS: usize = 16;
 /// The lowest bits of `head` that hold the slot; the sequence is above them.
 pub(crate) const HEAD_SLOT_BITS: u32 = 8;
 
@@ -134,6 +136,19 @@ pub(crate) struct Control {
     /// The last number given, stored before anything bears it. The next publisher goes on from here.
     pub given: AtomicU64,
     _line4: Pad<48>,
+
+    /// How the channel's link is, when it is fed by one: 0 none, 1 connected, 2 away. For people.
+    pub link_state: AtomicU32,
+    pub link_connections: AtomicU32,
+    /// Nanoseconds that the other machine's clock is ahead of ours.
+    pub link_clock_offset_ns: AtomicU64,
+    pub link_round_trip_ns: AtomicU64,
+    pub link_latency_ns: AtomicU64,
+    pub link_received_bytes: AtomicU64,
+    pub link_missed: AtomicU64,
+    _line5: Pad<16>,
+    /// Where the link leads, in UTF-8, cut to this length.
+    pub link_peer: [AtomicU64; LINK_PEER_WORDS],
 }
 
 /// One subscriber's record in the `readers` file; written by that subscriber.
@@ -221,6 +236,9 @@ pub(crate) struct Entry {
     pub color: AtomicU32,
     /// Rotation in degrees in bits 0 to 15; bit 16: keyframe.
     pub flags: AtomicU32,
+    /// Epoch and sequence in the channel that the frame has come from over a link; 0: it was published here.
+    pub origin_epoch: AtomicU64,
+    pub origin_sequence: AtomicU64,
 }
 
 /// The offsets are a promise to other programs: a change here is a change of the layout.
@@ -235,7 +253,9 @@ const _: () = {
     assert!(offset_of!(Control, publisher_waiting) == 192);
     assert!(offset_of!(Control, dropped) == 256);
     assert!(offset_of!(Control, given) == 264);
-    assert!(size_of::<Control>() == 320);
+    assert!(offset_of!(Control, link_state) == 320);
+    assert!(offset_of!(Control, link_peer) == 384);
+    assert!(size_of::<Control>() == 512);
     assert!(offset_of!(Record, waiting) == 64);
     assert!(offset_of!(Record, cursor) == 72);
     assert!(offset_of!(Record, pid) == 128);
@@ -249,5 +269,6 @@ const _: () = {
     assert!(offset_of!(Entry, planes) == 32);
     assert!(offset_of!(Entry, timestamp_ns) == 96);
     assert!(offset_of!(Entry, flags) == 132);
+    assert!(offset_of!(Entry, origin_epoch) == 136);
     assert!(size_of::<Entry>() == 256);
 };

@@ -9,6 +9,7 @@ use crate::directory::{ChannelFile, Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{Color, Layout};
+use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::publisher::Policy;
 use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
@@ -59,6 +60,8 @@ pub struct ChannelStatus {
     pub newest_published_ns: Option<u64>,
     /// Who reads it.
     pub subscribers: Vec<SubscriberStatus>,
+    /// How the link is that feeds it; `None` for a channel that is published here.
+    pub link: Option<LinkStatus>,
 }
 
 /// What can be seen of a subscriber; it writes this itself.
@@ -147,6 +150,7 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         color: Color::default(),
         newest_published_ns: None,
         subscribers: Vec::new(),
+        link: None,
     }
 }
 
@@ -177,6 +181,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         sequence,
         dropped: words.dropped.load(Relaxed),
         slots: words.slots.load(Relaxed) as usize,
+        link: link::read(words),
         policy: if words.policy.load(Relaxed) == Policy::Wait as u32 { Policy::Wait } else { Policy::Drop },
         ..empty(channel, files)
     };

@@ -8,7 +8,7 @@ use crate::detection::FrameId;
 use crate::error::{Error, forked};
 use crate::files::DataFile;
 use crate::format::PixelFormat;
-use crate::frame::{FrameInfo, Layout};
+use crate::frame::{FrameInfo, Layout, Origin};
 use crate::os;
 use crate::ring;
 
@@ -146,12 +146,19 @@ impl Frame {
         &self.attachment.channel
     }
 
-    /// What detections need to name this frame.
+    /// Epoch and sequence where it was published first: this channel's own, unless a link has brought it.
+    pub fn origin(&self) -> Origin {
+        self.info().origin.unwrap_or(Origin { epoch: self.epoch(), sequence: self.sequence })
+    }
+
+    /// What detections need to name this frame. Of a frame that a link has brought, these are the [`Frame::origin`]'s
+    /// numbers: boxes that are found here are matched there.
     pub fn id(&self) -> FrameId {
+        let Origin { epoch, sequence } = self.origin();
         FrameId {
             channel: self.channel().to_owned(),
-            epoch: self.epoch(),
-            sequence: self.sequence,
+            epoch,
+            sequence,
             timestamp_ns: self.timestamp_ns(),
             published_ns: self.published_ns(),
             width: self.width(),

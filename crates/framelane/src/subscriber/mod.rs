@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
 use crate::files::{DataFile, PUBLISHER_LOCK};
+use crate::link::Link;
 use crate::os::{self, Woken};
 use crate::ring::{self, Lease, Mode, Next, Ordering::Relaxed, State};
 use crate::step::{Step, step};
@@ -42,6 +43,14 @@ pub struct Subscriber {
     cursor: u64,
     received: u64,
     dropped: u64,
+    remote: Option<Remote>,
+}
+
+/// Where a subscriber's frames come from when it was opened by a URL.
+struct Remote {
+    url: String,
+    /// Feeds the local channel.
+    link: Box<dyn Link>,
 }
 
 /// Why no frame was received.
@@ -188,7 +197,7 @@ impl Subscriber {
                 return Ok(frame);
             }
             if closed {
-                return Err(RecvError::Closed);
+                return Err(self.closed());
             }
             if rounds == 0 {
                 if timeout == Some(Duration::ZERO) {
@@ -208,9 +217,17 @@ impl Subscriber {
                     return Err(RecvError::Interrupted);
                 }
                 if woken == Woken::TimedOut && self.is_orphaned() {
-                    return Err(RecvError::Closed);
+                    return Err(self.closed());
                 }
             }
+        }
+    }
+
+    /// The end, with its reason when a link has ended by a fault.
+    fn closed(&self) -> RecvError {
+        match self.remote.as_ref().and_then(|remote| remote.link.fault()) {
+            Some(fault) => RecvError::Other(fault),
+            None => RecvError::Closed,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Finding a channel, or waiting until there is one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Attachment, Subscriber};
+use super::{Attachment, Remote, Subscriber};
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
+use crate::link;
 use crate::os;
 use crate::ring::{Mode, Ordering, State};
 
@@ -15,6 +16,8 @@ use crate::ring::{Mode, Ordering, State};
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long to sleep before the caller is asked whether to go on.
 const NAP: Duration = Duration::from_millis(500);
+/// How long the local channel of a link that has started may take to be there.
+const LINK_STARTS: Duration = Duration::from_secs(10);
 
 /// How to subscribe.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +36,8 @@ impl Subscriber {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Subscriber, Error> {
         let options = SubscriberOptions::new().mode(self.mode).spin(self.spin).wait(wait);
-        options.directory(self.directory.path()).open_while(self.channel(), keep_waiting)
+        let channel = self.remote.as_ref().map_or(self.channel(), |remote| &remote.url);
+        options.directory(self.directory.path()).open_while(channel, keep_waiting)
     }
 }
 
@@ -78,7 +82,24 @@ impl SubscriberOptions {
         self
     }
 
+    /// The directory that was given.
+    pub fn get_directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Newest or every frame.
+    pub fn get_mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How long to wait for the channel.
+    pub fn get_wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
     /// Waits for the channel and subscribes.
+    ///
+    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): the frames come from there.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher within
@@ -97,6 +118,12 @@ impl SubscriberOptions {
         channel: &str,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Subscriber, Error> {
+        if link::is_url(channel) {
+            let (local, link) = link::links(channel)?.subscribe(channel, self, keep_waiting)?;
+            let mut subscriber = self.clone().wait(Some(LINK_STARTS)).open_while(&local, keep_waiting)?;
+            subscriber.remote = Some(Remote { url: channel.to_owned(), link });
+            return Ok(subscriber);
+        }
         check_name(channel)?;
         let directory = Directory::resolve(self.directory.as_deref())?;
         // Made when the first look was in vain, and followed by another look: what appears in between is not missed.
@@ -171,6 +198,7 @@ impl SubscriberOptions {
             cursor,
             received: 0,
             dropped: 0,
+            remote: None,
         };
         // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is met
         // again, and told, when a frame is received.

@@ -1,0 +1,147 @@
+//! The core's side of links: what a channel says of the link that feeds it, and channels that are named by a URL.
+//!
+//! The core knows no network. Whoever does (`framelane-net`) installs itself once; from then on a URL stands where a
+//! channel's name does.
+
+use std::sync::OnceLock;
+
+use crate::error::{Error, ErrorKind};
+use crate::publisher::{Publisher, PublisherOptions};
+use crate::ring::{Control, LINK_PEER_WORDS, Ordering::Relaxed};
+use crate::subscriber::SubscriberOptions;
+
+/// How the link is that feeds a channel: written by the channel's publisher, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Where it leads; at most 128 bytes are kept.
+    pub peer: String,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// How often it was connected.
+    pub connections: u32,
+    /// Nanoseconds that the other machine's clock is ahead of ours, as estimated on the link.
+    pub clock_offset_ns: i64,
+    /// The shortest round trip of late, in nanoseconds.
+    pub round_trip_ns: u64,
+    /// From the capture of the newest frame to its publication here, in nanoseconds of our clock.
+    pub latency_ns: u64,
+    /// Bytes of frames received.
+    pub received_bytes: u64,
+    /// Frames that were left out on the way.
+    pub missed: u64,
+}
+
+const CONNECTED: u32 = 1;
+const AWAY: u32 = 2;
+
+impl Publisher {
+    /// Says how the link is that feeds this channel. Makes no system call.
+    pub fn set_link(&mut self, link: &LinkStatus) {
+        write(self.control_words(), link);
+    }
+}
+
+pub(crate) fn clear(control: &Control) {
+    control.link_state.store(0, Relaxed);
+}
+
+fn write(control: &Control, link: &LinkStatus) {
+    let mut text = [0_u8; LINK_PEER_WORDS * 8];
+    let len = link.peer.floor_char_boundary(text.len());
+    text[..len].copy_from_slice(&link.peer.as_bytes()[..len]);
+    for (word, bytes) in control.link_peer.iter().zip(text.as_chunks::<8>().0) {
+        word.store(u64::from_le_bytes(*bytes), Relaxed);
+    }
+    control.link_connections.store(link.connections, Relaxed);
+    control.link_clock_offset_ns.store(link.clock_offset_ns.cast_unsigned(), Relaxed);
+    control.link_round_trip_ns.store(link.round_trip_ns, Relaxed);
+    control.link_latency_ns.store(link.latency_ns, Relaxed);
+    control.link_received_bytes.store(link.received_bytes, Relaxed);
+    control.link_missed.store(link.missed, Relaxed);
+    control.link_state.store(if link.connected { CONNECTED } else { AWAY }, Relaxed);
+}
+
+/// What the publisher has said of its link; `None` for a channel without one.
+pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
+    let state = control.link_state.load(Relaxed);
+    if state != CONNECTED && state != AWAY {
+        return None;
+    }
+    let text: Vec<u8> = control.link_peer.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    Some(LinkStatus {
+        // Not trusted: what is not text, or would write over a terminal, is shown as such.
+        peer: String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+        connected: state == CONNECTED,
+        connections: control.link_connections.load(Relaxed),
+        clock_offset_ns: control.link_clock_offset_ns.load(Relaxed).cast_signed(),
+        round_trip_ns: control.link_round_trip_ns.load(Relaxed),
+        latency_ns: control.link_latency_ns.load(Relaxed),
+        received_bytes: control.link_received_bytes.load(Relaxed),
+        missed: control.link_missed.load(Relaxed),
+    })
+}
+
+/// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent, within
+/// a few seconds.
+pub trait Link: Send + Sync {
+    /// Why it has ended by itself, if it has.
+    fn fault(&self) -> Option<Error>;
+}
+
+/// Opens links for the URLs that are given in place of a channel's name.
+pub trait Links: Send + Sync {
+    /// Connects and receives into a local channel, whose name is given back; waits as `options` say.
+    ///
+    /// # Errors
+    /// Of the URL and of connecting; [`ErrorKind::NotFound`] when there is no such channel in time;
+    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
+    fn subscribe(
+        &self,
+        url: &str,
+        options: &SubscriberOptions,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<(String, Box<dyn Link>), Error>;
+
+    /// The name of a local channel for a publisher of this URL.
+    ///
+    /// # Errors
+    /// Of the URL.
+    fn local_name(&self, url: &str) -> Result<String, Error>;
+
+    /// Connects, and sends what is published on the local channel.
+    ///
+    /// # Errors
+    /// Of the URL and of connecting, when it is known that trying again would not help.
+    fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error>;
+}
+
+static LINKS: OnceLock<&'static dyn Links> = OnceLock::new();
+
+/// Makes URLs stand where a channel's name does, in this process. The first call counts.
+pub fn install_links(links: &'static dyn Links) {
+    let _ = LINKS.set(links);
+}
+
+/// Whether this is a URL and not a channel's name, which has no colon.
+pub(crate) fn is_url(channel: &str) -> bool {
+    channel.contains("://") || channel.starts_with("unix:")
+}
+
+/// Who opens links.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`] when nobody does.
+pub(crate) fn links(url: &str) -> Result<&'static dyn Links, Error> {
+    LINKS.get().copied().ok_or_else(|| {
+        let scheme = url.split(':').next().unwrap_or_default();
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("expected the name of a channel, found a URL ({scheme}:), and this program has no links"),
+        )
+        .with_remedy(
+            "call framelane_net::install() first (crate framelane-net), or run `framelane receive URL CHANNEL` \
+             and name that channel",
+        )
+    })
+}
