@@ -180,24 +180,8 @@ fn boxes(publisher: &str) {
         let publishing = place.start(publishing, &["cam", &place.plan(), "1", "cam/detections"]);
         let found = lines(publishing, publisher);
         compare(&lines(reader, to), &expected(&plan), &format!("{publisher} to {to}"));
-        let expected: Vec<_> = (1..=20)
-            .map(|n| {
-                let boxes = language::boxes(n);
-                let each = boxes.iter().map(|one| {
-                    let label = ["a", "b"][one.class_id as usize];
-                    format!(
-                        " {},{},{},{},{},{label},{}",
-                        one.x,
-                        one.y,
-                        one.width,
-                        one.height,
-                        8.0 * one.score,
-                        one.track_id
-                    )
-                });
-                format!("{n} m {}{}", boxes.len(), each.collect::<String>())
-            })
-            .collect();
+        let boxes = |n| language::boxes_text(n, "m", &["a", "b"], &language::boxes(n));
+        let expected: Vec<_> = (1..=20).map(boxes).collect();
         compare(&found, &expected, &format!("boxes from {to} to {publisher}"));
     }
 }

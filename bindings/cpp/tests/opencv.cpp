@@ -4,6 +4,8 @@
 
 #include <opencv2/core.hpp>
 
+#include "matrices.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,22 +17,6 @@
 using framelane::Format;
 using framelane::Publisher;
 using framelane::Subscriber;
-
-static cv::Mat noise(int rows, int cols, int type) {
-  cv::Mat mat(rows, cols, type);
-  cv::Mat bytes(rows, static_cast<int>(mat.step[0]), CV_8UC1, mat.data);
-  cv::randu(bytes, 0, 256);
-  return mat;
-}
-
-/// Bit by bit: random bytes are not always numbers.
-static bool same(const cv::Mat& a, const cv::Mat& b) {
-  if (a.type() != b.type() || a.size() != b.size()) return false;
-  for (int row = 0; row < a.rows; ++row) {
-    if (std::memcmp(a.ptr(row), b.ptr(row), static_cast<std::size_t>(a.cols) * a.elemSize()) != 0) return false;
-  }
-  return true;
-}
 
 TEST_CASE("any matrix arrives as it was: every depth, 1 to 512 channels, regions, rows, columns") {
   Publisher publisher("any");

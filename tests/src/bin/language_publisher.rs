@@ -60,7 +60,7 @@ fn main() {
         publish(&mut publisher, &layout, how, n);
         if let Some(detections) = &mut detections {
             let found = detections.for_frame(publisher.epoch(), n, Duration::MAX).expect("boxes");
-            println!("{}", language::boxes_text(&found));
+            println!("{}", language::found_text(&found));
         }
     }
     publisher.close();

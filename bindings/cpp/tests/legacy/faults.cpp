@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>
 
+#include "../matrices.h"
+
 #include <sys/wait.h>
 
 #include <atomic>
@@ -22,21 +24,6 @@ struct Name {
   static int count;
 };
 int Name::count = 0;
-
-cv::Mat noise(int rows, int cols, int type) {
-  cv::Mat mat(rows, cols, type);
-  cv::Mat bytes(rows, static_cast<int>(mat.step[0]), CV_8UC1, mat.data);
-  cv::randu(bytes, 0, 256);
-  return mat;
-}
-
-bool same(const cv::Mat& a, const cv::Mat& b) {
-  if (a.type() != b.type() || a.size() != b.size()) return false;
-  for (int row = 0; row < a.rows; ++row) {
-    if (std::memcmp(a.ptr(row), b.ptr(row), static_cast<std::size_t>(a.cols) * a.elemSize()) != 0) return false;
-  }
-  return true;
-}
 
 int make(const char* name, off_t bytes) {
   const int file = shm_open((std::string("/") + name).c_str(), O_CREAT | O_RDWR, 0600);

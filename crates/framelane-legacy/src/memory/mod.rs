@@ -5,10 +5,18 @@ mod header;
 mod reader;
 mod writer;
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
 use rustix::fs::OFlags;
 
 /// How to open what has the name of a mapping: not through a link, and without waiting, should it be a FIFO.
 const NO_SURPRISE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).bits() as i32;
+
+/// Whether two looks saw the same file.
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
 
 pub use address::{Address, SCHEME};
 pub use header::{HEADER_BYTES, Header};

@@ -7,13 +7,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use framelane::{Error, ErrorKind, Layout};
 
-use super::NO_SURPRISE;
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
+use super::{NO_SURPRISE, is_same};
 
 /// One row in this many is compared at a look.
 const ROW_STEP: usize = 16;
@@ -146,8 +146,7 @@ impl Reader {
             ));
         }
         if let Some(file) = &self.file {
-            let open = file.metadata().map_err(failed)?;
-            if (open.dev(), open.ino()) == (there.dev(), there.ino()) {
+            if is_same(&file.metadata().map_err(failed)?, &there) {
                 return Ok(true);
             }
         }

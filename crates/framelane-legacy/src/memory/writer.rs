@@ -2,12 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::NO_SURPRISE;
+use framelane::{Error, ErrorKind, Layout};
+
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
-use framelane::{Error, ErrorKind, Layout};
+use super::{NO_SURPRISE, is_same};
 
 /// Whether the mapping was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +130,7 @@ impl Writer {
     /// Whether the file is still the one of that name.
     fn is_current(&self) -> bool {
         let there = std::fs::symlink_metadata(self.address.path());
-        let (Ok(there), Ok(open)) = (there, self.file.metadata()) else { return false };
-        (open.dev(), open.ino()) == (there.dev(), there.ino())
+        matches!((there, self.file.metadata()), (Ok(there), Ok(open)) if is_same(&there, &open))
     }
 
     /// Removes the mapping if it is ours, and ours alone: other streams may be other programs'. Programs that have it
