@@ -1,10 +1,12 @@
 //! Tests across processes and languages: what the tests in `tests/` and the programs they start share.
 
+mod hosts;
 pub mod language;
 mod pattern;
 mod process;
 mod random;
 
+pub use hosts::{Counts, Host, Hosts, Wire};
 pub use pattern::{LARGEST_FRAME, Pattern, SMALLEST_FRAME};
 pub use process::{Child, Place, python, wait_until};
 pub use random::Random;

@@ -1,0 +1,188 @@
+//! Hosts on one machine: network namespaces, joined by wires that delay, lose, queue, and can be cut.
+//!
+//! Each host is a namespace with one device, a TUN, whose other end a thread of this process holds. That thread carries
+//! IP packets from host to host as [`Wire`] says; [`pipe`] is what it knows of time, loss and queues, without any
+//! input or output. We do not use the kernel's netem: many kernels come without it, its seed cannot be set everywhere,
+//! and on the sender's own device it shares its queue with TCP, so that drops are not the drops of a router. This one is
+//! the same on each machine and tells what became of each packet. Devices do not merge or split segments here
+//! (no GRO, no TSO), so what gets lost is a packet of 1,500 bytes, as on a real wire.
+//!
+//! Namespaces have no names, only descriptors in this process and processes in them: when those are gone, however they
+//! ended, so are the namespaces. To look into one by hand: `nsenter --net=/proc/PID/ns/net`, with a process in it.
+
+mod carrier;
+mod namespace;
+mod pipe;
+mod tun;
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::ops::Index;
+use std::process::{Command, Stdio};
+
+use carrier::Carrier;
+use namespace::Namespace;
+pub use pipe::{Counts, Wire};
+
+/// The device's name in each host.
+const DEVICE: &str = "wire";
+/// Room in the device for what comes while the carrying thread does not run: what is dropped is for the pipes to say.
+const DEVICE_QUEUE_PACKETS: u32 = 10_000;
+
+/// Two or more hosts, each with a wire to each other.
+pub struct Hosts {
+    // Before the hosts: its devices go first.
+    carrier: Carrier,
+    hosts: Vec<Host>,
+}
+
+impl Hosts {
+    /// Makes so many hosts, with such a wire between any two.
+    ///
+    /// # Panics
+    /// When it cannot; [`Hosts::permitted`] says before whether this process may.
+    pub fn new(count: usize, wire: Wire) -> Self {
+        assert!((1..=200).contains(&count), "their addresses differ in the last byte");
+        let made: Vec<_> = (0..count).map(Host::new).collect();
+        let made: Result<Vec<_>, String> = made.into_iter().collect();
+        let (hosts, devices) = made.unwrap_or_else(|error| panic!("{error}")).into_iter().unzip();
+        Hosts { carrier: Carrier::start(devices, wire), hosts }
+    }
+
+    /// As [`Hosts::new`]; prints that a test is skipped where hosts cannot be made.
+    ///
+    /// # Panics
+    /// As [`Hosts::new`].
+    pub fn unless_skipped(count: usize, wire: Wire) -> Option<Self> {
+        match Hosts::permitted() {
+            Ok(()) => Some(Hosts::new(count, wire)),
+            Err(reason) => {
+                println!("SKIPPED: {reason}");
+                None
+            }
+        }
+    }
+
+    /// Whether hosts can be made here.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn permitted() -> Result<(), String> {
+        Host::new(0).map(drop)
+    }
+
+    /// Changes all wires, also for packets that wait for their turn; those that are on the way arrive as they would have.
+    pub fn set_wire(&self, wire: Wire) {
+        self.carrier.change(|_, _, pipe| pipe.set(wire));
+    }
+
+    /// Changes the wire between two hosts, in both directions.
+    pub fn set_wire_between(&self, one: usize, other: usize, wire: Wire) {
+        self.carrier.change_between(one, other, |pipe| pipe.set(wire));
+    }
+
+    /// Cuts all wires: packets vanish, those on the way too, and nobody is told.
+    pub fn partition(&self) {
+        self.carrier.change(|_, _, pipe| pipe.cut());
+    }
+
+    /// Cuts the wire between two hosts, in both directions.
+    pub fn partition_between(&self, one: usize, other: usize) {
+        self.carrier.change_between(one, other, pipe::Pipe::cut);
+    }
+
+    /// Joins what was cut.
+    pub fn heal(&self) {
+        self.carrier.change(|_, _, pipe| pipe.join());
+    }
+
+    /// What became of the packets from one host to another so far.
+    pub fn counts(&self, from: usize, to: usize) -> Counts {
+        self.carrier.counts(from, to)
+    }
+}
+
+impl Index<usize> for Hosts {
+    type Output = Host;
+
+    fn index(&self, index: usize) -> &Host {
+        &self.hosts[index]
+    }
+}
+
+/// One host.
+pub struct Host {
+    namespace: Namespace,
+    address: Ipv4Addr,
+}
+
+impl Host {
+    fn new(index: usize) -> Result<(Self, tun::Tun), String> {
+        let namespace = Namespace::new().map_err(|error| {
+            format!(
+                "making network namespaces is not permitted ({error}); run as root, or under `unshare --map-root-user`"
+            )
+        })?;
+        let tun = namespace.run(|| tun::Tun::new(DEVICE)).map_err(|error| {
+            format!("making a TUN device failed ({error}); /dev/net/tun must be there, readable and writable")
+        })?;
+        let address = address(index);
+        let host = Host { namespace, address };
+        host.configure(&format!(
+            "link set lo up\naddress add {address}/24 dev {DEVICE}\n\
+             link set {DEVICE} mtu {} txqueuelen {DEVICE_QUEUE_PACKETS} up\n",
+            tun::PACKET_BYTES
+        ))?;
+        Ok((host, tun))
+    }
+
+    fn configure(&self, batch: &str) -> Result<(), String> {
+        let mut ip = self.command("ip", &["-batch", "-"]);
+        let started = ip.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut process = started.map_err(|error| {
+            format!("the command ip could not be run ({error}); install the package iproute2")
+        })?;
+        // When it ended early, what it says of that is what counts.
+        let _ = process.stdin.take().expect("a pipe").write_all(batch.as_bytes());
+        let output = process.wait_with_output().map_err(|error| format!("ip: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!(
+            "ip could not set a namespace up: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        ))
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A program that will run on this host.
+    pub fn command(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+        let mut command = self.namespace.command(program.as_ref());
+        command.args(arguments);
+        command
+    }
+
+    /// Does something on this host, on a thread of its own, and waits for its end. Sockets that are made there stay on
+    /// this host, whoever uses them afterwards.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.run(work)
+    }
+}
+
+fn address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, index as u8 + 1)
+}
+
+/// The host with this address.
+fn index_of(address: Ipv4Addr) -> Option<usize> {
+    let [10, 77, 0, last] = address.octets() else { return None };
+    usize::from(last).checked_sub(1)
+}
