@@ -2,6 +2,21 @@
 //!
 //! [`memory`] is one frame in a named mapping, without a lock. Files are read and written with plain system calls, which
 //! copy at the speed of memory: nothing is mapped, so nothing that another program does to the file can end this one.
+//!
+//! [`socket`] is JPEG frames over TCP, each of which the receiver answers.
 #![forbid(unsafe_code)]
 
 pub mod memory;
+pub mod socket;
+
+/// What fuzzing reaches inside the crate for.
+#[cfg(framelane_testing)]
+pub mod testing {
+    /// Bytes as they might come from a sender or a receiver, split as the first byte says.
+    ///
+    /// # Panics
+    /// When the split makes a difference.
+    pub fn socket(bytes: &[u8]) {
+        crate::socket::check(bytes);
+    }
+}

@@ -1,0 +1,116 @@
+//! The sender's side of a connection.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use framelane::{Error, ErrorKind};
+use rustix::net::RecvFlags;
+
+use super::patience::{lost, patiently, prepare};
+use super::protocol::{Answers, length_line};
+
+/// How long one address may take to answer, so that the next one is tried in good time.
+const CONNECT: Duration = Duration::from_secs(3);
+/// As the programs at hand read an answer.
+const READ_BYTES: usize = 32;
+
+/// A connection to a receiver.
+#[derive(Debug)]
+pub struct Outgoing {
+    stream: TcpStream,
+    peer: String,
+    answers: Answers,
+    patience: Duration,
+}
+
+impl Outgoing {
+    /// Connects to the first address that answers. Blocks for at most 3 seconds an address.
+    ///
+    /// `patience`: how long the receiver may take no byte, or give none, before it counts as lost.
+    ///
+    /// # Errors
+    /// The last address's, when none answers.
+    pub fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<Self, Error> {
+        let mut failed = Error::new(ErrorKind::NotFound, "expected an address to connect to, found none");
+        for address in addresses {
+            match TcpStream::connect_timeout(address, CONNECT) {
+                Ok(stream) => {
+                    prepare(&stream, patience)?;
+                    let (peer, answers) = (address.to_string(), Answers::default());
+                    return Ok(Outgoing { stream, peer, answers, patience });
+                }
+                Err(error) => failed = Error::from_io(format!("connecting to {address}"), error),
+            }
+        }
+        Err(failed.with_remedy("start the receiver, or check host and port"))
+    }
+
+    /// The receiver's address.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Sends a frame and waits for its answer.
+    ///
+    /// `keep_going` is asked a few times a second while nothing moves.
+    ///
+    /// # Errors
+    /// When the receiver is lost, or answers something else, or `keep_going` says no
+    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is of no more use then.
+    pub fn send(&mut self, jpeg: &[u8], keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+        let Outgoing { stream, peer, answers, patience } = self;
+        let line = length_line(jpeg.len());
+        let mut sent = 0;
+        while sent < line.len() + jpeg.len() {
+            // Both in one call: a line that travels alone costs the receiver a wake-up.
+            let parts = [
+                IoSlice::new(line.get(sent..).unwrap_or(&[])),
+                IoSlice::new(&jpeg[sent.saturating_sub(line.len())..]),
+            ];
+            match patiently(*patience, keep_going, || stream.write_vectored(&parts)) {
+                Ok(0) => {
+                    return Err(lost(
+                        &io::ErrorKind::UnexpectedEof.into(),
+                        *patience,
+                        peer,
+                        "while a frame was sent",
+                    ));
+                }
+                Ok(count) => sent += count,
+                Err(error) => {
+                    let doing = format!("when it had taken {sent} bytes of a frame of {} bytes", jpeg.len());
+                    return Err(lost(&error, *patience, peer, &doing));
+                }
+            }
+        }
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            let doing = |answers: &Answers| format!("when it had given {}", answers.progress());
+            match patiently(*patience, keep_going, || stream.read(&mut bytes)) {
+                Ok(0) => {
+                    return Err(lost(&io::ErrorKind::UnexpectedEof.into(), *patience, peer, &doing(answers)));
+                }
+                Ok(count) => match answers.take(&bytes[..count]).map_err(|error| error.context(&*peer))? {
+                    0 => {}
+                    1 => return Ok(()),
+                    more => {
+                        let message = format!("{peer}: expected one answer to a frame, found {more}");
+                        return Err(Error::new(ErrorKind::Damaged, message)
+                            .with_remedy("check the receiver: it answers once for each frame"));
+                    }
+                },
+                Err(error) => return Err(lost(&error, *patience, peer, &doing(answers))),
+            }
+        }
+    }
+
+    /// Whether the receiver has closed the connection, as far as is known. Does not wait.
+    pub fn is_gone(&self) -> bool {
+        let mut byte = [0];
+        match rustix::net::recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, count)) => count == 0,
+            Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! System calls on a socket that wait for the peer, but not for ever, and not longer than the caller wants to go on.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use framelane::Error;
+
+/// How long one system call waits before the caller is asked whether to go on.
+const SLICE: Duration = Duration::from_millis(200);
+
+/// Makes a socket ready for [`patiently`].
+pub fn prepare(stream: &TcpStream, patience: Duration) -> Result<(), Error> {
+    // A time of zero would mean no limit.
+    let slice = Some(SLICE.min(patience).max(Duration::from_millis(1)));
+    let failed = |error| Error::from_io("setting up a connection", error);
+    // What is sent waits for an answer: waiting for more to send would be in vain.
+    stream.set_nodelay(true).map_err(failed)?;
+    stream.set_read_timeout(slice).map_err(failed)?;
+    stream.set_write_timeout(slice).map_err(failed)
+}
+
+/// Repeats a system call until it has moved bytes or met the end.
+///
+/// # Errors
+/// `TimedOut` when nothing has moved for as long as `patience`; `Interrupted` when `keep_going` says so, which is asked only
+/// while nothing moves; others as they come.
+pub fn patiently(
+    patience: Duration,
+    keep_going: &mut dyn FnMut() -> bool,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let began = Instant::now();
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if began.elapsed() >= patience {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+            }
+            done => return done,
+        }
+        if !keep_going() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+    }
+}
+
+/// What has become of the peer, while `doing` something with it.
+pub fn lost(error: &io::Error, patience: Duration, peer: &str, doing: &str) -> Error {
+    let kind = match error.kind() {
+        ErrorKind::TimedOut => framelane::ErrorKind::Timeout,
+        ErrorKind::Interrupted => framelane::ErrorKind::Interrupted,
+        _ => framelane::ErrorKind::Io,
+    };
+    let what = match error.kind() {
+        ErrorKind::TimedOut => format!("no byte for {} s", patience.as_secs_f64()),
+        ErrorKind::Interrupted => "the end was asked for".to_owned(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            "it has closed the connection".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Error::new(kind, format!("{peer} was lost {doing}: {what}"))
+        .with_remedy(format!("check the program at {peer}, and the network between"))
+}
