@@ -1,1 +1,32 @@
 //! Who may connect, and how they prove it.
+//!
+//! Both sides speak TLS 1.3. A client knows its server by the fingerprint of its certificate, or by an authority that
+//! has signed it ([`ServerTrust`]). A server knows its clients by a token or by a certificate; who they are and which
+//! channels they may use is in the clients file ([`AccessList`]).
+//!
+//! Nothing here opens a socket. Keys and tokens are never in a message, in `Debug` or in an argument.
+
+mod access;
+mod certificate;
+mod clients;
+mod fault;
+mod files;
+mod fingerprint;
+mod identity;
+mod patterns;
+#[cfg(any(test, framelane_testing))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod token;
+
+pub use access::{AccessList, Grant};
+pub use certificate::Validity;
+pub use clients::{Client, ClientsFile};
+pub use fault::{TlsFault, looks_like_tls, tls_error, tls_error_of_client, tls_where_none_was_expected};
+pub use fingerprint::Fingerprint;
+pub use identity::{Identity, IdentityOptions, Role, config_directory};
+pub use patterns::Patterns;
+pub use tls::{ALPN, ServerTrust, client_config, peer_fingerprint, server_config};
+pub use token::{TOKEN_VARIABLE, Token};

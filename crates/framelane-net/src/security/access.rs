@@ -1,0 +1,203 @@
+//! Who may do what: the clients file as a server sees it.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use framelane::{Error, ErrorKind};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::clients::{Client, Credential, parse};
+use super::files;
+use super::fingerprint::Fingerprint;
+use super::patterns::Patterns;
+use super::token::Token;
+
+/// A file that was changed less than this ago may change again without its times telling.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// What a client may do.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// What messages and logs call the client.
+    pub name: String,
+    /// Channels that it may receive.
+    pub read: Patterns,
+    /// Channels that it may publish.
+    pub write: Patterns,
+    credential: Credential,
+}
+
+/// The clients of a server, from a file that is read again when it has changed.
+///
+/// A look at an unchanged file is one system call. When the file is missing or damaged, or others may write to it,
+/// nobody is let in, and nobody is allowed to stay, until it is mended: what it said before may be what was to end.
+#[derive(Debug)]
+pub struct AccessList {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None`: to be read again whatever the file says of itself.
+    stamp: Option<Stamp>,
+    clients: Arc<[Client]>,
+}
+
+/// What tells that a file is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+    mode: u32,
+    owner: u32,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode(),
+            owner: metadata.uid(),
+        }
+    }
+
+    /// Whether a later change would show: times have steps, and an inode's number may be used again.
+    fn is_settled(metadata: &Metadata) -> bool {
+        let changed = metadata.ctime().try_into().map(Duration::from_secs).unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.checked_sub(changed).is_some_and(|age| age > SETTLED_AFTER)
+    }
+}
+
+impl AccessList {
+    /// Reads the clients file.
+    ///
+    /// # Errors
+    /// When it is missing or damaged, or others may write to it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let state = read(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.with_remedy(
+                "add a client with `framelane identity token NAME` or `framelane identity allow NAME FINGERPRINT`",
+            ),
+            _ => error,
+        })?;
+        Ok(AccessList { path: path.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// What the client may do that shows this token, or has proved to hold the key of this certificate.
+    ///
+    /// A token that is shown decides, and must be right, whatever the certificate is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permission`] when the client is not known: it may be told that error. [`ErrorKind::Damaged`] when the
+    /// clients file cannot be used (its path and lines are in the message, which is for the operator only).
+    pub fn authorize(&self, token: Option<&Token>, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
+        let clients = self.clients()?;
+        let found = match (token, certificate) {
+            (Some(token), _) => with_token(&clients, token),
+            (None, Some(certificate)) => {
+                clients.iter().find(|client| client.credential == Credential::Certificate(certificate))
+            }
+            (None, None) => None,
+        };
+        let client = found.ok_or_else(|| refusal(token.is_some(), certificate))?;
+        Ok(Grant {
+            name: client.name.clone(),
+            read: client.read.clone(),
+            write: client.write.clone(),
+            credential: client.credential,
+        })
+    }
+
+    /// Whether the client is still there, with the same rights: to be asked now and then while it is connected.
+    pub fn still_allows(&self, grant: &Grant) -> bool {
+        self.clients().is_ok_and(|clients| {
+            clients.iter().any(|client| {
+                client.name == grant.name
+                    && client.credential == grant.credential
+                    && client.read == grant.read
+                    && client.write == grant.write
+            })
+        })
+    }
+
+    fn clients(&self) -> Result<Arc<[Client]>, Error> {
+        // A panic elsewhere leaves a state that is whole: it is replaced in one assignment.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        if now.is_none() || state.stamp != now {
+            match read(&self.path) {
+                Ok(fresh) => *state = fresh,
+                Err(error) => {
+                    state.stamp = None;
+                    let remedy = error.remedy().unwrap_or("mend it, or put it back").to_owned();
+                    return Err(Error::new(
+                        ErrorKind::Damaged,
+                        format!(
+                            "nobody is let in, because the clients file cannot be used: {}",
+                            error.message()
+                        ),
+                    )
+                    .with_remedy(remedy));
+                }
+            }
+        }
+        Ok(state.clients.clone())
+    }
+}
+
+fn read(path: &Path) -> Result<State, Error> {
+    let (text, metadata) = files::read_guarded(path, "the clients file")?;
+    let clients =
+        parse(&text).map_err(|error| error.context(format!("the clients file {}", path.display())))?;
+    let stamp = Stamp::is_settled(&metadata).then(|| Stamp::of(&metadata));
+    Ok(State { stamp, clients: clients.into() })
+}
+
+/// Looks at every client and every byte, so that the time taken does not tell how near a guess was.
+fn with_token<'c>(clients: &'c [Client], token: &Token) -> Option<&'c Client> {
+    let shown = token.hash();
+    let mut found = None;
+    for client in clients {
+        let is_equal = match &client.credential {
+            Credential::Token(hash) => hash.ct_eq(&shown),
+            Credential::Certificate(_) => Choice::from(0),
+        };
+        if bool::from(is_equal) {
+            found = Some(client);
+        }
+    }
+    found
+}
+
+fn refusal(with_token: bool, certificate: Option<Fingerprint>) -> Error {
+    let (message, remedy) = match (with_token, certificate) {
+        (true, _) => (
+            "expected the token of a client that this server knows, found another".to_owned(),
+            "give the token that `framelane identity token NAME` printed on the server; it may have been revoked"
+                .to_owned(),
+        ),
+        (false, Some(certificate)) => (
+            format!("expected a certificate that this server knows, found {certificate}"),
+            format!("on the server, run `framelane identity allow NAME {certificate} --read PATTERNS`"),
+        ),
+        (false, None) => (
+            "expected a token or a certificate, found neither".to_owned(),
+            "set FRAMELANE_TOKEN, give a token file, or make a certificate with `framelane identity client NAME`"
+                .to_owned(),
+        ),
+    };
+    Error::new(ErrorKind::Permission, message).with_remedy(remedy)
+}

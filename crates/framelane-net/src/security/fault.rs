@@ -1,0 +1,252 @@
+//! Why a handshake failed, in words that tell what to do.
+
+use std::io;
+
+use framelane::{Error, ErrorKind};
+use rustls::{AlertDescription, CertificateError};
+
+use super::certificate::date;
+use super::tls::Distrust;
+
+/// An error of a handshake: rustls's own, or one of reading and writing, which may hold one of rustls.
+#[derive(Clone, Copy, Debug)]
+pub enum TlsFault<'e> {
+    /// What TLS found wrong.
+    Tls(&'e rustls::Error),
+    /// What the system reported.
+    Io(&'e io::Error),
+}
+
+impl<'e> From<&'e rustls::Error> for TlsFault<'e> {
+    fn from(error: &'e rustls::Error) -> Self {
+        TlsFault::Tls(error)
+    }
+}
+
+impl<'e> From<&'e io::Error> for TlsFault<'e> {
+    fn from(error: &'e io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(tls) => TlsFault::Tls(tls),
+            None => TlsFault::Io(error),
+        }
+    }
+}
+
+/// Tells a client why its connection to `host` did not come about.
+///
+/// [`ErrorKind::Permission`] when one side does not trust the other, [`ErrorKind::Io`] when they do not understand each other
+/// or the connection broke.
+pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
+    match error.into() {
+        TlsFault::Io(error) => broken(error, host),
+        TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
+            certificate_fault(&format!("the certificate of {host}"), error).into_error(ErrorKind::Permission)
+        }
+        TlsFault::Tls(rustls::Error::AlertReceived(alert)) => client_alert(*alert, host),
+        TlsFault::Tls(rustls::Error::InvalidMessage(_)) => Fault::new(
+            format!("expected {host} to speak TLS, found something else"),
+            "check the port; for a server without TLS, in a network that you trust, the address begins with tcp://",
+        )
+        .into_error(ErrorKind::Io),
+        TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(host, &format!("{found:?}")),
+        TlsFault::Tls(error) => other(error, host),
+    }
+}
+
+/// Tells a server why the connection of the client at `peer` did not come about.
+///
+/// Kinds as for [`tls_error`].
+pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Error {
+    match error.into() {
+        TlsFault::Io(error) => broken(error, peer),
+        TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
+            certificate_fault(&format!("the certificate of the client at {peer}"), error)
+                .into_error(ErrorKind::Permission)
+        }
+        TlsFault::Tls(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => Fault::new(
+            format!("the client at {peer} does not trust this server's certificate (it said {alert:?})"),
+            "give the client the fingerprint that `framelane identity show` prints here, or the authority that has \
+             signed this server's certificate",
+        )
+        .into_error(ErrorKind::Permission),
+        TlsFault::Tls(rustls::Error::InvalidMessage(_)) => Fault::new(
+            format!("expected the client at {peer} to speak TLS, found something else"),
+            "on the client, let the address begin with tls://",
+        )
+        .into_error(ErrorKind::Io),
+        TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(peer, &format!("{found:?}")),
+        TlsFault::Tls(error) => other(error, peer),
+    }
+}
+
+/// Whether these are the first bytes of TLS, where a link without it was expected.
+pub fn looks_like_tls(first_bytes: &[u8]) -> bool {
+    // A handshake or an alert, then the version 3.x that every record has.
+    matches!(first_bytes, [0x15 | 0x16, 0x03, ..])
+}
+
+/// What a side without TLS says of one with it.
+pub fn tls_where_none_was_expected(host: &str) -> Error {
+    Fault::new(
+        format!("expected a link to {host} without TLS, found that it speaks TLS"),
+        "let the address begin with tls:// on both sides",
+    )
+    .into_error(ErrorKind::Io)
+}
+
+/// What is wrong, and what to do about it.
+pub(super) struct Fault {
+    message: String,
+    remedy: String,
+}
+
+impl Fault {
+    fn new(message: String, remedy: impl Into<String>) -> Self {
+        Fault { message, remedy: remedy.into() }
+    }
+
+    pub fn into_error(self, kind: ErrorKind) -> Error {
+        Error::new(kind, self.message).with_remedy(self.remedy)
+    }
+}
+
+/// What is wrong with `whose` certificate.
+pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault {
+    let day = |time: &rustls::pki_types::UnixTime| date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    match error {
+        CertificateError::Other(inner) => match inner.0.downcast_ref() {
+            Some(Distrust::WrongCertificate { expected, found }) => Fault::new(
+                format!("{whose} is not the one that was named: expected {expected}, found {found}"),
+                "run `framelane identity show` on the server: if it shows what was found, its certificate was made \
+                 anew and its fingerprint is to be given here; if not, somebody else answers",
+            ),
+            Some(Distrust::UnknownAuthority { found }) => Fault::new(
+                format!("{whose} ({found}) is signed by no authority in the file that was given"),
+                "give the authority that has signed it, or the fingerprint that `framelane identity show` prints on \
+                 the server",
+            ),
+            None => untrusted(whose, error),
+        },
+        CertificateError::ExpiredContext { time, not_after } => Fault::new(
+            format!(
+                "{whose} has expired: expected one that is valid on {}, found its end on {}",
+                day(time),
+                day(not_after)
+            ),
+            "make a new one there with `framelane identity server --force` (a client's: `framelane identity client \
+             NAME --force`); if the first day is wrong, set this machine's clock",
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => Fault::new(
+            format!(
+                "{whose} is not valid yet: expected one that is valid on {}, found its beginning on {}",
+                day(time),
+                day(not_before)
+            ),
+            "set the clocks of both machines; one of them is wrong",
+        ),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<_> =
+                presented.iter().take(10).map(|name| super::fingerprint::quoted(name)).collect();
+            Fault::new(
+                format!(
+                    "{whose} is for other names: expected {}, found {}",
+                    expected.to_str(),
+                    names.join(", ")
+                ),
+                format!(
+                    "connect under a name that it has, or make it anew on the server with `framelane identity server --ca --name {} --force`",
+                    expected.to_str()
+                ),
+            )
+        }
+        CertificateError::BadSignature => Fault::new(
+            format!("{whose} was shown without proof that its key is there too"),
+            "make sure that key and certificate belong together; if they do, somebody shows a certificate of others",
+        ),
+        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => Fault::new(
+            format!("{whose} is for another purpose"),
+            "make one with `framelane identity server` for servers, `framelane identity client NAME` for clients",
+        ),
+        _ => untrusted(whose, error),
+    }
+}
+
+fn untrusted(whose: &str, error: &CertificateError) -> Fault {
+    Fault::new(
+        format!("{whose} cannot be trusted: {error}"),
+        "make a new one with `framelane identity`, and give its fingerprint to the other side",
+    )
+}
+
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::CertificateRequired
+    )
+}
+
+/// What the server said of us.
+fn client_alert(alert: AlertDescription, host: &str) -> Error {
+    match alert {
+        AlertDescription::CertificateExpired => Fault::new(
+            format!("{host} refuses this client's certificate: it is not valid on the day that its clock shows"),
+            "look at it with `framelane identity show`, and at both clocks; make a new one with `framelane identity \
+             client NAME --force`",
+        )
+        .into_error(ErrorKind::Permission),
+        alert if is_about_certificates(alert) => Fault::new(
+            format!("{host} refuses this client's certificate (it said {alert:?})"),
+            "make a new one with `framelane identity client NAME --force`, and allow its fingerprint on the server",
+        )
+        .into_error(ErrorKind::Permission),
+        AlertDescription::ProtocolVersion => no_common_tls(host, "an older version"),
+        AlertDescription::NoApplicationProtocol => Fault::new(
+            format!("expected {host} to be a framelane server, found a server for something else"),
+            "check the address and the port",
+        )
+        .into_error(ErrorKind::Io),
+        alert => Fault::new(format!("{host} ended the handshake (it said {alert:?})"), "see what it says on its side")
+            .into_error(ErrorKind::Io),
+    }
+}
+
+fn no_common_tls(host: &str, found: &str) -> Error {
+    Fault::new(
+        format!("expected {host} to speak TLS 1.3, found that it does not ({found})"),
+        "check the address, and use a version of framelane that fits on both sides",
+    )
+    .into_error(ErrorKind::Io)
+}
+
+fn other(error: &rustls::Error, host: &str) -> Error {
+    Fault::new(
+        format!("the encrypted link to {host} failed: {error}"),
+        "connect again; report this if it stays",
+    )
+    .into_error(ErrorKind::Io)
+}
+
+fn broken(error: &io::Error, host: &str) -> Error {
+    use io::ErrorKind as Kind;
+    let (found, remedy) = match error.kind() {
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => (
+            "it was closed",
+            "see what the other side says; it may have no TLS (tcp://), refuse this side, or have ended",
+        ),
+        Kind::TimedOut | Kind::WouldBlock => {
+            ("no answer came in time", "check that a framelane server is at the other end")
+        }
+        _ => ("the system reported an error", "check the network and the address"),
+    };
+    Fault::new(format!("expected a TLS handshake with {host}, found that {found}: {error}"), remedy)
+        .into_error(ErrorKind::Io)
+}

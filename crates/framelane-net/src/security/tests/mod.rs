@@ -1,0 +1,1 @@
+//! TLS handshakes in memory, and the files of a server.

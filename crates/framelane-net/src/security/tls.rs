@@ -1,0 +1,321 @@
+//! What both sides demand of a TLS connection.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use framelane::{Error, ErrorKind};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
+    RootCertStore, ServerConfig, SignatureScheme,
+};
+
+use super::certificate::Details;
+use super::fault::certificate_fault;
+use super::files;
+use super::fingerprint::Fingerprint;
+use super::identity::Identity;
+
+/// What is spoken inside TLS (ALPN). A server for something else refuses it, as ours refuses a browser.
+pub const ALPN: &[u8] = b"framelane";
+
+/// Which server a client talks to.
+#[derive(Clone, Debug)]
+pub enum ServerTrust {
+    /// The one with exactly this certificate, whatever its name.
+    Fingerprint(Fingerprint),
+    /// Any whose certificate is for the name in the address and comes from an authority in this PEM file.
+    Ca(PathBuf),
+}
+
+/// What a server does: TLS 1.3 only, and a client that shows a certificate must hold its key.
+///
+/// A certificate is asked for and not required. It must be within its time; whose it is, the
+/// [`AccessList`](super::AccessList) says. No session is resumed, because a resumed one would skip all of that.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`] when the server's own certificate is not valid today.
+pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+    check_own(identity, "the server's certificate")?;
+    server_config_unchecked(identity)
+}
+
+pub(super) fn server_config_unchecked(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+    let provider = provider();
+    let verifier = Arc::new(AnyClient { provider: provider.clone() });
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// What a client does: TLS 1.3 only, to the server that it trusts, with its own certificate if it has one.
+///
+/// # Errors
+/// When the file of authorities cannot be read or holds none; [`ErrorKind::InvalidOption`] when the client's own
+/// certificate is not valid today.
+pub fn client_config(
+    trust: &ServerTrust,
+    certificate: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, Error> {
+    if let Some(identity) = certificate {
+        check_own(identity, "the client's certificate")?;
+    }
+    client_config_unchecked(trust, certificate)
+}
+
+pub(super) fn client_config_unchecked(
+    trust: &ServerTrust,
+    certificate: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let provider = provider();
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        ServerTrust::Fingerprint(expected) => {
+            Arc::new(ExactServer { expected: *expected, provider: provider.clone() })
+        }
+        ServerTrust::Ca(path) => Arc::new(KnownAuthority(authorities(path, &provider)?)),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match certificate {
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The fingerprint of what the other side has shown and proved to hold; rustls has it after the handshake.
+pub fn peer_fingerprint(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
+    certificates?.first().map(Fingerprint::of)
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Our own certificate must be valid now: better told here than by everybody who connects.
+pub(super) fn check_own(identity: &Identity, whose: &str) -> Result<(), Error> {
+    let checked = identity.validity().check(UnixTime::now());
+    checked.map_err(|error| certificate_fault(whose, &error).into_error(ErrorKind::InvalidOption))
+}
+
+fn unusable(error: rustls::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("TLS 1.3 cannot be set up: {error}")).with_remedy("report this")
+}
+
+fn authorities(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let text = files::read_public(path, "the file of authorities")?;
+    let damaged = |found: String| {
+        Error::new(
+            ErrorKind::Damaged,
+            format!("{}: expected certificates of authorities in PEM, found {found}", path.display()),
+        )
+        .with_remedy("give the file that `framelane identity ca` has made, or that your authority publishes")
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let certificate = certificate.map_err(|error| damaged(error.to_string()))?;
+        roots.add(certificate).map_err(|error| damaged(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(damaged("none".to_owned()));
+    }
+    WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
+        .build()
+        .map_err(|error| damaged(error.to_string()))
+}
+
+/// Why a server was not trusted, with what `rustls` leaves out: the certificate that was found.
+#[derive(Debug)]
+pub(super) enum Distrust {
+    /// Another certificate than the one that was named.
+    WrongCertificate { expected: Fingerprint, found: Fingerprint },
+    /// A certificate that no known authority has signed.
+    UnknownAuthority { found: Fingerprint },
+}
+
+impl Distrust {
+    fn into_error(self) -> rustls::Error {
+        CertificateError::Other(OtherError(Arc::new(self))).into()
+    }
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Distrust::WrongCertificate { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Distrust::UnknownAuthority { found } => write!(f, "{found} is of an unknown authority"),
+        }
+    }
+}
+
+impl std::error::Error for Distrust {}
+
+/// Trusts one certificate. TLS proves that the server holds its key; its time is checked, its name is not.
+#[derive(Debug)]
+struct ExactServer {
+    expected: Fingerprint,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ExactServer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found = Fingerprint::of(end_entity);
+        if found != self.expected {
+            return Err(Distrust::WrongCertificate { expected: self.expected, found }.into_error());
+        }
+        check_time(end_entity, now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Trusts what the usual rules of the web trust (chain, time, name, purpose), with the authorities of a file.
+#[derive(Debug)]
+struct KnownAuthority(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for KnownAuthority {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                Distrust::UnknownAuthority { found: Fingerprint::of(end_entity) }.into_error()
+            }
+            other => other,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Takes any certificate within its time, from whoever proves to hold its key.
+#[derive(Debug)]
+struct AnyClient {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        check_time(end_entity, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
+    let details = Details::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(details.validity.check(now)?)
+}
+
+/// Never met, since TLS 1.2 is neither offered nor built in.
+fn no_tls12() -> rustls::Error {
+    PeerIncompatible::ServerDoesNotSupportTls12Or13.into()
+}

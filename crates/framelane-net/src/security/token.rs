@@ -1,0 +1,163 @@
+//! The secret that a client without a certificate shows.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use framelane::{Error, ErrorKind};
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+use super::files;
+use super::fingerprint::sha256;
+
+/// Where clients find their token unless they are given a file.
+pub const TOKEN_VARIABLE: &str = "FRAMELANE_TOKEN";
+
+/// Lets scanners for secrets know one when they see it in a log or a repository.
+const PREFIX: &str = "framelane_";
+const MIN_BYTES: usize = 20;
+const MAX_BYTES: usize = 256;
+const REMEDY: &str =
+    "give the token that `framelane identity token NAME` has printed, in FRAMELANE_TOKEN or a file";
+
+/// A secret that says who the client is.
+///
+/// `Debug` does not show it, there is no `Display`, and its memory is overwritten when it is dropped.
+#[derive(Clone)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// A new token with 256 random bits.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn generate() -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        SystemRandom::new().fill(&mut *bytes).map_err(|_| {
+            Error::new(ErrorKind::Io, "the system gives no random numbers")
+                .with_remedy("check that this process may call getrandom (a sandbox may forbid it)")
+        })?;
+        // With room for all of it from the start: a string that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * bytes.len()));
+        text.push_str(PREFIX);
+        for byte in bytes.iter() {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(digit), 16).expect("four bits are one digit"));
+            }
+        }
+        Ok(Token(text))
+    }
+
+    /// The token in `$FRAMELANE_TOKEN`; `None` when that is not set, or empty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] when what is set cannot be a token.
+    pub fn from_environment() -> Result<Option<Self>, Error> {
+        match std::env::var(TOKEN_VARIABLE) {
+            Ok(text) if text.is_empty() => Ok(None),
+            Ok(text) => Zeroizing::new(text).parse().map(Some).map_err(|e: Error| e.context(TOKEN_VARIABLE)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(invalid("other characters".to_owned()).context(TOKEN_VARIABLE))
+            }
+        }
+    }
+
+    /// The token in a file that nobody else may read; white space around it is left out.
+    ///
+    /// # Errors
+    /// When the file is not there, others may read or write to it, or what it holds cannot be a token.
+    pub fn from_file(path: &Path) -> Result<Self, Error> {
+        let text = files::read_secret(path, "the token file")?;
+        text.parse().map_err(|error: Error| error.context(format!("the token file {}", path.display())))
+    }
+
+    /// The secret itself, to be sent over an encrypted link and nowhere else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What the clients file holds of it. The token has 256 random bits, so there is nothing to guess that a slow hash
+    /// would have to protect.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        sha256(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+
+    /// Takes 20 to 256 printable ASCII characters without spaces; errors do not repeat them.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim_ascii();
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid("other characters".to_owned()));
+        }
+        if !(MIN_BYTES..=MAX_BYTES).contains(&text.len()) {
+            return Err(invalid(format!("{} of them", text.len())));
+        }
+        Ok(Token(Zeroizing::new(text.to_owned())))
+    }
+}
+
+fn invalid(found: String) -> Error {
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!(
+            "expected a token of {MIN_BYTES} to {MAX_BYTES} printable ASCII characters without spaces, found {found}"
+        ),
+    )
+    .with_remedy(REMEDY)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_new_each_time_and_read_back() {
+        let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
+        assert_ne!(one.expose(), other.expose());
+        assert!(one.expose().starts_with("framelane_") && one.expose().len() == 74);
+        assert_eq!(format!("{}\n", one.expose()).parse::<Token>().unwrap().hash(), one.hash());
+    }
+
+    #[test]
+    fn neither_debug_nor_an_error_shows_the_secret() {
+        let token = Token::generate().unwrap();
+        assert!(!format!("{token:?}").contains(&token.expose()[10..]));
+        let spaced = format!("{} secret words", token.expose());
+        let long = "secret".repeat(50);
+        for text in ["", "secret", &spaced, &long, "sécret-that-is-long-enough"] {
+            let error = text.parse::<Token>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption);
+            assert!(!error.to_string().contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_file_that_others_may_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let token = Token::generate().unwrap();
+        std::fs::write(&path, format!("{}\n", token.expose())).unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o644);
+        let error = Token::from_file(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert!(error.remedy().unwrap().contains("chmod 600"), "{error}");
+        mode(0o600);
+        assert_eq!(Token::from_file(&path).unwrap().expose(), token.expose());
+        std::fs::write(&path, "secret words").unwrap();
+        assert!(!Token::from_file(&path).unwrap_err().to_string().contains("secret"));
+    }
+}
