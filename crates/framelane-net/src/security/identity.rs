@@ -156,6 +156,13 @@ impl Identity {
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
     }
+
+    /// What somebody has who copied this certificate, which is no secret: another key.
+    #[cfg(test)]
+    pub(super) fn stolen_by(&self, other: &Identity) -> Self {
+        let certified = CertifiedKey::new(self.certified.cert.clone(), other.certified.key.clone());
+        Identity { certified: Arc::new(certified), ..self.clone() }
+    }
 }
 
 impl fmt::Debug for Identity {

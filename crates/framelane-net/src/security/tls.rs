@@ -233,9 +233,10 @@ impl ServerCertVerifier for KnownAuthority {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         verified.map_err(|error| match error {
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                Distrust::UnknownAuthority { found: Fingerprint::of(end_entity) }.into_error()
-            }
+            // A bad signature here is that of the chain: an authority of the same name has another key.
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => Distrust::UnknownAuthority { found: Fingerprint::of(end_entity) }.into_error(),
             other => other,
         })
     }
