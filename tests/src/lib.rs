@@ -5,8 +5,10 @@ pub mod language;
 mod pattern;
 mod process;
 mod random;
+mod samples;
 
 pub use hosts::{Counts, Host, Hosts, Wire};
 pub use pattern::{LARGEST_FRAME, Pattern, SMALLEST_FRAME};
 pub use process::{Child, Place, python, wait_until};
 pub use random::Random;
+pub use samples::Samples;

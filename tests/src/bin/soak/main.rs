@@ -4,15 +4,13 @@
 //! Memory, descriptors, threads and the channel's directory must not grow. `scripts/soak` builds and runs it.
 
 mod roles;
-mod samples;
 mod watched;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use framelane_tests::{Place, Random, python};
-use samples::Samples;
+use framelane_tests::{Place, Random, Samples, python};
 use watched::{Counts, Watched};
 
 const READERS: usize = 6;
@@ -110,19 +108,30 @@ impl Soak {
             }
             if now > due[3] {
                 due[3] = now + sample;
-                samples.take(&self.place, &self.readers[..STAYERS])?;
+                self.take_samples(&mut samples)?;
                 self.tell(now, time);
             }
             self.look_after_readers(&mut failures)?;
         }
         let minutes = start.elapsed().as_secs_f64() / 60.0;
         self.finish(&mut failures)?;
-        samples.judge(&mut failures);
+        samples.judge("soak", &mut failures);
         self.report(minutes);
         for failure in &failures {
             println!("soak: FAILED: {failure}");
         }
         if failures.is_empty() { Ok(()) } else { Err("the soak has failed".into()) }
+    }
+
+    /// Looks at this process, at the readers that stay, and at the directory.
+    fn take_samples(&self, samples: &mut Samples) -> std::io::Result<()> {
+        for stayer in &self.readers[..STAYERS] {
+            // By their own names: without a Python, both are in Rust.
+            samples.take(stayer.name(), stayer.id())?;
+        }
+        samples.take("the soak itself", std::process::id())?;
+        samples.count("files in the directory", self.place.files().len());
+        Ok(())
     }
 
     fn replace_publisher(&mut self, kill: bool, failures: &mut Vec<String>) -> std::io::Result<()> {

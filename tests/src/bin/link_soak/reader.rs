@@ -1,0 +1,39 @@
+//! The reader on the other host, which stays attached whatever becomes of those who write for it.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framelane::RecvError;
+use framelane_tests::{Pattern, Place};
+
+use crate::CHANNEL;
+use crate::log::Log;
+
+/// Reads until `end`; an error is what must not be.
+pub fn read(place: &Place, log: &Log, end: &AtomicBool) -> Result<(), Box<dyn Error>> {
+    let pattern = Pattern::new();
+    let go_on = || !end.load(Ordering::Relaxed);
+    let Ok(mut subscriber) = place.subscriber().open_while(CHANNEL, &mut || go_on()) else { return Ok(()) };
+    let (mut last, mut epoch) = (0, 0);
+    while go_on() {
+        let frame = match subscriber.recv_timeout(Duration::from_millis(500)) {
+            Ok(frame) => frame,
+            Err(RecvError::Timeout) => continue,
+            // A receiver that was killed leaves a channel that the next one takes over: it is never closed.
+            Err(error) => return Err(format!("the reader could not stay: {error}").into()),
+        };
+        // Its number on the camera's host, which the pixels must carry too.
+        let number = frame.origin().sequence;
+        pattern.check(frame.bytes(), number)?;
+        if number <= last {
+            let how = if number == last { "twice" } else { "after a later one" };
+            return Err(format!("frame {number} came {how}; the last one was {last}").into());
+        }
+        last = number;
+        let is_of_a_new_life = frame.epoch() != epoch;
+        epoch = frame.epoch();
+        log.received(number, frame.timestamp_ns(), is_of_a_new_life);
+    }
+    Ok(())
+}
