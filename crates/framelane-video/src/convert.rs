@@ -1,6 +1,6 @@
 //! Frames from one format and size to another.
 
-use framelane::{Color, Error, Layout};
+use framelane::{Color, Error, Layout, PixelFormat};
 
 use crate::ffmpeg::scale::{Picture, Scaler};
 
@@ -35,16 +35,32 @@ impl Converter {
             Error::new(framelane::ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
         })?;
         self.padded.clear();
-        self.padded.extend_from_slice(bytes);
-        self.padded.resize(bytes.len() + Picture::SLACK, 0);
+        let packed = if splits_samples(from) {
+            let packed = Layout::packed(from.format(), from.width(), from.height())?;
+            for (index, plane) in from.planes().iter().enumerate() {
+                let (rows, row_bytes) = from.format().plane_shape(index, from.width(), from.height());
+                let starts = (0..rows as usize).map(|row| plane.offset_bytes + row * plane.stride_bytes);
+                starts.for_each(|start| self.padded.extend_from_slice(&bytes[start..start + row_bytes]));
+            }
+            Some(packed)
+        } else {
+            self.padded.extend_from_slice(bytes);
+            None
+        };
+        self.padded.resize(self.padded.len() + Picture::SLACK, 0);
+        let from = packed.as_ref().unwrap_or(from);
         self.scaler.convert(&Picture::of_bytes(from, color, &self.padded)?, to, out)
     }
 }
 
+/// Whether rows of 16-bit samples start at odd places: swscale counts in samples there.
+fn splits_samples(layout: &Layout) -> bool {
+    matches!(layout.format(), PixelFormat::Gray16 | PixelFormat::P010)
+        && layout.planes().iter().any(|plane| plane.offset_bytes % 2 == 1 || plane.stride_bytes % 2 == 1)
+}
+
 #[cfg(test)]
 mod tests {
-    use framelane::PixelFormat;
-
     use super::*;
 
     #[test]
@@ -55,6 +71,18 @@ mod tests {
         let mut out = vec![0; to.size_bytes()];
         Converter::new().unwrap().convert((&from, Color::default(), &bytes), &to, &mut out).unwrap();
         assert!(out.chunks(3).all(|pixel| pixel == [200, 20, 10]), "{:?}", &out[..12]);
+    }
+
+    #[test]
+    fn rows_of_16_bits_may_start_anywhere() {
+        let plane = framelane::Plane { offset_bytes: 1, stride_bytes: 13 };
+        let from = Layout::with_planes(PixelFormat::Gray16, 6, 9, &[plane], 118).unwrap();
+        let mut bytes = vec![0xFF; 118];
+        bytes[1..].chunks_mut(13).for_each(|row| row[..12].copy_from_slice(&[100; 12]));
+        let to = Layout::packed(PixelFormat::Gray8, 6, 9).unwrap();
+        let mut out = [0; 54];
+        Converter::new().unwrap().convert((&from, Color::default(), &bytes), &to, &mut out).unwrap();
+        assert!(out.iter().all(|pixel| pixel.abs_diff(100) <= 1), "{out:?}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod convert;
 mod decode;
 mod emit;
 mod ffmpeg;
+mod h264;
 mod interrupt;
 mod media;
 mod options;
@@ -43,6 +44,7 @@ mod references;
 mod sink;
 mod source;
 mod stdin;
+mod stream;
 mod testsrc;
 
 pub use convert::Converter;
@@ -50,6 +52,7 @@ pub use ffmpeg::libavcodec_version;
 pub use options::{Rate, RawFormat, Repeat, SourceOptions};
 pub use progress::{End, Progress, SourceInfo, Summary};
 pub use source::Source;
+pub use stream::{StreamDecoder, StreamEncoder};
 
 /// What fuzzing reaches inside the crate for.
 #[cfg(framelane_testing)]

@@ -164,6 +164,37 @@ impl Packet {
         flags & ff::AV_PKT_FLAG_CORRUPT as c_int != 0
     }
 
+    /// Whether it holds a picture that needs no other.
+    pub(crate) fn keyframe(&self) -> bool {
+        // SAFETY: as above.
+        let flags = unsafe { (*self.0).flags };
+        flags & ff::AV_PKT_FLAG_KEY as c_int != 0
+    }
+
+    /// Copies the bytes into it.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.unref();
+        let length = c_int::try_from(bytes.len()).map_err(|_| no_memory("a packet"))?;
+        // SAFETY: a valid packet without data; allocates room for the length, and zeros behind it.
+        super::error::check("a packet", unsafe { ff::av_new_packet(self.0, length) })?;
+        // SAFETY: never null, and only changed through &mut self.
+        let data = unsafe { (*self.0).data };
+        // SAFETY: `data` is new memory of at least this length, `bytes` is of this length.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len()) };
+        Ok(())
+    }
+
+    /// Its data.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: never null, and only changed through &mut self.
+        let packet = unsafe { &*self.0 };
+        if packet.data.is_null() {
+            return &[];
+        }
+        // SAFETY: a packet's data are `size` bytes, which live until it is changed, through &mut self.
+        unsafe { std::slice::from_raw_parts(packet.data, usize::try_from(packet.size).unwrap_or(0)) }
+    }
+
     pub(crate) fn unref(&mut self) {
         // SAFETY: a valid packet; drops its data and resets its fields.
         unsafe { ff::av_packet_unref(self.0) };

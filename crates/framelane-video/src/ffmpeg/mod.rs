@@ -6,6 +6,7 @@
 
 pub(crate) mod decoder;
 pub(crate) mod dictionary;
+pub(crate) mod encoder;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hardware;
@@ -16,6 +17,7 @@ pub(crate) mod pixel;
 mod reader;
 pub(crate) mod scale;
 pub(crate) mod slots;
+pub(crate) mod stream_decoder;
 
 use std::sync::Once;
 

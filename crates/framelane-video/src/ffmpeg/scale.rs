@@ -43,6 +43,20 @@ impl<'a> Picture<'a> {
         }
     }
 
+    /// The top left corner of this size.
+    pub(crate) fn cropped(self, width: u32, height: u32) -> Self {
+        Picture { width: self.width.min(width), height: self.height.min(height), ..self }
+    }
+
+    /// Its first plane alone, with the samples as they are; for pictures whose first plane is 8-bit luminance.
+    pub(crate) fn luminance(self) -> Self {
+        Picture {
+            format: Av::AV_PIX_FMT_GRAY8 as c_int,
+            color: Color { range: ColorRange::Full, ..self.color },
+            ..self
+        }
+    }
+
     /// `bytes` must hold `layout`, and [`Picture::SLACK`] bytes behind it, for swscale reads whole vectors.
     pub(crate) fn of_bytes(layout: &Layout, color: Color, bytes: &'a [u8]) -> Result<Self, Error> {
         assert!(bytes.len() >= layout.size_bytes() + Self::SLACK);

@@ -1,0 +1,194 @@
+//! Every codec with every format, odd sizes and padding.
+
+mod pictures;
+
+use framelane::{Color, ColorRange, ErrorKind, FrameInfo, Layout, PixelFormat};
+use framelane_codec::{Codec, Decoder, Encoded, Encoder};
+use pictures::{FORMATS, PICTURES, SIZES, padded, paint, psnr, same};
+
+/// Encodes and decodes, into a frame with padding too.
+fn there_and_back(codec: &str, layout: &Layout, bytes: &[u8]) -> (Encoded, Vec<u8>) {
+    let codec: Codec = codec.parse().unwrap();
+    let mut payload = vec![1, 2, 3];
+    let encoded = Encoder::new(codec, None)
+        .unwrap()
+        .encode(layout, &FrameInfo::default(), bytes, false, &mut payload)
+        .unwrap();
+    assert!(encoded.keyframe && encoded.layout.is_packed());
+    let mut decoded = vec![0; encoded.layout.size_bytes()];
+    Decoder::new(codec).unwrap().decode(&payload, &encoded.layout, &mut decoded).unwrap();
+
+    let wide = padded(&encoded.layout, 5);
+    let mut target = vec![0xA5; wide.size_bytes()];
+    Decoder::new(codec).unwrap().decode(&payload, &wide, &mut target).unwrap();
+    assert!(same(&encoded.layout, &decoded, &wide, &target), "{codec} {wide:?}");
+    (encoded, decoded)
+}
+
+#[test]
+fn raw_and_lz4_give_every_frame_again() {
+    for format in FORMATS.iter().map(|name| name.parse::<PixelFormat>().unwrap()) {
+        for (width, height) in SIZES {
+            let size = if format == PixelFormat::Detections { (width * height, 1) } else { (width, height) };
+            let packed = Layout::packed(format, size.0, size.1).unwrap();
+            for layout in [packed.clone(), padded(&packed, 7)] {
+                let bytes = paint(&layout, 3);
+                for codec in ["raw", "lz4"] {
+                    let (encoded, decoded) = there_and_back(codec, &layout, &bytes);
+                    assert_eq!(encoded.layout, packed);
+                    assert!(same(&layout, &bytes, &packed, &decoded), "{codec} {layout:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn jpeg_gives_pictures_that_look_the_same() {
+    for format in PICTURES.iter().map(|name| name.parse::<PixelFormat>().unwrap()) {
+        for (width, height) in SIZES {
+            let packed = Layout::packed(format, width, height).unwrap();
+            for layout in [packed.clone(), padded(&packed, 7)] {
+                let bytes = paint(&layout, 3);
+                let (encoded, decoded) = there_and_back("jpeg:95", &layout, &bytes);
+                let expected = match format {
+                    PixelFormat::Nv12 | PixelFormat::Yuyv | PixelFormat::P010 => PixelFormat::I420,
+                    PixelFormat::Gray16 => PixelFormat::Gray8,
+                    format => format,
+                };
+                assert_eq!(encoded.layout, Layout::packed(expected, width, height).unwrap());
+                let psnr = psnr((&layout, &bytes), (&encoded.layout, &decoded));
+                assert!(psnr > 30.0, "{format} {width}x{height}: {psnr} dB");
+            }
+        }
+    }
+}
+
+#[test]
+fn h264_gives_pictures_that_look_the_same() {
+    for format in PICTURES.iter().map(|name| name.parse::<PixelFormat>().unwrap()) {
+        for (width, height) in SIZES {
+            let packed = Layout::packed(format, width, height).unwrap();
+            for layout in [packed.clone(), padded(&packed, 7)] {
+                let bytes = paint(&layout, 3);
+                let (encoded, decoded) = there_and_back("h264:40M", &layout, &bytes);
+                assert_eq!(encoded.layout, packed);
+                let psnr = psnr((&layout, &bytes), (&packed, &decoded));
+                assert!(psnr > 30.0, "{format} {width}x{height}: {psnr} dB");
+            }
+        }
+    }
+}
+
+#[test]
+fn alpha_comes_back_opaque() {
+    let layout = Layout::packed(PixelFormat::Bgra8, 16, 16).unwrap();
+    let bytes: Vec<u8> = [10, 200, 30, 7].repeat(256);
+    for codec in ["jpeg", "h264"] {
+        let (_, decoded) = there_and_back(codec, &layout, &bytes);
+        assert!(decoded.chunks(4).all(|pixel| pixel[3] == 255), "{codec}");
+    }
+}
+
+#[test]
+fn frames_are_scaled_first() {
+    let layout = Layout::packed(PixelFormat::Bgr8, 33, 17).unwrap();
+    let bytes: Vec<u8> = [10, 200, 30].repeat(33 * 17);
+    let mut payload = Vec::new();
+    for codec in ["raw", "lz4"] {
+        let mut encoder = Encoder::new(codec.parse().unwrap(), Some((20, 11))).unwrap();
+        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        assert_eq!(encoded.layout, Layout::packed(PixelFormat::Bgr8, 20, 11).unwrap());
+        let mut decoded = vec![0; encoded.layout.size_bytes()];
+        Decoder::new(encoder.codec()).unwrap().decode(&payload, &encoded.layout, &mut decoded).unwrap();
+        assert!(decoded.chunks(3).all(|pixel| pixel == [10, 200, 30]), "{codec}");
+    }
+}
+
+#[test]
+fn what_is_no_picture_is_not_scaled() {
+    let mut encoder = Encoder::new(Codec::Raw, Some((20, 11))).unwrap();
+    let mut payload = Vec::new();
+    let batch = Layout::packed(PixelFormat::Detections, 50, 1).unwrap();
+    let encoded = encoder.encode(&batch, &FrameInfo::default(), &[7; 50], false, &mut payload).unwrap();
+    assert_eq!((encoded.layout, payload.as_slice()), (batch, &[7; 50][..]));
+
+    let matrix = Layout::packed("matrix:f32:1".parse().unwrap(), 4, 4).unwrap();
+    let error = encoder.encode(&matrix, &FrameInfo::default(), &[0; 64], false, &mut payload).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    assert!(payload.is_empty() && error.remedy().is_some());
+}
+
+#[test]
+fn pictures_alone_become_jpeg_or_h264() {
+    let mut payload = Vec::new();
+    for codec in ["jpeg", "h264"] {
+        let mut encoder = Encoder::new(codec.parse().unwrap(), None).unwrap();
+        for format in ["detections", "matrix:f32:1", "matrix:u8:2"] {
+            let layout = Layout::packed(format.parse().unwrap(), 4, 1).unwrap();
+            let bytes = vec![0; layout.size_bytes()];
+            let error =
+                encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{codec} {format}");
+            assert!(error.remedy().unwrap().contains("lz4"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_a_frame_comes_with_it() {
+    let color = Color { matrix: 1, primaries: 1, transfer: 1, range: ColorRange::Limited };
+    let info = FrameInfo {
+        timestamp_ns: Some(5),
+        pts_ns: Some(-6),
+        duration_ns: Some(7),
+        color,
+        rotation_degrees: 90,
+        keyframe: false,
+        ..FrameInfo::default()
+    };
+    let mut payload = Vec::new();
+    for codec in ["raw", "lz4", "jpeg", "h264"] {
+        for format in PixelFormat::VIDEO {
+            let mut encoder = Encoder::new(codec.parse().unwrap(), None).unwrap();
+            let layout = Layout::packed(format, 16, 16).unwrap();
+            let encoded = encoder.encode(&layout, &info, &paint(&layout, 0), false, &mut payload).unwrap();
+            // 16 bits of gray are made 8 by a conversion, which gives full range.
+            let full = format == PixelFormat::Gray16 && !matches!(codec, "raw" | "lz4");
+            let range = if full { ColorRange::Full } else { ColorRange::Limited };
+            let expected =
+                FrameInfo { color: Color { range, ..color }, keyframe: codec == "h264", ..info.clone() };
+            assert_eq!(encoded.info, expected, "{codec} {format}");
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    for (codec, size) in [
+        (Codec::Jpeg { quality: 0 }, None),
+        (Codec::Jpeg { quality: 101 }, None),
+        (Codec::H264 { bits_per_second: 0 }, None),
+        (Codec::H264 { bits_per_second: u64::MAX }, None),
+        (Codec::Raw, Some((0, 5))),
+    ] {
+        assert_eq!(Encoder::new(codec, size).unwrap_err().kind(), ErrorKind::InvalidOption, "{codec:?}");
+    }
+}
+
+#[test]
+fn a_frame_or_a_target_that_is_too_short_is_refused() {
+    let layout = Layout::packed(PixelFormat::I420, 16, 16).unwrap();
+    let bytes = paint(&layout, 0);
+    let mut payload = Vec::new();
+    for codec in ["raw", "lz4", "jpeg", "h264"].map(|name| name.parse().unwrap()) {
+        let mut encoder = Encoder::new(codec, None).unwrap();
+        let error =
+            encoder.encode(&layout, &FrameInfo::default(), &bytes[1..], false, &mut payload).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFrame);
+        encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        let mut target = vec![0; layout.size_bytes() - 1];
+        let error = Decoder::new(codec).unwrap().decode(&payload, &layout, &mut target).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFrame);
+    }
+}
