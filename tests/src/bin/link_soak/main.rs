@@ -106,7 +106,7 @@ fn soak(time: Duration) -> Vec<String> {
     failures.extend(log.judge(restarts));
     samples.judge("link soak", &mut failures);
     println!("link soak: packets to the receiver's host: {:?}", hosts.counts(0, 1));
-    // It decides how much of such a wire TCP makes use of: with reno a tenth of what it does with bbr.
+    // It decides how much of such a wire TCP makes use of: with reno about a sixth of what it does with bbr.
     let control = hosts[0].run(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control"));
     println!("link soak: TCP's congestion control: {}", control.unwrap_or_default().trim_end());
     failures
