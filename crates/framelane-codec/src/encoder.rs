@@ -48,14 +48,14 @@ impl Encoder {
     /// [`InvalidOption`](ErrorKind::InvalidOption) when a setting is out of range, when this program was built without the
     /// feature `video` and `size` or H.264 is asked for, and when the FFmpeg there is has no libx264.
     pub fn new(codec: Codec, size: Option<(u32, u32)>) -> Result<Self, Error> {
-        if let Some((width, height)) = size {
-            if width == 0 || height == 0 {
-                return Err(Error::new(
-                    ErrorKind::InvalidOption,
-                    format!("expected a size of at least one pixel, found {width}x{height}"),
-                ));
-            }
-            #[cfg(not(feature = "video"))]
+        if let Some((width @ 0, height) | (width, height @ 0)) = size {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("expected a size of at least one pixel, found {width}x{height}"),
+            ));
+        }
+        #[cfg(not(feature = "video"))]
+        if size.is_some() {
             return Err(crate::convert::without_video("scaling"));
         }
         let engine = match codec.check()? {

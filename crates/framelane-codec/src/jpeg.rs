@@ -106,7 +106,6 @@ impl Compressor {
                 self.inner.compress_yuv_planes_to_slice(&image, &mut self.jpeg)
             }
             Samples::Planes => {
-                // The library reads a whole number of 2x2 blocks.
                 let even = fill_even(layout, bytes, &mut self.even)?;
                 let image = YuvPlanesImage { width, height, ..yuv_planes(&even, &self.even) };
                 self.inner.compress_yuv_planes_to_slice(&image, &mut self.jpeg)
@@ -141,11 +140,7 @@ fn yuv_planes<'a>(layout: &Layout, bytes: &'a [u8]) -> YuvPlanesImage<&'a [u8]> 
 /// The frame with the last column and row once more where a side is odd.
 fn fill_even(layout: &Layout, bytes: &[u8], even: &mut Vec<u8>) -> Result<Layout, Error> {
     let (width, height) = (layout.width() as usize, layout.height() as usize);
-    let to = Layout::packed(
-        PixelFormat::I420,
-        layout.width().next_multiple_of(2),
-        layout.height().next_multiple_of(2),
-    )?;
+    let to = self::even(layout)?;
     even.clear();
     let stride = to.planes()[0].stride_bytes;
     for row in bytes[planes::range(layout, 0)].chunks(layout.planes()[0].stride_bytes) {
@@ -166,7 +161,8 @@ fn fill_even(layout: &Layout, bytes: &[u8], even: &mut Vec<u8>) -> Result<Layout
 
 /// Decompresses JPEGs, with memory that is kept from one to the next.
 pub struct Decompressor {
-    inner: turbojpeg::Decompressor,
+    /// `None` after an error: the library's handle keeps parts of what it could not read, and refuses the next JPEG for it.
+    inner: Option<turbojpeg::Decompressor>,
     /// For targets with padding, or odd sides.
     planes: Vec<u8>,
 }
@@ -177,10 +173,7 @@ impl Decompressor {
     /// # Errors
     /// When there is no memory.
     pub fn new() -> Result<Self, Error> {
-        let failed = |error| Error::new(ErrorKind::Io, format!("cannot make a JPEG decompressor: {error}"));
-        let mut inner = turbojpeg::Decompressor::new().map_err(failed)?;
-        inner.set_scan_limit(MOST_SCANS).map_err(failed)?;
-        Ok(Decompressor { inner, planes: Vec::new() })
+        Ok(Decompressor { inner: Some(open()?), planes: Vec::new() })
     }
 
     /// Decodes into `target`, as `layout` says: any format that [`takes`] names, padded or not. A JPEG in gray gives RGB and
@@ -191,85 +184,12 @@ impl Decompressor {
     /// anything then. [`InvalidFrame`](ErrorKind::InvalidFrame) when `target` is shorter than the layout.
     pub fn decode(&mut self, jpeg: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
         check(layout, target.len(), ErrorKind::Damaged)?;
-        let header = self.inner.read_header(jpeg).map_err(damaged)?;
-        let (width, height) = (layout.width() as usize, layout.height() as usize);
-        if (header.width, header.height) != (width, height) || header.is_lossless {
-            return Err(Error::new(
-                ErrorKind::Damaged,
-                format!(
-                    "expected a JPEG of {width}x{height}, found {}one of {}x{}",
-                    if header.is_lossless { "a lossless " } else { "" },
-                    header.width,
-                    header.height
-                ),
-            ));
-        }
-        match samples(layout.format()) {
-            None => Err(other_format(layout, ErrorKind::Damaged)),
-            Some(Samples::Pixels(format)) => self.decode_plane(jpeg, layout, format, target),
-            Some(Samples::Planes) if header.subsamp == Subsamp::Gray => {
-                for plane in 1..3 {
-                    let (_, row_bytes) = layout.format().plane_shape(plane, layout.width(), layout.height());
-                    let stride = layout.planes()[plane].stride_bytes;
-                    for row in target[planes::range(layout, plane)].chunks_mut(stride) {
-                        row[..row_bytes].fill(NEUTRAL);
-                    }
-                }
-                self.decode_plane(jpeg, layout, Tj::GRAY, target)
-            }
-            // The library writes as much as the JPEG's own chroma needs, so this is more than a question of looks.
-            Some(Samples::Planes) if header.subsamp == Subsamp::Sub2x2 => {
-                self.decode_planes(jpeg, layout, target)
-            }
-            Some(Samples::Planes) => Err(Error::new(
-                ErrorKind::Damaged,
-                format!("expected a JPEG with 4:2:0 for i420, found {:?}", header.subsamp),
-            )),
-        }
-    }
-
-    /// All of a packed format, or the luminance of i420.
-    fn decode_plane(
-        &mut self,
-        jpeg: &[u8],
-        layout: &Layout,
-        format: Tj,
-        target: &mut [u8],
-    ) -> Result<(), Error> {
-        let image = Image {
-            pixels: &mut target[planes::range(layout, 0)],
-            width: layout.width() as usize,
-            pitch: layout.planes()[0].stride_bytes,
-            height: layout.height() as usize,
-            format,
+        let mut inner = match self.inner.take() {
+            Some(inner) => inner,
+            None => open()?,
         };
-        self.inner.decompress(jpeg, image).map_err(damaged)
-    }
-
-    /// i420 from a JPEG of this size that is known to have 4:2:0.
-    fn decode_planes(&mut self, jpeg: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
-        let (width, height) = (layout.width(), layout.height());
-        let even = Layout::packed(PixelFormat::I420, width.next_multiple_of(2), height.next_multiple_of(2))?;
-        let image = |pixels| YuvImage {
-            pixels,
-            width: width as usize,
-            align: 1,
-            height: height as usize,
-            subsamp: Subsamp::Sub2x2,
-        };
-        if even == *layout {
-            return self.inner.decompress_to_yuv(jpeg, image(target)).map_err(damaged);
-        }
-        self.planes.resize(even.size_bytes(), 0);
-        self.inner.decompress_to_yuv(jpeg, image(&mut self.planes)).map_err(damaged)?;
-        for plane in 0..3 {
-            let (_, row_bytes) = layout.format().plane_shape(plane, width, height);
-            let rows = self.planes[planes::range(&even, plane)].chunks(even.planes()[plane].stride_bytes);
-            let stride = layout.planes()[plane].stride_bytes;
-            for (to, from) in target[planes::range(layout, plane)].chunks_mut(stride).zip(rows) {
-                to[..row_bytes].copy_from_slice(&from[..row_bytes]);
-            }
-        }
+        decode(&mut inner, &mut self.planes, jpeg, layout, target)?;
+        self.inner = Some(inner);
         Ok(())
     }
 }
@@ -278,6 +198,112 @@ impl fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("jpeg::Decompressor").finish_non_exhaustive()
     }
+}
+
+fn open() -> Result<turbojpeg::Decompressor, Error> {
+    let failed = |error| Error::new(ErrorKind::Io, format!("cannot make a JPEG decompressor: {error}"));
+    let mut inner = turbojpeg::Decompressor::new().map_err(failed)?;
+    inner.set_scan_limit(MOST_SCANS).map_err(failed)?;
+    Ok(inner)
+}
+
+fn decode(
+    inner: &mut turbojpeg::Decompressor,
+    scratch: &mut Vec<u8>,
+    jpeg: &[u8],
+    layout: &Layout,
+    target: &mut [u8],
+) -> Result<(), Error> {
+    let header = inner.read_header(jpeg).map_err(damaged)?;
+    let (width, height) = (layout.width() as usize, layout.height() as usize);
+    if (header.width, header.height) != (width, height) || header.is_lossless {
+        return Err(Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "expected a JPEG of {width}x{height}, found {}one of {}x{}",
+                if header.is_lossless { "a lossless " } else { "" },
+                header.width,
+                header.height
+            ),
+        ));
+    }
+    match samples(layout.format()) {
+        None => Err(other_format(layout, ErrorKind::Damaged)),
+        Some(Samples::Pixels(format)) => decode_plane(inner, jpeg, layout, format, target),
+        Some(Samples::Planes) if header.subsamp == Subsamp::Gray => {
+            for plane in 1..3 {
+                let (_, row_bytes) = layout.format().plane_shape(plane, layout.width(), layout.height());
+                let stride = layout.planes()[plane].stride_bytes;
+                for row in target[planes::range(layout, plane)].chunks_mut(stride) {
+                    row[..row_bytes].fill(NEUTRAL);
+                }
+            }
+            decode_plane(inner, jpeg, layout, Tj::GRAY, target)
+        }
+        // The library writes as much as the JPEG's own chroma needs, so this is more than a question of looks.
+        Some(Samples::Planes) if header.subsamp == Subsamp::Sub2x2 => {
+            decode_planes(inner, scratch, jpeg, layout, target)
+        }
+        Some(Samples::Planes) => Err(Error::new(
+            ErrorKind::Damaged,
+            format!("expected a JPEG with 4:2:0 for i420, found {:?}", header.subsamp),
+        )),
+    }
+}
+
+/// All of a packed format, or the luminance of i420.
+fn decode_plane(
+    inner: &mut turbojpeg::Decompressor,
+    jpeg: &[u8],
+    layout: &Layout,
+    format: Tj,
+    target: &mut [u8],
+) -> Result<(), Error> {
+    let image = Image {
+        pixels: &mut target[planes::range(layout, 0)],
+        width: layout.width() as usize,
+        pitch: layout.planes()[0].stride_bytes,
+        height: layout.height() as usize,
+        format,
+    };
+    inner.decompress(jpeg, image).map_err(damaged)
+}
+
+/// i420 from a JPEG of this size that is known to have 4:2:0.
+fn decode_planes(
+    inner: &mut turbojpeg::Decompressor,
+    scratch: &mut Vec<u8>,
+    jpeg: &[u8],
+    layout: &Layout,
+    target: &mut [u8],
+) -> Result<(), Error> {
+    let even = even(layout)?;
+    let image = |pixels| YuvImage {
+        pixels,
+        width: layout.width() as usize,
+        align: 1,
+        height: layout.height() as usize,
+        subsamp: Subsamp::Sub2x2,
+    };
+    if even == *layout {
+        return inner.decompress_to_yuv(jpeg, image(target)).map_err(damaged);
+    }
+    scratch.resize(even.size_bytes(), 0);
+    inner.decompress_to_yuv(jpeg, image(scratch)).map_err(damaged)?;
+    for plane in 0..3 {
+        let (_, row_bytes) = layout.format().plane_shape(plane, layout.width(), layout.height());
+        let rows = scratch[planes::range(&even, plane)].chunks(even.planes()[plane].stride_bytes);
+        let stride = layout.planes()[plane].stride_bytes;
+        for (to, from) in target[planes::range(layout, plane)].chunks_mut(stride).zip(rows) {
+            to[..row_bytes].copy_from_slice(&from[..row_bytes]);
+        }
+    }
+    Ok(())
+}
+
+/// Packed i420 with even sides: the library reads and writes whole blocks of 2x2.
+fn even(layout: &Layout) -> Result<Layout, Error> {
+    Layout::packed(PixelFormat::I420, layout.width().next_multiple_of(2), layout.height().next_multiple_of(2))
 }
 
 /// Width, height, and whether it is in gray, from the first bytes of a JPEG; nothing is decoded.
