@@ -1,4 +1,41 @@
 //! framelane channels between machines: links over TLS, TCP and Unix sockets.
+//!
+//! A [`Server`] offers the channels of its machine; whoever is let in [receives](receive) them into channels of its own,
+//! or [sends](send) channels there. One connection carries one channel. Frames go from the slot of one machine into the slot
+//! of the other: without TLS and without a codec nobody copies them on the way but the kernel.
+//!
+//! After [`install`], a URL stands where a channel's name does:
+//!
+//! ```no_run
+//! framelane_net::install();
+//! let url = "tls://camera.example:7420/cam0?fingerprint=sha256:9f86…&codec=jpeg:80";
+//! let mut subscriber = framelane::Subscriber::open(url)?;
+//! while let Ok(frame) = subscriber.recv() {
+//!     println!("{} {}x{}", frame.sequence(), frame.width(), frame.height());
+//! }
+//! # Ok::<(), framelane::Error>(())
+//! ```
+//!
+//! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and counts them.
+//! `mode=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in [`security`].
 #![forbid(unsafe_code)]
 
+mod channel_io;
+mod client;
+mod connect;
+mod incoming;
+mod outgoing;
+mod proto;
+mod remote;
 pub mod security;
+mod server;
+mod stream;
+mod time;
+mod url;
+
+pub use client::{LinkEvent, receive, send};
+pub use incoming::Received;
+pub use outgoing::Sent;
+pub use remote::install;
+pub use server::{Access, Role, Server, ServerEvent, ServerOptions};
+pub use url::{Address, DEFAULT_PORT, LinkOptions, LinkUrl};

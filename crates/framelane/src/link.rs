@@ -47,7 +47,10 @@ pub(crate) fn clear(control: &Control) {
 
 fn write(control: &Control, link: &LinkStatus) {
     let mut text = [0_u8; LINK_PEER_WORDS * 8];
-    let len = link.peer.floor_char_boundary(text.len());
+    let mut len = link.peer.len().min(text.len());
+    while !link.peer.is_char_boundary(len) {
+        len -= 1;
+    }
     text[..len].copy_from_slice(&link.peer.as_bytes()[..len]);
     for (word, bytes) in control.link_peer.iter().zip(text.as_chunks::<8>().0) {
         word.store(u64::from_le_bytes(*bytes), Relaxed);

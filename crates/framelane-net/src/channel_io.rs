@@ -1,0 +1,188 @@
+//! Messages over a stream.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind};
+
+use crate::proto::{MAGIC, MAX_BODY_BYTES, Message, Parser, Piece, violation};
+use crate::stream::Stream;
+
+/// The longest wait before somebody looks whether it is time to end.
+pub(crate) const LOOK: Duration = Duration::from_millis(250);
+
+/// Why a link ended, and whether a new one may do better.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub error: Error,
+    pub try_again: bool,
+}
+
+impl Fault {
+    pub(crate) fn lasting(error: Error) -> Self {
+        Fault { error, try_again: false }
+    }
+
+    pub(crate) fn passing(error: Error) -> Self {
+        Fault { error, try_again: true }
+    }
+
+    pub(crate) fn lost(peer: &str) -> Self {
+        Fault::passing(Error::new(ErrorKind::Io, format!("{peer} has closed the connection")))
+    }
+
+    pub(crate) fn silent(peer: &str, patience: Duration) -> Self {
+        Fault::passing(
+            Error::new(
+                ErrorKind::Timeout,
+                format!("nothing was heard of {peer} for {} s", patience.as_secs_f64()),
+            )
+            .with_remedy("check the network; patience= allows for longer silence"),
+        )
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Fault::lasting(Error::new(ErrorKind::Interrupted, "asked to end"))
+    }
+
+    pub(crate) fn io(peer: &str, error: io::Error) -> Self {
+        Fault::passing(Error::from_io(format!("the connection with {peer}"), error))
+    }
+}
+
+/// Set once, when a link is to end; with why.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(AtomicBool);
+
+impl Ended {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Sends all of `bytes`, asking `keep` whether to go on whenever there is no room for a while.
+pub(crate) fn write_all(
+    stream: &dyn Stream,
+    mut bytes: &[u8],
+    more: bool,
+    peer: &str,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    while !bytes.is_empty() {
+        match stream.write(bytes, more, LOOK) {
+            Ok(0) => return Err(Fault::lost(peer)),
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Fault::io(peer, error)),
+        }
+        keep()?;
+    }
+    if more { Ok(()) } else { flush(stream, peer, keep) }
+}
+
+pub(crate) fn flush(
+    stream: &dyn Stream,
+    peer: &str,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    loop {
+        match stream.flush(LOOK) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => keep()?,
+            Err(error) => return Err(Fault::io(peer, error)),
+        }
+    }
+}
+
+/// Sends a message that has no payload.
+pub(crate) fn send(
+    stream: &dyn Stream,
+    message: &Message,
+    peer: &str,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut bytes = Vec::with_capacity(64);
+    message.encode(&mut bytes);
+    write_all(stream, &bytes, false, peer, keep)
+}
+
+/// The messages that come over a stream.
+pub(crate) struct Inbox {
+    parser: Parser,
+    bytes: Box<[u8]>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Inbox { parser: Parser::new(), bytes: vec![0; MAX_BODY_BYTES].into() }
+    }
+
+    /// The next message, if one comes within `timeout`. A part of it may come, and waits for the rest.
+    pub(crate) fn next(
+        &mut self,
+        stream: &dyn Stream,
+        peer: &str,
+        timeout: Duration,
+    ) -> Result<Option<Message>, Fault> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let wanted = self.parser.wanted();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let len = match stream.read(&mut self.bytes[..wanted], left) {
+                Ok(0) => return Err(Fault::lost(peer)),
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Fault::lost(peer)),
+                Err(error) => return Err(Fault::io(peer, error)),
+            };
+            if let Piece::Message(message) = self.parser.feed(&self.bytes[..len]).map_err(Fault::lasting)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// The one message that is expected before `deadline`.
+    pub(crate) fn expect(
+        &mut self,
+        stream: &dyn Stream,
+        peer: &str,
+        deadline: Instant,
+        keep: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<Message, Fault> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Fault::passing(
+                    Error::new(ErrorKind::Timeout, format!("{peer} did not say in time what it wants"))
+                        .with_remedy("check that a framelane of the same version is on the other side"),
+                ));
+            }
+            if let Some(message) = self.next(stream, peer, left.min(LOOK))? {
+                return Ok(message);
+            }
+            keep()?;
+        }
+    }
+}
+
+/// What opens the conversation of one side: the magic bytes and the first message.
+pub(crate) fn opening(message: &Message) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// What came where something else was expected.
+pub(crate) fn unexpected(expected: &str, found: &Message) -> Fault {
+    match found {
+        Message::Refused(refusal) => {
+            Fault { try_again: refusal.try_again, error: refusal.clone().into_error() }
+        }
+        found => Fault::lasting(violation(format_args!("expected {expected}, found {found:?}"))),
+    }
+}

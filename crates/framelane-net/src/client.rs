@@ -1,0 +1,240 @@
+//! Links that this side begins, and begins again.
+
+use std::time::{Duration, Instant};
+
+use framelane::{Error, Origin, Publisher, SubscriberOptions};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::channel_io::Fault;
+use crate::connect::connect;
+use crate::incoming::{Received, Receiving};
+use crate::outgoing::{self, Sent, Terms};
+use crate::proto::{Backoff, Direction, Sink};
+use crate::url::LinkUrl;
+
+/// A connection that lasted as long as this was good for something: the next try comes soon.
+const LASTED: Duration = Duration::from_secs(2);
+/// The longest sleep before somebody looks whether it is time to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is told of a link while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkEvent<'e, P> {
+    /// Both sides have agreed.
+    Connected,
+    /// The connection is gone; the next try comes after `wait`.
+    Lost {
+        /// Why.
+        error: &'e Error,
+        /// When.
+        wait: Duration,
+    },
+    /// How far it is: after every frame, and several times a second.
+    Progress(&'e P),
+}
+
+/// Whether to begin again after a connection, and when.
+struct Tries {
+    backoff: Backoff,
+    begun: Instant,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Tries { backoff: Backoff::new(), begun: Instant::now() }
+    }
+
+    fn wait(&mut self) -> Duration {
+        if self.begun.elapsed() >= LASTED {
+            self.backoff.reset();
+        }
+        let mut random = [0; 8];
+        // Without random numbers all clients come at the same time, and nothing else is wrong.
+        let _ = SystemRandom::new().fill(&mut random);
+        self.backoff.next(u64::from_le_bytes(random))
+    }
+}
+
+fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        if !keep() {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
+}
+
+/// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
+///
+/// Blocks until `keep` says false, which it is asked several times a second; with `once`, also until the channel is closed
+/// there. The publisher's channel stays open, so that its subscribers stay attached while the link is away.
+///
+/// # Errors
+/// What trying again would not mend: who is not let in, a server that is not the one expected, frames above the limit.
+pub fn receive(
+    url: &LinkUrl,
+    publisher: &mut Publisher,
+    once: bool,
+    events: &mut dyn FnMut(LinkEvent<'_, Received>),
+    keep: &dyn Fn() -> bool,
+) -> Result<Received, Error> {
+    let mut received = Received { last: publisher.inherited(), ..Received::default() };
+    received.link.peer = url.to_string();
+    publisher.set_link(&received.link);
+    let mut tries = Tries::new();
+    loop {
+        tries.begun = Instant::now();
+        let result = receive_once(url, publisher, once, &mut received, events, keep);
+        match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
+            Next::Again => {}
+            Next::End => return Ok(received),
+        }
+    }
+}
+
+fn receive_once(
+    url: &LinkUrl,
+    publisher: &mut Publisher,
+    once: bool,
+    received: &mut Received,
+    events: &mut dyn FnMut(LinkEvent<'_, Received>),
+    keep: &dyn Fn() -> bool,
+) -> Result<(), Fault> {
+    let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
+    let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on())?;
+    events(LinkEvent::Connected);
+    let options = &url.options;
+    let mut sink = Sink::new(Instant::now(), options.mode, received.last, options.patience);
+    sink.clock.add(Instant::now(), connected.times);
+    sink.begin_missed(received.missed);
+    let receiving = Receiving {
+        stream: &*connected.stream,
+        inbox: &mut connected.inbox,
+        peer: &url.address.to_string(),
+        publisher,
+        sink,
+        codec: connected.codec,
+        max_bytes: options.max_bytes,
+        patience: options.patience,
+        ends_with_channel: once,
+        received,
+        watch: &mut |received| {
+            events(LinkEvent::Progress(received));
+            go_on()
+        },
+    };
+    receiving.run()
+}
+
+/// Sends the local channel to `url`, over as many connections as it takes, until it is closed here or `keep` says false.
+///
+/// Blocks. `events` and `keep` are called from this thread and from one other.
+///
+/// # Errors
+/// As for [`receive`].
+pub fn send(
+    url: &LinkUrl,
+    channel: &str,
+    subscriber: &SubscriberOptions,
+    events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
+    keep: &(dyn Fn() -> bool + Sync),
+) -> Result<Sent, Error> {
+    let mut total = Sent::default();
+    let mut tries = Tries::new();
+    loop {
+        tries.begun = Instant::now();
+        let result = send_once(url, channel, subscriber, &mut total, events, keep);
+        match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
+            Next::Again => {}
+            Next::End => return Ok(total),
+        }
+    }
+}
+
+fn send_once(
+    url: &LinkUrl,
+    channel: &str,
+    subscriber: &SubscriberOptions,
+    total: &mut Sent,
+    events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
+    keep: &(dyn Fn() -> bool + Sync),
+) -> Result<(), Fault> {
+    let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
+    let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
+    events(LinkEvent::Connected);
+    let options = &url.options;
+    let (epoch, sequence) = connected.welcome.last;
+    let terms = Terms {
+        channel: channel.to_owned(),
+        subscriber: subscriber.clone().mode(options.mode).wait(None),
+        codec: connected.codec,
+        size: options.size,
+        max_milli_fps: options.max_milli_fps(),
+        max_payload: connected.welcome.max_payload,
+        last: (sequence != 0).then_some(Origin { epoch, sequence }),
+        patience: options.patience,
+        ends_with_channel: true,
+    };
+    let before = total.clone();
+    let sum = |sent: &Sent| Sent {
+        frames: before.frames + sent.frames,
+        skipped: before.skipped + sent.skipped,
+        bytes: before.bytes + sent.bytes,
+        live: sent.live,
+    };
+    let watch = |sent: &Sent| {
+        events(LinkEvent::Progress(&sum(sent)));
+        go_on()
+    };
+    let peer = url.address.to_string();
+    let result = outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, &watch);
+    let (result, sent) = match result {
+        Ok(sent) => (Ok(()), sent),
+        Err((fault, sent)) => (Err(fault), sent),
+    };
+    *total = sum(&sent);
+    events(LinkEvent::Progress(total));
+    result
+}
+
+enum Next {
+    Again,
+    End,
+}
+
+/// An event that knows no progress.
+enum Told<'e> {
+    Lost { error: &'e Error, wait: Duration },
+}
+
+impl<'e> Told<'e> {
+    fn widen<P>(self) -> LinkEvent<'e, P> {
+        match self {
+            Told::Lost { error, wait } => LinkEvent::Lost { error, wait },
+        }
+    }
+}
+
+fn next_step(
+    result: Result<(), Fault>,
+    tries: &mut Tries,
+    keep: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(Told<'_>),
+) -> Result<Next, Error> {
+    match result {
+        Ok(()) => Ok(Next::End),
+        Err(_) if !keep() => Ok(Next::End),
+        Err(fault) if fault.try_again => {
+            let wait = tries.wait();
+            tell(Told::Lost { error: &fault.error, wait });
+            Ok(if sleep(wait, keep) { Next::Again } else { Next::End })
+        }
+        Err(fault) => Err(fault.error),
+    }
+}

@@ -1,0 +1,200 @@
+//! Connecting to a server and saying what is wanted.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Origin};
+use framelane_codec::Codec;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
+use crate::channel_io::{Fault, Inbox, opening, unexpected, write_all};
+use crate::proto::{Direction, Hello, Message, Welcome};
+use crate::security::{Fingerprint, Identity, Role, ServerTrust, Token, client_config, tls_error};
+use crate::stream::{Socket, Stream, Tls};
+use crate::time::realtime_ns;
+use crate::url::{Address, LinkOptions, LinkUrl};
+
+/// How long one address of a host may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long all that comes before the first frame may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A link whose two sides have agreed.
+pub(crate) struct Connected {
+    pub stream: Arc<dyn Stream>,
+    pub inbox: Inbox,
+    pub welcome: Welcome,
+    pub codec: Codec,
+    /// When our hello went and when the welcome came: with its own times, the first sample of the clocks.
+    pub times: [u64; 4],
+}
+
+/// Connects and agrees. `keep` is asked now and then.
+pub(crate) fn connect(
+    url: &LinkUrl,
+    direction: Direction,
+    last: Option<Origin>,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<Connected, Fault> {
+    let options = &url.options;
+    let token = match &options.token {
+        Some(token) => Some(token.clone()),
+        None => Token::from_environment().map_err(Fault::lasting)?,
+    };
+    let peer = url.address.to_string();
+    let (deadline, stream) = open(&url.address, options, token.is_some())?;
+    let last = last.unwrap_or_default();
+    let sent_ns = realtime_ns();
+    let hello = Hello {
+        direction,
+        mode: options.mode,
+        max_milli_fps: options.max_milli_fps(),
+        size: options.size.unwrap_or_default(),
+        max_payload: options.max_bytes,
+        last: (last.epoch, last.sequence),
+        sent_ns,
+        channel: url.channel.clone(),
+        codec: options.codec.to_string(),
+        token: token.as_ref().map(|token| token.expose().to_owned()).unwrap_or_default(),
+    };
+    let mut inbox = Inbox::new();
+    let secure = matches!(url.address, Address::Tls { .. });
+    let explain = |fault: Fault| if secure { explain_tls(fault, &peer) } else { fault };
+    write_all(&*stream, &opening(&Message::Hello(hello)), false, &peer, keep).map_err(explain)?;
+    let answer = inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)?;
+    let received_ns = realtime_ns();
+    let Message::Welcome(welcome) = answer else {
+        return Err(unexpected("a welcome", &answer));
+    };
+    let codec = welcome.codec.parse().map_err(Fault::lasting)?;
+    let times = [sent_ns, welcome.received_ns, welcome.sent_ns, received_ns];
+    Ok(Connected { stream, inbox, welcome, codec, times })
+}
+
+/// A stream to the address, and until when the rest of the handshake may last.
+fn open(
+    address: &Address,
+    options: &LinkOptions,
+    has_token: bool,
+) -> Result<(Instant, Arc<dyn Stream>), Fault> {
+    match address {
+        Address::Unix(path) => Ok((Instant::now() + HANDSHAKE, Arc::new(Socket::unix(unix(path)?)))),
+        Address::Tcp { host, port } => {
+            let found = resolve(host, *port)?;
+            if !options.insecure && !found.iter().all(|address| address.ip().is_loopback()) {
+                let what = if has_token { "frames and the token" } else { "frames" };
+                return Err(Fault::lasting(insecure(address, what)));
+            }
+            let socket = tcp(address, &found)?;
+            Ok((Instant::now() + HANDSHAKE, Arc::new(socket)))
+        }
+        Address::Tls { host, port } => {
+            let identity = options
+                .certificate
+                .as_deref()
+                .map(|directory| Identity::from_directory(directory, Role::Client));
+            let identity = identity.transpose().map_err(Fault::lasting)?;
+            // Nobody has this one: the handshake fails, and tells which one the server has.
+            let nobody = ServerTrust::Fingerprint(Fingerprint::from([0; 32]));
+            let trust = options.trust.as_ref().unwrap_or(&nobody);
+            let config = client_config(trust, identity.as_ref()).map_err(Fault::lasting)?;
+            let name = ServerName::try_from(host.clone()).map_err(|_| {
+                Fault::lasting(Error::new(
+                    ErrorKind::InvalidOption,
+                    format!("expected the name of a host, found {host:?}"),
+                ))
+            })?;
+            let connection = ClientConnection::new(config, name)
+                .map_err(|error| Fault::lasting(tls_error(&error, host)))?;
+            let socket = tcp(address, &resolve(host, *port)?)?;
+            let deadline = Instant::now() + HANDSHAKE;
+            let tls = Tls::shake_hands(socket, connection.into(), deadline).map_err(|error| {
+                let fault = explain_tls(Fault::io(host, error), &address.to_string());
+                if options.trust.is_none() && fault.error.kind() == ErrorKind::Permission {
+                    return Fault::lasting(unknown_server(address, &fault.error));
+                }
+                fault
+            })?;
+            Ok((deadline, Arc::new(tls)))
+        }
+    }
+}
+
+/// What TLS has found wrong, if that is why the connection broke.
+fn explain_tls(fault: Fault, peer: &str) -> Fault {
+    let source =
+        std::error::Error::source(&fault.error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let Some(io) = source else { return fault };
+    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        let error = tls_error(io, peer);
+        // Who is not trusted today is not trusted in a second either; what else went wrong may have been the network's fault.
+        let try_again = error.kind() != ErrorKind::Permission;
+        return Fault { error, try_again };
+    }
+    fault
+}
+
+fn unknown_server(address: &Address, found: &Error) -> Error {
+    Error::new(
+        ErrorKind::Permission,
+        format!("expected to be told which server is meant by {address}; {}", found.message()),
+    )
+    .with_remedy(
+        "compare the fingerprint with what `framelane identity show` prints on the server, then give it \
+         (--fingerprint sha256:…, or ?fingerprint= in the URL); or give the file of an authority (--ca, ?ca=)",
+    )
+}
+
+/// What is said to whoever wants a link without TLS beyond this machine.
+pub(crate) fn insecure(address: &Address, what: &str) -> Error {
+    Error::new(
+        ErrorKind::Permission,
+        format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change {what}"),
+    )
+    .with_remedy(
+        "let the address begin with tls:// (`framelane identity server` makes what it needs), or, in a network that you \
+         trust, add --insecure (?insecure=1 in a URL)",
+    )
+}
+
+fn unix(path: &Path) -> Result<UnixStream, Fault> {
+    UnixStream::connect(path)
+        .map_err(|error| Fault::passing(Error::from_io(format!("connecting to {}", path.display()), error)))
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => {
+            Err(Fault::passing(Error::new(ErrorKind::NotFound, format!("the name {host} has no address"))))
+        }
+        Err(error) => Err(Fault::passing(
+            Error::new(ErrorKind::NotFound, format!("looking up the name {host}: {error}"))
+                .with_remedy("check the name, and that this machine can look names up"),
+        )),
+    }
+}
+
+fn tcp(address: &Address, found: &[SocketAddr]) -> Result<Socket, Fault> {
+    let mut last = None;
+    for candidate in found {
+        let connected = TcpStream::connect_timeout(candidate, CONNECT).and_then(Socket::tcp);
+        match connected {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.expect("a name has an address");
+    Err(Fault::passing(
+        Error::from_io(format!("connecting to {address}"), error)
+            .with_remedy("check that `framelane serve` runs there and that no firewall is in between"),
+    ))
+}

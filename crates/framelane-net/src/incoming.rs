@@ -1,0 +1,382 @@
+//! The receiving end of a link: from the stream straight into a slot.
+
+use std::io;
+use std::time::Instant;
+
+use framelane::{Error, ErrorKind, FrameInfo, LinkStatus, Loan, LoanError, Origin, PixelFormat, Publisher};
+use framelane_codec::{Codec, Decoder};
+
+use crate::channel_io::{Fault, Inbox, LOOK, send};
+use crate::proto::{Arrival, ChannelState, FrameHead, Message, Refusal, Sink};
+use crate::stream::Stream;
+use crate::time::{monotonic_ns, realtime_ns};
+
+/// Coded payloads are taken in pieces of this length: memory follows what has come, not what was announced.
+const PIECE_BYTES: usize = 1 << 20;
+/// The same for payloads that nobody wants.
+const DISCARD_BYTES: usize = 64 << 10;
+/// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
+const DETECTIONS_MAGIC: &[u8] = b"FLDT";
+const DETECTIONS_TIMESTAMP: usize = 24;
+const DETECTIONS_PUBLISHED: usize = 32;
+const DETECTIONS_HEADER: usize = 64;
+
+/// What has come over a receiving link, in all of its connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Frames published.
+    pub frames: u64,
+    /// Frames that the other side left out, or that were lost with a connection.
+    pub missed: u64,
+    /// Frames that came and found no free slot here.
+    pub dropped: u64,
+    /// Payloads that could not be decoded.
+    pub damaged: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Whether somebody publishes the channel there.
+    pub live: bool,
+    /// How the link is.
+    pub link: LinkStatus,
+    /// The newest frame.
+    pub last: Option<Origin>,
+}
+
+/// One connection's receiving.
+pub(crate) struct Receiving<'a> {
+    pub stream: &'a dyn Stream,
+    pub inbox: &'a mut Inbox,
+    pub peer: &'a str,
+    pub publisher: &'a mut Publisher,
+    pub sink: Sink,
+    pub codec: Codec,
+    pub max_bytes: u64,
+    pub patience: std::time::Duration,
+    pub ends_with_channel: bool,
+    /// Goes on over connections.
+    pub received: &'a mut Received,
+    /// Asked several times a second, and after every frame: whether to go on.
+    pub watch: &'a mut dyn FnMut(&Received) -> Result<(), Fault>,
+}
+
+impl Receiving<'_> {
+    /// Receives until the link ends; `Ok` when the channel was closed and the link ends with it.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub(crate) fn run(mut self) -> Result<(), Fault> {
+        self.received.link.connected = true;
+        self.received.link.connections += 1;
+        self.publisher.set_link(&self.received.link);
+        let result = self.receive();
+        self.received.link.connected = false;
+        self.received.live = false;
+        self.publisher.set_link(&self.received.link);
+        if let Err(fault) = &result
+            && fault.error.kind() != ErrorKind::Io
+        {
+            let try_again = fault.try_again || fault.error.kind() == ErrorKind::Interrupted;
+            let until = Instant::now() + LOOK;
+            let message = Message::Refused(Refusal::of(&fault.error, try_again));
+            let _ = send(self.stream, &message, self.peer, &mut || {
+                if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
+            });
+        }
+        self.stream.shut();
+        result
+    }
+
+    fn receive(&mut self) -> Result<(), Fault> {
+        let mut decoder = None;
+        let mut payload = Vec::new();
+        loop {
+            self.tend()?;
+            let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(LOOK);
+            let Some(message) = self.inbox.next(self.stream, self.peer, nap)? else { continue };
+            match message {
+                Message::Frame(head, payload_bytes) => {
+                    self.take_frame(*head, payload_bytes, &mut decoder, &mut payload)?;
+                }
+                other => {
+                    let before = self.sink.state();
+                    let taken = self.sink.take(Instant::now(), realtime_ns(), &other);
+                    taken.map_err(|error| match &other {
+                        Message::Refused(refusal) => Fault { error, try_again: refusal.try_again },
+                        _ => Fault::passing(error),
+                    })?;
+                    self.received.live = self.sink.state() == ChannelState::Live;
+                    if before != self.sink.state() {
+                        (self.watch)(self.received)?;
+                    }
+                    if self.sink.state() == ChannelState::Closed && self.ends_with_channel {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says what is due to the other side, and asks whether to go on.
+    fn tend(&mut self) -> Result<(), Fault> {
+        (self.watch)(self.received)?;
+        let now = Instant::now();
+        if self.sink.is_gone(now) {
+            return Err(Fault::silent(self.peer, self.patience));
+        }
+        while let Some(message) = self.sink.next_message(now, realtime_ns()) {
+            let (sink, peer, patience) = (&self.sink, self.peer, self.patience);
+            send(self.stream, &message, peer, &mut || {
+                if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn take_frame(
+        &mut self,
+        head: FrameHead,
+        payload_bytes: u64,
+        decoder: &mut Option<Decoder>,
+        payload: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let size_bytes = head.layout.size_bytes();
+        if payload_bytes > self.max_bytes || size_bytes as u64 > self.max_bytes {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!("expected frames of at most {} bytes, found one of {size_bytes}", self.max_bytes),
+                )
+                .with_remedy("raise max-bytes, or have the frames scaled with size="),
+            ));
+        }
+        if !head.coded && payload_bytes != size_bytes as u64 {
+            return Err(Fault::passing(crate::proto::violation(format_args!(
+                "expected {size_bytes} bytes of a frame, found {payload_bytes}"
+            ))));
+        }
+        let missed = match self.sink.arrival(Instant::now(), &head).map_err(Fault::passing)? {
+            Arrival::New { missed } => missed,
+            Arrival::PassOver => {
+                self.discard(payload_bytes)?;
+                self.sink.frame_done(Instant::now());
+                return Ok(());
+            }
+        };
+        if missed > 0 {
+            self.publisher.skip_many(missed);
+        }
+        if head.coded {
+            self.read_coded(payload_bytes, payload)?;
+            self.sink.frame_done(Instant::now());
+            self.tend()?;
+            self.publish_coded(&head, payload, decoder)?;
+        } else {
+            self.publish_raw(&head)?;
+            self.sink.frame_done(Instant::now());
+        }
+        self.received.bytes += payload_bytes;
+        self.received.last = self.sink.last();
+        self.received.missed = self.sink.missed();
+        self.note(&head);
+        (self.watch)(self.received)
+    }
+
+    /// Straight into the slot.
+    fn publish_raw(&mut self, head: &FrameHead) -> Result<(), Fault> {
+        let info = self.info(head);
+        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
+        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
+        let mut loan = match loan(self.publisher, head, &mut || watch(received).is_ok())? {
+            Some(loan) => loan,
+            None => {
+                received.dropped += 1;
+                return self.discard(head.layout.size_bytes() as u64);
+            }
+        };
+        let mut bytes = loan.bytes_mut();
+        while !bytes.is_empty() {
+            let len = read(stream, peer, sink, patience, bytes)?;
+            bytes = &mut bytes[len..];
+            if len == 0 {
+                watch(received)?;
+            }
+            tend_while_reading(stream, peer, sink, patience)?;
+        }
+        if head.layout.format() == PixelFormat::Detections {
+            times_on_our_clocks(loan.bytes_mut(), head, sink);
+        }
+        loan.publish(&info);
+        received.frames += 1;
+        Ok(())
+    }
+
+    fn read_coded(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
+        let total = payload_bytes as usize;
+        payload.clear();
+        let mut filled = 0;
+        while filled < total {
+            let end = total.min(filled + PIECE_BYTES);
+            payload.resize(end, 0);
+            while filled < end {
+                let len =
+                    read(self.stream, self.peer, &mut self.sink, self.patience, &mut payload[filled..end])?;
+                filled += len;
+                if len == 0 {
+                    (self.watch)(self.received)?;
+                }
+                tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_coded(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        decoder: &mut Option<Decoder>,
+    ) -> Result<(), Fault> {
+        let info = self.info(head);
+        let decoder = match decoder {
+            Some(decoder) => decoder,
+            None => decoder.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
+        };
+        let (received, watch) = (&mut *self.received, &mut *self.watch);
+        let Some(mut loan) = loan(self.publisher, head, &mut || watch(received).is_ok())? else {
+            received.dropped += 1;
+            // Later payloads may build on this one.
+            if !head.standalone || matches!(self.codec, Codec::H264 { .. }) {
+                self.sink.cannot_decode();
+            }
+            return Ok(());
+        };
+        match decoder.decode(payload, &head.layout, loan.bytes_mut()) {
+            Ok(()) => {
+                loan.publish(&info);
+                received.frames += 1;
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                received.damaged += 1;
+                self.sink.cannot_decode();
+                self.publisher.skip();
+            }
+            Err(error) => return Err(Fault::lasting(error)),
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self, payload_bytes: u64) -> Result<(), Fault> {
+        let mut scratch = vec![0; DISCARD_BYTES.min(payload_bytes as usize)];
+        let mut left = payload_bytes;
+        while left > 0 {
+            let piece = scratch.len().min(left as usize);
+            let len = read(self.stream, self.peer, &mut self.sink, self.patience, &mut scratch[..piece])?;
+            left -= len as u64;
+            if len == 0 {
+                (self.watch)(self.received)?;
+            }
+            tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
+        }
+        Ok(())
+    }
+
+    /// What is published with the frame: its times on our clock.
+    fn info(&self, head: &FrameHead) -> FrameInfo {
+        FrameInfo {
+            timestamp_ns: head.info.timestamp_ns.map(|ns| self.sink.clock.to_ours_ns(ns)),
+            origin: Some(head.origin),
+            ..head.info.clone()
+        }
+    }
+
+    fn note(&mut self, head: &FrameHead) {
+        let clock = &self.sink.clock;
+        let captured_ns = head.info.timestamp_ns.map(|ns| clock.to_ours_ns(ns));
+        let link = &mut self.received.link;
+        link.clock_offset_ns = clock.peer_ahead_ns();
+        link.round_trip_ns = clock.round_trip_ns();
+        link.latency_ns = captured_ns.map_or(0, |ns| realtime_ns().saturating_sub(ns));
+        link.received_bytes = self.received.bytes;
+        link.missed = self.received.missed;
+        self.publisher.set_link(link);
+    }
+}
+
+/// A slot for the frame; `None` when none is free.
+fn loan<'p>(
+    publisher: &'p mut Publisher,
+    head: &FrameHead,
+    keep_waiting: &mut dyn FnMut() -> bool,
+) -> Result<Option<Loan<'p>>, Fault> {
+    match publisher.loan_while(&head.layout, keep_waiting) {
+        Ok(loan) => Ok(Some(loan)),
+        Err(LoanError::NoFreeSlot) => Ok(None),
+        Err(LoanError::Interrupted) => Err(Fault::stopped()),
+        Err(error) => Err(Fault::lasting(error.into())),
+    }
+}
+
+/// Some bytes; none when none came for a while.
+fn read(
+    stream: &dyn Stream,
+    peer: &str,
+    sink: &mut Sink,
+    patience: std::time::Duration,
+    bytes: &mut [u8],
+) -> Result<usize, Fault> {
+    match stream.read(bytes, LOOK) {
+        Ok(0) => Err(Fault::lost(peer)),
+        Ok(len) => {
+            sink.heard(Instant::now());
+            Ok(len)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            if sink.is_gone(Instant::now()) {
+                Err(Fault::silent(peer, patience))
+            } else {
+                Ok(0)
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Fault::lost(peer)),
+        Err(error) => Err(Fault::io(peer, error)),
+    }
+}
+
+/// A long frame must not make us look gone.
+fn tend_while_reading(
+    stream: &dyn Stream,
+    peer: &str,
+    sink: &mut Sink,
+    patience: std::time::Duration,
+) -> Result<(), Fault> {
+    let now = Instant::now();
+    if now < sink.next_due() {
+        return Ok(());
+    }
+    while let Some(message) = sink.next_message(now, realtime_ns()) {
+        send(stream, &message, peer, &mut || {
+            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { Ok(()) }
+        })?;
+    }
+    Ok(())
+}
+
+/// A batch of detections names times of its frame on the sender's clocks: here they are on ours.
+fn times_on_our_clocks(batch: &mut [u8], head: &FrameHead, sink: &Sink) {
+    if batch.len() < DETECTIONS_HEADER || !batch.starts_with(DETECTIONS_MAGIC) {
+        return;
+    }
+    let mut change = |at: usize, to_ours: &dyn Fn(u64) -> u64| {
+        let field = &mut batch[at..at + 8];
+        let theirs = u64::from_le_bytes((&*field).try_into().expect("eight bytes"));
+        field.copy_from_slice(&to_ours(theirs).to_le_bytes());
+    };
+    change(DETECTIONS_TIMESTAMP, &|ns| sink.clock.to_ours_ns(ns));
+    // From their monotonic clock to their wall clock, to ours, to our monotonic clock.
+    let (ours_ns, ours_monotonic_ns) = (realtime_ns(), monotonic_ns());
+    change(DETECTIONS_PUBLISHED, &|ns| {
+        let age_when_sent = head.sent_monotonic_ns.saturating_sub(ns);
+        let on_the_way = ours_ns.saturating_sub(sink.clock.to_ours_ns(head.sent_ns));
+        ours_monotonic_ns.saturating_sub(age_when_sent).saturating_sub(on_the_way)
+    });
+}

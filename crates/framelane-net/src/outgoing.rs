@@ -1,0 +1,376 @@
+//! The sending end of a link: from a channel's leases straight into the stream.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Frame, FrameInfo, Origin, RecvError, Subscriber, SubscriberOptions};
+use framelane_codec::{Codec, Encoder};
+
+use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
+use crate::proto::{ChannelState, FrameHead, Message, Ready, Refusal, Reply, Source};
+use crate::stream::Stream;
+use crate::time::{monotonic_ns, realtime_ns};
+
+/// How long a frame is sent straight from its slot. What has not gone by then is copied, and the slot is given back: a
+/// receiver that is slow costs memory here, not slots of the channel.
+const LEASE: Duration = Duration::from_millis(20);
+
+/// What a link sends, and how.
+pub(crate) struct Terms {
+    pub channel: String,
+    pub subscriber: SubscriberOptions,
+    pub codec: Codec,
+    pub size: Option<(u32, u32)>,
+    pub max_milli_fps: u32,
+    /// The longest payload that the other side takes.
+    pub max_payload: u64,
+    /// What the other side has already.
+    pub last: Option<Origin>,
+    pub patience: Duration,
+    /// Whether the link ends when the channel is closed; else it waits for the channel to come again.
+    pub ends_with_channel: bool,
+}
+
+/// What has happened on a sending link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Frames sent.
+    pub frames: u64,
+    /// Frames that were left out because the other side was slower, or wanted fewer.
+    pub skipped: u64,
+    /// Bytes of frames sent.
+    pub bytes: u64,
+    /// Whether somebody publishes the channel.
+    pub live: bool,
+}
+
+/// Asked now and then: whether to go on. Told how far it is.
+pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
+
+/// Sends the channel's frames until it ends.
+///
+/// # Errors
+/// Why it has ended; `Ok` when the channel was closed and the link ends with it.
+pub(crate) fn run(
+    stream: &dyn Stream,
+    inbox: &mut Inbox,
+    peer: &str,
+    terms: &Terms,
+    watch: Watch<'_>,
+) -> Result<Sent, (Fault, Sent)> {
+    let source = Source::new(Instant::now(), terms.max_milli_fps, terms.patience);
+    let link = Link {
+        stream,
+        peer,
+        terms,
+        watch,
+        source: Mutex::new(source),
+        changed: Condvar::new(),
+        writing: Mutex::new(()),
+        ended: Ended::default(),
+    };
+    std::thread::scope(|scope| {
+        let hears = scope.spawn(|| {
+            let fault = link.hear(inbox);
+            link.ended.set();
+            link.changed.notify_all();
+            fault
+        });
+        let mut sender =
+            Sender { link: &link, sent: Sent::default(), last: terms.last, encoder: None, bytes: Vec::new() };
+        let result = sender.run();
+        let sent = sender.sent;
+        link.ended.set();
+        if let Err(fault) = &result
+            && fault.error.kind() != ErrorKind::Io
+        {
+            // Why it ends, as far as that can still be said.
+            let refusal =
+                Refusal::of(&fault.error, fault.try_again || fault.error.kind() == ErrorKind::Interrupted);
+            let until = Instant::now() + LOOK;
+            let _ = send(stream, &Message::Refused(refusal), peer, &mut || {
+                if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
+            });
+        }
+        stream.shut();
+        let heard = hears
+            .join()
+            .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
+        match result {
+            Ok(()) => Ok(sent),
+            // What the other side has said explains the broken stream that the writer has met.
+            Err(fault) if fault.error.kind() == ErrorKind::Io || fault.error.kind() == ErrorKind::Closed => {
+                Err((heard, sent))
+            }
+            Err(fault) => Err((fault, sent)),
+        }
+    })
+}
+
+struct Link<'a> {
+    stream: &'a dyn Stream,
+    peer: &'a str,
+    terms: &'a Terms,
+    watch: Watch<'a>,
+    source: Mutex<Source>,
+    /// Told when `source` has changed, or the link has ended.
+    changed: Condvar,
+    /// Held while a whole message is written.
+    writing: Mutex<()>,
+    ended: Ended,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link<'_> {
+    /// Takes what the other side says until the link ends; gives why it did.
+    fn hear(&self, inbox: &mut Inbox) -> Fault {
+        loop {
+            if self.ended.is_set() {
+                return Fault::stopped();
+            }
+            let message = match inbox.next(self.stream, self.peer, LOOK) {
+                Ok(Some(message)) => message,
+                Ok(None) if lock(&self.source).is_gone(Instant::now()) => {
+                    return Fault::silent(self.peer, self.terms.patience);
+                }
+                Ok(None) => continue,
+                Err(fault) => return fault,
+            };
+            let received_ns = realtime_ns();
+            let reply = lock(&self.source).take(Instant::now(), received_ns, &message);
+            match reply {
+                Ok(Reply::Nothing) => self.changed.notify_all(),
+                Ok(Reply::Pong { ping_sent_ns, received_ns }) => {
+                    let _turn = lock(&self.writing);
+                    let pong = Message::Pong { ping_sent_ns, received_ns, sent_ns: realtime_ns() };
+                    if let Err(fault) = send(self.stream, &pong, self.peer, &mut || self.go_on()) {
+                        return fault;
+                    }
+                }
+                Err(error) => {
+                    let try_again = matches!(&message, Message::Refused(refusal) if refusal.try_again);
+                    return Fault { error, try_again };
+                }
+            }
+        }
+    }
+
+    /// Whether the writer should go on.
+    fn go_on(&self) -> Result<(), Fault> {
+        if self.ended.is_set() {
+            return Err(Fault::passing(Error::new(ErrorKind::Closed, "the link has ended")));
+        }
+        if lock(&self.source).is_gone(Instant::now()) {
+            return Err(Fault::silent(self.peer, self.terms.patience));
+        }
+        Ok(())
+    }
+}
+
+struct Sender<'a, 'l> {
+    link: &'a Link<'l>,
+    sent: Sent,
+    last: Option<Origin>,
+    encoder: Option<Encoder>,
+    /// The coded frame; kept for its room.
+    bytes: Vec<u8>,
+}
+
+impl Sender<'_, '_> {
+    fn go_on(&self) -> Result<(), Fault> {
+        self.link.go_on()?;
+        (self.link.watch)(&self.sent)
+    }
+
+    fn run(&mut self) -> Result<(), Fault> {
+        let terms = self.link.terms;
+        loop {
+            self.say(ChannelState::Waiting)?;
+            let Some(mut subscriber) = self.open()? else { continue };
+            self.sent.live = true;
+            self.say(ChannelState::Live)?;
+            self.send_all(&mut subscriber)?;
+            self.sent.live = false;
+            if terms.ends_with_channel {
+                return self.say(ChannelState::Closed);
+            }
+            self.say(ChannelState::Closed)?;
+        }
+    }
+
+    fn say(&self, state: ChannelState) -> Result<(), Fault> {
+        let _turn = lock(&self.link.writing);
+        send(self.link.stream, &Message::State(state), self.link.peer, &mut || self.go_on())
+    }
+
+    /// Waits for the channel; `None` when something is to be looked at first.
+    fn open(&self) -> Result<Option<Subscriber>, Fault> {
+        let mut ended = None;
+        let opened = self.link.terms.subscriber.open_while(&self.link.terms.channel, &mut || {
+            ended = self.go_on().err();
+            ended.is_none()
+        });
+        match (opened, ended) {
+            (_, Some(fault)) => Err(fault),
+            (Ok(subscriber), None) => Ok(Some(subscriber)),
+            (Err(error), None) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            // All records are taken, for example: it may be otherwise later.
+            (Err(error), None) => {
+                Err(Fault { try_again: error.kind() == ErrorKind::TooManySubscribers, error })
+            }
+        }
+    }
+
+    /// Until the channel is closed.
+    fn send_all(&mut self, subscriber: &mut Subscriber) -> Result<(), Fault> {
+        loop {
+            self.wait_until_ready()?;
+            let mut ended = None;
+            let received = subscriber.recv_while(Some(LOOK), &mut || {
+                ended = self.go_on().err();
+                ended.is_none()
+            });
+            if let Some(fault) = ended {
+                return Err(fault);
+            }
+            let frame = match received {
+                Ok(frame) => frame,
+                Err(RecvError::Timeout | RecvError::Interrupted) => {
+                    self.go_on()?;
+                    continue;
+                }
+                Err(RecvError::Closed) => return Ok(()),
+                Err(error) => return Err(Fault::passing(error.into())),
+            };
+            self.sent.skipped += frame.dropped();
+            let origin = frame.origin();
+            // After a break the newest frame may be the one that was sent last.
+            if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
+                continue;
+            }
+            self.send_frame(frame)?;
+            self.last = Some(origin);
+            self.sent.frames += 1;
+        }
+    }
+
+    fn wait_until_ready(&self) -> Result<(), Fault> {
+        let mut source = lock(&self.link.source);
+        loop {
+            let now = Instant::now();
+            let nap = match source.ready(now) {
+                Ready::Now => return Ok(()),
+                Ready::At(due) => due.saturating_duration_since(now).min(LOOK),
+                Ready::NoCredit => LOOK,
+            };
+            source = self.link.changed.wait_timeout(source, nap).unwrap_or_else(PoisonError::into_inner).0;
+            drop(source);
+            self.go_on()?;
+            source = lock(&self.link.source);
+        }
+    }
+
+    fn send_frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        let now = Instant::now();
+        let keyframe = {
+            let mut source = lock(&self.link.source);
+            source.sent(now);
+            source.take_keyframe()
+        };
+        let (layout, info) = (frame.layout().clone(), frame.info().clone());
+        let origin = frame.origin();
+        let coded = self.encode(&frame, keyframe)?;
+        let (layout, info, standalone, is_coded) = match coded {
+            Some(coded) => {
+                (coded.layout, FrameInfo { color: coded.info.color, ..info }, coded.keyframe, true)
+            }
+            None => (layout, info, true, false),
+        };
+        let payload_bytes = if is_coded { self.bytes.len() } else { layout.size_bytes() } as u64;
+        let max_payload = self.link.terms.max_payload;
+        if payload_bytes > max_payload || layout.size_bytes() as u64 > max_payload {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!(
+                        "a frame of {} bytes; the receiver takes at most {max_payload}",
+                        layout.size_bytes()
+                    ),
+                )
+                .with_remedy("raise max-bytes on the receiving side, or send a smaller size="),
+            ));
+        }
+        let head = FrameHead {
+            origin,
+            layout,
+            info: FrameInfo { origin: None, ..info },
+            standalone,
+            coded: is_coded,
+            sent_ns: realtime_ns(),
+            sent_monotonic_ns: monotonic_ns(),
+        };
+        let mut bytes = Vec::with_capacity(256);
+        Message::Frame(Box::new(head), payload_bytes).encode(&mut bytes);
+        let (stream, peer) = (self.link.stream, self.link.peer);
+        let _turn = lock(&self.link.writing);
+        write_all(stream, &bytes, true, peer, &mut || self.go_on())?;
+        if is_coded {
+            drop(frame);
+            write_all(stream, &self.bytes, false, peer, &mut || self.go_on())?;
+        } else {
+            self.write_leased(frame, now + LEASE)?;
+        }
+        self.sent.bytes += payload_bytes;
+        Ok(())
+    }
+
+    /// Codes the frame into `bytes`; `None` when it goes as it is.
+    fn encode(&mut self, frame: &Frame, keyframe: bool) -> Result<Option<framelane_codec::Encoded>, Fault> {
+        let terms = self.link.terms;
+        if (terms.codec == Codec::Raw && terms.size.is_none())
+            || !is_picture(frame) && terms.codec != Codec::Lz4
+        {
+            return Ok(None);
+        }
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            None => {
+                let size = terms.size.filter(|_| is_picture(frame));
+                self.encoder.insert(Encoder::new(terms.codec, size).map_err(Fault::lasting)?)
+            }
+        };
+        let coded = encoder.encode(frame.layout(), frame.info(), frame.bytes(), keyframe, &mut self.bytes);
+        coded.map(Some).map_err(Fault::lasting)
+    }
+
+    /// Sends the frame's bytes from its slot, for as long as the lease may last; what is left then, from a copy.
+    fn write_leased(&self, frame: Frame, until: Instant) -> Result<(), Fault> {
+        let (stream, peer) = (self.link.stream, self.link.peer);
+        let mut at = 0;
+        while at < frame.bytes().len() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let rest = frame.bytes()[at..].to_vec();
+                drop(frame);
+                return write_all(stream, &rest, false, peer, &mut || self.go_on());
+            }
+            match stream.write(&frame.bytes()[at..], false, left) {
+                Ok(0) => return Err(Fault::lost(peer)),
+                Ok(len) => at += len,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Fault::io(peer, error)),
+            }
+            self.link.go_on()?;
+        }
+        drop(frame);
+        flush(stream, peer, &mut || self.go_on())
+    }
+}
+
+/// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.
+fn is_picture(frame: &Frame) -> bool {
+    framelane::PixelFormat::VIDEO.contains(&frame.format())
+}

@@ -1,0 +1,38 @@
+//! The link protocol without I/O: bytes and the time go in, messages and decisions come out.
+//!
+//! One connection carries one channel in one direction. The [`Source`] sends frames, the [`Sink`] receives them; either
+//! can be the one that has connected. `spec/link.md` says what the bytes mean.
+//!
+//! # How latency is kept from growing
+//! The sink grants *credits*, one for each frame that may be on its way; the source sends the newest frame when it has a
+//! credit, and leaves out what was published meanwhile. How many credits there are decides between idle links (too few)
+//! and queues in routers and sockets (too many): see [`window`].
+
+mod backoff;
+mod clock;
+mod frame_head;
+mod message;
+mod parser;
+#[cfg(test)]
+mod simulation;
+mod sink;
+mod source;
+mod window;
+mod wire;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use frame_head::FrameHead;
+pub(crate) use message::{ChannelState, Direction, Hello, MAGIC, MAX_BODY_BYTES, Message, Refusal, Welcome};
+pub(crate) use parser::{Parser, Piece};
+pub(crate) use sink::{Arrival, Sink};
+pub(crate) use source::{Ready, Reply, Source};
+
+use framelane::{Error, ErrorKind};
+
+/// What a peer did that the protocol does not allow.
+pub(crate) fn violation(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Damaged, format!("the other side does not keep to the link protocol: {what}"))
+        .with_remedy(
+            "check that it is a framelane of the same major version; spec/link.md says what is expected",
+        )
+}

@@ -1,0 +1,225 @@
+//! Bytes to messages, in whatever pieces they come.
+
+use framelane::Error;
+
+use super::message::{HEADER_BYTES, Head, MAGIC, Message};
+use super::violation;
+
+/// What the bytes so far have come to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Piece {
+    /// [`Parser::wanted`] more bytes are needed.
+    More,
+    Message(Message),
+}
+
+#[derive(Debug)]
+enum Step {
+    Magic,
+    Head,
+    Body(Head),
+}
+
+/// Reads the messages of one direction of a link. The payloads of frames are not for it: whoever gets
+/// [`Message::Frame`] takes as many bytes off the stream before it goes on here.
+///
+/// Holds at most one body, which is bounded.
+#[derive(Debug)]
+pub(crate) struct Parser {
+    step: Step,
+    bytes: Vec<u8>,
+}
+
+impl Parser {
+    pub(crate) fn new() -> Self {
+        Parser { step: Step::Magic, bytes: Vec::new() }
+    }
+
+    /// How many bytes are wanted next: to be given at once or in parts, and no more of them.
+    pub(crate) fn wanted(&self) -> usize {
+        self.total() - self.bytes.len()
+    }
+
+    fn total(&self) -> usize {
+        match &self.step {
+            Step::Magic => MAGIC.len(),
+            Step::Head => HEADER_BYTES,
+            Step::Body(head) => head.body_bytes,
+        }
+    }
+
+    /// Takes up to [`Parser::wanted`] bytes.
+    ///
+    /// # Errors
+    /// When the other side does not keep to the protocol; the stream is of no use any more.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Piece, Error> {
+        assert!(bytes.len() <= self.wanted(), "more than was wanted");
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            if let Step::Magic = self.step
+                && !MAGIC.starts_with(&self.bytes)
+            {
+                return Err(stranger(&self.bytes));
+            }
+            if self.wanted() > 0 {
+                return Ok(Piece::More);
+            }
+            match self.step {
+                Step::Magic => self.step = Step::Head,
+                Step::Head => {
+                    let head = self.bytes.as_slice().try_into().expect("as many as were wanted");
+                    self.step = Step::Body(Head::read(head)?);
+                }
+                Step::Body(head) => {
+                    let message = Message::decode(head, &self.bytes)?;
+                    self.bytes.clear();
+                    self.step = Step::Head;
+                    return Ok(Piece::Message(message));
+                }
+            }
+            self.bytes.clear();
+        }
+    }
+}
+
+/// Says who it may be that does not begin as a link does.
+fn stranger(bytes: &[u8]) -> Error {
+    let shown: String = bytes.iter().map(|&byte| char::from(byte).escape_default().to_string()).collect();
+    let error = violation(format_args!("expected it to begin with FRMLLINK, found {shown}"));
+    match bytes {
+        // A TLS record: a handshake, or an alert.
+        [0x15 | 0x16, ..] => error.with_remedy("it speaks TLS: use tls:// in place of tcp://"),
+        [b'G' | b'P' | b'H' | b'O', ..] => {
+            error.with_remedy("it looks like HTTP: check the port; framelane listens on 7420 by default")
+        }
+        _ => error.with_remedy("check the host and the port; `framelane serve` listens on 7420 by default"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framelane::{FrameInfo, Layout, Mode, Origin, PixelFormat};
+
+    use super::*;
+    use crate::proto::message::{ChannelState, Direction, Hello, Refusal, Welcome};
+    use crate::proto::{FrameHead, MAX_BODY_BYTES};
+
+    pub(crate) fn messages() -> Vec<Message> {
+        let hello = Hello {
+            direction: Direction::Send,
+            mode: Mode::Every,
+            max_milli_fps: 29_970,
+            size: (1280, 720),
+            max_payload: 1 << 27,
+            last: (7, 8),
+            sent_ns: 9,
+            channel: "cam0/detections".to_owned(),
+            codec: "jpeg:80".to_owned(),
+            token: "a secret of twenty characters".to_owned(),
+        };
+        let head = FrameHead {
+            origin: Origin { epoch: 3, sequence: 4 },
+            layout: Layout::packed(PixelFormat::I420, 5, 3).unwrap(),
+            info: FrameInfo {
+                pts_ns: Some(-5),
+                rotation_degrees: 90,
+                keyframe: true,
+                ..FrameInfo::default()
+            },
+            standalone: true,
+            coded: true,
+            sent_ns: 11,
+            sent_monotonic_ns: 12,
+        };
+        let refusal =
+            Refusal { code: 5, try_again: false, message: "no".to_owned(), remedy: "ask".to_owned() };
+        let welcome =
+            Welcome { received_ns: 1, sent_ns: 2, max_payload: 3, last: (4, 5), codec: "raw".to_owned() };
+        vec![
+            Message::Hello(hello),
+            Message::Welcome(welcome),
+            Message::Refused(refusal),
+            Message::Credit(5),
+            Message::Ping { sent_ns: 6 },
+            Message::Pong { ping_sent_ns: 7, received_ns: 8, sent_ns: 9 },
+            Message::State(ChannelState::Closed),
+            Message::Keyframe,
+            Message::Unknown,
+            Message::Frame(Box::new(head), 23),
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_whatever_the_pieces_are() {
+        let mut bytes = MAGIC.to_vec();
+        for message in messages() {
+            message.encode(&mut bytes);
+        }
+        for piece in [1, 2, 3, 7, 16, 1000] {
+            let (mut parser, mut rest, mut found) = (Parser::new(), bytes.as_slice(), Vec::new());
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(piece.min(parser.wanted()).min(rest.len()));
+                if let Piece::Message(message) = parser.feed(now).unwrap() {
+                    found.push(message);
+                }
+                rest = later;
+            }
+            assert_eq!(found, messages());
+            assert!(matches!(parser.step, Step::Head) && parser.bytes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_at_its_first_wrong_byte_with_a_guess_who_it_is() {
+        for (bytes, guess) in
+            [(&b"\x16\x03\x01"[..], "tls://"), (b"GET / HT", "HTTP"), (b"FRMLCTRL", "port"), (b"\0", "port")]
+        {
+            let wrong = bytes.iter().zip(MAGIC).position(|(a, b)| *a != b).unwrap();
+            let mut parser = Parser::new();
+            for byte in &bytes[..wrong] {
+                assert_eq!(parser.feed(&[*byte]).unwrap(), Piece::More);
+            }
+            let error = parser.feed(&bytes[wrong..=wrong]).unwrap_err();
+            assert!(error.remedy().unwrap().contains(guess), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_unknown_is_refused_by_its_head() {
+        let head = |number: u16, flags: u16, body: u32, payload: u64| {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend_from_slice(&number.to_le_bytes());
+            bytes.extend_from_slice(&flags.to_le_bytes());
+            bytes.extend_from_slice(&body.to_le_bytes());
+            bytes.extend_from_slice(&payload.to_le_bytes());
+            let mut parser = Parser::new();
+            parser.feed(&bytes[..8]).unwrap();
+            parser.feed(&bytes[8..])
+        };
+        assert!(head(5, 0, MAX_BODY_BYTES as u32 + 1, 0).is_err());
+        assert!(head(5, 0, 8, 1).is_err(), "a payload without a frame");
+        assert!(head(77, 0, 0, 0).is_err(), "a type that must be known");
+        assert_eq!(head(77, 1, 0, 0).unwrap(), Piece::Message(Message::Unknown));
+        assert!(head(1, 0, u32::MAX, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn another_major_version_is_named() {
+        let mut bytes = MAGIC.to_vec();
+        messages()[0].encode(&mut bytes);
+        bytes[8 + HEADER_BYTES] = 2;
+        let mut parser = Parser::new();
+        for part in [8, HEADER_BYTES] {
+            let (now, later) = bytes.split_at(part);
+            parser.feed(now).unwrap();
+            bytes = later.to_vec();
+        }
+        let error = parser.feed(&bytes).unwrap_err();
+        assert!(error.message().contains("version 2.0") && error.message().contains("1.0"), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_in_no_debug_text() {
+        assert!(!format!("{:?}", messages()).contains("secret"));
+    }
+}

@@ -1,0 +1,251 @@
+//! The side that receives frames: what it grants, what it takes, what time it is on the other side.
+
+use std::time::{Duration, Instant};
+
+use framelane::{Error, Mode, Origin};
+
+use super::clock::Clock;
+use super::frame_head::FrameHead;
+use super::message::{ChannelState, Message};
+use super::violation;
+use super::window::Window;
+
+/// How often the source hears of us.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// What to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Publish it, after so many that were left out.
+    New { missed: u32 },
+    /// It was here before, or cannot be decoded without one that was not: pass over it.
+    PassOver,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) clock: Clock,
+    window: Window,
+    patience: Duration,
+    begun: u64,
+    granted: u64,
+    last: Option<Origin>,
+    last_heard: Instant,
+    next_ping: Instant,
+    missed: u64,
+    state: ChannelState,
+    needs_keyframe: bool,
+    ask_keyframe: bool,
+}
+
+impl Sink {
+    /// `last` is the newest frame that is here already.
+    pub(crate) fn new(now: Instant, mode: Mode, last: Option<Origin>, patience: Duration) -> Self {
+        Sink {
+            clock: Clock::new(now),
+            window: Window::new(mode),
+            patience,
+            begun: 0,
+            granted: 0,
+            last,
+            last_heard: now,
+            next_ping: now,
+            missed: 0,
+            state: ChannelState::Waiting,
+            needs_keyframe: true,
+            ask_keyframe: false,
+        }
+    }
+
+    /// Takes a message that is no frame; `now_ns` is when it came, on `CLOCK_REALTIME`.
+    ///
+    /// # Errors
+    /// When a source does not send such a message, and what it refuses.
+    pub(crate) fn take(&mut self, now: Instant, now_ns: u64, message: &Message) -> Result<(), Error> {
+        self.last_heard = now;
+        match *message {
+            Message::Pong { ping_sent_ns, received_ns, sent_ns } => {
+                self.clock.add(now, [ping_sent_ns, received_ns, sent_ns, now_ns]);
+                Ok(())
+            }
+            Message::State(state) => {
+                self.state = state;
+                Ok(())
+            }
+            Message::Unknown => Ok(()),
+            Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
+            ref other => Err(violation(format_args!("a sender of frames does not send {other:?}"))),
+        }
+    }
+
+    /// What to do with a frame whose head has come; its payload follows in any case.
+    ///
+    /// # Errors
+    /// When it was sent without a credit.
+    pub(crate) fn arrival(&mut self, now: Instant, head: &FrameHead) -> Result<Arrival, Error> {
+        self.last_heard = now;
+        self.begun += 1;
+        if self.begun > self.granted {
+            return Err(violation("a frame was sent without a credit"));
+        }
+        if self.needs_keyframe && !head.standalone {
+            return Ok(Arrival::PassOver);
+        }
+        self.needs_keyframe = false;
+        let Origin { epoch, sequence } = head.origin;
+        let missed = match self.last {
+            // Numbers go on when a publisher is taken over, and begin anew when a channel does.
+            Some(last) if sequence > last.sequence => sequence - last.sequence - 1,
+            Some(last) if epoch == last.epoch => return Ok(Arrival::PassOver),
+            _ => 0,
+        };
+        self.last = Some(head.origin);
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        self.missed += u64::from(missed);
+        Ok(Arrival::New { missed })
+    }
+
+    /// Bytes of a frame have come.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+    }
+
+    /// A frame with its payload has come.
+    pub(crate) fn frame_done(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.window.arrived(now);
+    }
+
+    /// A frame could not be decoded: none can before the next that needs no other.
+    pub(crate) fn cannot_decode(&mut self) {
+        self.missed += 1;
+        self.ask_keyframe |= !self.needs_keyframe;
+        self.needs_keyframe = true;
+    }
+
+    /// What is to be sent now, if there is something; asked until there is not.
+    pub(crate) fn next_message(&mut self, now: Instant, now_ns: u64) -> Option<Message> {
+        // Before the first credit: the answer then comes before the first frame, whose times are to be understood.
+        if now >= self.next_ping {
+            self.next_ping = now + PING_EVERY;
+            return Some(Message::Ping { sent_ns: now_ns });
+        }
+        let allowed = self.begun + self.window.frames(self.clock.idle_round_trip());
+        if allowed > self.granted {
+            self.granted = allowed;
+            return Some(Message::Credit(allowed));
+        }
+        std::mem::take(&mut self.ask_keyframe).then_some(Message::Keyframe)
+    }
+
+    /// When [`Sink::next_message`] has something again at the latest.
+    pub(crate) fn next_due(&self) -> Instant {
+        self.next_ping
+    }
+
+    /// Whether the source has been silent for too long. (It answers pings.)
+    pub(crate) fn is_gone(&self, now: Instant) -> bool {
+        now.duration_since(self.last_heard) > self.patience
+    }
+
+    /// The newest frame that is here.
+    pub(crate) fn last(&self) -> Option<Origin> {
+        self.last
+    }
+
+    /// Goes on counting where an earlier connection has ended.
+    pub(crate) fn begin_missed(&mut self, missed: u64) {
+        self.missed = missed;
+    }
+
+    /// Frames that were left out on the way.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    pub(crate) fn state(&self) -> ChannelState {
+        self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framelane::{FrameInfo, Layout, PixelFormat};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn head(epoch: u64, sequence: u64, standalone: bool) -> FrameHead {
+        FrameHead {
+            origin: Origin { epoch, sequence },
+            layout: Layout::packed(PixelFormat::Gray8, 1, 1).unwrap(),
+            info: FrameInfo::default(),
+            standalone,
+            coded: false,
+            sent_ns: 0,
+            sent_monotonic_ns: 0,
+        }
+    }
+
+    /// A sink with credits out for more frames than a test sends.
+    fn sink(last: Option<Origin>) -> (Sink, Instant) {
+        let now = Instant::now();
+        let mut sink = Sink::new(now, Mode::Every, last, PATIENCE);
+        assert_eq!(sink.next_message(now, 5), Some(Message::Ping { sent_ns: 5 }));
+        assert_eq!(sink.next_message(now, 5), Some(Message::Credit(8)));
+        assert_eq!(sink.next_message(now, 0), None);
+        (sink, now)
+    }
+
+    #[test]
+    fn no_frame_is_taken_twice_or_after_a_newer_one_and_gaps_are_counted() {
+        let (mut sink, now) = sink(Some(Origin { epoch: 5, sequence: 10 }));
+        let mut arrival = |epoch, sequence| sink.arrival(now, &head(epoch, sequence, true)).unwrap();
+        assert_eq!(arrival(5, 10), Arrival::PassOver, "the last one of the link before");
+        assert_eq!(arrival(5, 9), Arrival::PassOver);
+        assert_eq!(arrival(5, 14), Arrival::New { missed: 3 });
+        assert_eq!(arrival(6, 15), Arrival::New { missed: 0 }, "taken over: numbers go on");
+        assert_eq!(arrival(7, 1), Arrival::New { missed: 0 }, "a new channel: they begin anew");
+        assert_eq!(arrival(7, 1), Arrival::PassOver);
+        assert_eq!(arrival(7, u64::MAX), Arrival::New { missed: u32::MAX });
+        assert_eq!(sink.missed(), 3 + u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_passed_over_until_a_frame_that_needs_no_other() {
+        let (mut sink, now) = sink(None);
+        assert_eq!(sink.arrival(now, &head(1, 1, false)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(1, 2, true)).unwrap(), Arrival::New { missed: 0 });
+        sink.cannot_decode();
+        sink.cannot_decode();
+        let due: Vec<_> = std::iter::from_fn(|| sink.next_message(now, 0)).collect();
+        assert_eq!(due, [Message::Credit(10), Message::Keyframe]);
+        assert_eq!(sink.arrival(now, &head(1, 3, false)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(1, 4, true)).unwrap(), Arrival::New { missed: 1 });
+    }
+
+    #[test]
+    fn a_frame_without_a_credit_ends_the_link() {
+        let (mut sink, now) = sink(None);
+        for number in 1..=8 {
+            sink.arrival(now, &head(1, number, true)).unwrap();
+        }
+        assert!(sink.arrival(now, &head(1, 9, true)).is_err());
+    }
+
+    #[test]
+    fn the_source_is_pinged_every_second_and_is_gone_when_it_does_not_answer() {
+        let (mut sink, start) = sink(None);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(sink.next_message(at(1), 7), Some(Message::Ping { sent_ns: 7 }));
+        assert_eq!(sink.next_message(at(1), 7), None);
+        assert!(!sink.is_gone(at(10)));
+        let pong = Message::Pong { ping_sent_ns: 100, received_ns: 1150, sent_ns: 1150 };
+        sink.take(at(5), 200, &pong).unwrap();
+        assert_eq!((sink.clock.peer_ahead_ns(), sink.clock.round_trip_ns()), (1000, 100));
+        assert_eq!(sink.clock.to_ours_ns(5000), 4000);
+        assert!(!sink.is_gone(at(15)));
+        assert!(sink.is_gone(at(16)));
+    }
+}

@@ -1,0 +1,229 @@
+//! URLs in place of channel names: a thread that carries frames between a local channel and the link.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Link, Links, Publisher, PublisherOptions, SubscriberOptions};
+
+use crate::client::{self, LinkEvent};
+use crate::incoming::Received;
+use crate::outgoing::Sent;
+use crate::url::LinkUrl;
+
+/// How long a publisher that is dropped may go on sending what was published last.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long whoever waits for a link sleeps before it asks its caller whether to go on.
+const NAP: Duration = Duration::from_millis(100);
+
+/// Lets URLs stand where a channel's name does, in this process: `Subscriber::open("tls://host:7420/cam0")`.
+///
+/// May be called again. Bindings to other languages have called it already.
+pub fn install() {
+    framelane::install_links(&REMOTE);
+}
+
+static REMOTE: Remote = Remote;
+
+struct Remote;
+
+/// What the thread and whoever has the link share.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The channel was seen live, or frames have come.
+    live: bool,
+    /// What the last try came to.
+    trouble: Option<String>,
+    fault: Option<Error>,
+    ended: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+
+    fn end(&self, result: Result<(), Error>) {
+        self.change(|state| {
+            state.fault = result.err();
+            state.ended = true;
+        });
+    }
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    /// How long the thread may go on by itself when this is dropped.
+    grace: Duration,
+}
+
+impl Link for Running {
+    fn fault(&self) -> Option<Error> {
+        self.shared.state().fault.as_ref().map(copy_of)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + self.grace;
+        let mut state = self.shared.state();
+        while !state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn copy_of(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message());
+    match error.remedy() {
+        Some(remedy) => copy.with_remedy(remedy),
+        None => copy,
+    }
+}
+
+/// The name of a channel that nobody else uses, and that says where it leads.
+fn local_name(url: &LinkUrl) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("links/{}-{number}/{}", std::process::id(), url.channel)
+}
+
+fn spawn(
+    shared: Arc<Shared>,
+    grace: Duration,
+    run: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
+) -> Result<Running, Error> {
+    let theirs = shared.clone();
+    let thread =
+        std::thread::Builder::new().name("framelane-link".to_owned()).spawn(move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&theirs)));
+            theirs.end(result.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Internal, "the thread of a link has panicked"))
+            }));
+        });
+    let thread = thread.map_err(|error| Error::from_io("starting the thread of a link", error))?;
+    Ok(Running { shared, thread: Some(thread), grace })
+}
+
+fn publisher_in(directory: Option<PathBuf>) -> PublisherOptions {
+    match directory {
+        Some(directory) => PublisherOptions::new().directory(directory),
+        None => PublisherOptions::new(),
+    }
+}
+
+impl Links for Remote {
+    fn subscribe(
+        &self,
+        url: &str,
+        options: &SubscriberOptions,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<(String, Box<dyn Link>), Error> {
+        let mut link: LinkUrl = url.parse()?;
+        link.options.mode = options.get_mode();
+        let local = local_name(&link);
+        // As many slots as a subscriber can hold, and two.
+        let publisher = publisher_in(options.get_directory().map(Into::into)).slots(10).create(&local)?;
+        let shared = Arc::new(Shared::default());
+        let peer = link.to_string();
+        let running = spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, shared))?;
+        wait_until_live(&shared, &peer, options.get_wait(), keep_waiting)?;
+        Ok((local, Box::new(running)))
+    }
+
+    fn local_name(&self, url: &str) -> Result<String, Error> {
+        Ok(local_name(&url.parse()?))
+    }
+
+    fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error> {
+        let link: LinkUrl = url.parse()?;
+        let subscriber = match options.get_directory() {
+            Some(directory) => SubscriberOptions::new().directory(directory),
+            None => SubscriberOptions::new(),
+        };
+        let local = local.to_owned();
+        let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, &local, &subscriber, shared))?;
+        Ok(Box::new(running))
+    }
+}
+
+fn pull(link: &LinkUrl, mut publisher: Publisher, shared: &Shared) -> Result<(), Error> {
+    let keep = || !shared.stop.load(Ordering::Relaxed);
+    let mut live = false;
+    let mut events = |event: LinkEvent<'_, Received>| match event {
+        LinkEvent::Progress(received) => {
+            if received.live && !std::mem::replace(&mut live, true) {
+                shared.change(|state| state.live = true);
+            }
+        }
+        LinkEvent::Connected => shared.change(|state| state.trouble = None),
+        LinkEvent::Lost { error, .. } => shared.change(|state| state.trouble = Some(error.to_string())),
+    };
+    client::receive(link, &mut publisher, true, &mut events, &keep).map(drop)
+}
+
+fn push(link: &LinkUrl, local: &str, subscriber: &SubscriberOptions, shared: &Shared) -> Result<(), Error> {
+    let keep = || !shared.stop.load(Ordering::Relaxed);
+    let events = |_: LinkEvent<'_, Sent>| {};
+    client::send(link, local, subscriber, &events, &keep).map(drop)
+}
+
+fn wait_until_live(
+    shared: &Shared,
+    peer: &str,
+    wait: Option<Duration>,
+    keep_waiting: &mut dyn FnMut() -> bool,
+) -> Result<(), Error> {
+    let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
+    let mut state = shared.state();
+    loop {
+        if let Some(fault) = &state.fault {
+            return Err(copy_of(fault));
+        }
+        if state.live || state.ended {
+            return Ok(());
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            let trouble = state.trouble.clone().unwrap_or_else(|| "it is not published there now".to_owned());
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no channel {peer} (within the time given): {trouble}"),
+            )
+            .with_remedy(
+                "start its publisher, and check that `framelane serve` runs there and offers the channel",
+            ));
+        }
+        let nap = left.map_or(NAP, |left| left.min(NAP));
+        state = shared.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+        drop(state);
+        if !keep_waiting() {
+            return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while waiting for {peer}")));
+        }
+        state = shared.state();
+    }
+}

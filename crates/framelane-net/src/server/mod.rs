@@ -1,0 +1,262 @@
+//! Offering this machine's channels to others.
+
+mod inboxes;
+mod limits;
+mod listen;
+mod session;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
+
+use crate::incoming::Received;
+use crate::outgoing::Sent;
+use crate::security::{AccessList, Identity, Patterns, server_config};
+use crate::url::Address;
+
+use inboxes::Inboxes;
+use limits::Limits;
+use listen::Listener;
+use session::Session;
+
+/// The longest wait before somebody looks whether it is time to end.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Who is let in over TCP and TLS.
+#[derive(Debug)]
+pub enum Access {
+    /// Whoever is in this list, each to its channels.
+    Clients(AccessList),
+    /// Anybody.
+    Anyone,
+}
+
+/// How to serve.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Who may come.
+    pub access: Access,
+    /// For TLS.
+    pub identity: Option<Identity>,
+    /// Channels that may be received, by whomever.
+    pub read: Patterns,
+    /// Channels that may be sent to.
+    pub write: Patterns,
+    /// Whether TCP without TLS is offered beyond this machine.
+    pub insecure: bool,
+    /// The channels' directory, as for [`PublisherOptions::directory`].
+    pub directory: Option<PathBuf>,
+    /// Slots of channels that clients send to.
+    pub slots: usize,
+    /// Connections in all, and from one address.
+    pub max_connections: usize,
+    /// Connections from one address.
+    pub max_per_address: usize,
+    /// The largest frame that is taken from a client, in bytes.
+    pub max_bytes: u64,
+    /// How long all that comes before the first frame may take.
+    pub handshake: Duration,
+    /// How long a client may be silent before it is taken for gone.
+    pub patience: Duration,
+    /// How long a channel that a client has sent to stays, after its connection was lost.
+    pub linger: Duration,
+}
+
+impl ServerOptions {
+    /// Nothing is offered and nobody let in yet.
+    pub fn new(access: Access) -> Self {
+        ServerOptions {
+            listen: Vec::new(),
+            access,
+            identity: None,
+            read: Patterns::none(),
+            write: Patterns::none(),
+            insecure: false,
+            directory: None,
+            slots: 6,
+            max_connections: 256,
+            max_per_address: 64,
+            max_bytes: 160 << 20,
+            handshake: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            linger: Duration::from_secs(30),
+        }
+    }
+
+    fn publisher(&self) -> PublisherOptions {
+        let options = PublisherOptions::new().slots(self.slots);
+        match &self.directory {
+            Some(directory) => options.directory(directory),
+            None => options,
+        }
+    }
+
+    fn subscriber(&self) -> SubscriberOptions {
+        match &self.directory {
+            Some(directory) => SubscriberOptions::new().directory(directory),
+            None => SubscriberOptions::new(),
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It gets frames.
+    Receives,
+    /// It brings frames.
+    Sends,
+}
+
+/// What happens at a server; `connection` tells connections apart.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerEvent<'e> {
+    /// A client and a channel have found each other.
+    Connected {
+        /// Counts connections.
+        connection: u64,
+        /// Its address.
+        peer: &'e str,
+        /// Its name in the clients file; `None` for anybody.
+        client: Option<&'e str>,
+        /// The channel.
+        channel: &'e str,
+        /// What it does.
+        role: Role,
+        /// How frames are carried.
+        codec: String,
+    },
+    /// A connection that came so far has ended.
+    Ended {
+        /// As before.
+        connection: u64,
+        /// Its address.
+        peer: &'e str,
+        /// The channel.
+        channel: &'e str,
+        /// What it got.
+        sent: Option<&'e Sent>,
+        /// What it brought.
+        received: Option<&'e Received>,
+        /// Why; `None` when the client ended it.
+        error: Option<&'e Error>,
+    },
+    /// A connection that came to nothing.
+    Refused {
+        /// Its address.
+        peer: &'e str,
+        /// Why.
+        error: &'e Error,
+    },
+    /// Nobody can come in at the moment.
+    AcceptFailed {
+        /// Why.
+        error: &'e Error,
+    },
+}
+
+/// A server that listens already; clients wait until it [runs](Server::run).
+pub struct Server {
+    options: ServerOptions,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
+    inboxes: Inboxes,
+    connections: AtomicU64,
+}
+
+impl Server {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP without TLS beyond
+    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity.
+    pub fn bind(options: ServerOptions) -> Result<Self, Error> {
+        if options.listen.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")
+                .with_remedy("add --listen tls://0.0.0.0:7420"));
+        }
+        let wants_tls = options.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
+        let tls = match (&options.identity, wants_tls) {
+            (Some(identity), true) => Some(server_config(identity)?),
+            (None, true) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    "expected a certificate for tls://, found none",
+                )
+                .with_remedy("make one with `framelane identity server`"));
+            }
+            (_, false) => None,
+        };
+        let listeners = options.listen.iter().map(|address| Listener::bind(address, options.insecure));
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        let limits = Limits::new(options.max_connections, options.max_per_address);
+        let inboxes = Inboxes::new(options.linger);
+        Ok(Server { options, listeners, tls, limits, inboxes, connections: AtomicU64::new(1) })
+    }
+
+    /// Where it listens, with the ports that the system has given for port 0.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().map(|listener| &listener.address)
+    }
+
+    /// Serves until `keep` says false, which it is asked several times a second; then tells all clients.
+    ///
+    /// Blocks. `events` and `keep` are called from several threads, two for each connection.
+    pub fn run(&self, events: &(dyn Fn(ServerEvent<'_>) + Sync), keep: &(dyn Fn() -> bool + Sync)) {
+        std::thread::scope(|scope| {
+            for listener in &self.listeners {
+                scope.spawn(move || {
+                    let mut failed = false;
+                    while keep() {
+                        self.inboxes.expire(Instant::now());
+                        let guest = match listener.accept(LOOK) {
+                            Ok(Some(guest)) => guest,
+                            Ok(None) => continue,
+                            Err(error) => {
+                                if !std::mem::replace(&mut failed, true) {
+                                    let error = Error::from_io("taking a connection", error);
+                                    events(ServerEvent::AcceptFailed { error: &error });
+                                }
+                                // The connection is still there: without a pause this would be a busy loop.
+                                std::thread::sleep(LOOK);
+                                continue;
+                            }
+                        };
+                        failed = false;
+                        let admitted = match self.limits.admit(guest.ip) {
+                            Ok(admitted) => admitted,
+                            Err(limit) => {
+                                let error = Error::new(ErrorKind::TooManySubscribers, limit);
+                                session::turn_away(&guest, listener.secure, &error);
+                                events(ServerEvent::Refused { peer: &guest.name, error: &error });
+                                continue;
+                            }
+                        };
+                        let connection = self.connections.fetch_add(1, Ordering::Relaxed);
+                        let name = guest.name.clone();
+                        let spawned =
+                            std::thread::Builder::new().name("link".to_owned()).spawn_scoped(
+                                scope,
+                                move || {
+                                    let _admitted = admitted;
+                                    Session { server: self, connection, peer: &guest.name, events, keep }
+                                        .run(guest.socket, guest.ip, listener.secure);
+                                },
+                            );
+                        if let Err(error) = spawned {
+                            let error = Error::from_io("starting a thread for a connection", error);
+                            events(ServerEvent::Refused { peer: &name, error: &error });
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

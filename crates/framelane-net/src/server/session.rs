@@ -1,0 +1,363 @@
+//! One connection of a client.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Origin};
+use framelane_codec::{Codec, Decoder, Encoder};
+use rustls::ServerConnection;
+
+use super::inboxes::Claim;
+use super::listen::Guest;
+use super::{Access, Role, Server, ServerEvent};
+use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
+use crate::incoming::Receiving;
+use crate::outgoing::{self, Sent, Terms};
+use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
+use crate::security::{Fingerprint, Grant, peer_fingerprint, tls_error_of_client};
+use crate::stream::{Socket, Stream, Tls};
+use crate::time::realtime_ns;
+
+/// How often it is looked whether a client is still allowed what it does.
+const ACCESS_CHECK: Duration = Duration::from_secs(1);
+
+pub(super) struct Session<'a> {
+    pub(super) server: &'a Server,
+    pub(super) connection: u64,
+    pub(super) peer: &'a str,
+    pub(super) events: &'a (dyn Fn(ServerEvent<'_>) + Sync),
+    pub(super) keep: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Who the client is, and what it wants.
+struct Agreed {
+    stream: Arc<dyn Stream>,
+    inbox: Inbox,
+    hello: Hello,
+    hello_received_ns: u64,
+    codec: Codec,
+    /// `None`: anybody.
+    grant: Option<Grant>,
+    /// Connections of the same client are the same owner.
+    owner: String,
+}
+
+/// Tells a connection that there is no room for it, without waiting.
+pub(super) fn turn_away(guest: &Guest, secure: bool, error: &Error) {
+    // Inside TLS it would take a handshake, which is what there is no room for.
+    if !secure {
+        let bytes = opening(&Message::Refused(Refusal::of(error, true)));
+        let _ = guest.socket.write(&bytes, false, Duration::ZERO);
+    }
+    guest.socket.shut();
+}
+
+impl Session<'_> {
+    pub(super) fn run(&self, socket: Socket, ip: Option<IpAddr>, secure: bool) {
+        let agreed = match self.agree(socket, ip, secure) {
+            Ok(agreed) => agreed,
+            Err(fault) => {
+                (self.events)(ServerEvent::Refused { peer: self.peer, error: &fault.error });
+                return;
+            }
+        };
+        let result = match agreed.hello.direction {
+            Direction::Receive => self.send_frames(agreed),
+            Direction::Send => self.receive_frames(agreed),
+        };
+        if let Err(fault) = result {
+            (self.events)(ServerEvent::Refused { peer: self.peer, error: &fault.error });
+        }
+    }
+
+    fn go_on(&self) -> Result<(), Fault> {
+        if (self.keep)() {
+            Ok(())
+        } else {
+            Err(Fault::passing(Error::new(ErrorKind::Closed, "the server is shutting down")))
+        }
+    }
+
+    fn agree(&self, socket: Socket, ip: Option<IpAddr>, secure: bool) -> Result<Agreed, Fault> {
+        let deadline = Instant::now() + self.server.options.handshake;
+        let (stream, certificate) = self.open(socket, secure, deadline)?;
+        let mut inbox = Inbox::new();
+        let message = match inbox.expect(&*stream, self.peer, deadline, &mut || self.go_on()) {
+            Ok(message) => message,
+            Err(fault) => {
+                stream.shut();
+                let source =
+                    std::error::Error::source(&fault.error).and_then(|e| e.downcast_ref::<io::Error>());
+                return Err(match source {
+                    // A client that does not trust us says so only now.
+                    Some(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                        Fault::lasting(tls_error_of_client(error, self.peer))
+                    }
+                    _ => fault,
+                });
+            }
+        };
+        let hello_received_ns = realtime_ns();
+        let Message::Hello(mut hello) = message else {
+            stream.shut();
+            return Err(unexpected("a hello", &message));
+        };
+        let token = std::mem::take(&mut hello.token);
+        let admitted = self.admit(&hello, &token, certificate, ip, secure);
+        drop(token);
+        match admitted {
+            Ok((grant, owner, codec)) => {
+                Ok(Agreed { stream, inbox, hello, hello_received_ns, codec, grant, owner })
+            }
+            Err(fault) => {
+                self.refuse(&*stream, &fault);
+                Err(fault)
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        socket: Socket,
+        secure: bool,
+        deadline: Instant,
+    ) -> Result<(Arc<dyn Stream>, Option<Fingerprint>), Fault> {
+        if !secure {
+            return Ok((Arc::new(socket), None));
+        }
+        let config = self.server.tls.clone().expect("there is one when a listener is secure");
+        let connection = ServerConnection::new(config)
+            .map_err(|error| Fault::lasting(tls_error_of_client(&error, self.peer)))?;
+        let tls = Tls::shake_hands(socket, connection.into(), deadline)
+            .map_err(|error| Fault::lasting(tls_error_of_client(&error, self.peer)))?;
+        let certificate = tls.with_peer_certificates(peer_fingerprint);
+        Ok((Arc::new(tls), certificate))
+    }
+
+    /// Tells the client why it cannot have what it wants.
+    fn refuse(&self, stream: &dyn Stream, fault: &Fault) {
+        let bytes = opening(&Message::Refused(Refusal::of(&fault.error, fault.try_again)));
+        let until = Instant::now() + LOOK;
+        let _ = write_all(stream, &bytes, false, self.peer, &mut || {
+            if Instant::now() < until { self.go_on() } else { Err(Fault::stopped()) }
+        });
+        stream.shut();
+    }
+
+    /// Who the client is, and whether it may do what it wants.
+    fn admit(
+        &self,
+        hello: &Hello,
+        token: &str,
+        certificate: Option<Fingerprint>,
+        ip: Option<IpAddr>,
+        secure: bool,
+    ) -> Result<(Option<Grant>, String, Codec), Fault> {
+        let options = &self.server.options;
+        let grant = match (&options.access, ip) {
+            // A Unix socket's file says who may connect.
+            (Access::Anyone, _) | (_, None) => None,
+            (Access::Clients(list), Some(_)) => {
+                let token = if token.is_empty() { None } else { token.parse().ok() };
+                Some(list.authorize(token.as_ref(), certificate.filter(|_| secure)).map_err(|error| {
+                    if error.kind() == ErrorKind::Permission {
+                        return Fault::lasting(error);
+                    }
+                    // What is wrong with our own files is not for strangers.
+                    (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
+                    Fault::passing(Error::new(ErrorKind::Io, "the server cannot look up its clients now"))
+                })?)
+            }
+        };
+        let (offered, allowed, verb) = match hello.direction {
+            Direction::Receive => (&options.read, grant.as_ref().map(|grant| &grant.read), "be received"),
+            Direction::Send => (&options.write, grant.as_ref().map(|grant| &grant.write), "be sent to"),
+        };
+        if !offered.matches(&hello.channel) || allowed.is_some_and(|allowed| !allowed.matches(&hello.channel))
+        {
+            // The same words whether the server does not offer it or this client may not: neither is a stranger's business.
+            let error = Error::new(
+                ErrorKind::Permission,
+                format!("channel {} may not {verb} by this client", hello.channel),
+            );
+            return Err(Fault::lasting(error.with_remedy(
+                "on the server, `framelane serve --read PATTERNS --write PATTERNS` offers channels, and \
+                 `framelane identity list` shows what each client may do",
+            )));
+        }
+        let codec: Codec = hello.codec.parse().map_err(Fault::lasting)?;
+        let owner = match (&grant, ip) {
+            (Some(grant), _) => grant.name.clone(),
+            (None, Some(ip)) => ip.to_string(),
+            (None, None) => "this machine".to_owned(),
+        };
+        Ok((grant, owner, codec))
+    }
+
+    fn welcome(&self, agreed: &Agreed, last: Option<Origin>) -> Result<(), Fault> {
+        let last = last.unwrap_or_default();
+        let welcome = Welcome {
+            received_ns: agreed.hello_received_ns,
+            sent_ns: realtime_ns(),
+            max_payload: self.server.options.max_bytes,
+            last: (last.epoch, last.sequence),
+            codec: agreed.codec.to_string(),
+        };
+        let until = Instant::now() + self.server.options.handshake;
+        write_all(&*agreed.stream, &opening(&Message::Welcome(welcome)), false, self.peer, &mut || {
+            if Instant::now() < until {
+                self.go_on()
+            } else {
+                Err(Fault::silent(self.peer, self.server.options.handshake))
+            }
+        })
+    }
+
+    fn connected(&self, agreed: &Agreed, role: Role) {
+        (self.events)(ServerEvent::Connected {
+            connection: self.connection,
+            peer: self.peer,
+            client: agreed.grant.as_ref().map(|grant| grant.name.as_str()),
+            channel: &agreed.hello.channel,
+            role,
+            codec: agreed.codec.to_string(),
+        });
+    }
+
+    /// Whether the client may still do what it does; looked at every second.
+    fn still_allowed(&self, agreed: &Agreed) -> impl Fn() -> Result<(), Fault> + Sync + use<'_> {
+        let grant = agreed.grant.clone();
+        let checked = Mutex::new(Instant::now());
+        move || {
+            self.go_on()?;
+            let (Access::Clients(list), Some(grant)) = (&self.server.options.access, &grant) else {
+                return Ok(());
+            };
+            let mut checked = checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.elapsed() < ACCESS_CHECK {
+                return Ok(());
+            }
+            *checked = Instant::now();
+            drop(checked);
+            if list.still_allows(grant) {
+                return Ok(());
+            }
+            Err(Fault::lasting(Error::new(
+                ErrorKind::Permission,
+                format!("client {} is no longer allowed what it was when it connected", grant.name),
+            )))
+        }
+    }
+
+    /// The client receives.
+    fn send_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
+        let hello = &agreed.hello;
+        let size = (hello.size != (0, 0)).then_some(hello.size);
+        // Said at the door rather than at the first frame.
+        if let Err(error) = Encoder::new(agreed.codec, size) {
+            let fault = Fault::lasting(error);
+            self.refuse(&*agreed.stream, &fault);
+            return Err(fault);
+        }
+        let terms = Terms {
+            channel: hello.channel.clone(),
+            subscriber: self.server.options.subscriber().mode(hello.mode),
+            codec: agreed.codec,
+            size,
+            max_milli_fps: hello.max_milli_fps,
+            max_payload: hello.max_payload,
+            last: origin(hello.last),
+            patience: self.server.options.patience,
+            ends_with_channel: false,
+        };
+        self.welcome(&agreed, None)?;
+        self.connected(&agreed, Role::Receives);
+        let allowed = self.still_allowed(&agreed);
+        let watch = |_: &Sent| allowed();
+        let result = outgoing::run(&*agreed.stream, &mut agreed.inbox, self.peer, &terms, &watch);
+        let (sent, error) = match result {
+            Ok(sent) => (sent, None),
+            Err((fault, sent)) => (sent, Some(fault.error)),
+        };
+        (self.events)(ServerEvent::Ended {
+            connection: self.connection,
+            peer: self.peer,
+            channel: &terms.channel,
+            sent: Some(&sent),
+            received: None,
+            error: error.as_ref(),
+        });
+        Ok(())
+    }
+
+    /// The client sends.
+    fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
+        let options = &self.server.options;
+        let claimed = Decoder::new(agreed.codec).and_then(|_| {
+            self.server.inboxes.claim(
+                &agreed.hello.channel,
+                &agreed.owner,
+                &agreed.stream,
+                &options.publisher(),
+            )
+        });
+        let mut claim: Claim<'_> = match claimed {
+            Ok(claim) => claim,
+            Err(error) => {
+                let fault = Fault { try_again: error.kind() == ErrorKind::ChannelBusy, error };
+                self.refuse(&*agreed.stream, &fault);
+                return Err(fault);
+            }
+        };
+        let last = claim.inbox().received.last;
+        self.welcome(&agreed, last)?;
+        self.connected(&agreed, Role::Sends);
+        let allowed = self.still_allowed(&agreed);
+        let replaced = claim.replaced.clone();
+        let mut sink = Sink::new(Instant::now(), agreed.hello.mode, last, options.patience);
+        let inbox = claim.inbox();
+        sink.begin_missed(inbox.received.missed);
+        inbox.received.link.peer = format!("{} (it sends here)", self.peer);
+        let receiving = Receiving {
+            stream: &*agreed.stream,
+            inbox: &mut agreed.inbox,
+            peer: self.peer,
+            publisher: &mut inbox.publisher,
+            sink,
+            codec: agreed.codec,
+            max_bytes: options.max_bytes,
+            patience: options.patience,
+            ends_with_channel: true,
+            received: &mut inbox.received,
+            watch: &mut |_| {
+                if replaced.is_set() {
+                    return Err(Fault::lasting(Error::new(
+                        ErrorKind::ChannelBusy,
+                        "a newer connection of the same client sends to the channel",
+                    )));
+                }
+                allowed()
+            },
+        };
+        let result = receiving.run();
+        let error = result.err().map(|fault| fault.error);
+        // Closed there: so it is here. Lost: it may come again.
+        let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Permission);
+        claim.stays = error.is_some() && !revoked && (self.keep)();
+        (self.events)(ServerEvent::Ended {
+            connection: self.connection,
+            peer: self.peer,
+            channel: &agreed.hello.channel,
+            sent: None,
+            received: Some(&claim.inbox().received),
+            error: error.as_ref(),
+        });
+        Ok(())
+    }
+}
+
+fn origin((epoch, sequence): (u64, u64)) -> Option<Origin> {
+    (sequence != 0).then_some(Origin { epoch, sequence })
+}

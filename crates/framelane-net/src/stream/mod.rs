@@ -1,0 +1,37 @@
+//! Bytes both ways, from two threads at a time, with or without TLS.
+//!
+//! One thread reads while another writes, and neither waits for longer than it said: so whoever is told to end ends, and
+//! a peer that is gone is noticed.
+
+mod socket;
+mod tls;
+
+use std::io;
+use std::time::Duration;
+
+pub(crate) use socket::Socket;
+pub(crate) use tls::Tls;
+
+/// A connection. Reading and writing may go on at the same time in two threads, but each in one only.
+pub(crate) trait Stream: Send + Sync {
+    /// Reads some bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none have come within `timeout`.
+    fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize>;
+
+    /// Takes some bytes to be sent. `more`: others follow at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none could be taken within `timeout`.
+    fn write(&self, bytes: &[u8], more: bool, timeout: Duration) -> io::Result<usize>;
+
+    /// Hands what was taken to the system.
+    ///
+    /// # Errors
+    /// `WouldBlock` when not all could be handed over within `timeout`; what is left is kept.
+    fn flush(&self, timeout: Duration) -> io::Result<()>;
+
+    /// Ends both directions; whoever reads or writes is told.
+    fn shut(&self);
+}

@@ -1,0 +1,84 @@
+//! TCP and Unix sockets, as they are.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+
+use super::Stream;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Socket(OwnedFd);
+
+impl Socket {
+    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
+        // Messages are whole when they are written: nothing is gained by waiting for more.
+        stream.set_nodelay(true)?;
+        Ok(Socket(stream.into()))
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        Socket(stream.into())
+    }
+
+    fn wait(&self, flags: PollFlags, timeout: Duration) -> io::Result<()> {
+        wait(self.0.as_fd(), flags, timeout)
+    }
+}
+
+/// Waits until a descriptor is ready; a signal ends the wait as its time does.
+fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Duration) -> io::Result<()> {
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
+    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Stream for Socket {
+    fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        let mut waited = false;
+        loop {
+            match recv(&self.0, &mut *bytes, RecvFlags::DONTWAIT) {
+                Ok((_, len)) => return Ok(len),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !waited => {
+                    self.wait(PollFlags::IN, timeout)?;
+                    waited = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8], more: bool, timeout: Duration) -> io::Result<usize> {
+        let more = if more { SendFlags::MORE } else { SendFlags::empty() };
+        let mut waited = false;
+        loop {
+            match send(&self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more) {
+                Ok(len) => return Ok(len),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !waited => {
+                    self.wait(PollFlags::OUT, timeout)?;
+                    waited = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn flush(&self, _timeout: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shut(&self) {
+        let _ = shutdown(&self.0, Shutdown::Both);
+    }
+}

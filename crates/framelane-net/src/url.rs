@@ -1,0 +1,365 @@
+//! Where a link leads, and how: `tls://HOST[:7420]/CHANNEL?OPTIONS`, `tcp://…`, `unix:PATH.sock/CHANNEL?OPTIONS`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use framelane::{Error, ErrorKind, Mode};
+use framelane_codec::Codec;
+
+use crate::security::{ServerTrust, Token};
+
+/// The port when none is named.
+pub const DEFAULT_PORT: u16 = 7420;
+/// How long the other side may be silent unless another time is given.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
+const MAX_BYTES: u64 = 160 << 20;
+
+/// An address that can be listened on or connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TLS 1.3 over TCP.
+    Tls {
+        /// A name or an IP address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// TCP, readable by whoever is on the way.
+    Tcp {
+        /// A name or an IP address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket; its file's permissions say who may connect.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = match self {
+            Address::Tls { host, port } => ("tls", host, port),
+            Address::Tcp { host, port } => ("tcp", host, port),
+            Address::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+/// What is said of a link beside where it leads. Every field is an option of the URL too.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// `codec=`: how frames are carried.
+    pub codec: Codec,
+    /// `mode=newest` or `every`.
+    pub mode: Mode,
+    /// `size=WIDTHxHEIGHT`: scaled to this by the sender.
+    pub size: Option<(u32, u32)>,
+    /// `max-fps=`: at most so many frames a second.
+    pub max_fps: Option<f64>,
+    /// `fingerprint=sha256:…` or `ca=FILE`: which server is meant.
+    pub trust: Option<ServerTrust>,
+    /// `token-file=FILE`; else `$FRAMELANE_TOKEN`.
+    pub token: Option<Token>,
+    /// `certificate=DIRECTORY`: the folder with our own client certificate and its key.
+    pub certificate: Option<PathBuf>,
+    /// `insecure=1`: without TLS beyond this machine.
+    pub insecure: bool,
+    /// `patience=SECONDS`: how long the other side may be silent before it is taken for gone.
+    pub patience: Duration,
+    /// `max-bytes=`: the largest frame that is taken.
+    pub max_bytes: u64,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        LinkOptions {
+            codec: Codec::Raw,
+            mode: Mode::Newest,
+            size: None,
+            max_fps: None,
+            trust: None,
+            token: None,
+            certificate: None,
+            insecure: false,
+            patience: PATIENCE,
+            max_bytes: MAX_BYTES,
+        }
+    }
+}
+
+/// A channel on another machine.
+#[derive(Clone, Debug)]
+pub struct LinkUrl {
+    /// The machine.
+    pub address: Address,
+    /// The channel there.
+    pub channel: String,
+    /// How.
+    pub options: LinkOptions,
+}
+
+/// Without the options: what there is to know of those is not for everybody's eyes.
+impl fmt::Display for LinkUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.channel)
+    }
+}
+
+fn invalid(what: impl fmt::Display, found: &str) -> Error {
+    Error::new(ErrorKind::InvalidOption, format!("expected {what}, found {found:?}"))
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    /// Takes `tls://HOST[:PORT]`, `tcp://HOST[:PORT]` and `unix:PATH`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let remedy = "as in tls://camera.example:7420, tcp://127.0.0.1:7420, tls://[::1]:7420 or unix:/run/framelane.sock";
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err(invalid("the path of a socket after unix:", text).with_remedy(remedy))
+            } else {
+                Ok(Address::Unix(path.into()))
+            };
+        }
+        let wrong = |what: &str| invalid(what, text).with_remedy(remedy);
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| wrong("an address with tls://, tcp:// or unix:"))?;
+        if rest.contains('@') {
+            // Whatever stands before it would be in lists of processes and in logs.
+            return Err(Error::new(ErrorKind::InvalidOption, "an address has no user or password in it")
+                .with_remedy("give the token in FRAMELANE_TOKEN, or in a file with token-file="));
+        }
+        let (host, port) = match rest.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or_else(|| wrong("a ] after an IPv6 address"))?;
+                (
+                    host,
+                    port.strip_prefix(':').map_or_else(|| port.is_empty().then_some(None), |p| Some(Some(p))),
+                )
+            }
+            None => match rest.rsplit_once(':') {
+                Some((host, port)) => (host, Some(Some(port))),
+                None => (rest, Some(None)),
+            },
+        };
+        let port = match port {
+            Some(None) => DEFAULT_PORT,
+            Some(Some(port)) => port.parse().map_err(|_| wrong("a port of 0 to 65535"))?,
+            None => return Err(wrong("a port after the ]")),
+        };
+        let fits = !host.is_empty() && !host.contains(['/', '?', '[', ']', ' ']) && host.is_ascii();
+        if !fits || (host.contains(':') && !rest.starts_with('[')) {
+            return Err(wrong("the name or the address of a machine"));
+        }
+        let host = host.to_owned();
+        match scheme {
+            "tls" => Ok(Address::Tls { host, port }),
+            "tcp" => Ok(Address::Tcp { host, port }),
+            _ => Err(wrong("an address with tls://, tcp:// or unix:")),
+        }
+    }
+}
+
+/// The end of the file name of a Unix socket in a URL: where the channel's name begins must be clear.
+const SOCKET_SUFFIX: &str = ".sock";
+
+/// Splits into the address, the channel and the options.
+fn split(text: &str) -> Result<(&str, &str, &str), Error> {
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let missing = || {
+        invalid("the name of a channel at the end of the URL", path)
+            .with_remedy("as in tls://camera.example:7420/cam0 or unix:/run/framelane.sock/cam0")
+    };
+    if path.starts_with("unix:") {
+        let marker = format!("{SOCKET_SUFFIX}/");
+        let at = path.find(&marker).ok_or_else(|| {
+            invalid("a socket whose name ends in .sock, then a channel", path)
+                .with_remedy("as in unix:/run/framelane.sock/cam0")
+        })?;
+        let (address, channel) = path.split_at(at + SOCKET_SUFFIX.len());
+        return Ok((address, &channel[1..], query));
+    }
+    let start = path.find("://").map_or(0, |at| at + 3);
+    let slash = path[start..].find('/').ok_or_else(missing)? + start;
+    let channel = &path[slash + 1..];
+    if channel.is_empty() { Err(missing()) } else { Ok((&path[..slash], channel, query)) }
+}
+
+impl FromStr for LinkUrl {
+    type Err = Error;
+
+    /// Reads a URL; the token file that it names, too.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (address, channel, query) = split(text)?;
+        let mut options = LinkOptions::default();
+        for assignment in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = assignment.split_once('=').unwrap_or((assignment, "1"));
+            options.set(name, value)?;
+        }
+        Ok(LinkUrl { address: address.parse()?, channel: channel.to_owned(), options })
+    }
+}
+
+impl LinkOptions {
+    /// Sets an option by its name in a URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for an unknown name or a value out of range.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let wrong = |what: &str| invalid(format_args!("{name}= to be {what}"), value);
+        match name {
+            "codec" => self.codec = value.parse()?,
+            "mode" => {
+                self.mode = match value {
+                    "newest" => Mode::Newest,
+                    "every" => Mode::Every,
+                    _ => return Err(wrong("newest or every")),
+                }
+            }
+            "size" => {
+                let sides = value.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+                let fits = sides.filter(|(w, h)| (1..=32768).contains(w) && (1..=32768).contains(h));
+                self.size = Some(fits.ok_or_else(|| wrong("WIDTHxHEIGHT, as in 1280x720"))?);
+            }
+            "max-fps" => {
+                let fps = value.parse().ok().filter(|fps: &f64| (0.001..=1e6).contains(fps));
+                self.max_fps = Some(fps.ok_or_else(|| wrong("frames a second, 0.001 to 1000000"))?);
+            }
+            "fingerprint" => self.trust = Some(ServerTrust::Fingerprint(value.parse()?)),
+            "ca" => self.trust = Some(ServerTrust::Ca(value.into())),
+            "token-file" => self.token = Some(Token::from_file(value.as_ref())?),
+            "token" => {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    "a token does not belong into a URL: lists of processes and logs show it",
+                )
+                .with_remedy(
+                    "put it into FRAMELANE_TOKEN, or into a file that only you can read, with token-file=",
+                ));
+            }
+            "certificate" => self.certificate = Some(value.into()),
+            "insecure" => {
+                self.insecure = match value {
+                    "1" | "true" => true,
+                    "0" | "false" => false,
+                    _ => return Err(wrong("1 or 0")),
+                }
+            }
+            "patience" => {
+                let seconds = value.parse().ok().filter(|seconds| (0.5..=3600.0).contains(seconds));
+                self.patience = Duration::from_secs_f64(seconds.ok_or_else(|| wrong("0.5 to 3600 seconds"))?);
+            }
+            "max-bytes" => {
+                let bytes = value.parse().ok().filter(|bytes| (1..=1 << 32).contains(bytes));
+                self.max_bytes = bytes.ok_or_else(|| wrong("1 to 4294967296 bytes"))?;
+            }
+            _ => {
+                return Err(invalid("an option of a link", name).with_remedy(
+                    "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
+                     patience and max-bytes",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// As the link protocol has it.
+    pub(crate) fn max_milli_fps(&self) -> u32 {
+        self.max_fps.map_or(0, |fps| ((fps * 1000.0).round() as u32).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn url(text: &str) -> LinkUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn urls_are_read_with_their_defaults() {
+        let tls = |host: &str, port| Address::Tls { host: host.to_owned(), port };
+        assert_eq!(url("tls://camera/cam0").address, tls("camera", 7420));
+        assert_eq!(url("tls://10.0.0.2:99/cam0/detections").channel, "cam0/detections");
+        assert_eq!(url("tls://[fe80::1%eth0]:7/c").address, tls("fe80::1%eth0", 7));
+        assert_eq!(url("tls://[::1]/c").address, tls("::1", 7420));
+        assert_eq!(url("tcp://h/c").to_string(), "tcp://h:7420/c");
+        let unix = url("unix:/run/x.sock/cam0/left");
+        assert_eq!((unix.address, unix.channel.as_str()), (Address::Unix("/run/x.sock".into()), "cam0/left"));
+        assert_eq!(url("unix:///run/x.sock/cam0").to_string(), "unix:/run/x.sock/cam0");
+    }
+
+    #[test]
+    fn options_are_read_and_what_is_wrong_is_named() {
+        let options = url(
+            "tcp://h/c?codec=jpeg:70&mode=every&size=640x480&max-fps=12.5&insecure&patience=2&max-bytes=9",
+        )
+        .options;
+        assert_eq!((options.codec, options.mode), (Codec::Jpeg { quality: 70 }, Mode::Every));
+        assert_eq!((options.size, options.max_milli_fps()), (Some((640, 480)), 12_500));
+        assert_eq!((options.insecure, options.max_bytes), (true, 9));
+        for wrong in
+            ["codec=x", "mode=x", "size=0x1", "max-fps=0", "insecure=x", "patience=0", "max-bytes=0", "x=1"]
+        {
+            let error = format!("tcp://h/c?{wrong}").parse::<LinkUrl>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_refused_where_everybody_sees_them_and_not_repeated() {
+        for text in ["tls://h/c?token=framelane_secret_of_somebody", "tls://secret:secret@h/c"] {
+            let error = text.parse::<LinkUrl>().unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(error.remedy().unwrap().contains("token-file"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_with_an_example() {
+        for text in [
+            "",
+            "cam0",
+            "tls://",
+            "tls://h",
+            "tls://h/",
+            "tls:///c",
+            "tls://h:x/c",
+            "tls://h:70000/c",
+            "http://h/c",
+            "tls://[::1/c",
+            "tls://[::1]x/c",
+            "tls://::1/c",
+            "unix:",
+            "unix:/run/x/cam0",
+            "unix:/run/x.sock",
+        ] {
+            let error = text.parse::<LinkUrl>().unwrap_err();
+            assert!(error.remedy().is_some(), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_url_or_an_error(text in ".{0,60}", scheme in "(tls://|tcp://|unix:)?") {
+            if let Ok(url) = format!("{scheme}{text}").parse::<LinkUrl>() {
+                let again: LinkUrl = url.to_string().parse().unwrap();
+                prop_assert_eq!(again.address, url.address);
+                prop_assert_eq!(again.channel, url.channel);
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! A server and its clients in one process, over loopback and Unix sockets.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framelane::*;
+use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
+use framelane_net::{Access, Address, LinkUrl, Server, ServerOptions};
+
+/// A server in a directory of its own, until it is dropped.
+struct Served {
+    directory: tempfile::TempDir,
+    address: Address,
+    stop: std::sync::Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    events: std::sync::Arc<Mutex<Vec<String>>>,
+}
+
+impl Served {
+    fn start(listen: &str, options: impl FnOnce(&mut ServerOptions, &std::path::Path)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = listen.replace("DIR", directory.path().to_str().unwrap());
+        Self::in_directory(directory, &listen, options)
+    }
+
+    fn in_directory(
+        directory: tempfile::TempDir,
+        listen: &str,
+        change: impl FnOnce(&mut ServerOptions, &std::path::Path),
+    ) -> Self {
+        framelane_net::install();
+        let mut options = ServerOptions::new(Access::Anyone);
+        options.listen = vec![listen.parse().unwrap()];
+        options.directory = Some(directory.path().into());
+        options.read = "**".parse().unwrap();
+        options.write = "**".parse().unwrap();
+        change(&mut options, directory.path());
+        let server = Server::bind(options).unwrap();
+        let address = server.addresses().next().unwrap().clone();
+        let (stop, events) =
+            (std::sync::Arc::new(AtomicBool::new(false)), std::sync::Arc::new(Mutex::new(Vec::new())));
+        let (theirs, told) = (stop.clone(), events.clone());
+        let thread = std::thread::spawn(move || {
+            server.run(&|event| told.lock().unwrap().push(format!("{event:?}")), &|| {
+                !theirs.load(Ordering::Relaxed)
+            });
+        });
+        Served { directory, address, stop, thread: Some(thread), events }
+    }
+
+    fn publisher(&self, channel: &str) -> Publisher {
+        PublisherOptions::new().directory(self.directory.path()).create(channel).unwrap()
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.address)
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            println!("{:#?}", self.events.lock().unwrap());
+        }
+    }
+}
+
+/// A subscriber of a URL, in a directory of its own.
+fn open(url: &str, mode: Mode) -> Result<(Subscriber, tempfile::TempDir), Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SubscriberOptions::new().directory(directory.path()).mode(mode);
+    Ok((options.open(url)?, directory))
+}
+
+fn gray(width: u32, height: u32) -> Layout {
+    Layout::packed(PixelFormat::Gray8, width, height).unwrap()
+}
+
+#[test]
+fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
+    for listen in ["tcp://127.0.0.1:0", "unix:DIR/x.sock"] {
+        let served = Served::start(listen, |_, _| {});
+        let mut publisher = served.publisher("cam0");
+        let planes = [Plane { offset_bytes: 3, stride_bytes: 7 }];
+        let layout = Layout::with_planes(PixelFormat::Gray8, 5, 4, &planes, 40).unwrap();
+        let info = FrameInfo {
+            timestamp_ns: Some(1_700_000_000_000_000_000),
+            pts_ns: Some(-7),
+            duration_ns: Some(8),
+            color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
+            rotation_degrees: 90,
+            keyframe: true,
+            origin: None,
+        };
+        let bytes: Vec<u8> = (0..40).collect();
+        publisher.send(&layout, &info, &bytes).unwrap();
+        let (mut subscriber, _directory) = open(&served.url("cam0"), Mode::Newest).unwrap();
+        let frame = subscriber.recv().unwrap();
+        assert_eq!((frame.layout(), frame.bytes()), (&layout, &bytes[..]));
+        assert_eq!(frame.origin(), Origin { epoch: publisher.epoch(), sequence: 1 });
+        let found = frame.info().clone();
+        // On one machine the clocks are the same, but for what the estimate is off.
+        assert!(found.timestamp_ns.unwrap().abs_diff(info.timestamp_ns.unwrap()) < 1_000_000_000);
+        let expected = FrameInfo { timestamp_ns: found.timestamp_ns, origin: found.origin, ..info };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let options = PublisherOptions::new().directory(served.directory.path()).policy(Policy::Wait);
+    let mut publisher = options.create("cam0").unwrap();
+    let (mut subscriber, _directory) = open(&served.url("cam0?mode=every"), Mode::Every).unwrap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..500_u32 {
+            let bytes = [number.to_le_bytes(), [number as u8; 4]].concat();
+            publisher.send(&gray(8, 1), &FrameInfo::default(), &bytes).unwrap();
+        }
+        publisher.close();
+    });
+    let (mut expected, mut first) = (None, 0);
+    while let Ok(frame) = subscriber.recv() {
+        let number = u32::from_le_bytes(frame.bytes()[..4].try_into().unwrap());
+        if let Some(expected) = expected {
+            assert_eq!(number, expected);
+        } else {
+            first = number;
+        }
+        expected = Some(number + 1);
+    }
+    sender.join().unwrap();
+    // What was published before the link was there may be missed, nothing after.
+    assert_eq!(expected, Some(500), "from {first}");
+}
+
+#[test]
+fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let mut publisher = served.publisher("cam0");
+    // A detector on another machine: it receives frames over one link and sends boxes over another.
+    let (frames_url, boxes_url) = (served.url("cam0"), served.url("cam0/detections"));
+    let detector = std::thread::spawn(move || {
+        let (mut frames, directory) = open(&frames_url, Mode::Newest).unwrap();
+        let options = PublisherOptions::new().directory(directory.path()).slots(32);
+        let mut finder = DetectionPublisher::with_options(options, &boxes_url, &["a"], "m").unwrap();
+        while let Ok(frame) = frames.recv() {
+            finder
+                .send(&frame.id(), &[Detection { x: f32::from(frame.bytes()[0]), ..Detection::default() }])
+                .unwrap();
+        }
+    });
+    let options = SubscriberOptions::new().directory(served.directory.path()).mode(Mode::Every);
+    let mut sequence = 0;
+    let info = FrameInfo::default();
+    sequence = publisher.send(&gray(4, 1), &info, &[0; 4]).unwrap().unwrap_or(sequence);
+    let mut boxes = DetectionSubscriber::with_options(options, "cam0/detections").unwrap();
+    for value in 1..20_u8 {
+        let batch = boxes.for_frame(publisher.epoch(), sequence, Duration::from_secs(60)).unwrap();
+        assert_eq!(batch.boxes[0].x, f32::from(value - 1));
+        let latency = batch.latency_ns();
+        assert!(latency < 60_000_000_000, "{latency}");
+        sequence = publisher.send(&gray(4, 1), &info, &[value; 4]).unwrap().unwrap();
+    }
+    publisher.close();
+    detector.join().unwrap();
+}
+
+#[test]
+fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
+    let token = Token::generate().unwrap();
+    let identity = |directory: &std::path::Path| -> Identity {
+        IdentityOptions::new(framelane_net::security::Role::Server, "localhost")
+            .names(["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .create(directory)
+            .unwrap()
+    };
+    let mut fingerprint = String::new();
+    let served = Served::start("tls://127.0.0.1:0", |options, directory| {
+        let config = directory.join("config");
+        let made = identity(&config);
+        fingerprint = made.fingerprint().to_string();
+        options.identity = Some(made);
+        let file = ClientsFile::in_directory(&config);
+        file.add(&Client::with_token(
+            "lab",
+            &token,
+            "cam*".parse().unwrap(),
+            "cam0/detections".parse().unwrap(),
+        ))
+        .unwrap();
+        options.access = Access::Clients(AccessList::load(file.path()).unwrap());
+    });
+    let mut publisher = served.publisher("cam0");
+    publisher.send(&gray(4, 1), &FrameInfo::default(), &[9; 4]).unwrap();
+    let token_file = served.directory.path().join("token");
+    std::fs::write(&token_file, token.expose()).unwrap();
+    std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let with_token = format!("fingerprint={fingerprint}&token-file={}", token_file.display());
+
+    let (mut subscriber, _directory) =
+        open(&served.url(&format!("cam0?{with_token}")), Mode::Newest).unwrap();
+    assert_eq!(subscriber.recv().unwrap().bytes(), [9; 4]);
+
+    let refused = |rest: &str| {
+        let error = open(&served.url(rest), Mode::Newest).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+        error.to_string()
+    };
+    assert!(refused("cam0").contains(&fingerprint), "the fingerprint that was found is told");
+    refused(&format!("cam0?fingerprint={fingerprint}"));
+    assert!(refused(&format!("other?{with_token}")).contains("may not be received"));
+    let wrong = format!("sha256:{}", "ab".repeat(32));
+    assert!(refused(&format!("cam0?fingerprint={wrong}")).contains(&fingerprint));
+    let denied = PublisherOptions::new()
+        .directory(served.directory.path())
+        .create(&served.url(&format!("cam0?{with_token}")))
+        .unwrap();
+    while denied.link_fault().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!(denied.link_fault().unwrap().kind(), ErrorKind::Permission);
+}
+
+#[test]
+fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
+    let mut served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let listen = served.address.to_string();
+    let url: LinkUrl = served.url("cam0").parse().unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            framelane_net::receive(&url, &mut publisher, false, &mut |_| {}, &|| {
+                !stop.load(Ordering::Relaxed)
+            })
+            .unwrap()
+        });
+        let mut reader = SubscriberOptions::new().directory(local.path()).open("cam0").unwrap();
+        let mut last = 0;
+        for round in 0..3_u8 {
+            let mut source = served.publisher("cam0");
+            for number in 0..5_u8 {
+                let value = 10 * round + number + 1;
+                source.send(&gray(1, 1), &FrameInfo::default(), &[value]).unwrap();
+                // The newest frame of each round comes in any case.
+                loop {
+                    let found = reader.recv().unwrap().bytes()[0];
+                    assert!(found > last, "{found} after {last}");
+                    last = found;
+                    if found == value {
+                        break;
+                    }
+                }
+            }
+            if round == 1 {
+                // The publisher restarts while the server stays; then both.
+                drop(source);
+                continue;
+            }
+            served.end();
+            drop(source);
+            let directory = std::mem::replace(&mut served.directory, tempfile::tempdir().unwrap());
+            served = Served::in_directory(directory, &listen, |_, _| {});
+        }
+        let status = framelane::status(Some(local.path()), "cam0").unwrap().link.unwrap();
+        assert!(status.connections >= 2, "{status:?}");
+        stop.store(true, Ordering::Relaxed);
+    });
+}
