@@ -91,6 +91,28 @@ fn alpha_comes_back_opaque() {
 }
 
 #[test]
+fn colours_come_back_whatever_a_frame_says_of_them() {
+    let layout = Layout::packed(PixelFormat::Rgb8, 32, 32).unwrap();
+    let bytes: Vec<u8> = [200, 60, 20].repeat(32 * 32);
+    for (codec, matrix) in ["jpeg:95", "h264"].into_iter().flat_map(|codec| (0..=10).map(move |m| (codec, m)))
+    {
+        for range in [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full] {
+            let info =
+                FrameInfo { color: Color { matrix, range, ..Color::default() }, ..FrameInfo::default() };
+            let codec: Codec = codec.parse().unwrap();
+            let mut payload = Vec::new();
+            let mut encoder = Encoder::new(codec, None).unwrap();
+            let encoded = encoder.encode(&layout, &info, &bytes, false, &mut payload).unwrap();
+            assert_eq!(encoded.info.color, info.color);
+            let mut decoded = vec![0; layout.size_bytes()];
+            Decoder::new(codec).unwrap().decode(&payload, &encoded.layout, &mut decoded).unwrap();
+            let worst = decoded.iter().zip(&bytes).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= 6, "{codec}, matrix {matrix}, {range:?}: {:?}", &decoded[..3]);
+        }
+    }
+}
+
+#[test]
 fn frames_are_scaled_first() {
     let layout = Layout::packed(PixelFormat::Bgr8, 33, 17).unwrap();
     let bytes: Vec<u8> = [10, 200, 30].repeat(33 * 17);

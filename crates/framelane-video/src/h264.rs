@@ -298,6 +298,119 @@ mod tests {
         assert_eq!(to[..length], [1, 0, 0, 1, 0, 0, 0]);
     }
 
+    /// Writes units bit by bit.
+    #[derive(Default)]
+    struct Writer(Vec<bool>);
+
+    impl Writer {
+        fn bits(mut self, count: u32, value: u32) -> Self {
+            self.0.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+            self
+        }
+
+        fn numbers(self, numbers: &[u32]) -> Self {
+            numbers.iter().fold(self, |writer, number| {
+                let length = (number + 1).ilog2();
+                writer.bits(length, 0).bits(length + 1, number + 1)
+            })
+        }
+
+        /// With the mark of its end.
+        fn unit(self, header: u8) -> Vec<u8> {
+            let bits = self.bits(1, 1).0;
+            let bytes = bits.chunks(8).map(|byte| {
+                byte.iter().enumerate().fold(0, |sum, (index, bit)| sum | u8::from(*bit) << (7 - index))
+            });
+            [0, 0, 1, header].into_iter().chain(bytes).collect()
+        }
+    }
+
+    struct Claims {
+        profile: u32,
+        set: u32,
+        references: u32,
+        macroblocks: (u32, u32),
+        crop: [u32; 4],
+    }
+
+    const MODEST: Claims = Claims { profile: 66, set: 0, references: 1, macroblocks: (4, 3), crop: [0; 4] };
+
+    fn sequence_set(claims: &Claims) -> Vec<u8> {
+        let (across, down) = claims.macroblocks;
+        Writer::default()
+            .bits(8, claims.profile)
+            .bits(16, 31)
+            // The set's number, 4 bits of frame_num, no order of its own, references.
+            .numbers(&[claims.set, 0, 2, claims.references])
+            .bits(1, 0)
+            .numbers(&[across - 1, down - 1])
+            .bits(3, 0b111)
+            .numbers(&claims.crop)
+            .bits(1, 0)
+            .unit(0x67)
+    }
+
+    fn picture(frame_num: u32, keyframe: bool) -> Vec<u8> {
+        let kind = if keyframe { 0x65 } else { 0x41 };
+        Writer::default().numbers(&[0, 5, 0]).bits(4, frame_num).bits(9, 0x155).unit(kind)
+    }
+
+    fn begun() -> Watch {
+        let mut watch = Watch::default();
+        let packet = [sequence_set(&MODEST), picture(0, true)].concat();
+        watch.accept(&packet, 64, 48).unwrap();
+        watch
+    }
+
+    #[test]
+    fn pictures_in_their_order_are_accepted() {
+        let mut watch = begun();
+        for index in 1..40 {
+            watch.accept(&picture(index % 16, false), 64, 48).unwrap();
+        }
+        watch.accept(&[sequence_set(&MODEST), picture(0, true)].concat(), 64, 48).unwrap();
+        watch.accept(&picture(1, false), 64, 48).unwrap();
+    }
+
+    #[test]
+    fn a_gap_is_refused_and_so_is_whatever_follows_a_loss() {
+        for frame_num in [0, 2, 15] {
+            let error = begun().accept(&picture(frame_num, false), 64, 48).unwrap_err();
+            assert!(error.contains("expected picture 1"), "{error}");
+        }
+        let mut watch = begun();
+        watch.lose();
+        assert!(watch.accept(&picture(1, false), 64, 48).unwrap_err().contains("keyframe"));
+    }
+
+    #[test]
+    fn what_a_set_claims_beyond_the_layout_is_refused() {
+        let claims = |claims: Claims| {
+            let packet = [sequence_set(&claims), picture(0, true)].concat();
+            Watch::default().accept(&packet, 64, 48)
+        };
+        assert!(claims(MODEST).is_ok());
+        assert!(claims(Claims { crop: [0, 1, 0, 0], ..MODEST }).is_err());
+        assert!(claims(Claims { macroblocks: (5, 4), crop: [0, 8, 0, 8], ..MODEST }).is_err());
+        assert!(claims(Claims { macroblocks: (1000, 1000), ..MODEST }).is_err());
+        assert!(claims(Claims { macroblocks: (65_000, 65_000), ..MODEST }).is_err());
+        assert!(claims(Claims { references: 16, ..MODEST }).is_err());
+        assert!(claims(Claims { set: 1, ..MODEST }).is_err());
+        assert!(claims(Claims { profile: 110, ..MODEST }).is_err());
+        // Cut off at the right and below, a size between macroblocks is as good as any.
+        let packet = [sequence_set(&Claims { crop: [0, 3, 0, 7], ..MODEST }), picture(0, true)].concat();
+        assert!(Watch::default().accept(&packet, 58, 34).is_ok());
+    }
+
+    #[test]
+    fn one_packet_is_one_picture() {
+        let two = [sequence_set(&MODEST), picture(0, true), picture(0, true)].concat();
+        assert!(Watch::default().accept(&two, 64, 48).is_err());
+        let with_another_set =
+            [sequence_set(&MODEST), Writer::default().numbers(&[1, 0]).unit(0x68), picture(0, true)].concat();
+        assert!(Watch::default().accept(&with_another_set, 64, 48).is_err());
+    }
+
     #[test]
     fn a_packet_without_a_picture_is_refused() {
         for packet in [&[][..], &[0, 0, 1], &[0, 0, 1, 9, 0x10], &[1, 2, 3, 4, 5]] {
