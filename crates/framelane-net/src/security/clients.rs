@@ -97,13 +97,7 @@ impl Client {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if !is_client_name(&self.name) {
-            return Err(Error::new(
-                ErrorKind::InvalidOption,
-                format!("the client's name {} is not valid", quoted(&self.name)),
-            )
-            .with_remedy("use 1 to 64 letters, digits, '.', '_' and '-'"));
-        }
+        check_client_name(&self.name)?;
         if self.read.is_empty() && self.write.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
@@ -113,6 +107,15 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Checks what a client may be called, here and by itself.
+pub(super) fn check_client_name(name: &str) -> Result<(), Error> {
+    if is_client_name(name) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOption, format!("the client's name {} is not valid", quoted(name)))
+        .with_remedy("use 1 to 64 letters, digits, '.', '_' and '-'"))
 }
 
 fn is_client_name(name: &str) -> bool {

@@ -6,11 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use framelane::{Error, ErrorKind};
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// More than any of these files needs: a few thousand clients, or a chain of certificates.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// A flag of `open`; its bits are the system's, whose type is signed.
+const NON_BLOCKING: i32 = OFlags::NONBLOCK.bits().cast_signed();
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// A group may read a key: that is how distributions give services the keys of the machine.
 const SECRET_OPEN: u32 = 0o027;
@@ -40,7 +43,7 @@ pub(super) fn read_public(path: &Path, what: &str) -> Result<String, Error> {
 fn read(path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, Metadata), Error> {
     let failed = |error| Error::from_io(shown(what, path), error);
     // What is looked at is the file that was opened, not what the path may mean later. A FIFO must not hold us up.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+    let file = OpenOptions::new().read(true).custom_flags(NON_BLOCKING).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidOption, format!("{}: expected a file", shown(what, path)))

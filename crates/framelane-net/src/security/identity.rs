@@ -248,6 +248,10 @@ impl IdentityOptions {
         if !(1..=MAX_DAYS).contains(&self.days) {
             return Err(invalid(format!("expected 1 to {MAX_DAYS} days, found {}", self.days)));
         }
+        if self.role == Role::Client {
+            // The name under which servers are asked to allow it.
+            super::clients::check_client_name(&self.common_name)?;
+        }
         let is_plain = |c: char| !c.is_control();
         if !(1..=MAX_NAME_BYTES).contains(&self.common_name.len()) || !self.common_name.chars().all(is_plain)
         {

@@ -302,5 +302,8 @@ fn nothing_is_known_of_a_peer_without_certificates() {
     assert_eq!(peer_fingerprint(None), None);
     assert_eq!(peer_fingerprint(Some(&[])), None);
     let certificate = CertificateDer::from(b"abc".to_vec());
-    assert_eq!(peer_fingerprint(Some(std::slice::from_ref(&certificate))), Some(Fingerprint::of(&certificate)));
+    assert_eq!(
+        peer_fingerprint(Some(std::slice::from_ref(&certificate))),
+        Some(Fingerprint::of(&certificate))
+    );
 }

@@ -119,7 +119,8 @@ fn options_outside_their_range_are_refused_before_anything_is_written() {
         server().names(["not a name".to_owned()]),
         server().names(["".to_owned()]),
         IdentityOptions::new(Role::Client, ""),
-        IdentityOptions::new(Role::Client, "a\nb"),
+        IdentityOptions::new(Role::Client, "my laptop"),
+        IdentityOptions::new(Role::Authority, "a\nb"),
         IdentityOptions::new(Role::Client, long),
     ] {
         assert_eq!(options.create(&directory).unwrap_err().kind(), ErrorKind::InvalidOption);
