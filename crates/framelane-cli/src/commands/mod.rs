@@ -3,6 +3,8 @@
 mod bench;
 mod bench_reader;
 mod doctor;
+mod identity;
+mod identity_clients;
 mod info;
 mod list;
 mod publish;
@@ -43,6 +45,8 @@ pub enum Command {
     Info(info::Info),
     /// Find, and remove, what a crash left; check the room for channels
     Doctor(doctor::Doctor),
+    /// Make keys and certificates; say who may connect to this machine's channels
+    Identity(identity::Identity),
     /// Measure the hand-off between processes on this machine
     Bench(bench::Bench),
     /// A reader of `bench`
@@ -62,6 +66,7 @@ impl Command {
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
             Command::Doctor(doctor) => doctor.run(global),
+            Command::Identity(identity) => identity.run(global),
             Command::Bench(bench) => bench.run(global, stop),
             Command::BenchReader(reader) => reader.run(global, stop),
         }
