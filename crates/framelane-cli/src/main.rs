@@ -88,6 +88,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    framelane_net::install();
     let stop = match Stop::install(cli.command.grace()) {
         Ok(stop) => stop,
         Err(error) => return failure::report(&error, cli.global.json),

@@ -186,7 +186,11 @@ impl Receiving<'_> {
         let info = self.info(head);
         let (stream, peer, patience) = (self.stream, self.peer, self.patience);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut loan = match loan(self.publisher, head, &mut || watch(received).is_ok())? {
+        let mut keep = || watch(received).is_ok() && tend_while_reading(stream, peer, sink, patience).is_ok();
+        let loan = loan(self.publisher, head, &mut keep)?;
+        // While we waited for a slot nobody listened.
+        sink.heard(Instant::now());
+        let mut loan = match loan {
             Some(loan) => loan,
             None => {
                 received.dropped += 1;
@@ -241,8 +245,12 @@ impl Receiving<'_> {
             Some(decoder) => decoder,
             None => decoder.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
         };
-        let (received, watch) = (&mut *self.received, &mut *self.watch);
-        let Some(mut loan) = loan(self.publisher, head, &mut || watch(received).is_ok())? else {
+        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
+        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
+        let mut keep = || watch(received).is_ok() && tend_while_reading(stream, peer, sink, patience).is_ok();
+        let loan = loan(self.publisher, head, &mut keep)?;
+        self.sink.heard(Instant::now());
+        let Some(mut loan) = loan else {
             received.dropped += 1;
             // Later payloads may build on this one.
             if !head.standalone || matches!(self.codec, Codec::H264 { .. }) {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Link, Links, Publisher, PublisherOptions, SubscriberOptions};
+use framelane::{
+    Error, ErrorKind, Link, Links, Mode, Policy, Publisher, PublisherOptions, SubscriberOptions,
+};
 
 use crate::client::{self, LinkEvent};
 use crate::incoming::Received;
@@ -129,6 +131,11 @@ fn spawn(
     Ok(Running { shared, thread: Some(thread), grace })
 }
 
+/// Nothing is lost here either when every frame is wanted.
+pub(crate) fn policy_of(mode: Mode) -> Policy {
+    if mode == Mode::Every { Policy::Wait } else { Policy::Drop }
+}
+
 fn publisher_in(directory: Option<PathBuf>) -> PublisherOptions {
     match directory {
         Some(directory) => PublisherOptions::new().directory(directory),
@@ -146,8 +153,10 @@ impl Links for Remote {
         let mut link: LinkUrl = url.parse()?;
         link.options.mode = options.get_mode();
         let local = local_name(&link);
+        let policy = policy_of(link.options.mode);
         // As many slots as a subscriber can hold, and two.
-        let publisher = publisher_in(options.get_directory().map(Into::into)).slots(10).create(&local)?;
+        let publisher =
+            publisher_in(options.get_directory().map(Into::into)).slots(10).policy(policy).create(&local)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();
         let running = spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, shared))?;

@@ -6,15 +6,22 @@ mod doctor;
 mod identity;
 mod identity_clients;
 mod info;
+mod link_options;
 mod list;
 mod publish;
 mod publish_progress;
 mod receive;
+mod receive_link;
 mod receive_memory;
+mod receive_stream;
 mod run;
 mod run_worker;
 mod send;
+mod send_encoder;
+mod send_link;
 mod send_memory;
+mod send_stream;
+mod serve;
 mod subscribe;
 mod subscribe_report;
 mod urls;
@@ -35,10 +42,12 @@ pub enum Command {
     Subscribe(subscribe::Subscribe),
     /// Run a Python function on a channel's frames and publish the boxes that it finds
     Run(run::Run),
-    /// Send a channel's frames to a program that does not speak framelane
-    Send(send::Send),
-    /// Publish the frames of a program that does not speak framelane
-    Receive(receive::Receive),
+    /// Send a channel's frames to another machine, or to a program that does not speak framelane
+    Send(Box<send::Send>),
+    /// Publish the frames of another machine, or of a program that does not speak framelane
+    Receive(Box<receive::Receive>),
+    /// Offer this machine's channels to others
+    Serve(serve::Serve),
     /// List the channels
     List(list::List),
     /// Show all that is known of a channel
@@ -63,6 +72,7 @@ impl Command {
             Command::Run(run) => run.run(global, stop),
             Command::Send(send) => send.run(global, stop),
             Command::Receive(receive) => receive.run(global, stop),
+            Command::Serve(serve) => serve.run(global, stop),
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
             Command::Doctor(doctor) => doctor.run(global),
@@ -79,6 +89,7 @@ impl Command {
             | Command::Run(_)
             | Command::Send(_)
             | Command::Receive(_)
+            | Command::Serve(_)
             | Command::Bench(_)
             | Command::Doctor(_) => None,
             _ => Some(Duration::from_secs(2)),

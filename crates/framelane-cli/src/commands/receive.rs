@@ -2,41 +2,53 @@
 
 use std::process::ExitCode;
 
-use framelane::{Error, Publisher};
+use framelane::{Error, ErrorKind, Policy, Publisher};
 
-use super::receive_memory;
+use super::link_options::LinkArgs;
 use super::urls::{scheme, unknown_scheme};
+use super::{receive_link, receive_memory, receive_stream};
 use crate::Global;
 use crate::failure::Failure;
 use crate::parse;
 use crate::signals::Stop;
 
-/// Publish the frames of a program that does not speak framelane.
+/// Publish the frames of another machine, or of a program that does not speak framelane.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  framelane receive tls://camera.example:7420/cam0 --fingerprint sha256:…
+      from a machine where `framelane serve` runs, into channel cam0; the token is in $FRAMELANE_TOKEN
+  framelane receive 'tls://camera.example/cam0?ca=lab.pem' lab/cam0 --codec jpeg:80 --max-fps 10
+      under another name, coded, ten frames a second at most
   framelane receive legacy-memory:ShareMedia cam0
       publishes each frame that an old program puts into the named mapping
   framelane receive 'legacy-memory:ShareMedia?size=1280x720&streams=4&index=2' cam2
       the third of four areas, each for frames of 1280x720
+  framelane receive legacy://127.0.0.1:8081 cam0
+      listens for an old program that sends JPEGs and waits for an answer to each
+  framelane receive legacy://0.0.0.0:8081 cam0 --insecure
+      for programs on other machines: neither encrypted nor authenticated
 
-The format has no counter and no lock. Changes are found by comparing: a sixteenth of the rows at
-each look, all of them within 16 looks. A frame is read until two reads, --settle-ms apart, agree:
-one that is being written is not published. One whose writer pauses half-way for longer looks
-complete, and is published torn: the format cannot tell. A writer that changes a few rows only, and
-that faster than 16 looks, loses frames: --looks makes that rarer. Two equal frames in a row are one
-frame here. Waits for the mapping, and again when it goes away.")]
+Links: connects again when either side restarts, in any order; subscribers of the channel here stay
+attached. The channel there may come later.
+
+legacy-memory: The format has no counter and no lock. Changes are found by comparing: a sixteenth
+of the rows at each look, all of them within 16 looks. A frame is read until two reads, --settle-ms
+apart, agree: one that is being written is not published. One whose writer pauses half-way for
+longer looks complete, and is published torn: the format cannot tell. A writer that changes a few
+rows only, and that faster than 16 looks, loses frames: --looks makes that rarer. Two equal frames
+in a row are one frame here. Waits for the mapping, and again when it goes away.
+
+legacy: Serves one sender at a time; others wait in the system's queue until it goes. JPEGs become
+bgr8, or gray8 if they are gray. A frame is answered when it is published; so is one that is no
+picture, which is left out, told of and counted. A sender that breaks the format is disconnected;
+the channel stays.")]
 pub struct Receive {
-    /// Where from: legacy-memory:NAME[?size=1920x1080&streams=1&index=0]
+    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0] or legacy://HOST[:8081]
     #[arg(value_name = "URL")]
     pub source: String,
-    /// The channel's name
-    pub channel: String,
-    /// Looks a second
-    #[arg(long, default_value = "120", value_name = "N", value_parser = parse::fps)]
-    pub looks: f64,
-    /// Time between the two reads of a frame that must agree: the longer, the longer may a writer pause half-way
-    #[arg(long, default_value = "2", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000))]
-    pub settle_ms: u64,
+    /// The channel's name here [default for links: the one there]
+    #[arg(value_name = "CHANNEL")]
+    pub channel: Option<String>,
     /// End after this many frames
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -46,18 +58,56 @@ pub struct Receive {
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     pub mode: u32,
+    /// Listen beyond this machine without encryption and authentication
+    #[arg(long)]
+    pub insecure: bool,
+    /// Looks a second
+    #[arg(
+        long, default_value = "120", value_name = "N", value_parser = parse::fps,
+        help_heading = "Options of legacy-memory"
+    )]
+    pub looks: f64,
+    /// Time between the two reads of a frame that must agree: the longer, the longer may a writer pause half-way
+    #[arg(
+        long, default_value = "2", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000),
+        help_heading = "Options of legacy-memory"
+    )]
+    pub settle_ms: u64,
+    #[command(flatten)]
+    pub stream: receive_stream::StreamOptions,
+    #[command(flatten)]
+    pub link: LinkArgs,
+    /// Have the frames scaled to this size before they are sent
+    #[arg(long, value_name = "WxH", value_parser = parse::size)]
+    pub size: Option<(u32, u32)>,
+    /// End when the channel is closed there, in place of waiting for it to come again
+    #[arg(long)]
+    pub once: bool,
 }
 
 impl Receive {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         match scheme(&self.source) {
             "legacy-memory" => receive_memory::run(self, global, stop),
+            "legacy" => receive_stream::run(self, global, stop),
+            "tls" | "tcp" | "unix" => receive_link::run(self, global, stop),
             _ => Err(unknown_scheme(&self.source).into()),
         }
     }
 
+    /// The name of the channel, where it must be given.
+    pub fn channel(&self) -> Result<&str, Error> {
+        self.channel.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidOption,
+                "expected the name of a channel after the address, found none",
+            )
+            .with_remedy(format!("as in `framelane receive {} cam0`", self.source))
+        })
+    }
+
     /// Makes the channel.
-    pub fn create(&self, global: &Global) -> Result<Publisher, Error> {
-        global.publisher().slots(self.slots.into()).mode(self.mode).create(&self.channel)
+    pub fn create(&self, global: &Global, channel: &str, policy: Policy) -> Result<Publisher, Error> {
+        global.publisher().slots(self.slots.into()).policy(policy).mode(self.mode).create(channel)
     }
 }

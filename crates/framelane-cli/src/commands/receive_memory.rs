@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, FrameInfo, Layout, LoanError, Publisher};
+use framelane::{Error, FrameInfo, Layout, LoanError, Policy, Publisher};
 use framelane_legacy::memory::{Address, Confirmed, Header, Look, Reader};
 use serde::Serialize;
 
@@ -30,12 +30,13 @@ enum Event<'e> {
 /// Relays the mapping until the end.
 pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = receive.source.parse()?;
-    let publisher = receive.create(global)?;
+    let channel = receive.channel()?;
+    let publisher = receive.create(global, channel, Policy::Drop)?;
     let mut notes = Notes::new(global.json);
     if global.json {
-        print_json(&Event::Started { channel: &receive.channel, source: address.to_string() })?;
+        print_json(&Event::Started { channel, source: address.to_string() })?;
     }
-    notes.say(&format!("the mapping {} to channel {}", address.name(), receive.channel));
+    notes.say(&format!("the mapping {} to channel {}", address.name(), channel));
     notes.start_progress(receive.count);
     let settle = Duration::from_millis(receive.settle_ms);
     let mut relay = Relay::new(&address, publisher, settle);

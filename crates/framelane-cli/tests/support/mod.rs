@@ -1,6 +1,8 @@
 //! What the tests share: the real program in a directory of its own.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod stream;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};

@@ -145,10 +145,10 @@ impl Reader {
                 format!("expected a mapping at {}, found something else", path.display()),
             ));
         }
-        if let Some(file) = &self.file {
-            if is_same(&file.metadata().map_err(failed)?, &there) {
-                return Ok(true);
-            }
+        if let Some(file) = &self.file
+            && is_same(&file.metadata().map_err(failed)?, &there)
+        {
+            return Ok(true);
         }
         match File::options().read(true).custom_flags(NO_SURPRISE).open(&path) {
             Ok(file) => self.file = Some(file),

@@ -16,6 +16,7 @@ use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
 use crate::incoming::Receiving;
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
+use crate::remote::policy_of;
 use crate::security::{Fingerprint, Grant, peer_fingerprint, tls_error_of_client};
 use crate::stream::{Socket, Stream, Tls};
 use crate::time::realtime_ns;
@@ -279,7 +280,7 @@ impl Session<'_> {
         let result = outgoing::run(&*agreed.stream, &mut agreed.inbox, self.peer, &terms, &watch);
         let (sent, error) = match result {
             Ok(sent) => (sent, None),
-            Err((fault, sent)) => (sent, Some(fault.error)),
+            Err((fault, sent)) => (sent, ended_by(fault)),
         };
         (self.events)(ServerEvent::Ended {
             connection: self.connection,
@@ -295,13 +296,9 @@ impl Session<'_> {
     /// The client sends.
     fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let options = &self.server.options;
+        let publisher = options.publisher().policy(policy_of(agreed.hello.mode));
         let claimed = Decoder::new(agreed.codec).and_then(|_| {
-            self.server.inboxes.claim(
-                &agreed.hello.channel,
-                &agreed.owner,
-                &agreed.stream,
-                &options.publisher(),
-            )
+            self.server.inboxes.claim(&agreed.hello.channel, &agreed.owner, &agreed.stream, &publisher)
         });
         let mut claim: Claim<'_> = match claimed {
             Ok(claim) => claim,
@@ -342,10 +339,11 @@ impl Session<'_> {
             },
         };
         let result = receiving.run();
-        let error = result.err().map(|fault| fault.error);
+        let closed = result.is_ok();
+        let error = result.err().and_then(ended_by);
         // Closed there: so it is here. Lost: it may come again.
         let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Permission);
-        claim.stays = error.is_some() && !revoked && (self.keep)();
+        claim.stays = !closed && !revoked && (self.keep)();
         (self.events)(ServerEvent::Ended {
             connection: self.connection,
             peer: self.peer,
@@ -356,6 +354,11 @@ impl Session<'_> {
         });
         Ok(())
     }
+}
+
+/// Why a connection has ended, when its client has not ended it.
+fn ended_by(fault: Fault) -> Option<Error> {
+    (fault.error.kind() != ErrorKind::Interrupted).then_some(fault.error)
 }
 
 fn origin((epoch, sequence): (u64, u64)) -> Option<Origin> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use super::Stream;
 
@@ -20,6 +20,9 @@ impl Socket {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         // Messages are whole when they are written: nothing is gained by waiting for more.
         stream.set_nodelay(true)?;
+        if !stream.peer_addr()?.ip().to_canonical().is_loopback() {
+            tune(&stream);
+        }
         Ok(Socket(stream.into()))
     }
 
@@ -30,6 +33,13 @@ impl Socket {
     fn wait(&self, flags: PollFlags, timeout: Duration) -> io::Result<()> {
         wait(self.0.as_fd(), flags, timeout)
     }
+}
+
+/// What keeps frames coming over ways that lose packets. Systems that do not have it go without.
+fn tune(stream: &TcpStream) {
+    // A lost packet is no reason to halve the rate, as other algorithms do: measured with 1 % loss and 60 ms, six times
+    // the frames (`docs/between-machines.md`).
+    let _ = sockopt::set_tcp_congestion(stream, "bbr");
 }
 
 /// Waits until a descriptor is ready; a signal ends the wait as its time does.

@@ -1,0 +1,65 @@
+//! What `send` and `receive` say of a link beside its URL.
+
+use std::path::PathBuf;
+
+use framelane::{Error, Mode};
+use framelane_net::LinkUrl;
+use framelane_net::security::{Fingerprint, ServerTrust, Token};
+
+use crate::parse;
+
+/// Options of links. Each stands for the option of the same name in the URL.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Options of links (tls://, tcp://, unix:)")]
+pub struct LinkArgs {
+    /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default: raw]
+    #[arg(long, value_name = "CODEC")]
+    codec: Option<String>,
+    /// Every frame, in order, in place of the newest: a slow link then falls behind, as far as the ring reaches
+    #[arg(long)]
+    every: bool,
+    /// At most so many frames a second
+    #[arg(long, value_name = "N", value_parser = parse::fps)]
+    max_fps: Option<f64>,
+    /// The certificate that the server must have, as `framelane identity show` prints it there: sha256:…
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<Fingerprint>,
+    /// A PEM file of authorities: the server's certificate must be for its name and signed by one of them
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    ca: Option<PathBuf>,
+    /// A file with our token, which only you may read [default: $FRAMELANE_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The folder with our own certificate, as `framelane identity client` makes it
+    #[arg(long, value_name = "DIRECTORY")]
+    certificate: Option<PathBuf>,
+}
+
+impl LinkArgs {
+    /// The link to a URL, with these options in place of those in it.
+    pub fn link(&self, url: &str, size: Option<(u32, u32)>, insecure: bool) -> Result<LinkUrl, Error> {
+        let mut link: LinkUrl = url.parse()?;
+        let options = &mut link.options;
+        if let Some(codec) = &self.codec {
+            options.set("codec", codec)?;
+        }
+        if self.every {
+            options.mode = Mode::Every;
+        }
+        options.max_fps = self.max_fps.or(options.max_fps);
+        options.size = size.or(options.size);
+        if let Some(fingerprint) = self.fingerprint {
+            options.trust = Some(ServerTrust::Fingerprint(fingerprint));
+        } else if let Some(ca) = &self.ca {
+            options.trust = Some(ServerTrust::Ca(ca.clone()));
+        }
+        if let Some(file) = &self.token_file {
+            options.token = Some(Token::from_file(file)?);
+        }
+        if self.certificate.is_some() {
+            options.certificate.clone_from(&self.certificate);
+        }
+        options.insecure |= insecure;
+        Ok(link)
+    }
+}

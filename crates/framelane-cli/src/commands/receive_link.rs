@@ -1,0 +1,196 @@
+//! `framelane receive` over a link.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use framelane::{Mode, Policy};
+use framelane_net::{LinkEvent, LinkUrl, Received};
+use serde::Serialize;
+
+use super::receive::Receive;
+use super::send_link::lost;
+use crate::Global;
+use crate::failure::{Failure, print_json};
+use crate::latency::{Latencies, Percentiles, human_us};
+use crate::notes::Notes;
+use crate::signals::Stop;
+use crate::table::{counted, human_bytes, human_rate, rate};
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'e> {
+    Started {
+        channel: &'e str,
+        source: String,
+    },
+    Connected,
+    /// Whether somebody publishes the channel there.
+    Channel {
+        live: bool,
+    },
+    Lost {
+        reason: String,
+        next_try_s: f64,
+    },
+    Summary {
+        frames: u64,
+        missed: u64,
+        dropped: u64,
+        damaged: u64,
+        bytes: u64,
+        connections: u32,
+        clock_offset_ns: i64,
+        round_trip_ns: u64,
+        frames_per_second: Option<f64>,
+        /// From capture to publication here.
+        latency: Option<Percentiles>,
+    },
+}
+
+/// Receives until it is ended, or as many frames as were asked for.
+pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+    let link = receive.link.link(&receive.source, receive.size, receive.insecure)?;
+    let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
+    // Nothing is lost here either when every frame is wanted.
+    let policy = if link.options.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
+    let mut publisher = receive.create(global, &local, policy)?;
+    let mut report = Report::new(global.json, receive.count);
+    report.started(&local, &link)?;
+    let keep = || !stop.is_set();
+    let count = receive.count;
+    let ending = std::cell::Cell::new(false);
+    let keep_all = || keep() && !ending.get();
+    let result = framelane_net::receive(
+        &link,
+        &mut publisher,
+        receive.once,
+        &mut |event| {
+            report.tell(&event);
+            if count.is_some_and(|count| report.frames >= count) {
+                ending.set(true);
+            }
+        },
+        &keep_all,
+    );
+    report.notes.end_progress();
+    report.finish(&result?)?;
+    // What is there is still read by readers that take every frame, if the policy says so.
+    publisher.drain_while(&mut || !stop.is_set());
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Report {
+    notes: Notes,
+    json: bool,
+    live: bool,
+    frames: u64,
+    first: Option<Instant>,
+    elapsed: Duration,
+    latencies: Latencies,
+    trouble: String,
+}
+
+impl Report {
+    fn new(json: bool, count: Option<u64>) -> Self {
+        let mut notes = Notes::new(json);
+        notes.start_progress(count);
+        Report {
+            notes,
+            json,
+            live: false,
+            frames: 0,
+            first: None,
+            elapsed: Duration::ZERO,
+            latencies: Latencies::new(),
+            trouble: String::new(),
+        }
+    }
+
+    fn started(&self, local: &str, link: &LinkUrl) -> Result<(), Failure> {
+        if self.json {
+            print_json(&Event::Started { channel: local, source: link.to_string() })?;
+        }
+        self.notes.say(&format!("{link} to channel {local} ({})", link.options.codec));
+        Ok(())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if self.json {
+            // Whoever reads our output may be gone: the link does not end for that.
+            let _ = print_json(event);
+        }
+    }
+
+    fn tell(&mut self, event: &LinkEvent<'_, Received>) {
+        match event {
+            LinkEvent::Connected => {
+                self.trouble.clear();
+                self.event(&Event::Connected);
+                self.notes.say("connected");
+            }
+            LinkEvent::Lost { error, wait } => {
+                let reason = lost(error);
+                self.event(&Event::Lost { reason: reason.clone(), next_try_s: wait.as_secs_f64() });
+                if self.trouble != reason {
+                    self.notes.say(&format!("{reason}; trying again"));
+                    self.trouble = reason;
+                }
+            }
+            LinkEvent::Progress(received) => self.progress(received),
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, received: &Received) {
+        if received.live != self.live {
+            self.live = received.live;
+            self.event(&Event::Channel { live: self.live });
+            self.notes.say(if self.live {
+                "the channel is live"
+            } else {
+                "waiting for the channel's publisher"
+            });
+        }
+        if received.frames > self.frames {
+            self.frames = received.frames;
+            self.elapsed = self.first.get_or_insert_with(Instant::now).elapsed();
+            self.latencies.record(received.link.latency_ns);
+            let latency = human_us(received.link.latency_ns as f64 / 1000.0);
+            self.notes.progress(
+                received.frames,
+                format!("frames, {} left out, {latency} from capture", received.missed),
+            );
+        }
+    }
+
+    fn finish(&self, received: &Received) -> Result<(), Failure> {
+        let frames_per_second = rate(received.frames, self.elapsed);
+        let latency = self.latencies.percentiles();
+        if self.json {
+            return print_json(&Event::Summary {
+                frames: received.frames,
+                missed: received.missed,
+                dropped: received.dropped,
+                damaged: received.damaged,
+                bytes: received.bytes,
+                connections: received.link.connections,
+                clock_offset_ns: received.link.clock_offset_ns,
+                round_trip_ns: received.link.round_trip_ns,
+                frames_per_second,
+                latency,
+            });
+        }
+        let frames = counted(usize::try_from(received.frames).unwrap_or(usize::MAX), "frame");
+        let age = latency
+            .map_or_else(String::new, |latency| format!(", {} from capture", human_us(latency.p50_us)));
+        self.notes.say(&format!(
+            "{frames} received ({}), {} a second{age}, {} left out on the way, {} found no free slot, {} damaged",
+            human_bytes(received.bytes),
+            human_rate(frames_per_second),
+            received.missed,
+            received.dropped,
+            received.damaged
+        ));
+        Ok(())
+    }
+}

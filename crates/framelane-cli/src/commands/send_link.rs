@@ -1,0 +1,112 @@
+//! `framelane send` over a link.
+
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use framelane::Error;
+use framelane_net::{LinkEvent, LinkUrl, Sent};
+use serde::Serialize;
+
+use super::send::Send;
+use crate::Global;
+use crate::failure::{Failure, print_json};
+use crate::notes::Notes;
+use crate::signals::Stop;
+use crate::table::{counted, human_bytes, human_rate, rate};
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'e> {
+    Started { channel: &'e str, target: String },
+    Connected,
+    Lost { reason: String, next_try_s: f64 },
+    Summary { frames: u64, skipped: u64, bytes: u64, frames_per_second: Option<f64> },
+}
+
+/// What both threads of the link tell.
+struct Told {
+    notes: Notes,
+    first: Option<Instant>,
+    elapsed: Duration,
+    frames: u64,
+    /// Told once for the same trouble.
+    trouble: String,
+}
+
+/// Sends until the channel closes, or as many frames as were asked for.
+pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+    let link = send.link.link(&send.target, send.stream.size, send.insecure)?;
+    let mut notes = Notes::new(global.json);
+    // The channel first: a name that is wrong is told before anybody is connected to.
+    drop(send.open(global, &notes, stop)?);
+    started(send, &link, &notes, global.json)?;
+    notes.start_progress(send.count);
+    let told = Told { notes, first: None, elapsed: Duration::ZERO, frames: 0, trouble: String::new() };
+    let told = Mutex::new(told);
+    let keep = || {
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        !stop.is_set() && send.count.is_none_or(|count| told.frames < count)
+    };
+    let events = |event: LinkEvent<'_, Sent>| {
+        tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
+    };
+    let result = framelane_net::send(&link, &send.channel, &global.subscriber(), &events, &keep);
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    told.notes.end_progress();
+    let Sent { frames, skipped, bytes, .. } = result?;
+    let frames_per_second = rate(frames, told.elapsed);
+    if global.json {
+        print_json(&Event::Summary { frames, skipped, bytes, frames_per_second })?;
+    }
+    let sent = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
+    told.notes.say(&format!(
+        "{sent} sent ({}), {} a second, {skipped} left out",
+        human_bytes(bytes),
+        human_rate(frames_per_second)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn started(send: &Send, link: &LinkUrl, notes: &Notes, json: bool) -> Result<(), Failure> {
+    if json {
+        print_json(&Event::Started { channel: &send.channel, target: link.to_string() })?;
+    }
+    notes.say(&format!("channel {} to {link} ({})", send.channel, link.options.codec));
+    Ok(())
+}
+
+fn tell(told: &mut Told, event: &LinkEvent<'_, Sent>, json: bool) {
+    match event {
+        LinkEvent::Connected => {
+            told.trouble.clear();
+            // Whoever reads our output may be gone: the link does not end for that.
+            let _ = if json { print_json(&Event::Connected) } else { Ok(()) };
+            told.notes.say("connected");
+        }
+        LinkEvent::Lost { error, wait } => {
+            let reason = lost(error);
+            if json {
+                let _ = print_json(&Event::Lost { reason: reason.clone(), next_try_s: wait.as_secs_f64() });
+            }
+            if told.trouble != reason {
+                told.notes.say(&format!("{reason}; trying again"));
+                told.trouble = reason;
+            }
+        }
+        LinkEvent::Progress(sent) if sent.frames > told.frames => {
+            told.frames = sent.frames;
+            told.elapsed = told.first.get_or_insert_with(Instant::now).elapsed();
+            told.notes.progress(sent.frames, format!("frames, {} left out", sent.skipped));
+        }
+        _ => {}
+    }
+}
+
+/// Why a connection is gone, with what to do about it.
+pub fn lost(error: &Error) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{} ({remedy})", error.message()),
+        None => error.message().to_owned(),
+    }
+}

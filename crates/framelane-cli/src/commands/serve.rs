@@ -1,0 +1,232 @@
+//! `framelane serve`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use framelane::{Error, ErrorKind};
+use framelane_net::security::{AccessList, ClientsFile, Identity, Patterns, Role, config_directory};
+use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
+use serde::Serialize;
+
+use crate::Global;
+use crate::failure::{Failure, print_json};
+use crate::notes::Notes;
+use crate::parse;
+use crate::signals::Stop;
+use crate::table::{counted, human_bytes};
+
+/// Offer this machine's channels to others.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane identity server && framelane identity token lab --read '**'
+      a certificate for this server, and a token for a client (once)
+  framelane serve --listen tls://0.0.0.0:7420
+      all channels, to the clients that `framelane identity list` shows
+  framelane serve --listen tls://0.0.0.0:7420 --read 'cam*' --write 'cam*/detections'
+      only some, whatever the clients may; detections may come back
+  framelane serve --listen unix:/run/user/1000/framelane.sock
+      for this user on this machine: containers that share the socket and not /dev/shm
+  framelane serve --listen tcp://127.0.0.1:7420 --anonymous
+      without TLS and without names, on this machine only
+  framelane serve --listen tcp://0.0.0.0:7420 --anonymous --insecure
+      the same for everybody who can reach this machine
+
+On the other machine: framelane receive tls://HOST:7420/cam0 --fingerprint sha256:…
+The port is 7420 unless another is named. One connection carries one channel; a receiver that is
+slower than the channel gets the newest frame each time, and slows nobody else. A client that is
+revoked (`framelane identity revoke`) is disconnected within a second.")]
+pub struct Serve {
+    /// Where to listen: tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH; may be given several times
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    listen: Vec<Address>,
+    /// Channels that may be received: patterns with commas between them; * within a part, ** over parts
+    #[arg(long, default_value = "**", value_name = "PATTERNS")]
+    read: Patterns,
+    /// Channels that may be sent to
+    #[arg(long, default_value = "**", value_name = "PATTERNS")]
+    write: Patterns,
+    /// Let anybody in who can connect, with no token or certificate
+    #[arg(long)]
+    anonymous: bool,
+    /// The file of clients [default: that of `framelane identity`]
+    #[arg(long, value_name = "FILE", conflicts_with = "anonymous")]
+    clients: Option<PathBuf>,
+    /// The folder with this server's certificate [default: that of `framelane identity server`]
+    #[arg(long, value_name = "DIRECTORY")]
+    identity: Option<PathBuf>,
+    /// Offer tcp:// beyond this machine: everybody on the way can read and change frames and tokens
+    #[arg(long)]
+    insecure: bool,
+    /// Slots of channels that clients send to, 2 to 128
+    #[arg(long, default_value = "6", value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
+    slots: u8,
+    /// Connections at a time
+    #[arg(long, default_value = "256", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    max_connections: u32,
+    /// Connections at a time from one address
+    #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    max_per_address: u32,
+    /// The largest frame that clients may send
+    #[arg(long, default_value = "167772160", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    max_bytes: u64,
+    /// How long a client may take to say who it is and what it wants
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
+    handshake: Duration,
+    /// How long a client may be silent before it is taken for gone
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
+    patience: Duration,
+    /// How long a channel that a client has sent to stays open after its connection was lost
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse::seconds)]
+    linger: Duration,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'e> {
+    Listening {
+        address: String,
+        fingerprint: Option<String>,
+    },
+    Connected {
+        connection: u64,
+        peer: &'e str,
+        client: Option<&'e str>,
+        channel: &'e str,
+        direction: &'static str,
+        codec: &'e str,
+    },
+    Ended {
+        connection: u64,
+        peer: &'e str,
+        channel: &'e str,
+        frames: u64,
+        /// Left out at the source, or missed on the way here.
+        skipped: u64,
+        bytes: u64,
+        reason: Option<String>,
+    },
+    Refused {
+        peer: &'e str,
+        reason: String,
+    },
+    AcceptFailed {
+        reason: String,
+    },
+    Stopped,
+}
+
+impl Serve {
+    pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
+        let (options, fingerprint) = self.options(global)?;
+        let server = Server::bind(options)?;
+        let notes = Notes::new(global.json);
+        for address in server.addresses() {
+            let fingerprint = fingerprint.clone().filter(|_| matches!(address, Address::Tls { .. }));
+            let shown =
+                fingerprint.as_ref().map_or_else(String::new, |shown| format!(", fingerprint {shown}"));
+            notes.say(&format!("listening on {address}{shown}"));
+            if global.json {
+                print_json(&Event::Listening { address: address.to_string(), fingerprint })?;
+            }
+        }
+        server.run(&|event| tell(&notes, global.json, &event), &|| !stop.is_set());
+        if global.json {
+            print_json(&Event::Stopped)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn options(&self, global: &Global) -> Result<(ServerOptions, Option<String>), Error> {
+        let tls = self.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
+        let identity = if tls {
+            let directory = self.identity.clone().map_or_else(config_directory, Ok)?;
+            Some(Identity::from_directory(&directory, Role::Server)?)
+        } else {
+            None
+        };
+        let fingerprint = identity.as_ref().map(|identity| identity.fingerprint().to_string());
+        let needs_clients = self.listen.iter().any(|address| !matches!(address, Address::Unix(_)));
+        let access = if self.anonymous || !needs_clients {
+            Access::Anyone
+        } else {
+            let path = match &self.clients {
+                Some(path) => path.clone(),
+                None => ClientsFile::in_directory(&config_directory()?).path().to_owned(),
+            };
+            Access::Clients(AccessList::load(&path).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Error::new(error.kind(), error.message()).with_remedy(
+                    "add a client with `framelane identity token NAME --read '**'`, or let anybody in with --anonymous",
+                ),
+                _ => error,
+            })?)
+        };
+        let mut options = ServerOptions::new(access);
+        options.listen.clone_from(&self.listen);
+        options.identity = identity;
+        options.read = self.read.clone();
+        options.write = self.write.clone();
+        options.insecure = self.insecure;
+        options.directory.clone_from(&global.dir);
+        options.slots = self.slots.into();
+        options.max_connections = self.max_connections as usize;
+        options.max_per_address = self.max_per_address as usize;
+        options.max_bytes = self.max_bytes;
+        options.handshake = self.handshake;
+        options.patience = self.patience;
+        options.linger = self.linger;
+        Ok((options, fingerprint))
+    }
+}
+
+fn tell(notes: &Notes, json: bool, event: &ServerEvent<'_>) {
+    let (text, event) = match event {
+        ServerEvent::Connected { connection, peer, client, channel, role, codec } => {
+            let who = client.map_or_else(|| (*peer).to_owned(), |client| format!("{client} ({peer})"));
+            let (direction, verb) = match role {
+                framelane_net::Role::Receives => ("receives", "receives"),
+                framelane_net::Role::Sends => ("sends", "sends to"),
+            };
+            (
+                format!("#{connection} {who} {verb} {channel} ({codec})"),
+                Event::Connected {
+                    connection: *connection,
+                    peer,
+                    client: *client,
+                    channel,
+                    direction,
+                    codec,
+                },
+            )
+        }
+        ServerEvent::Ended { connection, peer, channel, sent, received, error } => {
+            let (frames, skipped, bytes) = match (sent, received) {
+                (Some(sent), _) => (sent.frames, sent.skipped, sent.bytes),
+                (None, Some(received)) => (received.frames, received.missed, received.bytes),
+                (None, None) => (0, 0, 0),
+            };
+            let reason = error.map(ToString::to_string);
+            let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let count = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
+            (
+                format!(
+                    "#{connection} {channel} ended after {count} ({}), {skipped} left out{why}",
+                    human_bytes(bytes)
+                ),
+                Event::Ended { connection: *connection, peer, channel, frames, skipped, bytes, reason },
+            )
+        }
+        ServerEvent::Refused { peer, error } => {
+            (format!("{peer} refused: {error}"), Event::Refused { peer, reason: error.to_string() })
+        }
+        ServerEvent::AcceptFailed { error } => {
+            (format!("nobody can come in: {error}"), Event::AcceptFailed { reason: error.to_string() })
+        }
+        _ => return,
+    };
+    notes.say(&text);
+    if json {
+        // Whoever reads our output may be gone: the server does not end for that.
+        let _ = print_json(&event);
+    }
+}
