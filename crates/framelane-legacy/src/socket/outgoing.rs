@@ -91,15 +91,17 @@ impl Outgoing {
                 Ok(0) => {
                     return Err(lost(&io::ErrorKind::UnexpectedEof.into(), *patience, peer, &doing(answers)));
                 }
-                Ok(count) => match answers.take(&bytes[..count]).map_err(|error| error.context(&*peer))? {
-                    0 => {}
-                    1 => return Ok(()),
-                    more => {
-                        let message = format!("{peer}: expected one answer to a frame, found {more}");
+                Ok(count) => {
+                    let complete = answers.take(&bytes[..count]).map_err(|error| error.context(&*peer))?;
+                    if complete > 1 || (complete == 1 && answers.has_begun()) {
+                        let message = format!("{peer}: expected one answer to a frame, found more");
                         return Err(Error::new(ErrorKind::Damaged, message)
                             .with_remedy("check the receiver: it answers once for each frame"));
                     }
-                },
+                    if complete == 1 {
+                        return Ok(());
+                    }
+                }
                 Err(error) => return Err(lost(&error, *patience, peer, &doing(answers))),
             }
         }

@@ -194,6 +194,11 @@ impl Answers {
         Ok(complete)
     }
 
+    /// Whether a part of the next answer has come.
+    pub fn has_begun(&self) -> bool {
+        self.matched_bytes > 0
+    }
+
     /// How far the present answer is, in words.
     pub fn progress(&self) -> String {
         format!("{} of the {} bytes of an answer", self.matched_bytes, ANSWER.len())
