@@ -214,3 +214,12 @@ fn a_frame_or_a_target_that_is_too_short_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidFrame);
     }
 }
+
+#[test]
+fn encoders_and_decoders_may_go_to_another_thread() {
+    fn check<T: Send>() {}
+    check::<Encoder>();
+    check::<Decoder>();
+    check::<framelane_codec::jpeg::Compressor>();
+    check::<framelane_codec::jpeg::Decompressor>();
+}
