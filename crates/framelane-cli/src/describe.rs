@@ -1,9 +1,13 @@
 //! Channels, layouts and colours in JSON and for people.
 
-use framelane::{ChannelState, ChannelStatus, Color, ColorRange, Layout, Policy, SubscriberStatus};
+use framelane::{
+    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SubscriberStatus,
+};
 use serde::Serialize;
 
+use crate::latency::human_ns;
 use crate::parse::mode_name;
+use crate::table::human_bytes;
 
 /// A channel as `list` and `info` give it.
 #[derive(Debug, Serialize)]
@@ -29,6 +33,8 @@ pub struct ChannelReport {
     /// How long ago the newest frame was published.
     pub newest_age_ns: Option<u64>,
     pub subscribers: Vec<SubscriberReport>,
+    /// How the link is that feeds it; `null` for a channel that is published here.
+    pub link: Option<LinkReport>,
 }
 
 impl ChannelReport {
@@ -58,6 +64,7 @@ impl ChannelReport {
                 .newest_published_ns
                 .map(|published| monotonic_ns().saturating_sub(published)),
             subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
+            link: status.link.as_ref().map(LinkReport::new),
         }
     }
 }
@@ -149,6 +156,60 @@ impl SubscriberReport {
     }
 }
 
+/// The link that feeds a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkReport {
+    /// Where it leads.
+    pub peer: String,
+    pub connected: bool,
+    pub connections: u32,
+    /// How far the other machine's clock is ahead of ours; below zero, behind it.
+    pub clock_offset_ns: i64,
+    /// 0 as long as none was measured.
+    pub round_trip_ns: u64,
+    /// From the capture of the newest frame to its publication here; 0 when the capture bears no time.
+    pub latency_ns: u64,
+    pub received_bytes: u64,
+    /// Frames that were left out on the way.
+    pub missed: u64,
+}
+
+impl LinkReport {
+    fn new(status: &LinkStatus) -> Self {
+        LinkReport {
+            peer: status.peer.clone(),
+            connected: status.connected,
+            connections: status.connections,
+            clock_offset_ns: status.clock_offset_ns,
+            round_trip_ns: status.round_trip_ns,
+            latency_ns: status.latency_ns,
+            received_bytes: status.received_bytes,
+            missed: status.missed,
+        }
+    }
+
+    /// For people; what is not known is left out.
+    pub fn text(&self) -> String {
+        let connected = if self.connected { "connected" } else { "not connected" };
+        let mut text = match self.connections {
+            0 | 1 => format!("{}, {connected}", self.peer),
+            times => format!("{}, {connected} ({times} times)", self.peer),
+        };
+        let mut add = |known: bool, part: String| {
+            if known {
+                text = format!("{text}, {part}");
+            }
+        };
+        add(self.round_trip_ns > 0, format!("round trip {}", human_ns(self.round_trip_ns)));
+        let side = if self.clock_offset_ns > 0 { "ahead" } else { "behind" };
+        let apart = human_ns(self.clock_offset_ns.unsigned_abs());
+        add(self.clock_offset_ns != 0, format!("clock {side} by {apart}"));
+        add(self.latency_ns > 0, format!("{} from capture", human_ns(self.latency_ns)));
+        add(true, format!("{} missed, {} received", self.missed, human_bytes(self.received_bytes)));
+        text
+    }
+}
+
 /// The name of a policy.
 pub fn policy_name(policy: Policy) -> &'static str {
     match policy {
@@ -161,4 +222,41 @@ pub fn policy_name(policy: Policy) -> &'static str {
 fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_tells_what_is_known_of_it() {
+        let link = LinkReport {
+            peer: "tls://camera:7420/cam0".to_owned(),
+            connected: true,
+            connections: 3,
+            clock_offset_ns: 3_400_000,
+            round_trip_ns: 1_200_000,
+            latency_ns: 12_000_000,
+            received_bytes: 1_288_490_189,
+            missed: 17,
+        };
+        assert_eq!(
+            link.text(),
+            "tls://camera:7420/cam0, connected (3 times), round trip 1.20 ms, clock ahead by 3.40 ms, \
+             12.0 ms from capture, 17 missed, 1.2 GiB received"
+        );
+        let behind = LinkReport { clock_offset_ns: i64::MIN, connected: false, ..link.clone() };
+        assert!(behind.text().contains("clock behind by 9223372037 s"), "{}", behind.text());
+        assert!(behind.text().contains("not connected (3 times)"), "{}", behind.text());
+        let new = LinkReport {
+            connections: 1,
+            clock_offset_ns: 0,
+            round_trip_ns: 0,
+            latency_ns: 0,
+            received_bytes: 0,
+            missed: 0,
+            ..link
+        };
+        assert_eq!(new.text(), "tls://camera:7420/cam0, connected, 0 missed, 0 B received");
+    }
 }

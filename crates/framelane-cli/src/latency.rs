@@ -81,6 +81,11 @@ pub fn human_us(us: f64) -> String {
     }
 }
 
+/// Nanoseconds for people.
+pub fn human_ns(ns: u64) -> String {
+    human_us(ns as f64 / 1000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,6 +54,45 @@ fn list_and_info_tell_all_of_a_channel() {
 }
 
 #[test]
+fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
+    let place = Place::new();
+    let publisher = |name: &str| framelane::PublisherOptions::new().directory(place.path()).create(name);
+    let _here = publisher("here").unwrap();
+    assert_eq!(place.json("info here --json")["link"], Value::Null);
+    assert!(!String::from_utf8(place.run("list").stdout).unwrap().contains("LINK"));
+    let mut linked = publisher("linked").unwrap();
+    let link = framelane::LinkStatus {
+        peer: "tls://camera:7420/cam0".to_owned(),
+        connected: true,
+        connections: 3,
+        clock_offset_ns: -3_400_000,
+        round_trip_ns: 1_200_000,
+        latency_ns: 12_000_000,
+        received_bytes: 4096,
+        missed: 17,
+    };
+    linked.set_link(&link);
+    let info = place.json("info linked --json");
+    assert_eq!(
+        info["link"],
+        serde_json::json!({
+            "peer": "tls://camera:7420/cam0", "connected": true, "connections": 3, "clock_offset_ns": -3_400_000,
+            "round_trip_ns": 1_200_000, "latency_ns": 12_000_000, "received_bytes": 4096, "missed": 17
+        })
+    );
+    assert_eq!(place.json("list --json")["channels"][1]["link"], info["link"]);
+    let text = String::from_utf8(place.run("info linked").stdout).unwrap();
+    let row = text.lines().find(|line| line.starts_with("link ")).unwrap();
+    assert!(row.contains("tls://camera:7420/cam0, connected (3 times)"), "{text}");
+    assert!(row.contains("clock behind by 3.40 ms") && row.ends_with("4.0 KiB received"), "{text}");
+
+    linked.set_link(&framelane::LinkStatus { connected: false, ..link });
+    let table = String::from_utf8(place.run("list").stdout).unwrap();
+    let ends: Vec<_> = table.lines().map(|line| line.rsplit("  ").next().unwrap().trim()).collect();
+    assert_eq!(ends, ["LINK", "-", "tls://camera:7420/cam0 (not connected)"], "{table}");
+}
+
+#[test]
 fn a_channel_of_another_user_is_not_called_damaged() {
     let place = Place::new();
     let mut publisher = place.start("publish testsrc=64x48 cam0 --json");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::Global;
 use crate::describe::{ChannelReport, SubscriberReport};
 use crate::failure::{Failure, print_json, print_line};
-use crate::latency::human_us;
+use crate::latency::human_ns;
 use crate::table::{columns, human_bytes};
 
 /// Show all that is known of a channel.
@@ -13,7 +13,12 @@ use crate::table::{columns, human_bytes};
 #[command(after_help = "Examples:
   framelane info cam0
   framelane info cam0/detections
-  framelane info cam0 --json | jq .layout")]
+  framelane info cam0 --json | jq .layout
+  framelane info cam0 --json | jq .link.round_trip_ns
+
+A channel that is received over a link tells of it: where it leads, how often it was connected, the
+shortest round trip of late, how far the clock there is ahead of ours, and the time from the capture
+of the newest frame to its publication here.")]
 pub struct Info {
     /// The channel's name
     channel: String,
@@ -43,6 +48,9 @@ fn text(channel: &ChannelReport) -> String {
         },
     );
     row("publisher", format!("process {}, epoch {}", channel.publisher_pid, channel.epoch));
+    if let Some(link) = &channel.link {
+        row("link", link.text());
+    }
     match &channel.layout {
         None => row("frames", "none yet".to_owned()),
         Some(layout) => {
@@ -62,7 +70,7 @@ fn text(channel: &ChannelReport) -> String {
             );
         }
     }
-    let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_us(ns as f64 / 1000.0)));
+    let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_ns(ns)));
     row("newest", format!("frame {}{}", channel.sequence, age.unwrap_or_default()));
     row("dropped", format!("{} frames found no free slot", channel.dropped));
     row(

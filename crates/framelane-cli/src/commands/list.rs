@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use framelane::{ChannelState, ChannelStatus, ErrorKind};
 
 use crate::Global;
-use crate::describe::ChannelReport;
+use crate::describe::{ChannelReport, LinkReport};
 use crate::failure::{Failure, print_json, print_line};
-use crate::latency::human_us;
+use crate::latency::human_ns;
 use crate::table::{columns, human_bytes};
 
 /// List the channels.
@@ -19,7 +19,8 @@ use crate::table::{columns, human_bytes};
 
 States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or `framelane doctor --fix`
 removes it), closed (being removed), no access (another user's; `framelane info` says what to do), damaged
-(`framelane info` says why).")]
+(`framelane info` says why).
+LINK: where a channel comes from that is received over a link; only when there is one.")]
 pub struct List {}
 
 #[derive(serde::Serialize)]
@@ -49,6 +50,11 @@ impl List {
             ];
             let mut rows = vec![heading.map(str::to_owned).to_vec()];
             rows.extend(channels.iter().map(row));
+            if channels.iter().any(|channel| channel.link.is_some()) {
+                let links = channels.iter().map(|channel| channel.link.as_ref().map_or("-".to_owned(), link));
+                let cells = std::iter::once("LINK".to_owned()).chain(links);
+                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+            }
             print_line(&columns(&rows))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -71,10 +77,15 @@ fn row(channel: &ChannelReport) -> Vec<String> {
         or_dash(channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height))),
         or_dash(channel.layout.as_ref().map(|layout| layout.format.clone())),
         channel.sequence.to_string(),
-        or_dash(channel.newest_age_ns.map(|ns| human_us(ns as f64 / 1000.0))),
+        or_dash(channel.newest_age_ns.map(|ns| human_ns(ns))),
         channel.dropped.to_string(),
         channel.subscribers.len().to_string(),
         channel.slots.to_string(),
         human_bytes(channel.memory_bytes),
     ]
+}
+
+fn link(link: &LinkReport) -> String {
+    let away = if link.connected { "" } else { " (not connected)" };
+    format!("{}{away}", link.peer)
 }
