@@ -1,11 +1,15 @@
 //! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes; pixels, times and boxes
 //! are compared with what the plan says. `FRAMELANE_LANGUAGES` names the folder of the C and C++ programs, `FRAMELANE_PYTHON`
-//! a Python with the package; without them their languages are left out, which is said.
+//! a Python with the package; without them their languages are left out, which is said. The same over links, whose URLs stand
+//! in place of the channels' names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{Depth, MatrixType, PixelFormat, SubscriberOptions};
+use framelane_net::{Access, Server, ServerOptions};
 use framelane_tests::language;
 
 const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
@@ -58,6 +62,57 @@ impl Place {
     fn plan(&self) -> String {
         self.0.path().join("plan").display().to_string()
     }
+
+    /// Offers the channels over a socket.
+    fn serve(&self) -> Served {
+        let socket = format!("unix:{}", self.0.path().join("link.sock").display());
+        let mut options = ServerOptions::new(Access::Anyone);
+        options.listen = vec![socket.parse().unwrap()];
+        options.read = "**".parse().unwrap();
+        options.write = "**".parse().unwrap();
+        options.directory = Some(self.0.path().join("channels"));
+        let server = Server::bind(options).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let thread = std::thread::spawn(move || {
+            server.run(&|event| println!("{event:?}"), &|| !theirs.load(Ordering::Relaxed));
+        });
+        Served { socket, stop, thread: Some(thread) }
+    }
+}
+
+/// A server, until it is dropped.
+struct Served {
+    socket: String,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// How a subscriber reaches a channel.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Here,
+    Link,
+}
+
+impl Way {
+    fn serve(self, place: &Place) -> Option<Served> {
+        (self == Way::Link).then(|| place.serve())
+    }
+}
+
+/// What stands for a channel on the other side.
+fn named(channel: &str, served: Option<&Served>) -> String {
+    served.map_or_else(|| channel.to_owned(), |served| format!("{}/{channel}", served.socket))
 }
 
 fn lines(child: Child, what: &str) -> Vec<String> {
@@ -115,15 +170,19 @@ fn compare(found: &[String], expected: &[String], what: &str) {
 }
 
 /// A publisher with a subscriber of each language at once, in mode every.
-fn every(publisher: &str) {
+fn every(publisher: &str, way: Way) {
     let plan = plan(publisher);
     let Some(publishing) = program(publisher, "publisher") else { return };
     let subscribers: Vec<_> =
         LANGUAGES.into_iter().filter_map(|to| Some((to, program(to, "subscriber")?))).collect();
     let place = Place::new(&plan);
     let count = subscribers.len().to_string();
-    let started: Vec<_> =
-        subscribers.into_iter().map(|(to, command)| (to, place.start(command, &["all", "every"]))).collect();
+    let served = way.serve(&place);
+    let channel = named("all", served.as_ref());
+    let started: Vec<_> = subscribers
+        .into_iter()
+        .map(|(to, command)| (to, place.start(command, &[&channel, "every"])))
+        .collect();
     let publishing = place.start(publishing, &["all", &place.plan(), &count]);
     let expected = expected(&plan);
     // All at once: a lossless publisher waits for whoever does not read on.
@@ -167,7 +226,7 @@ fn newest(publisher: &str) {
 }
 
 /// Frames one way, boxes the other.
-fn boxes(publisher: &str) {
+fn boxes(publisher: &str, way: Way) {
     let plan: Vec<_> = (0..20).map(|_| "gray8 16 8 loan".to_owned()).collect();
     for to in LANGUAGES {
         let (Some(publishing), Some(subscribing)) =
@@ -176,7 +235,9 @@ fn boxes(publisher: &str) {
             continue;
         };
         let place = Place::new(&plan);
-        let reader = place.start(subscribing, &["cam", "every", "cam/detections"]);
+        let served = way.serve(&place);
+        let [frames, boxes] = ["cam", "cam/detections"].map(|channel| named(channel, served.as_ref()));
+        let reader = place.start(subscribing, &[&frames, "every", &boxes]);
         let publishing = place.start(publishing, &["cam", &place.plan(), "1", "cam/detections"]);
         let found = lines(publishing, publisher);
         compare(&lines(reader, to), &expected(&plan), &format!("{publisher} to {to}"));
@@ -242,7 +303,7 @@ macro_rules! each_publisher {
         mod $name {
             #[test]
             fn every_frame_arrives_as_it_was_in_every_language() {
-                super::every($language);
+                super::every($language, super::Way::Here);
             }
 
             #[test]
@@ -252,7 +313,17 @@ macro_rules! each_publisher {
 
             #[test]
             fn boxes_come_back_from_every_language() {
-                super::boxes($language);
+                super::boxes($language, super::Way::Here);
+            }
+
+            #[test]
+            fn every_frame_arrives_as_it_was_in_every_language_over_a_link() {
+                super::every($language, super::Way::Link);
+            }
+
+            #[test]
+            fn boxes_come_back_from_every_language_over_a_link() {
+                super::boxes($language, super::Way::Link);
             }
         }
     )*};

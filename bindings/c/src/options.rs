@@ -137,6 +137,7 @@ pub(crate) fn publisher(
     options: *const framelane_publisher_options,
     slots: usize,
 ) -> Result<(PublisherOptions, KeepWaiting), Error> {
+    framelane_net::install();
     let made = PublisherOptions::new().slots(slots);
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));
@@ -164,6 +165,7 @@ pub(crate) fn subscriber(
     options: *const framelane_subscriber_options,
     wait: Option<Duration>,
 ) -> Result<(SubscriberOptions, KeepWaiting), Error> {
+    framelane_net::install();
     let made = SubscriberOptions::new().wait(wait);
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));

@@ -10,6 +10,7 @@ use crate::connect::connect;
 use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Backoff, Direction, Sink};
+use crate::time::machine;
 use crate::url::LinkUrl;
 
 /// A connection that lasted as long as this was good for something: the next try comes soon.
@@ -111,6 +112,7 @@ fn receive_once(
     events(LinkEvent::Connected);
     let options = &url.options;
     let mut sink = Sink::new(Instant::now(), options.mode, received.last, options.patience);
+    sink.clock.compare_machines(machine(), connected.welcome.machine);
     sink.clock.add(Instant::now(), connected.times);
     sink.begin_missed(received.missed);
     let receiving = Receiving {

@@ -15,7 +15,7 @@ use crate::channel_io::{Fault, Inbox, opening, unexpected, write_all};
 use crate::proto::{Direction, Hello, Message, Welcome};
 use crate::security::{Fingerprint, Identity, Role, ServerTrust, Token, client_config, tls_error};
 use crate::stream::{Socket, Stream, Tls};
-use crate::time::realtime_ns;
+use crate::time::{machine, realtime_ns};
 use crate::url::{Address, LinkOptions, LinkUrl};
 
 /// How long one address of a host may take to answer.
@@ -57,6 +57,7 @@ pub(crate) fn connect(
         max_payload: options.max_bytes,
         last: (last.epoch, last.sequence),
         sent_ns,
+        machine: machine(),
         channel: url.channel.clone(),
         codec: options.codec.to_string(),
         token: token.as_ref().map(|token| token.expose().to_owned()).unwrap_or_default(),

@@ -371,7 +371,7 @@ fn tend_while_reading(
 
 /// A batch of detections names times of its frame on the sender's clocks: here they are on ours.
 fn times_on_our_clocks(batch: &mut [u8], head: &FrameHead, sink: &Sink) {
-    if batch.len() < DETECTIONS_HEADER || !batch.starts_with(DETECTIONS_MAGIC) {
+    if sink.clock.is_same() || batch.len() < DETECTIONS_HEADER || !batch.starts_with(DETECTIONS_MAGIC) {
         return;
     }
     let mut change = |at: usize, to_ours: &dyn Fn(u64) -> u64| {

@@ -17,6 +17,8 @@ use crate::url::LinkUrl;
 
 /// How long a publisher that is dropped may go on sending what was published last.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The same when it is not connected.
+const UNCONNECTED: Duration = Duration::from_millis(500);
 /// How long whoever waits for a link sleeps before it asks its caller whether to go on.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -43,6 +45,7 @@ struct Shared {
 struct State {
     /// The channel was seen live, or frames have come.
     live: bool,
+    connected: bool,
     /// What the last try came to.
     trouble: Option<String>,
     fault: Option<Error>,
@@ -82,8 +85,10 @@ impl Link for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let deadline = Instant::now() + self.grace;
         let mut state = self.shared.state();
+        // Nobody is there to get what is left: a try that is under way may still come to something.
+        let grace = if state.connected { self.grace } else { self.grace.min(UNCONNECTED) };
+        let deadline = Instant::now() + grace;
         while !state.ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -189,15 +194,25 @@ fn pull(link: &LinkUrl, mut publisher: Publisher, shared: &Shared) -> Result<(),
                 shared.change(|state| state.live = true);
             }
         }
-        LinkEvent::Connected => shared.change(|state| state.trouble = None),
-        LinkEvent::Lost { error, .. } => shared.change(|state| state.trouble = Some(error.to_string())),
+        other => note(shared, &other),
     };
     client::receive(link, &mut publisher, true, &mut events, &keep).map(drop)
 }
 
+/// Whether there is a connection, and why not.
+fn note<P>(shared: &Shared, event: &LinkEvent<'_, P>) {
+    match event {
+        LinkEvent::Connected => shared.change(|state| (state.connected, state.trouble) = (true, None)),
+        LinkEvent::Lost { error, .. } => {
+            shared.change(|state| (state.connected, state.trouble) = (false, Some(error.to_string())));
+        }
+        LinkEvent::Progress(_) => {}
+    }
+}
+
 fn push(link: &LinkUrl, local: &str, subscriber: &SubscriberOptions, shared: &Shared) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
-    let events = |_: LinkEvent<'_, Sent>| {};
+    let events = |event: LinkEvent<'_, Sent>| note(shared, &event);
     client::send(link, local, subscriber, &events, &keep).map(drop)
 }
 

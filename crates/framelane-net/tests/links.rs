@@ -107,11 +107,8 @@ fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
         let frame = subscriber.recv().unwrap();
         assert_eq!((frame.layout(), frame.bytes()), (&layout, &bytes[..]));
         assert_eq!(frame.origin(), Origin { epoch: publisher.epoch(), sequence: 1 });
-        let found = frame.info().clone();
-        // On one machine the clocks are the same, but for what the estimate is off.
-        assert!(found.timestamp_ns.unwrap().abs_diff(info.timestamp_ns.unwrap()) < 1_000_000_000);
-        let expected = FrameInfo { timestamp_ns: found.timestamp_ns, origin: found.origin, ..info };
-        assert_eq!(found, expected);
+        // On one machine the clocks are the same.
+        assert_eq!(frame.info(), &FrameInfo { origin: Some(frame.origin()), ..info });
     }
 }
 

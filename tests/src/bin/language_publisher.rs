@@ -46,6 +46,7 @@ fn publish(publisher: &mut Publisher, layout: &Layout, how: &str, n: u64) {
 }
 
 fn main() {
+    framelane_net::install();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let options = PublisherOptions::new().policy(Policy::Wait);
     let mut publisher = options.create(&arguments[0]).expect("a channel");

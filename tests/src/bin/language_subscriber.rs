@@ -4,6 +4,7 @@ use framelane::{DetectionPublisher, Mode, SubscriberOptions};
 use framelane_tests::language;
 
 fn main() {
+    framelane_net::install();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut finder = arguments
         .get(2)

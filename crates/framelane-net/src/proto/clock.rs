@@ -22,6 +22,8 @@ struct Sample {
 #[derive(Debug)]
 pub(crate) struct Clock {
     begun: Instant,
+    /// Both sides are one machine, with one clock: there is nothing to estimate.
+    same: bool,
     now: Option<Sample>,
     before: Option<Sample>,
     shortest_ns: Option<u64>,
@@ -29,7 +31,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(now: Instant) -> Self {
-        Clock { begun: now, now: None, before: None, shortest_ns: None }
+        Clock { begun: now, same: false, now: None, before: None, shortest_ns: None }
     }
 
     /// Takes the four times of a message and its answer; `now` is when the answer came.
@@ -56,8 +58,21 @@ impl Clock {
         self.now.into_iter().chain(self.before).min_by_key(|sample| sample.round_trip_ns)
     }
 
+    /// Takes the machines' numbers: equal ones share their clocks, however long the way between them is.
+    pub(crate) fn compare_machines(&mut self, ours: u64, theirs: u64) {
+        self.same = ours != 0 && ours == theirs;
+    }
+
+    /// Whether both sides read the same clocks.
+    pub(crate) fn is_same(&self) -> bool {
+        self.same
+    }
+
     /// Nanoseconds that the other clock is ahead; 0 before anything is known.
     pub(crate) fn peer_ahead_ns(&self) -> i64 {
+        if self.same {
+            return 0;
+        }
         self.best().map_or(0, |sample| sample.peer_ahead_ns)
     }
 

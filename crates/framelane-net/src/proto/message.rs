@@ -49,6 +49,8 @@ pub(crate) struct Hello {
     pub last: (u64, u64),
     /// `CLOCK_REALTIME` of the sending.
     pub sent_ns: u64,
+    /// A number of the machine since it was started; the same on both sides: they share their clocks. 0: not known.
+    pub machine: u64,
     pub channel: String,
     pub codec: String,
     /// Empty: none.
@@ -75,6 +77,8 @@ pub(crate) struct Welcome {
     pub max_payload: u64,
     /// Epoch and sequence of the last frame of this channel that the other side has; zeros: none.
     pub last: (u64, u64),
+    /// As in the hello.
+    pub machine: u64,
     /// The codec that frames will have.
     pub codec: String,
 }
@@ -189,7 +193,7 @@ impl Message {
                 for word in [hello.max_milli_fps, hello.size.0, hello.size.1, 0] {
                     bytes.extend_from_slice(&word.to_le_bytes());
                 }
-                for word in [hello.max_payload, hello.last.0, hello.last.1, hello.sent_ns] {
+                for word in [hello.max_payload, hello.last.0, hello.last.1, hello.sent_ns, hello.machine] {
                     bytes.extend_from_slice(&word.to_le_bytes());
                 }
                 for text in [&hello.channel, &hello.codec, &hello.token] {
@@ -201,7 +205,14 @@ impl Message {
                 bytes.extend_from_slice(&MINOR.to_le_bytes());
                 bytes.extend_from_slice(&[0; 4]);
                 let last = welcome.last;
-                for word in [welcome.received_ns, welcome.sent_ns, welcome.max_payload, last.0, last.1] {
+                for word in [
+                    welcome.received_ns,
+                    welcome.sent_ns,
+                    welcome.max_payload,
+                    last.0,
+                    last.1,
+                    welcome.machine,
+                ] {
                     bytes.extend_from_slice(&word.to_le_bytes());
                 }
                 put_text(bytes, &welcome.codec);
@@ -239,6 +250,7 @@ impl Message {
                     sent_ns: reader.u64(),
                     max_payload: reader.u64(),
                     last: (reader.u64(), reader.u64()),
+                    machine: reader.u64(),
                     codec: reader.text(MAX_CODEC_BYTES)?.to_owned(),
                 })
             }
@@ -306,6 +318,7 @@ fn decode_hello(reader: &mut Reader<'_>) -> Result<Hello, Error> {
         max_payload: reader.u64(),
         last: (reader.u64(), reader.u64()),
         sent_ns: reader.u64(),
+        machine: reader.u64(),
         channel: reader.text(MAX_CHANNEL_BYTES)?.to_owned(),
         codec: reader.text(MAX_CODEC_BYTES)?.to_owned(),
         token: reader.text(MAX_TOKEN_BYTES)?.to_owned(),

@@ -113,6 +113,7 @@ mod tests {
             max_payload: 1 << 27,
             last: (7, 8),
             sent_ns: 9,
+            machine: 10,
             channel: "cam0/detections".to_owned(),
             codec: "jpeg:80".to_owned(),
             token: "a secret of twenty characters".to_owned(),
@@ -133,8 +134,14 @@ mod tests {
         };
         let refusal =
             Refusal { code: 5, try_again: false, message: "no".to_owned(), remedy: "ask".to_owned() };
-        let welcome =
-            Welcome { received_ns: 1, sent_ns: 2, max_payload: 3, last: (4, 5), codec: "raw".to_owned() };
+        let welcome = Welcome {
+            received_ns: 1,
+            sent_ns: 2,
+            max_payload: 3,
+            last: (4, 5),
+            machine: 6,
+            codec: "raw".to_owned(),
+        };
         vec![
             Message::Hello(hello),
             Message::Welcome(welcome),

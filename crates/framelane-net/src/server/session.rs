@@ -19,7 +19,7 @@ use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
 use crate::remote::policy_of;
 use crate::security::{Fingerprint, Grant, peer_fingerprint, tls_error_of_client};
 use crate::stream::{Socket, Stream, Tls};
-use crate::time::realtime_ns;
+use crate::time::{machine, realtime_ns};
 
 /// How often it is looked whether a client is still allowed what it does.
 const ACCESS_CHECK: Duration = Duration::from_secs(1);
@@ -204,6 +204,7 @@ impl Session<'_> {
             sent_ns: realtime_ns(),
             max_payload: self.server.options.max_bytes,
             last: (last.epoch, last.sequence),
+            machine: machine(),
             codec: agreed.codec.to_string(),
         };
         let until = Instant::now() + self.server.options.handshake;
@@ -314,6 +315,7 @@ impl Session<'_> {
         let allowed = self.still_allowed(&agreed);
         let replaced = claim.replaced.clone();
         let mut sink = Sink::new(Instant::now(), agreed.hello.mode, last, options.patience);
+        sink.clock.compare_machines(machine(), agreed.hello.machine);
         let inbox = claim.inbox();
         sink.begin_missed(inbox.received.missed);
         inbox.received.link.peer = format!("{} (it sends here)", self.peer);
