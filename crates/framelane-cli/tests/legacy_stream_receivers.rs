@@ -130,10 +130,18 @@ fn a_receiver_that_stands_still_is_given_up_and_connected_to_again() {
     number(&mut stuck);
     stuck.write_all(&ANSWER[..17]).unwrap();
     assert!(scene.reason().contains("given 17 of the 18 bytes of an answer: no byte for 0.2 s"));
-    let mut connection = scene.connection();
-    assert_eq!(number(&mut connection), 0);
-    connection.write_all(ANSWER).unwrap();
-    assert_eq!(scene.send.wait_for("summary")["frames"], 1);
+    // On a busy machine an answer may come too late: then once more.
+    loop {
+        let event = scene.send.next().unwrap();
+        if event["event"] == "connected" {
+            let mut connection = accept(&scene.listener);
+            assert_eq!(number(&mut connection), 0);
+            let _ = connection.write_all(ANSWER);
+        } else if event["event"] == "summary" {
+            assert_eq!(event["frames"], 1);
+            break;
+        }
+    }
     assert!(scene.send.end().success());
 }
 
