@@ -77,7 +77,7 @@ fn row(channel: &ChannelReport) -> Vec<String> {
         or_dash(channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height))),
         or_dash(channel.layout.as_ref().map(|layout| layout.format.clone())),
         channel.sequence.to_string(),
-        or_dash(channel.newest_age_ns.map(|ns| human_ns(ns))),
+        or_dash(channel.newest_age_ns.map(human_ns)),
         channel.dropped.to_string(),
         channel.subscribers.len().to_string(),
         channel.slots.to_string(),
