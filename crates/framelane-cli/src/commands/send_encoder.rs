@@ -107,8 +107,17 @@ impl Slot {
         self.changed.notify_one();
     }
 
+    /// Counts frames that are passed over for a newer one, which has come. Without a receiver it is encoded later: what waits
+    /// is out of date until then.
     fn skip(&self, frames: u64) {
-        self.state().skipped += frames;
+        let mut state = self.state();
+        state.skipped += frames;
+        if !state.wanted
+            && let Some(older) = state.newest.take()
+        {
+            state.skipped += 1;
+            state.spare.push(older.jpeg);
+        }
     }
 
     fn end(&self) {
@@ -247,6 +256,18 @@ mod tests {
         slot.put(frame(2));
         slot.give_back(frame(1));
         assert_eq!((taken(&slot), slot.skipped()), (Some(2), 1));
+    }
+
+    #[test]
+    fn a_frame_that_has_not_arrived_gives_way_to_one_that_is_not_encoded_yet() {
+        let slot = Slot::default();
+        slot.set_wanted(true);
+        slot.give_back(frame(1));
+        slot.skip(0);
+        slot.set_wanted(false);
+        assert_eq!(slot.skipped(), 0);
+        slot.skip(0);
+        assert_eq!((taken(&slot), slot.skipped()), (None, 1));
     }
 
     #[test]
