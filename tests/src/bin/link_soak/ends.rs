@@ -22,7 +22,7 @@ pub struct Ends<'a> {
 impl<'a> Ends<'a> {
     pub fn start(hosts: &'a Hosts, here: &Place, there: &'a Place) -> Result<Self, Box<dyn Error>> {
         let listen = format!("tcp://{}:{PORT}", hosts[0].address());
-        let arguments = ["serve", "--listen", &listen, "--insecure", "--read", "**", "--anonymous"];
+        let arguments = ["serve", "--listen", &listen, "--insecure", "--anonymous"];
         let serve = End::start(&hosts[0], here, &arguments)?;
         let receive = start_receive(hosts, there)?;
         Ok(Ends { hosts, there, serve, receive })
@@ -63,7 +63,7 @@ impl<'a> Ends<'a> {
 
 fn start_receive(hosts: &Hosts, there: &Place) -> Result<End, Box<dyn Error>> {
     let url = format!("tcp://{}:{PORT}/{CHANNEL}", hosts[0].address());
-    End::start(&hosts[1], there, &["receive", &url, CHANNEL])
+    End::start(&hosts[1], there, &["receive", &url, CHANNEL, "--insecure"])
 }
 
 /// One of the commands; killed when it is dropped.

@@ -20,7 +20,9 @@ pub fn read(place: &Place, log: &Log, end: &AtomicBool) -> Result<(), Box<dyn Er
         let frame = match subscriber.recv_timeout(Duration::from_millis(500)) {
             Ok(frame) => frame,
             Err(RecvError::Timeout) => continue,
-            // A receiver that was killed leaves a channel that the next one takes over: it is never closed.
+            // The receiver that ends with the soak closes its channel, as it does whenever it ends by itself.
+            Err(RecvError::Closed) if !go_on() => break,
+            // Before that: one that is killed leaves a channel that the next one takes over.
             Err(error) => return Err(format!("the reader could not stay: {error}").into()),
         };
         // Its number on the camera's host, which the pixels must carry too.
