@@ -69,6 +69,8 @@ impl Receiving<'_> {
         self.received.link.connections += 1;
         self.publisher.set_link(&self.received.link);
         let result = self.receive();
+        self.received.last = self.sink.last();
+        self.received.missed = self.sink.missed();
         self.received.link.connected = false;
         self.received.live = false;
         self.publisher.set_link(&self.received.link);

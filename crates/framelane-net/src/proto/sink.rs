@@ -29,7 +29,10 @@ pub(crate) struct Sink {
     patience: Duration,
     begun: u64,
     granted: u64,
+    /// Everything up to here was taken, or counted as missed.
     last: Option<Origin>,
+    /// The frame whose payload is coming.
+    coming: Option<Origin>,
     last_heard: Instant,
     next_ping: Instant,
     missed: u64,
@@ -48,6 +51,7 @@ impl Sink {
             begun: 0,
             granted: 0,
             last,
+            coming: None,
             last_heard: now,
             next_ping: now,
             missed: 0,
@@ -99,7 +103,9 @@ impl Sink {
             Some(last) if epoch == last.epoch => return Ok(Arrival::PassOver),
             _ => 0,
         };
-        self.last = Some(head.origin);
+        // Until it is here as a whole it can still be lost, and then be sent again.
+        self.last = Some(Origin { epoch, sequence: sequence - 1 });
+        self.coming = Some(head.origin);
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         self.missed += u64::from(missed);
         Ok(Arrival::New { missed })
@@ -110,9 +116,10 @@ impl Sink {
         self.last_heard = now;
     }
 
-    /// A frame with its payload has come.
+    /// A frame with its payload has come, whether it was published or passed over.
     pub(crate) fn frame_done(&mut self, now: Instant) {
         self.last_heard = now;
+        self.last = self.coming.take().or(self.last);
         self.window.arrived(now);
     }
 
@@ -148,7 +155,7 @@ impl Sink {
         now.duration_since(self.last_heard) > self.patience
     }
 
-    /// The newest frame that is here.
+    /// Up to where everything was taken or counted.
     pub(crate) fn last(&self) -> Option<Origin> {
         self.last
     }
@@ -201,7 +208,11 @@ mod tests {
     #[test]
     fn no_frame_is_taken_twice_or_after_a_newer_one_and_gaps_are_counted() {
         let (mut sink, now) = sink(Some(Origin { epoch: 5, sequence: 10 }));
-        let mut arrival = |epoch, sequence| sink.arrival(now, &head(epoch, sequence, true)).unwrap();
+        let mut arrival = |epoch, sequence| {
+            let arrival = sink.arrival(now, &head(epoch, sequence, true)).unwrap();
+            sink.frame_done(now);
+            arrival
+        };
         assert_eq!(arrival(5, 10), Arrival::PassOver, "the last one of the link before");
         assert_eq!(arrival(5, 9), Arrival::PassOver);
         assert_eq!(arrival(5, 14), Arrival::New { missed: 3 });
@@ -213,10 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_is_cut_off_can_come_again_and_nothing_is_counted_twice() {
+        let (mut first, now) = sink(Some(Origin { epoch: 5, sequence: 10 }));
+        assert_eq!(first.arrival(now, &head(5, 13, true)).unwrap(), Arrival::New { missed: 2 });
+        let (mut second, now) = sink(first.last());
+        assert_eq!(second.arrival(now, &head(5, 13, true)).unwrap(), Arrival::New { missed: 0 });
+        let (mut third, now) = sink(second.last());
+        assert_eq!(third.arrival(now, &head(5, 15, true)).unwrap(), Arrival::New { missed: 2 }, "13 and 14");
+    }
+
+    #[test]
     fn what_cannot_be_decoded_is_passed_over_until_a_frame_that_needs_no_other() {
         let (mut sink, now) = sink(None);
         assert_eq!(sink.arrival(now, &head(1, 1, false)).unwrap(), Arrival::PassOver);
         assert_eq!(sink.arrival(now, &head(1, 2, true)).unwrap(), Arrival::New { missed: 0 });
+        sink.frame_done(now);
         sink.cannot_decode();
         sink.cannot_decode();
         let due: Vec<_> = std::iter::from_fn(|| sink.next_message(now, 0)).collect();

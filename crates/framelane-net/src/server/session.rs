@@ -161,7 +161,9 @@ impl Session<'_> {
             // A Unix socket's file says who may connect.
             (Access::Anyone, _) | (_, None) => None,
             (Access::Clients(list), Some(_)) => {
-                let token = if token.is_empty() { None } else { token.parse().ok() };
+                // One that is shown decides, and must be right: what cannot be a token is a wrong one.
+                let token =
+                    if token.is_empty() { None } else { Some(token.parse().map_err(Fault::lasting)?) };
                 Some(list.authorize(token.as_ref(), certificate.filter(|_| secure)).map_err(|error| {
                     if error.kind() == ErrorKind::Permission {
                         return Fault::lasting(error);
