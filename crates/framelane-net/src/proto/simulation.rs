@@ -354,11 +354,12 @@ fn check_order(outcome: &Outcome) {
 #[test]
 fn a_wide_way_loses_nothing_whatever_its_length() {
     for delay_ms in [0, 1, 20, 100, 300] {
-        let outcome = run(Setting { delay: Duration::from_millis(delay_ms), ..Setting::default() });
+        let outcome =
+            run(Setting { delay: Duration::from_millis(delay_ms), seconds: 20, ..Setting::default() });
         check_order(&outcome);
         // The window has to find its size first; then every frame gets through.
-        let late: Vec<_> = outcome.shown.iter().filter(|shown| shown.0 > 150).collect();
-        assert!(late.len() as u64 >= outcome.published - 150 - 30, "{delay_ms} ms: {} shown", late.len());
+        let late: Vec<_> = outcome.shown.iter().filter(|shown| shown.0 > 300).collect();
+        assert!(late.len() as u64 >= outcome.published - 300 - 30, "{delay_ms} ms: {} shown", late.len());
         assert!(late.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{delay_ms} ms");
     }
 }
@@ -377,8 +378,8 @@ fn on_a_narrow_way_frames_are_left_out_at_the_source_and_do_not_get_older() {
         let outcome = run(setting);
         check_order(&outcome);
         let transfer = Duration::from_secs_f64(frame_bytes as f64 / setting.bytes_per_second);
-        // The way, the frame itself, what is in front of it: one that is being sent, and what the socket has room for.
-        let bound = setting.delay + 5 * transfer + Duration::from_millis(100);
+        // The way, the frame itself, and the one in front of it; where a frame takes less than a round trip, one more.
+        let bound = setting.delay + 3 * transfer + Duration::from_millis(20);
         let settled = |shown: &&(u64, Duration)| shown.0 > 300;
         let oldest = outcome.shown.iter().filter(settled).map(|shown| shown.1).max().unwrap();
         assert!(oldest <= bound, "{delay_ms} ms, {share}: {oldest:?} of {bound:?}");

@@ -28,6 +28,8 @@ pub(crate) struct Sink {
     window: Window,
     patience: Duration,
     begun: u64,
+    /// Frames that are here as a whole, whatever became of them.
+    done: u64,
     granted: u64,
     /// Everything up to here was taken, or counted as missed.
     last: Option<Origin>,
@@ -49,6 +51,7 @@ impl Sink {
             window: Window::new(mode),
             patience,
             begun: 0,
+            done: 0,
             granted: 0,
             last,
             coming: None,
@@ -120,6 +123,7 @@ impl Sink {
     pub(crate) fn frame_done(&mut self, now: Instant) {
         self.last_heard = now;
         self.last = self.coming.take().or(self.last);
+        self.done += 1;
         self.window.arrived(now);
     }
 
@@ -137,7 +141,7 @@ impl Sink {
             self.next_ping = now + PING_EVERY;
             return Some(Message::Ping { sent_ns: now_ns });
         }
-        let allowed = self.begun + self.window.frames(self.clock.idle_round_trip());
+        let allowed = self.done + self.window.frames(self.clock.idle_round_trip());
         if allowed > self.granted {
             self.granted = allowed;
             return Some(Message::Credit(allowed));
@@ -242,7 +246,7 @@ mod tests {
         sink.cannot_decode();
         sink.cannot_decode();
         let due: Vec<_> = std::iter::from_fn(|| sink.next_message(now, 0)).collect();
-        assert_eq!(due, [Message::Credit(10), Message::Keyframe]);
+        assert_eq!(due, [Message::Credit(9), Message::Keyframe]);
         assert_eq!(sink.arrival(now, &head(1, 3, false)).unwrap(), Arrival::PassOver);
         assert_eq!(sink.arrival(now, &head(1, 4, true)).unwrap(), Arrival::New { missed: 1 });
     }

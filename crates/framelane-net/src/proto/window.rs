@@ -4,7 +4,9 @@
 //! and routers, and each is older when it arrives. What the way holds is its bandwidth times its round trip, in frames:
 //! the rate at which frames arrive times the shortest round trip ever seen, which is the one without a queue (the same
 //! reasoning as in BBR, Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016). On top come a frame that is
-//! being received and one that follows it without a pause.
+//! being received and one that follows it without a pause. Where frames take longer than a round trip, that is all: the
+//! credit for the next one is here long before it is needed, and one more would only wait in a socket, and be older by
+//! the time that a frame takes. Where they take less, the share of a frame that the way holds is rounded up.
 
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,7 @@ impl Window {
     pub(super) fn frames(&self, round_trip: Duration) -> u64 {
         let held = match self.interval {
             None => 0,
+            Some(interval) if interval > round_trip => 0,
             Some(interval) => round_trip.as_nanos().div_ceil(interval.as_nanos().max(1)),
         };
         self.least.saturating_add(u64::try_from(held).unwrap_or(MOST)).min(MOST)
