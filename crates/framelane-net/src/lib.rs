@@ -30,6 +30,8 @@ mod remote;
 pub mod security;
 mod server;
 mod stream;
+#[cfg(framelane_testing)]
+pub mod testing;
 mod time;
 mod url;
 

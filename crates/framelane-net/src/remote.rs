@@ -153,8 +153,9 @@ impl Links for Remote {
         &self,
         url: &str,
         options: &SubscriberOptions,
+        attach: &mut dyn FnMut(&str) -> Result<(), Error>,
         keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(String, Box<dyn Link>), Error> {
+    ) -> Result<Box<dyn Link>, Error> {
         let mut link: LinkUrl = url.parse()?;
         link.options.mode = options.get_mode();
         let local = local_name(&link);
@@ -162,11 +163,12 @@ impl Links for Remote {
         // As many slots as a subscriber can hold, and two.
         let publisher =
             publisher_in(options.get_directory().map(Into::into)).slots(10).policy(policy).create(&local)?;
+        attach(&local)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();
         let running = spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, shared))?;
         wait_until_live(&shared, &peer, options.get_wait(), keep_waiting)?;
-        Ok((local, Box::new(running)))
+        Ok(Box::new(running))
     }
 
     fn local_name(&self, url: &str) -> Result<String, Error> {

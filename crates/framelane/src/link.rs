@@ -94,17 +94,20 @@ pub trait Link: Send + Sync {
 
 /// Opens links for the URLs that are given in place of a channel's name.
 pub trait Links: Send + Sync {
-    /// Connects and receives into a local channel, whose name is given back; waits as `options` say.
+    /// Makes a local channel, has `attach` subscribe to it, then connects and receives into it; waits as `options` say.
+    /// (In this order, so that not even the first frame is missed.)
     ///
     /// # Errors
+    /// Those of `attach`.
     /// Of the URL and of connecting; [`ErrorKind::NotFound`] when there is no such channel in time;
     /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
     fn subscribe(
         &self,
         url: &str,
         options: &SubscriberOptions,
+        attach: &mut dyn FnMut(&str) -> Result<(), Error>,
         keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(String, Box<dyn Link>), Error>;
+    ) -> Result<Box<dyn Link>, Error>;
 
     /// The name of a local channel for a publisher of this URL.
     ///

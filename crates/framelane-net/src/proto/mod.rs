@@ -10,6 +10,8 @@
 
 mod backoff;
 mod clock;
+#[cfg(test)]
+mod examples;
 mod frame_head;
 mod message;
 mod parser;

@@ -98,63 +98,9 @@ fn stranger(bytes: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use framelane::{FrameInfo, Layout, Mode, Origin, PixelFormat};
-
     use super::*;
-    use crate::proto::message::{ChannelState, Direction, Hello, Refusal, Welcome};
-    use crate::proto::{FrameHead, MAX_BODY_BYTES};
-
-    pub(crate) fn messages() -> Vec<Message> {
-        let hello = Hello {
-            direction: Direction::Send,
-            mode: Mode::Every,
-            max_milli_fps: 29_970,
-            size: (1280, 720),
-            max_payload: 1 << 27,
-            last: (7, 8),
-            sent_ns: 9,
-            machine: 10,
-            channel: "cam0/detections".to_owned(),
-            codec: "jpeg:80".to_owned(),
-            token: "a secret of twenty characters".to_owned(),
-        };
-        let head = FrameHead {
-            origin: Origin { epoch: 3, sequence: 4 },
-            layout: Layout::packed(PixelFormat::I420, 5, 3).unwrap(),
-            info: FrameInfo {
-                pts_ns: Some(-5),
-                rotation_degrees: 90,
-                keyframe: true,
-                ..FrameInfo::default()
-            },
-            standalone: true,
-            coded: true,
-            sent_ns: 11,
-            sent_monotonic_ns: 12,
-        };
-        let refusal =
-            Refusal { code: 5, try_again: false, message: "no".to_owned(), remedy: "ask".to_owned() };
-        let welcome = Welcome {
-            received_ns: 1,
-            sent_ns: 2,
-            max_payload: 3,
-            last: (4, 5),
-            machine: 6,
-            codec: "raw".to_owned(),
-        };
-        vec![
-            Message::Hello(hello),
-            Message::Welcome(welcome),
-            Message::Refused(refusal),
-            Message::Credit(5),
-            Message::Ping { sent_ns: 6 },
-            Message::Pong { ping_sent_ns: 7, received_ns: 8, sent_ns: 9 },
-            Message::State(ChannelState::Closed),
-            Message::Keyframe,
-            Message::Unknown,
-            Message::Frame(Box::new(head), 23),
-        ]
-    }
+    use crate::proto::MAX_BODY_BYTES;
+    use crate::proto::examples::messages;
 
     #[test]
     fn messages_come_back_whatever_the_pieces_are() {

@@ -16,8 +16,6 @@ use crate::ring::{Mode, Ordering, State};
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long to sleep before the caller is asked whether to go on.
 const NAP: Duration = Duration::from_millis(500);
-/// How long the local channel of a link that has started may take to be there.
-const LINK_STARTS: Duration = Duration::from_secs(10);
 
 /// How to subscribe.
 #[derive(Clone, Debug, Default)]
@@ -119,8 +117,13 @@ impl SubscriberOptions {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Subscriber, Error> {
         if link::is_url(channel) {
-            let (local, link) = link::links(channel)?.subscribe(channel, self, keep_waiting)?;
-            let mut subscriber = self.clone().wait(Some(LINK_STARTS)).open_while(&local, keep_waiting)?;
+            let mut opened = None;
+            let mut attach = |local: &str| {
+                opened = Some(self.clone().wait(Some(Duration::ZERO)).open(local)?);
+                Ok(())
+            };
+            let link = link::links(channel)?.subscribe(channel, self, &mut attach, keep_waiting)?;
+            let mut subscriber = opened.expect("a link attaches before it begins");
             subscriber.remote = Some(Remote { url: channel.to_owned(), link });
             return Ok(subscriber);
         }

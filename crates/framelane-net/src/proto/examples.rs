@@ -1,0 +1,174 @@
+//! One of each message; and the vectors of `spec/link.md`, which are those messages.
+//!
+//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane-net vectors` writes them anew, after a change of the protocol.
+
+use std::path::Path;
+
+use framelane::{Color, ColorRange, FrameInfo, Layout, Mode, Origin, PixelFormat};
+
+use super::FrameHead;
+use super::message::{ChannelState, Direction, Hello, MAGIC, Message, Refusal, Welcome};
+use super::parser::{Parser, Piece};
+
+pub(super) fn messages() -> Vec<Message> {
+    let hello = Hello {
+        direction: Direction::Send,
+        mode: Mode::Every,
+        max_milli_fps: 29_970,
+        size: (1280, 720),
+        max_payload: 1 << 27,
+        last: (7, 8),
+        sent_ns: 1_700_000_000_123_456_789,
+        machine: 0x1122_3344_5566_7788,
+        channel: "cam0/detections".to_owned(),
+        codec: "jpeg:80".to_owned(),
+        token: "a secret of twenty characters".to_owned(),
+    };
+    let head = FrameHead {
+        origin: Origin { epoch: 3, sequence: 4 },
+        layout: Layout::packed(PixelFormat::I420, 5, 3).unwrap(),
+        info: FrameInfo {
+            timestamp_ns: Some(10),
+            pts_ns: Some(-5),
+            duration_ns: None,
+            color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
+            rotation_degrees: 90,
+            keyframe: true,
+            origin: None,
+        },
+        standalone: true,
+        coded: true,
+        sent_ns: 11,
+        sent_monotonic_ns: 12,
+    };
+    let refusal =
+        Refusal { code: 5, try_again: false, message: "nein — no".to_owned(), remedy: "ask".to_owned() };
+    let welcome = Welcome {
+        received_ns: 1,
+        sent_ns: 2,
+        max_payload: 3,
+        last: (4, 5),
+        machine: 6,
+        codec: "raw".to_owned(),
+    };
+    vec![
+        Message::Hello(hello),
+        Message::Welcome(welcome),
+        Message::Refused(refusal),
+        Message::Credit(5),
+        Message::Ping { sent_ns: 6 },
+        Message::Pong { ping_sent_ns: 7, received_ns: 8, sent_ns: 9 },
+        Message::State(ChannelState::Closed),
+        Message::Keyframe,
+        Message::Unknown,
+        Message::Frame(Box::new(head), 23),
+    ]
+}
+
+/// The fields of a message as JSON; numbers that may not fit into a double as text.
+fn fields(message: &Message) -> String {
+    match message {
+        Message::Hello(hello) => format!(
+            "\"type\": 1, \"direction\": {}, \"mode\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \
+             \"{}\", \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \"codec\": {:?}, \
+             \"token\": {:?}",
+            if hello.direction == Direction::Receive { 1 } else { 2 },
+            hello.mode as u8,
+            hello.max_milli_fps,
+            hello.size.0,
+            hello.size.1,
+            hello.max_payload,
+            hello.last.0,
+            hello.last.1,
+            hello.sent_ns,
+            hello.machine,
+            hello.channel,
+            hello.codec,
+            hello.token
+        ),
+        Message::Welcome(welcome) => format!(
+            "\"type\": 2, \"received_ns\": \"{}\", \"sent_ns\": \"{}\", \"max_payload\": \"{}\", \"last\": [\"{}\", \"{}\"], \
+             \"machine\": \"{}\", \"codec\": {:?}",
+            welcome.received_ns,
+            welcome.sent_ns,
+            welcome.max_payload,
+            welcome.last.0,
+            welcome.last.1,
+            welcome.machine,
+            welcome.codec
+        ),
+        Message::Refused(refusal) => format!(
+            "\"type\": 3, \"code\": {}, \"try_again\": {}, \"message\": {:?}, \"remedy\": {:?}",
+            refusal.code, refusal.try_again, refusal.message, refusal.remedy
+        ),
+        Message::Frame(head, payload_bytes) => {
+            let planes = head.layout.planes().iter();
+            let planes: Vec<_> =
+                planes.map(|plane| format!("[{}, {}]", plane.offset_bytes, plane.stride_bytes)).collect();
+            let info = &head.info;
+            let color = info.color;
+            format!(
+                "\"type\": 4, \"payload_bytes\": \"{payload_bytes}\", \"epoch\": \"{}\", \"sequence\": \"{}\", \
+                 \"timestamp_ns\": \"{}\", \"pts_ns\": \"{}\", \"duration_ns\": null, \"sent_ns\": \"{}\", \
+                 \"sent_monotonic_ns\": \"{}\", \"size_bytes\": {}, \"color\": [{}, {}, {}, {}], \"rotation_degrees\": {}, \
+                 \"keyframe\": {}, \"standalone\": {}, \"coded\": {}, \"format\": {:?}, \"width\": {}, \"height\": {}, \
+                 \"planes\": [{}]",
+                head.origin.epoch,
+                head.origin.sequence,
+                info.timestamp_ns.unwrap(),
+                info.pts_ns.unwrap(),
+                head.sent_ns,
+                head.sent_monotonic_ns,
+                head.layout.size_bytes(),
+                color.matrix,
+                color.primaries,
+                color.transfer,
+                color.range as u8,
+                info.rotation_degrees,
+                info.keyframe,
+                head.standalone,
+                head.coded,
+                head.layout.format().name(),
+                head.layout.width(),
+                head.layout.height(),
+                planes.join(", ")
+            )
+        }
+        Message::Credit(total) => format!("\"type\": 5, \"total\": \"{total}\""),
+        Message::Ping { sent_ns } => format!("\"type\": 6, \"sent_ns\": \"{sent_ns}\""),
+        Message::Pong { ping_sent_ns, received_ns, sent_ns } => format!(
+            "\"type\": 7, \"ping_sent_ns\": \"{ping_sent_ns}\", \"received_ns\": \"{received_ns}\", \"sent_ns\": \"{sent_ns}\""
+        ),
+        Message::State(state) => format!("\"type\": 8, \"state\": {}", *state as u8),
+        Message::Keyframe => "\"type\": 9".to_owned(),
+        Message::Unknown => "\"type\": 65535, \"flags\": 1".to_owned(),
+    }
+}
+
+#[test]
+fn messages_are_written_and_read_as_the_vectors_say() {
+    let (mut bytes, mut lines) = (MAGIC.to_vec(), Vec::new());
+    for message in messages() {
+        let at = bytes.len();
+        message.encode(&mut bytes);
+        lines.push(format!("  {{\"at\": {at}, \"bytes\": {}, {}}}", bytes.len() - at, fields(&message)));
+    }
+    let text = format!("[\n{}\n]\n", lines.join(",\n"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors");
+    if std::env::var_os("FRAMELANE_WRITE_VECTORS").is_some() {
+        std::fs::write(folder.join("link.bin"), &bytes).unwrap();
+        std::fs::write(folder.join("link.json"), &text).unwrap();
+    }
+    assert_eq!(std::fs::read(folder.join("link.bin")).unwrap(), bytes);
+    assert_eq!(std::fs::read_to_string(folder.join("link.json")).unwrap(), text);
+    let vector = std::fs::read(folder.join("link.bin")).unwrap();
+    let (mut parser, mut rest, mut found) = (Parser::new(), vector.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(parser.wanted());
+        if let Piece::Message(message) = parser.feed(now).unwrap() {
+            found.push(message);
+        }
+        rest = later;
+    }
+    assert_eq!(found, messages());
+}
