@@ -13,6 +13,7 @@ mod notes;
 mod parse;
 mod signals;
 mod table;
+mod terminal;
 mod y4m;
 
 use std::ffi::OsString;
@@ -39,8 +40,12 @@ use signals::Stop;
   framelane subscribe cam0                  frames a second, latency, drops
   framelane subscribe cam0 --stdout y4m | ffplay -
   framelane run cam0 detect.py              boxes that a Python function finds, on cam0/detections
+  framelane serve --listen tls://0.0.0.0:7420      channels for other machines (see `framelane identity`)
+  framelane receive tls://HOST:7420/cam0    a channel of another machine, as cam0 here
+  framelane receive tls://HOST:7420/cam0 cam1 --codec h264       the same, coded, under another name
   framelane send cam0 legacy-memory:ShareMedia     for programs that read an old named mapping
   framelane list                            all channels
+  framelane top                             all channels, live: rates, readers, links
   framelane doctor --fix                    remove what a crash left
 
 Exit codes: 0 done, 1 error, 2 wrong usage, 130 ended by Ctrl-C, 143 ended by SIGTERM."

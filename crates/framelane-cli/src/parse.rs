@@ -96,6 +96,14 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("expected seconds, 0 or more, found {text:?}"))
 }
 
+/// Seconds from one look to the next.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .ok()
+        .filter(|time| (Duration::from_millis(50)..=Duration::from_secs(86_400)).contains(time))
+        .ok_or_else(|| format!("expected seconds, 0.05 to 86400, found {text:?}"))
+}
+
 /// Frames a second.
 pub fn fps(text: &str) -> Result<f64, String> {
     text.parse()
@@ -142,6 +150,9 @@ pub fn check(text: &str) {
     }
     if let Ok(found) = mode(text) {
         assert_eq!(mode_name(found), text);
+    }
+    if let Ok(found) = interval(text) {
+        assert!(!found.is_zero() && std::time::Instant::now().checked_add(found).is_some(), "{text:?}");
     }
     let others = (output_format(text).is_ok(), repeat(text).is_ok(), seconds(text).is_ok());
     std::hint::black_box(others);
@@ -195,8 +206,10 @@ mod tests {
     #[test]
     fn durations_are_never_negative_nor_endless() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        assert!(interval("0").is_err() && interval("1e9").is_err());
         for text in ["-1", "inf", "nan", "1e300", ""] {
-            assert!(seconds(text).is_err(), "{text}");
+            assert!(seconds(text).is_err() && interval(text).is_err(), "{text}");
         }
     }
 }

@@ -232,7 +232,7 @@ fn a_benchmark_gives_percentiles_in_order() {
 #[test]
 fn every_command_has_help_with_examples() {
     let place = Place::new();
-    for command in ["", "publish", "subscribe", "list", "info", "doctor", "bench"] {
+    for command in ["", "publish", "subscribe", "list", "info", "top", "doctor", "bench"] {
         let output = place.run(&format!("{command} --help"));
         assert!(output.status.success());
         let help = String::from_utf8(output.stdout).unwrap();

@@ -30,15 +30,7 @@ struct Report {
 
 impl List {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let found = framelane::list(global.dir.as_deref())?;
-        let report = |status: &ChannelStatus| {
-            let report = ChannelReport::new(status);
-            match refused(global, status) {
-                true => report.without_access(),
-                false => report,
-            }
-        };
-        let channels: Vec<_> = found.iter().map(report).collect();
+        let channels = channels(global)?;
         if global.json {
             print_json(&Report { channels })?;
         } else if channels.is_empty() {
@@ -59,6 +51,18 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// All channels, by name.
+pub fn channels(global: &Global) -> Result<Vec<ChannelReport>, Failure> {
+    let report = |status: &ChannelStatus| {
+        let report = ChannelReport::new(status);
+        match refused(global, status) {
+            true => report.without_access(),
+            false => report,
+        }
+    };
+    Ok(framelane::list(global.dir.as_deref())?.iter().map(report).collect())
 }
 
 /// Whether the system keeps us out of a channel that may well be healthy: `list` tells both as damage, in words only.

@@ -24,6 +24,9 @@ mod send_stream;
 mod serve;
 mod subscribe;
 mod subscribe_report;
+mod top;
+mod top_rates;
+mod top_table;
 mod urls;
 
 use std::process::ExitCode;
@@ -52,6 +55,8 @@ pub enum Command {
     List(list::List),
     /// Show all that is known of a channel
     Info(info::Info),
+    /// Watch all channels: rates, readers, links
+    Top(top::Top),
     /// Find, and remove, what a crash left; check the room for channels
     Doctor(doctor::Doctor),
     /// Make keys and certificates; say who may connect to this machine's channels
@@ -75,6 +80,7 @@ impl Command {
             Command::Serve(serve) => serve.run(global, stop),
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
+            Command::Top(top) => top.run(global, stop),
             Command::Doctor(doctor) => doctor.run(global),
             Command::Identity(identity) => identity.run(global),
             Command::Bench(bench) => bench.run(global, stop),
