@@ -40,9 +40,9 @@ use signals::Stop;
   framelane subscribe cam0                  frames a second, latency, drops
   framelane subscribe cam0 --stdout y4m | ffplay -
   framelane run cam0 detect.py              boxes that a Python function finds, on cam0/detections
-  framelane serve --listen tls://0.0.0.0:7420      channels for other machines (see `framelane identity`)
+  framelane serve --listen tls://0.0.0.0:7420      all channels, for other machines
   framelane receive tls://HOST:7420/cam0    a channel of another machine, as cam0 here
-  framelane receive tls://HOST:7420/cam0 cam1 --codec h264       the same, coded, under another name
+  framelane receive tls://HOST:7420/cam0 cam1 --codec h264     the same, coded
   framelane send cam0 legacy-memory:ShareMedia     for programs that read an old named mapping
   framelane list                            all channels
   framelane top                             all channels, live: rates, readers, links

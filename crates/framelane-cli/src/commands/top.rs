@@ -26,15 +26,15 @@ const ABOVE: usize = 2;
   framelane top --json --interval 10 >> rates.jsonl
 
 On a terminal: n sorts by name, r by rate, q quits. Elsewhere, a table for each interval.
-Rates are those of the interval, \"-\" for a publisher that has just come. MB/S takes all frames to be as
-large as the newest. READERS: its subscribers; BEHIND: how many frames the last of them is behind the
-newest; AGE: since the newest frame was published.
-For channels that are received over a link: LINK up or down, TRIP the shortest round trip of late,
-LATENCY from the capture of the newest frame to its publication here, CLOCK how far the clock there is
-ahead (+) of ours or behind (-). Columns that find no room on the terminal are left out.
+Rates are those of the interval, \"-\" for a publisher that has just come. MB/S takes all frames
+to be as large as the newest. READERS: its subscribers; BEHIND: how many frames the last of them
+is behind the newest; AGE: since the newest frame was published.
+For channels that are received over a link: LINK up or down, TRIP the shortest round trip of
+late, LATENCY from the capture of the newest frame to its publication here, CLOCK how far the
+clock there is ahead (+) of ours or behind (-). Columns that find no room are left out.
 
-With --json, each line is an object: \"seconds\", the time since the look before, and \"channels\", each as
-in `framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
+With --json, each line is an object: \"seconds\", the time since the look before, and \"channels\",
+each as in `framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
 link_bytes_per_second and most_behind, null where they are not known.")]
 pub struct Top {
     /// From one look to the next
