@@ -1,7 +1,7 @@
 //! Frames to JPEGs on a thread of its own, the newest one ready to be sent: while one travels, the next is encoded.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use framelane::{Color, ColorRange, Error, ErrorKind, Frame, Layout, PixelFormat, RecvError, Subscriber};
 use framelane_codec::jpeg::{self, Compressor};
@@ -12,10 +12,14 @@ use crate::failure::Failure;
 
 /// How soon a receiver that has just connected gets the frame that was there before.
 const SOON: Duration = Duration::from_millis(20);
+/// How long an encoded frame may wait before a newer one is encoded in its place. A receiver that is fast takes it before: then
+/// nothing is encoded in vain.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// A frame that is ready to travel.
 pub struct Encoded {
     pub jpeg: Vec<u8>,
+    since: Instant,
 }
 
 /// What waits to be sent.
@@ -47,6 +51,7 @@ impl Slot {
     /// Says whether there is a receiver: without one nothing is encoded.
     pub fn set_wanted(&self, wanted: bool) {
         self.state().wanted = wanted;
+        self.changed.notify_all();
     }
 
     /// Waits for a frame, not longer than `time`.
@@ -55,6 +60,7 @@ impl Slot {
         let waited =
             self.changed.wait_timeout_while(state, time, |state| state.newest.is_none() && !state.ended);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_all();
         match state.newest.take() {
             Some(frame) => Next::Frame(frame),
             None if state.ended => Next::Ended,
@@ -88,8 +94,15 @@ impl Slot {
         self.state().skipped
     }
 
-    fn is_wanted(&self) -> bool {
-        self.state().wanted
+    /// Waits until the next frame is to be encoded: the last one has been taken, or is no longer fresh. False when there is no
+    /// receiver.
+    fn wait_until_due(&self) -> bool {
+        let state = self.state();
+        let left =
+            state.newest.as_ref().map_or(Duration::ZERO, |frame| FRESH.saturating_sub(frame.since.elapsed()));
+        let waited =
+            self.changed.wait_timeout_while(state, left, |state| state.wanted && state.newest.is_some());
+        waited.unwrap_or_else(PoisonError::into_inner).0.wanted
     }
 
     fn buffer(&self) -> Vec<u8> {
@@ -104,7 +117,7 @@ impl Slot {
             state.skipped += 1;
             state.spare.push(older.jpeg);
         }
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// Counts frames that are passed over for a newer one, which has come. Without a receiver it is encoded later: what waits
@@ -122,7 +135,7 @@ impl Slot {
 
     fn end(&self) {
         self.state().ended = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -169,19 +182,24 @@ impl Encoder {
         let mut held: Option<Frame> = None;
         let mut dropped = 0;
         loop {
-            let has_ended =
-                match subscriber.recv_while(Some(if held.is_some() { SOON } else { LOOK }), keep_going) {
-                    Ok(frame) => {
-                        slot.skip(u64::from(held.is_some()) + subscriber.dropped() - dropped);
-                        dropped = subscriber.dropped();
-                        held = Some(frame);
-                        false
-                    }
-                    Err(RecvError::Timeout) => false,
-                    Err(RecvError::Closed | RecvError::Interrupted) => true,
-                    Err(error) => return Err(error.into()),
-                };
-            if let Some(frame) = held.take_if(|_| has_ended || slot.is_wanted()) {
+            let (is_due, wait) = match held {
+                None => (false, LOOK),
+                // Now, but the very newest.
+                Some(_) if slot.wait_until_due() => (true, Duration::ZERO),
+                Some(_) => (false, SOON),
+            };
+            let has_ended = match subscriber.recv_while(Some(wait), keep_going) {
+                Ok(frame) => {
+                    slot.skip(u64::from(held.is_some()) + subscriber.dropped() - dropped);
+                    dropped = subscriber.dropped();
+                    held = Some(frame);
+                    false
+                }
+                Err(RecvError::Timeout) => false,
+                Err(RecvError::Closed | RecvError::Interrupted) => true,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(frame) = held.take_if(|_| has_ended || is_due) {
                 match self.encode(&frame, slot.buffer()) {
                     Ok(encoded) => slot.put(encoded),
                     Err(error) if is_of_frame(&error) => left_out(&frame, &error)?,
@@ -208,7 +226,7 @@ impl Encoder {
             self.converter.convert((layout, color, frame.bytes()), &wanted, &mut self.converted)?;
             self.compressor.encode(&wanted, &self.converted, self.quality, &mut jpeg)?;
         }
-        Ok(Encoded { jpeg })
+        Ok(Encoded { jpeg, since: Instant::now() })
     }
 }
 
@@ -228,7 +246,7 @@ mod tests {
     use super::*;
 
     fn frame(byte: u8) -> Encoded {
-        Encoded { jpeg: vec![byte] }
+        Encoded { jpeg: vec![byte], since: Instant::now() }
     }
 
     fn taken(slot: &Slot) -> Option<u8> {
@@ -268,6 +286,18 @@ mod tests {
         assert_eq!(slot.skipped(), 0);
         slot.skip(0);
         assert_eq!((taken(&slot), slot.skipped()), (None, 1));
+    }
+
+    #[test]
+    fn the_next_frame_is_due_when_the_last_one_is_taken_or_has_waited_long() {
+        let slot = Slot::default();
+        assert!(!slot.wait_until_due(), "there is no receiver");
+        slot.set_wanted(true);
+        assert!(slot.wait_until_due());
+        // Nobody takes it: the wait ends by itself.
+        slot.put(frame(1));
+        assert!(slot.wait_until_due());
+        assert!(matches!(slot.take(Duration::ZERO), Next::Frame(frame) if frame.since.elapsed() >= FRESH));
     }
 
     #[test]
