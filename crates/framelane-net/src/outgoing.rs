@@ -1,6 +1,7 @@
 //! The sending end of a link: from a channel's leases straight into the stream.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Frame, FrameInfo, Origin, RecvError, Subscriber, SubscriberOptions};
@@ -67,6 +68,7 @@ pub(crate) fn run(
         source: Mutex::new(source),
         changed: Condvar::new(),
         writing: Mutex::new(()),
+        ping: Mutex::new(None),
         ended: Ended::default(),
     };
     std::thread::scope(|scope| {
@@ -79,6 +81,14 @@ pub(crate) fn run(
         let mut sender =
             Sender { link: &link, sent: Sent::default(), last: terms.last, encoder: None, bytes: Vec::new() };
         let result = sender.run();
+        if result.is_ok() {
+            // Closing now would take what is still on its way back: the system answers the credits that come for it with a
+            // reset. The other side closes when it has everything.
+            while !hears.is_finished() && sender.go_on().is_ok() {
+                let source = lock(&link.source);
+                let _ = link.changed.wait_timeout(source, LOOK);
+            }
+        }
         let sent = sender.sent;
         link.ended.set();
         if let Err(fault) = &result
@@ -117,6 +127,8 @@ struct Link<'a> {
     changed: Condvar,
     /// Held while a whole message is written.
     writing: Mutex<()>,
+    /// A ping without an answer: when it was sent and when it came.
+    ping: Mutex<Option<(u64, u64)>>,
     ended: Ended,
 }
 
@@ -131,6 +143,9 @@ impl Link<'_> {
             if self.ended.is_set() {
                 return Fault::stopped();
             }
+            if let Err(fault) = self.answer() {
+                return fault;
+            }
             let message = match inbox.next(self.stream, self.peer, LOOK) {
                 Ok(Some(message)) => message,
                 Ok(None) if lock(&self.source).is_gone(Instant::now()) => {
@@ -144,11 +159,7 @@ impl Link<'_> {
             match reply {
                 Ok(Reply::Nothing) => self.changed.notify_all(),
                 Ok(Reply::Pong { ping_sent_ns, received_ns }) => {
-                    let _turn = lock(&self.writing);
-                    let pong = Message::Pong { ping_sent_ns, received_ns, sent_ns: realtime_ns() };
-                    if let Err(fault) = send(self.stream, &pong, self.peer, &mut || self.go_on()) {
-                        return fault;
-                    }
+                    *lock(&self.ping) = Some((ping_sent_ns, received_ns));
                 }
                 Err(error) => {
                     let try_again = matches!(&message, Message::Refused(refusal) if refusal.try_again);
@@ -156,6 +167,38 @@ impl Link<'_> {
                 }
             }
         }
+    }
+
+    /// Answers the last ping if that takes no waiting. Whoever hears must not wait for a frame that takes long to be
+    /// written: the other side would seem to be silent. So who writes it answers afterwards.
+    fn answer(&self) -> Result<(), Fault> {
+        while lock(&self.ping).is_some() {
+            let _turn = match self.writing.try_lock() {
+                Ok(turn) => turn,
+                Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+                Err(TryLockError::WouldBlock) => return Ok(()),
+            };
+            let Some((ping_sent_ns, received_ns)) = lock(&self.ping).take() else { return Ok(()) };
+            let mut bytes = Vec::with_capacity(64);
+            Message::Pong { ping_sent_ns, received_ns, sent_ns: realtime_ns() }.encode(&mut bytes);
+            match self.stream.write(&bytes, false, Duration::ZERO) {
+                // What TLS has taken goes with the next message, if not now.
+                Ok(len) if len == bytes.len() => match self.stream.flush(Duration::ZERO) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                        return Err(Fault::io(self.peer, error));
+                    }
+                    _ => {}
+                },
+                Ok(len) => write_all(self.stream, &bytes[len..], false, self.peer, &mut || self.go_on())?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Unless a newer one has come.
+                    lock(&self.ping).get_or_insert((ping_sent_ns, received_ns));
+                    return Ok(());
+                }
+                Err(error) => return Err(Fault::io(self.peer, error)),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the writer should go on.
@@ -202,8 +245,10 @@ impl Sender<'_, '_> {
     }
 
     fn say(&self, state: ChannelState) -> Result<(), Fault> {
-        let _turn = lock(&self.link.writing);
-        send(self.link.stream, &Message::State(state), self.link.peer, &mut || self.go_on())
+        let turn = lock(&self.link.writing);
+        send(self.link.stream, &Message::State(state), self.link.peer, &mut || self.go_on())?;
+        drop(turn);
+        self.link.answer()
     }
 
     /// Waits for the channel; `None` when something is to be looked at first.
@@ -245,8 +290,9 @@ impl Sender<'_, '_> {
                 Err(RecvError::Closed) => return Ok(()),
                 Err(error) => return Err(Fault::passing(error.into())),
             };
-            self.sent.skipped += frame.dropped();
             let origin = frame.origin();
+            // Until the first one is sent nothing is left out: it has to be the newest then.
+            self.sent.skipped += if self.last.is_some() { frame.dropped() } else { 0 };
             // After a break the newest frame may be the one that was sent last.
             if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
                 continue;
@@ -315,7 +361,7 @@ impl Sender<'_, '_> {
         let mut bytes = Vec::with_capacity(256);
         Message::Frame(Box::new(head), payload_bytes).encode(&mut bytes);
         let (stream, peer) = (self.link.stream, self.link.peer);
-        let _turn = lock(&self.link.writing);
+        let turn = lock(&self.link.writing);
         write_all(stream, &bytes, true, peer, &mut || self.go_on())?;
         if is_coded {
             drop(frame);
@@ -323,8 +369,9 @@ impl Sender<'_, '_> {
         } else {
             self.write_leased(frame, now + LEASE)?;
         }
+        drop(turn);
         self.sent.bytes += payload_bytes;
-        Ok(())
+        self.link.answer()
     }
 
     /// Codes the frame into `bytes`; `None` when it goes as it is.
@@ -360,7 +407,7 @@ impl Sender<'_, '_> {
             match stream.write(&frame.bytes()[at..], false, left) {
                 Ok(0) => return Err(Fault::lost(peer)),
                 Ok(len) => at += len,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Fault::io(peer, error)),
             }
             self.link.go_on()?;
