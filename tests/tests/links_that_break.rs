@@ -1,0 +1,298 @@
+//! Wires that are cut, and ends that are killed or ended and started again, in every order.
+//!
+//! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame comes twice,
+//! torn, or after a later one (which [`Reader`] checks).
+
+use framelane::{RecvError, status};
+use framelane_tests::links::{PORT, Reader, Running, serve, url};
+use framelane_tests::{Camera, Child, Hosts, Place, Wire, wait_until};
+
+const CHANNEL: &str = "cam0";
+const BYTES: usize = 5_000;
+const FPS: f64 = 50.0;
+
+fn camera(place: &Place) -> Camera {
+    Camera::start(place.publisher().create(CHANNEL).unwrap(), BYTES, FPS)
+}
+
+fn is_connected(place: &Place) -> bool {
+    status(Some(place.path()), CHANNEL).is_ok_and(|status| status.link.is_some_and(|link| link.connected))
+}
+
+#[test]
+fn a_link_comes_back_when_its_wire_does_and_readers_notice_nothing_but_the_gap() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let camera = camera(&here);
+    let mut server = serve(&hosts[0], &here, &["--patience", "2"]);
+    let source = url(&hosts[0], CHANNEL, "patience=2");
+    let mut receiver = Running::start(&hosts[1], &there, &["receive", &source]);
+    let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
+    for round in 1..=2 {
+        reader.take(20);
+        hosts.partition();
+        // Both sides notice, each by itself.
+        let lost = receiver.event("lost");
+        assert!(lost["reason"].as_str().unwrap().contains("nothing was heard"), "{lost}");
+        let ended = server.event("ended");
+        assert!(ended["reason"].as_str().unwrap().contains("nothing was heard"), "{ended}");
+        assert!(!is_connected(&there));
+        let missed = camera.newest();
+        hosts.heal();
+        receiver.event("connected");
+        reader.reach(missed + 1);
+        let link = status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
+        assert_eq!((link.connected, link.connections), (true, round + 1));
+    }
+    let summary = receiver.terminate();
+    while reader.recv().is_ok() {}
+    let in_all = reader.last().sequence - reader.first().sequence + 1;
+    assert!(summary["missed"].as_u64().unwrap() >= 2 && reader.seen + reader.gaps == in_all, "{summary}");
+}
+
+#[test]
+fn a_short_cut_is_no_break_at_all() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let _camera = camera(&here);
+    let _server = serve(&hosts[0], &here, &[]);
+    let source = url(&hosts[0], CHANNEL, "");
+    let _receiver = Running::start(&hosts[1], &there, &["receive", &source]);
+    let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
+    for _ in 0..3 {
+        reader.take(10);
+        let before = hosts.counts(0, 1).cut;
+        hosts.partition();
+        wait_until(|| hosts.counts(0, 1).cut > before + 1);
+        hosts.heal();
+    }
+    reader.take(10);
+    let link = status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
+    assert_eq!((link.connected, link.connections), (true, 1));
+}
+
+#[test]
+fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let camera = camera(&there);
+    let mut server = serve(&hosts[0], &here, &["--patience", "2", "--linger", "3600"]);
+    let target = url(&hosts[0], CHANNEL, "patience=2");
+    let mut sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
+    reader.take(20);
+    hosts.partition();
+    sender.event("lost");
+    server.event("ended");
+    let missed = camera.newest();
+    hosts.heal();
+    sender.event("connected");
+    reader.reach(missed + 1);
+    // Killed, and another one in its place: the same client to the server, by its address.
+    sender.kill();
+    sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    reader.reach(camera.newest() + 1);
+    sender.terminate();
+    server.event("ended");
+    sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    reader.reach(camera.newest() + 1);
+    // The channel's end there is its end here.
+    let newest = camera.stop();
+    while reader.recv().is_ok() {}
+    assert_eq!(reader.last().sequence, newest);
+    sender.event("summary");
+    assert_eq!(sender.end(), Some(0));
+    drop(server);
+
+    let _server = serve(&hosts[0], &here, &["--linger", "1"]);
+    let _camera = self::camera(&there);
+    let sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
+    reader.take(5);
+    sender.kill();
+    while reader.recv().is_ok() {}
+    wait_until(|| here.files().is_empty());
+}
+
+/// What may go away and come again. The reader is here all the time.
+struct Ends<'h> {
+    hosts: &'h Hosts,
+    /// Where the camera is, and where the frames go.
+    here: Place,
+    there: Place,
+    pushes: bool,
+    camera: Option<Child>,
+    server: Option<Running>,
+    client: Option<Running>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Camera,
+    Server,
+    /// The one that connects: it receives, or it sends.
+    Client,
+}
+
+const PARTS: [Part; 3] = [Part::Camera, Part::Server, Part::Client];
+
+impl<'h> Ends<'h> {
+    fn new(hosts: &'h Hosts, pushes: bool) -> Self {
+        let (here, there) = (Place::new(), Place::new());
+        let mut ends = Ends { hosts, here, there, pushes, camera: None, server: None, client: None };
+        PARTS.iter().for_each(|part| ends.start(*part));
+        ends
+    }
+
+    fn start(&mut self, part: Part) {
+        let (server_place, client_place) =
+            if self.pushes { (&self.there, &self.here) } else { (&self.here, &self.there) };
+        match part {
+            Part::Camera => {
+                let arguments = [CHANNEL, &BYTES.to_string(), &FPS.to_string()];
+                let mut camera = self.here.start(env!("CARGO_BIN_EXE_camera"), &arguments);
+                camera.wait_for("ready");
+                self.camera = Some(camera);
+            }
+            Part::Server => self.server = Some(serve(&self.hosts[0], server_place, &[])),
+            Part::Client => {
+                let url = url(&self.hosts[0], CHANNEL, "");
+                let arguments = if self.pushes { vec!["send", CHANNEL, &url] } else { vec!["receive", &url] };
+                self.client = Some(Running::start(&self.hosts[1], client_place, &arguments));
+            }
+        }
+    }
+
+    fn kill(&mut self, part: Part) {
+        match part {
+            Part::Camera => self.camera.take().unwrap().kill(),
+            Part::Server => self.server.take().unwrap().kill(),
+            Part::Client => self.client.take().unwrap().kill(),
+        }
+    }
+
+    fn end(&mut self, part: Part) {
+        match part {
+            Part::Camera => drop(self.camera.take().unwrap().end()),
+            Part::Server => drop(self.server.take().unwrap().terminate()),
+            Part::Client if self.pushes => drop(self.client.take().unwrap().terminate()),
+            Part::Client => drop(self.client.take().unwrap().terminate()),
+        }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(self.there.subscriber().open(CHANNEL).unwrap())
+    }
+
+    /// The newest frame where the camera is.
+    fn newest(&self) -> u64 {
+        status(Some(self.here.path()), CHANNEL).map_or(0, |status| status.sequence)
+    }
+}
+
+fn orders() -> Vec<[Part; 3]> {
+    let all = PARTS.iter().flat_map(|a| PARTS.iter().flat_map(|b| PARTS.iter().map(|c| [*a, *b, *c])));
+    all.filter(|[a, b, c]| a != b && b != c && a != c).collect()
+}
+
+fn everything_can_be_killed(pushes: bool) {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let mut ends = Ends::new(&hosts, pushes);
+    let mut reader = ends.reader();
+    reader.take(10);
+    for part in PARTS {
+        ends.kill(part);
+        ends.start(part);
+        reader.reach(ends.newest() + 5);
+    }
+    for order in orders() {
+        order.iter().for_each(|part| ends.kill(*part));
+        order.iter().for_each(|part| ends.start(*part));
+        reader.reach(ends.newest() + 5);
+    }
+    println!("links: {} frames over 21 kills, numbers from 1 to {}", reader.seen, reader.last().sequence);
+}
+
+#[test]
+fn camera_server_and_receiver_are_killed_in_every_order_and_the_reader_stays() {
+    everything_can_be_killed(false);
+}
+
+#[test]
+fn camera_sender_and_server_are_killed_in_every_order_and_the_reader_stays() {
+    everything_can_be_killed(true);
+}
+
+/// Until frames of another life of the camera come, or the channel ends.
+fn next_life(reader: &mut Reader) -> Result<(), RecvError> {
+    let before = reader.last().epoch;
+    while reader.last().epoch == before {
+        drop(reader.recv()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_ends_as_it_should_closes_the_channel_that_it_has_made_and_only_that() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let mut ends = Ends::new(&hosts, false);
+    let mut reader = ends.reader();
+    reader.take(10);
+    ends.end(Part::Server);
+    ends.start(Part::Server);
+    reader.reach(ends.newest() + 5);
+    // A new channel there, whose numbers begin anew, in the same channel here.
+    ends.end(Part::Camera);
+    ends.start(Part::Camera);
+    next_life(&mut reader).unwrap();
+    reader.take(5);
+    ends.end(Part::Client);
+    while reader.recv().is_ok() {}
+    ends.start(Part::Client);
+    ends.reader().take(5);
+    for order in orders() {
+        order.iter().for_each(|part| ends.end(*part));
+        assert_eq!((ends.here.files(), ends.there.files()), (vec![], vec![]), "{order:?}");
+        order.iter().for_each(|part| ends.start(*part));
+        ends.reader().take(5);
+    }
+}
+
+#[test]
+fn a_server_that_ends_as_it_should_closes_the_channels_that_were_sent_to() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let mut ends = Ends::new(&hosts, true);
+    let mut reader = ends.reader();
+    reader.take(10);
+    // A sender that ends may come again: the channel lingers.
+    ends.end(Part::Client);
+    ends.start(Part::Client);
+    reader.reach(ends.newest() + 5);
+    ends.end(Part::Server);
+    while reader.recv().is_ok() {}
+    assert!(ends.there.files().is_empty());
+    ends.start(Part::Server);
+    let mut reader = ends.reader();
+    reader.take(5);
+    // A sender ends with its channel, and so does the channel there.
+    ends.camera.take().unwrap().end();
+    assert_eq!(ends.client.take().unwrap().end(), Some(0));
+    while reader.recv().is_ok() {}
+    ends.start(Part::Camera);
+    ends.start(Part::Client);
+    ends.reader().take(5);
+}
+
+#[test]
+fn an_address_where_nobody_listens_is_tried_until_somebody_does() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let mut receiver =
+        Running::start(&hosts[1], &there, &["receive", &url(&hosts[0], CHANNEL, ""), "lab/cam0"]);
+    let lost = receiver.event("lost");
+    assert!(lost["reason"].as_str().unwrap().contains(&PORT.to_string()), "{lost}");
+    let _server = serve(&hosts[0], &here, &[]);
+    receiver.event("connected");
+    let _camera = camera(&here);
+    Reader::new(there.subscriber().open("lab/cam0").unwrap()).take(3);
+}
