@@ -4,7 +4,6 @@
 //
 // STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. FOLDER: where each JPEG
 // is written, as 0.jpg, 1.jpg, … before it is answered.
-#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <vector>

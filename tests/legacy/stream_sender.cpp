@@ -4,7 +4,6 @@
 //
 // STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. All files, ROUNDS times.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
