@@ -942,6 +942,8 @@ const char *framelane_frame_channel(const framelane_frame *frame);
 /**
  * Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be NULL.
  *
+ * `channel` is a name, or the URL of a channel on another machine: the frames then go there.
+ *
  * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives), _PERMISSION, _NO_SPACE,
  * _LAYOUT_VERSION, _DAMAGED.
  */
@@ -1081,6 +1083,8 @@ void framelane_loan_free(framelane_loan *loan);
 
 /**
  * Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
+ *
+ * `channel` is a name, or the URL of a channel on another machine, as in "tls://camera:7420/cam0?fingerprint=sha256:...".
  *
  * Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
  * _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.

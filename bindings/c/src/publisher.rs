@@ -57,6 +57,8 @@ pub struct framelane_loan {
 
 /// Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be NULL.
 ///
+/// `channel` is a name, or the URL of a channel on another machine: the frames then go there.
+///
 /// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives), _PERMISSION, _NO_SPACE,
 /// _LAYOUT_VERSION, _DAMAGED.
 #[must_use]

@@ -24,6 +24,8 @@ pub struct framelane_subscriber {
 
 /// Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
 ///
+/// `channel` is a name, or the URL of a channel on another machine, as in "tls://camera:7420/cam0?fingerprint=sha256:...".
+///
 /// Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
 /// _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
 #[must_use]

@@ -272,6 +272,8 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 
 /// Receives the boxes found in the frames of a channel. Calls from several threads take turns.
 ///
+/// `channel` is a name or a URL, as for Subscriber.
+///
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///

@@ -148,8 +148,9 @@ impl Shared {
     }
 
     /// Closes at once; what readers in "every" mode have not received is lost.
-    fn close(&self) {
-        self.handle.close();
+    fn close(&self, py: Python<'_>) {
+        // A link takes its time to send what is left.
+        py.detach(|| self.handle.close());
     }
 
     /// Closes; with policy "wait" only when every reader in "every" mode has received all frames.
@@ -165,7 +166,7 @@ impl Shared {
                 return Err(raised);
             }
         }
-        self.handle.close();
+        self.close(py);
         Ok(())
     }
 }
@@ -224,6 +225,9 @@ pub(crate) fn frame_info(
 
 /// The one sender of a channel. Creates the channel, or takes it over from a publisher that died; does not
 /// wait for readers. Calls from several threads take turns.
+///
+/// `channel` is a name, or the URL of a channel on another machine, as for Subscriber: the frames then go there, the
+/// newest each time that the link has room for one. `close` waits up to 5 s for what is left to go.
 ///
 /// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written;
 ///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
@@ -418,7 +422,7 @@ impl Publisher {
     #[pyo3(signature = (*args))]
     fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
-            self.shared.close();
+            self.shared.close(py);
             return Ok(());
         }
         self.shared.drain_and_close(py)

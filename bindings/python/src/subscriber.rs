@@ -114,6 +114,10 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 
 /// Receives the frames of a channel. Calls from several threads take turns.
 ///
+/// `channel` is a name, or the URL of a channel on another machine, as in
+/// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80": the frames then come over a link, which comes back by
+/// itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or from a file with `token-file=`.
+///
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///

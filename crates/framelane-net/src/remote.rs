@@ -157,7 +157,9 @@ impl Links for Remote {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Box<dyn Link>, Error> {
         let mut link: LinkUrl = url.parse()?;
-        link.options.mode = options.get_mode();
+        if options.get_mode() == Mode::Every {
+            link.options.mode = Mode::Every;
+        }
         let local = local_name(&link);
         let policy = policy_of(link.options.mode);
         // As many slots as a subscriber can hold, and two.

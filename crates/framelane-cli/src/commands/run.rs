@@ -30,6 +30,8 @@ const RAN_WELL: Duration = Duration::from_secs(10);
       starts it again whenever a Python file in its folder changes
   framelane run cam0 package.module:detect --python ~/venv/bin/python --labels person,car
   framelane run cam0 detect.py --mode every --count 100 --json
+  framelane run 'tls://camera:7420/cam0?fingerprint=sha256:…' detect.py
+      frames of another machine; the boxes go back there, to cam0/detections
 
 The function gets the newest frame as a numpy array (read-only, no copy) and returns what it found:
   def detect(image):
@@ -45,7 +47,7 @@ Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
 failed, crashed, restarting, reloading, ended.")]
 pub struct Run {
-    /// The channel's name
+    /// The channel's name, or the URL of one on another machine
     channel: String,
     /// FILE.py[:FUNCTION] or MODULE:FUNCTION [default function: detect]
     target: String,
@@ -157,7 +159,12 @@ impl Run {
     }
 
     fn detections(&self) -> String {
-        self.detections.clone().unwrap_or_else(|| format!("{}/detections", self.channel))
+        self.detections.clone().unwrap_or_else(|| {
+            // Of a URL, the options stay behind the channel.
+            let (channel, options) = self.channel.split_once('?').unwrap_or((&self.channel, ""));
+            let mark = if options.is_empty() { "" } else { "?" };
+            format!("{channel}/detections{mark}{options}")
+        })
     }
 
     fn worker(&self, global: &Global, done: u64) -> Result<Worker, Error> {

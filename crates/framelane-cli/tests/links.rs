@@ -1,0 +1,143 @@
+//! `serve`, `receive`, `send` and URLs in place of channel names, as a user types them.
+
+mod support;
+
+use std::path::Path;
+
+use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};
+use rustix::process::Signal;
+use support::{Place, Running, json_error};
+
+/// `framelane serve` on a port that the system gives, and its address.
+fn serve(place: &Place, options: &str) -> (Running, String) {
+    let mut server = place.start(&format!("serve --listen tcp://127.0.0.1:0 --anonymous --json {options}"));
+    let address = server.wait_for("listening")["address"].as_str().unwrap().to_owned();
+    (server, address)
+}
+
+fn publish(place: &Path, channel: &str, frames: u8) -> framelane::Publisher {
+    let mut publisher = PublisherOptions::new().directory(place).create(channel).unwrap();
+    let layout = Layout::packed(PixelFormat::Bgr8, 64, 48).unwrap();
+    for value in 1..=frames {
+        publisher.send(&layout, &FrameInfo::default(), &vec![value; layout.size_bytes()]).unwrap();
+    }
+    publisher
+}
+
+#[test]
+fn a_channel_is_received_under_its_name_or_another_and_told_of() {
+    let (there, here) = (Place::new(), Place::new());
+    let (mut server, address) = serve(&there, "--read cam*");
+    let _publisher = publish(there.path(), "cam0", 3);
+    for (local, options) in [("cam0", ""), ("lab/left", " lab/left --codec jpeg:90 --size 32x24")] {
+        let mut receiver = here.start(&format!("receive {address}/cam0{options} --json"));
+        assert_eq!(receiver.wait_for("started")["channel"], local);
+        assert_eq!(receiver.wait_for("channel")["live"], true);
+        let mut subscriber = SubscriberOptions::new().directory(here.path()).open(local).unwrap();
+        let frame = subscriber.recv().unwrap();
+        assert_eq!(frame.origin().sequence, 3);
+        assert_eq!(frame.width(), if options.is_empty() { 64 } else { 32 });
+        assert!(frame.bytes().iter().all(|byte| byte.abs_diff(3) <= 2));
+        let info = here.json(&format!("info {local} --json"));
+        assert_eq!(info["link"]["connected"], true, "{info}");
+        receiver.signal(Signal::TERM);
+        let summary = receiver.wait_for("summary");
+        assert_eq!((&summary["frames"], &summary["connections"]), (&1.into(), &1.into()));
+        assert_eq!(receiver.end().code(), Some(143));
+        let ended = server.wait_for("ended");
+        assert_eq!(
+            (&ended["channel"], &ended["frames"], &ended["reason"]),
+            (&"cam0".into(), &1.into(), &().into())
+        );
+    }
+    assert!(here.files().is_empty(), "{:?}", here.files());
+    server.signal(Signal::INT);
+    server.wait_for("stopped");
+    assert_eq!(server.end().code(), Some(130));
+}
+
+#[test]
+fn what_is_sent_is_a_channel_of_the_server_until_it_is_closed() {
+    let (there, here) = (Place::new(), Place::new());
+    let (mut server, address) = serve(&there, "");
+    let publisher = publish(here.path(), "cam0", 1);
+    let mut sender = here.start(&format!("send cam0 {address}/from/lab --json"));
+    let mut subscriber = SubscriberOptions::new().directory(there.path()).open("from/lab").unwrap();
+    assert_eq!(subscriber.recv().unwrap().bytes()[0], 1);
+    publisher.close();
+    assert_eq!(sender.wait_for("summary")["frames"], 1);
+    assert!(sender.end().success());
+    assert!(matches!(subscriber.recv(), Err(framelane::RecvError::Closed)));
+    assert_eq!(server.wait_for("ended")["channel"], "from/lab");
+}
+
+#[test]
+fn a_url_stands_where_a_channel_s_name_does() {
+    let (there, here) = (Place::new(), Place::new());
+    let socket = there.path().join("link.sock");
+    let mut server = there.start(&format!("serve --listen unix:{} --json", socket.display()));
+    server.wait_for("listening");
+    let mut source = there.start("publish testsrc=64x48@200 cam0 --json");
+    source.wait_for("started");
+    let mut subscriber = here.start(&format!("subscribe unix:{}/cam0 --count 20 --json", socket.display()));
+    assert_eq!(subscriber.wait_for("summary")["frames"], 20);
+    assert!(subscriber.end().success());
+    assert!(here.files().is_empty(), "{:?}", here.files());
+}
+
+#[test]
+fn what_is_wrong_is_told_before_anything_is_made() {
+    let place = Place::new();
+    for (line, expected) in [
+        ("receive tls://h cam0", "name of a channel"),
+        ("receive tls://h/cam0?speed=9", "option of a link"),
+        ("receive tls://h/cam0?token=abcdefghijklmnopqrstuvwxyz", "does not belong into a URL"),
+        ("receive tcp://203.0.113.7:7420/cam0", "expected TLS beyond this machine"),
+        ("receive http://h/cam0", "known kind"),
+        ("receive tcp://127.0.0.1:7420/cam0 --codec png", "png"),
+        ("serve --listen tcp://0.0.0.0:0 --anonymous", "expected TLS beyond this machine"),
+        ("serve --listen tls://127.0.0.1:0 --anonymous --identity /nonexistent", "certificate"),
+        ("serve --listen tcp://127.0.0.1:0 --clients /nonexistent/clients", "/nonexistent/clients"),
+    ] {
+        let output = place.run(&format!("{line} --json"));
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        let error = json_error(&output);
+        let text = format!("{} {}", error["message"], error["remedy"]);
+        assert!(text.contains(expected), "{line}: {text}");
+        assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
+        assert!(place.files().is_empty(), "{line}: {:?}", place.files());
+    }
+}
+
+#[test]
+fn who_asks_for_what_is_not_offered_is_told_and_leaves() {
+    let (there, here) = (Place::new(), Place::new());
+    let (mut server, address) = serve(&there, "--read cam* --write boxes");
+    let _publisher = publish(here.path(), "cam0", 1);
+    for line in [format!("receive {address}/secret"), format!("send cam0 {address}/cam0")] {
+        let output = here.run(&format!("{line} --json"));
+        assert_eq!(json_error(&output)["kind"], "permission", "{line}");
+        assert!(server.wait_for("refused")["reason"].as_str().unwrap().contains("may not be"));
+    }
+}
+
+#[test]
+fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
+    let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
+        println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
+        return;
+    };
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, address) = serve(&there, "");
+    let publisher = publish(there.path(), "cam0", 1);
+    let function = here.path().join("detect.py");
+    std::fs::write(&function, "def detect(image):\n    return [[0, 1, image[0, 0, 0], 3]]\n").unwrap();
+    let line = format!("run {address}/cam0 {} --json", function.display());
+    let mut worker = Running::spawn(here.command(&line).env("FRAMELANE_PYTHON", python));
+    let options = SubscriberOptions::new().directory(there.path());
+    let mut boxes = framelane::DetectionSubscriber::with_options(options, "cam0/detections").unwrap();
+    let found = boxes.for_frame(publisher.epoch(), 1, std::time::Duration::from_secs(120)).unwrap();
+    assert_eq!(found.boxes[0].width, 1.0);
+    worker.signal(Signal::TERM);
+    worker.end();
+}
