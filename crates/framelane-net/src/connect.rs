@@ -114,6 +114,9 @@ fn open(
             let socket = tcp(address, &resolve(host, *port)?)?;
             let deadline = Instant::now() + HANDSHAKE;
             let tls = Tls::shake_hands(socket, connection.into(), deadline).map_err(|error| {
+                if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                    return hung_up(address);
+                }
                 let fault = explain_tls(Fault::io(host, error), &address.to_string());
                 if options.trust.is_none() && fault.error.kind() == ErrorKind::Permission {
                     return Fault::lasting(unknown_server(address, &fault.error));
@@ -123,6 +126,14 @@ fn open(
             Ok((deadline, Arc::new(tls)))
         }
     }
+}
+
+/// A server that speaks no TLS, or is full, ends the connection without a word that TLS would understand.
+fn hung_up(address: &Address) -> Fault {
+    Fault::passing(
+        Error::new(ErrorKind::Io, format!("{address} has closed the connection while TLS began"))
+            .with_remedy("check that the server listens there with tls:// and has not too many connections"),
+    )
 }
 
 /// What TLS has found wrong, if that is why the connection broke.
