@@ -275,3 +275,50 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
         stop.store(true, Ordering::Relaxed);
     });
 }
+
+/// The opening of a client that asks for a channel of any name.
+fn hello(direction: u8, channel: &str) -> Vec<u8> {
+    let mut body = vec![1, 0, 0, 0, direction, 0, 0, 0];
+    body.resize(64, 0);
+    for text in [channel, "raw", ""] {
+        body.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        body.extend_from_slice(text.as_bytes());
+    }
+    let mut bytes = b"FRMLLINK\x01\0\0\0".to_vec();
+    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
+    use std::io::{Read, Write};
+
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let Address::Tcp { port, .. } = served.address.clone() else { unreachable!() };
+    // Nobody may come here.
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let url = format!("tcp://{}/cam0", elsewhere.local_addr().unwrap());
+    for (direction, channel) in
+        [(1, url.as_str()), (2, &url), (1, "../x"), (2, "a//b"), (1, "unix:/x.sock/c"), (1, "")]
+    {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(&hello(direction, channel)).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(&answer[..10], b"FRMLLINK\x03\0", "{channel}: refused");
+        let code = u32::from_le_bytes(answer[24..28].try_into().unwrap());
+        assert_eq!(code, ErrorKind::InvalidName.code(), "{channel}");
+    }
+    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
+    let served = Served::start("tcp://127.0.0.1:0", |options, _| options.max_bytes = 1 << 20);
+    let _publisher = served.publisher("cam0");
+    let error = open(&served.url("cam0?size=32768x32768"), Mode::Newest).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
+}

@@ -10,8 +10,11 @@ const MAX_NAME_BYTES: usize = 200;
 /// Stands for `/` in file names; it may not occur in channel names.
 const SEPARATOR: char = '@';
 
-/// Checks a channel's name: `/`-separated parts of `[A-Za-z0-9._-]`, 200 bytes at most.
-pub(crate) fn check_name(channel: &str) -> Result<(), Error> {
+/// Checks a channel's name: `/`-separated parts of `[A-Za-z0-9._-]`, 200 bytes at most. A URL is no name.
+///
+/// # Errors
+/// [`ErrorKind::InvalidName`], with what is wrong.
+pub fn check_name(channel: &str) -> Result<(), Error> {
     let fault = if channel.is_empty() {
         "it is empty".to_owned()
     } else if channel.len() > MAX_NAME_BYTES {

@@ -61,6 +61,8 @@ mod subscriber;
 #[cfg(framelane_testing)]
 pub mod testing;
 
+#[cfg(not(loom))]
+pub use directory::check_name;
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
 pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};

@@ -156,6 +156,8 @@ impl Session<'_> {
         ip: Option<IpAddr>,
         secure: bool,
     ) -> Result<(Option<Grant>, String, Codec), Fault> {
+        // Before anything is looked at that takes names: a URL would have this server connect to where a stranger says.
+        framelane::check_name(&hello.channel).map_err(Fault::lasting)?;
         let options = &self.server.options;
         let grant = match (&options.access, ip) {
             // A Unix socket's file says who may connect.
@@ -255,12 +257,27 @@ impl Session<'_> {
         }
     }
 
+    /// What frames are scaled to takes memory here, for each receiver.
+    fn check_size(&self, size: Option<(u32, u32)>) -> Result<(), Error> {
+        let Some((width, height)) = size else { return Ok(()) };
+        let (bytes, most) = (u64::from(width) * u64::from(height) * 4, self.server.options.max_bytes);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::FrameTooLarge,
+            format!("expected a size of at most {most} bytes at four a pixel, found {width}x{height}"),
+        )
+        .with_remedy("ask for a smaller size; `framelane serve --max-bytes` is the limit"))
+    }
+
     /// The client receives.
     fn send_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let hello = &agreed.hello;
         let size = (hello.size != (0, 0)).then_some(hello.size);
         // Said at the door rather than at the first frame.
-        if let Err(error) = Encoder::new(agreed.codec, size) {
+        let possible = self.check_size(size).and_then(|()| Encoder::new(agreed.codec, size).map(drop));
+        if let Err(error) = possible {
             let fault = Fault::lasting(error);
             self.refuse(&*agreed.stream, &fault);
             return Err(fault);
