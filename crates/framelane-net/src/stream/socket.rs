@@ -20,9 +20,7 @@ impl Socket {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         // Messages are whole when they are written: nothing is gained by waiting for more.
         stream.set_nodelay(true)?;
-        if !stream.peer_addr()?.ip().to_canonical().is_loopback() {
-            tune(&stream);
-        }
+        tune(&stream, stream.peer_addr()?.ip().to_canonical().is_loopback());
         Ok(Socket(stream.into()))
     }
 
@@ -35,11 +33,14 @@ impl Socket {
     }
 }
 
-/// What keeps frames coming over ways that lose packets. Systems that do not have it go without.
-fn tune(stream: &TcpStream) {
+/// What keeps frames coming over ways that lose packets, and holds nothing up where none is lost. Systems that do not have
+/// it go without.
+fn tune(stream: &TcpStream, is_loopback: bool) {
     // A lost packet is no reason to halve the rate, as other algorithms do: measured with 1 % loss and 60 ms, six times
-    // the frames (`docs/between-machines.md`).
-    let _ = sockopt::set_tcp_congestion(stream, "bbr");
+    // the frames (`docs/between-machines.md`). Within a machine, where it may be the system's choice for everything, its
+    // pacing only makes each frame wait: without it 1.25 times the frames, each there in three quarters of the time.
+    let algorithm = if is_loopback { "reno" } else { "bbr" };
+    let _ = sockopt::set_tcp_congestion(stream, algorithm);
 }
 
 /// Waits until a descriptor is ready; a signal ends the wait as its time does.
