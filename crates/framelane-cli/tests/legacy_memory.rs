@@ -266,7 +266,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
     let name = &mapping.0;
     for (line, expected) in [
         (format!("send cam0 legacy-memory:{name} --json"), "found 100"),
-        ("send cam0 tls://host:1/cam0 --json".to_owned(), "known kind"),
+        ("send cam0 ftp://host:1/cam0 --json".to_owned(), "known kind"),
         ("receive http://a cam1 --json".to_owned(), "known kind"),
         (format!("send cam0 legacy-memory:{name}?size=4 --json"), "size"),
         (format!("receive legacy-memory:{name} cam0 --json"), "cam0"),
