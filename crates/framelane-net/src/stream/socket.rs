@@ -1,6 +1,6 @@
 //! TCP and Unix sockets, as they are.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown, sockopt,
+};
 
 use super::Stream;
 
@@ -26,6 +28,28 @@ impl Socket {
 
     pub(crate) fn unix(stream: UnixStream) -> Self {
         Socket(stream.into())
+    }
+
+    /// Sends some of the pieces, without waiting. `more`: others follow at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room.
+    pub(super) fn send_now(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more_flag(more);
+        loop {
+            match sendmsg(&self.0, pieces, &mut SendAncillaryBuffer::default(), flags) {
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Waits until there is room.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there was none within `timeout`.
+    pub(super) fn wait_for_room(&self, timeout: Duration) -> io::Result<()> {
+        self.wait(PollFlags::OUT, timeout)
     }
 
     fn wait(&self, flags: PollFlags, timeout: Duration) -> io::Result<()> {
@@ -53,6 +77,10 @@ fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Duration) -> io::Result<(
     }
 }
 
+fn more_flag(more: bool) -> SendFlags {
+    if more { SendFlags::MORE } else { SendFlags::empty() }
+}
+
 impl Stream for Socket {
     fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize> {
         let mut waited = false;
@@ -70,10 +98,10 @@ impl Stream for Socket {
     }
 
     fn write(&self, bytes: &[u8], more: bool, timeout: Duration) -> io::Result<usize> {
-        let more = if more { SendFlags::MORE } else { SendFlags::empty() };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more_flag(more);
         let mut waited = false;
         loop {
-            match send(&self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more) {
+            match send(&self.0, bytes, flags) {
                 Ok(len) => return Ok(len),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if !waited => {

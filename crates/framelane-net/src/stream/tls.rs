@@ -1,9 +1,9 @@
 //! TLS over a socket.
 //!
-//! The state of a TLS connection is one, but it is touched for short moments only: bytes are read from and written to
-//! the socket outside its lock, so that a writer that waits for room holds up no reader.
+//! The state of a TLS connection is one, but it is touched for short moments only: nobody waits for the socket with its
+//! lock held, so that a writer that waits for room holds up no reader.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,7 @@ const READ_BYTES: usize = 256 << 10;
 pub(crate) struct Tls {
     socket: Socket,
     connection: Mutex<Connection>,
-    outgoing: Mutex<Outgoing>,
     incoming: Mutex<Incoming>,
-}
-
-/// Encrypted bytes that the socket has not taken yet.
-#[derive(Default)]
-struct Outgoing {
-    bytes: Vec<u8>,
-    sent: usize,
 }
 
 /// Encrypted bytes that TLS has not taken yet.
@@ -55,12 +47,7 @@ impl Tls {
         // Bounded all the same: `write` takes a chunk at a time and empties it.
         connection.set_buffer_limit(None);
         let incoming = Incoming { bytes: vec![0; READ_BYTES].into(), range: 0..0 };
-        let tls = Tls {
-            socket,
-            connection: Mutex::new(connection),
-            outgoing: Mutex::default(),
-            incoming: Mutex::new(incoming),
-        };
+        let tls = Tls { socket, connection: Mutex::new(connection), incoming: Mutex::new(incoming) };
         while lock(&tls.connection).is_handshaking() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -108,12 +95,44 @@ impl Tls {
         Ok(())
     }
 
-    fn send_pending(&self, outgoing: &mut Outgoing, more: bool, timeout: Duration) -> io::Result<()> {
-        while outgoing.sent < outgoing.bytes.len() {
-            outgoing.sent += self.socket.write(&outgoing.bytes[outgoing.sent..], more, timeout)?;
+    /// Hands encrypted bytes to the socket until none are left.
+    fn send_pending(&self, more: bool, timeout: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.send_now(&mut lock(&self.connection), more) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.socket.wait_for_room(deadline.saturating_duration_since(Instant::now()))?;
         }
-        outgoing.bytes.clear();
-        outgoing.sent = 0;
+    }
+
+    /// The same as far as there is room: straight from where TLS has encrypted them.
+    fn send_now(&self, connection: &mut Connection, more: bool) -> io::Result<()> {
+        let mut room = Room { socket: &self.socket, more };
+        while connection.wants_write() {
+            connection.write_tls(&mut room)?;
+        }
+        Ok(())
+    }
+}
+
+/// The socket as far as it takes bytes at once.
+struct Room<'a> {
+    socket: &'a Socket,
+    more: bool,
+}
+
+impl Write for Room<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.send_now(pieces, self.more)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -135,41 +154,24 @@ impl Stream for Tls {
     }
 
     fn write(&self, bytes: &[u8], more: bool, timeout: Duration) -> io::Result<usize> {
-        let mut outgoing = lock(&self.outgoing);
-        self.send_pending(&mut outgoing, more, timeout)?;
+        self.send_pending(true, timeout)?;
         let chunk = &bytes[..bytes.len().min(CHUNK_BYTES)];
-        let taken = {
-            let mut connection = lock(&self.connection);
-            let taken = connection.writer().write(chunk)?;
-            while connection.wants_write() {
-                connection.write_tls(&mut outgoing.bytes)?;
-            }
-            taken
-        };
+        let mut connection = lock(&self.connection);
+        let taken = connection.writer().write(chunk)?;
         // What cannot go now goes with the next bytes, or with `flush`.
-        self.send_pending(&mut outgoing, more, Duration::ZERO).or_else(not_yet)?;
+        self.send_now(&mut connection, more || taken < bytes.len()).or_else(not_yet)?;
         Ok(taken)
     }
 
     fn flush(&self, timeout: Duration) -> io::Result<()> {
-        let mut outgoing = lock(&self.outgoing);
-        {
-            let mut connection = lock(&self.connection);
-            while connection.wants_write() {
-                connection.write_tls(&mut outgoing.bytes)?;
-            }
-        }
-        self.send_pending(&mut outgoing, false, timeout)
+        self.send_pending(false, timeout)
     }
 
     fn shut(&self) {
-        lock(&self.connection).send_close_notify();
-        if let Ok(mut outgoing) = self.outgoing.try_lock() {
-            let mut connection = lock(&self.connection);
-            while connection.wants_write() && connection.write_tls(&mut outgoing.bytes).is_ok() {}
-            drop(connection);
-            let _ = self.send_pending(&mut outgoing, false, Duration::ZERO);
-        }
+        let mut connection = lock(&self.connection);
+        connection.send_close_notify();
+        let _ = self.send_now(&mut connection, false);
+        drop(connection);
         self.socket.shut();
     }
 }
