@@ -182,7 +182,9 @@ def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
     subscriber.close()
 
 
-def test_threads_share_a_publisher(publisher, start):
+def test_threads_share_a_publisher(start):
+    # Slots for the newest frame, one of each thread, and two that the reader holds while it takes the next.
+    publisher = framelane.Publisher("cam0", slots=8)
     with framelane.Subscriber("cam0", mode="newest", timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
