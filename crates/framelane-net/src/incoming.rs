@@ -146,7 +146,11 @@ impl Receiving<'_> {
             return Err(Fault::lasting(
                 Error::new(
                     ErrorKind::FrameTooLarge,
-                    format!("expected frames of at most {} bytes, found one of {size_bytes}", self.max_bytes),
+                    format!(
+                        "expected frames of at most {} bytes, found one of {}",
+                        self.max_bytes,
+                        payload_bytes.max(size_bytes as u64)
+                    ),
                 )
                 .with_remedy("raise max-bytes, or have the frames scaled with size="),
             ));
@@ -199,11 +203,12 @@ impl Receiving<'_> {
                 return self.discard(head.layout.size_bytes() as u64);
             }
         };
+        let mut looks = Looks::new();
         let mut bytes = loan.bytes_mut();
         while !bytes.is_empty() {
             let len = read(stream, peer, sink, patience, bytes)?;
             bytes = &mut bytes[len..];
-            if len == 0 {
+            if looks.is_due() {
                 watch(received)?;
             }
             tend_while_reading(stream, peer, sink, patience)?;
@@ -219,7 +224,7 @@ impl Receiving<'_> {
     fn read_coded(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
         let total = payload_bytes as usize;
         payload.clear();
-        let mut filled = 0;
+        let (mut filled, mut looks) = (0, Looks::new());
         while filled < total {
             let end = total.min(filled + PIECE_BYTES);
             payload.resize(end, 0);
@@ -227,7 +232,7 @@ impl Receiving<'_> {
                 let len =
                     read(self.stream, self.peer, &mut self.sink, self.patience, &mut payload[filled..end])?;
                 filled += len;
-                if len == 0 {
+                if looks.is_due() {
                     (self.watch)(self.received)?;
                 }
                 tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
@@ -277,12 +282,12 @@ impl Receiving<'_> {
 
     fn discard(&mut self, payload_bytes: u64) -> Result<(), Fault> {
         let mut scratch = vec![0; DISCARD_BYTES.min(payload_bytes as usize)];
-        let mut left = payload_bytes;
+        let (mut left, mut looks) = (payload_bytes, Looks::new());
         while left > 0 {
             let piece = scratch.len().min(left as usize);
             let len = read(self.stream, self.peer, &mut self.sink, self.patience, &mut scratch[..piece])?;
             left -= len as u64;
-            if len == 0 {
+            if looks.is_due() {
                 (self.watch)(self.received)?;
             }
             tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
@@ -309,6 +314,24 @@ impl Receiving<'_> {
         link.received_bytes = self.received.bytes;
         link.missed = self.received.missed;
         self.publisher.set_link(link);
+    }
+}
+
+/// When to ask whether to go on while a frame comes: its bytes may trickle in for as long as the other side likes.
+struct Looks(Instant);
+
+impl Looks {
+    fn new() -> Self {
+        Looks(Instant::now() + LOOK)
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.0;
+        if due {
+            self.0 = now + LOOK;
+        }
+        due
     }
 }
 

@@ -20,6 +20,9 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 
 pub(super) struct Inboxes {
     linger: Duration,
+    /// Channels that one owner may leave behind; all owners together may leave `most_in_all`.
+    most_of_one: usize,
+    most_in_all: usize,
     channels: Mutex<HashMap<String, State>>,
     /// Told when a publisher has come back.
     returned: Condvar,
@@ -27,7 +30,7 @@ pub(super) struct Inboxes {
 
 enum State {
     Busy { owner: String, replaced: Arc<Ended>, stream: Arc<dyn Stream> },
-    Idle { inbox: Box<Inbox>, since: Instant },
+    Idle { owner: String, inbox: Box<Inbox>, since: Instant },
 }
 
 /// What a connection has while it sends.
@@ -40,6 +43,7 @@ pub(super) struct Inbox {
 pub(super) struct Claim<'i> {
     inboxes: &'i Inboxes,
     channel: String,
+    owner: String,
     /// `None` only while it is being given back.
     inbox: Option<Box<Inbox>>,
     pub(super) replaced: Arc<Ended>,
@@ -48,8 +52,9 @@ pub(super) struct Claim<'i> {
 }
 
 impl Inboxes {
-    pub(super) fn new(linger: Duration) -> Self {
-        Inboxes { linger, channels: Mutex::default(), returned: Condvar::new() }
+    /// Channels stay for `linger`; of one owner so many, and so many in all.
+    pub(super) fn new(linger: Duration, most_of_one: usize, most_in_all: usize) -> Self {
+        Inboxes { linger, most_of_one, most_in_all, channels: Mutex::default(), returned: Condvar::new() }
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -109,7 +114,8 @@ impl Inboxes {
         let state =
             State::Busy { owner: owner.to_owned(), replaced: replaced.clone(), stream: stream.clone() };
         channels.insert(channel.to_owned(), state);
-        Ok(Claim { inboxes: self, channel: channel.to_owned(), inbox: Some(inbox), replaced, stays: true })
+        let (channel, owner) = (channel.to_owned(), owner.to_owned());
+        Ok(Claim { inboxes: self, channel, owner, inbox: Some(inbox), replaced, stays: true })
     }
 
     /// Closes channels whose client has been away for too long.
@@ -134,9 +140,27 @@ impl Drop for Claim<'_> {
         if let Some(inbox) = self.inbox.take()
             && self.stays
         {
-            channels.insert(self.channel.clone(), State::Idle { inbox, since: Instant::now() });
+            make_room(&mut channels, Some(&self.owner), self.inboxes.most_of_one);
+            make_room(&mut channels, None, self.inboxes.most_in_all);
+            let idle = State::Idle { owner: self.owner.clone(), inbox, since: Instant::now() };
+            channels.insert(self.channel.clone(), idle);
         }
         drop(channels);
         self.inboxes.returned.notify_all();
+    }
+}
+
+/// Closes the channel that was left behind first, of this owner or of anybody, when there are as many as there may be.
+/// Whoever sends to one channel after the other would else have a server keep them all.
+fn make_room(channels: &mut HashMap<String, State>, of: Option<&str>, most: usize) {
+    let left = channels.iter().filter_map(|(channel, state)| match state {
+        State::Idle { owner, since, .. } if of.is_none_or(|of| of == owner) => Some((*since, channel)),
+        _ => None,
+    });
+    let mut left: Vec<_> = left.collect();
+    if left.len() >= most {
+        left.sort();
+        let first = left[0].1.clone();
+        channels.remove(&first);
     }
 }

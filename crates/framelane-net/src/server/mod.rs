@@ -63,7 +63,8 @@ pub struct ServerOptions {
     pub handshake: Duration,
     /// How long a client may be silent before it is taken for gone.
     pub patience: Duration,
-    /// How long a channel that a client has sent to stays, after its connection was lost.
+    /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as there may be
+    /// connections, in all and of one client's; then the one that was left first is closed.
     pub linger: Duration,
 }
 
@@ -197,7 +198,7 @@ impl Server {
         let listeners = options.listen.iter().map(|address| Listener::bind(address, options.insecure));
         let listeners = listeners.collect::<Result<_, _>>()?;
         let limits = Limits::new(options.max_connections, options.max_per_address);
-        let inboxes = Inboxes::new(options.linger);
+        let inboxes = Inboxes::new(options.linger, options.max_per_address, options.max_connections);
         Ok(Server { options, listeners, tls, limits, inboxes, connections: AtomicU64::new(1) })
     }
 
