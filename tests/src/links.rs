@@ -1,14 +1,17 @@
 //! The commands that make links, on the hosts of a test, and readers that look at what they bring.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::mpsc::{Receiver, channel};
 
 use framelane::{Frame, Origin, RecvError, Subscriber};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Child, Host, Pattern, Place};
+use crate::{Host, Pattern, Place};
 
 /// Where servers listen unless they are told another port.
 pub const PORT: u16 = 7420;
@@ -35,7 +38,11 @@ pub fn command(host: &Host, place: &Place, arguments: &[&str]) -> Command {
 }
 
 /// A command that runs and tells events in JSON; killed when it is dropped.
-pub struct Running(Child);
+pub struct Running {
+    process: std::process::Child,
+    /// What it prints is always read, so that it never waits for us.
+    lines: Receiver<String>,
+}
 
 impl Running {
     /// Starts `framelane ARGUMENTS --json`.
@@ -44,14 +51,24 @@ impl Running {
     }
 
     /// Starts what was prepared, with `--json`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
     pub fn of(mut command: Command) -> Self {
-        command.arg("--json");
-        Running(Child::start(command))
+        command.arg("--json").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        let stdout = BufReader::new(process.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            // Also when nobody listens any more.
+            stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Running { process, lines }
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.0.id()
+        self.process.id()
     }
 
     /// The next event of this name; those before it are passed over.
@@ -59,18 +76,31 @@ impl Running {
     /// # Panics
     /// When it ends before.
     pub fn event(&mut self, name: &str) -> Value {
+        self.event_that(|event| event["event"] == name)
+    }
+
+    /// The next event that is such; those before it are passed over.
+    ///
+    /// # Panics
+    /// When it ends before.
+    pub fn event_that(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line = self.0.line().unwrap_or_else(|| panic!("it has ended before it told of {name:?}"));
+            let line = self.lines.recv().expect("it has ended before it told of what was waited for");
             let event: Value = serde_json::from_str(&line).expect("events are JSON");
-            if event["event"] == name {
+            if is_wanted(&event) {
                 return event;
             }
         }
     }
 
     /// Kills it, as a crash would.
-    pub fn kill(self) {
-        self.0.kill();
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub fn kill(mut self) {
+        self.process.kill().expect("a process to kill");
+        let status = self.process.wait().expect("its end");
+        assert_eq!(status.signal(), Some(9), "it had ended by itself: {status}");
     }
 
     /// Ends it as a service manager does; gives its last event.
@@ -78,28 +108,27 @@ impl Running {
     /// # Panics
     /// When it does not end as it should.
     pub fn terminate(mut self) -> Value {
-        self.signal(Signal::TERM);
-        let mut last = Value::Null;
-        while let Some(line) = self.0.line() {
-            last = serde_json::from_str(&line).expect("events are JSON");
-        }
-        let status = self.0.end();
-        assert_eq!(status.code(), Some(143), "{status}, after {last}");
-        last
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, Signal::TERM).expect("a process");
+        let last = self.lines.iter().last();
+        let status = self.process.wait().expect("its end");
+        assert_eq!(status.code(), Some(143), "{status}, after {last:?}");
+        last.map_or(Value::Null, |line| serde_json::from_str(&line).expect("events are JSON"))
     }
 
-    /// Waits until it ends by itself; gives its exit code.
-    pub fn end(self) -> Option<i32> {
-        self.0.end().code()
-    }
-
-    /// Sends it a signal.
+    /// Waits for its end; gives its exit code.
     ///
     /// # Panics
-    /// When it has ended.
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.id() as i32).expect("the id of a process");
-        kill_process(pid, signal).expect("a process");
+    /// When waiting fails.
+    pub fn end(mut self) -> Option<i32> {
+        self.process.wait().expect("its end").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
