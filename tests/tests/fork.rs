@@ -15,6 +15,14 @@ fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
 }
 
 #[test]
+fn a_forked_child_that_drops_links_waits_for_no_thread_and_those_of_the_parent_go_on() {
+    let place = Place::new();
+    let mut forker = place.start(FORKER, &["links", "c"]);
+    forker.wait_for("end");
+    assert!(forker.end().success());
+}
+
+#[test]
 fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
     let place = Place::new();
     for _ in 0..20 {

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind};
+use crate::os;
 use crate::publisher::{Publisher, PublisherOptions};
 use crate::ring::{Control, LINK_PEER_WORDS, Ordering::Relaxed};
 use crate::subscriber::SubscriberOptions;
@@ -90,6 +91,32 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
 pub trait Link: Send + Sync {
     /// Why it has ended by itself, if it has.
     fn fault(&self) -> Option<Error>;
+}
+
+/// A handle's link. In a forked child it is left alone: its threads are the parent's, and a lock that one of them held stays
+/// locked there.
+pub(crate) struct Held {
+    /// `None` only while this is dropped.
+    link: Option<Box<dyn Link>>,
+    forks: u64,
+}
+
+impl Held {
+    pub(crate) fn new(link: Box<dyn Link>) -> Self {
+        Held { link: Some(link), forks: os::fork_count() }
+    }
+
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.link.as_ref().filter(|_| os::fork_count() == self.forks)?.fault()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if os::fork_count() != self.forks {
+            std::mem::forget(self.link.take());
+        }
+    }
 }
 
 /// Opens links for the URLs that are given in place of a channel's name.

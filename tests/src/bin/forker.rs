@@ -1,6 +1,6 @@
-//! `forker refused|publisher|subscriber CHANNEL`: forks with open handles.
+//! `forker refused|links|publisher|subscriber CHANNEL`: forks with open handles.
 //!
-//! `refused` checks in child and parent what works and what does not. The others wait, parent and child, until
+//! `refused` checks in child and parent what works and what does not, `links` the same of URLs. The others wait, parent and child, until
 //! the standard input that they share ends; the child prints `ready`.
 
 use std::error::Error;
@@ -10,16 +10,18 @@ use std::time::Duration;
 use framelane::{
     ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions, RecvError, SubscriberOptions,
 };
+use framelane_net::{Access, Server, ServerOptions};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, channel] = &arguments[..] else {
-        return Err("forker refused|publisher|subscriber CHANNEL".into());
+        return Err("forker refused|links|publisher|subscriber CHANNEL".into());
     };
     match what.as_str() {
         "refused" => refused(channel),
+        "links" => links(channel),
         "publisher" => {
             let _publisher = PublisherOptions::new().create(channel)?;
             wait_in_both()
@@ -29,13 +31,14 @@ fn main() -> Outcome {
             let _frame = subscriber.recv()?;
             wait_in_both()
         }
-        _ => Err("refused, publisher or subscriber".into()),
+        _ => Err("refused, links, publisher or subscriber".into()),
     }
 }
 
 /// Forks; runs `child` in the child and gives its exit status to the parent.
 fn fork(child: impl FnOnce() -> Outcome) -> Result<Option<libc::pid_t>, Box<dyn Error>> {
-    // SAFETY: the process has one thread, so the child may do whatever the parent might.
+    // SAFETY: the process has one thread, so the child may do whatever the parent might. With links there are others; then the
+    // child drops handles and ends, and the allocator, which it needs for that, is whole after a fork.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(std::io::Error::last_os_error().into()),
@@ -132,6 +135,49 @@ fn refused(channel: &str) -> Outcome {
     ensure(publisher.send(&layout, &info, &[5; 64])? == Some(5), "the slots come back")?;
     ensure(subscriber.recv()?.bytes() == [5; 64], "and are received")?;
     publisher.close();
+    println!("end");
+    Ok(())
+}
+
+/// A child that drops handles of URLs waits for no thread, and the parent's links go on.
+fn links(channel: &str) -> Outcome {
+    framelane_net::install();
+    let (layout, info) = (Layout::packed(PixelFormat::Gray8, 8, 8)?, FrameInfo::default());
+    let directory = std::env::var("FRAMELANE_DIR")?;
+    let address = format!("unix:{directory}/links.sock");
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec![address.parse()?];
+    (options.read, options.write) = ("**".parse()?, "**".parse()?);
+    let server = Server::bind(options)?;
+    let served = std::sync::atomic::AtomicBool::new(true);
+    let mut publisher = PublisherOptions::new().create(channel)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.run(&|_| (), &|| served.load(std::sync::atomic::Ordering::Relaxed)));
+        let outcome = (|| {
+            let mut subscriber = SubscriberOptions::new().open(&format!("{address}/{channel}"))?;
+            let sender = PublisherOptions::new().create(&format!("{address}/{channel}/back"))?;
+            publisher.send(&layout, &info, &[1; 64])?;
+            subscriber.recv()?;
+            let mut moved = Some((subscriber, sender));
+            let pid = fork(|| {
+                let (mut subscriber, sender) = moved.take().ok_or("moved once")?;
+                let received = subscriber.recv_timeout(Duration::ZERO);
+                ensure(matches!(received, Err(RecvError::Forked)), "recv")?;
+                ensure(sender.link_fault().is_none(), "no fault")?;
+                drop((subscriber, sender));
+                Ok(())
+            })?;
+            wait_for(pid.ok_or("the parent")?)?;
+            let (mut subscriber, mut sender) = moved.take().ok_or("moved in the child only")?;
+            publisher.send(&layout, &info, &[2; 64])?;
+            ensure(subscriber.recv()?.bytes() == [2; 64], "the parent still receives")?;
+            sender.send(&layout, &info, &[3; 64])?;
+            let mut back = SubscriberOptions::new().open(&format!("{channel}/back"))?;
+            ensure(back.recv()?.bytes() == [3; 64], "the parent still sends")
+        })();
+        served.store(false, std::sync::atomic::Ordering::Relaxed);
+        outcome
+    })?;
     println!("end");
     Ok(())
 }

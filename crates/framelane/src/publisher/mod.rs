@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
 use crate::frame::{FrameInfo, Layout, Origin};
-use crate::link::Link;
+use crate::link::{self, Link};
 use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
 use crate::step::{Step, step};
@@ -73,7 +73,7 @@ pub struct Publisher {
     inherited: Option<Origin>,
     /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after the
     /// channel is closed: what is left in the ring is still sent.
-    link: Option<Box<dyn Link>>,
+    link: Option<link::Held>,
 }
 
 impl Publisher {
@@ -336,7 +336,7 @@ impl Publisher {
     }
 
     pub(crate) fn with_link(mut self, link: Box<dyn Link>) -> Self {
-        self.link = Some(link);
+        self.link = Some(link::Held::new(link));
         self
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
 use crate::files::{DataFile, PUBLISHER_LOCK};
-use crate::link::Link;
+use crate::link;
 use crate::os::{self, Woken};
 use crate::ring::{self, Lease, Mode, Next, Ordering::Relaxed, State};
 use crate::step::{Step, step};
@@ -50,7 +50,7 @@ pub struct Subscriber {
 struct Remote {
     url: String,
     /// Feeds the local channel.
-    link: Box<dyn Link>,
+    link: link::Held,
 }
 
 /// Why no frame was received.

@@ -124,7 +124,7 @@ impl SubscriberOptions {
             };
             let link = link::links(channel)?.subscribe(channel, self, &mut attach, keep_waiting)?;
             let mut subscriber = opened.expect("a link attaches before it begins");
-            subscriber.remote = Some(Remote { url: channel.to_owned(), link });
+            subscriber.remote = Some(Remote { url: channel.to_owned(), link: link::Held::new(link) });
             return Ok(subscriber);
         }
         check_name(channel)?;
