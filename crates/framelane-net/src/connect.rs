@@ -1,5 +1,6 @@
 //! Connecting to a server and saying what is wanted.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin};
 use framelane_codec::Codec;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
 use crate::channel_io::{Fault, Inbox, opening, unexpected, write_all};
-use crate::proto::{Direction, Hello, Message, Welcome};
+use crate::proto::{Direction, Hello, Message, Welcome, violation};
 use crate::security::{Fingerprint, Identity, Role, ServerTrust, Token, client_config, tls_error};
 use crate::stream::{Socket, Stream, Tls};
 use crate::time::{machine, realtime_ns};
@@ -46,7 +48,7 @@ pub(crate) fn connect(
         None => Token::from_environment().map_err(Fault::lasting)?,
     };
     let peer = url.address.to_string();
-    let (deadline, stream) = open(&url.address, options, token.is_some())?;
+    let (deadline, stream) = open(&url.address, options, token.is_some(), keep)?;
     let last = last.unwrap_or_default();
     let sent_ns = realtime_ns();
     let hello = Hello {
@@ -71,7 +73,14 @@ pub(crate) fn connect(
     let Message::Welcome(welcome) = answer else {
         return Err(unexpected("a welcome", &answer));
     };
-    let codec = welcome.codec.parse().map_err(Fault::lasting)?;
+    let codec: Codec = welcome.codec.parse().map_err(Fault::lasting)?;
+    if codec != options.codec {
+        // It is our user who decides which decoder gets what comes from there.
+        return Err(Fault::lasting(violation(format_args!(
+            "expected codec {}, found {codec}",
+            options.codec
+        ))));
+    }
     let times = [sent_ns, welcome.received_ns, welcome.sent_ns, received_ns];
     Ok(Connected { stream, inbox, welcome, codec, times })
 }
@@ -81,6 +90,7 @@ fn open(
     address: &Address,
     options: &LinkOptions,
     has_token: bool,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<(Instant, Arc<dyn Stream>), Fault> {
     match address {
         Address::Unix(path) => Ok((Instant::now() + HANDSHAKE, Arc::new(Socket::unix(unix(path)?)))),
@@ -90,7 +100,7 @@ fn open(
                 let what = if has_token { "frames and the token" } else { "frames" };
                 return Err(Fault::lasting(insecure(address, what)));
             }
-            let socket = tcp(address, &found)?;
+            let socket = tcp(address, &found, keep)?;
             Ok((Instant::now() + HANDSHAKE, Arc::new(socket)))
         }
         Address::Tls { host, port } => {
@@ -111,10 +121,18 @@ fn open(
             })?;
             let connection = ClientConnection::new(config, name)
                 .map_err(|error| Fault::lasting(tls_error(&error, host)))?;
-            let socket = tcp(address, &resolve(host, *port)?)?;
+            let socket = tcp(address, &resolve(host, *port)?, keep)?;
             let deadline = Instant::now() + HANDSHAKE;
-            let tls = Tls::shake_hands(socket, connection.into(), deadline).map_err(|error| {
-                if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            let mut ended = None;
+            let shaken = Tls::shake_hands(socket, connection.into(), deadline, &mut || {
+                ended = keep().err();
+                ended.is_none()
+            });
+            if let Some(fault) = ended {
+                return Err(fault);
+            }
+            let tls = shaken.map_err(|error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
                     return hung_up(address);
                 }
                 let fault = explain_tls(Fault::io(host, error), &address.to_string());
@@ -139,7 +157,7 @@ fn hung_up(address: &Address) -> Fault {
 /// What TLS has found wrong, if that is why the connection broke.
 fn explain_tls(fault: Fault, peer: &str) -> Fault {
     let source =
-        std::error::Error::source(&fault.error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        std::error::Error::source(&fault.error).and_then(|source| source.downcast_ref::<io::Error>());
     let Some(io) = source else { return fault };
     if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         let error = tls_error(io, peer);
@@ -174,8 +192,16 @@ pub(crate) fn insecure(address: &Address, what: &str) -> Error {
 }
 
 fn unix(path: &Path) -> Result<UnixStream, Fault> {
-    UnixStream::connect(path)
+    connect_unix(path)
         .map_err(|error| Fault::passing(Error::from_io(format!("connecting to {}", path.display()), error)))
+}
+
+/// Connects without waiting: at a socket whose queue is full that would last for as long as its owner likes.
+pub(crate) fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
@@ -195,9 +221,14 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
     }
 }
 
-fn tcp(address: &Address, found: &[SocketAddr]) -> Result<Socket, Fault> {
+fn tcp(
+    address: &Address,
+    found: &[SocketAddr],
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<Socket, Fault> {
     let mut last = None;
     for candidate in found {
+        keep()?;
         let connected = TcpStream::connect_timeout(candidate, CONNECT).and_then(Socket::tcp);
         match connected {
             Ok(socket) => return Ok(socket),

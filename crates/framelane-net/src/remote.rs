@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
     Error, ErrorKind, Link, Links, Mode, Policy, Publisher, PublisherOptions, SubscriberOptions,
 };
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::client::{self, LinkEvent};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
+use crate::time::realtime_ns;
 use crate::url::LinkUrl;
 
 /// How long a publisher that is dropped may go on sending what was published last.
@@ -112,11 +114,19 @@ fn copy_of(error: &Error) -> Error {
     }
 }
 
-/// The name of a channel that nobody else uses, and that says where it leads.
+/// The name of a channel that nobody else uses, and that says where it leads. The process's number alone would not do:
+/// containers have the same ones, and a channel that a dead process has left must not be taken over with its frames.
 fn local_name(url: &LinkUrl) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    static RANDOM: OnceLock<u32> = OnceLock::new();
+    let random = RANDOM.get_or_init(|| {
+        let mut bytes = [0; 4];
+        // The time tells apart what has no random numbers.
+        let filled = SystemRandom::new().fill(&mut bytes);
+        if filled.is_ok() { u32::from_le_bytes(bytes) } else { realtime_ns() as u32 }
+    });
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("links/{}-{number}/{}", std::process::id(), url.channel)
+    format!("links/{}-{random:08x}-{number}/{}", std::process::id(), url.channel)
 }
 
 fn spawn(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
-use framelane_net::{Access, Address, LinkUrl, Server, ServerOptions};
+use framelane_net::{Access, Address, LinkUrl, Server, ServerEvent, ServerOptions};
 
 /// A server in a directory of its own, until it is dropped.
 struct Served {
@@ -51,6 +51,13 @@ impl Served {
 
     fn publisher(&self, channel: &str) -> Publisher {
         PublisherOptions::new().directory(self.directory.path()).create(channel).unwrap()
+    }
+
+    fn port(&self) -> u16 {
+        match self.address {
+            Address::Tls { port, .. } | Address::Tcp { port, .. } => port,
+            Address::Unix(_) => panic!("a Unix socket has no port"),
+        }
     }
 
     fn url(&self, rest: &str) -> String {
@@ -277,26 +284,42 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
 }
 
 /// The opening of a client that asks for a channel of any name.
-fn hello(direction: u8, channel: &str) -> Vec<u8> {
-    let mut body = vec![1, 0, 0, 0, direction, 0, 0, 0];
+fn hello(major: u8, direction: u8, channel: &str) -> Vec<u8> {
+    let mut body = vec![major, 0, 0, 0, direction, 0, 0, 0];
     body.resize(64, 0);
     for text in [channel, "raw", ""] {
         body.extend_from_slice(&(text.len() as u16).to_le_bytes());
         body.extend_from_slice(text.as_bytes());
     }
-    let mut bytes = b"FRMLLINK\x01\0\0\0".to_vec();
+    opening(1, &body)
+}
+
+/// The first bytes of a side whose first message is of this kind.
+fn opening(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"FRMLLINK".to_vec();
+    bytes.extend_from_slice(&[kind, 0, 0, 0]);
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
-    bytes.extend(body);
+    bytes.extend_from_slice(body);
     bytes
+}
+
+/// What a server answers, and the number of the error with which it refuses.
+fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
+    use std::io::{Read, Write};
+
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(&answer[..10], b"FRMLLINK\x03\0", "{}", bytes.escape_ascii());
+    let code = u32::from_le_bytes(answer[24..28].try_into().unwrap());
+    (answer, code)
 }
 
 #[test]
 fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
-    use std::io::{Read, Write};
-
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
-    let Address::Tcp { port, .. } = served.address.clone() else { unreachable!() };
     // Nobody may come here.
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
@@ -304,15 +327,91 @@ fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
     for (direction, channel) in
         [(1, url.as_str()), (2, &url), (1, "../x"), (2, "a//b"), (1, "unix:/x.sock/c"), (1, "")]
     {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(&hello(direction, channel)).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        assert_eq!(&answer[..10], b"FRMLLINK\x03\0", "{channel}: refused");
-        let code = u32::from_le_bytes(answer[24..28].try_into().unwrap());
+        let (_, code) = refused(served.port(), &hello(1, direction, channel));
         assert_eq!(code, ErrorKind::InvalidName.code(), "{channel}");
     }
     assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn who_speaks_another_version_or_another_protocol_is_told_so() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let (answer, code) = refused(served.port(), &hello(2, 1, "cam0"));
+    assert_eq!(code, ErrorKind::LayoutVersion.code());
+    let text = answer.escape_ascii().to_string();
+    assert!(text.contains("version 2.0") && text.contains("this framelane 1.0"), "{text}");
+    assert_eq!(refused(served.port(), b"GET / HTTP/1.1\r\n\r\n").1, ErrorKind::Damaged.code());
+    // A message that is none of a client's.
+    assert_eq!(refused(served.port(), &opening(9, &[])).1, ErrorKind::Damaged.code());
+}
+
+#[test]
+fn who_resets_its_connection_before_it_is_taken_makes_nobody_wait() {
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+    let server = Server::bind(options).unwrap();
+    let Some(&Address::Tcp { port, .. }) = server.addresses().next() else { unreachable!() };
+    for _ in 0..20 {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    let (stop, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let events = |event: ServerEvent<'_>| {
+        let is_failure = matches!(event, ServerEvent::AcceptFailed { .. });
+        failed.fetch_or(is_failure, Ordering::Relaxed);
+    };
+    let keep = || !stop.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.run(&events, &keep));
+        let answer = std::panic::catch_unwind(|| refused(port, &hello(1, 1, "a//b")));
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(answer.unwrap().1, ErrorKind::InvalidName.code());
+    });
+    assert!(!failed.load(Ordering::Relaxed), "the server has paused");
+}
+
+#[test]
+fn a_socket_whose_queue_is_full_holds_up_nobody_who_ends() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.sock");
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let unix = || socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let (listener, first) = (unix(), unix());
+    bind(&listener, &address).unwrap();
+    // Room for one, which nobody takes.
+    listen(&listener, 0).unwrap();
+    connect(&first, &address).unwrap();
+    framelane_net::install();
+    let wait = Some(Duration::from_millis(200));
+    let options = SubscriberOptions::new().directory(directory.path()).wait(wait);
+    let error = options.open(&format!("unix:{}/cam0", path.display())).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec![Address::Unix(path)];
+    let error = Server::bind(options).err().unwrap();
+    assert!(error.message().contains("in use by another program"), "{error}");
+}
+
+#[test]
+fn a_server_does_not_choose_what_decodes_its_frames() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}/cam0?codec=lz4", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut body = vec![1];
+        body.resize(56, 0);
+        body.extend_from_slice(b"\x07\0h264:4M");
+        stream.write_all(&opening(2, &body)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let error = open(&url, Mode::Newest).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(error.message().contains("expected codec lz4, found h264:4M"), "{error}");
+    server.join().unwrap();
 }
 
 #[test]

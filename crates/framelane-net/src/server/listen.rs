@@ -4,16 +4,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use framelane::{Error, ErrorKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::connect::insecure;
+use crate::connect::{connect_unix, insecure};
 use crate::stream::Socket;
 use crate::url::Address;
+
+/// Connections that may wait at a Unix socket to be taken.
+const BACKLOG: i32 = 128;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -98,10 +102,15 @@ impl Listener {
             Err(error) => return Err(error.into()),
         }
         let accepted = match &self.socket {
-            ListeningSocket::Tcp(listener) => listener.accept().and_then(|(stream, address)| {
-                let ip = address.ip().to_canonical();
-                Ok(Guest { socket: Socket::tcp(stream)?, ip: Some(ip), name: format!("{address}") })
-            }),
+            ListeningSocket::Tcp(listener) => match listener.accept() {
+                Ok((stream, address)) => {
+                    let ip = address.ip().to_canonical();
+                    // Whoever has reset the connection meanwhile must not make the others wait.
+                    let Ok(socket) = Socket::tcp(stream) else { return Ok(None) };
+                    Ok(Guest { socket, ip: Some(ip), name: format!("{address}") })
+                }
+                Err(error) => Err(error),
+            },
             ListeningSocket::Unix(listener, _) => listener.accept().map(|(stream, _)| Guest {
                 socket: Socket::unix(stream),
                 ip: None,
@@ -135,7 +144,12 @@ impl Drop for Listener {
 /// A socket of mode 0600. One that a dead server has left is replaced.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if path.exists() {
-        if UnixStream::connect(path).is_ok() {
+        let is_served = match connect_unix(path) {
+            Ok(_) => true,
+            // So many wait there that there is no room for one more.
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if is_served {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "the socket is in use by another program"));
         }
         let is_socket = std::fs::symlink_metadata(path)
@@ -148,18 +162,20 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    // Under another name until nobody else can connect.
+    // Under another name until it is ready, and listening only once nobody else can connect.
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
     let unfinished = PathBuf::from(unfinished);
     let _ = std::fs::remove_file(&unfinished);
-    let listener = UnixListener::bind(&unfinished)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
     let ready = std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| Ok(listen(&socket, BACKLOG)?))
         .and_then(|()| std::fs::rename(&unfinished, path));
     if let Err(error) = ready {
         let _ = std::fs::remove_file(&unfinished);
         return Err(error);
     }
-    Ok(listener)
+    Ok(socket.into())
 }

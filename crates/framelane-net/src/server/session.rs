@@ -87,7 +87,7 @@ impl Session<'_> {
         let mut inbox = Inbox::new();
         let message = match inbox.expect(&*stream, self.peer, deadline, &mut || self.go_on()) {
             Ok(message) => message,
-            Err(fault) => {
+            Err(fault) if fault.error.kind() == ErrorKind::Io => {
                 stream.shut();
                 let source =
                     std::error::Error::source(&fault.error).and_then(|e| e.downcast_ref::<io::Error>());
@@ -99,11 +99,16 @@ impl Session<'_> {
                     _ => fault,
                 });
             }
+            Err(fault) => {
+                self.refuse(&*stream, &fault);
+                return Err(fault);
+            }
         };
         let hello_received_ns = realtime_ns();
         let Message::Hello(mut hello) = message else {
-            stream.shut();
-            return Err(unexpected("a hello", &message));
+            let fault = unexpected("a hello", &message);
+            self.refuse(&*stream, &fault);
+            return Err(fault);
         };
         let token = std::mem::take(&mut hello.token);
         let admitted = self.admit(&hello, &token, certificate, ip, secure);
@@ -131,8 +136,11 @@ impl Session<'_> {
         let config = self.server.tls.clone().expect("there is one when a listener is secure");
         let connection = ServerConnection::new(config)
             .map_err(|error| Fault::lasting(tls_error_of_client(&error, self.peer)))?;
-        let tls = Tls::shake_hands(socket, connection.into(), deadline)
-            .map_err(|error| Fault::lasting(tls_error_of_client(&error, self.peer)))?;
+        let shaken = Tls::shake_hands(socket, connection.into(), deadline, &mut || (self.keep)());
+        let tls = shaken.map_err(|error| match self.go_on() {
+            Ok(()) => Fault::lasting(tls_error_of_client(&error, self.peer)),
+            Err(ended) => ended,
+        })?;
         let certificate = tls.with_peer_certificates(peer_fingerprint);
         Ok((Arc::new(tls), certificate))
     }

@@ -11,6 +11,7 @@ use rustls::Connection;
 use rustls::pki_types::CertificateDer;
 
 use super::{Socket, Stream};
+use crate::channel_io::LOOK;
 
 /// Plain bytes encrypted at a time: several records, and little enough to stay in the cache.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -35,14 +36,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tls {
-    /// Shakes hands; until `deadline`, whatever the other side does.
+    /// Shakes hands; until `deadline`, whatever the other side does. `keep` is asked several times a second.
     ///
     /// # Errors
-    /// Those of the socket, and what TLS finds wrong, as the inner error.
+    /// Those of the socket, and what TLS finds wrong, as the inner error; `Interrupted` once `keep` says false.
     pub(crate) fn shake_hands(
         socket: Socket,
         mut connection: Connection,
         deadline: Instant,
+        keep: &mut dyn FnMut() -> bool,
     ) -> io::Result<Self> {
         // Bounded all the same: `write` takes a chunk at a time and empties it.
         connection.set_buffer_limit(None);
@@ -53,6 +55,10 @@ impl Tls {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
+            if !keep() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let left = left.min(LOOK);
             tls.flush(left).or_else(not_yet)?;
             if !lock(&tls.connection).is_handshaking() {
                 break;
