@@ -128,7 +128,10 @@ impl Receiving<'_> {
         while let Some(message) = self.sink.next_message(now, realtime_ns()) {
             let (sink, peer, patience) = (&self.sink, self.peer, self.patience);
             send(self.stream, &message, peer, &mut || {
-                if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { Ok(()) }
+                if sink.is_gone(Instant::now()) {
+                    return Err(Fault::silent(peer, patience));
+                }
+                (self.watch)(self.received)
             })?;
         }
         Ok(())
@@ -192,7 +195,10 @@ impl Receiving<'_> {
         let info = self.info(head);
         let (stream, peer, patience) = (self.stream, self.peer, self.patience);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut keep = || watch(received).is_ok() && tend_while_reading(stream, peer, sink, patience).is_ok();
+        let mut keep = || {
+            watch(received)?;
+            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
+        };
         let loan = loan(self.publisher, head, &mut keep)?;
         // While we waited for a slot nobody listened.
         sink.heard(Instant::now());
@@ -211,7 +217,7 @@ impl Receiving<'_> {
             if looks.is_due() {
                 watch(received)?;
             }
-            tend_while_reading(stream, peer, sink, patience)?;
+            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))?;
         }
         if head.layout.format() == PixelFormat::Detections {
             times_on_our_clocks(loan.bytes_mut(), head, sink);
@@ -235,7 +241,7 @@ impl Receiving<'_> {
                 if looks.is_due() {
                     (self.watch)(self.received)?;
                 }
-                tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
+                self.tend_while_reading()?;
             }
         }
         Ok(())
@@ -254,30 +260,41 @@ impl Receiving<'_> {
         };
         let (stream, peer, patience) = (self.stream, self.peer, self.patience);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut keep = || watch(received).is_ok() && tend_while_reading(stream, peer, sink, patience).is_ok();
+        let mut keep = || {
+            watch(received)?;
+            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
+        };
         let loan = loan(self.publisher, head, &mut keep)?;
-        self.sink.heard(Instant::now());
+        sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;
             // Later payloads may build on this one.
             if !head.standalone || matches!(self.codec, Codec::H264 { .. }) {
-                self.sink.cannot_decode();
+                sink.cannot_decode();
             }
             return Ok(());
         };
         match decoder.decode(payload, &head.layout, loan.bytes_mut()) {
             Ok(()) => {
+                if head.layout.format() == PixelFormat::Detections {
+                    times_on_our_clocks(loan.bytes_mut(), head, sink);
+                }
                 loan.publish(&info);
                 received.frames += 1;
             }
             Err(error) if error.kind() == ErrorKind::Damaged => {
                 received.damaged += 1;
-                self.sink.cannot_decode();
+                sink.cannot_decode();
                 self.publisher.skip();
             }
             Err(error) => return Err(Fault::lasting(error)),
         }
         Ok(())
+    }
+
+    fn tend_while_reading(&mut self) -> Result<(), Fault> {
+        let watch = &mut || (self.watch)(self.received);
+        tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience, watch)
     }
 
     fn discard(&mut self, payload_bytes: u64) -> Result<(), Fault> {
@@ -290,7 +307,7 @@ impl Receiving<'_> {
             if looks.is_due() {
                 (self.watch)(self.received)?;
             }
-            tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience)?;
+            self.tend_while_reading()?;
         }
         Ok(())
     }
@@ -339,12 +356,18 @@ impl Looks {
 fn loan<'p>(
     publisher: &'p mut Publisher,
     head: &FrameHead,
-    keep_waiting: &mut dyn FnMut() -> bool,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<Option<Loan<'p>>, Fault> {
-    match publisher.loan_while(&head.layout, keep_waiting) {
+    let mut ended = None;
+    let loan = publisher.loan_while(&head.layout, &mut || {
+        ended = keep().err();
+        ended.is_none()
+    });
+    match loan {
         Ok(loan) => Ok(Some(loan)),
         Err(LoanError::NoFreeSlot) => Ok(None),
-        Err(LoanError::Interrupted) => Err(Fault::stopped()),
+        // A connection that was lost while we waited for a reader is begun again, as any other.
+        Err(LoanError::Interrupted) => Err(ended.unwrap_or_else(Fault::stopped)),
         Err(error) => Err(Fault::lasting(error.into())),
     }
 }
@@ -381,6 +404,7 @@ fn tend_while_reading(
     peer: &str,
     sink: &mut Sink,
     patience: std::time::Duration,
+    watch: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let now = Instant::now();
     if now < sink.next_due() {
@@ -388,7 +412,7 @@ fn tend_while_reading(
     }
     while let Some(message) = sink.next_message(now, realtime_ns()) {
         send(stream, &message, peer, &mut || {
-            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { Ok(()) }
+            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { watch() }
         })?;
     }
     Ok(())
@@ -413,3 +437,7 @@ fn times_on_our_clocks(batch: &mut [u8], head: &FrameHead, sink: &Sink) {
         ours_monotonic_ns.saturating_sub(age_when_sent).saturating_sub(on_the_way)
     });
 }
+
+#[cfg(test)]
+#[path = "incoming_tests.rs"]
+mod tests;

@@ -1,12 +1,12 @@
 //! A server and its clients in one process, over loopback and Unix sockets.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
-use framelane_net::{Access, Address, LinkUrl, Server, ServerEvent, ServerOptions};
+use framelane_net::{Access, Address, LinkEvent, LinkUrl, Received, Server, ServerEvent, ServerOptions};
 
 /// A server in a directory of its own, until it is dropped.
 struct Served {
@@ -281,6 +281,39 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
         assert!(status.connections >= 2, "{status:?}");
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
+    let mut served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let mut source = served.publisher("cam0");
+    let url: LinkUrl = served.url("cam0?mode=every").parse().unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let options = PublisherOptions::new().directory(local.path()).policy(Policy::Wait).slots(2);
+    let mut publisher = options.create("cam0").unwrap();
+    // It takes nothing, so that there is no slot for the next frame.
+    let reader = SubscriberOptions::new().directory(local.path()).mode(Mode::Every);
+    let _reader = reader.open("cam0").unwrap();
+    let (frames, lost) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let link = scope.spawn(|| {
+            let mut events = |event: LinkEvent<'_, Received>| match event {
+                LinkEvent::Progress(received) => frames.store(received.frames, Ordering::Relaxed),
+                LinkEvent::Lost { .. } => lost.store(true, Ordering::Relaxed),
+                _ => {}
+            };
+            framelane_net::receive(&url, &mut publisher, false, &mut events, &|| {
+                !lost.load(Ordering::Relaxed)
+            })
+        });
+        while frames.load(Ordering::Relaxed) < 2 && !link.is_finished() {
+            source.send(&gray(1, 1), &FrameInfo::default(), &[1]).unwrap();
+            std::thread::yield_now();
+        }
+        served.end();
+        link.join().unwrap().unwrap();
+    });
+    assert!(lost.load(Ordering::Relaxed), "told, and tried again");
 }
 
 /// The opening of a client that asks for a channel of any name.

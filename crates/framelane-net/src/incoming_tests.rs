@@ -1,0 +1,133 @@
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use framelane::{Layout, Mode, PublisherOptions, SubscriberOptions};
+use framelane_codec::Encoder;
+
+use super::*;
+use crate::channel_io::opening;
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A peer that has said something and takes nothing, or as much as there is.
+struct Peer {
+    said: Mutex<VecDeque<u8>>,
+    takes: bool,
+    shut: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Peer {
+    fn new(said: Vec<u8>, takes: bool) -> Self {
+        Peer { said: Mutex::new(said.into()), takes, shut: Mutex::new(false), changed: Condvar::new() }
+    }
+}
+
+impl Stream for Peer {
+    fn read(&self, bytes: &mut [u8], _timeout: Duration) -> io::Result<usize> {
+        let mut said = self.said.lock().unwrap();
+        let len = bytes.len().min(said.len());
+        for (to, from) in bytes.iter_mut().zip(said.drain(..len)) {
+            *to = from;
+        }
+        Ok(len)
+    }
+
+    fn write(&self, bytes: &[u8], _more: bool, timeout: Duration) -> io::Result<usize> {
+        if self.takes {
+            return Ok(bytes.len());
+        }
+        let shut = self.shut.lock().unwrap();
+        let shut = self.changed.wait_timeout_while(shut, timeout, |shut| !*shut).unwrap().0;
+        Err(if *shut { io::ErrorKind::BrokenPipe } else { io::ErrorKind::WouldBlock }.into())
+    }
+
+    fn flush(&self, _timeout: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shut(&self) {
+        *self.shut.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+fn receive(
+    peer: &Peer,
+    publisher: &mut Publisher,
+    sink: Sink,
+    codec: Codec,
+    patience: Duration,
+    watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
+) -> Fault {
+    let receiving = Receiving {
+        stream: peer,
+        inbox: &mut Inbox::new(),
+        peer: "the peer",
+        publisher,
+        sink,
+        codec,
+        max_bytes: 1 << 20,
+        patience,
+        ends_with_channel: false,
+        received: &mut Received::default(),
+        watch,
+    };
+    receiving.run().unwrap_err()
+}
+
+#[test]
+fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
+    for codec in [Codec::Raw, Codec::Lz4] {
+        let mut batch = vec![0; DETECTIONS_HEADER];
+        batch[..4].copy_from_slice(DETECTIONS_MAGIC);
+        batch[DETECTIONS_TIMESTAMP..][..8].copy_from_slice(&(5 * HOUR_NS).to_le_bytes());
+        let layout = Layout::packed(PixelFormat::Detections, DETECTIONS_HEADER as u32, 1).unwrap();
+        let mut payload = batch.clone();
+        if codec == Codec::Lz4 {
+            let mut encoder = Encoder::new(codec, None).unwrap();
+            encoder.encode(&layout, &FrameInfo::default(), &batch, false, &mut payload).unwrap();
+        }
+        let head = FrameHead {
+            origin: Origin { epoch: 1, sequence: 1 },
+            layout,
+            info: FrameInfo::default(),
+            standalone: true,
+            coded: codec == Codec::Lz4,
+            sent_ns: 6 * HOUR_NS,
+            sent_monotonic_ns: HOUR_NS,
+        };
+        let mut said = opening(&Message::Frame(Box::new(head), payload.len() as u64));
+        said.extend(payload);
+
+        let directory = tempfile::tempdir().unwrap();
+        let mut publisher = PublisherOptions::new().directory(directory.path()).create("boxes").unwrap();
+        let mut subscriber = SubscriberOptions::new().directory(directory.path()).open("boxes").unwrap();
+        let now = Instant::now();
+        let mut sink = Sink::new(now, Mode::Newest, None, PATIENCE);
+        // The peer's clock is an hour ahead.
+        sink.clock.add(now, [0, HOUR_NS, HOUR_NS, 0]);
+        receive(&Peer::new(said, true), &mut publisher, sink, codec, PATIENCE, &mut |_| Ok(()));
+        let frame = subscriber.recv().unwrap();
+        let time = &frame.bytes()[DETECTIONS_TIMESTAMP..][..8];
+        assert_eq!(time, (4 * HOUR_NS).to_le_bytes(), "{codec}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    // Longer than anybody would wait for this test.
+    let patience = Duration::from_secs(3600);
+    let sink = Sink::new(Instant::now(), Mode::Newest, None, patience);
+    let mut asked = 0;
+    let fault =
+        receive(&Peer::new(Vec::new(), false), &mut publisher, sink, Codec::Raw, patience, &mut |_| {
+            asked += 1;
+            if asked < 3 { Ok(()) } else { Err(Fault::stopped()) }
+        });
+    assert_eq!(fault.error.kind(), ErrorKind::Interrupted, "{fault:?}");
+}
