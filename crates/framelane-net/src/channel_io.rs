@@ -46,6 +46,11 @@ impl Fault {
         Fault::lasting(Error::new(ErrorKind::Interrupted, "asked to end"))
     }
 
+    /// Whether this is [`Fault::stopped`], and not what the other side says when somebody has stopped it.
+    pub(crate) fn is_stop(&self) -> bool {
+        self.error.kind() == ErrorKind::Interrupted && !self.try_again
+    }
+
     pub(crate) fn io(peer: &str, error: io::Error) -> Self {
         Fault::passing(Error::from_io(format!("the connection with {peer}"), error))
     }

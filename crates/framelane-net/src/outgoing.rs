@@ -16,6 +16,9 @@ use crate::time::{monotonic_ns, realtime_ns};
 /// receiver that is slow costs memory here, not slots of the channel.
 const LEASE: Duration = Duration::from_millis(20);
 
+/// How soon it is noticed that nothing more is heard.
+const HEAR: Duration = Duration::from_millis(10);
+
 /// What a link sends, and how.
 pub(crate) struct Terms {
     pub channel: String,
@@ -84,13 +87,12 @@ pub(crate) fn run(
         if result.is_ok() {
             // Closing now would take what is still on its way back: the system answers the credits that come for it with a
             // reset. The other side closes when it has everything.
-            while !hears.is_finished() && sender.go_on().is_ok() {
+            while sender.go_on().is_ok() {
                 let source = lock(&link.source);
                 let _ = link.changed.wait_timeout(source, LOOK);
             }
         }
         let sent = sender.sent;
-        link.ended.set();
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::Io
         {
@@ -98,18 +100,27 @@ pub(crate) fn run(
             let refusal =
                 Refusal::of(&fault.error, fault.try_again || fault.error.kind() == ErrorKind::Interrupted);
             let until = Instant::now() + LOOK;
+            let _turn = lock(&link.writing);
             let _ = send(stream, &Message::Refused(refusal), peer, &mut || {
                 if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
             });
         }
         stream.shut();
+        // What has come before is still heard, and explains the broken stream that the writer has met.
+        let until = Instant::now() + LOOK;
+        while !link.ended.is_set() && Instant::now() < until {
+            let source = lock(&link.source);
+            let _ = link.changed.wait_timeout(source, HEAR);
+        }
+        link.ended.set();
         let heard = hears
             .join()
             .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
         match result {
             Ok(()) => Ok(sent),
-            // What the other side has said explains the broken stream that the writer has met.
-            Err(fault) if fault.error.kind() == ErrorKind::Io || fault.error.kind() == ErrorKind::Closed => {
+            Err(fault)
+                if matches!(fault.error.kind(), ErrorKind::Io | ErrorKind::Closed) && !heard.is_stop() =>
+            {
                 Err((heard, sent))
             }
             Err(fault) => Err((fault, sent)),
