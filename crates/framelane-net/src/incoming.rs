@@ -11,7 +11,8 @@ use crate::proto::{Arrival, ChannelState, FrameHead, Message, Refusal, Sink};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
-/// Coded payloads are taken in pieces of this length: memory follows what has come, not what was announced.
+/// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come, not what was
+/// announced.
 const PIECE_BYTES: usize = 1 << 20;
 /// The same for payloads that nobody wants.
 const DISCARD_BYTES: usize = 64 << 10;
@@ -91,13 +92,14 @@ impl Receiving<'_> {
     fn receive(&mut self) -> Result<(), Fault> {
         let mut decoder = None;
         let mut payload = Vec::new();
+        let mut largest = 0;
         loop {
             self.tend()?;
             let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(LOOK);
             let Some(message) = self.inbox.next(self.stream, self.peer, nap)? else { continue };
             match message {
                 Message::Frame(head, payload_bytes) => {
-                    self.take_frame(*head, payload_bytes, &mut decoder, &mut payload)?;
+                    self.take_frame(*head, payload_bytes, &mut decoder, &mut payload, &mut largest)?;
                 }
                 other => {
                     let before = self.sink.state();
@@ -143,6 +145,7 @@ impl Receiving<'_> {
         payload_bytes: u64,
         decoder: &mut Option<Decoder>,
         payload: &mut Vec<u8>,
+        largest: &mut usize,
     ) -> Result<(), Fault> {
         let size_bytes = head.layout.size_bytes();
         if payload_bytes > self.max_bytes || size_bytes as u64 > self.max_bytes {
@@ -175,10 +178,18 @@ impl Receiving<'_> {
             self.publisher.skip_many(missed);
         }
         if head.coded {
-            self.read_coded(payload_bytes, payload)?;
+            self.read_whole(payload_bytes, payload)?;
             self.sink.frame_done(Instant::now());
             self.tend()?;
             self.publish_coded(&head, payload, decoder)?;
+        } else if size_bytes > *largest {
+            // A ring for such frames is made when one has come, not when somebody says that one will.
+            self.read_whole(payload_bytes, payload)?;
+            self.sink.frame_done(Instant::now());
+            self.tend()?;
+            self.publish_whole(&head, payload)?;
+            *payload = Vec::new();
+            *largest = size_bytes;
         } else {
             self.publish_raw(&head)?;
             self.sink.frame_done(Instant::now());
@@ -227,7 +238,31 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    fn read_coded(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
+    /// From a payload that is here already.
+    fn publish_whole(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), Fault> {
+        let info = self.info(head);
+        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
+        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
+        let mut keep = || {
+            watch(received)?;
+            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
+        };
+        let loan = loan(self.publisher, head, &mut keep)?;
+        sink.heard(Instant::now());
+        let Some(mut loan) = loan else {
+            received.dropped += 1;
+            return Ok(());
+        };
+        loan.bytes_mut().copy_from_slice(payload);
+        if head.layout.format() == PixelFormat::Detections {
+            times_on_our_clocks(loan.bytes_mut(), head, sink);
+        }
+        loan.publish(&info);
+        received.frames += 1;
+        Ok(())
+    }
+
+    fn read_whole(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
         let total = payload_bytes as usize;
         payload.clear();
         let (mut filled, mut looks) = (0, Looks::new());

@@ -14,6 +14,8 @@ use crate::security::{ServerTrust, Token};
 pub const DEFAULT_PORT: u16 = 7420;
 /// How long the other side may be silent unless another time is given.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest: where no frames go, each side is heard of every second, if nothing is in the way.
+pub(crate) const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
 const MAX_BYTES: u64 = 160 << 20;
 
@@ -256,8 +258,9 @@ impl LinkOptions {
                 }
             }
             "patience" => {
-                let seconds = value.parse().ok().filter(|seconds| (0.5..=3600.0).contains(seconds));
-                self.patience = Duration::from_secs_f64(seconds.ok_or_else(|| wrong("0.5 to 3600 seconds"))?);
+                let least = LEAST_PATIENCE.as_secs_f64();
+                let seconds = value.parse().ok().filter(|seconds| (least..=3600.0).contains(seconds));
+                self.patience = Duration::from_secs_f64(seconds.ok_or_else(|| wrong("2 to 3600 seconds"))?);
             }
             "max-bytes" => {
                 let bytes = value.parse().ok().filter(|bytes| (1..=1 << 32).contains(bytes));
@@ -312,7 +315,7 @@ mod tests {
         assert_eq!((options.size, options.max_milli_fps()), (Some((640, 480)), 12_500));
         assert_eq!((options.insecure, options.max_bytes), (true, 9));
         for wrong in
-            ["codec=x", "mode=x", "size=0x1", "max-fps=0", "insecure=x", "patience=0", "max-bytes=0", "x=1"]
+            ["codec=x", "mode=x", "size=0x1", "max-fps=0", "insecure=x", "patience=1.9", "max-bytes=0", "x=1"]
         {
             let error = format!("tcp://h/c?{wrong}").parse::<LinkUrl>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{wrong}");

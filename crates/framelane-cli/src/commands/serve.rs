@@ -73,7 +73,7 @@ pub struct Serve {
     /// How long a client may take to say who it is and what it wants
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     handshake: Duration,
-    /// How long a client may be silent before it is taken for gone
+    /// How long a client may be silent before it is taken for gone, 2 or more
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     patience: Duration,
     /// How long a channel that a client has sent to stays open after its connection was lost

@@ -15,7 +15,7 @@ use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::security::{AccessList, Identity, Patterns, server_config};
-use crate::url::Address;
+use crate::url::{Address, LEAST_PATIENCE};
 
 use inboxes::Inboxes;
 use limits::Limits;
@@ -61,7 +61,7 @@ pub struct ServerOptions {
     pub max_bytes: u64,
     /// How long all that comes before the first frame may take.
     pub handshake: Duration,
-    /// How long a client may be silent before it is taken for gone.
+    /// How long a client may be silent before it is taken for gone; 2 s at least.
     pub patience: Duration,
     /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as there may be
     /// connections, in all and of one client's; then the one that was left first is closed.
@@ -177,11 +177,22 @@ impl Server {
     ///
     /// # Errors
     /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP without TLS beyond
-    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity.
+    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity, and too little patience.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")
                 .with_remedy("add --listen tls://0.0.0.0:7420"));
+        }
+        if options.patience < LEAST_PATIENCE {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!(
+                    "expected a patience of {} s or more, found {:?}",
+                    LEAST_PATIENCE.as_secs(),
+                    options.patience
+                ),
+            )
+            .with_remedy("clients that have nothing to say are heard of every second"));
         }
         let wants_tls = options.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
         let tls = match (&options.identity, wants_tls) {
