@@ -509,6 +509,23 @@ fn frames_that_are_skipped_together_are_counted_one_by_one() {
 }
 
 #[test]
+fn no_gap_that_somebody_claims_spoils_the_channel_for_the_next_publisher() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publishing, reading) = pair(&directory);
+    let mut publisher = publishing.create("cam0").unwrap();
+    let mut subscriber = reading.open("cam0").unwrap();
+    // As far as 2⁵⁶, where numbers would begin anew.
+    for _ in 0..1 << 24 {
+        publisher.skip_many(u32::MAX);
+    }
+    send(&mut publisher, &gray(2, 1), 7);
+    let frame = subscriber.recv().unwrap();
+    assert_eq!(frame.bytes(), [7, 7]);
+    assert!(frame.sequence() < 1 << 55, "the next publisher takes the channel over");
+    assert!(publisher.dropped() > 1 << 55);
+}
+
+#[test]
 fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
     let directory = tempfile::tempdir().unwrap();
     let (publishing, _) = pair(&directory);

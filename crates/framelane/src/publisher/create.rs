@@ -14,7 +14,7 @@ use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::step::{Step, step};
 
 /// Numbers from which nobody can have counted up to here: a thousand years at a million frames a second.
-const MAX_SEQUENCE: u64 = 1 << 55;
+pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
 const MAX_GENERATION: u64 = 1 << 48;
 
 /// What a publisher does when every slot is leased.

@@ -302,13 +302,17 @@ impl Publisher {
         self.skip_many(1)
     }
 
-    /// As [`Publisher::skip`], for up to 2³² frames at once.
+    /// As [`Publisher::skip`], for up to 2³² frames at once. Beyond 2⁵⁴, which nobody can have counted to, gaps are counted as
+    /// dropped and no numbers given: who says how many are left out may be a stranger on a link.
     pub fn skip_many(&mut self, count: u32) -> u64 {
         if self.check_fork().is_err() {
             return self.sequence;
         }
-        self.sequence += u64::from(count);
-        self.dropped += u64::from(count);
+        let sequence = self.sequence + u64::from(count);
+        if sequence <= create::MAX_SEQUENCE / 2 {
+            self.sequence = sequence;
+        }
+        self.dropped = self.dropped.saturating_add(count.into());
         let control = self.control.words();
         control.given.store(self.sequence, Relaxed);
         step(Step::NumberSkipped);
