@@ -1,6 +1,8 @@
 """The figures of all parts as results.json and as a table for people, RESULTS.md.
 
-    python report.py FOLDER      the folder with rust.json, python.json, file.json, as far as they were run
+    python report.py FOLDER PART…      the folder with rust.json, python.json and so on, and which of them are new
+
+What results.json has of other parts stays.
 """
 
 import json
@@ -10,7 +12,7 @@ import platform
 import sys
 
 BENCH = pathlib.Path(__file__).resolve().parents[1]
-COMMANDS = {"rust": "bench/run rust", "python": "bench/run python", "file": "bench/run file"}
+COMMANDS = {part: f"bench/run {part}" for part in ("rust", "python", "file", "network")}
 
 
 def machine():
@@ -39,24 +41,32 @@ def table(rows):
         yield "| " + " | ".join([*cells, f"{row['ratio']:.2f}×", target, reached]) + " |"
 
 
+def machine_line(about):
+    return f"Machine: {about['cpu']}, {about['cores']} cores; Linux {about['kernel']}; Python {about['python']}."
+
+
 def main():
-    folder, parts = pathlib.Path(sys.argv[1]), {}
+    folder, new = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    results = BENCH / "results.json"
+    old = json.loads(results.read_text()) if results.exists() else {"machines": {}, "parts": {}}
+    machines, parts = {}, {}
     for part in COMMANDS:
-        if (folder / f"{part}.json").exists():
+        if part in new:
+            machines[part] = machine()
             parts[part] = json.loads((folder / f"{part}.json").read_text())
-    about = machine()
-    text = json.dumps({"machine": about, "parts": parts}, indent=1, ensure_ascii=False)
-    (BENCH / "results.json").write_text(text + "\n")
+        elif part in old["parts"]:
+            machines[part] = old["machines"][part]
+            parts[part] = old["parts"][part]
+    text = json.dumps({"machines": machines, "parts": parts}, indent=1, ensure_ascii=False)
+    results.write_text(text + "\n")
     lines = [
         "# Figures",
         "",
         "Written by `bench/run`. Both sides ran in turn in one run; the ratio is the median over the rounds of",
         "framelane : peer. Times are p50 / p90 / p99 / p99.9 over all rounds, rates the median round (least to most).",
-        "",
-        f"Machine: {about['cpu']}, {about['cores']} cores; Linux {about['kernel']}; Python {about['python']}.",
     ]
     for part, rows in parts.items():
-        lines += ["", f"## `{COMMANDS[part]}`", "", *table(rows)]
+        lines += ["", f"## `{COMMANDS[part]}`", "", machine_line(machines[part]), "", *table(rows)]
     (BENCH / "RESULTS.md").write_text("\n".join(lines) + "\n")
 
 

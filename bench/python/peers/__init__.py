@@ -9,10 +9,11 @@ and two methods, called in different processes:
 The instance goes from one process to the other by multiprocessing, so what both need is made in `__init__`.
 """
 
-from .frame_lane import Framelane
+from .frame_lane import Framelane, FramelaneLink, FramelaneLinkEvery, FramelanePush
 from .ice_oryx2 import Iceoryx2
-from .image_zmq import ImageZmq
+from .image_zmq import ImageZmq, ImageZmqAsks, ImageZmqTcp
 from .net_gear import NetGearRaw
+from .plain_tcp import PlainTcp
 from .shared_memory import SharedMemoryCondition, SharedMemorySemaphore
 
 ALL = [Framelane, Iceoryx2, SharedMemorySemaphore, SharedMemoryCondition, ImageZmq, NetGearRaw]

@@ -1,9 +1,14 @@
-"""framelane, as anyone would use it."""
+"""framelane, as anyone would use it: on one machine, and over a link."""
+
+import json
+import os
+import subprocess
 
 
 class Framelane:
     name = "framelane"
     whole_send = False
+    options = {}
 
     def __init__(self, channel, shape, context):
         self.channel, self.shape = channel, shape
@@ -16,10 +21,10 @@ class Framelane:
 
 
 class Sender:
-    def __init__(self, peer):
+    def __init__(self, peer, channel=None):
         import framelane
 
-        self.publisher, self.shape = framelane.Publisher(peer.channel), peer.shape
+        self.publisher, self.shape = framelane.Publisher(channel or peer.channel, **peer.options), peer.shape
 
     def publish(self, fill):
         with self.publisher.loan(self.shape) as slot:
@@ -33,13 +38,70 @@ class Sender:
 
 
 class Receiver:
-    def __init__(self, peer):
+    def __init__(self, peer, channel=None, mode="newest"):
         import framelane
 
-        self.subscriber = framelane.Subscriber(peer.channel, timeout=10)
+        self.subscriber = framelane.Subscriber(channel or peer.channel, mode, timeout=10)
 
     def receive(self):
         return self.subscriber.recv().array
 
     def close(self):
         self.subscriber.close()
+
+
+class FramelaneLink(Framelane):
+    """A local publisher, `framelane serve` beside it, and a subscriber that names a URL: of each moment the newest frame."""
+
+    name = "framelane"
+    mode = "newest"
+
+    def sender(self):
+        serve = Serve()
+        # What the receiver is told, whose process is started later.
+        self.url = f"{serve.address}/{self.channel}"
+        return LinkSender(self, self.channel, serve)
+
+    def receiver(self):
+        return Receiver(self, self.url, self.mode)
+
+
+class FramelaneLinkEvery(FramelaneLink):
+    """Every frame: the publisher waits for the link."""
+
+    name = "framelane, every frame"
+    options = {"policy": "wait"}
+    mode = "every"
+
+
+class FramelanePush(Framelane):
+    """The other way: a publisher that names a URL, `framelane serve` and a local subscriber at the other end."""
+
+    name = "framelane, publisher to a URL"
+
+    def sender(self):
+        serve = Serve()
+        return LinkSender(self, f"{serve.address}/{self.channel}", serve)
+
+
+class Serve:
+    """`framelane serve` on a port that the system gives. $FRAMELANE is the program."""
+
+    def __init__(self):
+        command = [os.environ["FRAMELANE"], "serve", "--listen", "tcp://127.0.0.1:0", "--anonymous", "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.address = json.loads(self.process.stdout.readline())["address"]
+
+    def close(self):
+        self.process.terminate()
+        self.process.communicate()
+
+
+class LinkSender(Sender):
+    def __init__(self, peer, channel, serve):
+        super().__init__(peer, channel)
+        self.serve = serve
+
+    def close(self):
+        super().close()
+        self.serve.close()

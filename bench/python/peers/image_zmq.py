@@ -1,12 +1,15 @@
-"""imagezmq, publish-subscribe over a Unix socket: its fastest way on one machine."""
+"""imagezmq: publish-subscribe over a Unix socket, its fastest way on one machine; and its two ways over TCP."""
 
 import os
 import tempfile
+
+from .ports import free_port
 
 
 class ImageZmq:
     name = "imagezmq"
     whole_send = True
+    asks = False
 
     def __init__(self, channel, shape, context):
         path = os.path.join(tempfile.gettempdir(), channel.replace("/", "-") + ".zmq")
@@ -19,11 +22,25 @@ class ImageZmq:
         return Receiver(self)
 
 
+class ImageZmqTcp(ImageZmq):
+    name = "imagezmq PUB/SUB"
+
+    def __init__(self, channel, shape, context):
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+
+
+class ImageZmqAsks(ImageZmqTcp):
+    """Its default: the sender waits for a reply to each picture."""
+
+    name = "imagezmq REQ/REP"
+    asks = True
+
+
 class Sender:
     def __init__(self, peer):
         import imagezmq
 
-        self.sender = imagezmq.ImageSender(connect_to=peer.address, REQ_REP=False)
+        self.sender = imagezmq.ImageSender(connect_to=peer.address, REQ_REP=peer.asks)
 
     def send(self, image):
         self.sender.send_image("", image)
@@ -36,10 +53,13 @@ class Receiver:
     def __init__(self, peer):
         import imagezmq
 
-        self.hub = imagezmq.ImageHub(open_port=peer.address, REQ_REP=False)
+        self.hub, self.asks = imagezmq.ImageHub(open_port=peer.address, REQ_REP=peer.asks), peer.asks
 
     def receive(self):
-        return self.hub.recv_image()[1]
+        image = self.hub.recv_image()[1]
+        if self.asks:
+            self.hub.send_reply()
+        return image
 
     def close(self):
         self.hub.close()

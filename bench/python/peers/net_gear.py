@@ -1,6 +1,6 @@
 """NetGear of vidgear without its JPEG compression, which it has on by default."""
 
-import socket
+from .ports import free_port
 
 
 class NetGearRaw:
@@ -8,9 +8,7 @@ class NetGearRaw:
     whole_send = True
 
     def __init__(self, channel, shape, context):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        self.port = str(free_port())
 
     def gear(self, receive_mode):
         from vidgear.gears import NetGear

@@ -1,0 +1,9 @@
+"""Ports for peers that want to be told one."""
+
+import socket
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
