@@ -123,7 +123,8 @@ def main():
         print("| " + " | ".join([f"`{codec}`", address.split(":")[0].upper(), *cells]) + " % |")
     print("\n*Mbit/s*: payloads of frames at the full rate; the link's own messages and those of TCP and TLS add less than 1 %.")
     print("*Serve* reads the channel, encodes, encrypts and sends; *receive* takes, decrypts, decodes and publishes. *Left out*: frames")
-    print("that were not there in time, because the machine was busy or the codec slower than the rate.")
+    print("that were not there in time, because the machine was busy or the codec slower than the rate. Latencies are those of the")
+    print("whole round, its start included.")
 
 
 COLUMNS = [
