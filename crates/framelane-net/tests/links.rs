@@ -316,6 +316,32 @@ fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
     assert!(lost.load(Ordering::Relaxed), "told, and tried again");
 }
 
+#[test]
+fn of_two_senders_that_are_one_client_the_older_one_is_told_and_does_not_come_again() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let url = served.url("back");
+    let sender = || {
+        let directory = tempfile::tempdir().unwrap();
+        (PublisherOptions::new().directory(directory.path()).create(&url).unwrap(), directory)
+    };
+    let (mut older, _directory) = sender();
+    older.send(&gray(1, 1), &FrameInfo::default(), &[1]).unwrap();
+    let mut reader = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();
+    assert_eq!(reader.recv().unwrap().bytes(), [1]);
+    let (mut newer, _other) = sender();
+    newer.send(&gray(1, 1), &FrameInfo::default(), &[2]).unwrap();
+    assert_eq!(reader.recv().unwrap().bytes(), [2]);
+    let fault = loop {
+        match older.link_fault() {
+            Some(fault) => break fault,
+            None => std::thread::yield_now(),
+        }
+    };
+    assert_eq!(fault.kind(), ErrorKind::ChannelBusy, "{fault}");
+    assert!(fault.message().contains("a newer connection of the same client"), "{fault}");
+    assert!(newer.link_fault().is_none());
+}
+
 /// The opening of a client that asks for a channel of any name.
 fn hello(major: u8, direction: u8, channel: &str) -> Vec<u8> {
     let mut body = vec![major, 0, 0, 0, direction, 0, 0, 0];

@@ -107,8 +107,12 @@ impl Refusal {
     pub(crate) fn into_error(self) -> Error {
         let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == self.code);
         let kind = kind.unwrap_or(ErrorKind::Io);
-        // Not trusted: it is printed on a terminal.
-        let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
+        // Not trusted: it is printed on a terminal, where some characters move the cursor and others turn the text around.
+        let is_shown = |c: &char| {
+            let changes_others = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+            !c.is_control() && !changes_others
+        };
+        let clean = |text: String| text.chars().filter(is_shown).collect::<String>();
         let error = Error::new(kind, format!("the other side says: {}", clean(self.message)));
         match clean(self.remedy) {
             remedy if remedy.is_empty() => error,
@@ -352,5 +356,19 @@ impl Head {
             )));
         }
         Ok(Head { number, body_bytes, payload_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_the_other_side_does_nothing_to_the_terminal_that_shows_it() {
+        let text = "\u{1b}]0;title\u{7}red\u{9b}31m \u{202e}back\u{2066}\r\nä".to_owned();
+        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), remedy: text };
+        let error = refusal.into_error();
+        assert_eq!(error.message(), "the other side says: ]0;titlered31m backä");
+        assert_eq!(error.remedy(), Some("]0;titlered31m backä"));
     }
 }

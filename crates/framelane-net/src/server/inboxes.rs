@@ -17,6 +17,8 @@ use crate::stream::Stream;
 
 /// How long the old connection of a client may take to end.
 const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long of that it has to tell its client why. A client that is not told would come again, and end this one in turn.
+const TELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Inboxes {
     linger: Duration,
@@ -72,7 +74,7 @@ impl Inboxes {
         stream: &Arc<dyn Stream>,
         options: &PublisherOptions,
     ) -> Result<Claim<'_>, Error> {
-        let deadline = Instant::now() + HAND_OVER;
+        let begun = Instant::now();
         let mut channels = self.channels();
         let inbox = loop {
             match channels.entry(channel.to_owned()) {
@@ -97,18 +99,24 @@ impl Inboxes {
                     }
                     State::Busy { replaced, stream, .. } => {
                         replaced.set();
-                        stream.shut();
+                        if begun.elapsed() >= TELL {
+                            stream.shut();
+                        }
                     }
                 },
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = HAND_OVER.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return Err(Error::new(
                     ErrorKind::ChannelBusy,
                     "an older connection of this client has not ended",
                 ));
             }
-            channels = self.returned.wait_timeout(channels, left).unwrap_or_else(PoisonError::into_inner).0;
+            channels = self
+                .returned
+                .wait_timeout(channels, left.min(TELL))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         };
         let replaced = Arc::new(Ended::default());
         let state =

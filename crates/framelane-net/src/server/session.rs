@@ -362,7 +362,8 @@ impl Session<'_> {
                     return Err(Fault::lasting(Error::new(
                         ErrorKind::ChannelBusy,
                         "a newer connection of the same client sends to the channel",
-                    )));
+                    )
+                    .with_remedy("end one of the two, or give each a token and a channel of its own")));
                 }
                 allowed()
             },
