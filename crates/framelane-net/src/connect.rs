@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin};
 use framelane_codec::Codec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::channel_io::{Fault, Inbox, opening, unexpected, write_all};
+use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
 use crate::proto::{Direction, Hello, Message, Welcome, violation};
 use crate::security::{Fingerprint, Identity, Role, ServerTrust, Token, client_config, tls_error};
 use crate::stream::{Socket, Stream, Tls};
@@ -204,6 +206,44 @@ pub(crate) fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
+/// Connects to one address. The outer error is that of `keep`.
+fn connect_tcp(
+    address: &SocketAddr,
+    keep: &mut dyn FnMut() -> Result<(), Fault>,
+) -> Result<io::Result<TcpStream>, Fault> {
+    let begin = || {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        match net::connect(&socket, address) {
+            Err(error) if error != Errno::INPROGRESS => Err(error),
+            _ => Ok(socket),
+        }
+    };
+    let socket = match begin() {
+        Ok(socket) => socket,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let deadline = Instant::now() + CONNECT;
+    loop {
+        keep()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let nap = Timespec::try_from(left.min(LOOK)).expect("a short time");
+        match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&nap)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Ok(Err(error.into())),
+        }
+    }
+    Ok(match net::sockopt::socket_error(&socket) {
+        Ok(Ok(())) => Ok(socket.into()),
+        Ok(Err(error)) | Err(error) => Err(error.into()),
+    })
+}
+
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -228,9 +268,7 @@ fn tcp(
 ) -> Result<Socket, Fault> {
     let mut last = None;
     for candidate in found {
-        keep()?;
-        let connected = TcpStream::connect_timeout(candidate, CONNECT).and_then(Socket::tcp);
-        match connected {
+        match connect_tcp(candidate, keep)?.and_then(Socket::tcp) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = Some(error),
         }
