@@ -122,6 +122,23 @@ fn who_asks_for_what_is_not_offered_is_told_and_leaves() {
 }
 
 #[test]
+fn a_server_may_open_as_many_files_as_its_connections_need() {
+    let place = Place::new();
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -Sn 200; ulimit -Hn 300; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_framelane"),
+    ]);
+    command.args(["serve", "--listen", "tcp://127.0.0.1:0", "--anonymous", "--json"]);
+    let mut server = Running::spawn(command.env("FRAMELANE_DIR", place.path()));
+    server.wait_for("listening");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().filter(|word| *word == "300").count(), 2, "{files}");
+}
+
+#[test]
 fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
     let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
         println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{AccessList, ClientsFile, Identity, Patterns, Role, config_directory};
 use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use crate::Global;
@@ -119,6 +120,7 @@ enum Event<'e> {
 impl Serve {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let (options, fingerprint) = self.options(global)?;
+        allow_files();
         let server = Server::bind(options)?;
         let notes = Notes::new(global.json);
         for address in server.addresses() {
@@ -177,6 +179,13 @@ impl Serve {
         options.linger = self.linger;
         Ok((options, fingerprint))
     }
+}
+
+/// Lets us open as many files as we may. A connection takes three or four, and so does a channel that waits for its sender to
+/// come again: more than the 1024 that a process is usually given first.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn tell(notes: &Notes, json: bool, event: &ServerEvent<'_>) {
