@@ -81,8 +81,14 @@ pub(crate) fn run(
             link.changed.notify_all();
             fault
         });
-        let mut sender =
-            Sender { link: &link, sent: Sent::default(), last: terms.last, encoder: None, bytes: Vec::new() };
+        let mut sender = Sender {
+            link: &link,
+            sent: Sent::default(),
+            last: terms.last,
+            encoder: None,
+            bytes: Vec::new(),
+            in_frame: false,
+        };
         let result = sender.run();
         if result.is_ok() {
             // Closing now would take what is still on its way back: the system answers the credits that come for it with a
@@ -95,8 +101,9 @@ pub(crate) fn run(
         let sent = sender.sent;
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::Io
+            && !sender.in_frame
         {
-            // Why it ends, as far as that can still be said.
+            // Why it ends, as far as that can still be said: within a frame it would be taken for its last pixels.
             let refusal =
                 Refusal::of(&fault.error, fault.try_again || fault.error.kind() == ErrorKind::Interrupted);
             let until = Instant::now() + LOOK;
@@ -231,6 +238,8 @@ struct Sender<'a, 'l> {
     encoder: Option<Encoder>,
     /// The coded frame; kept for its room.
     bytes: Vec<u8>,
+    /// Whether a part of a frame has gone, and not all of it.
+    in_frame: bool,
 }
 
 impl Sender<'_, '_> {
@@ -373,6 +382,7 @@ impl Sender<'_, '_> {
         Message::Frame(Box::new(head), payload_bytes).encode(&mut bytes);
         let (stream, peer) = (self.link.stream, self.link.peer);
         let turn = lock(&self.link.writing);
+        self.in_frame = true;
         write_all(stream, &bytes, true, peer, &mut || self.go_on())?;
         if is_coded {
             drop(frame);
@@ -380,6 +390,7 @@ impl Sender<'_, '_> {
         } else {
             self.write_leased(frame, now + LEASE)?;
         }
+        self.in_frame = false;
         drop(turn);
         self.sent.bytes += payload_bytes;
         self.link.answer()
@@ -432,3 +443,7 @@ impl Sender<'_, '_> {
 fn is_picture(frame: &Frame) -> bool {
     framelane::PixelFormat::VIDEO.contains(&frame.format())
 }
+
+#[cfg(test)]
+#[path = "outgoing_tests.rs"]
+mod tests;
