@@ -158,3 +158,33 @@ fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
     worker.signal(Signal::TERM);
     worker.end();
 }
+
+#[test]
+fn a_server_whose_output_nobody_takes_goes_on_serving() {
+    use std::io::{Read, Write};
+
+    let place = Place::new();
+    let (mut server, address) = serve(&place, "--read cam*");
+    let _publisher = publish(place.path(), "cam0", 1);
+    let address = address.strip_prefix("tcp://").unwrap().to_owned();
+    // More refusals than a pipe holds, and nobody reads it.
+    for _ in 0..1500 {
+        let mut stranger = std::net::TcpStream::connect(&address).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        // Until the server has ended it.
+        let _ = stranger.read_to_end(&mut Vec::new());
+    }
+    let here = Place::new();
+    let output = here.run(&format!("subscribe tcp://{address}/cam0 --count 1 --json"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    server.signal(Signal::TERM);
+    let events = server.rest();
+    let refused = events.iter().filter(|event| event["event"] == "refused").count();
+    let more: u64 = events
+        .iter()
+        .filter(|event| event["event"] == "refused_more")
+        .map(|event| event["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(refused as u64 + more, 1500);
+    assert_eq!(server.end().code(), Some(143));
+}

@@ -22,6 +22,7 @@ mod send_link;
 mod send_memory;
 mod send_stream;
 mod serve;
+mod serve_log;
 mod subscribe;
 mod subscribe_report;
 mod top;

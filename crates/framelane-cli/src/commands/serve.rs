@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use framelane::{Error, ErrorKind};
@@ -10,12 +11,16 @@ use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
+use super::serve_log::{Line, Log};
 use crate::Global;
-use crate::failure::{Failure, print_json};
+use crate::failure::{Failure, json, print_json};
 use crate::notes::Notes;
 use crate::parse;
 use crate::signals::Stop;
 use crate::table::{counted, human_bytes};
+
+/// How long the last lines may take to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Offer this machine's channels to others.
 #[derive(Debug, clap::Args)]
@@ -132,7 +137,21 @@ impl Serve {
                 print_json(&Event::Listening { address: address.to_string(), fingerprint })?;
             }
         }
-        server.run(&|event| tell(&notes, global.json, &event), &|| !stop.is_set());
+        let (log, writer) = Log::new(notes, global.json);
+        let log = Arc::new(log);
+        let told = Arc::downgrade(&log);
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                writer.run(&|| told.upgrade().map_or(0, |log| log.not_told()));
+                let _ = ended.send(());
+            })
+            .map_err(|error| Error::from_io("starting the thread of the log", error))?;
+        server.run(&|event| tell(&log, global.json, &event), &|| !stop.is_set());
+        drop(log);
+        // Unless nobody takes the output any more.
+        let _ = has_ended.recv_timeout(LAST_WORDS);
         if global.json {
             print_json(&Event::Stopped)?;
         }
@@ -188,7 +207,8 @@ fn allow_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn tell(notes: &Notes, json: bool, event: &ServerEvent<'_>) {
+fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
+    let refusal = matches!(event, ServerEvent::Refused { .. });
     let (text, event) = match event {
         ServerEvent::Connected { connection, peer, client, channel, role, codec } => {
             let who = client.map_or_else(|| (*peer).to_owned(), |client| format!("{client} ({peer})"));
@@ -233,9 +253,5 @@ fn tell(notes: &Notes, json: bool, event: &ServerEvent<'_>) {
         }
         _ => return,
     };
-    notes.say(&text);
-    if json {
-        // Whoever reads our output may be gone: the server does not end for that.
-        let _ = print_json(&event);
-    }
+    log.tell(Line { text, json: as_json.then(|| json(&event)), refusal });
 }
