@@ -247,7 +247,7 @@ impl Receiving<'_> {
             watch(received)?;
             tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
         };
-        let loan = loan(self.publisher, head, &mut keep)?;
+        let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;
@@ -299,7 +299,7 @@ impl Receiving<'_> {
             watch(received)?;
             tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
         };
-        let loan = loan(self.publisher, head, &mut keep)?;
+        let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;

@@ -61,7 +61,8 @@ fn receive(
     codec: Codec,
     patience: Duration,
     watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
-) -> Fault {
+) -> (Fault, Received) {
+    let mut received = Received::default();
     let receiving = Receiving {
         stream: peer,
         inbox: &mut Inbox::new(),
@@ -72,10 +73,11 @@ fn receive(
         max_bytes: 1 << 20,
         patience,
         ends_with_channel: false,
-        received: &mut Received::default(),
+        received: &mut received,
         watch,
     };
-    receiving.run().unwrap_err()
+    let fault = receiving.run().unwrap_err();
+    (fault, received)
 }
 
 #[test]
@@ -124,10 +126,61 @@ fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
     let patience = Duration::from_secs(3600);
     let sink = Sink::new(Instant::now(), Mode::Newest, None, patience);
     let mut asked = 0;
-    let fault =
+    let (fault, _) =
         receive(&Peer::new(Vec::new(), false), &mut publisher, sink, Codec::Raw, patience, &mut |_| {
             asked += 1;
             if asked < 3 { Ok(()) } else { Err(Fault::stopped()) }
         });
     assert_eq!(fault.error.kind(), ErrorKind::Interrupted, "{fault:?}");
+}
+
+#[test]
+fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
+    for codec in [Codec::Raw, Codec::Lz4] {
+        let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
+        let mut payload = vec![7; 64];
+        if codec == Codec::Lz4 {
+            let mut encoder = Encoder::new(codec, None).unwrap();
+            encoder.encode(&layout, &FrameInfo::default(), &[7; 64], false, &mut payload).unwrap();
+        }
+        let mut said = opening(&Message::State(ChannelState::Live));
+        for sequence in 1..=4 {
+            // The last one is larger than those before it, which is another way for frames that are not coded.
+            let layout = if sequence == 4 && codec == Codec::Raw {
+                payload.resize(128, 7);
+                Layout::packed(PixelFormat::Gray8, 8, 16).unwrap()
+            } else {
+                layout.clone()
+            };
+            let head = FrameHead {
+                origin: Origin { epoch: 1, sequence },
+                layout,
+                info: FrameInfo::default(),
+                standalone: true,
+                coded: codec == Codec::Lz4,
+                sent_ns: 0,
+                sent_monotonic_ns: 0,
+            };
+            Message::Frame(Box::new(head), payload.len() as u64).encode(&mut said);
+            said.extend(&payload);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let options = PublisherOptions::new().directory(directory.path()).slots(3);
+        let mut publisher = options.policy(framelane::Policy::Wait).create("cam0").unwrap();
+        let reader = SubscriberOptions::new().directory(directory.path()).mode(Mode::Every);
+        let _reader = reader.open("cam0").unwrap();
+        let sink = Sink::new(Instant::now(), Mode::Every, None, PATIENCE);
+        let (mut before, mut same) = (0, 0);
+        let mut watch = |received: &Received| {
+            same = if received.frames == before { same + 1 } else { 0 };
+            before = received.frames;
+            // Nothing has gone on for as long as it is asked between two frames, and longer.
+            if same < 20 { Ok(()) } else { Err(Fault::lost("the peer")) }
+        };
+        let (fault, received) =
+            receive(&Peer::new(said, true), &mut publisher, sink, codec, PATIENCE, &mut watch);
+        assert!(fault.try_again, "{fault:?}");
+        assert!(received.frames < 4, "the reader takes nothing");
+        assert_eq!(received.last.map(|last| last.sequence), Some(received.frames), "{codec}");
+    }
 }

@@ -127,6 +127,11 @@ impl Sink {
         self.window.arrived(now);
     }
 
+    /// A frame that is here as a whole had no place: it is to be sent again, by the next connection.
+    pub(crate) fn not_taken(&mut self, origin: Origin) {
+        self.last = Some(Origin { epoch: origin.epoch, sequence: origin.sequence - 1 });
+    }
+
     /// A frame could not be decoded: none can before the next that needs no other.
     pub(crate) fn cannot_decode(&mut self) {
         self.missed += 1;
