@@ -172,9 +172,10 @@ impl Links for Remote {
         }
         let local = local_name(&link);
         let policy = policy_of(link.options.mode);
-        // As many slots as a subscriber can hold, and two.
-        let publisher =
-            publisher_in(options.get_directory().map(Into::into)).slots(10).policy(policy).create(&local)?;
+        let publisher = publisher_in(options.get_directory().map(Into::into))
+            .slots(link.options.slots)
+            .policy(policy)
+            .create(&local)?;
         attach(&local)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();

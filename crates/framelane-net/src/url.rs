@@ -16,6 +16,8 @@ pub const DEFAULT_PORT: u16 = 7420;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest: where no frames go, each side is heard of every second, if nothing is in the way.
 pub(crate) const LEAST_PATIENCE: Duration = Duration::from_secs(2);
+/// As of every ring: one frame is the newest, one is coming, four can be held.
+const SLOTS: usize = 6;
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
 const MAX_BYTES: u64 = 160 << 20;
 
@@ -78,6 +80,8 @@ pub struct LinkOptions {
     pub patience: Duration,
     /// `max-bytes=`: the largest frame that is taken.
     pub max_bytes: u64,
+    /// `slots=`: of the ring that a subscriber of a URL receives into; two more than the frames that it holds at once.
+    pub slots: usize,
 }
 
 impl Default for LinkOptions {
@@ -93,6 +97,7 @@ impl Default for LinkOptions {
             insecure: false,
             patience: PATIENCE,
             max_bytes: MAX_BYTES,
+            slots: SLOTS,
         }
     }
 }
@@ -266,10 +271,14 @@ impl LinkOptions {
                 let bytes = value.parse().ok().filter(|bytes| (1..=1 << 32).contains(bytes));
                 self.max_bytes = bytes.ok_or_else(|| wrong("1 to 4294967296 bytes"))?;
             }
+            "slots" => {
+                let slots = value.parse().ok().filter(|slots| (2..=128).contains(slots));
+                self.slots = slots.ok_or_else(|| wrong("2 to 128"))?;
+            }
             _ => {
                 return Err(invalid("an option of a link", name).with_remedy(
                     "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
-                     patience and max-bytes",
+                     patience, max-bytes and slots",
                 ));
             }
         }
@@ -314,9 +323,17 @@ mod tests {
         assert_eq!((options.codec, options.mode), (Codec::Jpeg { quality: 70 }, Mode::Every));
         assert_eq!((options.size, options.max_milli_fps()), (Some((640, 480)), 12_500));
         assert_eq!((options.insecure, options.max_bytes), (true, 9));
-        for wrong in
-            ["codec=x", "mode=x", "size=0x1", "max-fps=0", "insecure=x", "patience=1.9", "max-bytes=0", "x=1"]
-        {
+        for wrong in [
+            "codec=x",
+            "mode=x",
+            "size=0x1",
+            "max-fps=0",
+            "insecure=x",
+            "patience=1.9",
+            "max-bytes=0",
+            "slots=1",
+            "x=1",
+        ] {
             let error = format!("tcp://h/c?{wrong}").parse::<LinkUrl>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{wrong}");
         }
