@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, FrameInfo, Origin, RecvError, Subscriber, SubscriberOptions};
+use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, Subscriber, SubscriberOptions};
 use framelane_codec::{Codec, Encoder};
 
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
@@ -274,7 +274,10 @@ impl Sender<'_, '_> {
     /// Waits for the channel; `None` when something is to be looked at first.
     fn open(&self) -> Result<Option<Subscriber>, Fault> {
         let mut ended = None;
-        let opened = self.link.terms.subscriber.open_while(&self.link.terms.channel, &mut || {
+        // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
+        let every = self.link.terms.subscriber.get_mode() == Mode::Every;
+        let options = self.link.terms.subscriber.clone().after(self.last.filter(|_| every));
+        let opened = options.open_while(&self.link.terms.channel, &mut || {
             ended = self.go_on().err();
             ended.is_none()
         });

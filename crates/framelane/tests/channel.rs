@@ -558,3 +558,27 @@ fn a_url_in_place_of_a_name_says_what_it_takes() {
         assert_eq!(Publisher::create(url).err().unwrap().kind(), ErrorKind::InvalidOption);
     }
 }
+
+#[test]
+fn one_that_comes_back_begins_behind_the_frame_that_it_had_and_counts_what_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (publishing, reading) = pair(&directory);
+    let mut publisher = publishing.slots(6).create("cam0").unwrap();
+    for value in 1..=4 {
+        send(&mut publisher, &gray(2, 1), value);
+    }
+    let every = reading.mode(Mode::Every);
+    let had = |epoch, sequence| Some(Origin { epoch, sequence });
+    let next = |after| every.clone().after(after).open("cam0").unwrap().recv_timeout(Duration::ZERO);
+    let epoch = publisher.epoch();
+    assert_eq!(next(had(epoch, 2)).unwrap().sequence(), 3);
+    assert_eq!(next(None).unwrap().sequence(), 4);
+    assert_eq!(next(had(epoch + 1, 2)).unwrap().sequence(), 4, "numbers of another life mean nothing");
+    assert!(matches!(next(had(epoch, 4)), Err(RecvError::Timeout)), "nothing is given twice");
+    for value in 5..=20 {
+        send(&mut publisher, &gray(2, 1), value);
+    }
+    let frame = next(had(epoch, 2)).unwrap();
+    assert_eq!(frame.dropped(), frame.sequence() - 3);
+    assert!(frame.dropped() > 0);
+}

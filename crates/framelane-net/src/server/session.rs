@@ -359,11 +359,13 @@ impl Session<'_> {
             received: &mut inbox.received,
             watch: &mut |_| {
                 if replaced.is_set() {
-                    return Err(Fault::lasting(Error::new(
-                        ErrorKind::ChannelBusy,
-                        "a newer connection of the same client sends to the channel",
-                    )
-                    .with_remedy("end one of the two, or give each a token and a channel of its own")));
+                    return Err(Fault::lasting(
+                        Error::new(
+                            ErrorKind::ChannelBusy,
+                            "a newer connection of the same client sends to the channel",
+                        )
+                        .with_remedy("end one of the two, or give each a token and a channel of its own"),
+                    ));
                 }
                 allowed()
             },

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
+use crate::frame::Origin;
 use crate::os;
 use crate::ring::{self, Mode, PINS, READERS, Record};
 use crate::step::{Step, step};
@@ -28,6 +29,7 @@ impl Attachment {
         control: ControlFile,
         readers: ReadersFile,
         mode: Mode,
+        after: Option<Origin>,
     ) -> Result<(Self, u64), Error> {
         let Some(index) = Self::lock_record(channel, &readers)? else {
             return Err(Error::new(
@@ -37,7 +39,13 @@ impl Attachment {
             .with_remedy("end a subscriber, or publish the frames on a second channel as well"));
         };
         step(Step::RecordLocked);
-        let joined_after = |control: &ControlFile| ring::newest(control.words()).0.saturating_sub(1);
+        let joined_after = |control: &ControlFile| {
+            let (newest, _) = ring::newest(control.words());
+            let here = after.filter(|after| {
+                after.epoch == control.words().epoch.load(Ordering::Relaxed) && after.sequence <= newest
+            });
+            here.map_or(newest.saturating_sub(1), |after| after.sequence)
+        };
         ring::attach(readers.words(), index, mode, joined_after(&control), std::process::id());
         // Again, now that the publisher sees us: a frame that is new by now will be kept for us.
         let cursor = joined_after(&control);

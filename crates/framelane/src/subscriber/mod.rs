@@ -43,6 +43,8 @@ pub struct Subscriber {
     cursor: u64,
     received: u64,
     dropped: u64,
+    /// Whether it has begun behind a frame that it was given.
+    resumed: bool,
     remote: Option<Remote>,
 }
 
@@ -349,7 +351,7 @@ impl Subscriber {
         }
         step(Step::LeaseHeld);
         let mut dropped = sequence - self.cursor - 1;
-        if self.received == 0 && self.mode == Mode::Every && self.attachment.waits() {
+        if self.received == 0 && !self.resumed && self.mode == Mode::Every && self.attachment.waits() {
             // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
             dropped = 0;
         }

@@ -8,6 +8,7 @@ use super::{Attachment, Remote, Subscriber};
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
+use crate::frame::Origin;
 use crate::link;
 use crate::os;
 use crate::ring::{Mode, Ordering, State};
@@ -24,6 +25,7 @@ pub struct SubscriberOptions {
     directory: Option<PathBuf>,
     wait: Option<Duration>,
     spin: Duration,
+    after: Option<Origin>,
 }
 
 impl Subscriber {
@@ -70,6 +72,14 @@ impl SubscriberOptions {
     #[must_use]
     pub fn wait(mut self, wait: Option<Duration>) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after it is received in
+    /// [`Mode::Every`], and what it does not is counted as dropped. For those who were here before.
+    #[must_use]
+    pub fn after(mut self, after: Option<Origin>) -> Self {
+        self.after = after;
         self
     }
 
@@ -191,7 +201,7 @@ impl SubscriberOptions {
             Err(_) if words.state_now() == State::Closed as u32 => return Ok(Err(NotYet::Missing)),
             Err(error) => return Err(error),
         };
-        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode)?;
+        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode, self.after)?;
         let mut subscriber = Subscriber {
             attachment: Arc::new(attachment),
             directory: directory.clone(),
@@ -201,6 +211,7 @@ impl SubscriberOptions {
             cursor,
             received: 0,
             dropped: 0,
+            resumed: self.after.is_some(),
             remote: None,
         };
         // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is met
