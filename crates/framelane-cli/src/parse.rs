@@ -88,12 +88,16 @@ pub fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
+/// Thirty years: what is added to the time of day has to stay one.
+const MOST_SECONDS: f64 = 1e9;
+
 /// Seconds, with a fraction if wanted.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| format!("expected seconds, 0 or more, found {text:?}"))
+        .filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("expected seconds, 0 to {MOST_SECONDS}, found {text:?}"))
 }
 
 /// Seconds from one look to the next.
@@ -208,7 +212,7 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
         assert!(interval("0").is_err() && interval("1e9").is_err());
-        for text in ["-1", "inf", "nan", "1e300", ""] {
+        for text in ["-1", "inf", "nan", "1e300", "1.1e9", ""] {
             assert!(seconds(text).is_err() && interval(text).is_err(), "{text}");
         }
     }

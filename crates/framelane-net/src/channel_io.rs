@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 
-use crate::proto::{MAGIC, MAX_BODY_BYTES, Message, Parser, Piece, violation};
+use crate::proto::{MAGIC, MAX_BODY_BYTES, Message, Parser, Piece, Refusal, violation};
 use crate::stream::Stream;
 
 /// The longest wait before somebody looks whether it is time to end.
@@ -17,15 +17,33 @@ pub(crate) const LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct Fault {
     pub error: Error,
     pub try_again: bool,
+    /// Of this machine's own files and processes: not for the other side's eyes.
+    pub private: bool,
 }
 
 impl Fault {
     pub(crate) fn lasting(error: Error) -> Self {
-        Fault { error, try_again: false }
+        Fault { error, try_again: false, private: false }
     }
 
     pub(crate) fn passing(error: Error) -> Self {
-        Fault { error, try_again: true }
+        Fault { error, try_again: true, private: false }
+    }
+
+    /// An error with this machine's channel.
+    pub(crate) fn private(error: Error, try_again: bool) -> Self {
+        Fault { error, try_again, private: true }
+    }
+
+    /// What the other side is told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let try_again = self.try_again || self.error.kind() == ErrorKind::Interrupted;
+        if !self.private {
+            return Refusal::of(&self.error, try_again);
+        }
+        let kind = self.error.kind();
+        let told = Error::new(kind, kind.meaning().trim_end_matches('.'));
+        Refusal::of(&told.with_remedy("what it is about, is told on that machine"), try_again)
     }
 
     pub(crate) fn lost(peer: &str) -> Self {
@@ -186,7 +204,7 @@ pub(crate) fn opening(message: &Message) -> Vec<u8> {
 pub(crate) fn unexpected(expected: &str, found: &Message) -> Fault {
     match found {
         Message::Refused(refusal) => {
-            Fault { try_again: refusal.try_again, error: refusal.clone().into_error() }
+            Fault { try_again: refusal.try_again, error: refusal.clone().into_error(), private: false }
         }
         found => Fault::lasting(violation(format_args!("expected {expected}, found {found:?}"))),
     }

@@ -164,8 +164,8 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
     if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         let error = tls_error(io, peer);
         // Who is not trusted today is not trusted in a second either; what else went wrong may have been the network's fault.
-        let try_again = error.kind() != ErrorKind::Permission;
-        return Fault { error, try_again };
+        let lasts = error.kind() == ErrorKind::Permission;
+        return if lasts { Fault::lasting(error) } else { Fault::passing(error) };
     }
     fault
 }

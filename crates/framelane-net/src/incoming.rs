@@ -7,7 +7,7 @@ use framelane::{Error, ErrorKind, FrameInfo, LinkStatus, Loan, LoanError, Origin
 use framelane_codec::{Codec, Decoder};
 
 use crate::channel_io::{Fault, Inbox, LOOK, send};
-use crate::proto::{Arrival, ChannelState, FrameHead, Message, Refusal, Sink};
+use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
@@ -78,9 +78,8 @@ impl Receiving<'_> {
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::Io
         {
-            let try_again = fault.try_again || fault.error.kind() == ErrorKind::Interrupted;
             let until = Instant::now() + LOOK;
-            let message = Message::Refused(Refusal::of(&fault.error, try_again));
+            let message = Message::Refused(fault.refusal());
             let _ = send(self.stream, &message, self.peer, &mut || {
                 if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
             });
@@ -105,7 +104,7 @@ impl Receiving<'_> {
                     let before = self.sink.state();
                     let taken = self.sink.take(Instant::now(), realtime_ns(), &other);
                     taken.map_err(|error| match &other {
-                        Message::Refused(refusal) => Fault { error, try_again: refusal.try_again },
+                        Message::Refused(refusal) if !refusal.try_again => Fault::lasting(error),
                         _ => Fault::passing(error),
                     })?;
                     self.received.live = self.sink.state() == ChannelState::Live;
@@ -403,7 +402,7 @@ fn loan<'p>(
         Err(LoanError::NoFreeSlot) => Ok(None),
         // A connection that was lost while we waited for a reader is begun again, as any other.
         Err(LoanError::Interrupted) => Err(ended.unwrap_or_else(Fault::stopped)),
-        Err(error) => Err(Fault::lasting(error.into())),
+        Err(error) => Err(Fault::private(error.into(), false)),
     }
 }
 

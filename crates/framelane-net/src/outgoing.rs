@@ -8,7 +8,7 @@ use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, Sub
 use framelane_codec::{Codec, Encoder};
 
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
-use crate::proto::{ChannelState, FrameHead, Message, Ready, Refusal, Reply, Source};
+use crate::proto::{ChannelState, FrameHead, Message, Ready, Reply, Source};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
@@ -104,8 +104,7 @@ pub(crate) fn run(
             && !sender.in_frame
         {
             // Why it ends, as far as that can still be said: within a frame it would be taken for its last pixels.
-            let refusal =
-                Refusal::of(&fault.error, fault.try_again || fault.error.kind() == ErrorKind::Interrupted);
+            let refusal = fault.refusal();
             let until = Instant::now() + LOOK;
             let _turn = lock(&link.writing);
             let _ = send(stream, &Message::Refused(refusal), peer, &mut || {
@@ -180,8 +179,8 @@ impl Link<'_> {
                     *lock(&self.ping) = Some((ping_sent_ns, received_ns));
                 }
                 Err(error) => {
-                    let try_again = matches!(&message, Message::Refused(refusal) if refusal.try_again);
-                    return Fault { error, try_again };
+                    let passes = matches!(&message, Message::Refused(refusal) if refusal.try_again);
+                    return if passes { Fault::passing(error) } else { Fault::lasting(error) };
                 }
             }
         }
@@ -287,7 +286,8 @@ impl Sender<'_, '_> {
             (Err(error), None) if error.kind() == ErrorKind::Interrupted => Ok(None),
             // All records are taken, for example: it may be otherwise later.
             (Err(error), None) => {
-                Err(Fault { try_again: error.kind() == ErrorKind::TooManySubscribers, error })
+                let try_again = error.kind() == ErrorKind::TooManySubscribers;
+                Err(Fault::private(error, try_again))
             }
         }
     }

@@ -480,3 +480,33 @@ fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
     let error = open(&served.url("cam0?size=32768x32768"), Mode::Newest).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
 }
+
+#[test]
+fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let _local = served.publisher("cam0");
+    let publisher = PublisherOptions::new()
+        .directory(tempfile::tempdir().unwrap().path())
+        .create(&served.url("cam0"))
+        .unwrap();
+    // It is tried again and again: what was said is in the events of the server, and in the trouble of the client.
+    let told =
+        || served.events.lock().unwrap().iter().any(|event| event.contains("already has a live publisher"));
+    while !told() {
+        std::thread::yield_now();
+    }
+    drop(publisher);
+    let mut stream = {
+        let Address::Tcp { port, .. } = served.address.clone() else { unreachable!() };
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()
+    };
+    std::io::Write::write_all(&mut stream, &hello(1, 2, "cam0")).unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("Another live publisher holds the channel"), "{text}");
+    assert!(
+        !text.contains("process ") && !text.contains(served.directory.path().to_str().unwrap()),
+        "{text}"
+    );
+}

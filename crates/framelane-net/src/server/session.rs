@@ -147,7 +147,7 @@ impl Session<'_> {
 
     /// Tells the client why it cannot have what it wants.
     fn refuse(&self, stream: &dyn Stream, fault: &Fault) {
-        let bytes = opening(&Message::Refused(Refusal::of(&fault.error, fault.try_again)));
+        let bytes = opening(&Message::Refused(fault.refusal()));
         let until = Instant::now() + LOOK;
         let _ = write_all(stream, &bytes, false, self.peer, &mut || {
             if Instant::now() < until { self.go_on() } else { Err(Fault::stopped()) }
@@ -325,13 +325,17 @@ impl Session<'_> {
     fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let options = &self.server.options;
         let publisher = options.publisher().policy(policy_of(agreed.hello.mode));
-        let claimed = Decoder::new(agreed.codec).and_then(|_| {
-            self.server.inboxes.claim(&agreed.hello.channel, &agreed.owner, &agreed.stream, &publisher)
+        let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
+            let inboxes = &self.server.inboxes;
+            let claimed = inboxes.claim(&agreed.hello.channel, &agreed.owner, &agreed.stream, &publisher);
+            claimed.map_err(|error| {
+                let try_again = error.kind() == ErrorKind::ChannelBusy;
+                Fault::private(error, try_again)
+            })
         });
         let mut claim: Claim<'_> = match claimed {
             Ok(claim) => claim,
-            Err(error) => {
-                let fault = Fault { try_again: error.kind() == ErrorKind::ChannelBusy, error };
+            Err(fault) => {
                 self.refuse(&*agreed.stream, &fault);
                 return Err(fault);
             }
