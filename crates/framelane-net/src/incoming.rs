@@ -180,13 +180,20 @@ impl Receiving<'_> {
             self.read_whole(payload_bytes, payload)?;
             self.sink.frame_done(Instant::now());
             self.tend()?;
-            self.publish_coded(&head, payload, decoder)?;
+            let decoder = match decoder {
+                Some(decoder) => decoder,
+                None => decoder.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
+            };
+            self.publish_from(&head, |bytes| decoder.decode(payload, &head.layout, bytes))?;
         } else if size_bytes > *largest {
             // A ring for such frames is made when one has come, not when somebody says that one will.
             self.read_whole(payload_bytes, payload)?;
             self.sink.frame_done(Instant::now());
             self.tend()?;
-            self.publish_whole(&head, payload)?;
+            self.publish_from(&head, |bytes| {
+                bytes.copy_from_slice(payload);
+                Ok(())
+            })?;
             *payload = Vec::new();
             *largest = size_bytes;
         } else {
@@ -237,8 +244,12 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// From a payload that is here already.
-    fn publish_whole(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), Fault> {
+    /// From a payload that is here already: `fill` brings the frame into the slot.
+    fn publish_from(
+        &mut self,
+        head: &FrameHead,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<(), Fault> {
         let info = self.info(head);
         let (stream, peer, patience) = (self.stream, self.peer, self.patience);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
@@ -247,18 +258,33 @@ impl Receiving<'_> {
             tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
         };
         let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
+        // While we waited for a slot nobody listened.
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;
+            if head.coded && matches!(self.codec, Codec::H264 { .. }) {
+                // Later payloads build on this one.
+                sink.cannot_decode();
+            }
             return Ok(());
         };
-        loan.bytes_mut().copy_from_slice(payload);
-        if head.layout.format() == PixelFormat::Detections {
-            times_on_our_clocks(loan.bytes_mut(), head, sink);
+        match fill(loan.bytes_mut()) {
+            Ok(()) => {
+                if head.layout.format() == PixelFormat::Detections {
+                    times_on_our_clocks(loan.bytes_mut(), head, sink);
+                }
+                loan.publish(&info);
+                received.frames += 1;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                received.damaged += 1;
+                sink.cannot_decode();
+                self.publisher.skip();
+                Ok(())
+            }
+            Err(error) => Err(Fault::lasting(error)),
         }
-        loan.publish(&info);
-        received.frames += 1;
-        Ok(())
     }
 
     fn read_whole(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
@@ -277,51 +303,6 @@ impl Receiving<'_> {
                 }
                 self.tend_while_reading()?;
             }
-        }
-        Ok(())
-    }
-
-    fn publish_coded(
-        &mut self,
-        head: &FrameHead,
-        payload: &[u8],
-        decoder: &mut Option<Decoder>,
-    ) -> Result<(), Fault> {
-        let info = self.info(head);
-        let decoder = match decoder {
-            Some(decoder) => decoder,
-            None => decoder.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
-        };
-        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
-        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut keep = || {
-            watch(received)?;
-            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
-        };
-        let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
-        sink.heard(Instant::now());
-        let Some(mut loan) = loan else {
-            received.dropped += 1;
-            // Later payloads may build on this one.
-            if !head.standalone || matches!(self.codec, Codec::H264 { .. }) {
-                sink.cannot_decode();
-            }
-            return Ok(());
-        };
-        match decoder.decode(payload, &head.layout, loan.bytes_mut()) {
-            Ok(()) => {
-                if head.layout.format() == PixelFormat::Detections {
-                    times_on_our_clocks(loan.bytes_mut(), head, sink);
-                }
-                loan.publish(&info);
-                received.frames += 1;
-            }
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                received.damaged += 1;
-                sink.cannot_decode();
-                self.publisher.skip();
-            }
-            Err(error) => return Err(Fault::lasting(error)),
         }
         Ok(())
     }
