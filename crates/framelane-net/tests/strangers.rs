@@ -1,0 +1,179 @@
+//! Peers that do not keep to what is agreed, or that nobody knows: what they are told, and what they cannot do.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use framelane::*;
+use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
+use support::{Served, open};
+
+/// The opening of a client that asks for a channel of any name.
+fn hello(major: u8, direction: u8, channel: &str) -> Vec<u8> {
+    let mut body = vec![major, 0, 0, 0, direction, 0, 0, 0];
+    body.resize(64, 0);
+    for text in [channel, "raw", ""] {
+        body.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        body.extend_from_slice(text.as_bytes());
+    }
+    opening(1, &body)
+}
+
+/// The first bytes of a side whose first message is of this kind.
+fn opening(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"FRMLLINK".to_vec();
+    bytes.extend_from_slice(&[kind, 0, 0, 0]);
+    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// What a server answers, and the number of the error with which it refuses.
+fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
+    use std::io::{Read, Write};
+
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(&answer[..10], b"FRMLLINK\x03\0", "{}", bytes.escape_ascii());
+    let code = u32::from_le_bytes(answer[24..28].try_into().unwrap());
+    (answer, code)
+}
+
+#[test]
+fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    // Nobody may come here.
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let url = format!("tcp://{}/cam0", elsewhere.local_addr().unwrap());
+    for (direction, channel) in
+        [(1, url.as_str()), (2, &url), (1, "../x"), (2, "a//b"), (1, "unix:/x.sock/c"), (1, "")]
+    {
+        let (_, code) = refused(served.port(), &hello(1, direction, channel));
+        assert_eq!(code, ErrorKind::InvalidName.code(), "{channel}");
+    }
+    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn who_speaks_another_version_or_another_protocol_is_told_so() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let (answer, code) = refused(served.port(), &hello(2, 1, "cam0"));
+    assert_eq!(code, ErrorKind::LayoutVersion.code());
+    let text = answer.escape_ascii().to_string();
+    assert!(text.contains("version 2.0") && text.contains("this framelane 1.0"), "{text}");
+    assert_eq!(refused(served.port(), b"GET / HTTP/1.1\r\n\r\n").1, ErrorKind::Damaged.code());
+    // A message that is none of a client's.
+    assert_eq!(refused(served.port(), &opening(9, &[])).1, ErrorKind::Damaged.code());
+}
+
+#[test]
+fn who_resets_its_connection_before_it_is_taken_makes_nobody_wait() {
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+    let server = Server::bind(options).unwrap();
+    let Some(&Address::Tcp { port, .. }) = server.addresses().next() else { unreachable!() };
+    for _ in 0..20 {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    let (stop, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let events = |event: ServerEvent<'_>| {
+        let is_failure = matches!(event, ServerEvent::AcceptFailed { .. });
+        failed.fetch_or(is_failure, Ordering::Relaxed);
+    };
+    let keep = || !stop.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.run(&events, &keep));
+        let answer = std::panic::catch_unwind(|| refused(port, &hello(1, 1, "a//b")));
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(answer.unwrap().1, ErrorKind::InvalidName.code());
+    });
+    assert!(!failed.load(Ordering::Relaxed), "the server has paused");
+}
+
+#[test]
+fn a_socket_whose_queue_is_full_holds_up_nobody_who_ends() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.sock");
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let unix = || socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let (listener, first) = (unix(), unix());
+    bind(&listener, &address).unwrap();
+    // Room for one, which nobody takes.
+    listen(&listener, 0).unwrap();
+    connect(&first, &address).unwrap();
+    framelane_net::install();
+    let wait = Some(Duration::from_millis(200));
+    let options = SubscriberOptions::new().directory(directory.path()).wait(wait);
+    let error = options.open(&format!("unix:{}/cam0", path.display())).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec![Address::Unix(path)];
+    let error = Server::bind(options).err().unwrap();
+    assert!(error.message().contains("in use by another program"), "{error}");
+}
+
+#[test]
+fn a_server_does_not_choose_what_decodes_its_frames() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}/cam0?codec=lz4", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut body = vec![1];
+        body.resize(56, 0);
+        body.extend_from_slice(b"\x07\0h264:4M");
+        stream.write_all(&opening(2, &body)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let error = open(&url, Mode::Newest).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(error.message().contains("expected codec lz4, found h264:4M"), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
+    let served = Served::start("tcp://127.0.0.1:0", |options, _| options.max_bytes = 1 << 20);
+    let _publisher = served.publisher("cam0");
+    let error = open(&served.url("cam0?size=32768x32768"), Mode::Newest).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
+}
+
+#[test]
+fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let _local = served.publisher("cam0");
+    let publisher = PublisherOptions::new()
+        .directory(tempfile::tempdir().unwrap().path())
+        .create(&served.url("cam0"))
+        .unwrap();
+    // It is tried again and again: what was said is in the events of the server, and in the trouble of the client.
+    let told =
+        || served.events.lock().unwrap().iter().any(|event| event.contains("already has a live publisher"));
+    while !told() {
+        std::thread::yield_now();
+    }
+    drop(publisher);
+    let mut stream = {
+        let Address::Tcp { port, .. } = served.address.clone() else { unreachable!() };
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()
+    };
+    std::io::Write::write_all(&mut stream, &hello(1, 2, "cam0")).unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("Another live publisher holds the channel"), "{text}");
+    assert!(
+        !text.contains("process ") && !text.contains(served.directory.path().to_str().unwrap()),
+        "{text}"
+    );
+}

@@ -1,0 +1,92 @@
+//! What the tests share: a server in this process, and subscribers of its URLs.
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use framelane::*;
+use framelane_net::{Access, Address, Server, ServerOptions};
+
+/// A server in a directory of its own, until it is dropped.
+pub struct Served {
+    pub directory: tempfile::TempDir,
+    pub address: Address,
+    pub stop: std::sync::Arc<AtomicBool>,
+    pub thread: Option<std::thread::JoinHandle<()>>,
+    pub events: std::sync::Arc<Mutex<Vec<String>>>,
+}
+
+impl Served {
+    pub fn start(listen: &str, options: impl FnOnce(&mut ServerOptions, &std::path::Path)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = listen.replace("DIR", directory.path().to_str().unwrap());
+        Self::in_directory(directory, &listen, options)
+    }
+
+    pub fn in_directory(
+        directory: tempfile::TempDir,
+        listen: &str,
+        change: impl FnOnce(&mut ServerOptions, &std::path::Path),
+    ) -> Self {
+        framelane_net::install();
+        let mut options = ServerOptions::new(Access::Anyone);
+        options.listen = vec![listen.parse().unwrap()];
+        options.directory = Some(directory.path().into());
+        options.read = "**".parse().unwrap();
+        options.write = "**".parse().unwrap();
+        change(&mut options, directory.path());
+        let server = Server::bind(options).unwrap();
+        let address = server.addresses().next().unwrap().clone();
+        let (stop, events) =
+            (std::sync::Arc::new(AtomicBool::new(false)), std::sync::Arc::new(Mutex::new(Vec::new())));
+        let (theirs, told) = (stop.clone(), events.clone());
+        let thread = std::thread::spawn(move || {
+            server.run(&|event| told.lock().unwrap().push(format!("{event:?}")), &|| {
+                !theirs.load(Ordering::Relaxed)
+            });
+        });
+        Served { directory, address, stop, thread: Some(thread), events }
+    }
+
+    pub fn publisher(&self, channel: &str) -> Publisher {
+        PublisherOptions::new().directory(self.directory.path()).create(channel).unwrap()
+    }
+
+    pub fn port(&self) -> u16 {
+        match self.address {
+            Address::Tls { port, .. } | Address::Tcp { port, .. } => port,
+            Address::Unix(_) => panic!("a Unix socket has no port"),
+        }
+    }
+
+    pub fn url(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.address)
+    }
+
+    pub fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            println!("{:#?}", self.events.lock().unwrap());
+        }
+    }
+}
+
+/// A subscriber of a URL, in a directory of its own.
+pub fn open(url: &str, mode: Mode) -> Result<(Subscriber, tempfile::TempDir), Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SubscriberOptions::new().directory(directory.path()).mode(mode);
+    Ok((options.open(url)?, directory))
+}
+
+pub fn gray(width: u32, height: u32) -> Layout {
+    Layout::packed(PixelFormat::Gray8, width, height).unwrap()
+}
