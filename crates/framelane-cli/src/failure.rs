@@ -98,7 +98,7 @@ fn remedy_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidName => "use letters, digits, '.', '_' and '-', with '/' between parts",
         ErrorKind::ChannelBusy => "end the other publisher, or publish under another name",
-        ErrorKind::NotFound => "check the name; `framelane list` shows the channels",
+        ErrorKind::NotFound => "check the name of the file, or of the channel (`framelane list` shows them)",
         ErrorKind::NoSpace => {
             "free some room in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
         }
@@ -116,7 +116,7 @@ fn remedy_of(kind: ErrorKind) -> &'static str {
         ErrorKind::Interrupted => "run the command again",
         ErrorKind::InvalidOption => "see --help of the command",
         _ => {
-            "the message of the operating system says what it refused; `framelane doctor` checks the directory"
+            "the message says what the operating system refused; if it is about a channel, `framelane doctor` checks the directory"
         }
     }
 }

@@ -94,6 +94,10 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("receive tls://h/cam0?token=abcdefghijklmnopqrstuvwxyz", "does not belong into a URL"),
         ("receive tcp://203.0.113.7:7420/cam0", "expected TLS beyond this machine"),
         ("receive http://h/cam0", "known kind"),
+        ("receive cam0 tls://h/cam0", "first in `receive URL CHANNEL`"),
+        ("receive tcp://127.0.0.1:7420/cam0 --patience 1", "2 to 3600 seconds"),
+        ("publish testsrc tls://h/cam0", "framelane send"),
+        ("info tls://h/cam0", "framelane receive"),
         ("receive tcp://127.0.0.1:7420/cam0 --codec png", "png"),
         ("serve --listen tcp://0.0.0.0:0 --anonymous", "expected TLS beyond this machine"),
         ("serve --listen tls://127.0.0.1:0 --anonymous --identity /nonexistent", "certificate"),
@@ -106,6 +110,20 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         assert!(text.contains(expected), "{line}: {text}");
         assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
         assert!(place.files().is_empty(), "{line}: {:?}", place.files());
+    }
+}
+
+#[test]
+fn a_sender_waits_for_its_server_as_long_as_it_was_told() {
+    let place = Place::new();
+    let _publisher = publish(place.path(), "cam0", 1);
+    // Nobody listens at the port of a listener that is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for limit in ["0", "0.2"] {
+        let output = place.run(&format!("send cam0 tcp://127.0.0.1:{port}/cam0 --timeout {limit} --json"));
+        let error = json_error(&output);
+        assert_eq!(error["kind"], "timeout", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("Connection refused"), "{error}");
     }
 }
 

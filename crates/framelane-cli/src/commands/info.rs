@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::urls::check_local;
 use crate::Global;
 use crate::describe::{ChannelReport, SubscriberReport};
 use crate::failure::{Failure, print_json, print_line};
@@ -26,6 +27,10 @@ pub struct Info {
 
 impl Info {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
+        check_local(
+            &self.channel,
+            "`framelane receive URL` makes a channel here that tells of its link; `framelane subscribe URL` measures",
+        )?;
         let report = ChannelReport::new(&framelane::status(global.dir.as_deref(), &self.channel)?);
         if global.json {
             print_json(&report)?;

@@ -1,12 +1,16 @@
 //! What `send` and `receive` say of a link beside its URL.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use framelane::{Error, Mode};
 use framelane_net::LinkUrl;
 use framelane_net::security::{Fingerprint, ServerTrust, Token};
 
 use crate::parse;
+
+/// How long the other side may be silent, unless an option says another time: of links and of the legacy stream.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options of links. Each stands for the option of the same name in the URL.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -37,7 +41,13 @@ pub struct LinkArgs {
 
 impl LinkArgs {
     /// The link to a URL, with these options in place of those in it.
-    pub fn link(&self, url: &str, size: Option<(u32, u32)>, insecure: bool) -> Result<LinkUrl, Error> {
+    pub fn link(
+        &self,
+        url: &str,
+        size: Option<(u32, u32)>,
+        patience: Option<Duration>,
+        insecure: bool,
+    ) -> Result<LinkUrl, Error> {
         let mut link: LinkUrl = url.parse()?;
         let options = &mut link.options;
         if let Some(codec) = &self.codec {
@@ -48,6 +58,9 @@ impl LinkArgs {
         }
         options.max_fps = self.max_fps.or(options.max_fps);
         options.size = size.or(options.size);
+        if let Some(patience) = patience {
+            options.set("patience", &patience.as_secs_f64().to_string())?;
+        }
         if let Some(fingerprint) = self.fingerprint {
             options.trust = Some(ServerTrust::Fingerprint(fingerprint));
         } else if let Some(ca) = &self.ca {

@@ -17,9 +17,9 @@ use crate::table::{columns, human_bytes};
   framelane list --json | jq -r '.channels[].name'
   framelane list --dir /dev/shm/shared
 
-States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or `framelane doctor --fix`
-removes it), closed (being removed), no access (another user's; `framelane info` says what to do), damaged
-(`framelane info` says why).
+States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or
+`framelane doctor --fix` removes it), closed (being removed), no access (another user's;
+`framelane info` says what to do), damaged (`framelane info` says why).
 LINK: where a channel comes from that is received over a link; only when there is one.")]
 pub struct List {}
 

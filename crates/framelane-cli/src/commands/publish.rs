@@ -8,6 +8,7 @@ use framelane::{ChannelState, Error, ErrorKind, PixelFormat, Policy, Publisher, 
 use framelane_video::{End, Rate, RawFormat, Repeat, Source, SourceOptions};
 
 use super::publish_progress::{self as progress, Counters, Event};
+use super::urls::check_local;
 use crate::Global;
 use crate::describe::policy_name;
 use crate::failure::{Failure, print_json};
@@ -160,6 +161,10 @@ impl Publish {
 
     /// Says no to a bad name or a busy channel before a camera is opened. Creating the channel looks again.
     fn check_channel(&self, global: &Global) -> Result<(), Error> {
+        check_local(
+            &self.channel,
+            "publish to a channel here, as cam0, and run `framelane send cam0 URL` beside it",
+        )?;
         match framelane::status(global.dir.as_deref(), &self.channel) {
             Ok(status) if status.state == ChannelState::Live => {
                 let (channel, pid) = (&self.channel, status.publisher_pid);

@@ -58,7 +58,7 @@ pub struct Receive {
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     pub mode: u32,
-    /// Listen beyond this machine without encryption and authentication
+    /// Listen, or connect, beyond this machine without encryption and authentication
     #[arg(long)]
     pub insecure: bool,
     /// Looks a second

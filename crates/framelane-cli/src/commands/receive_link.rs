@@ -16,6 +16,9 @@ use crate::notes::Notes;
 use crate::signals::Stop;
 use crate::table::{counted, human_bytes, human_rate, rate};
 
+/// By then the other side has said whether the channel is there.
+const ANNOUNCED: Duration = Duration::from_secs(1);
+
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event<'e> {
@@ -49,7 +52,7 @@ enum Event<'e> {
 
 /// Receives until it is ended, or as many frames as were asked for.
 pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-    let link = receive.link.link(&receive.source, receive.size, receive.insecure)?;
+    let link = receive.link.link(&receive.source, receive.size, receive.stream.patience, receive.insecure)?;
     let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
     // Nothing is lost here either when every frame is wanted.
     let policy = if link.options.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
@@ -83,6 +86,8 @@ struct Report {
     notes: Notes,
     json: bool,
     live: bool,
+    /// Since when there is a connection, and nothing was said of a channel that is not there.
+    waiting: Option<Instant>,
     frames: u64,
     first: Option<Instant>,
     elapsed: Duration,
@@ -98,6 +103,7 @@ impl Report {
             notes,
             json,
             live: false,
+            waiting: None,
             frames: 0,
             first: None,
             elapsed: Duration::ZERO,
@@ -125,6 +131,7 @@ impl Report {
         match event {
             LinkEvent::Connected => {
                 self.trouble.clear();
+                self.waiting = Some(Instant::now());
                 self.event(&Event::Connected);
                 self.notes.say("connected");
             }
@@ -144,12 +151,17 @@ impl Report {
     fn progress(&mut self, received: &Received) {
         if received.live != self.live {
             self.live = received.live;
+            self.waiting = None;
             self.event(&Event::Channel { live: self.live });
             self.notes.say(if self.live {
                 "the channel is live"
             } else {
                 "waiting for the channel's publisher"
             });
+        }
+        if self.waiting.is_some_and(|since| since.elapsed() >= ANNOUNCED) {
+            self.waiting = None;
+            self.notes.say("waiting for the channel's publisher");
         }
         if received.frames > self.frames {
             self.frames = received.frames;

@@ -8,6 +8,7 @@ use framelane_codec::jpeg::{self, Decompressor};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
 
+use super::link_options::PATIENCE;
 use super::receive::Receive;
 use super::urls::check_exposure;
 use crate::Global;
@@ -30,9 +31,9 @@ pub struct StreamOptions {
     /// The most pixels of a picture, as width times height of this size: larger ones are left out
     #[arg(long, default_value = "4096x4096", value_name = "WxH", value_parser = parse::size)]
     max_size: (u32, u32),
-    /// Disconnect a sender that gives no byte for so long within a frame, or between frames if another one waits
-    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
-    patience: Duration,
+    /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another one waits [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = "Options of links and of legacy")]
+    pub patience: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -137,7 +138,8 @@ impl Relay<'_> {
         let max_bytes = usize::try_from(options.max_bytes).unwrap_or(usize::MAX);
         let mut told = String::new();
         while !self.is_over() {
-            let accepted = listener.accept(options.patience, max_bytes, &mut || !self.stop.is_set());
+            let accepted =
+                listener.accept(options.patience.unwrap_or(PATIENCE), max_bytes, &mut || !self.stop.is_set());
             let mut sender = match accepted {
                 Ok(Some(sender)) => sender,
                 Ok(None) => break,

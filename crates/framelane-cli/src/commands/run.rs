@@ -195,6 +195,8 @@ impl Run {
         let mut worker = self.worker(global, totals.frames)?;
         let mut while_loading = true;
         let mut failed = false;
+        // Or it was told that this takes a while.
+        let mut attached = false;
         totals.begin_life();
         loop {
             if stop.is_set() {
@@ -208,7 +210,12 @@ impl Run {
                 return Ok(End::Changed(file));
             }
             let told = match worker.look(LOOK) {
-                Look::Nothing => continue,
+                Look::Nothing => {
+                    if !while_loading && !std::mem::replace(&mut attached, true) {
+                        notes.say(&format!("waiting for channel {}", self.channel));
+                    }
+                    continue;
+                }
                 Look::Gone => break,
                 Look::Said { line, told } => {
                     // How a life ended is told by this command, over all lives.
@@ -220,7 +227,8 @@ impl Run {
             };
             match told {
                 Told::Loaded => while_loading = false,
-                Told::Started | Told::Unknown => {}
+                Told::Started => attached = true,
+                Told::Unknown => {}
                 Told::Statistics { frames, boxes, detect_ms } => {
                     totals.count(frames, boxes);
                     let text = format!("frames  {} boxes  {detect_ms:.1} ms in detect", totals.boxes);

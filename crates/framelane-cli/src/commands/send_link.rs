@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::Error;
+use framelane::{Error, ErrorKind};
 use framelane_net::{LinkEvent, LinkUrl, Sent};
 use serde::Serialize;
 
@@ -30,23 +30,39 @@ struct Told {
     first: Option<Instant>,
     elapsed: Duration,
     frames: u64,
+    connected: bool,
     /// Told once for the same trouble.
     trouble: String,
 }
 
 /// Sends until the channel closes, or as many frames as were asked for.
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-    let link = send.link.link(&send.target, send.stream.size, send.insecure)?;
+    let link = send.link.link(&send.target, send.stream.size, send.stream.patience, send.insecure)?;
     let mut notes = Notes::new(global.json);
     // The channel first: a name that is wrong is told before anybody is connected to.
     drop(send.open(global, &notes, stop)?);
     started(send, &link, &notes, global.json)?;
     notes.start_progress(send.count);
-    let told = Told { notes, first: None, elapsed: Duration::ZERO, frames: 0, trouble: String::new() };
+    let told = Told {
+        notes,
+        first: None,
+        elapsed: Duration::ZERO,
+        frames: 0,
+        connected: false,
+        trouble: String::new(),
+    };
     let told = Mutex::new(told);
+    let began = Instant::now();
+    // A try that has begun may end, however short the time is.
+    let late = |told: &Told| {
+        !told.connected
+            && send.timeout.is_some_and(|limit| {
+                began.elapsed() >= limit && (limit > Duration::ZERO || !told.trouble.is_empty())
+            })
+    };
     let keep = || {
         let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        !stop.is_set() && send.count.is_none_or(|count| told.frames < count)
+        !stop.is_set() && !late(&told) && send.count.is_none_or(|count| told.frames < count)
     };
     let events = |event: LinkEvent<'_, Sent>| {
         tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
@@ -55,6 +71,13 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     told.notes.end_progress();
     let Sent { frames, skipped, bytes, .. } = result?;
+    if late(&told) && !stop.is_set() {
+        let limit = send.timeout.unwrap_or_default().as_secs_f64();
+        let why = if told.trouble.is_empty() { "no answer" } else { &told.trouble };
+        return Err(Error::new(ErrorKind::Timeout, format!("expected a connection within {limit} s: {why}"))
+            .with_remedy("start `framelane serve` there, check host and port, or allow more time (--timeout)")
+            .into());
+    }
     let frames_per_second = rate(frames, told.elapsed);
     if global.json {
         print_json(&Event::Summary { frames, skipped, bytes, frames_per_second })?;
@@ -80,6 +103,7 @@ fn tell(told: &mut Told, event: &LinkEvent<'_, Sent>, json: bool) {
     match event {
         LinkEvent::Connected => {
             told.trouble.clear();
+            told.connected = true;
             // Whoever reads our output may be gone: the link does not end for that.
             let _ = if json { print_json(&Event::Connected) } else { Ok(()) };
             told.notes.say("connected");

@@ -9,6 +9,7 @@ use framelane::{Error, ErrorKind, Frame, Layout};
 use framelane_legacy::socket::{Address, Outgoing};
 use serde::Serialize;
 
+use super::link_options::PATIENCE;
 use super::send::{LOOK, Send};
 use super::send_encoder::{Encoder, Next, Slot};
 use super::urls::check_exposure;
@@ -32,11 +33,11 @@ pub struct StreamOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
     /// Scale to this size [default: the frame's own]
-    #[arg(long, value_name = "WxH", value_parser = parse::size)]
+    #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = "Options of links and of legacy")]
     pub size: Option<(u32, u32)>,
-    /// Connect anew when the receiver has neither taken nor answered a byte for so long
-    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
-    patience: Duration,
+    /// Connect anew when the receiver has neither taken nor answered a byte for so long [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = "Options of links and of legacy")]
+    pub patience: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -185,7 +186,8 @@ impl Sender<'_> {
         let began = Instant::now();
         let mut is_told = false;
         while !self.stop.is_set() && !self.is_count_reached() {
-            let error = match Outgoing::connect(self.addresses, self.send.stream.patience) {
+            let error = match Outgoing::connect(self.addresses, self.send.stream.patience.unwrap_or(PATIENCE))
+            {
                 Ok(connection) => return Ok(Some(connection)),
                 Err(error) => error,
             };

@@ -21,7 +21,22 @@ pub fn scheme(url: &str) -> &str {
 /// The error for an address that no version of this command knows.
 pub fn unknown_scheme(url: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, format!("expected an address of a known kind, found {url:?}"))
-        .with_remedy(format!("known kinds: {}", KNOWN.join(", ")))
+        .with_remedy(format!(
+            "known kinds: {}; the URL comes last in `send CHANNEL URL`, first in `receive URL CHANNEL`",
+            KNOWN.join(", ")
+        ))
+}
+
+/// Refuses the URL of a link where only a channel of this machine makes sense.
+pub fn check_local(channel: &str, remedy: &str) -> Result<(), Error> {
+    match scheme(channel) {
+        "tls" | "tcp" | "unix" => Err(Error::new(
+            ErrorKind::InvalidName,
+            format!("expected the name of a channel here, found the URL {channel:?}"),
+        )
+        .with_remedy(remedy)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses addresses beyond this machine for what is neither encrypted nor authenticated, unless that is wanted.
