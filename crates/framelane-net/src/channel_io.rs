@@ -43,7 +43,7 @@ impl Fault {
         }
         let kind = self.error.kind();
         let told = Error::new(kind, kind.meaning().trim_end_matches('.'));
-        Refusal::of(&told.with_remedy("what it is about, is told on that machine"), try_again)
+        Refusal::of(&told.with_remedy("the output there says which"), try_again)
     }
 
     pub(crate) fn lost(peer: &str) -> Self {

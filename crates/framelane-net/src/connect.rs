@@ -171,9 +171,14 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
 }
 
 fn unknown_server(address: &Address, found: &Error) -> Error {
+    // The one that was found is named last; what was expected was a stand-in.
+    let found = match found.message().rsplit_once("sha256:") {
+        Some((_, hash)) => format!("found one with the fingerprint sha256:{}", hash.trim_end()),
+        None => found.message().to_owned(),
+    };
     Error::new(
         ErrorKind::Permission,
-        format!("expected to be told which server is meant by {address}; {}", found.message()),
+        format!("expected to be told which server is meant by {address}; {found}"),
     )
     .with_remedy(
         "compare the fingerprint with what `framelane identity show` prints on the server, then give it \
@@ -194,8 +199,12 @@ pub(crate) fn insecure(address: &Address, what: &str) -> Error {
 }
 
 fn unix(path: &Path) -> Result<UnixStream, Fault> {
-    connect_unix(path)
-        .map_err(|error| Fault::passing(Error::from_io(format!("connecting to {}", path.display()), error)))
+    connect_unix(path).map_err(|error| {
+        let error = Error::from_io(format!("connecting to {}", path.display()), error);
+        Fault::passing(
+            error.with_remedy("check that `framelane serve` runs as your user and listens at this path"),
+        )
+    })
 }
 
 /// Connects without waiting: at a socket whose queue is full that would last for as long as its owner likes.

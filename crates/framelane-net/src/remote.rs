@@ -211,7 +211,12 @@ fn pull(link: &LinkUrl, mut publisher: Publisher, shared: &Shared) -> Result<(),
         }
         other => note(shared, &other),
     };
-    client::receive(link, &mut publisher, true, &mut events, &keep).map(drop)
+    let result = client::receive(link, &mut publisher, true, &mut events, &keep).map(drop);
+    if let Err(fault) = &result {
+        // Before the channel is closed, which is what its subscriber sees: it then asks why.
+        shared.change(|state| state.fault = Some(copy_of(fault)));
+    }
+    result
 }
 
 /// Whether there is a connection, and why not.
@@ -219,7 +224,8 @@ fn note<P>(shared: &Shared, event: &LinkEvent<'_, P>) {
     match event {
         LinkEvent::Connected => shared.change(|state| (state.connected, state.trouble) = (true, None)),
         LinkEvent::Lost { error, .. } => {
-            shared.change(|state| (state.connected, state.trouble) = (false, Some(error.to_string())));
+            shared
+                .change(|state| (state.connected, state.trouble) = (false, Some(error.message().to_owned())));
         }
         LinkEvent::Progress(_) => {}
     }

@@ -244,7 +244,16 @@ impl LinkOptions {
             }
             "fingerprint" => self.trust = Some(ServerTrust::Fingerprint(value.parse()?)),
             "ca" => self.trust = Some(ServerTrust::Ca(value.into())),
-            "token-file" => self.token = Some(Token::from_file(value.as_ref())?),
+            "token-file" => {
+                let token = Token::from_file(value.as_ref());
+                // Not the channel: that a file is missing is no reason to wait for one.
+                self.token = Some(token.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => Error::new(ErrorKind::InvalidOption, error.message()).with_remedy(
+                        "give the file that `framelane identity token NAME --out FILE` has written",
+                    ),
+                    _ => error,
+                })?);
+            }
             "token" => {
                 return Err(Error::new(
                     ErrorKind::InvalidOption,

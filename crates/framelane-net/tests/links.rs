@@ -259,3 +259,35 @@ fn of_two_senders_that_are_one_client_the_older_one_is_told_and_does_not_come_ag
     assert!(fault.message().contains("a newer connection of the same client"), "{fault}");
     assert!(newer.link_fault().is_none());
 }
+
+#[test]
+fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
+    let (token, mut config) = (Token::generate().unwrap(), None);
+    let served = Served::start("tcp://127.0.0.1:0", |options, directory| {
+        let file = ClientsFile::in_directory(&directory.join("config"));
+        let all = || "**".parse().unwrap();
+        file.add(&Client::with_token("lab", &token, all(), all())).unwrap();
+        options.access = Access::Clients(AccessList::load(file.path()).unwrap());
+        config = Some(file);
+    });
+    let token_file = served.directory.path().join("token");
+    std::fs::write(&token_file, token.expose()).unwrap();
+    std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let url = |channel: &str| served.url(&format!("{channel}?token-file={}", token_file.display()));
+    let _source = served.publisher("cam0");
+    let (mut subscriber, directory) = open(&url("cam0"), Mode::Newest).unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create(&url("back")).unwrap();
+    let attached = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();
+    config.unwrap().revoke("lab").unwrap();
+    let error = subscriber.recv().err().unwrap();
+    assert_eq!(Error::from(error).kind(), ErrorKind::Permission);
+    // Frames that are sent until it is known go nowhere; then there is an error.
+    let error = loop {
+        if let Err(error) = publisher.send(&gray(1, 1), &FrameInfo::default(), &[1]) {
+            break error;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(Error::from(error).kind(), ErrorKind::Permission);
+    drop(attached);
+}

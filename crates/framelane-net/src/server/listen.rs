@@ -55,6 +55,9 @@ impl Listener {
                 ErrorKind::Permission => {
                     made.with_remedy("use a port above 1023, or a path that you may write to")
                 }
+                _ if matches!(address, Address::Unix(_)) => made.with_remedy(
+                    "give a path in a folder that you may write to, with no file of that name; `ss -lxp` shows who listens",
+                ),
                 _ if made.message().contains("in use") => {
                     made.with_remedy("end the other program (`ss -ltnp` shows it), or listen on another port")
                 }

@@ -13,7 +13,7 @@ use super::inboxes::Claim;
 use super::listen::Guest;
 use super::{Access, Role, Server, ServerEvent};
 use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
-use crate::incoming::Receiving;
+use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
 use crate::remote::policy_of;
@@ -348,6 +348,7 @@ impl Session<'_> {
         let mut sink = Sink::new(Instant::now(), agreed.hello.mode, last, options.patience);
         sink.clock.compare_machines(machine(), agreed.hello.machine);
         let inbox = claim.inbox();
+        let before = inbox.received.clone();
         sink.begin_missed(inbox.received.missed);
         inbox.received.link.peer = format!("{} (it sends here)", self.peer);
         let receiving = Receiving {
@@ -385,10 +386,22 @@ impl Session<'_> {
             peer: self.peer,
             channel: &agreed.hello.channel,
             sent: None,
-            received: Some(&claim.inbox().received),
+            received: Some(&since(&before, &claim.inbox().received)),
             error: error.as_ref(),
         });
         Ok(())
+    }
+}
+
+/// What one connection has brought to a channel that had others before.
+fn since(before: &Received, now: &Received) -> Received {
+    Received {
+        frames: now.frames - before.frames,
+        missed: now.missed - before.missed,
+        dropped: now.dropped - before.dropped,
+        damaged: now.damaged - before.damaged,
+        bytes: now.bytes - before.bytes,
+        ..now.clone()
     }
 }
 

@@ -290,7 +290,8 @@ impl Publisher {
         self.inherited
     }
 
-    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and without one.
+    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and without one. Calls for a
+    /// slot tell of it too.
     pub fn link_fault(&self) -> Option<Error> {
         self.link.as_ref()?.fault()
     }
@@ -351,6 +352,9 @@ impl Publisher {
     /// Whether the channel is ours, and its files are whole.
     fn check(&self) -> Result<(), LoanError> {
         self.check_fork()?;
+        if let Some(fault) = self.link_fault() {
+            return Err(fault.into());
+        }
         self.control.check(&self.channel)?;
         self.readers.check(&self.channel)?;
         Ok(())
