@@ -1,0 +1,134 @@
+"""URLs in place of channel names: needs the `framelane` command ($FRAMELANE_COMMAND, else the debug build)."""
+
+import json
+import os
+import pathlib
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+import framelane
+
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[3] / "target"))
+COMMAND = pathlib.Path(os.environ.get("FRAMELANE_COMMAND", TARGET / "debug" / "framelane"))
+
+pytestmark = pytest.mark.skipif(not COMMAND.exists(), reason=f"there is no command {COMMAND} (cargo build)")
+
+
+class Server:
+    def __init__(self, directory, *options):
+        command = [COMMAND, "serve", "--listen", "tcp://127.0.0.1:0", "--anonymous", "--json", *options]
+        environment = {**os.environ, "FRAMELANE_DIR": str(directory)}
+        self.directory = directory
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.address = json.loads(self.process.stdout.readline())["address"]
+        # Whoever does not read on would hold its output up.
+        self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
+        self.reader.start()
+
+    def url(self, rest):
+        return f"{self.address}/{rest}"
+
+    def publisher(self, channel, **options):
+        return framelane.Publisher(channel, directory=self.directory, **options)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    running = []
+
+    def start(*options):
+        directory = tmp_path / f"there{len(running)}"
+        directory.mkdir()
+        running.append(Server(directory, *options))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.close()
+
+
+def picture(value):
+    return np.full((4, 6, 3), value, "uint8")
+
+
+def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
+    server = serve()
+    with server.publisher("cam0") as publisher:
+        publisher.send(picture(1))
+        with framelane.Subscriber(server.url("cam0"), timeout=60) as subscriber:
+            boxes = framelane.DetectionPublisher(server.url("cam0/detections"), labels=["a"])
+            found = None
+            for value in range(1, 6):
+                frame = subscriber.recv(timeout=60)
+                assert (frame.array == value).all()
+                assert frame.id.epoch == publisher.epoch and frame.id.sequence == publisher.sequence
+                boxes.send(frame, [[0, 0, value, 1]], [0.5])
+                found = found or framelane.DetectionSubscriber("cam0/detections", directory=server.directory, timeout=60)
+                batch = found.for_frame(publisher.sequence, timeout=60, epoch=publisher.epoch)
+                assert batch.boxes_xyxy[0][2] == value
+                publisher.send(picture(value + 1))
+            boxes.close()
+
+
+def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
+    server = serve()
+    publisher = server.publisher("cam0", policy="wait")
+    with framelane.Subscriber(server.url("cam0"), mode="every", timeout=60) as subscriber:
+
+        def send():
+            for value in range(20):
+                publisher.send(picture(value))
+            publisher.close()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        values = [int(frame.array[0, 0, 0]) for frame in subscriber]
+        thread.join()
+        assert values == list(range(20))
+
+
+def test_who_may_not_is_told_by_exceptions_of_their_kind(serve):
+    server = serve("--read", "cam*", "--write", "none")
+    with pytest.raises(framelane.AccessDenied, match="may not be received"):
+        framelane.Subscriber(server.url("secret"), timeout=60)
+    publisher = framelane.Publisher(server.url("cam0"))
+    with pytest.raises(framelane.AccessDenied, match="may not be sent to"):
+        while True:
+            publisher.send(picture(0))
+    publisher.close()
+    with pytest.raises(framelane.Timeout):
+        framelane.Subscriber(server.url("cam1"), timeout=0.2)
+    with pytest.raises(framelane.InvalidOption, match="option of a link"):
+        framelane.Subscriber(server.url("cam0?speed=9"))
+    with pytest.raises(framelane.InvalidOption, match="the token file"):
+        framelane.Subscriber(server.url("cam0?token-file=/nonexistent"), timeout=1)
+
+
+def test_other_threads_run_while_a_link_is_waited_for_and_closed(serve):
+    server = serve()
+    ticks, done = [], threading.Event()
+
+    def tick():
+        while not done.wait(0.001):
+            ticks.append(None)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    with pytest.raises(framelane.Timeout):
+        framelane.Subscriber(server.url("cam0"), timeout=0.3)
+    before = len(ticks)
+    publisher = framelane.Publisher("tcp://127.0.0.1:9/cam0")
+    publisher.send(picture(1))
+    publisher.close()
+    done.set()
+    thread.join()
+    assert before > 10 and len(ticks) > before + 10
