@@ -115,7 +115,6 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let publisher = start(&place, "drop");
     let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
     let old_epoch = reader.recv().unwrap().epoch();
-    // Until several slots have held a frame: the one that is made to look stranded has a descriptor.
     while reader.recv().unwrap().sequence() < 20 {}
     publisher.kill();
     while reader.recv_timeout(Duration::ZERO).is_ok() {}
@@ -124,14 +123,15 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let head = status.sequence;
     let data = place.path().join(format!("c.data.{}", status.generation));
     let data = File::options().read(true).write(true).open(data).unwrap();
-    let version = |slot: u64| {
-        let mut bytes = [0; 8];
-        data.read_exact_at(&mut bytes, 4096 + 256 * slot).unwrap();
-        u64::from_le_bytes(bytes)
-    };
-    let other = (0..6).find(|&slot| (1..head).contains(&version(slot))).unwrap();
-    data.write_all_at(&(head + 3).to_le_bytes(), 4096 + 256 * other).unwrap();
     let control = File::options().read(true).write(true).open(place.path().join("c.control")).unwrap();
+    // A slot beside the newest frame's gets that one's descriptor: it may have none, in a ring that was just made.
+    let (mut newest, mut entry) = ([0; 8], [0; 256]);
+    control.read_exact_at(&mut newest, 128).unwrap();
+    let newest = u64::from_le_bytes(newest) & 0xFF;
+    let other = (newest + 1) % 6;
+    data.read_exact_at(&mut entry, 4096 + 256 * newest).unwrap();
+    entry[..8].copy_from_slice(&(head + 3).to_le_bytes());
+    data.write_all_at(&entry, 4096 + 256 * other).unwrap();
     control.write_all_at(&(head + 3).to_le_bytes(), 264).unwrap();
 
     let mut publisher = place.publisher().create("c").unwrap();
