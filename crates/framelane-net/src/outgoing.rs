@@ -234,7 +234,8 @@ struct Sender<'a, 'l> {
     link: &'a Link<'l>,
     sent: Sent,
     last: Option<Origin>,
-    encoder: Option<Encoder>,
+    /// With whether it is for pictures, which alone are scaled.
+    encoder: Option<(bool, Encoder)>,
     /// The coded frame; kept for its room.
     bytes: Vec<u8>,
     /// Whether a part of a frame has gone, and not all of it.
@@ -402,16 +403,15 @@ impl Sender<'_, '_> {
     /// Codes the frame into `bytes`; `None` when it goes as it is.
     fn encode(&mut self, frame: &Frame, keyframe: bool) -> Result<Option<framelane_codec::Encoded>, Fault> {
         let terms = self.link.terms;
-        if (terms.codec == Codec::Raw && terms.size.is_none())
-            || !is_picture(frame) && terms.codec != Codec::Lz4
-        {
+        let picture = is_picture(frame);
+        if (terms.codec == Codec::Raw && terms.size.is_none()) || !picture && terms.codec != Codec::Lz4 {
             return Ok(None);
         }
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            None => {
-                let size = terms.size.filter(|_| is_picture(frame));
-                self.encoder.insert(Encoder::new(terms.codec, size).map_err(Fault::lasting)?)
+        let (_, encoder) = match &mut self.encoder {
+            Some(made) if made.0 == picture => made,
+            other => {
+                let size = terms.size.filter(|_| picture);
+                other.insert((picture, Encoder::new(terms.codec, size).map_err(Fault::lasting)?))
             }
         };
         let coded = encoder.encode(frame.layout(), frame.info(), frame.bytes(), keyframe, &mut self.bytes);

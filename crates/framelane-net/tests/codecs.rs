@@ -93,3 +93,24 @@ fn sizes_and_formats_change_while_h264_runs_and_the_sender_scales() {
         }
     }
 }
+
+#[test]
+fn pictures_are_scaled_and_what_is_none_is_not_whichever_comes_first() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let mut publisher = served.publisher("mixed");
+    let depths = PixelFormat::Matrix(MatrixType::new(Depth::F32, 1).unwrap());
+    let matrix = Layout::packed(depths, 8, 6).unwrap();
+    let picture = gray(64, 48);
+    let mut send = |layout: &Layout| {
+        publisher.send(layout, &FrameInfo::default(), &vec![7; layout.size_bytes()]).unwrap().unwrap()
+    };
+    let mut sequence = send(&picture);
+    let (mut subscriber, _directory) = open(&served.url("mixed?codec=lz4&size=32x24"), Mode::Newest).unwrap();
+    for layout in [&matrix, &picture, &matrix] {
+        let frame = subscriber.recv().unwrap();
+        assert_eq!(frame.origin().sequence, sequence);
+        let expected = if frame.format() == depths { (8, 6) } else { (32, 24) };
+        assert_eq!((frame.width(), frame.height()), expected);
+        sequence = send(layout);
+    }
+}
