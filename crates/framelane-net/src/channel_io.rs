@@ -88,7 +88,8 @@ impl Ended {
     }
 }
 
-/// Sends all of `bytes`, asking `keep` whether to go on whenever there is no room for a while.
+/// Sends all of `bytes`, asking `keep` whether to go on while there are more. `Ok`: all of them have gone, however the
+/// other side has taken them.
 pub(crate) fn write_all(
     stream: &dyn Stream,
     mut bytes: &[u8],
@@ -103,7 +104,9 @@ pub(crate) fn write_all(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Fault::io(peer, error)),
         }
-        keep()?;
+        if !bytes.is_empty() {
+            keep()?;
+        }
     }
     if more { Ok(()) } else { flush(stream, peer, keep) }
 }

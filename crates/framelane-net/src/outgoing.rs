@@ -89,15 +89,9 @@ pub(crate) fn run(
             bytes: Vec::new(),
             in_frame: false,
         };
-        let result = sender.run();
-        if result.is_ok() {
-            // Closing now would take what is still on its way back: the system answers the credits that come for it with a
-            // reset. The other side closes when it has everything.
-            while sender.go_on().is_ok() {
-                let source = lock(&link.source);
-                let _ = link.changed.wait_timeout(source, LOOK);
-            }
-        }
+        let ran = sender.run();
+        let closed = ran.is_ok();
+        let result = ran.and_then(|()| sender.close());
         let sent = sender.sent;
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::Io
@@ -122,15 +116,18 @@ pub(crate) fn run(
         let heard = hears
             .join()
             .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
-        match result {
-            Ok(()) => Ok(sent),
+        let fault = match result {
+            // Whoever has everything ends the connection, and says nothing more.
+            Ok(()) if heard.error.kind() == ErrorKind::Io || heard.is_stop() => return Ok(sent),
+            Ok(()) => heard,
             Err(fault)
                 if matches!(fault.error.kind(), ErrorKind::Io | ErrorKind::Closed) && !heard.is_stop() =>
             {
-                Err((heard, sent))
+                heard
             }
-            Err(fault) => Err((fault, sent)),
-        }
+            Err(fault) => fault,
+        };
+        Err((if closed { not_taken(terms, fault) } else { fault }, sent))
     })
 }
 
@@ -258,9 +255,28 @@ impl Sender<'_, '_> {
             self.send_all(&mut subscriber)?;
             self.sent.live = false;
             if terms.ends_with_channel {
-                return self.say(ChannelState::Closed);
+                return Ok(());
             }
             self.say(ChannelState::Closed)?;
+        }
+    }
+
+    /// Says that the channel is closed, and waits until the other side has taken all that was sent before.
+    fn close(&self) -> Result<(), Fault> {
+        let (stream, peer) = (self.link.stream, self.link.peer);
+        let turn = lock(&self.link.writing);
+        send(stream, &Message::State(ChannelState::Closed), peer, &mut || self.go_on())?;
+        drop(turn);
+        // Ending the connection now would take what is still on its way back: the system answers the credits that come for
+        // it with a reset. The other side ends it when it has everything; pings are answered by whoever hears them.
+        loop {
+            match self.go_on() {
+                Ok(()) => {}
+                Err(_) if self.link.ended.is_set() => return Ok(()),
+                Err(fault) => return Err(fault),
+            }
+            let source = lock(&self.link.source);
+            let _ = self.link.changed.wait_timeout(source, LOOK);
         }
     }
 
@@ -440,6 +456,16 @@ impl Sender<'_, '_> {
         drop(frame);
         flush(stream, peer, &mut || self.go_on())
     }
+}
+
+/// The connection has failed after the channel was closed. There is nothing that a new one could send: who has closed the
+/// channel has taken its frames along.
+fn not_taken(terms: &Terms, fault: Fault) -> Fault {
+    if fault.is_stop() {
+        return fault;
+    }
+    let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
+    Fault { error: fault.error.context(what), try_again: false, ..fault }
 }
 
 /// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.

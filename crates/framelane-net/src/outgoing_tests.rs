@@ -5,14 +5,35 @@ use framelane::{Layout, PixelFormat, PublisherOptions};
 
 use super::*;
 use crate::channel_io::opening;
+use crate::proto::Refusal;
 
-/// A receiver that takes so many bytes, and more only when the sender has been told to end.
+/// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken what
+/// ends with `last` it says `answer` and hangs up.
 struct Peer<'a> {
     says: Mutex<VecDeque<u8>>,
     taken: Mutex<Vec<u8>>,
     most: usize,
+    last: &'a [u8],
+    answer: &'a [u8],
     told: &'a AtomicBool,
     shut: AtomicBool,
+    hears_end: AtomicBool,
+}
+
+impl<'a> Peer<'a> {
+    /// One that takes two frames.
+    fn new(most: usize, last: &'a [u8], answer: &'a [u8], told: &'a AtomicBool) -> Self {
+        Peer {
+            says: Mutex::new(opening(&Message::Credit(2)).into()),
+            taken: Mutex::default(),
+            most,
+            last,
+            answer,
+            told,
+            shut: AtomicBool::new(false),
+            hears_end: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Stream for Peer<'_> {
@@ -26,6 +47,7 @@ impl Stream for Peer<'_> {
         for (to, from) in bytes.iter_mut().zip(says.drain(..len)) {
             *to = from;
         }
+        self.hears_end.fetch_or(says.is_empty() && self.shut.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(len)
     }
 
@@ -34,10 +56,20 @@ impl Stream for Peer<'_> {
         let room = if self.told.load(Ordering::Relaxed) { usize::MAX } else { self.most - taken.len() };
         let len = bytes.len().min(room);
         taken.extend_from_slice(&bytes[..len]);
+        let has_all = !self.last.is_empty() && taken.ends_with(self.last);
+        drop(taken);
+        if has_all {
+            self.says.lock().unwrap().extend(self.answer);
+            self.shut();
+            // Whoever hears the end of it is ahead of whoever writes.
+            while !self.hears_end.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         if len > 0 {
             return Ok(len);
         }
-        drop(taken);
         std::thread::sleep(timeout.min(Duration::from_millis(5)));
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -51,6 +83,20 @@ impl Stream for Peer<'_> {
     }
 }
 
+fn terms(directory: &std::path::Path, ends_with_channel: bool) -> Terms {
+    Terms {
+        channel: "cam0".to_owned(),
+        subscriber: SubscriberOptions::new().directory(directory),
+        codec: Codec::Raw,
+        size: None,
+        max_milli_fps: 0,
+        max_payload: 1 << 20,
+        last: None,
+        patience: Duration::from_secs(3600),
+        ends_with_channel,
+    }
+}
+
 #[test]
 fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels() {
     let directory = tempfile::tempdir().unwrap();
@@ -58,24 +104,8 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
     let layout = Layout::packed(PixelFormat::Gray8, 1000, 100).unwrap();
     publisher.send(&layout, &FrameInfo::default(), &vec![7; 100_000]).unwrap();
     let told = AtomicBool::new(false);
-    let peer = Peer {
-        says: Mutex::new(opening(&Message::Credit(1)).into()),
-        taken: Mutex::default(),
-        most: 50_000,
-        told: &told,
-        shut: AtomicBool::new(false),
-    };
-    let terms = Terms {
-        channel: "cam0".to_owned(),
-        subscriber: SubscriberOptions::new().directory(directory.path()),
-        codec: Codec::Raw,
-        size: None,
-        max_milli_fps: 0,
-        max_payload: 1 << 20,
-        last: None,
-        patience: Duration::from_secs(3600),
-        ends_with_channel: false,
-    };
+    let peer = Peer::new(50_000, &[], &[], &told);
+    let terms = terms(directory.path(), false);
     let watch = |_: &Sent| {
         if peer.taken.lock().unwrap().len() < peer.most {
             return Ok(());
@@ -86,4 +116,42 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
     let (fault, _) = run(&peer, &mut Inbox::new(), "the peer", &terms, &watch).unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::Permission);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
+}
+
+/// Sends a channel that is closed when its frame has gone, to a receiver that then says `answer` and hangs up.
+fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
+    publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
+    let publisher = Mutex::new(Some(publisher));
+    let (mut closed, told) = (Vec::new(), AtomicBool::new(false));
+    Message::State(ChannelState::Closed).encode(&mut closed);
+    let peer = Peer::new(1 << 20, &closed, answer, &told);
+    let watch = |sent: &Sent| {
+        if sent.frames == 1
+            && let Some(publisher) = lock(&publisher).take()
+        {
+            publisher.close();
+        }
+        Ok(())
+    };
+    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &watch)
+}
+
+#[test]
+fn a_receiver_that_hangs_up_as_soon_as_it_is_told_of_the_end_has_everything() {
+    let sent = send_and_close(&[]).unwrap();
+    assert_eq!((sent.frames, sent.live), (1, false));
+}
+
+#[test]
+fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
+    let mut refused = Vec::new();
+    let error = Error::new(ErrorKind::Interrupted, "the server is shutting down");
+    Message::Refused(Refusal::of(&error, true)).encode(&mut refused);
+    let (fault, sent) = send_and_close(&refused).unwrap_err();
+    assert!(!fault.try_again && sent.frames == 1, "{fault:?}");
+    let text = fault.error.to_string();
+    assert!(text.contains("cam0 is closed here") && text.contains("shutting down"), "{text}");
 }
