@@ -20,8 +20,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as ClapKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use framelane::{PublisherOptions, SubscriberOptions};
 
 use commands::Command;
@@ -112,10 +112,17 @@ fn main() -> ExitCode {
 /// Reads the arguments. `--loop 2` is taken as `--loop=2` when it is wrong as it stands: `--loop` alone is right too, so
 /// that what follows may be the source or a channel called 2.
 fn parse_arguments(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(&arguments).or_else(|error| match joined_loop(&arguments) {
-        Some(joined) if error.kind() == ClapKind::UnknownArgument => Cli::try_parse_from(joined),
+    parse_as_they_are(&arguments).or_else(|error| match joined_loop(&arguments) {
+        Some(joined) if error.kind() == ClapKind::UnknownArgument => parse_as_they_are(&joined),
         _ => Err(error),
     })
+}
+
+fn parse_as_they_are(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    commands::check_options(&mut command, &matches)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// The arguments with `--loop N` made `--loop=N`, if there is one.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use framelane::{Mode, PixelFormat};
+use framelane::{Error, Mode, PixelFormat};
+use framelane_codec::Codec;
 use framelane_video::{RawFormat, Repeat};
 
 /// `640x480`.
@@ -38,6 +39,11 @@ pub fn format(text: &str) -> Result<PixelFormat, String> {
         let names: Vec<_> = PixelFormat::VIDEO.iter().map(|format| format.name()).collect();
         format!("expected a pixel format of {}, found {text:?}", names.join(", "))
     })
+}
+
+/// How frames are carried over a link.
+pub fn codec(text: &str) -> Result<Codec, String> {
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
 /// `FORMAT:WIDTHxHEIGHT@FPS`, or without `@FPS` for 30 a second.

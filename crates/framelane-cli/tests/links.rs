@@ -86,6 +86,31 @@ fn a_url_stands_where_a_channel_s_name_does() {
 }
 
 #[test]
+fn what_a_killed_user_of_a_url_leaves_is_removed_by_the_next() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, address) = serve(&there, "");
+    let _publisher = publish(there.path(), "cam0", 1);
+    let line = format!("subscribe {address}/cam0 --json");
+    let mut killed = here.start(&line);
+    killed.wait_for("attached");
+    killed.signal(Signal::KILL);
+    killed.end();
+    let left = here.files();
+    assert!(!left.is_empty());
+    // Another one that lives is left alone.
+    let mut other = here.start(&line);
+    other.wait_for("attached");
+    let output = here.run(&format!("subscribe {address}/cam0 --count 1 --json"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let now = here.files();
+    assert!(!now.is_empty() && left.iter().all(|file| !now.contains(file)), "{left:?}, then {now:?}");
+    other.signal(Signal::TERM);
+    other.wait_for("summary");
+    other.end();
+    assert!(here.files().is_empty(), "{:?}", here.files());
+}
+
+#[test]
 fn what_is_wrong_is_told_before_anything_is_made() {
     let place = Place::new();
     for (line, expected) in [
@@ -98,7 +123,6 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("receive tcp://127.0.0.1:7420/cam0 --patience 1", "2 to 3600 seconds"),
         ("publish testsrc tls://h/cam0", "framelane send"),
         ("info tls://h/cam0", "framelane receive"),
-        ("receive tcp://127.0.0.1:7420/cam0 --codec png", "png"),
         ("serve --listen tcp://0.0.0.0:0 --anonymous", "expected TLS beyond this machine"),
         ("serve --listen tls://127.0.0.1:0 --anonymous --identity /nonexistent", "certificate"),
         ("serve --listen tcp://127.0.0.1:0 --clients /nonexistent/clients", "/nonexistent/clients"),
@@ -111,6 +135,31 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
         assert!(place.files().is_empty(), "{line}: {:?}", place.files());
     }
+}
+
+#[test]
+fn options_that_say_nothing_about_the_address_are_wrong_usage() {
+    let place = Place::new();
+    for (line, expected) in [
+        ("receive tcp://127.0.0.1:7420/cam0 --codec png", "png"),
+        ("send cam0 tcp://127.0.0.1:7420/cam0 --codec jpg", "jpeg"),
+        ("send cam0 tls://h/cam0 --quality 80", "--quality is an option of legacy, and"),
+        ("send cam0 legacy://127.0.0.1:8081 --max-fps 5", "--max-fps is an option of links"),
+        ("send cam0 legacy-memory:Share --patience 5", "--patience is an option of links and of legacy"),
+        ("receive unix:/x.sock/cam0 --looks 5", "--looks is an option of legacy-memory"),
+        ("receive legacy://127.0.0.1:8081 cam0 --once", "--once is an option of links"),
+        ("receive legacy-memory:Share cam0 --max-bytes 5000", "--max-bytes is an option of legacy, and"),
+    ] {
+        let output = place.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(expected) && text.contains("--help"), "{line}: {text}");
+        let output = place.run(&format!("{line} --json"));
+        let error = json_error(&output);
+        assert_eq!((output.status.code(), &error["kind"]), (Some(2), &"invalid_option".into()), "{line}");
+        assert!(error["message"].as_str().unwrap().contains(expected), "{line}: {error}");
+    }
+    assert!(place.files().is_empty(), "{:?}", place.files());
 }
 
 #[test]

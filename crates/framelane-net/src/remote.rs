@@ -1,6 +1,6 @@
 //! URLs in place of channel names: a thread that carries frames between a local channel and the link.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +21,8 @@ use crate::url::LinkUrl;
 const DRAIN: Duration = Duration::from_secs(5);
 /// The same when it is not connected.
 const UNCONNECTED: Duration = Duration::from_millis(500);
+/// What the names of local channels of links begin with.
+const LINKS: &str = "links/";
 /// How long whoever waits for a link sleeps before it asks its caller whether to go on.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -126,7 +128,13 @@ fn local_name(url: &LinkUrl) -> String {
         if filled.is_ok() { u32::from_le_bytes(bytes) } else { realtime_ns() as u32 }
     });
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("links/{}-{random:08x}-{number}/{}", std::process::id(), url.channel)
+    format!("{LINKS}{}-{random:08x}-{number}/{}", std::process::id(), url.channel)
+}
+
+/// Removes the local channels of links whose processes were killed: nobody else could have a use for them.
+fn tidy(directory: Option<&Path>) {
+    // What cannot be removed is in nobody's way: the next link has another name.
+    let _ = framelane::doctor_of(directory, LINKS, true);
 }
 
 fn spawn(
@@ -170,6 +178,7 @@ impl Links for Remote {
         if options.get_mode() == Mode::Every {
             link.options.mode = Mode::Every;
         }
+        tidy(options.get_directory());
         let local = local_name(&link);
         let policy = policy_of(link.options.mode);
         let publisher = publisher_in(options.get_directory().map(Into::into))
@@ -190,6 +199,7 @@ impl Links for Remote {
 
     fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error> {
         let link: LinkUrl = url.parse()?;
+        tidy(options.get_directory());
         let subscriber = match options.get_directory() {
             Some(directory) => SubscriberOptions::new().directory(directory),
             None => SubscriberOptions::new(),

@@ -77,6 +77,8 @@ pub use link::{Link, LinkStatus, Links, install_links};
 #[cfg(not(loom))]
 pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
 #[cfg(not(loom))]
-pub use status::{ChannelState, ChannelStatus, Diagnosis, Leftover, SubscriberStatus, doctor, list, status};
+pub use status::{
+    ChannelState, ChannelStatus, Diagnosis, Leftover, SubscriberStatus, doctor, doctor_of, list, status,
+};
 #[cfg(not(loom))]
 pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use framelane::{Error, Mode};
+use framelane_codec::Codec;
 use framelane_net::LinkUrl;
 use framelane_net::security::{Fingerprint, ServerTrust, Token};
 
+use super::urls::headings;
 use crate::parse;
 
 /// How long the other side may be silent, unless an option says another time: of links and of the legacy stream.
@@ -14,11 +16,11 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options of links. Each stands for the option of the same name in the URL.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Options of links (tls://, tcp://, unix:)")]
+#[command(next_help_heading = headings::LINKS)]
 pub struct LinkArgs {
     /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default: raw]
-    #[arg(long, value_name = "CODEC")]
-    codec: Option<String>,
+    #[arg(long, value_name = "CODEC", value_parser = parse::codec)]
+    codec: Option<Codec>,
     /// Every frame, in order, in place of the newest: a slow link then falls behind, as far as the ring reaches
     #[arg(long)]
     every: bool,
@@ -50,9 +52,7 @@ impl LinkArgs {
     ) -> Result<LinkUrl, Error> {
         let mut link: LinkUrl = url.parse()?;
         let options = &mut link.options;
-        if let Some(codec) = &self.codec {
-            options.set("codec", codec)?;
-        }
+        options.codec = self.codec.unwrap_or(options.codec);
         if self.every {
             options.mode = Mode::Every;
         }

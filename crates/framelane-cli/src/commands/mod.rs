@@ -30,6 +30,8 @@ mod top_rates;
 mod top_table;
 mod urls;
 
+pub use urls::check_options;
+
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use framelane::{Error, ErrorKind, Policy, Publisher};
 
 use super::link_options::LinkArgs;
-use super::urls::{scheme, unknown_scheme};
+use super::urls::{headings, scheme, unknown_scheme};
 use super::{receive_link, receive_memory, receive_stream};
 use crate::Global;
 use crate::failure::Failure;
@@ -64,13 +64,13 @@ pub struct Receive {
     /// Looks a second
     #[arg(
         long, default_value = "120", value_name = "N", value_parser = parse::fps,
-        help_heading = "Options of legacy-memory"
+        help_heading = headings::LEGACY_MEMORY
     )]
     pub looks: f64,
     /// Time between the two reads of a frame that must agree: the longer, the longer may a writer pause half-way
     #[arg(
         long, default_value = "2", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000),
-        help_heading = "Options of legacy-memory"
+        help_heading = headings::LEGACY_MEMORY
     )]
     pub settle_ms: u64,
     #[command(flatten)]
@@ -78,10 +78,10 @@ pub struct Receive {
     #[command(flatten)]
     pub link: LinkArgs,
     /// Have the frames scaled to this size before they are sent
-    #[arg(long, value_name = "WxH", value_parser = parse::size)]
+    #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS)]
     pub size: Option<(u32, u32)>,
     /// End when the channel is closed there, in place of waiting for it to come again
-    #[arg(long)]
+    #[arg(long, help_heading = headings::LINKS)]
     pub once: bool,
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::link_options::PATIENCE;
 use super::receive::Receive;
-use super::urls::check_exposure;
+use super::urls::{check_exposure, headings};
 use crate::Global;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Options of `legacy:`.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options of legacy")]
+#[command(next_help_heading = headings::LEGACY)]
 pub struct StreamOptions {
     /// The largest JPEG: a sender that announces more is disconnected
     #[arg(long, default_value = "67108864", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
@@ -32,7 +32,7 @@ pub struct StreamOptions {
     #[arg(long, default_value = "4096x4096", value_name = "WxH", value_parser = parse::size)]
     max_size: (u32, u32),
     /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another one waits [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = "Options of links and of legacy")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
     pub patience: Option<Duration>,
 }
 

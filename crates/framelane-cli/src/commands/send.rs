@@ -6,7 +6,7 @@ use std::time::Duration;
 use framelane::Subscriber;
 
 use super::link_options::LinkArgs;
-use super::urls::{scheme, unknown_scheme};
+use super::urls::{headings, scheme, unknown_scheme};
 use super::{send_link, send_memory, send_stream};
 use crate::Global;
 use crate::failure::Failure;
@@ -63,7 +63,7 @@ pub struct Send {
     #[arg(long)]
     pub insecure: bool,
     /// scale: to BGR pixels of the size in the URL; keep: as they are, if they fit
-    #[arg(long, default_value = "scale", help_heading = "Options of legacy-memory")]
+    #[arg(long, default_value = "scale", help_heading = headings::LEGACY_MEMORY)]
     pub fit: Fit,
     #[command(flatten)]
     pub stream: send_stream::StreamOptions,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::link_options::PATIENCE;
 use super::send::{LOOK, Send};
 use super::send_encoder::{Encoder, Next, Slot};
-use super::urls::check_exposure;
+use super::urls::{check_exposure, headings};
 use crate::Global;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
@@ -27,16 +27,16 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 
 /// Options of `legacy:`.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options of legacy")]
+#[command(next_help_heading = headings::LEGACY)]
 pub struct StreamOptions {
     /// JPEG quality, 1 to 100 [default: the URL's ?quality=, else 90]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
     /// Scale to this size [default: the frame's own]
-    #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = "Options of links and of legacy")]
+    #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS_AND_LEGACY)]
     pub size: Option<(u32, u32)>,
     /// Connect anew when the receiver has neither taken nor answered a byte for so long [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = "Options of links and of legacy")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
     pub patience: Option<Duration>,
 }
 

@@ -1,7 +1,9 @@
-//! The kinds of addresses that `send` and `receive` know, and who can be reached at them.
+//! The kinds of addresses that `send` and `receive` know, who can be reached at them, and which options they have.
 
 use std::net::SocketAddr;
 
+use clap::parser::ValueSource;
+use clap::{ArgMatches, error::ErrorKind as ClapKind};
 use framelane::{Error, ErrorKind};
 
 /// All of them, each as it is written.
@@ -12,6 +14,47 @@ const KNOWN: &[&str] = &[
     "legacy-memory:NAME",
     "legacy://HOST:PORT",
 ];
+
+/// The headings of options in `--help`: options under one of them belong to addresses of these kinds, and to no others.
+pub mod headings {
+    pub const LINKS: &str = "Options of links (tls://, tcp://, unix:)";
+    pub const LEGACY: &str = "Options of legacy";
+    pub const LEGACY_MEMORY: &str = "Options of legacy-memory";
+    pub const LINKS_AND_LEGACY: &str = "Options of links and of legacy";
+
+    /// Those that an address of this kind has; `None` for an unknown kind.
+    pub fn of(scheme: &str) -> Option<&'static [&'static str]> {
+        match scheme {
+            "tls" | "tcp" | "unix" => Some(&[LINKS, LINKS_AND_LEGACY]),
+            "legacy" => Some(&[LEGACY, LINKS_AND_LEGACY]),
+            "legacy-memory" => Some(&[LEGACY_MEMORY]),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses options that say nothing about the kind of address they are given with: they would be ignored.
+///
+/// # Errors
+/// Wrong usage.
+pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    let Some(command) = command.find_subcommand_mut(name) else { return Ok(()) };
+    let address =
+        ["source", "target"].into_iter().find_map(|id| matches.try_get_one::<String>(id).ok().flatten());
+    // Not the address itself: somebody may have put a token into it.
+    let Some(scheme) = address.map(|address| scheme(address)) else { return Ok(()) };
+    let Some(fitting) = headings::of(scheme) else { return Ok(()) };
+    let misplaced = command.get_arguments().find_map(|argument| {
+        let heading = argument.get_help_heading().filter(|heading| heading.starts_with("Options of "))?;
+        let given = matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+        (given && !fitting.contains(&heading)).then(|| (argument.get_long().unwrap_or_default(), heading))
+    });
+    let Some((option, heading)) = misplaced else { return Ok(()) };
+    let kinds = heading.trim_start_matches("Options of ");
+    let message = format!("--{option} is an option of {kinds}, and says nothing about {scheme}: addresses");
+    Err(command.error(ClapKind::ArgumentConflict, message))
+}
 
 /// What comes before the first colon: it decides which file goes on.
 pub fn scheme(url: &str) -> &str {

@@ -14,7 +14,7 @@ use crate::os;
 use crate::publisher::Policy;
 use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
 
-pub use doctor::{Diagnosis, Leftover, doctor};
+pub use doctor::{Diagnosis, Leftover, doctor, doctor_of};
 
 /// Whether a channel is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
