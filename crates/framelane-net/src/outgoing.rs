@@ -312,6 +312,8 @@ impl Sender<'_, '_> {
     /// Until the channel is closed.
     fn send_all(&mut self, subscriber: &mut Subscriber) -> Result<(), Fault> {
         loop {
+            // Also when nothing is ever to be waited for.
+            self.go_on()?;
             self.wait_until_ready()?;
             let mut ended = None;
             let received = subscriber.recv_while(Some(LOOK), &mut || {

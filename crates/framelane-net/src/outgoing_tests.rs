@@ -21,10 +21,9 @@ struct Peer<'a> {
 }
 
 impl<'a> Peer<'a> {
-    /// One that takes two frames.
     fn new(most: usize, last: &'a [u8], answer: &'a [u8], told: &'a AtomicBool) -> Self {
         Peer {
-            says: Mutex::new(opening(&Message::Credit(2)).into()),
+            says: Mutex::new(opening(&Message::Credit(1000)).into()),
             taken: Mutex::default(),
             most,
             last,
@@ -154,4 +153,24 @@ fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
     assert!(!fault.try_again && sent.frames == 1, "{fault:?}");
     let text = fault.error.to_string();
     assert!(text.contains("cam0 is closed here") && text.contains("shutting down"), "{text}");
+}
+
+#[test]
+fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
+    let (told, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let peer = Peer::new(usize::MAX, &[], &[], &told);
+    let watch = |sent: &Sent| if sent.frames < 3 { Ok(()) } else { Err(Fault::stopped()) };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
+            }
+        });
+        let ended = run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), false), &watch);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(ended.unwrap_err().1.frames, 3);
+    });
 }
