@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use framelane_tests::links::{Reader, Running, command, program};
 use framelane_tests::{Camera, Hosts, Place, Wire, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
@@ -338,7 +339,7 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
         let mut running = vec![server, logged(site.receive(&url, Some(&token), json), &log).spawn().unwrap()];
         Reader::new(site.there.subscriber().open(CHANNEL).unwrap()).take(3);
         for (url, token, more) in [
-            (url.clone(), Some(wrong.as_str()), &[][..]),
+            (url.clone(), Some(wrong.as_str()), &["unknown"][..]),
             (format!("{url}&token={token}"), Some(token.as_str()), &[]),
             (url.replace("://", &format!("://{token}@")), Some(token.as_str()), &[]),
             (url.clone(), Some(token.as_str()), &["elsewhere", "--count", "2"]),
@@ -368,7 +369,8 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
         // The client ends, having been told.
         running.pop().unwrap().wait().unwrap();
         for mut process in running {
-            process.kill().unwrap();
+            // Asked to end: it has told everything then.
+            kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
             process.wait().unwrap();
         }
         let said = std::fs::read_to_string(&log).unwrap();
