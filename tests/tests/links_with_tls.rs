@@ -293,6 +293,33 @@ fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides()
 }
 
 #[test]
+fn a_link_over_tls_and_ipv6_comes_back_when_its_server_or_the_wire_was_away() {
+    let Some(site) = Site::new() else { return };
+    let Some(address) = site.hosts[0].address_v6_unless_skipped() else { return };
+    let listen = format!("tls://[{address}]");
+    let options = ["--listen", &listen, "--patience", "2"];
+    let mut server = site.serve(&options);
+    let url = format!("{listen}/{CHANNEL}?patience=2&fingerprint={}", site.fingerprint);
+    let mut receiver = Running::of(site.receive(&url, Some(&site.token), &[]));
+    receiver.event("connected");
+    let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());
+    for _ in 0..3 {
+        reader.take(3);
+        server.kill();
+        receiver.event("lost");
+        server = site.serve(&options);
+        receiver.event("connected");
+        reader.take(3);
+        site.hosts.partition();
+        let lost = receiver.event("lost");
+        assert!(lost["reason"].as_str().unwrap().contains("nothing was heard"), "{lost}");
+        site.hosts.heal();
+        receiver.event("connected");
+    }
+    reader.take(3);
+}
+
+#[test]
 fn a_token_that_is_revoked_ends_its_connections_and_opens_no_other_one() {
     let Some(site) = Site::new() else { return };
     let mut server = site.serve(&[]);

@@ -1,7 +1,7 @@
 //! The thread that carries packets between the hosts' devices.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -136,11 +136,12 @@ fn wait(devices: &[Tun], shared: &Shared, until: Option<Instant>) {
     let _ = rustix::io::read(&shared.changed, &mut [0_u8; 8]);
 }
 
-/// The host that an IPv4 packet is for.
+/// The host that an IP packet is for.
 fn destination(packet: &[u8]) -> Option<usize> {
-    if packet.first()? >> 4 != 4 {
-        return None;
-    }
-    let address: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-    super::index_of(Ipv4Addr::from(address))
+    let address: IpAddr = match packet.first()? >> 4 {
+        4 => <[u8; 4]>::try_from(packet.get(16..20)?).ok()?.into(),
+        6 => <[u8; 16]>::try_from(packet.get(24..40)?).ok()?.into(),
+        _ => return None,
+    };
+    super::index_of(address)
 }

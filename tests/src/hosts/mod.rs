@@ -17,7 +17,7 @@ mod tun;
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Index;
 use std::process::{Command, Stdio};
 
@@ -115,6 +115,8 @@ impl Index<usize> for Hosts {
 pub struct Host {
     namespace: Namespace,
     address: Ipv4Addr,
+    /// Where the system has IPv6.
+    address_v6: Option<Ipv6Addr>,
 }
 
 impl Host {
@@ -128,12 +130,16 @@ impl Host {
             format!("making a TUN device failed ({error}); /dev/net/tun must be there, readable and writable")
         })?;
         let address = address(index);
-        let host = Host { namespace, address };
+        let mut host = Host { namespace, address, address_v6: None };
         host.configure(&format!(
             "link set lo up\naddress add {address}/24 dev {DEVICE}\n\
              link set {DEVICE} mtu {} txqueuelen {DEVICE_QUEUE_PACKETS} up\n",
             tun::PACKET_BYTES
         ))?;
+        let v6 = address_v6(index);
+        // Ready at once: nobody else could have the address.
+        let has_v6 = host.configure(&format!("-6 address add {v6}/64 dev {DEVICE} nodad\n"));
+        host.address_v6 = has_v6.is_ok().then_some(v6);
         Ok((host, tun))
     }
 
@@ -160,6 +166,14 @@ impl Host {
         self.address
     }
 
+    /// Its IPv6 address; prints that a test is skipped where the system has no IPv6.
+    pub fn address_v6_unless_skipped(&self) -> Option<Ipv6Addr> {
+        if self.address_v6.is_none() {
+            println!("SKIPPED: IPv6 is off here");
+        }
+        self.address_v6
+    }
+
     /// A program that will run on this host.
     pub fn command(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command(program.as_ref());
@@ -181,8 +195,16 @@ fn address(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, index as u8 + 1)
 }
 
+fn address_v6(index: usize) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, index as u16 + 1)
+}
+
 /// The host with this address.
-fn index_of(address: Ipv4Addr) -> Option<usize> {
-    let [10, 77, 0, last] = address.octets() else { return None };
-    usize::from(last).checked_sub(1)
+fn index_of(address: IpAddr) -> Option<usize> {
+    let last = match address {
+        IpAddr::V4(address) => usize::from(address.octets()[3]),
+        IpAddr::V6(address) => usize::from(address.segments()[7]),
+    };
+    let index = last.checked_sub(1).filter(|index| *index < 200)?;
+    (address == self::address(index) || address == address_v6(index)).then_some(index)
 }
