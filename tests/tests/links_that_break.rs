@@ -3,7 +3,7 @@
 //! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame comes twice,
 //! torn, or after a later one (which [`Reader`] checks).
 
-use framelane::{RecvError, status};
+use framelane::{Mode, Policy, RecvError, status};
 use framelane_tests::links::{PORT, Reader, Running, serve, url};
 use framelane_tests::{Camera, Child, Hosts, Place, Wire, wait_until};
 
@@ -221,6 +221,32 @@ fn camera_server_and_receiver_are_killed_in_every_order_and_the_reader_stays() {
 #[test]
 fn camera_sender_and_server_are_killed_in_every_order_and_the_reader_stays() {
     everything_can_be_killed(true);
+}
+
+#[test]
+fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
+    let Some(hosts) = Hosts::unless_skipped(3, Wire::default()) else { return };
+    let [first, middle, last] = [Place::new(), Place::new(), Place::new()];
+    let publisher = first.publisher().policy(Policy::Wait).create(CHANNEL).unwrap();
+    let _servers = [serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[])];
+    let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "mode=every"));
+    // While nobody takes its frames the relay's ring holds them: six seconds of them.
+    let _relay = Running::start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
+    let start = || Running::start(&hosts[2], &last, &["receive", &urls[1]]);
+    let mut receiver = start();
+    let mut reader = Reader::new(last.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    wait_until(|| publisher.subscribers() == 1);
+    wait_until(|| status(Some(middle.path()), CHANNEL).is_ok_and(|relay| relay.subscribers.len() == 1));
+    let camera = Camera::start(publisher, BYTES, 20.0);
+    for _ in 0..3 {
+        reader.take(10);
+        receiver.kill();
+        let gone = camera.newest() + 3;
+        wait_until(|| camera.newest() > gone);
+        receiver = start();
+    }
+    reader.take(20);
+    assert_eq!((reader.first().sequence, reader.gaps), (1, 0));
 }
 
 /// Until frames of another life of the camera come, or the channel ends.

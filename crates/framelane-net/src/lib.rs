@@ -27,6 +27,7 @@ mod incoming;
 mod outgoing;
 mod proto;
 mod remote;
+mod resume;
 pub mod security;
 mod server;
 mod stream;

@@ -9,6 +9,7 @@ use framelane_codec::{Codec, Encoder};
 
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
 use crate::proto::{ChannelState, FrameHead, Message, Ready, Reply, Source};
+use crate::resume;
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
@@ -290,9 +291,11 @@ impl Sender<'_, '_> {
     /// Waits for the channel; `None` when something is to be looked at first.
     fn open(&self) -> Result<Option<Subscriber>, Fault> {
         let mut ended = None;
+        let Terms { channel, subscriber, .. } = self.link.terms;
         // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
-        let every = self.link.terms.subscriber.get_mode() == Mode::Every;
-        let options = self.link.terms.subscriber.clone().after(self.last.filter(|_| every));
+        let last = self.last.filter(|_| subscriber.get_mode() == Mode::Every);
+        let after = last.and_then(|last| resume::behind(subscriber, channel, last));
+        let options = subscriber.clone().after(after);
         let opened = options.open_while(&self.link.terms.channel, &mut || {
             ended = self.go_on().err();
             ended.is_none()
