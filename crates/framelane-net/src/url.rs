@@ -127,13 +127,16 @@ fn invalid(what: impl fmt::Display, found: &str) -> Error {
 impl FromStr for Address {
     type Err = Error;
 
-    /// Takes `tls://HOST[:PORT]`, `tcp://HOST[:PORT]` and `unix:PATH`.
+    /// Takes `tls://HOST[:PORT]`, `tcp://HOST[:PORT]` and `unix:PATH.sock`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let remedy = "as in tls://camera.example:7420, tcp://127.0.0.1:7420, tls://[::1]:7420 or unix:/run/framelane.sock";
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() {
                 Err(invalid("the path of a socket after unix:", text).with_remedy(remedy))
+            } else if socket_end(path) != Some(path.len()) {
+                Err(invalid("a path that ends in .sock, the first part that does, and has no ? in it", text)
+                    .with_remedy("as in unix:/run/framelane.sock: URLs of clients cannot name others"))
             } else {
                 Ok(Address::Unix(path.into()))
             };
@@ -180,6 +183,13 @@ impl FromStr for Address {
 /// The end of the file name of a Unix socket in a URL: where the channel's name begins must be clear.
 const SOCKET_SUFFIX: &str = ".sock";
 
+/// Where the path of a Unix socket ends, and the channel's name begins if there is one.
+fn socket_end(path: &str) -> Option<usize> {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let inside = path.find(&format!("{SOCKET_SUFFIX}/")).map(|at| at + SOCKET_SUFFIX.len());
+    inside.or_else(|| path.ends_with(SOCKET_SUFFIX).then_some(path.len()))
+}
+
 /// Splits into the address, the channel and the options.
 fn split(text: &str) -> Result<(&str, &str, &str), Error> {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
@@ -188,18 +198,34 @@ fn split(text: &str) -> Result<(&str, &str, &str), Error> {
             .with_remedy("as in tls://camera.example:7420/cam0 or unix:/run/framelane.sock/cam0")
     };
     if path.starts_with("unix:") {
-        let marker = format!("{SOCKET_SUFFIX}/");
-        let at = path.find(&marker).ok_or_else(|| {
+        let end = socket_end(path).filter(|end| *end < path.len()).ok_or_else(|| {
             invalid("a socket whose name ends in .sock, then a channel", path)
                 .with_remedy("as in unix:/run/framelane.sock/cam0")
         })?;
-        let (address, channel) = path.split_at(at + SOCKET_SUFFIX.len());
-        return Ok((address, &channel[1..], query));
+        let (address, channel) = path.split_at(end);
+        let channel = &channel[1..];
+        return if channel.is_empty() { Err(missing()) } else { Ok((address, channel, query)) };
     }
     let start = path.find("://").map_or(0, |at| at + 3);
     let slash = path[start..].find('/').ok_or_else(missing)? + start;
     let channel = &path[slash + 1..];
     if channel.is_empty() { Err(missing()) } else { Ok((&path[..slash], channel, query)) }
+}
+
+/// Checks the name of a channel in a URL, where options may have got into it.
+fn check_channel(channel: &str) -> Result<(), Error> {
+    let Some((at, sign)) = channel.char_indices().find(|(_, c)| matches!(c, '&' | '=')) else {
+        return framelane::check_name(channel);
+    };
+    // What comes after it is not repeated: it may be a secret.
+    let name = &channel[..at];
+    Err(Error::new(
+        ErrorKind::InvalidName,
+        format!("expected the name of a channel at the end of the URL, found {sign:?} in it, after {name:?}"),
+    )
+    .with_remedy(
+        "the options of a URL begin with ?, with & between them, as in tls://HOST/cam0?codec=lz4&mode=every",
+    ))
 }
 
 impl FromStr for LinkUrl {
@@ -208,12 +234,42 @@ impl FromStr for LinkUrl {
     /// Reads a URL; the token file that it names, too.
     fn from_str(text: &str) -> Result<Self, Error> {
         let (address, channel, query) = split(text)?;
+        check_channel(channel)?;
         let mut options = LinkOptions::default();
         for assignment in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = assignment.split_once('=').unwrap_or((assignment, "1"));
             options.set(name, value)?;
         }
-        Ok(LinkUrl { address: address.parse()?, channel: channel.to_owned(), options })
+        let url = LinkUrl { address: address.parse()?, channel: channel.to_owned(), options };
+        url.check()?;
+        Ok(url)
+    }
+}
+
+impl LinkUrl {
+    /// Refuses options that this address has no use for; to be asked again when options were added to those of the URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for a fingerprint, an authority or a certificate without TLS.
+    pub fn check(&self) -> Result<(), Error> {
+        let option = match (&self.options.trust, &self.options.certificate) {
+            (Some(ServerTrust::Fingerprint(_)), _) => "fingerprint",
+            (Some(ServerTrust::Ca(_)), _) => "ca",
+            (None, Some(_)) => "certificate",
+            (None, None) => return Ok(()),
+        };
+        if matches!(self.address, Address::Tls { .. }) {
+            return Ok(());
+        }
+        // Whoever gives it expects to be protected by it.
+        Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "expected tls:// with the option {option}, found {}, where nothing would be checked",
+                self.address
+            ),
+        )
+        .with_remedy(format!("let the address begin with tls://, or leave {option} out")))
     }
 }
 
@@ -375,9 +431,60 @@ mod tests {
             "unix:",
             "unix:/run/x/cam0",
             "unix:/run/x.sock",
+            "unix:/run/x.sock/",
+            "tls://h/cam 0",
         ] {
             let error = text.parse::<LinkUrl>().unwrap_err();
             assert!(error.remedy().is_some(), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_no_url_can_name_is_no_address() {
+        for text in [
+            "unix:/run/x",
+            "unix:/run/x.sock/y",
+            "unix:/run/x.sock/y.sock",
+            "unix:/run/x?y.sock",
+            "unix:/x.sock?",
+        ] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{text}");
+            assert!(error.message().contains(".sock"), "{text}: {error}");
+        }
+        for text in ["unix:/run/x.sock", "unix:x.sock", "unix:/x.socket/y.sock"] {
+            assert_eq!(url(&format!("{text}/cam0")).address, text.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn options_of_tls_are_refused_where_there_is_none() {
+        let print = format!("fingerprint=sha256:{}", "0a".repeat(32));
+        for option in [print.as_str(), "ca=ca.crt", "certificate=keys"] {
+            let name = option.split('=').next().unwrap();
+            for address in ["tcp://127.0.0.1", "unix:/x.sock"] {
+                let error = format!("{address}/c?{option}").parse::<LinkUrl>().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidOption);
+                assert!(error.message().contains(&format!("option {name}")), "{error}");
+                assert!(error.remedy().unwrap().contains("tls://"), "{error}");
+            }
+            let mut link = url(&format!("tls://h/c?{option}"));
+            link.address = url("tcp://h/c").address;
+            assert!(link.check().is_err());
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_begin_with_a_question_mark_are_told_of_and_not_repeated() {
+        for text in [
+            "tls://h/cam0&token=secret",
+            "tls://h/cam0=secret?codec=x",
+            "unix:/x.sock/cam0&a=secret?token=secret",
+        ] {
+            let error = text.parse::<LinkUrl>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+            assert!(error.message().contains("\"cam0\"") && !error.to_string().contains("secret"), "{error}");
+            assert!(error.remedy().unwrap().contains("begin with ?"), "{error}");
         }
     }
 

@@ -279,8 +279,9 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
     let mut publisher = PublisherOptions::new().directory(directory.path()).create(&url("back")).unwrap();
     let attached = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();
     config.unwrap().revoke("lab").unwrap();
-    let error = subscriber.recv().err().unwrap();
-    assert_eq!(Error::from(error).kind(), ErrorKind::Permission);
+    let error = Error::from(subscriber.recv().err().unwrap());
+    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert!(error.remedy().unwrap().contains("identity list"), "{error}");
     // Frames that are sent until it is known go nowhere; then there is an error.
     let error = loop {
         if let Err(error) = publisher.send(&gray(1, 1), &FrameInfo::default(), &[1]) {

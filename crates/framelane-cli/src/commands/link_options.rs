@@ -73,6 +73,7 @@ impl LinkArgs {
             options.certificate.clone_from(&self.certificate);
         }
         options.insecure |= insecure;
+        link.check()?;
         Ok(link)
     }
 }

@@ -43,7 +43,7 @@ The port is 7420 unless another is named. One connection carries one channel; a 
 slower than the channel gets the newest frame each time, and slows nobody else. A client that is
 revoked (`framelane identity revoke`) is disconnected within a second.")]
 pub struct Serve {
-    /// Where to listen: tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH; may be given several times
+    /// Where to listen: tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH.sock; may be given several times
     #[arg(long, value_name = "ADDRESS", required = true)]
     listen: Vec<Address>,
     /// Channels that may be received: patterns with commas between them; * within a part, ** over parts

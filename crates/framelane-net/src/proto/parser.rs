@@ -88,7 +88,10 @@ fn stranger(bytes: &[u8]) -> Error {
     let error = violation(format_args!("expected it to begin with FRMLLINK, found {shown}"));
     match bytes {
         // A TLS record: a handshake, or an alert.
-        [0x15 | 0x16, ..] => error.with_remedy("it speaks TLS: use tls:// in place of tcp://"),
+        [0x15 | 0x16, ..] => error.with_remedy(
+            "it speaks TLS (tls://) and this side does not (tcp://): use tls:// in the address of the client and in \
+             that on which the server listens, or in neither",
+        ),
         [b'G' | b'P' | b'H' | b'O', ..] => {
             error.with_remedy("it looks like HTTP: check the port; framelane listens on 7420 by default")
         }

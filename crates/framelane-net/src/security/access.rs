@@ -195,7 +195,8 @@ fn refusal(with_token: bool, certificate: Option<Fingerprint>) -> Error {
         ),
         (false, None) => (
             "expected a token or a certificate, found neither".to_owned(),
-            "set FRAMELANE_TOKEN, give a token file, or make a certificate with `framelane identity client NAME`"
+            "set FRAMELANE_TOKEN, give a token file (--token-file FILE), or the folder of a certificate that the server \
+             allows (--certificate DIRECTORY; `framelane identity client NAME` makes one)"
                 .to_owned(),
         ),
     };

@@ -99,8 +99,21 @@ impl Identity {
     /// Reads the files of a role in a directory: those that [`IdentityOptions::create`] makes.
     ///
     /// # Errors
-    /// As [`Identity::load`]; [`ErrorKind::NotFound`] when they have not been made.
+    /// As [`Identity::load`]; [`ErrorKind::NotFound`] when they have not been made, [`ErrorKind::InvalidOption`] when this is
+    /// no directory.
     pub fn from_directory(directory: &Path, role: Role) -> Result<Self, Error> {
+        if directory.is_file() {
+            let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let name = role.name();
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!(
+                    "expected the folder with {name}.crt and {name}.key, found the file {}",
+                    directory.display()
+                ),
+            )
+            .with_remedy(format!("give the folder: {}", parent.unwrap_or(Path::new(".")).display())));
+        }
         let certificate = role.certificate_file(directory);
         Self::load(&certificate, &role.key_file(directory)).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {

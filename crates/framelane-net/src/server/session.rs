@@ -258,9 +258,13 @@ impl Session<'_> {
             if list.still_allows(grant) {
                 return Ok(());
             }
-            Err(Fault::lasting(Error::new(
+            let error = Error::new(
                 ErrorKind::Permission,
                 format!("client {} is no longer allowed what it was when it connected", grant.name),
+            );
+            Err(Fault::lasting(error.with_remedy(
+                "ask whoever runs the server for a new token, or to allow your certificate; `framelane identity list` \
+                 there shows what each client may do",
             )))
         }
     }

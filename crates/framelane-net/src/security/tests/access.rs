@@ -60,7 +60,8 @@ fn an_unknown_token_is_refused_without_being_repeated() {
         assert!(!error.to_string().contains(&token.expose()[..20]), "{error}");
     }
     let error = list.authorize(None, None).unwrap_err();
-    assert!(error.remedy().unwrap().contains("FRAMELANE_TOKEN"), "{error}");
+    let remedy = error.remedy().unwrap();
+    assert!(["FRAMELANE_TOKEN", "--certificate DIRECTORY"].iter().all(|way| remedy.contains(way)), "{error}");
 }
 
 #[test]

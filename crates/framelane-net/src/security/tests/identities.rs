@@ -109,6 +109,17 @@ fn an_identity_that_was_never_made_says_how_to_make_it() {
 }
 
 #[test]
+fn a_file_in_place_of_the_folder_is_told_of_with_the_folder() {
+    let place = tempfile::tempdir().unwrap();
+    IdentityOptions::new(Role::Client, "laptop").create(place.path()).unwrap();
+    let file = Role::Client.certificate_file(place.path());
+    let error = Identity::from_directory(&file, Role::Client).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    assert!(error.message().contains("the folder with client.crt and client.key"), "{error}");
+    assert!(error.remedy().unwrap().ends_with(place.path().to_str().unwrap()), "{error}");
+}
+
+#[test]
 fn options_outside_their_range_are_refused_before_anything_is_written() {
     let place = tempfile::tempdir().unwrap();
     let directory = place.path().join("config");
