@@ -228,10 +228,11 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     let Some(hosts) = Hosts::unless_skipped(3, Wire::default()) else { return };
     let [first, middle, last] = [Place::new(), Place::new(), Place::new()];
     let publisher = first.publisher().policy(Policy::Wait).create(CHANNEL).unwrap();
-    let _servers = [serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[])];
+    let (camera_server, _server) = (serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[]));
     let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "mode=every"));
     // While nobody takes its frames the relay's ring holds them: six seconds of them.
-    let _relay = Running::start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
+    let relays = || Running::start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
+    let mut relay = relays();
     let start = || Running::start(&hosts[2], &last, &["receive", &urls[1]]);
     let mut receiver = start();
     let mut reader = Reader::new(last.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
@@ -246,7 +247,21 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
         receiver = start();
     }
     reader.take(20);
-    assert_eq!((reader.first().sequence, reader.gaps), (1, 0));
+    // The relay dies as well, and comes again when nothing new reaches it: what it had is still to come.
+    receiver.kill();
+    let gone = camera.newest() + 3;
+    wait_until(|| camera.newest() > gone);
+    camera_server.kill();
+    relay.event("lost");
+    let newest = middle.subscriber().open(CHANNEL).unwrap().recv().unwrap().origin().sequence;
+    relay.kill();
+    relay = relays();
+    wait_until(|| {
+        status(Some(middle.path()), CHANNEL).is_ok_and(|status| status.publisher_pid == relay.id())
+    });
+    let _receiver = start();
+    reader.reach(newest);
+    assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
 }
 
 /// Until frames of another life of the camera come, or the channel ends.

@@ -72,6 +72,71 @@ fn what_is_sent_is_a_channel_of_the_server_until_it_is_closed() {
 }
 
 #[test]
+fn a_channel_that_closes_before_there_is_a_connection_is_sent_all_the_same() {
+    let (there, here) = (Place::new(), Place::new());
+    let socket = there.path().join("link.sock");
+    let publisher = publish(here.path(), "cam0", 3);
+    let mut sender = here.start(&format!("send cam0 unix:{}/from/lab --json", socket.display()));
+    sender.wait_for("lost");
+    publisher.close();
+    let mut server = there.start(&format!("serve --listen unix:{} --json", socket.display()));
+    assert_eq!(sender.wait_for("summary")["frames"], 1);
+    assert!(sender.end().success());
+    let ended = server.wait_for("ended");
+    assert_eq!((&ended["frames"], &ended["reason"]), (&1.into(), &().into()), "{ended}");
+}
+
+#[test]
+fn as_many_frames_as_were_asked_for_have_arrived_when_the_sender_ends() {
+    let (there, here) = (Place::new(), Place::new());
+    let (mut server, address) = serve(&there, "");
+    let mut source = here.start("publish testsrc=640x480@100 cam0 --json");
+    source.wait_for("started");
+    for count in [1, 7] {
+        let mut sender = here.start(&format!("send cam0 {address}/from/lab --every --count {count} --json"));
+        assert_eq!(sender.wait_for("summary")["frames"], count);
+        assert!(sender.end().success());
+        let ended = server.wait_for("ended");
+        assert_eq!((&ended["frames"], &ended["reason"]), (&count.into(), &().into()), "{ended}");
+    }
+}
+
+#[test]
+fn a_single_frame_to_a_url_arrives_though_its_publisher_is_closed_at_once() {
+    framelane_net::install();
+    let (there, here) = (Place::new(), Place::new());
+    let (mut server, address) = serve(&there, "");
+    for at in 0..5 {
+        drop(publish(here.path(), &format!("{address}/from/lab{at}"), 1));
+        assert_eq!(server.wait_for("ended")["frames"], 1);
+    }
+    assert!(here.files().is_empty(), "{:?}", here.files());
+}
+
+#[test]
+fn every_frame_of_a_new_channel_of_the_same_name_comes_too() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, address) = serve(&there, "");
+    let publisher = publish(there.path(), "cam0", 1);
+    let mut receiver = here.start(&format!("receive {address}/cam0 --every --slots 64 --json"));
+    receiver.wait_for("channel");
+    let options = SubscriberOptions::new().directory(here.path()).mode(framelane::Mode::Every);
+    let mut subscriber = options.open("cam0").unwrap();
+    assert_eq!(subscriber.recv().unwrap().origin().epoch, publisher.epoch());
+    publisher.close();
+    receiver.wait_for("channel");
+    let mut publisher = PublisherOptions::new().directory(there.path()).slots(64).create("cam0").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 4, 4).unwrap();
+    for value in 1..=20 {
+        publisher.send(&layout, &FrameInfo::default(), &[value; 16]).unwrap();
+    }
+    for sequence in 1..=20 {
+        let frame = subscriber.recv().unwrap();
+        assert_eq!((frame.origin().epoch, frame.origin().sequence), (publisher.epoch(), sequence));
+    }
+}
+
+#[test]
 fn a_url_stands_where_a_channel_s_name_does() {
     let (there, here) = (Place::new(), Place::new());
     let socket = there.path().join("link.sock");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Error, Origin, Publisher, SubscriberOptions};
+use framelane::{Error, Origin, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::channel_io::Fault;
@@ -134,24 +134,39 @@ fn receive_once(
     receiving.run()
 }
 
-/// Sends the local channel to `url`, over as many connections as it takes, until it is closed here or `keep` says false.
+/// What [`send`] sends.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// How to subscribe to the channel again, after a break.
+    pub subscriber: SubscriberOptions,
+    /// How many frames; `None`: until the channel is closed.
+    pub count: Option<u64>,
+}
+
+/// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here, or so many
+/// frames were sent, and the other side has all of them; or until `keep` says false.
+///
+/// The subscriber's mode should be that of the URL's options: until there is a connection it stands for the link, so that a
+/// publisher that waits for its readers waits for this one.
 ///
 /// Blocks. `events` and `keep` are called from this thread and from one other.
 ///
 /// # Errors
-/// As for [`receive`].
+/// As for [`receive`]; and when the connection fails after the channel was closed: its last frames may be missing there.
 pub fn send(
     url: &LinkUrl,
-    channel: &str,
-    subscriber: &SubscriberOptions,
+    subscriber: Subscriber,
+    sending: &Sending,
     events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
     keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<Sent, Error> {
+    let channel = subscriber.channel().to_owned();
+    let mut kept = Some(subscriber);
     let mut total = Sent::default();
     let mut tries = Tries::new();
     loop {
         tries.begun = Instant::now();
-        let result = send_once(url, channel, subscriber, &mut total, events, keep);
+        let result = send_once(url, &channel, sending, &mut kept, &mut total, events, keep);
         match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
             Next::Again => {}
             Next::End => return Ok(total),
@@ -162,7 +177,8 @@ pub fn send(
 fn send_once(
     url: &LinkUrl,
     channel: &str,
-    subscriber: &SubscriberOptions,
+    sending: &Sending,
+    kept: &mut Option<Subscriber>,
     total: &mut Sent,
     events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
     keep: &(dyn Fn() -> bool + Sync),
@@ -171,17 +187,17 @@ fn send_once(
     let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
-    let (epoch, sequence) = connected.welcome.last;
     let terms = Terms {
         channel: channel.to_owned(),
-        subscriber: subscriber.clone().mode(options.mode).wait(None),
+        subscriber: sending.subscriber.clone().mode(options.mode),
         codec: connected.codec,
         size: options.size,
         max_milli_fps: options.max_milli_fps(),
         max_payload: connected.welcome.max_payload,
-        last: (sequence != 0).then_some(Origin { epoch, sequence }),
+        last: known(connected.welcome.last),
         patience: options.patience,
         ends_with_channel: true,
+        count: sending.count.map(|count| count.saturating_sub(total.frames)),
     };
     let before = total.clone();
     let sum = |sent: &Sent| Sent {
@@ -195,7 +211,7 @@ fn send_once(
         go_on()
     };
     let peer = url.address.to_string();
-    let result = outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, &watch);
+    let result = outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, kept, &watch);
     let (result, sent) = match result {
         Ok(sent) => (Ok(()), sent),
         Err((fault, sent)) => (Err(fault), sent),
@@ -203,6 +219,11 @@ fn send_once(
     *total = sum(&sent);
     events(LinkEvent::Progress(total));
     result
+}
+
+/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have nothing yet.)
+pub(crate) fn known((epoch, sequence): (u64, u64)) -> Option<Origin> {
+    (epoch != 0).then_some(Origin { epoch, sequence })
 }
 
 enum Next {

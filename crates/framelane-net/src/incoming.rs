@@ -72,8 +72,10 @@ impl Receiving<'_> {
         let result = self.receive();
         self.received.last = self.sink.last();
         self.received.missed = self.sink.missed();
+        self.received.link.missed = self.received.missed;
         self.received.link.connected = false;
         self.received.live = false;
+        self.received.link.live = false;
         self.publisher.set_link(&self.received.link);
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::Io
@@ -108,14 +110,30 @@ impl Receiving<'_> {
                         _ => Fault::passing(error),
                     })?;
                     self.received.live = self.sink.state() == ChannelState::Live;
+                    if self.received.link.live != self.received.live {
+                        self.received.link.live = self.received.live;
+                        self.publisher.set_link(&self.received.link);
+                    }
                     if before != self.sink.state() {
                         (self.watch)(self.received)?;
                     }
                     if self.sink.state() == ChannelState::Closed && self.ends_with_channel {
+                        self.say_done();
                         return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    /// Says that everything has come, and waits until the other side has heard it: it ends the connection then. Ending it
+    /// from here could take the message along.
+    fn say_done(&mut self) {
+        let until = Instant::now() + self.patience;
+        let Receiving { stream, inbox, peer, watch, received, .. } = self;
+        let mut keep = || if Instant::now() < until { watch(received) } else { Err(Fault::stopped()) };
+        if send(*stream, &Message::State(ChannelState::Closed), peer, &mut keep).is_ok() {
+            while keep().is_ok() && inbox.next(*stream, peer, LOOK).is_ok() {}
         }
     }
 
@@ -175,6 +193,9 @@ impl Receiving<'_> {
         };
         if missed > 0 {
             self.publisher.skip_many(missed);
+            // At once: who looks from outside tells by it what was left out from what found no free slot.
+            self.received.link.missed = self.sink.missed();
+            self.publisher.set_link(&self.received.link);
         }
         if head.coded {
             self.read_whole(payload_bytes, payload)?;

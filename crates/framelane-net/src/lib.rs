@@ -36,7 +36,7 @@ pub mod testing;
 mod time;
 mod url;
 
-pub use client::{LinkEvent, receive, send};
+pub use client::{LinkEvent, Sending, receive, send};
 pub use incoming::Received;
 pub use outgoing::Sent;
 pub use remote::install;

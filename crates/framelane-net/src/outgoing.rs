@@ -34,6 +34,8 @@ pub(crate) struct Terms {
     pub patience: Duration,
     /// Whether the link ends when the channel is closed; else it waits for the channel to come again.
     pub ends_with_channel: bool,
+    /// Ends after so many frames as if the channel was closed then.
+    pub count: Option<u64>,
 }
 
 /// What has happened on a sending link.
@@ -52,7 +54,8 @@ pub struct Sent {
 /// Asked now and then: whether to go on. Told how far it is.
 pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
 
-/// Sends the channel's frames until it ends.
+/// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has not received
+/// yet is sent even when the channel is closed by now. It is given back when the connection fails.
 ///
 /// # Errors
 /// Why it has ended; `Ok` when the channel was closed and the link ends with it.
@@ -61,6 +64,7 @@ pub(crate) fn run(
     inbox: &mut Inbox,
     peer: &str,
     terms: &Terms,
+    kept: &mut Option<Subscriber>,
     watch: Watch<'_>,
 ) -> Result<Sent, (Fault, Sent)> {
     let source = Source::new(Instant::now(), terms.max_milli_fps, terms.patience);
@@ -74,6 +78,7 @@ pub(crate) fn run(
         writing: Mutex::new(()),
         ping: Mutex::new(None),
         ended: Ended::default(),
+        done: Ended::default(),
     };
     std::thread::scope(|scope| {
         let hears = scope.spawn(|| {
@@ -86,6 +91,7 @@ pub(crate) fn run(
             link: &link,
             sent: Sent::default(),
             last: terms.last,
+            kept,
             encoder: None,
             bytes: Vec::new(),
             in_frame: false,
@@ -118,8 +124,7 @@ pub(crate) fn run(
             .join()
             .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
         let fault = match result {
-            // Whoever has everything ends the connection, and says nothing more.
-            Ok(()) if heard.error.kind() == ErrorKind::Io || heard.is_stop() => return Ok(sent),
+            Ok(()) if link.done.is_set() => return Ok(sent),
             Ok(()) => heard,
             Err(fault)
                 if matches!(fault.error.kind(), ErrorKind::Io | ErrorKind::Closed) && !heard.is_stop() =>
@@ -145,6 +150,8 @@ struct Link<'a> {
     /// A ping without an answer: when it was sent and when it came.
     ping: Mutex<Option<(u64, u64)>>,
     ended: Ended,
+    /// The other side has said that it has everything.
+    done: Ended,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -173,6 +180,10 @@ impl Link<'_> {
             let reply = lock(&self.source).take(Instant::now(), received_ns, &message);
             match reply {
                 Ok(Reply::Nothing) => self.changed.notify_all(),
+                Ok(Reply::Done) => {
+                    self.done.set();
+                    return Fault::lost(self.peer);
+                }
                 Ok(Reply::Pong { ping_sent_ns, received_ns }) => {
                     *lock(&self.ping) = Some((ping_sent_ns, received_ns));
                 }
@@ -232,6 +243,7 @@ struct Sender<'a, 'l> {
     link: &'a Link<'l>,
     sent: Sent,
     last: Option<Origin>,
+    kept: &'a mut Option<Subscriber>,
     /// With whether it is for pictures, which alone are scaled.
     encoder: Option<(bool, Encoder)>,
     /// The coded frame; kept for its room.
@@ -253,9 +265,12 @@ impl Sender<'_, '_> {
             let Some(mut subscriber) = self.open()? else { continue };
             self.sent.live = true;
             self.say(ChannelState::Live)?;
-            self.send_all(&mut subscriber)?;
+            if let Err(fault) = self.send_all(&mut subscriber) {
+                *self.kept = Some(subscriber);
+                return Err(fault);
+            }
             self.sent.live = false;
-            if terms.ends_with_channel {
+            if terms.ends_with_channel || self.has_sent_all() {
                 return Ok(());
             }
             self.say(ChannelState::Closed)?;
@@ -269,7 +284,7 @@ impl Sender<'_, '_> {
         send(stream, &Message::State(ChannelState::Closed), peer, &mut || self.go_on())?;
         drop(turn);
         // Ending the connection now would take what is still on its way back: the system answers the credits that come for
-        // it with a reset. The other side ends it when it has everything; pings are answered by whoever hears them.
+        // it with a reset. The other side says when it has everything; pings are answered by whoever hears them.
         loop {
             match self.go_on() {
                 Ok(()) => {}
@@ -289,27 +304,48 @@ impl Sender<'_, '_> {
     }
 
     /// Waits for the channel; `None` when something is to be looked at first.
-    fn open(&self) -> Result<Option<Subscriber>, Fault> {
-        let mut ended = None;
+    fn open(&mut self) -> Result<Option<Subscriber>, Fault> {
         let Terms { channel, subscriber, .. } = self.link.terms;
         // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
         let last = self.last.filter(|_| subscriber.get_mode() == Mode::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
-        let options = subscriber.clone().after(after);
-        let opened = options.open_while(&self.link.terms.channel, &mut || {
+        if after.is_none() && self.kept.as_ref().is_some_and(|kept| kept.received() == 0) {
+            return Ok(self.kept.take());
+        }
+        let wait = if self.kept.is_some() { Some(Duration::ZERO) } else { None };
+        let options = subscriber.clone().wait(wait);
+        let mut ended = None;
+        let opened = options.clone().after(after).open_while(channel, &mut || {
             ended = self.go_on().err();
             ended.is_none()
         });
-        match (opened, ended) {
-            (_, Some(fault)) => Err(fault),
-            (Ok(subscriber), None) => Ok(Some(subscriber)),
-            (Err(error), None) if error.kind() == ErrorKind::Interrupted => Ok(None),
+        if let Some(fault) = ended {
+            return Err(fault);
+        }
+        match opened {
+            // A new channel of the same name, which was made and written to before we saw it: all of it came later.
+            Ok(new) if last.is_some_and(|last| last.epoch != new.epoch()) && after.is_none() => {
+                let all = Origin { epoch: new.epoch(), sequence: 0 };
+                *self.kept = None;
+                Ok(Some(options.wait(Some(Duration::ZERO)).after(Some(all)).open(channel).unwrap_or(new)))
+            }
+            Ok(new) => {
+                *self.kept = None;
+                Ok(Some(new))
+            }
+            // It is closed. What is left of it is still in the hands of who was there before.
+            Err(_) if self.kept.is_some() => Ok(self.kept.take()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
             // All records are taken, for example: it may be otherwise later.
-            (Err(error), None) => {
+            Err(error) => {
                 let try_again = error.kind() == ErrorKind::TooManySubscribers;
                 Err(Fault::private(error, try_again))
             }
         }
+    }
+
+    fn has_sent_all(&self) -> bool {
+        self.link.terms.count.is_some_and(|count| self.sent.frames >= count)
     }
 
     /// Until the channel is closed.
@@ -317,6 +353,9 @@ impl Sender<'_, '_> {
         loop {
             // Also when nothing is ever to be waited for.
             self.go_on()?;
+            if self.has_sent_all() {
+                return Ok(());
+            }
             self.wait_until_ready()?;
             let mut ended = None;
             let received = subscriber.recv_while(Some(LOOK), &mut || {
@@ -469,8 +508,10 @@ fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;
     }
-    let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
-    Fault { error: fault.error.context(what), try_again: false, ..fault }
+    let what = format!("channel {} has ended here, and its last frames may be missing there", terms.channel);
+    let error =
+        fault.error.context(what).with_remedy("check the server and the network, and send them again");
+    Fault { error, try_again: false, ..fault }
 }
 
 /// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.

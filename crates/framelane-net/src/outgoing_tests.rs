@@ -93,6 +93,7 @@ fn terms(directory: &std::path::Path, ends_with_channel: bool) -> Terms {
         last: None,
         patience: Duration::from_secs(3600),
         ends_with_channel,
+        count: None,
     }
 }
 
@@ -112,7 +113,7 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
         told.store(true, Ordering::Relaxed);
         Err(Fault::lasting(Error::new(ErrorKind::Permission, "revoked")))
     };
-    let (fault, _) = run(&peer, &mut Inbox::new(), "the peer", &terms, &watch).unwrap_err();
+    let (fault, _) = run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &watch).unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::Permission);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
@@ -135,24 +136,28 @@ fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
         }
         Ok(())
     };
-    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &watch)
+    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &mut None, &watch)
 }
 
 #[test]
-fn a_receiver_that_hangs_up_as_soon_as_it_is_told_of_the_end_has_everything() {
-    let sent = send_and_close(&[]).unwrap();
+fn a_receiver_that_says_it_has_everything_and_hangs_up_at_once_has_everything() {
+    let mut done = Vec::new();
+    Message::State(ChannelState::Closed).encode(&mut done);
+    let sent = send_and_close(&done).unwrap();
     assert_eq!((sent.frames, sent.live), (1, false));
 }
 
 #[test]
 fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
+    let (fault, _) = send_and_close(&[]).unwrap_err();
+    assert!(!fault.try_again && fault.error.to_string().contains("closed the connection"), "{fault:?}");
     let mut refused = Vec::new();
     let error = Error::new(ErrorKind::Interrupted, "the server is shutting down");
     Message::Refused(Refusal::of(&error, true)).encode(&mut refused);
     let (fault, sent) = send_and_close(&refused).unwrap_err();
     assert!(!fault.try_again && sent.frames == 1, "{fault:?}");
     let text = fault.error.to_string();
-    assert!(text.contains("cam0 is closed here") && text.contains("shutting down"), "{text}");
+    assert!(text.contains("cam0 has ended here") && text.contains("shutting down"), "{text}");
 }
 
 #[test]
@@ -169,7 +174,8 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
                 publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
             }
         });
-        let ended = run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), false), &watch);
+        let ended =
+            run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), false), &mut None, &watch);
         done.store(true, Ordering::Relaxed);
         assert_eq!(ended.unwrap_err().1.frames, 3);
     });

@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
-    Error, ErrorKind, Link, Links, Mode, Policy, Publisher, PublisherOptions, SubscriberOptions,
+    Error, ErrorKind, Link, Links, Mode, Policy, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::client::{self, LinkEvent};
+use crate::client::{self, LinkEvent, Sending};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::time::realtime_ns;
@@ -81,7 +81,23 @@ struct Running {
     grace: Duration,
 }
 
+impl Running {
+    /// How long whoever has this may wait now for what is on its way.
+    fn grace(&self, state: &State) -> Duration {
+        match state {
+            State { ended: true, .. } => Duration::ZERO,
+            // Nobody is there to get what is left: a try that is under way may still come to something.
+            State { connected: false, trouble: Some(_), .. } => self.grace.min(UNCONNECTED),
+            _ => self.grace,
+        }
+    }
+}
+
 impl Link for Running {
+    fn grace(&self) -> Duration {
+        Running::grace(self, &self.shared.state())
+    }
+
     fn fault(&self) -> Option<Error> {
         self.shared.state().fault.as_ref().map(copy_of)
     }
@@ -90,11 +106,9 @@ impl Link for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut state = self.shared.state();
-        // Nobody is there to get what is left: a try that is under way may still come to something.
-        let grace = if state.connected { self.grace } else { self.grace.min(UNCONNECTED) };
-        let deadline = Instant::now() + grace;
-        while !state.ended {
-            let left = deadline.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        loop {
+            let left = self.grace(&state).saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }
@@ -134,7 +148,21 @@ fn local_name(url: &LinkUrl) -> String {
 /// Removes the local channels of links whose processes were killed: nobody else could have a use for them.
 fn tidy(directory: Option<&Path>) {
     // What cannot be removed is in nobody's way: the next link has another name.
-    let _ = framelane::doctor_of(directory, LINKS, true);
+    let _ = framelane::doctor_of(directory, &is_local_name, true);
+}
+
+/// Whether [`local_name`] may have made this name: a channel that somebody has called links/cam0 is theirs.
+fn is_local_name(channel: &str) -> bool {
+    let Some((id, _)) = channel.strip_prefix(LINKS).and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
+    let parts: Vec<_> = id.split('-').collect();
+    let is = |text: &str, what: fn(char) -> bool| !text.is_empty() && text.chars().all(what);
+    matches!(parts[..], [process, random, number]
+        if is(process, |c| c.is_ascii_digit())
+            && random.len() == 8
+            && is(random, |c| c.is_ascii_hexdigit())
+            && is(number, |c| c.is_ascii_digit()))
 }
 
 fn spawn(
@@ -200,12 +228,13 @@ impl Links for Remote {
     fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error> {
         let link: LinkUrl = url.parse()?;
         tidy(options.get_directory());
-        let subscriber = match options.get_directory() {
+        let again = match options.get_directory() {
             Some(directory) => SubscriberOptions::new().directory(directory),
             None => SubscriberOptions::new(),
         };
-        let local = local.to_owned();
-        let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, &local, &subscriber, shared))?;
+        // Before the first frame is published.
+        let subscriber = again.clone().mode(link.options.mode).wait(Some(Duration::ZERO)).open(local)?;
+        let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, subscriber, again, shared))?;
         Ok(Box::new(running))
     }
 }
@@ -241,10 +270,16 @@ fn note<P>(shared: &Shared, event: &LinkEvent<'_, P>) {
     }
 }
 
-fn push(link: &LinkUrl, local: &str, subscriber: &SubscriberOptions, shared: &Shared) -> Result<(), Error> {
+fn push(
+    link: &LinkUrl,
+    subscriber: Subscriber,
+    again: SubscriberOptions,
+    shared: &Shared,
+) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
     let events = |event: LinkEvent<'_, Sent>| note(shared, &event);
-    client::send(link, local, subscriber, &events, &keep).map(drop)
+    let sending = Sending { subscriber: again, count: None };
+    client::send(link, subscriber, &sending, &events, &keep).map(drop)
 }
 
 fn wait_until_live(
@@ -280,5 +315,20 @@ fn wait_until_live(
             return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while waiting for {peer}")));
         }
         state = shared.state();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_own_making_are_taken_for_such() {
+        let url: LinkUrl = "tcp://127.0.0.1/cam0/left".parse().unwrap();
+        assert!(is_local_name(&local_name(&url)));
+        for name in ["links/cam0", "links/1-2-3/cam0", "links/7-0123abcd-/cam0", "cam0", "links/7-0123abcd-1"]
+        {
+            assert!(!is_local_name(name), "{name}");
+        }
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -
     let mut before_all = None;
     for _ in 0..MOST_SLOTS {
         let Ok(frame) = all.recv_timeout(Duration::ZERO) else { break };
-        let here = Origin { epoch: frame.epoch(), sequence: frame.sequence() };
+        // Of the present epoch, also a frame of a publisher that has died: that is where numbers are looked for.
+        let here = Origin { epoch, sequence: frame.sequence() };
         if frame.origin() == last {
             return Some(here);
         }

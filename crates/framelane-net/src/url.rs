@@ -135,8 +135,8 @@ impl FromStr for Address {
             return if path.is_empty() {
                 Err(invalid("the path of a socket after unix:", text).with_remedy(remedy))
             } else if socket_end(path) != Some(path.len()) {
-                Err(invalid("a path that ends in .sock, the first part that does, and has no ? in it", text)
-                    .with_remedy("as in unix:/run/framelane.sock: URLs of clients cannot name others"))
+                Err(invalid("a path whose last part, and no other, ends in .sock, and without a ?", text)
+                    .with_remedy("as in unix:/run/framelane.sock; the URLs of clients cannot name others"))
             } else {
                 Ok(Address::Unix(path.into()))
             };

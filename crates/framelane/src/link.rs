@@ -4,6 +4,7 @@
 //! channel's name does.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::os;
@@ -18,6 +19,8 @@ pub struct LinkStatus {
     pub peer: String,
     /// Whether it is connected now.
     pub connected: bool,
+    /// Whether somebody publishes the channel on the other side; not known, and so false, while it is not connected.
+    pub live: bool,
     /// How often it was connected.
     pub connections: u32,
     /// Nanoseconds that the other machine's clock is ahead of ours, as estimated on the link.
@@ -28,12 +31,14 @@ pub struct LinkStatus {
     pub latency_ns: u64,
     /// Bytes of frames received.
     pub received_bytes: u64,
-    /// Frames that were left out on the way.
+    /// Frames that were left out on the way. [`ChannelStatus::dropped`](crate::ChannelStatus::dropped) counts them too.
     pub missed: u64,
 }
 
 const CONNECTED: u32 = 1;
 const AWAY: u32 = 2;
+/// Connected, and nobody publishes the channel there.
+const NOT_PUBLISHED: u32 = 3;
 
 impl Publisher {
     /// Says how the link is that feeds this channel. Makes no system call.
@@ -62,21 +67,30 @@ fn write(control: &Control, link: &LinkStatus) {
     control.link_latency_ns.store(link.latency_ns, Relaxed);
     control.link_received_bytes.store(link.received_bytes, Relaxed);
     control.link_missed.store(link.missed, Relaxed);
-    control.link_state.store(if link.connected { CONNECTED } else { AWAY }, Relaxed);
+    let state = match (link.connected, link.live) {
+        (true, true) => CONNECTED,
+        (true, false) => NOT_PUBLISHED,
+        (false, _) => AWAY,
+    };
+    control.link_state.store(state, Relaxed);
 }
 
 /// What the publisher has said of its link; `None` for a channel without one.
 pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
     let state = control.link_state.load(Relaxed);
-    if state != CONNECTED && state != AWAY {
-        return None;
-    }
+    let (connected, live) = match state {
+        CONNECTED => (true, true),
+        NOT_PUBLISHED => (true, false),
+        AWAY => (false, false),
+        _ => return None,
+    };
     let text: Vec<u8> = control.link_peer.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     Some(LinkStatus {
         // Not trusted: what is not text, or would write over a terminal, is shown as such.
         peer: String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
-        connected: state == CONNECTED,
+        connected,
+        live,
         connections: control.link_connections.load(Relaxed),
         clock_offset_ns: control.link_clock_offset_ns.load(Relaxed).cast_signed(),
         round_trip_ns: control.link_round_trip_ns.load(Relaxed),
@@ -91,6 +105,9 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
 pub trait Link: Send + Sync {
     /// Why it has ended by itself, if it has.
     fn fault(&self) -> Option<Error>;
+
+    /// How long whoever closes the channel may wait, from the beginning of its end, for the link to take its newest frame.
+    fn grace(&self) -> Duration;
 }
 
 /// A handle's link. In a forked child it is left alone: its threads are the parent's, and a lock that one of them held stays
@@ -108,6 +125,11 @@ impl Held {
 
     pub(crate) fn fault(&self) -> Option<Error> {
         self.link.as_ref().filter(|_| os::fork_count() == self.forks)?.fault()
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        let link = self.link.as_ref().filter(|_| os::fork_count() == self.forks);
+        link.map_or(Duration::ZERO, |link| link.grace())
     }
 }
 

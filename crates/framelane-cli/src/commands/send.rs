@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::Subscriber;
+use framelane::{Subscriber, SubscriberOptions};
 
 use super::link_options::LinkArgs;
 use super::urls::{headings, scheme, unknown_scheme};
@@ -89,8 +89,13 @@ impl Send {
     }
 
     /// Subscribes to the channel, waiting as long as was asked for.
-    pub fn open(&self, global: &Global, notes: &Notes, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options = global.subscriber().wait(self.timeout);
+    pub fn open(
+        &self,
+        options: SubscriberOptions,
+        notes: &Notes,
+        stop: &Stop,
+    ) -> Result<Subscriber, Failure> {
+        let options = options.wait(self.timeout);
         let mut told = false;
         Ok(options.open_while(&self.channel, &mut || {
             if !std::mem::replace(&mut told, true) {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
-use framelane_net::{LinkEvent, LinkUrl, Sent};
+use framelane_net::{LinkEvent, LinkUrl, Sending, Sent};
 use serde::Serialize;
 
 use super::send::Send;
@@ -39,8 +39,8 @@ struct Told {
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let link = send.link.link(&send.target, send.stream.size, send.stream.patience, send.insecure)?;
     let mut notes = Notes::new(global.json);
-    // The channel first: a name that is wrong is told before anybody is connected to.
-    drop(send.open(global, &notes, stop)?);
+    // The channel first: a name that is wrong is told before anybody is connected to, and what comes until then is not lost.
+    let subscriber = send.open(global.subscriber().mode(link.options.mode), &notes, stop)?;
     started(send, &link, &notes, global.json)?;
     notes.start_progress(send.count);
     let told = Told {
@@ -60,14 +60,15 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
                 began.elapsed() >= limit && (limit > Duration::ZERO || !told.trouble.is_empty())
             })
     };
+    let sending = Sending { subscriber: global.subscriber(), count: send.count };
     let keep = || {
         let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        !stop.is_set() && !late(&told) && send.count.is_none_or(|count| told.frames < count)
+        !stop.is_set() && !late(&told)
     };
     let events = |event: LinkEvent<'_, Sent>| {
         tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
     };
-    let result = framelane_net::send(&link, &send.channel, &global.subscriber(), &events, &keep);
+    let result = framelane_net::send(&link, subscriber, &sending, &events, &keep);
     let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     told.notes.end_progress();
     let Sent { frames, skipped, bytes, .. } = result?;

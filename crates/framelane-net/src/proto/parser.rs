@@ -127,9 +127,12 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_at_its_first_wrong_byte_with_a_guess_who_it_is() {
-        for (bytes, guess) in
-            [(&b"\x16\x03\x01"[..], "tls://"), (b"GET / HT", "HTTP"), (b"FRMLCTRL", "port"), (b"\0", "port")]
-        {
+        for (bytes, guess) in [
+            (&b"\x16\x03\x01"[..], "this side does not (tcp://)"),
+            (b"GET / HT", "HTTP"),
+            (b"FRMLCTRL", "port"),
+            (b"\0", "port"),
+        ] {
             let wrong = bytes.iter().zip(MAGIC).position(|(a, b)| *a != b).unwrap();
             let mut parser = Parser::new();
             for byte in &bytes[..wrong] {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use framelane::Error;
 
-use super::message::Message;
+use super::message::{ChannelState, Message};
 use super::violation;
 
 /// Credits beyond what was sent that no sink can want.
@@ -29,6 +29,8 @@ pub(crate) enum Reply {
         ping_sent_ns: u64,
         received_ns: u64,
     },
+    /// The sink has taken everything, and ends.
+    Done,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Source {
                 self.keyframe = true;
                 Ok(Reply::Nothing)
             }
+            Message::State(ChannelState::Closed) => Ok(Reply::Done),
             Message::Unknown => Ok(Reply::Nothing),
             Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
             ref other => Err(violation(format_args!("a receiver does not send {other:?}"))),

@@ -13,6 +13,7 @@ use super::inboxes::Claim;
 use super::listen::Guest;
 use super::{Access, Role, Server, ServerEvent};
 use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
+use crate::client::known;
 use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
@@ -180,7 +181,8 @@ impl Session<'_> {
                     }
                     // What is wrong with our own files is not for strangers.
                     (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
-                    Fault::passing(Error::new(ErrorKind::Io, "the server cannot look up its clients now"))
+                    let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
+                    Fault::passing(error.with_remedy("see what `framelane serve` says there"))
                 })?)
             }
         };
@@ -301,15 +303,16 @@ impl Session<'_> {
             size,
             max_milli_fps: hello.max_milli_fps,
             max_payload: hello.max_payload,
-            last: origin(hello.last),
+            last: known(hello.last),
             patience: self.server.options.patience,
             ends_with_channel: false,
+            count: None,
         };
         self.welcome(&agreed, None)?;
         self.connected(&agreed, Role::Receives);
         let allowed = self.still_allowed(&agreed);
         let watch = |_: &Sent| allowed();
-        let result = outgoing::run(&*agreed.stream, &mut agreed.inbox, self.peer, &terms, &watch);
+        let result = outgoing::run(&*agreed.stream, &mut agreed.inbox, self.peer, &terms, &mut None, &watch);
         let (sent, error) = match result {
             Ok(sent) => (sent, None),
             Err((fault, sent)) => (sent, ended_by(fault)),
@@ -412,8 +415,4 @@ fn since(before: &Received, now: &Received) -> Received {
 /// Why a connection has ended, when its client has not ended it.
 fn ended_by(fault: Fault) -> Option<Error> {
     (fault.error.kind() != ErrorKind::Interrupted).then_some(fault.error)
-}
-
-fn origin((epoch, sequence): (u64, u64)) -> Option<Origin> {
-    (sequence != 0).then_some(Origin { epoch, sequence })
 }

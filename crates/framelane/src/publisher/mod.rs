@@ -5,7 +5,7 @@ mod error;
 mod loan;
 mod slots;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
@@ -26,6 +26,8 @@ use slots::Slots;
 const DEATH_CHECK: Duration = Duration::from_millis(100);
 /// The same while a slot is held inside this process: its drop wakes nobody.
 const HOLD_CHECK: Duration = Duration::from_millis(2);
+/// How often it is looked whether a link has the newest frame.
+const LINK_CHECK: Duration = Duration::from_millis(1);
 
 /// The one that publishes a channel's frames.
 ///
@@ -345,6 +347,15 @@ impl Publisher {
         self
     }
 
+    /// Waits until the link, which reads the channel, has the newest frame: it could not get it when the files are gone.
+    fn wait_for_link(&self) {
+        let Some(link) = &self.link else { return };
+        let begun = Instant::now();
+        while ring::behind(self.readers.words(), self.published) && begun.elapsed() < link.grace() {
+            std::thread::sleep(LINK_CHECK);
+        }
+    }
+
     fn check_fork(&self) -> Result<(), LoanError> {
         if os::fork_count() == self.forks { Ok(()) } else { Err(LoanError::Forked) }
     }
@@ -551,6 +562,7 @@ impl Drop for Publisher {
             // A forked child has a copy of the handle; the channel is the parent's.
             return;
         }
+        self.wait_for_link();
         self.control.words().state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
         step(Step::ClosedStored);
         self.notify();

@@ -40,4 +40,4 @@ pub(crate) use words::{
     Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, LINK_PEER_WORDS, MAGIC, MAX_SLOTS,
     PINS, READERS, READERS_MAGIC, Readers, Record, Shared, State, is_frame, pin_of,
 };
-pub(crate) use writer::{blocked, claim, notify, prepare_block, publish, reclaim, unblock};
+pub(crate) use writer::{behind, blocked, claim, notify, prepare_block, publish, reclaim, unblock};

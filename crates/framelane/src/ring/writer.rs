@@ -59,6 +59,12 @@ pub(crate) fn blocked(readers: &Readers, sequence: u64) -> u64 {
         .fold(0, |mask, reader| mask | 1 << reader)
 }
 
+/// Whether a reader, of any mode, has not received the newest frame.
+pub(crate) fn behind(readers: &Readers, newest: u64) -> bool {
+    bits(readers.active.load(Ordering::Acquire))
+        .any(|reader| readers.records[reader].cursor.load(Ordering::Acquire) < newest)
+}
+
 /// Makes the frame in the slot the newest; true when a reader sleeps and must be woken.
 pub(crate) fn publish(
     control: &Control,

@@ -56,15 +56,19 @@ pub struct Leftover {
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
-    doctor_of(directory, "", remove)
+    doctor_of(directory, &|_| true, remove)
 }
 
-/// As [`doctor`], for channels whose names begin with `prefix`: for programs that make channels under names of their own
-/// and tidy up behind those of their kind that have died.
+/// As [`doctor`], for channels whose names are such: for programs that make channels under names of their own and tidy up
+/// behind those of their kind that have died.
 ///
 /// # Errors
 /// As [`doctor`].
-pub fn doctor_of(directory: Option<&Path>, prefix: &str, remove: bool) -> Result<Diagnosis, Error> {
+pub fn doctor_of(
+    directory: Option<&Path>,
+    is_wanted: &dyn Fn(&str) -> bool,
+    remove: bool,
+) -> Result<Diagnosis, Error> {
     let directory = match Directory::existing(directory)? {
         Some(directory) => directory,
         // Made, so that its place and permissions are examined too.
@@ -73,7 +77,7 @@ pub fn doctor_of(directory: Option<&Path>, prefix: &str, remove: bool) -> Result
     let (free_bytes, total_bytes) = os::room(directory.path())
         .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
     let mut channels: BTreeMap<String, Vec<ChannelFile>> = BTreeMap::new();
-    for file in directory.files()?.into_iter().filter(|file| file.channel.starts_with(prefix)) {
+    for file in directory.files()?.into_iter().filter(|file| is_wanted(&file.channel)) {
         channels.entry(file.channel.clone()).or_default().push(file);
     }
     let mut diagnosis = Diagnosis {
