@@ -239,11 +239,33 @@ fn a_sender_waits_for_its_server_as_long_as_it_was_told() {
     // Nobody listens at the port of a listener that is gone.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for limit in ["0", "0.2"] {
+        let output = place.run(&format!("receive tcp://127.0.0.1:{port}/cam0 here --timeout {limit} --json"));
+        let error = json_error(&output);
+        assert_eq!(error["kind"], "timeout", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("Connection refused"), "{error}");
         let output = place.run(&format!("send cam0 tcp://127.0.0.1:{port}/cam0 --timeout {limit} --json"));
         let error = json_error(&output);
         assert_eq!(error["kind"], "timeout", "{error}");
         assert!(error["message"].as_str().unwrap().contains("Connection refused"), "{error}");
     }
+}
+
+#[test]
+fn a_receiver_waits_for_its_channel_as_long_as_it_was_told() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, address) = serve(&there, "");
+    for limit in ["0", "1.5"] {
+        let error = json_error(&here.run(&format!("receive {address}/cma0 --timeout {limit} --json")));
+        assert_eq!(error["kind"], "timeout", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("nobody publishes it there"), "{error}");
+    }
+    let publisher = publish(there.path(), "cam0", 1);
+    let line = format!("receive {address}/cam0 --timeout 60 --once --json");
+    let mut receiver = here.start(&line);
+    receiver.wait_for("channel");
+    publisher.close();
+    assert_eq!(receiver.wait_for("summary")["connections"], 1);
+    assert!(receiver.end().success());
 }
 
 #[test]

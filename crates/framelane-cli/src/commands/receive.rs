@@ -1,6 +1,7 @@
 //! `framelane receive`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use framelane::{Error, ErrorKind, Policy, Publisher};
 
@@ -80,6 +81,9 @@ pub struct Receive {
     /// Have the frames scaled to this size before they are sent
     #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS)]
     pub size: Option<(u32, u32)>,
+    /// Wait for the channel there to be live at most this long; 0: not at all [default: without limit]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS)]
+    pub timeout: Option<Duration>,
     /// End when the channel is closed there, in place of waiting for it to come again
     #[arg(long, help_heading = headings::LINKS)]
     pub once: bool,

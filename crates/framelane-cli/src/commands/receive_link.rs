@@ -1,9 +1,10 @@
 //! `framelane receive` over a link.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Mode, Policy};
+use framelane::{Error, ErrorKind, Mode, Policy};
 use framelane_net::{LinkEvent, LinkUrl, Received};
 use serde::Serialize;
 
@@ -57,18 +58,20 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     // Nothing is lost here either when every frame is wanted.
     let policy = if link.options.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
     let mut publisher = receive.create(global, &local, policy)?;
-    let mut report = Report::new(global.json, receive.count);
+    let mut report = Report::new(&link.channel, global.json, receive.count);
     report.started(&local, &link)?;
     let keep = || !stop.is_set();
     let count = receive.count;
-    let ending = std::cell::Cell::new(false);
-    let keep_all = || keep() && !ending.get();
+    let ending = Cell::new(false);
+    let awaited = Awaited::new(receive.timeout);
+    let keep_all = || keep() && !ending.get() && !awaited.is_late();
     let result = framelane_net::receive(
         &link,
         &mut publisher,
         receive.once,
         &mut |event| {
             report.tell(&event);
+            awaited.note(&event);
             if count.is_some_and(|count| report.frames >= count) {
                 ending.set(true);
             }
@@ -76,13 +79,57 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
         &keep_all,
     );
     report.notes.end_progress();
-    report.finish(&result?)?;
+    let received = result?;
+    if awaited.is_late() && !stop.is_set() {
+        return Err(awaited.error(&link, &report.trouble).into());
+    }
+    report.finish(&received)?;
     // What is there is still read by readers that take every frame, if the policy says so.
     publisher.drain_while(&mut || !stop.is_set());
     Ok(ExitCode::SUCCESS)
 }
 
+/// How long to wait for a channel that is live.
+struct Awaited {
+    limit: Option<Duration>,
+    began: Instant,
+    was_live: Cell<bool>,
+    /// When the other side had a first chance to say that it is. A try that has begun may end, however short the time is.
+    tried: Cell<Option<Instant>>,
+}
+
+impl Awaited {
+    fn new(limit: Option<Duration>) -> Self {
+        Awaited { limit, began: Instant::now(), was_live: Cell::new(false), tried: Cell::new(None) }
+    }
+
+    fn note(&self, event: &LinkEvent<'_, Received>) {
+        let now = Instant::now();
+        match event {
+            LinkEvent::Connected => self.tried.set(Some(now + ANNOUNCED)),
+            LinkEvent::Lost { .. } => self.tried.set(Some(now)),
+            LinkEvent::Progress(received) if received.live => self.was_live.set(true),
+            _ => {}
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        let tried = self.tried.get().is_some_and(|tried| Instant::now() >= tried);
+        !self.was_live.get() && tried && self.limit.is_some_and(|limit| self.began.elapsed() >= limit)
+    }
+
+    fn error(&self, link: &LinkUrl, trouble: &str) -> Error {
+        let limit = self.limit.unwrap_or_default().as_secs_f64();
+        let why = if trouble.is_empty() { "nobody publishes it there" } else { trouble };
+        Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_remedy(
+            "check the channel's name (`framelane list` there), start its publisher, or allow more time (--timeout)",
+        )
+    }
+}
+
 struct Report {
+    /// The channel's name there.
+    channel: String,
     notes: Notes,
     json: bool,
     live: bool,
@@ -96,10 +143,11 @@ struct Report {
 }
 
 impl Report {
-    fn new(json: bool, count: Option<u64>) -> Self {
+    fn new(channel: &str, json: bool, count: Option<u64>) -> Self {
         let mut notes = Notes::new(json);
         notes.start_progress(count);
         Report {
+            channel: channel.to_owned(),
             notes,
             json,
             live: false,
@@ -153,15 +201,15 @@ impl Report {
             self.live = received.live;
             self.waiting = None;
             self.event(&Event::Channel { live: self.live });
-            self.notes.say(if self.live {
-                "the channel is live"
+            if self.live {
+                self.notes.say("the channel is live");
             } else {
-                "waiting for the channel's publisher"
-            });
+                self.say_waiting();
+            }
         }
         if self.waiting.is_some_and(|since| since.elapsed() >= ANNOUNCED) {
             self.waiting = None;
-            self.notes.say("waiting for the channel's publisher");
+            self.say_waiting();
         }
         if received.frames > self.frames {
             self.frames = received.frames;
@@ -173,6 +221,10 @@ impl Report {
                 format!("frames, {} left out, {latency} from capture", received.missed),
             );
         }
+    }
+
+    fn say_waiting(&self) {
+        self.notes.say(&format!("waiting for a publisher of {} there", self.channel));
     }
 
     fn finish(&self, received: &Received) -> Result<(), Failure> {

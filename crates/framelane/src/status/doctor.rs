@@ -54,7 +54,7 @@ pub struct Leftover {
 /// Live channels are never touched. Subscribers that wait on a removed channel learn that it is closed.
 ///
 /// # Errors
-/// When the directory cannot be read, or a file cannot be removed.
+/// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
     doctor_of(directory, &|_| true, remove)
 }
@@ -87,30 +87,45 @@ pub fn doctor_of(
         live_channels: 0,
         leftovers: Vec::new(),
     };
+    let mut failed = None;
     for (channel, files) in channels {
-        let (unfinished, files): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| file.part == Part::Unfinished);
-        let strange = strange(&channel, &files);
-        let skip = strange.is_some();
-        diagnosis.leftovers.extend(strange);
-        if !files.is_empty() && !skip {
-            match examine(&directory, &channel, &files, remove)? {
-                Some((reason, lock)) => {
-                    step(Step::DoctorLocked);
-                    let leftover = leftover(&directory, channel.clone(), reason, files, remove)?;
-                    diagnosis.leftovers.push(leftover);
-                    drop(lock);
-                }
-                None => diagnosis.live_channels += 1,
-            }
-        }
-        let old: Vec<_> = unfinished.into_iter().filter(|file| is_old(&file.path)).collect();
-        if !old.is_empty() {
-            let reason = "a publisher was killed while it made the channel".to_owned();
-            diagnosis.leftovers.push(leftover(&directory, channel, reason, old, remove)?);
+        // One that cannot be looked at, or removed, keeps nobody from the others.
+        if let Err(error) = look_at(&directory, channel, files, remove, &mut diagnosis) {
+            failed.get_or_insert(error);
         }
     }
-    Ok(diagnosis)
+    failed.map_or(Ok(diagnosis), Err)
+}
+
+fn look_at(
+    directory: &Directory,
+    channel: String,
+    files: Vec<ChannelFile>,
+    remove: bool,
+    diagnosis: &mut Diagnosis,
+) -> Result<(), Error> {
+    let (unfinished, files): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.part == Part::Unfinished);
+    let strange = strange(&channel, &files);
+    let skip = strange.is_some();
+    diagnosis.leftovers.extend(strange);
+    if !files.is_empty() && !skip {
+        match examine(directory, &channel, &files, remove)? {
+            Some((reason, lock)) => {
+                step(Step::DoctorLocked);
+                let leftover = leftover(directory, channel.clone(), reason, files, remove)?;
+                diagnosis.leftovers.push(leftover);
+                drop(lock);
+            }
+            None => diagnosis.live_channels += 1,
+        }
+    }
+    let old: Vec<_> = unfinished.into_iter().filter(|file| is_old(&file.path)).collect();
+    if !old.is_empty() {
+        let reason = "a publisher was killed while it made the channel".to_owned();
+        diagnosis.leftovers.push(leftover(directory, channel, reason, old, remove)?);
+    }
+    Ok(())
 }
 
 /// What has the name of a channel's file and cannot be one: told, and left to the user.
