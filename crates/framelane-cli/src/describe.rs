@@ -22,6 +22,7 @@ pub struct ChannelReport {
     pub epoch: u64,
     pub generation: u64,
     pub sequence: u64,
+    /// Frames that were given a number and no slot; those that a link left out on the way among them.
     pub dropped: u64,
     pub slots: usize,
     pub policy: &'static str,
@@ -70,6 +71,12 @@ impl ChannelReport {
 }
 
 impl ChannelReport {
+    /// Frames that were here and found no free slot.
+    pub fn without_slot(&self) -> u64 {
+        // The two are not read at once, and anybody may have written them.
+        self.dropped.saturating_sub(self.link.as_ref().map_or(0, |link| link.missed))
+    }
+
     /// Of a channel that this user may not look into.
     pub fn without_access(self) -> Self {
         ChannelReport { state: "no_access", ..self }
@@ -162,6 +169,8 @@ pub struct LinkReport {
     /// Where it leads.
     pub peer: String,
     pub connected: bool,
+    /// Whether somebody publishes the channel there; false while it is not connected.
+    pub live: bool,
     pub connections: u32,
     /// How far the other machine's clock is ahead of ours; below zero, behind it.
     pub clock_offset_ns: i64,
@@ -179,6 +188,7 @@ impl LinkReport {
         LinkReport {
             peer: status.peer.clone(),
             connected: status.connected,
+            live: status.live,
             connections: status.connections,
             clock_offset_ns: status.clock_offset_ns,
             round_trip_ns: status.round_trip_ns,
@@ -200,6 +210,7 @@ impl LinkReport {
                 text = format!("{text}, {part}");
             }
         };
+        add(self.connected && !self.live, NOT_PUBLISHED.to_owned());
         add(self.round_trip_ns > 0, format!("round trip {}", human_ns(self.round_trip_ns)));
         let side = if self.clock_offset_ns > 0 { "ahead" } else { "behind" };
         let apart = human_ns(self.clock_offset_ns.unsigned_abs());
@@ -209,6 +220,9 @@ impl LinkReport {
         text
     }
 }
+
+/// Of a link that is up and brings nothing, for a reason that lies on the other side.
+pub const NOT_PUBLISHED: &str = "nobody publishes it there";
 
 /// The name of a policy.
 pub fn policy_name(policy: Policy) -> &'static str {
@@ -233,6 +247,7 @@ mod tests {
         let link = LinkReport {
             peer: "tls://camera:7420/cam0".to_owned(),
             connected: true,
+            live: true,
             connections: 3,
             clock_offset_ns: 3_400_000,
             round_trip_ns: 1_200_000,
@@ -245,9 +260,15 @@ mod tests {
             "tls://camera:7420/cam0, connected (3 times), round trip 1.20 ms, clock ahead by 3.40 ms, \
              12.0 ms from capture, 17 missed, 1.2 GiB received"
         );
-        let behind = LinkReport { clock_offset_ns: i64::MIN, connected: false, ..link.clone() };
+        let unpublished = LinkReport { live: false, ..link.clone() };
+        assert!(
+            unpublished.text().contains("connected (3 times), nobody publishes it there, round trip"),
+            "{}",
+            unpublished.text()
+        );
+        let behind = LinkReport { clock_offset_ns: i64::MIN, connected: false, live: false, ..link.clone() };
         assert!(behind.text().contains("clock behind by 9223372037 s"), "{}", behind.text());
-        assert!(behind.text().contains("not connected (3 times)"), "{}", behind.text());
+        assert!(behind.text().contains("not connected (3 times), round trip"), "{}", behind.text());
         let new = LinkReport {
             connections: 1,
             clock_offset_ns: 0,

@@ -64,6 +64,7 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     let link = framelane::LinkStatus {
         peer: "tls://camera:7420/cam0".to_owned(),
         connected: true,
+        live: true,
         connections: 3,
         clock_offset_ns: -3_400_000,
         round_trip_ns: 1_200_000,
@@ -76,8 +77,8 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     assert_eq!(
         info["link"],
         serde_json::json!({
-            "peer": "tls://camera:7420/cam0", "connected": true, "connections": 3, "clock_offset_ns": -3_400_000,
-            "round_trip_ns": 1_200_000, "latency_ns": 12_000_000, "received_bytes": 4096, "missed": 17
+            "peer": "tls://camera:7420/cam0", "connected": true, "live": true, "connections": 3,
+            "clock_offset_ns": -3_400_000, "round_trip_ns": 1_200_000, "latency_ns": 12_000_000, "received_bytes": 4096, "missed": 17
         })
     );
     assert_eq!(place.json("list --json")["channels"][1]["link"], info["link"]);
@@ -85,6 +86,28 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     let row = text.lines().find(|line| line.starts_with("link ")).unwrap();
     assert!(row.contains("tls://camera:7420/cam0, connected (3 times)"), "{text}");
     assert!(row.contains("clock behind by 3.40 ms") && row.ends_with("4.0 KiB received"), "{text}");
+
+    let no_slot = |wanted: &str| {
+        let text = String::from_utf8(place.run("info linked").stdout).unwrap();
+        let row = text.lines().find(|line| line.starts_with("dropped ")).unwrap();
+        assert!(row.ends_with(&format!(" {wanted} found no free slot")), "{text}");
+        let table = String::from_utf8(place.run("list").stdout).unwrap();
+        let at = table.lines().next().unwrap().find("DROPPED").unwrap();
+        let cell = table.lines().last().unwrap()[at..].split_whitespace().next();
+        assert_eq!(cell, wanted.split_whitespace().next(), "{table}");
+    };
+    // Counted by the link, and not yet by the channel.
+    no_slot("0 frames");
+    linked.skip_many(18);
+    no_slot("1 frame");
+    assert_eq!(place.json("info linked --json")["dropped"], 18);
+
+    linked.set_link(&framelane::LinkStatus { live: false, ..link.clone() });
+    assert_eq!(place.json("info linked --json")["link"]["live"], false);
+    let text = String::from_utf8(place.run("info linked").stdout).unwrap();
+    assert!(text.contains("cam0, connected (3 times), nobody publishes it there, round trip"), "{text}");
+    let table = String::from_utf8(place.run("list").stdout).unwrap();
+    assert!(table.trim_end().ends_with("tls://camera:7420/cam0 (nobody publishes it there)"), "{table}");
 
     linked.set_link(&framelane::LinkStatus { connected: false, ..link });
     let table = String::from_utf8(place.run("list").stdout).unwrap();

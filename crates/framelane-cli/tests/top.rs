@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::Child;
 
-use framelane::{LinkStatus, PublisherOptions};
+use framelane::{FrameInfo, Layout, LinkStatus, PixelFormat, PublisherOptions};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -15,13 +15,15 @@ use serde_json::Value;
 use support::{Place, Running, json_error};
 
 /// The next report in which this can be seen.
-fn until(top: &mut Running, seen: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+fn until(top: &mut Running, mut seen: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
     loop {
         let report = top.next().expect("the reports go on");
         assert!(report["seconds"].as_f64().unwrap() > 0.0, "{report}");
         let channels = report["channels"].as_array().unwrap();
         for channel in channels {
-            for rate in ["frames_per_second", "bytes_per_second", "dropped_per_second"] {
+            for rate in
+                ["frames_per_second", "bytes_per_second", "dropped_per_second", "link_missed_per_second"]
+            {
                 assert!(channel[rate].as_f64().is_none_or(|rate| rate >= 0.0), "{channel}");
             }
         }
@@ -90,6 +92,7 @@ fn a_link_is_told_with_what_comes_over_it() {
     let mut link = LinkStatus {
         peer: "tls://camera:7420/cam0".to_owned(),
         connected: true,
+        live: true,
         connections: 1,
         clock_offset_ns: 3_400_000,
         round_trip_ns: 1_200_000,
@@ -114,6 +117,60 @@ fn a_link_is_told_with_what_comes_over_it() {
     for cell in ["far/cam0", "up", "1.20 ms", "12.0 ms", "+3.40 ms"] {
         assert!(row.contains(cell), "{cell}: {text}");
     }
+}
+
+/// A server of the channels there, and one that receives `cam0` here.
+fn link(there: &Place, here: &Place, options: &str) -> (Running, Running) {
+    let mut server = there.start("serve --listen tcp://127.0.0.1:0 --anonymous --json");
+    let address = server.wait_for("listening")["address"].as_str().unwrap().to_owned();
+    let mut receiver = here.start(&format!("receive {address}/cam0 --json {options}"));
+    receiver.wait_for("connected");
+    (server, receiver)
+}
+
+fn published(there: &Place) -> framelane::Publisher {
+    PublisherOptions::new().directory(there.path()).create("cam0").unwrap()
+}
+
+#[test]
+fn a_link_is_told_to_bring_nothing_while_nobody_publishes_there() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, mut receiver) = link(&there, &here, "");
+    let text = |line: &str| String::from_utf8(here.run(line).stdout).unwrap();
+    for live in [true, false, true] {
+        let publisher = live.then(|| published(&there));
+        assert_eq!(receiver.wait_for("channel")["live"], live);
+        let info = here.json("info cam0 --json");
+        assert_eq!((&info["state"], &info["link"]["connected"]), (&"live".into(), &true.into()), "{info}");
+        assert_eq!(info["link"]["live"], live, "{info}");
+        assert_eq!(!text("info cam0").contains("connected, nobody publishes it there"), live);
+        assert_eq!(!text("list").contains("(nobody publishes it there)"), live);
+        assert_eq!(!text("top --count 1 --interval 0.05").contains("  no source"), live);
+        // Open for as long as nobody looks: the next turn finds the channel closed.
+        drop(publisher);
+    }
+}
+
+#[test]
+fn what_a_link_leaves_out_is_not_said_to_have_found_no_free_slot() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, mut receiver) = link(&there, &here, "--max-fps 5");
+    let mut publisher = published(&there);
+    let layout = Layout::packed(PixelFormat::Bgr8, 64, 48).unwrap();
+    let mut top = here.start("top --json --interval 0.05");
+    let channels = until(&mut top, |channels| {
+        publisher.send(&layout, &FrameInfo::default(), &vec![0; layout.size_bytes()]).unwrap();
+        channels.iter().any(|channel| channel["link_missed_per_second"].as_f64() > Some(0.0))
+    });
+    assert!(channels[0]["dropped"].as_u64() > Some(0), "{channels:?}");
+    // No more frames: what is counted stays.
+    publisher.close();
+    while receiver.wait_for("channel")["live"] == true {}
+    let info = here.json("info cam0 --json");
+    assert!(info["dropped"].as_u64() > Some(0) && info["dropped"] == info["link"]["missed"], "{info}");
+    let text = String::from_utf8(here.run("info cam0").stdout).unwrap();
+    assert!(text.contains("  0 frames found no free slot"), "{text}");
+    assert!(text.contains(&format!(" {} missed", info["dropped"])), "{text}");
 }
 
 #[test]

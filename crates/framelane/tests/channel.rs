@@ -1,5 +1,6 @@
 //! A channel within one process: what passes, in which order, and what is counted.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -535,6 +536,7 @@ fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
     let link = LinkStatus {
         peer: "tls://camera.example:7420/cam0".to_owned(),
         connected: true,
+        live: true,
         connections: 3,
         clock_offset_ns: -5,
         round_trip_ns: 6,
@@ -544,9 +546,20 @@ fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
     };
     publisher.set_link(&link);
     assert_eq!(look(), Some(link.clone()));
+    let unpublished = LinkStatus { live: false, ..link.clone() };
+    publisher.set_link(&unpublished);
+    assert_eq!(look(), Some(unpublished));
     publisher.set_link(&LinkStatus { peer: "ä".repeat(100), connected: false, ..link });
     let found = look().unwrap();
-    assert_eq!((found.peer.as_str(), found.connected), ("ä".repeat(64).as_str(), false));
+    assert_eq!((found.peer, found.connected, found.live), ("ä".repeat(64), false, false));
+    // What nobody writes is no link, and nothing worse.
+    let mut file =
+        std::fs::OpenOptions::new().write(true).open(directory.path().join("cam0.control")).unwrap();
+    for state in [4_u32, 0xff, u32::MAX, 0] {
+        file.seek(SeekFrom::Start(320)).unwrap();
+        file.write_all(&state.to_le_bytes()).unwrap();
+        assert_eq!(look(), None, "{state}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::Global;
 use crate::describe::{ChannelReport, SubscriberReport};
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::human_ns;
-use crate::table::{columns, human_bytes};
+use crate::table::{columns, counted, human_bytes};
 
 /// Show all that is known of a channel.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,9 @@ use crate::table::{columns, human_bytes};
 
 A channel that is received over a link tells of it: where it leads, how often it was connected, the
 shortest round trip of late, how far the clock there is ahead of ours, and the time from the capture
-of the newest frame to its publication here.")]
+of the newest frame to its publication here. Frames that were left out on the way (as `--max-fps`
+does) are \"missed\". In the JSON, \"dropped\" counts them too: what found no free slot is \"dropped\"
+less \"link.missed\". \"link.live\": whether somebody publishes the channel there.")]
 pub struct Info {
     /// The channel's name
     channel: String,
@@ -77,7 +79,7 @@ fn text(channel: &ChannelReport) -> String {
     }
     let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_ns(ns)));
     row("newest", format!("frame {}{}", channel.sequence, age.unwrap_or_default()));
-    row("dropped", format!("{} frames found no free slot", channel.dropped));
+    row("dropped", format!("{} found no free slot", counted(channel.without_slot() as usize, "frame")));
     row(
         "ring",
         format!(

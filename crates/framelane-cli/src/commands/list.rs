@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use framelane::{ChannelState, ChannelStatus, ErrorKind};
 
 use crate::Global;
-use crate::describe::{ChannelReport, LinkReport};
+use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED};
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::human_ns;
 use crate::table::{columns, human_bytes};
@@ -20,7 +20,9 @@ use crate::table::{columns, human_bytes};
 States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or
 `framelane doctor --fix` removes it), closed (being removed), no access (another user's;
 `framelane info` says what to do), damaged (`framelane info` says why).
-LINK: where a channel comes from that is received over a link; only when there is one.")]
+DROPPED: frames that found no free slot.
+LINK: where a channel comes from that is received over a link; only when there is one.
+In the JSON, \"dropped\" also counts what the link left out on the way, \"link.missed\".")]
 pub struct List {}
 
 #[derive(serde::Serialize)]
@@ -82,7 +84,7 @@ fn row(channel: &ChannelReport) -> Vec<String> {
         or_dash(channel.layout.as_ref().map(|layout| layout.format.clone())),
         channel.sequence.to_string(),
         or_dash(channel.newest_age_ns.map(human_ns)),
-        channel.dropped.to_string(),
+        channel.without_slot().to_string(),
         channel.subscribers.len().to_string(),
         channel.slots.to_string(),
         human_bytes(channel.memory_bytes),
@@ -90,6 +92,9 @@ fn row(channel: &ChannelReport) -> Vec<String> {
 }
 
 fn link(link: &LinkReport) -> String {
-    let away = if link.connected { "" } else { " (not connected)" };
-    format!("{}{away}", link.peer)
+    match (link.connected, link.live) {
+        (true, true) => link.peer.clone(),
+        (true, false) => format!("{} ({NOT_PUBLISHED})", link.peer),
+        (false, _) => format!("{} (not connected)", link.peer),
+    }
 }

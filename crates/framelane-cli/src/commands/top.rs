@@ -27,15 +27,18 @@ const ABOVE: usize = 2;
 
 On a terminal: n sorts by name, r by rate, q quits. Elsewhere, a table for each interval.
 Rates are those of the interval, \"-\" for a publisher that has just come. MB/S takes all frames
-to be as large as the newest. READERS: its subscribers; BEHIND: how many frames the last of them
-is behind the newest; AGE: since the newest frame was published.
-For channels that are received over a link: LINK up or down, TRIP the shortest round trip of
-late, LATENCY from the capture of the newest frame to its publication here, CLOCK how far the
-clock there is ahead (+) of ours or behind (-). Columns that find no room are left out.
+to be as large as the newest. DROPS/S: frames that found no free slot. READERS: its subscribers;
+BEHIND: how many frames the last of them is behind the newest; AGE: since the newest frame was
+published.
+For channels that are received over a link: LINK up or down, or \"no source\" where it is up and
+nobody publishes the channel there; TRIP the shortest round trip of late, LATENCY from the capture
+of the newest frame to its publication here, CLOCK how far the clock there is ahead (+) of ours or
+behind (-). Columns that find no room are left out.
 
 With --json, each line is an object: \"seconds\", the time since the look before, and \"channels\",
 each as in `framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
-link_bytes_per_second and most_behind, null where they are not known.")]
+link_bytes_per_second, link_missed_per_second and most_behind, null where they are not known.
+As \"dropped\", dropped_per_second also counts what a link left out: DROPS/S is the rest.")]
 pub struct Top {
     /// From one look to the next
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = parse::interval)]

@@ -14,12 +14,14 @@ pub struct Sample {
     pub life: (u32, u64),
     /// The newest frame's number; dropped frames have numbers too.
     pub sequence: u64,
-    /// Frames of this life that got no slot.
+    /// Frames of this life that got no slot; those that a link left out among them.
     pub dropped: u64,
     /// Bytes of the newest frame.
     pub frame_bytes: u64,
     /// Bytes that came over the link.
     pub link_bytes: Option<u64>,
+    /// Frames that the link left out.
+    pub link_missed: Option<u64>,
 }
 
 impl Sample {
@@ -31,6 +33,7 @@ impl Sample {
             dropped: channel.dropped,
             frame_bytes: channel.layout.as_ref().map_or(0, |layout| layout.size_bytes as u64),
             link_bytes: channel.link.as_ref().map(|link| link.received_bytes),
+            link_missed: channel.link.as_ref().map(|link| link.missed),
         })
     }
 }
@@ -41,9 +44,20 @@ pub struct Rates {
     pub frames_per_second: Option<f64>,
     /// Of frames published here, taken to be all as large as the newest.
     pub bytes_per_second: Option<f64>,
+    /// With those that a link left out on the way.
     pub dropped_per_second: Option<f64>,
     /// What came over the link: less than `bytes_per_second` where frames are coded.
     pub link_bytes_per_second: Option<f64>,
+    pub link_missed_per_second: Option<f64>,
+}
+
+impl Rates {
+    /// Frames that were here and found no free slot.
+    pub fn without_slot_per_second(&self) -> Option<f64> {
+        let missed = self.link_missed_per_second.unwrap_or(0.0);
+        // The counts are not read at once: one may have gone on when the other had not.
+        self.dropped_per_second.map(|dropped| (dropped - missed).max(0.0))
+    }
 }
 
 /// Remembers the look before.
@@ -91,14 +105,15 @@ impl Counted {
     fn since(&self, before: &Counted, elapsed: Duration) -> Rates {
         let each_second = |count: u64| (!elapsed.is_zero()).then(|| count as f64 / elapsed.as_secs_f64());
         let frames_per_second = each_second(self.published - before.published);
-        let link_bytes = self.sample.link_bytes.zip(before.sample.link_bytes);
+        let each_second_of = |now: Option<u64>, before: Option<u64>| {
+            now.zip(before).and_then(|(now, before)| now.checked_sub(before)).and_then(each_second)
+        };
         Rates {
             frames_per_second,
             bytes_per_second: frames_per_second.map(|frames| frames * self.sample.frame_bytes as f64),
             dropped_per_second: each_second(self.sample.dropped - before.sample.dropped),
-            link_bytes_per_second: link_bytes
-                .and_then(|(now, before)| now.checked_sub(before))
-                .and_then(each_second),
+            link_bytes_per_second: each_second_of(self.sample.link_bytes, before.sample.link_bytes),
+            link_missed_per_second: each_second_of(self.sample.link_missed, before.sample.link_missed),
         }
     }
 }
@@ -110,7 +125,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn sample(sequence: u64, dropped: u64) -> Sample {
-        Sample { life: (7, 1), sequence, dropped, frame_bytes: 1000, link_bytes: None }
+        Sample { life: (7, 1), sequence, dropped, frame_bytes: 1000, link_bytes: None, link_missed: None }
     }
 
     fn look(meter: &mut Meter, sample: Sample) -> Rates {
@@ -172,6 +187,24 @@ mod tests {
         let rates = look(&mut meter, linked(3, 100));
         assert_eq!((rates.link_bytes_per_second, rates.frames_per_second), (None, Some(0.5)));
         assert_eq!(look(&mut meter, linked(4, 300)).link_bytes_per_second, Some(100.0));
+    }
+
+    #[test]
+    fn what_a_link_left_out_did_not_find_all_slots_taken() {
+        let linked = |dropped, missed| Sample { link_missed: Some(missed), ..sample(dropped, dropped) };
+        let mut meter = Meter::default();
+        look(&mut meter, linked(100, 90));
+        let rates = look(&mut meter, linked(166, 150));
+        assert_eq!((rates.dropped_per_second, rates.link_missed_per_second), (Some(33.0), Some(30.0)));
+        assert_eq!(rates.without_slot_per_second(), Some(3.0));
+        let counted_late = look(&mut meter, linked(166, 152));
+        assert_eq!(counted_late.without_slot_per_second(), Some(0.0));
+        let counted_anew = look(&mut meter, linked(168, 0));
+        assert_eq!(
+            (counted_anew.link_missed_per_second, counted_anew.without_slot_per_second()),
+            (None, Some(1.0))
+        );
+        assert_eq!(Rates::default().without_slot_per_second(), None);
     }
 
     #[test]

@@ -58,12 +58,17 @@ const COLUMNS: [Column; 13] = [
     column("FORMAT", 6, 9, |line| or_dash(line.channel.layout.as_ref().map(|layout| layout.format.clone()))),
     column("FRAMES/S", 8, 0, |line| human_rate(line.rates.frames_per_second)),
     column("MB/S", 6, 3, |line| megabytes(line.rates.bytes_per_second)),
-    column("DROPS/S", 7, 1, |line| human_rate(line.rates.dropped_per_second)),
+    column("DROPS/S", 7, 1, |line| human_rate(line.rates.without_slot_per_second())),
     column("READERS", 7, 4, |line| line.channel.subscribers.len().to_string()),
     column("BEHIND", 6, 7, |line| or_dash(line.most_behind.map(|behind| behind.to_string()))),
     column("AGE", 7, 2, |line| or_dash(line.channel.newest_age_ns.map(human_ns))),
     of_link("LINK", 4, 3, |line| {
-        of(line, |link| Some(if link.connected { "up" } else { "down" }.to_owned()))
+        let state = |link: &LinkReport| match (link.connected, link.live) {
+            (true, true) => "up",
+            (true, false) => "no source",
+            (false, _) => "down",
+        };
+        or_dash(line.channel.link.as_ref().map(|link| state(link).to_owned()))
     }),
     of_link("TRIP", 7, 6, |line| of(line, |link| known(link.round_trip_ns))),
     of_link("LATENCY", 7, 5, |line| of(line, |link| known(link.latency_ns))),
@@ -193,6 +198,7 @@ mod tests {
         LinkReport {
             peer: "tls://camera:7420/cam0".to_owned(),
             connected: true,
+            live: true,
             connections: 1,
             clock_offset_ns: -3_400_000,
             round_trip_ns: 1_200_000,
@@ -210,6 +216,29 @@ mod tests {
         assert!(linked[0].ends_with("LINK     TRIP  LATENCY     CLOCK"), "{linked:?}");
         assert!(linked[2].ends_with("up    1.20 ms        -  -3.40 ms"), "{linked:?}");
         assert!(linked[1].ends_with("-           -        -         -"), "{linked:?}");
+    }
+
+    #[test]
+    fn a_link_is_up_or_down_or_up_without_anybody_who_publishes() {
+        for (connected, live, cell) in
+            [(true, true, "up"), (true, false, "no source"), (false, false, "down"), (false, true, "down")]
+        {
+            let table = table(&[line("cam0", Some(LinkReport { connected, live, ..link() }))], None);
+            let row = &table[1][table[0].find("LINK").unwrap()..];
+            assert_eq!(row.split("  ").next(), Some(cell), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_link_left_out_is_not_among_the_drops() {
+        let dropped_per_second = Some(29.9);
+        for (link_missed_per_second, cell) in [(None, "29.9"), (Some(29.9), "0.0")] {
+            let line = line("cam0", Some(link()));
+            let rates = Rates { dropped_per_second, link_missed_per_second, ..line.rates };
+            let table = table(&[Line { rates, ..line }], None);
+            let end = table[0].find("DROPS/S").unwrap() + "DROPS/S".len();
+            assert_eq!(table[1][..end].rsplit(' ').next(), Some(cell), "{table:?}");
+        }
     }
 
     #[test]

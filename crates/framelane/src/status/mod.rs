@@ -44,7 +44,8 @@ pub struct ChannelStatus {
     pub generation: u64,
     /// The newest frame's number.
     pub sequence: u64,
-    /// Frames that got no slot, in this epoch.
+    /// Frames that got no slot, in this epoch; those that a link left out on the way among them
+    /// ([`LinkStatus::missed`]).
     pub dropped: u64,
     /// Slots of the ring.
     pub slots: usize,
