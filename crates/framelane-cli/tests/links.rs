@@ -114,6 +114,20 @@ fn a_single_frame_to_a_url_arrives_though_its_publisher_is_closed_at_once() {
 }
 
 #[test]
+fn a_publisher_that_is_killed_there_is_told_of_here() {
+    let (there, here) = (Place::new(), Place::new());
+    let (_server, address) = serve(&there, "");
+    let mut receiver = here.start(&format!("receive {address}/cam0 --json"));
+    for _ in 0..2 {
+        let mut publisher = there.start("publish testsrc=64x48@50 cam0 --json");
+        assert_eq!(receiver.wait_for("channel")["live"], true);
+        publisher.signal(Signal::KILL);
+        publisher.end();
+        assert_eq!(receiver.wait_for("channel")["live"], false);
+    }
+}
+
+#[test]
 fn every_frame_of_a_new_channel_of_the_same_name_comes_too() {
     let (there, here) = (Place::new(), Place::new());
     let (_server, address) = serve(&there, "");

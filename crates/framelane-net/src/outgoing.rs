@@ -296,6 +296,13 @@ impl Sender<'_, '_> {
         }
     }
 
+    fn say_whether_live(&mut self, live: bool) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.sent.live, live) == live {
+            return Ok(());
+        }
+        self.say(if live { ChannelState::Live } else { ChannelState::Waiting })
+    }
+
     fn say(&self, state: ChannelState) -> Result<(), Fault> {
         let turn = lock(&self.link.writing);
         send(self.link.stream, &Message::State(state), self.link.peer, &mut || self.go_on())?;
@@ -369,6 +376,8 @@ impl Sender<'_, '_> {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout | RecvError::Interrupted) => {
                     self.go_on()?;
+                    // It may have died, and come again, without a frame in between.
+                    self.say_whether_live(subscriber.publisher_alive())?;
                     continue;
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -381,6 +390,7 @@ impl Sender<'_, '_> {
             if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
                 continue;
             }
+            self.say_whether_live(true)?;
             self.send_frame(frame)?;
             self.last = Some(origin);
             self.sent.frames += 1;

@@ -89,9 +89,12 @@ pub fn doctor_of(
     };
     let mut failed = None;
     for (channel, files) in channels {
-        // One that cannot be looked at, or removed, keeps nobody from the others.
-        if let Err(error) = look_at(&directory, channel, files, remove, &mut diagnosis) {
-            failed.get_or_insert(error);
+        match look_at(&directory, channel, files, remove, &mut diagnosis) {
+            // It would be met at the others too.
+            Err(error) if error.is_exhaustion() => return Err(error),
+            // One that cannot be looked at, or removed, keeps nobody from the others.
+            Err(error) => _ = failed.get_or_insert(error),
+            Ok(()) => {}
         }
     }
     failed.map_or(Ok(diagnosis), Err)
