@@ -52,6 +52,10 @@ mod tests {
         let behind = |last| behind(&options, "cam0", last);
         assert_eq!(behind(Origin { epoch: 7, sequence: 102 }), Some(Origin { epoch, sequence: 2 }));
         assert_eq!(behind(Origin { epoch: 7, sequence: 90 }), Some(Origin { epoch, sequence: 0 }));
+        // A connection that broke within the first frame of an epoch: all of it is still to come.
+        let nothing_yet = crate::client::known((epoch, 0)).unwrap();
+        assert_eq!(behind(nothing_yet), Some(nothing_yet));
+        assert_eq!(crate::client::known((0, 0)), None);
         // Its own numbers need no search.
         assert_eq!(behind(Origin { epoch, sequence: 3 }), Some(Origin { epoch, sequence: 3 }));
         publisher.close();
