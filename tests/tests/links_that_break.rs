@@ -264,6 +264,31 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
 }
 
+#[test]
+fn every_frame_that_is_sent_arrives_though_the_server_is_killed() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    // While the server is away the sender stands for it: the publisher waits, and nothing is lost.
+    let publisher = here.publisher().policy(Policy::Wait).slots(32).create(CHANNEL).unwrap();
+    let mut server = serve(&hosts[0], &there, &[]);
+    let target = url(&hosts[0], CHANNEL, "mode=every");
+    let mut sender = Running::start(&hosts[1], &here, &["send", CHANNEL, &target]);
+    let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    wait_until(|| publisher.subscribers() == 1);
+    let camera = Camera::start(publisher, BYTES, 100.0);
+    for _ in 0..5 {
+        reader.take(20);
+        server.kill();
+        sender.event("lost");
+        server = serve(&hosts[0], &there, &[]);
+    }
+    reader.take(20);
+    let newest = camera.stop();
+    while reader.recv().is_ok() {}
+    assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
+    assert_eq!(sender.end(), Some(0));
+}
+
 /// Until frames of another life of the camera come, or the channel ends.
 fn next_life(reader: &mut Reader) -> Result<(), RecvError> {
     let before = reader.last().epoch;

@@ -10,6 +10,7 @@ use crate::connect::connect;
 use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Backoff, Direction, Sink};
+use crate::resume::Kept;
 use crate::time::machine;
 use crate::url::LinkUrl;
 
@@ -161,7 +162,7 @@ pub fn send(
     keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<Sent, Error> {
     let channel = subscriber.channel().to_owned();
-    let mut kept = Some(subscriber);
+    let mut kept = Some(Kept::new(subscriber));
     let mut total = Sent::default();
     let mut tries = Tries::new();
     loop {
@@ -178,7 +179,7 @@ fn send_once(
     url: &LinkUrl,
     channel: &str,
     sending: &Sending,
-    kept: &mut Option<Subscriber>,
+    kept: &mut Option<Kept>,
     total: &mut Sent,
     events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
     keep: &(dyn Fn() -> bool + Sync),
@@ -187,14 +188,20 @@ fn send_once(
     let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
+    let last = known(connected.welcome.last);
+    let subscriber = sending.subscriber.clone().mode(options.mode);
+    if let Some(kept) = kept {
+        let lost = kept.go_back(&subscriber, last);
+        total.frames = total.frames.saturating_sub(lost);
+    }
     let terms = Terms {
         channel: channel.to_owned(),
-        subscriber: sending.subscriber.clone().mode(options.mode),
+        subscriber,
         codec: connected.codec,
         size: options.size,
         max_milli_fps: options.max_milli_fps(),
         max_payload: connected.welcome.max_payload,
-        last: known(connected.welcome.last),
+        last,
         patience: options.patience,
         ends_with_channel: true,
         count: sending.count.map(|count| count.saturating_sub(total.frames)),

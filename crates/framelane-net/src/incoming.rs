@@ -1,7 +1,7 @@
 //! The receiving end of a link: from the stream straight into a slot.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, FrameInfo, LinkStatus, Loan, LoanError, Origin, PixelFormat, Publisher};
 use framelane_codec::{Codec, Decoder};
@@ -16,6 +16,8 @@ use crate::time::{monotonic_ns, realtime_ns};
 const PIECE_BYTES: usize = 1 << 20;
 /// The same for payloads that nobody wants.
 const DISCARD_BYTES: usize = 64 << 10;
+/// How long the other side may take to end the connection when everything has come.
+const DONE: Duration = Duration::from_secs(2);
 /// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
 const DETECTIONS_MAGIC: &[u8] = b"FLDT";
 const DETECTIONS_TIMESTAMP: usize = 24;
@@ -129,7 +131,7 @@ impl Receiving<'_> {
     /// Says that everything has come, and waits until the other side has heard it: it ends the connection then. Ending it
     /// from here could take the message along.
     fn say_done(&mut self) {
-        let until = Instant::now() + self.patience;
+        let until = Instant::now() + self.patience.min(DONE);
         let Receiving { stream, inbox, peer, watch, received, .. } = self;
         let mut keep = || if Instant::now() < until { watch(received) } else { Err(Fault::stopped()) };
         if send(*stream, &Message::State(ChannelState::Closed), peer, &mut keep).is_ok() {

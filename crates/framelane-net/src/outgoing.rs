@@ -4,12 +4,12 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, Subscriber, SubscriberOptions};
+use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, SubscriberOptions};
 use framelane_codec::{Codec, Encoder};
 
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
 use crate::proto::{ChannelState, FrameHead, Message, Ready, Reply, Source};
-use crate::resume;
+use crate::resume::{self, Kept};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
@@ -64,7 +64,7 @@ pub(crate) fn run(
     inbox: &mut Inbox,
     peer: &str,
     terms: &Terms,
-    kept: &mut Option<Subscriber>,
+    kept: &mut Option<Kept>,
     watch: Watch<'_>,
 ) -> Result<Sent, (Fault, Sent)> {
     let source = Source::new(Instant::now(), terms.max_milli_fps, terms.patience);
@@ -97,7 +97,8 @@ pub(crate) fn run(
             in_frame: false,
         };
         let ran = sender.run();
-        let closed = ran.is_ok();
+        // With a count the channel may go on, and another connection may bring what is missing.
+        let closed = ran.is_ok() && !sender.has_sent_all();
         let result = ran.and_then(|()| sender.close());
         let sent = sender.sent;
         if let Err(fault) = &result
@@ -243,7 +244,7 @@ struct Sender<'a, 'l> {
     link: &'a Link<'l>,
     sent: Sent,
     last: Option<Origin>,
-    kept: &'a mut Option<Subscriber>,
+    kept: &'a mut Option<Kept>,
     /// With whether it is for pictures, which alone are scaled.
     encoder: Option<(bool, Encoder)>,
     /// The coded frame; kept for its room.
@@ -262,13 +263,15 @@ impl Sender<'_, '_> {
         let terms = self.link.terms;
         loop {
             self.say(ChannelState::Waiting)?;
-            let Some(mut subscriber) = self.open()? else { continue };
+            let Some(mut channel) = self.open()? else { continue };
             self.sent.live = true;
             self.say(ChannelState::Live)?;
-            if let Err(fault) = self.send_all(&mut subscriber) {
-                *self.kept = Some(subscriber);
-                return Err(fault);
+            let all = self.send_all(&mut channel);
+            if all.is_err() || self.has_sent_all() {
+                channel.hold();
+                *self.kept = Some(channel);
             }
+            all?;
             self.sent.live = false;
             if terms.ends_with_channel || self.has_sent_all() {
                 return Ok(());
@@ -311,18 +314,16 @@ impl Sender<'_, '_> {
     }
 
     /// Waits for the channel; `None` when something is to be looked at first.
-    fn open(&mut self) -> Result<Option<Subscriber>, Fault> {
+    fn open(&mut self) -> Result<Option<Kept>, Fault> {
         let Terms { channel, subscriber, .. } = self.link.terms;
+        if let Some(kept) = self.kept.take() {
+            return Ok(Some(kept));
+        }
         // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
         let last = self.last.filter(|_| subscriber.get_mode() == Mode::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
-        if after.is_none() && self.kept.as_ref().is_some_and(|kept| kept.received() == 0) {
-            return Ok(self.kept.take());
-        }
-        let wait = if self.kept.is_some() { Some(Duration::ZERO) } else { None };
-        let options = subscriber.clone().wait(wait);
         let mut ended = None;
-        let opened = options.clone().after(after).open_while(channel, &mut || {
+        let opened = subscriber.clone().after(after).open_while(channel, &mut || {
             ended = self.go_on().err();
             ended.is_none()
         });
@@ -331,17 +332,12 @@ impl Sender<'_, '_> {
         }
         match opened {
             // A new channel of the same name, which was made and written to before we saw it: all of it came later.
-            Ok(new) if last.is_some_and(|last| last.epoch != new.epoch()) && after.is_none() => {
-                let all = Origin { epoch: new.epoch(), sequence: 0 };
-                *self.kept = None;
-                Ok(Some(options.wait(Some(Duration::ZERO)).after(Some(all)).open(channel).unwrap_or(new)))
+            Ok(new) if after.is_none() && last.is_some_and(|last| last.epoch != new.epoch()) => {
+                let all = Some(Origin { epoch: new.epoch(), sequence: 0 });
+                let from_start = subscriber.clone().wait(Some(Duration::ZERO)).after(all).open(channel);
+                Ok(Some(Kept::new(from_start.unwrap_or(new))))
             }
-            Ok(new) => {
-                *self.kept = None;
-                Ok(Some(new))
-            }
-            // It is closed. What is left of it is still in the hands of who was there before.
-            Err(_) if self.kept.is_some() => Ok(self.kept.take()),
+            Ok(new) => Ok(Some(Kept::new(new))),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
             // All records are taken, for example: it may be otherwise later.
             Err(error) => {
@@ -356,7 +352,7 @@ impl Sender<'_, '_> {
     }
 
     /// Until the channel is closed.
-    fn send_all(&mut self, subscriber: &mut Subscriber) -> Result<(), Fault> {
+    fn send_all(&mut self, channel: &mut Kept) -> Result<(), Fault> {
         loop {
             // Also when nothing is ever to be waited for.
             self.go_on()?;
@@ -365,7 +361,7 @@ impl Sender<'_, '_> {
             }
             self.wait_until_ready()?;
             let mut ended = None;
-            let received = subscriber.recv_while(Some(LOOK), &mut || {
+            let received = channel.subscriber.recv_while(Some(LOOK), &mut || {
                 ended = self.go_on().err();
                 ended.is_none()
             });
@@ -377,7 +373,7 @@ impl Sender<'_, '_> {
                 Err(RecvError::Timeout | RecvError::Interrupted) => {
                     self.go_on()?;
                     // It may have died, and come again, without a frame in between.
-                    self.say_whether_live(subscriber.publisher_alive())?;
+                    self.say_whether_live(channel.subscriber.publisher_alive())?;
                     continue;
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -391,7 +387,9 @@ impl Sender<'_, '_> {
                 continue;
             }
             self.say_whether_live(true)?;
+            channel.begin(&frame);
             self.send_frame(frame)?;
+            channel.note(origin);
             self.last = Some(origin);
             self.sent.frames += 1;
         }
@@ -518,7 +516,7 @@ fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;
     }
-    let what = format!("channel {} has ended here, and its last frames may be missing there", terms.channel);
+    let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
     let error =
         fault.error.context(what).with_remedy("check the server and the network, and send them again");
     Fault { error, try_again: false, ..fault }

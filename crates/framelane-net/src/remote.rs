@@ -19,7 +19,9 @@ use crate::url::LinkUrl;
 
 /// How long a publisher that is dropped may go on sending what was published last.
 const DRAIN: Duration = Duration::from_secs(5);
-/// The same when it is not connected.
+/// The same when the first connection is still under way.
+const CONNECTING: Duration = Duration::from_secs(2);
+/// The same when there is none.
 const UNCONNECTED: Duration = Duration::from_millis(500);
 /// What the names of local channels of links begin with.
 const LINKS: &str = "links/";
@@ -54,6 +56,8 @@ struct State {
     trouble: Option<String>,
     fault: Option<Error>,
     ended: bool,
+    /// Since when its end is waited for.
+    closing: Option<Instant>,
 }
 
 impl Shared {
@@ -82,20 +86,23 @@ struct Running {
 }
 
 impl Running {
-    /// How long whoever has this may wait now for what is on its way.
-    fn grace(&self, state: &State) -> Duration {
-        match state {
+    /// How much longer whoever ends this may wait for what is on its way.
+    fn grace(&self, state: &mut State) -> Duration {
+        let begun = *state.closing.get_or_insert_with(Instant::now);
+        let grace = match state {
             State { ended: true, .. } => Duration::ZERO,
+            State { connected: true, .. } => self.grace,
             // Nobody is there to get what is left: a try that is under way may still come to something.
-            State { connected: false, trouble: Some(_), .. } => self.grace.min(UNCONNECTED),
-            _ => self.grace,
-        }
+            State { trouble: Some(_), .. } => self.grace.min(UNCONNECTED),
+            State { trouble: None, .. } => self.grace.min(CONNECTING),
+        };
+        grace.saturating_sub(begun.elapsed())
     }
 }
 
 impl Link for Running {
     fn grace(&self) -> Duration {
-        Running::grace(self, &self.shared.state())
+        Running::grace(self, &mut self.shared.state())
     }
 
     fn fault(&self) -> Option<Error> {
@@ -106,9 +113,8 @@ impl Link for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut state = self.shared.state();
-        let begun = Instant::now();
         loop {
-            let left = self.grace(&state).saturating_sub(begun.elapsed());
+            let left = self.grace(&mut state);
             if left.is_zero() {
                 break;
             }

@@ -1,11 +1,75 @@
 //! Going on where a connection was lost, when every frame is wanted.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use framelane::{Origin, SubscriberOptions};
+use framelane::{Frame, Mode, Origin, Subscriber, SubscriberOptions};
 
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
+
+/// A subscriber that is kept from one connection to the next, with the newest frames that were sent: their origin, and their
+/// number in the channel.
+pub(crate) struct Kept {
+    pub(crate) subscriber: Subscriber,
+    sent: VecDeque<(Origin, u64)>,
+    /// The frame whose sending has begun last.
+    begun: Option<u64>,
+}
+
+impl Kept {
+    pub(crate) fn new(subscriber: Subscriber) -> Self {
+        Kept { subscriber, sent: VecDeque::new(), begun: None }
+    }
+
+    /// Before a frame is sent.
+    pub(crate) fn begin(&mut self, frame: &Frame) {
+        self.begun = Some(frame.sequence());
+    }
+
+    /// When all of a frame was sent.
+    pub(crate) fn note(&mut self, origin: Origin) {
+        let Some(sequence) = self.begun else { return };
+        if self.sent.len() == MOST_SLOTS {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((origin, sequence));
+    }
+
+    /// The connection is gone: until it is known what has arrived, a publisher that waits keeps all that may not have.
+    pub(crate) fn hold(&mut self) {
+        let oldest = self.sent.front().map(|(_, sequence)| *sequence).or(self.begun);
+        if let (Mode::Every, Some(oldest)) = (self.subscriber.mode(), oldest) {
+            self.subscriber.rewind(oldest - 1);
+        }
+    }
+
+    /// Goes back to what was lost with a connection: behind `last`, which is the newest frame that the other side has.
+    /// Gives how many frames that were sent have not arrived; it is not known of a server that knows nothing of the channel.
+    pub(crate) fn go_back(&mut self, options: &SubscriberOptions, last: Option<Origin>) -> u64 {
+        let arrived = last.and_then(|last| self.sent.iter().rposition(|(origin, _)| *origin == last));
+        if self.subscriber.mode() == Mode::Newest {
+            // Once more the newest one, if it is still that; whether it has arrived is looked at when it comes.
+            if let Some(newest) = self.begun {
+                self.subscriber.rewind(newest - 1);
+            }
+        } else if let Some(at) = arrived {
+            self.subscriber.rewind(self.sent[at].1);
+        } else if let Some(last) = last {
+            let position = behind(options, self.subscriber.channel(), last);
+            if let Some(here) = position.filter(|here| here.epoch == self.subscriber.epoch()) {
+                self.subscriber.rewind(here.sequence);
+            }
+        } else if let Some((_, newest)) = self.sent.back() {
+            // The other side has begun anew.
+            self.subscriber.rewind(*newest);
+        }
+        let Some(at) = arrived else { return 0 };
+        let lost = self.sent.len() - (at + 1);
+        self.sent.truncate(at + 1);
+        lost as u64
+    }
+}
 
 /// Where in the channel to go on: behind `last`, the frame that the other side has already. `None` when nothing is there.
 ///
@@ -34,7 +98,7 @@ pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -
 
 #[cfg(test)]
 mod tests {
-    use framelane::{FrameInfo, Layout, Mode, PixelFormat, PublisherOptions};
+    use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
 
     use super::*;
 
@@ -60,5 +124,32 @@ mod tests {
         assert_eq!(behind(Origin { epoch, sequence: 3 }), Some(Origin { epoch, sequence: 3 }));
         publisher.close();
         assert_eq!(behind(Origin { epoch: 7, sequence: 102 }), None);
+    }
+
+    #[test]
+    fn what_was_lost_with_a_connection_is_received_again_also_when_the_channel_is_closed_by_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut publisher =
+            PublisherOptions::new().directory(directory.path()).slots(16).create("cam0").unwrap();
+        let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
+        for (mode, again) in [(Mode::Every, 3..=6), (Mode::Newest, 6..=6)] {
+            let options = SubscriberOptions::new().directory(directory.path()).mode(mode);
+            let mut kept = Kept::new(options.open("cam0").unwrap());
+            let first = publisher.sequence() + 1;
+            let origin = |number: u64| Origin { epoch: publisher.epoch(), sequence: first - 1 + number };
+            let (second, sixth) = (origin(2), origin(6));
+            for _ in 0..6 {
+                publisher.send(&layout, &FrameInfo::default(), &[0]).unwrap();
+                let frame = kept.subscriber.recv().unwrap();
+                kept.begin(&frame);
+                kept.note(frame.origin());
+            }
+            assert_eq!(kept.go_back(&options, Some(sixth)), 0);
+            assert_eq!(kept.go_back(&options, Some(second)), 4);
+            for number in again {
+                let frame = kept.subscriber.recv_timeout(Duration::ZERO).unwrap();
+                assert_eq!(frame.sequence(), first - 1 + number);
+            }
+        }
     }
 }

@@ -106,7 +106,7 @@ pub trait Link: Send + Sync {
     /// Why it has ended by itself, if it has.
     fn fault(&self) -> Option<Error>;
 
-    /// How long whoever closes the channel may wait, from the beginning of its end, for the link to take its newest frame.
+    /// How much longer whoever closes the channel may wait for the link to take its newest frame; the first call begins the end.
     fn grace(&self) -> Duration;
 }
 

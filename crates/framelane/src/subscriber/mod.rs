@@ -41,6 +41,8 @@ pub struct Subscriber {
     spin: Duration,
     /// The sequence received last, or the one before where we joined.
     cursor: u64,
+    /// The newest frame received.
+    farthest: u64,
     received: u64,
     dropped: u64,
     /// Whether it has begun behind a frame that it was given.
@@ -155,6 +157,16 @@ impl Subscriber {
     /// Whether a publisher holds the channel now. Makes a system call.
     pub fn publisher_alive(&self) -> bool {
         self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
+    }
+
+    /// Goes on behind the frame with this number, which was received before: for whoever passes frames on, and has lost some.
+    /// What the ring still holds of what came after it is received again ([`Mode::Newest`](crate::Mode::Newest): the newest of
+    /// it), and what it does not is counted as dropped. Does nothing when no such frame was received yet.
+    pub fn rewind(&mut self, sequence: u64) {
+        if sequence <= self.farthest && os::fork_count() == self.attachment.forks {
+            self.cursor = sequence;
+            self.attachment.record().cursor.store(sequence, std::sync::atomic::Ordering::Release);
+        }
     }
 
     /// Waits for a frame that has not been received yet.
@@ -356,6 +368,7 @@ impl Subscriber {
             dropped = 0;
         }
         self.cursor = sequence;
+        self.farthest = self.farthest.max(sequence);
         self.received += 1;
         self.dropped += dropped;
         record.cursor.store(sequence, std::sync::atomic::Ordering::Release);

@@ -209,6 +209,7 @@ impl SubscriberOptions {
             mode: self.mode,
             spin: self.spin,
             cursor,
+            farthest: cursor,
             received: 0,
             dropped: 0,
             resumed: self.after.is_some(),
