@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Error, Origin, Publisher, Subscriber, SubscriberOptions};
+use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::channel_io::Fault;
@@ -10,7 +10,7 @@ use crate::connect::connect;
 use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
 use crate::proto::{Backoff, Direction, Sink};
-use crate::resume::Kept;
+use crate::resume::{Kept, known};
 use crate::time::machine;
 use crate::url::LinkUrl;
 
@@ -138,7 +138,7 @@ fn receive_once(
 /// What [`send`] sends.
 #[derive(Clone, Debug)]
 pub struct Sending {
-    /// How to subscribe to the channel again, after a break.
+    /// As the channel was subscribed to: after a break its ring may have to be looked through.
     pub subscriber: SubscriberOptions,
     /// How many frames; `None`: until the channel is closed.
     pub count: Option<u64>,
@@ -226,11 +226,6 @@ fn send_once(
     *total = sum(&sent);
     events(LinkEvent::Progress(total));
     result
-}
-
-/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have nothing yet.)
-pub(crate) fn known((epoch, sequence): (u64, u64)) -> Option<Origin> {
-    (epoch != 0).then_some(Origin { epoch, sequence })
 }
 
 enum Next {

@@ -264,9 +264,9 @@ impl Sender<'_, '_> {
         loop {
             self.say(ChannelState::Waiting)?;
             let Some(mut channel) = self.open()? else { continue };
+            // A connection that breaks here must not take the subscriber along.
             self.sent.live = true;
-            self.say(ChannelState::Live)?;
-            let all = self.send_all(&mut channel);
+            let all = self.say(ChannelState::Live).and_then(|()| self.send_all(&mut channel));
             if all.is_err() || self.has_sent_all() {
                 channel.hold();
                 *self.kept = Some(channel);
@@ -510,8 +510,8 @@ impl Sender<'_, '_> {
     }
 }
 
-/// The connection has failed after the channel was closed. There is nothing that a new one could send: who has closed the
-/// channel has taken its frames along.
+/// The connection has failed after the channel was closed. It is not begun again: whoever waits for the end of a channel
+/// that is gone is told at once, and not when a server comes back that may be gone as well.
 fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;

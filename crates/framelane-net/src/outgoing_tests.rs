@@ -51,6 +51,9 @@ impl Stream for Peer<'_> {
     }
 
     fn write(&self, bytes: &[u8], _more: bool, timeout: Duration) -> io::Result<usize> {
+        if self.shut.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut taken = self.taken.lock().unwrap();
         let room = if self.told.load(Ordering::Relaxed) { usize::MAX } else { self.most - taken.len() };
         let len = bytes.len().min(room);
@@ -179,4 +182,20 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
         done.store(true, Ordering::Relaxed);
         assert_eq!(ended.unwrap_err().1.frames, 3);
     });
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    let terms = terms(directory.path(), true);
+    let mut kept = Some(Kept::new(terms.subscriber.open("cam0").unwrap()));
+    // Nobody could subscribe again.
+    publisher.close();
+    let (mut waiting, told) = (Vec::new(), AtomicBool::new(false));
+    Message::State(ChannelState::Waiting).encode(&mut waiting);
+    let peer = Peer::new(1 << 20, &waiting, &[], &told);
+    let (fault, _) =
+        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut kept, &|_: &Sent| Ok(())).unwrap_err();
+    assert!(fault.try_again && kept.is_some(), "{fault:?}");
 }

@@ -1,4 +1,4 @@
-//! Going on where a connection was lost, when every frame is wanted.
+//! Going on where a connection was lost.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,6 +7,11 @@ use framelane::{Frame, Mode, Origin, Subscriber, SubscriberOptions};
 
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
+
+/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have nothing yet.)
+pub(crate) fn known((epoch, sequence): (u64, u64)) -> Option<Origin> {
+    (epoch != 0).then_some(Origin { epoch, sequence })
+}
 
 /// A subscriber that is kept from one connection to the next, with the newest frames that were sent: their origin, and their
 /// number in the channel.
@@ -117,9 +122,9 @@ mod tests {
         assert_eq!(behind(Origin { epoch: 7, sequence: 102 }), Some(Origin { epoch, sequence: 2 }));
         assert_eq!(behind(Origin { epoch: 7, sequence: 90 }), Some(Origin { epoch, sequence: 0 }));
         // A connection that broke within the first frame of an epoch: all of it is still to come.
-        let nothing_yet = crate::client::known((epoch, 0)).unwrap();
+        let nothing_yet = known((epoch, 0)).unwrap();
         assert_eq!(behind(nothing_yet), Some(nothing_yet));
-        assert_eq!(crate::client::known((0, 0)), None);
+        assert_eq!(known((0, 0)), None);
         // Its own numbers need no search.
         assert_eq!(behind(Origin { epoch, sequence: 3 }), Some(Origin { epoch, sequence: 3 }));
         publisher.close();
