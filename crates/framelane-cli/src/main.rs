@@ -4,6 +4,7 @@
 //! notes, progress and errors to standard error.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod commands;
 mod describe;
 mod failure;
@@ -17,6 +18,7 @@ mod terminal;
 mod y4m;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -89,9 +91,11 @@ impl Global {
 }
 
 fn main() -> ExitCode {
-    let cli = match parse_arguments(std::env::args_os().collect()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    arguments::hide(&arguments);
+    let cli = match parse_arguments(arguments.clone()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &arguments),
     };
     framelane_net::install();
     let stop = match Stop::install(cli.command.grace()) {
@@ -138,14 +142,20 @@ fn joined_loop(arguments: &[OsString]) -> Option<Vec<OsString>> {
     Some(joined)
 }
 
-/// Help, the version, or wrong usage: clap has the words for all of them.
-fn usage(error: &clap::Error) -> ExitCode {
+/// Help, the version, or wrong usage: clap has the words for all of them, with the secrets of the arguments hidden.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(
         error.kind(),
         ClapKind::DisplayHelp | ClapKind::DisplayVersion | ClapKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
-    if !is_help && std::env::args_os().any(|argument| argument == "--json") {
-        let text = error.render().to_string();
+    let hidden = |text: String| {
+        let pairs = arguments.iter().zip(arguments::hidden(arguments));
+        pairs.filter(|(argument, hidden)| *argument != hidden).fold(text, |text, (argument, hidden)| {
+            text.replace(&*argument.to_string_lossy(), &hidden.to_string_lossy())
+        })
+    };
+    if !is_help && arguments.iter().any(|argument| argument == "--json") {
+        let text = hidden(error.render().to_string());
         let said = text.split("\n\nUsage:").next().and_then(|text| text.split("\n\nFor more").next());
         let words: Vec<_> = said.unwrap_or_default().split_whitespace().collect();
         let message = words.join(" ");
@@ -153,9 +163,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         let error = framelane::Error::new(framelane::ErrorKind::InvalidOption, message)
             .with_remedy("see `framelane --help`, or --help of the command");
         failure::report(&Failure::from(error), true);
-    } else {
+    } else if is_help {
         // A closed terminal is no reason to fail in another way.
         let _ = error.print();
+    } else {
+        let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let rendered = error.render();
+        let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
+        let _ = write!(std::io::stderr(), "{}", hidden(text));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -44,9 +44,10 @@ impl Notes {
         self.bar.finish_and_clear();
     }
 
-    /// Says something in a line of its own.
+    /// Says something in a line of its own, without the secrets of URLs.
     pub fn say(&self, text: &str) {
         if !self.quiet {
+            let text = framelane::redact::text(text);
             // Nobody is left to be told when this fails.
             self.bar.suspend(|| {
                 let _ = writeln!(std::io::stderr(), "{text}");

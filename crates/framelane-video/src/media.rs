@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, FrameInfo, Layout, PixelFormat};
+use framelane::{Error, ErrorKind, FrameInfo, Layout, PixelFormat, redact};
 
 use crate::decode::{DecodeJob, Decoded, Report};
 use crate::emit::{Emitter, Next};
@@ -45,11 +45,11 @@ impl Media {
         let live = is_live(source);
         let seekable = !live && source != "-" && input.seekable();
         if options.repeat != Repeat::default() && !seekable {
-            return Err(crate::source::cannot_repeat(&without_password(source)));
+            return Err(crate::source::cannot_repeat(&redact::url(source)));
         }
         let output_format = options.format.unwrap_or_else(|| pixel::nearest(facts.format));
         let info = SourceInfo {
-            source: without_password(source),
+            source: redact::url(source).into_owned(),
             container: input.container(),
             codec: facts.codec.clone(),
             pixel_format: pixel::name(facts.format),
@@ -156,7 +156,7 @@ impl Media {
             let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
             return Err(Error::new(
                 ErrorKind::Damaged,
-                format!("{}: no picture could be decoded{reason}", without_password(&self.source)),
+                format!("{}: no picture could be decoded{reason}", redact::url(&self.source)),
             )
             .with_remedy("check with `ffprobe SOURCE` that the file is whole"));
         }
@@ -248,26 +248,24 @@ fn open_input(
     let file = source.contains(':') && std::path::Path::new(source).exists();
     let url = if file { format!("file:{source}") } else { source.to_owned() };
     let mut input = Input::open(Request {
+        secrets: secrets(options, source),
         url: if stdin { "standard input" } else { &url },
-        name: &without_password(source),
+        name: &redact::url(source),
         format: options.input_format.as_deref().or(camera.then_some("video4linux2")),
-        options: &options.ffmpeg,
+        options: &options.ffmpeg.0,
         interrupt: interrupt.clone(),
         reader,
     })?;
-    let facts = input.select_video(options.video_stream, &without_password(source))?;
+    let facts = input.select_video(options.video_stream, &redact::url(source))?;
     Ok((input, facts))
 }
 
-/// The source's name for messages and logs.
-fn without_password(source: &str) -> String {
-    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    let Some(at) = rest[..host_end].rfind('@') else { return source.to_owned() };
-    match rest[..at].split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
-        None => source.to_owned(),
-    }
+/// The texts that no message of FFmpeg may show.
+fn secrets(options: &SourceOptions, source: &str) -> Vec<String> {
+    let of_options = options.ffmpeg.0.iter().flat_map(|(name, value)| {
+        if redact::is_secret_option(name) { vec![value.clone()] } else { redact::secrets(value) }
+    });
+    redact::secrets(source).into_iter().chain(of_options).collect()
 }
 
 fn is_live(source: &str) -> bool {
@@ -279,19 +277,6 @@ fn is_live(source: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_do_not_show_in_messages() {
-        for (source, shown) in [
-            ("rtsp://me:secret@host:554/a@b", "rtsp://me:***@host:554/a@b"),
-            ("rtsp://me:se:c@ret@host", "rtsp://me:***@host"),
-            ("http://host/a:b@c", "http://host/a:b@c"),
-            ("rtsp://me@host/", "rtsp://me@host/"),
-            ("film.mp4", "film.mp4"),
-        ] {
-            assert_eq!(without_password(source), shown);
-        }
-    }
 
     #[test]
     fn cameras_and_network_streams_are_live_and_files_are_not() {

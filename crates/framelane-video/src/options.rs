@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use framelane::{Error, ErrorKind, PixelFormat};
+use framelane::{Error, ErrorKind, PixelFormat, redact};
 
 use crate::source::Source;
 
@@ -103,9 +103,21 @@ pub struct SourceOptions {
     pub(crate) video_stream: Option<usize>,
     pub(crate) raw: Option<RawFormat>,
     pub(crate) input_format: Option<String>,
-    pub(crate) ffmpeg: Vec<(String, String)>,
+    pub(crate) ffmpeg: FfmpegOptions,
     pub(crate) stop: Option<Arc<AtomicBool>>,
     pub(crate) direct: bool,
+}
+
+/// Options for FFmpeg, some of which hold secrets.
+#[derive(Clone, Default)]
+pub(crate) struct FfmpegOptions(pub(crate) Vec<(String, String)>);
+
+impl std::fmt::Debug for FfmpegOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown =
+            self.0.iter().map(|(name, value)| redact::assignment(&format!("{name}={value}")).into_owned());
+        f.debug_list().entries(shown).finish()
+    }
 }
 
 impl Default for SourceOptions {
@@ -121,7 +133,7 @@ impl Default for SourceOptions {
             video_stream: None,
             raw: None,
             input_format: None,
-            ffmpeg: Vec::new(),
+            ffmpeg: FfmpegOptions::default(),
             stop: None,
             direct: true,
         }
@@ -214,7 +226,7 @@ impl SourceOptions {
     /// An option for FFmpeg's demuxer, protocol or device, as in `rtsp_transport` = `tcp`. May be called again for more.
     #[must_use]
     pub fn ffmpeg_option(mut self, name: &str, value: &str) -> Self {
-        self.ffmpeg.push((name.to_owned(), value.to_owned()));
+        self.ffmpeg.0.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::time::Duration;
 
-use framelane::{Color, Error, ErrorKind, FrameInfo, Layout};
+use framelane::{Color, Error, ErrorKind, FrameInfo, Layout, redact};
 
 use crate::emit::{Emitter, Next};
 use crate::ffmpeg::pixel;
@@ -56,8 +56,9 @@ impl Raw {
             (Reader::Stdin(Stdin::new(interrupt.clone())), None)
         } else {
             let open = || Ok((File::open(source)?, std::fs::metadata(source)?));
-            let (file, metadata) =
-                open().map_err(|error| Error::from_io(format_args!("cannot open {source}"), error))?;
+            let (file, metadata) = open().map_err(|error| {
+                Error::from_io(format_args!("cannot open {}", redact::url(source)), error)
+            })?;
             let frames = metadata.is_file().then(|| metadata.len() / from.size_bytes() as u64);
             (Reader::File(file), frames)
         };
@@ -66,7 +67,7 @@ impl Raw {
             return Err(crate::source::cannot_repeat(source));
         }
         let info = SourceInfo {
-            source: source.to_owned(),
+            source: redact::url(source).into_owned(),
             container: "raw".to_owned(),
             codec: "raw".to_owned(),
             pixel_format: format.format.name().into_owned(),

@@ -1,6 +1,9 @@
 //! The one error type of set-up and I/O, and the table of its kinds.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use crate::redact;
 
 /// Declares [`ErrorKind`] from one table: variant, stable number, stable name, meaning.
 macro_rules! error_kinds {
@@ -63,7 +66,8 @@ error_kinds! {
 
 /// An error with its kind, what was expected and found, and what to do about it.
 ///
-/// `Display` prints the message and, if there is one, the remedy in a second sentence.
+/// `Display` prints the message and, if there is one, the remedy in a second sentence. Secrets in URLs are hidden by
+/// [`redact::text`](crate::redact::text) when the error is made.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -76,7 +80,7 @@ struct Inner {
 impl Error {
     /// Makes an error; `message` says what was expected and found.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), remedy: None, source: None }))
+        Error(Box::new(Inner { kind, message: hidden(message.into()), remedy: None, source: None }))
     }
 
     /// Makes an error from an operating-system error met while doing `what`.
@@ -108,14 +112,14 @@ impl Error {
     /// Adds what to do about it.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.0.remedy = Some(remedy.into());
+        self.0.remedy = Some(hidden(remedy.into()));
         self
     }
 
     /// Puts `context` before the message, as in `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.0.message = format!("{context}: {}", self.0.message);
+        self.0.message = hidden(format!("{context}: {}", self.0.message));
         self
     }
 
@@ -137,6 +141,14 @@ impl Error {
     /// What to do about it, if there is something.
     pub fn remedy(&self) -> Option<&str> {
         self.0.remedy.as_deref()
+    }
+}
+
+/// The text without the secrets of the URLs in it.
+fn hidden(text: String) -> String {
+    match redact::text(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(hidden) => hidden,
     }
 }
 
@@ -182,6 +194,14 @@ mod tests {
         }
         let names: std::collections::HashSet<_> = ErrorKind::ALL.iter().map(|k| k.name()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
+    }
+
+    #[test]
+    fn error_with_a_url_hides_its_secrets() {
+        let error = Error::new(ErrorKind::Io, "cannot open rtsp://me:secret@host/x")
+            .with_remedy("try http://host/?token=secret")
+            .context("while opening http://secret@host/");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::frame::MAX_FRAME_BYTES;
 use crate::os::{self, LockFile, Map};
 use crate::ring::{
     AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
-    MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, Shared, State,
+    MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, SOURCE_OFFSET, Shared, SourceWords, State,
 };
 
 /// Bytes of a `control` file.
@@ -163,6 +163,10 @@ impl ControlFile {
 
     pub(crate) fn words(&self) -> &Control {
         self.map.words(0).expect("the length was checked when the file was mapped")
+    }
+
+    pub(crate) fn source(&self) -> &SourceWords {
+        self.map.words(SOURCE_OFFSET).expect("the length was checked when the file was mapped")
     }
 }
 

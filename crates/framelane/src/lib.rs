@@ -47,9 +47,12 @@ mod link;
 mod os;
 #[cfg(not(loom))]
 mod publisher;
+pub mod redact;
 #[cfg_attr(not(loom), expect(unsafe_code, reason = "words in shared memory"))]
 #[cfg_attr(loom, allow(unsafe_code, reason = "the model's cells"))]
 mod ring;
+#[cfg(not(loom))]
+mod source;
 #[cfg(not(loom))]
 mod status;
 mod step;
@@ -76,6 +79,8 @@ pub use detection::{
 pub use link::{Link, LinkStatus, Links, install_links};
 #[cfg(not(loom))]
 pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
+#[cfg(not(loom))]
+pub use source::SourceStatus;
 #[cfg(not(loom))]
 pub use status::{
     ChannelState, ChannelStatus, Diagnosis, Leftover, SubscriberStatus, doctor, doctor_of, list, status,

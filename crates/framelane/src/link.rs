@@ -9,13 +9,15 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::os;
 use crate::publisher::{Publisher, PublisherOptions};
-use crate::ring::{Control, LINK_PEER_WORDS, Ordering::Relaxed};
+use crate::redact;
+use crate::ring::{Control, Ordering::Relaxed};
+use crate::source::{load_text, store_text};
 use crate::subscriber::SubscriberOptions;
 
 /// How the link is that feeds a channel: written by the channel's publisher, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkStatus {
-    /// Where it leads; at most 128 bytes are kept.
+    /// Where it leads, without secrets; at most 128 bytes are kept.
     pub peer: String,
     /// Whether it is connected now.
     pub connected: bool,
@@ -52,15 +54,7 @@ pub(crate) fn clear(control: &Control) {
 }
 
 fn write(control: &Control, link: &LinkStatus) {
-    let mut text = [0_u8; LINK_PEER_WORDS * 8];
-    let mut len = link.peer.len().min(text.len());
-    while !link.peer.is_char_boundary(len) {
-        len -= 1;
-    }
-    text[..len].copy_from_slice(&link.peer.as_bytes()[..len]);
-    for (word, bytes) in control.link_peer.iter().zip(text.as_chunks::<8>().0) {
-        word.store(u64::from_le_bytes(*bytes), Relaxed);
-    }
+    store_text(&control.link_peer, &redact::url(&link.peer));
     control.link_connections.store(link.connections, Relaxed);
     control.link_clock_offset_ns.store(link.clock_offset_ns.cast_unsigned(), Relaxed);
     control.link_round_trip_ns.store(link.round_trip_ns, Relaxed);
@@ -84,11 +78,8 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
         AWAY => (false, false),
         _ => return None,
     };
-    let text: Vec<u8> = control.link_peer.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
-    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     Some(LinkStatus {
-        // Not trusted: what is not text, or would write over a terminal, is shown as such.
-        peer: String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+        peer: load_text(&control.link_peer),
         connected,
         live,
         connections: control.link_connections.load(Relaxed),

@@ -1,6 +1,7 @@
 //! `framelane publish`
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,13 @@ use framelane_video::{End, Rate, RawFormat, Repeat, Source, SourceOptions};
 
 use super::publish_progress::{self as progress, Counters, Event};
 use super::urls::check_local;
-use crate::Global;
 use crate::describe::policy_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
 use crate::signals::Stop;
 use crate::table::{counted, human_rate};
+use crate::{Global, arguments};
 
 /// Slots beside those that a decoder needs for itself.
 const BASE_SLOTS: usize = 6;
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(10);
   framelane publish film.mp4 cam0           at the film's own pace
   framelane publish film.mp4 cam0 --loop    again and again; --loop 3: three times
   framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
+  FRAMELANE_SECRET=… framelane publish 'rtsp://admin:***@10.0.0.5/live' cam0
+      *** is the secret of the variable or of --secret-file; no secret is printed or shown by ps
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
   framelane publish film.mp4 cam0 --rate max --policy wait --wait-subscribers 1
@@ -81,6 +84,9 @@ pub struct Publish {
     /// An option for FFmpeg's demuxer, protocol or device; may be given again
     #[arg(long = "ffmpeg-option", value_name = "NAME=VALUE", value_parser = parse::assignment)]
     ffmpeg_options: Vec<(String, String)>,
+    /// Read the secret for *** in SOURCE from a file [default: $FRAMELANE_SECRET]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
@@ -102,7 +108,8 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 impl Publish {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         self.check_channel(global)?;
-        let mut source = self.source_options(stop).open(&self.source)?;
+        let named = arguments::with_secret(&self.source, self.secret_file.as_deref())?;
+        let mut source = self.source_options(stop).open(&named)?;
         let mut publisher = self.publisher_options(global, &source).create(&self.channel)?;
         let mut notes = Notes::new(global.json);
         if global.json {
@@ -230,7 +237,7 @@ impl Publish {
         let fps = info.fps.map(|fps| format!(", {fps:.4} frames/s").replace(".0000", "")).unwrap_or_default();
         format!(
             "{} ({} {}x{}{fps}) on channel {}: {width}x{height} {}, {} slots, policy {}",
-            self.source,
+            info.source,
             info.codec,
             info.width,
             info.height,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Policy, Publisher};
+use framelane::{Error, ErrorKind, Policy, Publisher, redact};
 
 use super::link_options::LinkArgs;
 use super::urls::{headings, scheme, unknown_scheme};
@@ -106,7 +106,7 @@ impl Receive {
                 ErrorKind::InvalidOption,
                 "expected the name of a channel after the address, found none",
             )
-            .with_remedy(format!("as in `framelane receive {} cam0`", self.source))
+            .with_remedy(format!("as in `framelane receive {} cam0`", redact::url(&self.source)))
         })
     }
 

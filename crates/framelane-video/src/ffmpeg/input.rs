@@ -17,6 +17,8 @@ use crate::interrupt::Interrupt;
 /// What to open, and how.
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
+    /// Texts that no message may show.
+    pub(crate) secrets: Vec<String>,
     /// How messages call it.
     pub(crate) name: &'a str,
     /// FFmpeg's name of the demuxer or device, when it must not be guessed.
@@ -64,6 +66,7 @@ impl Input {
     /// Opens, and reads as far as it takes to know the streams. Blocks; ends when the interrupt is set.
     pub(crate) fn open(request: Request<'_>) -> Result<Self, Error> {
         super::init();
+        log::hide(request.secrets);
         log::take();
         let interrupt = Arc::new(request.interrupt);
         let mut reader = request.reader.map(super::reader::ReaderIo::new).transpose()?;

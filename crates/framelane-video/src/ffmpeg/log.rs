@@ -5,20 +5,49 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use ffmpeg_sys_next as ff;
+use framelane::redact;
 
 /// More lines than these say nothing more to a person.
 const KEPT_LINES: usize = 3;
+
+/// A shorter text occurs by chance; it is hidden within URLs only.
+const SHORTEST_SECRET: usize = 4;
+/// Secrets of more sources than a process has open.
+const KEPT_SECRETS: usize = 256;
 
 thread_local! {
     static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Takes the lines logged on this thread, oldest first.
+/// Takes the lines logged on this thread, oldest first, without secrets.
 pub(crate) fn take() -> Vec<String> {
-    LINES.try_with(|lines| lines.borrow_mut().drain(..).collect()).unwrap_or_default()
+    let lines: Vec<String> =
+        LINES.try_with(|lines| lines.borrow_mut().drain(..).collect()).unwrap_or_default();
+    lines.iter().map(|line| without_secrets(line)).collect()
+}
+
+/// The secrets of the sources opened last: FFmpeg may log them in any form. Written and read under the lock.
+static SECRETS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// Hides these texts in all lines from now on.
+pub(crate) fn hide(secrets: Vec<String>) {
+    let mut hidden = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    for secret in secrets {
+        if secret.len() >= SHORTEST_SECRET && !hidden.contains(&secret) {
+            hidden.push_back(secret);
+        }
+    }
+    let excess = hidden.len().saturating_sub(KEPT_SECRETS);
+    hidden.drain(..excess);
+}
+
+fn without_secrets(line: &str) -> String {
+    let hidden = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = hidden.iter().fold(line.to_owned(), |line, secret| line.replace(secret, redact::HIDDEN));
+    redact::text(&line).into_owned()
 }
 
 /// Routes FFmpeg's log here, once in a process.
@@ -80,4 +109,18 @@ unsafe extern "C" fn on_line(
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_line_with_a_secret_is_hidden() {
+        hide(vec!["s3cret".to_owned(), "h".to_owned()]);
+        assert_eq!(
+            without_secrets("[http] user s3cret at http://me:x@host"),
+            "[http] user *** at http://me:***@host"
+        );
+    }
 }

@@ -11,6 +11,7 @@ use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link;
 use crate::os::{self, LockFile};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
+use crate::source;
 use crate::step::{Step, step};
 
 /// Numbers from which nobody can have counted up to here: a thousand years at a million frames a second.
@@ -263,6 +264,7 @@ impl PublisherOptions {
         words.epoch.store(epoch, Ordering::Relaxed);
         step(Step::EpochStored);
         link::clear(words);
+        source::clear(control.source());
         words.policy.store(self.policy as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);
         words.publisher_pid.store(std::process::id(), Ordering::Relaxed);

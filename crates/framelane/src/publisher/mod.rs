@@ -342,6 +342,10 @@ impl Publisher {
         self.control.words()
     }
 
+    pub(crate) fn source_words(&self) -> &ring::SourceWords {
+        self.control.source()
+    }
+
     pub(crate) fn with_link(mut self, link: Box<dyn Link>) -> Self {
         self.link = Some(link::Held::new(link));
         self

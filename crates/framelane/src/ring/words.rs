@@ -14,7 +14,7 @@ pub(crate) const DATA_MAGIC: u64 = u64::from_le_bytes(*b"FRMLDATA");
 /// Changed when an old program would misread the new layout.
 pub(crate) const LAYOUT_MAJOR: u32 = 1;
 /// Changed when fields are added that an old program may ignore.
-pub(crate) const LAYOUT_MINOR: u32 = 1;
+pub(crate) const LAYOUT_MINOR: u32 = 2;
 
 /// Subscribers of one channel. The model checker gets by with two: its cost is exponential.
 pub(crate) const READERS: usize = if cfg!(loom) { 2 } else { 64 };
@@ -24,6 +24,8 @@ pub(crate) const PINS: usize = if cfg!(loom) { 1 } else { 8 };
 pub(crate) const MAX_SLOTS: usize = 128;
 /// Eights of bytes for the text that says where a link leads.
 pub(crate) const LINK_PEER_WORDS: usize = 16;
+/// Place of [`SourceWords`] in a `control` file.
+pub(crate) const SOURCE_OFFSET: usize = 1024;
 /// The lowest bits of `head` that hold the slot; the sequence is above them.
 pub(crate) const HEAD_SLOT_BITS: u32 = 8;
 
@@ -78,9 +80,11 @@ pub(crate) unsafe trait Shared {}
 
 #[cfg(not(loom))]
 mod shared {
-    use super::{Control, DataHeader, Entry, Readers, Shared};
+    use super::{Control, DataHeader, Entry, Readers, Shared, SourceWords};
     // SAFETY: only atomics and padding, see the type.
     unsafe impl Shared for Control {}
+    // SAFETY: only atomics and padding, see the type.
+    unsafe impl Shared for SourceWords {}
     // SAFETY: only atomics and padding, see the type.
     unsafe impl Shared for Readers {}
     // SAFETY: only atomics, see the type.
@@ -149,6 +153,22 @@ pub(crate) struct Control {
     _line5: Pad<16>,
     /// Where the link leads, in UTF-8, cut to this length.
     pub link_peer: [AtomicU64; LINK_PEER_WORDS],
+}
+
+/// The state of the live source that feeds the channel, at [`SOURCE_OFFSET`] of the `control` file. For people.
+/// The publisher writes it, subscribers map it read-only.
+#[cfg(not(loom))]
+#[repr(C, align(64))]
+pub(crate) struct SourceWords {
+    /// 0 none, 1 receiving, 2 reconnecting.
+    pub state: AtomicU32,
+    pub connections: AtomicU32,
+    /// `CLOCK_MONOTONIC` of the last change.
+    pub since_ns: AtomicU64,
+    _line0: Pad<48>,
+    /// UTF-8, cut to this length.
+    pub name: [AtomicU64; 16],
+    pub reason: [AtomicU64; 24],
 }
 
 /// One subscriber's record in the `readers` file; written by that subscriber.
@@ -256,6 +276,9 @@ const _: () = {
     assert!(offset_of!(Control, link_state) == 320);
     assert!(offset_of!(Control, link_peer) == 384);
     assert!(size_of::<Control>() == 512);
+    assert!(offset_of!(super::SourceWords, name) == 64);
+    assert!(offset_of!(super::SourceWords, reason) == 192);
+    assert!(size_of::<super::SourceWords>() == 384);
     assert!(offset_of!(Record, waiting) == 64);
     assert!(offset_of!(Record, cursor) == 72);
     assert!(offset_of!(Record, pid) == 128);

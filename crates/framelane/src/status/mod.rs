@@ -13,6 +13,7 @@ use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::publisher::Policy;
 use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
+use crate::source::{self, SourceStatus};
 
 pub use doctor::{Diagnosis, Leftover, doctor, doctor_of};
 
@@ -63,6 +64,8 @@ pub struct ChannelStatus {
     pub subscribers: Vec<SubscriberStatus>,
     /// How the link is that feeds it; `None` for a channel that is published here.
     pub link: Option<LinkStatus>,
+    /// State of the live source that feeds it, such as a camera; `None` for a channel without one.
+    pub source: Option<SourceStatus>,
 }
 
 /// What can be seen of a subscriber; it writes this itself.
@@ -152,6 +155,7 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         newest_published_ns: None,
         subscribers: Vec::new(),
         link: None,
+        source: None,
     }
 }
 
@@ -183,6 +187,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         dropped: words.dropped.load(Relaxed),
         slots: words.slots.load(Relaxed) as usize,
         link: link::read(words),
+        source: source::read(control.source()),
         policy: if words.policy.load(Relaxed) == Policy::Wait as u32 { Policy::Wait } else { Policy::Drop },
         ..empty(channel, files)
     };

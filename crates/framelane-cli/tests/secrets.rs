@@ -1,0 +1,194 @@
+//! Secrets of sources: in no output, no error, no channel and no list of processes.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{Place, y4m};
+
+const PASSWORD: &str = "hunter22";
+const TOKEN: &str = "t0kenvalue";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server that answers each request with what `answer` makes of it; `None` leaves the connection open and silent.
+fn serve(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                request.push(byte[0]);
+            }
+            match answer(&String::from_utf8_lossy(&request)) {
+                Some(bytes) => drop(stream.write_all(&bytes)),
+                None => silent.push(stream),
+            }
+        }
+    });
+    address.to_string()
+}
+
+fn with_status(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn url(address: &str) -> String {
+    format!("http://me:{PASSWORD}@{address}/clip?token={TOKEN}&channel=1")
+}
+
+fn assert_without_secrets(line: &str, output: &Output) {
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        assert!(!text.contains(PASSWORD) && !text.contains(TOKEN), "{line}: {text}");
+    }
+}
+
+#[test]
+fn source_with_secrets_is_published_without_them() {
+    let clip = y4m(32, 24, 5);
+    let address = serve(move |_| Some(with_status("200 OK", &clip)));
+    let place = Place::new();
+    for json in ["", " --json"] {
+        let line = format!("publish {} cam0 --rate max{json}", url(&address));
+        let output = place.run(&line);
+        assert!(output.status.success(), "{output:?}");
+        assert_without_secrets(&line, &output);
+        let shown = [output.stdout, output.stderr].concat();
+        let shown = String::from_utf8_lossy(&shown);
+        let expected = format!("http://me:***@{address}/clip?token=***&channel=1");
+        assert!(shown.contains(&expected), "{shown}");
+    }
+}
+
+#[test]
+fn failed_source_with_secrets_is_reported_without_them() {
+    let place = Place::new();
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut lines: Vec<String> =
+        ["401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Broken", "200 OK"]
+            .map(|status| url(&serve(move |_| Some(with_status(status, b"no video at all")))))
+            .to_vec();
+    lines.push(url(&refused));
+    for scheme in ["rtsp", "tcp", "nothing", "tls", "legacy"] {
+        lines.push(format!("{scheme}://me:{PASSWORD}@{refused}/x?token={TOKEN}"));
+    }
+    lines.push(format!("rtsp:me:{PASSWORD}@host/x"));
+    lines.push(format!("rtsp://me:{PASSWORD}/@{refused}/x"));
+    for source in &lines {
+        for json in ["", " --json"] {
+            let line = format!("publish {source} cam0 --ffmpeg-option timeout=1000000{json}");
+            let output = place.run(&line);
+            assert!(!output.status.success(), "{line}");
+            assert_without_secrets(&line, &output);
+        }
+    }
+}
+
+#[test]
+fn command_with_a_misplaced_url_repeats_no_secret() {
+    let place = Place::new();
+    let url = format!("rtsp://me:{PASSWORD}@host/x?token={TOKEN}");
+    for line in [
+        format!("publish {url} cam0 more"),
+        format!("publish cam0 {url}"),
+        format!("publish film.mp4 cam0 {url}"),
+        format!("publish {url} cam0 --no-such-option"),
+        format!("publish {url} cam0 --size {url}"),
+        format!("publish film.mp4 cam0 --format {url}"),
+        format!("publish {url} cam0 --raw bgr8:4x4"),
+        format!("publish /nowhere/a.mp4 cam0 --ffmpeg-option decryption_key={PASSWORD}"),
+        format!("subscribe {url}"),
+        format!("info {url}"),
+        format!("receive {url} cam0"),
+        format!("receive {url}"),
+        format!("send cam0 {url}"),
+        format!("send {url} cam0"),
+        format!("run {url} detect.py"),
+        format!("list {url}"),
+        url.clone(),
+        format!("serve --listen {url}"),
+    ] {
+        for json in ["", " --json"] {
+            let line = format!("{line}{json}");
+            let output = place.run(&line);
+            assert!(!output.status.success(), "{line}");
+            assert_without_secrets(&line, &output);
+        }
+    }
+}
+
+#[test]
+fn arguments_with_secrets_are_hidden_from_ps() {
+    let address = serve(|_| None);
+    let place = Place::new();
+    let line = format!("publish {} cam0 --json --ffmpeg-option headers=X-Key:{PASSWORD}", url(&address));
+    let mut publisher = place.start(&line);
+    let path = format!("/proc/{}/cmdline", publisher.child.id());
+    let shown = || String::from_utf8_lossy(&std::fs::read(&path).unwrap()).replace('\0', " ");
+    let deadline = Instant::now() + PATIENCE;
+    while !shown().contains("***") {
+        assert!(Instant::now() < deadline, "{}", shown());
+        std::thread::yield_now();
+    }
+    let expected = format!(
+        "publish http://me:***@{address}/clip?token=***&channel=1 cam0 --json --ffmpeg-option headers=***"
+    );
+    assert!(shown().contains(&expected), "{}", shown());
+    assert!(!shown().contains(PASSWORD) && !shown().contains(TOKEN), "{}", shown());
+    publisher.signal(Signal::INT);
+    assert_eq!(publisher.end().code(), Some(130));
+}
+
+#[test]
+fn secret_of_the_environment_or_a_file_reaches_the_server() {
+    let clip = y4m(32, 24, 2);
+    // me:p@ss/w in base64.
+    let address = serve(move |request| {
+        Some(if request.contains("Basic bWU6cEBzcy93") {
+            with_status("200 OK", &clip)
+        } else {
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+                .to_vec()
+        })
+    });
+    let place = Place::new();
+    let line = format!("publish http://me:***@{address}/clip cam0 --rate max");
+    let file = place.path().join("secret");
+    std::fs::write(&file, "p@ss/w\n").unwrap();
+    let of_file = place.run(&format!("{line} --secret-file {}", file.display()));
+    let mut command = place.command(&line);
+    let of_variable = command.env("FRAMELANE_SECRET", "p@ss/w").stdin(Stdio::null()).output().unwrap();
+    for output in [of_file, of_variable] {
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("2 frames"), "{text}");
+        assert!(!text.contains("p@ss") && !text.contains("p%40ss"), "{text}");
+    }
+    let none = place.run(&line);
+    let text = String::from_utf8_lossy(&none.stderr);
+    assert!(!none.status.success() && text.contains("set FRAMELANE_SECRET"), "{text}");
+}
+
+#[test]
+fn link_with_a_secret_in_its_peer_is_shown_without_it() {
+    let place = Place::new();
+    let mut publisher = framelane::PublisherOptions::new().directory(place.path()).create("cam0").unwrap();
+    publisher.set_link(&framelane::LinkStatus {
+        peer: format!("rtsp://me:{PASSWORD}@host/x?token={TOKEN}"),
+        connected: true,
+        live: true,
+        ..Default::default()
+    });
+    for line in ["info cam0", "info cam0 --json", "list", "list --json", "top --count 1"] {
+        let output = place.run(line);
+        assert_without_secrets(line, &output);
+    }
+    let control = std::fs::read(place.path().join("cam0.control")).unwrap();
+    assert!(!String::from_utf8_lossy(&control).contains(PASSWORD));
+}
