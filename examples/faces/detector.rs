@@ -1,4 +1,4 @@
-//! The detector's process, and what it says on its standard output.
+//! The detector's process and the lines of its standard output.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,17 +10,17 @@ use serde::Deserialize;
 
 use crate::Shared;
 
-/// A line of the detector.
+/// A line that the detector prints.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
-    /// A frame has arrived.
+    /// A frame arrived.
     Arrived { handoff_ns: u64 },
-    /// A frame was looked at, after some were passed over.
-    LookedAt { skipped: u64 },
+    /// The detector processed a frame after it skipped some.
+    Processed { skipped: u64 },
 }
 
-/// A running detector; ended when this is dropped.
+/// A running detector. Dropping it ends the process.
 pub(crate) struct Detector {
     child: Child,
     reading: Option<JoinHandle<()>>,
@@ -33,12 +33,12 @@ impl Detector {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| Error::from_io(format!("starting the detector {:?}", command[0]), error))?;
+            .map_err(|error| Error::from_io(format!("cannot start the detector {:?}", command[0]), error))?;
         let output = child.stdout.take().expect("the output is piped");
         let reading = thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 match serde_json::from_str::<Line>(&line) {
-                    Ok(line) => shared.report.lock().expect("no thread panics").detector_says(&line),
+                    Ok(line) => shared.report.lock().expect("no thread panics").detector_printed(&line),
                     Err(_) => println!("detector: {line}"),
                 }
             }
@@ -50,7 +50,7 @@ impl Detector {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for its end; whether it was a good one.
+    /// Waits until the process exits. Returns whether it succeeded.
     pub(crate) fn join(&mut self) -> bool {
         let status = self.child.wait();
         if let Some(reading) = self.reading.take() {
@@ -62,7 +62,7 @@ impl Detector {
 
 impl Drop for Detector {
     fn drop(&mut self) {
-        // Reached early only on an error: nobody will feed the detector any more.
+        // The process still runs only after an error: no more frames will be published.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

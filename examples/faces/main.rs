@@ -1,7 +1,7 @@
 //! Real video in, boxes back.
 //!
-//! Decodes a video into a channel, starts a detector in another process and another language, receives its
-//! detections, matches them to the frames they were found in, and saves pictures of those with people.
+//! Decodes videos into a channel, starts a detector in another process and another language, receives its
+//! detections, matches each batch to its frame, and saves pictures of frames with faces.
 
 mod detector;
 mod pictures;
@@ -10,7 +10,7 @@ mod report;
 
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,38 +22,39 @@ use framelane::{
     DetectionSubscriber, Error, ErrorKind, Mode, PixelFormat, Publisher, PublisherOptions, RecvError,
     SubscriberOptions,
 };
-use framelane_video::{Rate, Repeat, SourceOptions};
+use framelane_video::{Rate, Repeat, Source, SourceOptions};
 
 use detector::Detector;
 use pictures::Pictures;
-use recent::Recent;
+use recent::{Kept, Recent};
 use report::Report;
 
-/// Publishes a video, has people found in it by another process, and saves pictures of them.
+/// Publishes videos, receives the faces that a detector finds in them, and saves pictures of them.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  people street.mp4 --output out -- python3 examples/people/detect.py people\n  \
-                        people /dev/video0 -- python3 examples/people/detect.py people"
+    after_help = "Examples:\n  faces film.mp4 --output out -- python3 examples/faces/detect.py faces\n  \
+                        faces /dev/video0 -- python3 examples/faces/detect.py faces"
 )]
 struct Arguments {
-    /// File, rtsp:// or http:// address, /dev/videoN, or testsrc.
-    source: String,
-    /// The channel to publish on.
-    #[arg(long, default_value = "people")]
+    /// Files, rtsp:// or http:// addresses, /dev/videoN, or testsrc. They are published one after the other.
+    #[arg(required = true, num_args = 1..)]
+    sources: Vec<String>,
+    /// Channel to publish on.
+    #[arg(long, default_value = "faces")]
     channel: String,
     /// Folder for the pictures and index.html.
     #[arg(long, default_value = "demo-output")]
     output: PathBuf,
-    /// How many pictures to save at most.
+    /// Largest number of pictures to save.
     #[arg(long, default_value_t = 24)]
     pictures: usize,
-    /// Play the video this often.
+    /// Play each video this often.
     #[arg(long, default_value = "1")]
     repeat: NonZeroU32,
-    /// Stop after this many frames.
+    /// Stop each video after this many frames.
     #[arg(long)]
     frames: Option<u64>,
-    /// The detector to start.
+    /// Command that starts the detector.
     #[arg(last = true, required = true)]
     detector: Vec<String>,
 }
@@ -71,11 +72,45 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the threads share.
+/// State shared by the threads.
 struct Shared {
     stop: Arc<AtomicBool>,
     report: Mutex<Report>,
     recent: Mutex<Recent>,
+}
+
+/// A video that is about to be published.
+struct Video {
+    name: Arc<str>,
+    source: Source,
+}
+
+impl Video {
+    fn open(source: &str, arguments: &Arguments, stop: &Arc<AtomicBool>) -> Result<Self, Error> {
+        let name = display_name(source).into();
+        let source = SourceOptions::new()
+            .format(PixelFormat::Bgr8)
+            .rate(Rate::Realtime)
+            .repeat(Repeat::Times(arguments.repeat))
+            .frames(arguments.frames)
+            .stop_flag(stop.clone())
+            .open(source)?;
+        let info = source.info();
+        println!("video {name}: {} {}x{} {}", info.codec, info.width, info.height, info.pixel_format);
+        Ok(Video { name, source })
+    }
+}
+
+/// Returns the file name, or the scheme and host of a URL: pictures and terminals are shown to others.
+fn display_name(source: &str) -> String {
+    match source.split_once("://") {
+        Some((scheme, rest)) => {
+            let after_password = rest.rsplit('@').next().unwrap_or_default();
+            let host = after_password.split(['/', '?', '#']).next().unwrap_or_default();
+            format!("{scheme}://{host}")
+        }
+        None => Path::new(source).file_name().unwrap_or(source.as_ref()).to_string_lossy().into_owned(),
+    }
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
@@ -84,77 +119,89 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         signal_hook::flag::register(signal, stop.clone())
             .map_err(|error| Error::from_io("signals", error))?;
     }
-    let mut source = SourceOptions::new()
-        .format(PixelFormat::Bgr8)
-        .rate(Rate::Realtime)
-        .repeat(Repeat::Times(arguments.repeat))
-        .frames(arguments.frames)
-        .stop_flag(stop.clone())
-        .open(&arguments.source)?;
-    let info = source.info().clone();
-    println!("{}: {} {}x{} {}", arguments.source, info.codec, info.width, info.height, info.pixel_format);
-    let mut publisher = PublisherOptions::new().slots(source.slots_needed(6)).create(&arguments.channel)?;
+    let mut videos = Vec::new();
+    for source in &arguments.sources {
+        videos.push(Video::open(source, arguments, &stop)?);
+    }
+    let slots = videos.iter().map(|video| video.source.slots_needed(6)).max().unwrap_or(6);
+    let mut publisher = PublisherOptions::new().slots(slots).create(&arguments.channel)?;
+    let total = videos.iter().map(|video| video.source.info().frames).sum();
     let shared = Arc::new(Shared {
         stop: stop.clone(),
-        report: Mutex::new(Report::new(info.frames)),
+        report: Mutex::new(Report::new(total)),
         recent: Mutex::new(Recent::new()),
     });
     let pictures = Pictures::create(&arguments.output, arguments.pictures)?;
 
+    println!("starting the detector: {}", arguments.detector.join(" "));
     let mut detector = Detector::start(&arguments.detector, shared.clone())?;
     let results = wait_for_detector(&mut publisher, &mut detector, &arguments.channel, &stop)?;
     let matching = {
         let shared = shared.clone();
         thread::spawn(move || match_results(results, pictures, &shared))
     };
+    let done = Arc::new(AtomicBool::new(false));
     let printing = {
-        let shared = shared.clone();
-        let done = Arc::new(AtomicBool::new(false));
-        let thread = {
-            let done = done.clone();
-            thread::spawn(move || print_rows(&shared, &done))
-        };
-        (thread, done)
+        let (shared, done) = (shared.clone(), done.clone());
+        thread::spawn(move || print_rows(&shared, &done))
     };
 
-    let epoch = publisher.epoch();
-    let summary = source.publish_to(&mut publisher, &mut |progress| {
-        if let (Some(sequence), Some(bytes)) = (progress.sequence, progress.bytes) {
-            shared.recent.lock().expect("no thread panics").remember(epoch, sequence, progress.layout, bytes);
+    let mut warnings = Vec::new();
+    for video in &mut videos {
+        if !stop.load(Ordering::Relaxed) {
+            warnings.extend(publish(video, &mut publisher, &shared)?);
         }
-        shared.report.lock().expect("no thread panics").published(progress.frames, progress.dropped);
-        ControlFlow::Continue(())
-    })?;
-    // The detector takes the newest frame: the last one is always among those it looks at.
+    }
+    // The detector receives the newest frame, so it always processes the last one.
     wait_for_last(&publisher, &shared, &mut detector);
     // Closing ends the detector's loop, and with it the results.
     publisher.close();
-    let detector_ended_well = detector.join();
+    let detector_succeeded = detector.join();
     let pictures = matching.join().expect("the matching thread does not panic")?;
-    printing.1.store(true, Ordering::Relaxed);
-    printing.0.join().expect("the printing thread does not panic");
+    done.store(true, Ordering::Relaxed);
+    printing.join().expect("the printing thread does not panic");
 
-    for warning in &summary.warnings {
+    for warning in &warnings {
         println!("note: {warning}");
     }
     let report = shared.report.lock().expect("no thread panics");
-    report.print_summary(&summary, &pictures);
+    report.print_summary(&pictures);
     if stop.load(Ordering::Relaxed) {
         return Ok(ExitCode::from(130));
     }
-    if summary.frames == 0 || report.matched() == 0 || !detector_ended_well {
+    if report.matched() == 0 || !detector_succeeded {
         eprintln!(
-            "error: {} frames were published, {} detections came back and matched, the detector ended {}",
-            summary.frames,
+            "error: expected detections of the frames and a detector that exits with code 0, found {} batches that \
+             match a frame and a detector that {}\n  remedy: read the detector's messages above",
             report.matched(),
-            if detector_ended_well { "well" } else { "with an error" }
+            if detector_succeeded { "succeeded" } else { "failed" }
         );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until the detector reads the channel and its own channel is there, so that no frame plays unseen.
+/// Publishes one video and keeps copies of its newest frames. Returns warnings about the video.
+fn publish(video: &mut Video, publisher: &mut Publisher, shared: &Shared) -> Result<Vec<String>, Error> {
+    let epoch = publisher.epoch();
+    shared.report.lock().expect("no thread panics").begin_video();
+    let summary = video.source.publish_to(publisher, &mut |progress| {
+        if let (Some(sequence), Some(bytes)) = (progress.sequence, progress.bytes) {
+            shared.recent.lock().expect("no thread panics").remember(Kept {
+                source: video.name.clone(),
+                epoch,
+                sequence,
+                layout: progress.layout.clone(),
+                bytes: bytes.to_vec(),
+            });
+        }
+        shared.report.lock().expect("no thread panics").published(progress.frames, progress.dropped);
+        ControlFlow::Continue(())
+    })?;
+    Ok(summary.warnings)
+}
+
+/// Waits until the detector subscribes and its own channel exists, so that it misses no frame.
 fn wait_for_detector(
     publisher: &mut Publisher,
     detector: &mut Detector,
@@ -173,12 +220,12 @@ fn wait_for_detector(
     }
     if ended {
         return Err(Error::new(ErrorKind::Closed, "the detector ended before it received a frame")
-            .with_remedy("see its message above; `make demo` installs what it needs"));
+            .with_remedy("read its message above; `make demo` installs what it needs"));
     }
     results.map(DetectionSubscriber::new)
 }
 
-/// Waits for the detections of the last frame, unless the detector has ended or the user wants to stop.
+/// Waits for the detections of the last frame, unless the detector exits or the user stops the program.
 fn wait_for_last(publisher: &Publisher, shared: &Shared, detector: &mut Detector) {
     let started = Instant::now();
     while shared.report.lock().expect("no thread panics").newest_result() < publisher.sequence()

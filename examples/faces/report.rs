@@ -3,23 +3,25 @@
 use std::time::Instant;
 
 use framelane::Detections;
-use framelane_video::Summary;
 use hdrhistogram::Histogram;
 
 use crate::detector::Line;
 use crate::pictures::Pictures;
 
-/// What has been counted and measured so far.
+/// Counts and times measured so far.
 pub(crate) struct Report {
     started: Instant,
     last_row: Instant,
     total: Option<u64>,
     frames: u64,
     dropped: u64,
+    /// Frames published and dropped in earlier videos.
+    earlier: (u64, u64),
     skipped: u64,
     batches: u64,
     matched: u64,
-    people: u64,
+    faces: u64,
+    frames_with_faces: u64,
     newest_result: u64,
     frames_at_last_row: u64,
     batches_at_last_row: u64,
@@ -39,10 +41,12 @@ impl Report {
             total,
             frames: 0,
             dropped: 0,
+            earlier: (0, 0),
             skipped: 0,
             batches: 0,
             matched: 0,
-            people: 0,
+            faces: 0,
+            frames_with_faces: 0,
             newest_result: 0,
             frames_at_last_row: 0,
             batches_at_last_row: 0,
@@ -51,22 +55,29 @@ impl Report {
         }
     }
 
-    pub(crate) fn published(&mut self, frames: u64, dropped: u64) {
-        self.frames = frames;
-        self.dropped = dropped;
+    /// Starts the counts of the next video.
+    pub(crate) fn begin_video(&mut self) {
+        self.earlier = (self.frames, self.dropped);
     }
 
-    pub(crate) fn detector_says(&mut self, line: &Line) {
+    /// Records the frames published and dropped so far in this video.
+    pub(crate) fn published(&mut self, frames: u64, dropped: u64) {
+        self.frames = self.earlier.0 + frames;
+        self.dropped = self.earlier.1 + dropped;
+    }
+
+    pub(crate) fn detector_printed(&mut self, line: &Line) {
         match *line {
             Line::Arrived { handoff_ns } => self.handoff_ns.saturating_record(handoff_ns.max(1)),
-            Line::LookedAt { skipped } => self.skipped += skipped,
+            Line::Processed { skipped } => self.skipped += skipped,
         }
     }
 
     pub(crate) fn result(&mut self, batch: &Detections, matched: bool) {
         self.batches += 1;
         self.matched += u64::from(matched);
-        self.people += batch.boxes.len() as u64;
+        self.faces += batch.boxes.len() as u64;
+        self.frames_with_faces += u64::from(!batch.boxes.is_empty());
         self.newest_result = self.newest_result.max(batch.frame.sequence);
         self.detection_ns.saturating_record(batch.latency_ns().max(1));
     }
@@ -75,15 +86,15 @@ impl Report {
         self.matched
     }
 
-    /// The newest frame whose detections are back.
+    /// Returns the newest frame whose detections have arrived.
     pub(crate) fn newest_result(&self) -> u64 {
         self.newest_result
     }
 
     pub(crate) fn print_header() {
         println!(
-            "dropped: found no free slot; skipped: newer ones were there when the detector was done; hand-off: publication \
-             to numpy array; detection: publication to boxes"
+            "dropped: no slot was free; skipped: a newer frame was there when the detector was ready\n\
+             hand-off: from publication to numpy array; detection: from publication to boxes"
         );
         println!(
             "{:>6} {:>11} {:>9} {:>7} {:>8} {:>10} {:>7} {:>18} {:>19}",
@@ -93,7 +104,7 @@ impl Report {
             "dropped",
             "skipped",
             "detected/s",
-            "people",
+            "faces",
             "hand-off p50/p99",
             "detection p50/p99"
         );
@@ -111,7 +122,7 @@ impl Report {
             self.dropped,
             self.skipped,
             rate(self.batches, self.batches_at_last_row),
-            self.people,
+            self.faces,
             percentiles(&self.handoff_ns, 1e3, "µs"),
             percentiles(&self.detection_ns, 1e6, "ms"),
         );
@@ -120,35 +131,33 @@ impl Report {
         self.batches_at_last_row = self.batches;
     }
 
-    pub(crate) fn print_summary(&self, summary: &Summary, pictures: &Pictures) {
-        println!();
+    pub(crate) fn print_summary(&self, pictures: &Pictures) {
         println!(
-            "{} frames published in {:.1} s, {} dropped for want of a slot, {} passed over by the detector",
-            summary.frames,
-            summary.elapsed.as_secs_f64(),
-            summary.dropped,
+            "\n{} frames published in {:.1} s, {} dropped; the detector processed {} and skipped {}",
+            self.frames,
+            self.started.elapsed().as_secs_f64(),
+            self.dropped,
+            self.batches,
             self.skipped
         );
+        println!("hand-off to numpy in Python, zero-copy: {} (p50/p99)", percentiles(&self.handoff_ns, 1e3, "µs"));
         println!(
-            "hand-off to a numpy array in Python: {} (p50/p99), without a copy",
-            percentiles(&self.handoff_ns, 1e3, "µs")
-        );
-        println!(
-            "{} batches of detections back, {} matched to their frame, {} after its publication (p50/p99)",
-            self.batches,
+            "boxes back: {} (p50/p99) after publication; {} of {} batches matched to their frame",
+            percentiles(&self.detection_ns, 1e6, "ms"),
             self.matched,
-            percentiles(&self.detection_ns, 1e6, "ms")
+            self.batches
         );
-        if self.people == 0 {
-            println!("no people were found");
+        if self.faces == 0 {
+            println!("found no face; {} says so too", pictures.page().display());
+        } else {
+            println!(
+                "found {} faces in {} frames; {} pictures, side by side: open {}",
+                self.faces,
+                self.frames_with_faces,
+                pictures.saved(),
+                pictures.page().display()
+            );
         }
-        println!(
-            "{} boxes around people (OpenCV's HOG is often wrong); {} pictures in {} (open {})",
-            self.people,
-            pictures.saved(),
-            pictures.folder().display(),
-            pictures.folder().join("index.html").display()
-        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! The frames published last, kept until their detections are back.
+//! The newest frames, kept until their detections arrive.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ const KEPT_BYTES: usize = 128 << 20;
 
 /// A copy of a published frame.
 pub(crate) struct Kept {
+    pub source: Arc<str>,
     pub epoch: u64,
     pub sequence: u64,
     pub layout: Layout,
@@ -27,21 +28,16 @@ impl Recent {
         Recent { frames: VecDeque::new(), bytes: 0 }
     }
 
-    pub(crate) fn remember(&mut self, epoch: u64, sequence: u64, layout: &Layout, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        self.frames.push_back(Arc::new(Kept {
-            epoch,
-            sequence,
-            layout: layout.clone(),
-            bytes: bytes.to_vec(),
-        }));
+    pub(crate) fn remember(&mut self, frame: Kept) {
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(Arc::new(frame));
         while self.bytes > KEPT_BYTES {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.bytes -= oldest.bytes.len();
         }
     }
 
-    /// The frame that detections belong to, if it is still here.
+    /// Returns the frame that detections belong to, if it is still kept.
     pub(crate) fn find(&self, id: &FrameId) -> Option<Arc<Kept>> {
         self.frames.iter().find(|kept| (kept.epoch, kept.sequence) == (id.epoch, id.sequence)).cloned()
     }
