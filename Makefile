@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 
 .PHONY: demo docs install test test-deep fuzz soak bench clean
 
-demo: ## play a real clip, find people in it, and leave pictures in demo-output/ (VIDEO=path for another one)
+demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo
 
 docs: ## the pages of every interface, in target/docs

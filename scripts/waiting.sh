@@ -1,8 +1,9 @@
 # Progress of a long command; source this file.
 #
-#   waiting TEXT LOG COMMAND…    prints TEXT and runs COMMAND, an external command, with its output in LOG. Meanwhile it prints
-#                                the elapsed time and the last line of LOG: each second on a terminal, else every 15 s.
-#                                Returns the status of COMMAND.
+#   waiting TEXT LOG COMMAND…
+#
+# Prints TEXT and runs COMMAND, an external command, with its output in LOG. Meanwhile it prints the elapsed
+# time and the last line of LOG: each second on a terminal, else every 15 s. Returns the status of COMMAND.
 
 waiting() {
   local text=$1 log=$2 status=0 ticker
@@ -25,7 +26,8 @@ show_progress() { # LOG, PID of the script
   while sleep 1 >/dev/null 2>&1; do
     kill -0 "$2" 2>/dev/null || return 0
     elapsed=$((SECONDS - started))
-    line=$(tail -c 400 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' | grep -v '^ *$' | tail -n 1 | cut -c 1-60) || line=
+    line=$(tail -c 400 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' | grep -v '^ *$' | tail -n 1 | cut -c 1-60) ||
+      line=
     if [ -t 1 ]; then
       printf '\r\033[K  %d s  %s' "$elapsed" "$line"
     elif [ $((elapsed % 15)) = 0 ]; then

@@ -1,8 +1,9 @@
 """Finds faces in a channel's frames and sends the boxes back.
 
-Prints one line of JSON for each frame that the detector processes: its sequence, the number of faces, and the number of
-frames skipped before it. A second subscriber measures the hand-off: the time from the publication of a frame until it is a
-numpy array in this process. It does so in a thread because the detector is busy when most frames arrive.
+Prints one line of JSON for each frame that the detector processes: its sequence, the number of faces, and the
+number of frames skipped before it. A second subscriber measures the hand-off: the time from the publication of
+a frame until it is a numpy array in this process. It has its own thread because the detector is busy when most
+frames arrive.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import cv2
 
 import framelane
-from centerface import FaceDetector
+from centerface import MIN_SCORE, FaceDetector
 
 MODEL = Path(__file__).resolve().parents[2] / ".cache" / "centerface.onnx"
 
@@ -36,20 +37,22 @@ def measure_hand_off(channel: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("channel")
     parser.add_argument("--model", type=Path, default=MODEL, help="centerface.onnx (default: %(default)s)")
-    parser.add_argument("--min-score", type=float, default=0.6, help="drop faces with a lower score (default: %(default)s)")
+    parser.add_argument("--min-score", type=float, default=MIN_SCORE, help="default: %(default)s")
     arguments = parser.parse_args()
     if not arguments.model.is_file():
-        sys.exit(f"error: cannot read the model {arguments.model}: no such file\n  remedy: run scripts/setup demo")
+        error = f"cannot read the model {arguments.model}: no such file"
+        sys.exit(f"error: {error}\n  remedy: run scripts/setup demo")
 
     # Leave a core to the decoder and to the subscriber that measures.
     cv2.setNumThreads(max(1, (os.cpu_count() or 2) - 1))
     detector = FaceDetector(arguments.model, arguments.min_score)
-    results = framelane.DetectionPublisher(f"{arguments.channel}/detections", labels=["face"], model="centerface")
-    with results, framelane.Subscriber(arguments.channel, timeout=60) as frames:
-        threading.Thread(target=measure_hand_off, args=[arguments.channel], daemon=True).start()
+    channel = arguments.channel
+    results = framelane.DetectionPublisher(f"{channel}/detections", labels=["face"], model="centerface")
+    with results, framelane.Subscriber(channel, timeout=60) as frames:
+        threading.Thread(target=measure_hand_off, args=[channel], daemon=True).start()
         for frame in frames:
             # frame.array is zero-copy: the detector reads the bytes that the decoder's process wrote.
             boxes, scores = detector.find(frame.array)

@@ -171,8 +171,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     if report.matched() == 0 || !detector_succeeded {
         eprintln!(
-            "error: expected detections of the frames and a detector that exits with code 0, found {} batches that \
-             match a frame and a detector that {}\n  remedy: read the detector's messages above",
+            "error: expected detections and a detector that exits with code 0, found {} matched batches and a \
+             detector that {}\n  remedy: read the detector's messages above",
             report.matched(),
             if detector_succeeded { "succeeded" } else { "failed" }
         );
@@ -268,5 +268,23 @@ fn print_rows(shared: &Shared, done: &AtomicBool) {
             }
         }
         shared.report.lock().expect("no thread panics").print_row();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::display_name;
+
+    #[test]
+    fn display_name_of_a_url_has_no_password_and_no_query() {
+        for (source, shown) in [
+            ("films/street.mp4", "street.mp4"),
+            ("testsrc", "testsrc"),
+            ("rtsp://user:s3cret@camera:554/stream", "rtsp://camera:554"),
+            ("rtsp://user:s3/cr@et@camera/stream", "rtsp://camera"),
+            ("http://camera/video?token=s3cret", "http://camera"),
+        ] {
+            assert_eq!(display_name(source), shown);
+        }
     }
 }

@@ -12,7 +12,7 @@ const COLOR: Rgb<u8> = Rgb([40, 255, 60]);
 /// The shortest time between two pictures spreads them over the video.
 const GAP_NS: u64 = 400_000_000;
 
-/// The page up to its first section. Two columns at least, more on wide screens; nothing is loaded from elsewhere.
+/// The page up to its first section. It has two columns at least and loads nothing from elsewhere.
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
 <meta charset=\"utf-8\">
@@ -108,8 +108,9 @@ impl Pictures {
         let scores: Vec<_> = found.boxes.iter().map(|b| format!("{} {:.2}", label(b), b.score)).collect();
         writeln!(
             page,
-            "<figure><img src=\"{name}\" width=\"{width}\" height=\"{height}\" alt=\"Frame {} with a green box around \
-             each: {}\"><figcaption>frame {}: {}, boxes {:.0} ms after publication</figcaption></figure>",
+            "<figure><img src=\"{name}\" width=\"{width}\" height=\"{height}\" alt=\"Frame {} with a green \
+             box around each: {}\"><figcaption>frame {}: {}, {:.0} ms after publication</figcaption>\
+             </figure>",
             frame.sequence,
             places.join("; "),
             frame.sequence,
@@ -144,7 +145,7 @@ fn rgb(frame: &Kept) -> RgbImage {
 
 /// Draws the edge of a box. The line is thinner in small pictures, which the page enlarges.
 fn outline(picture: &mut RgbImage, found: &Detection) {
-    let line_pixels = i64::from(picture.width() / 400 + 1);
+    let line_pixels = i64::from(picture.width() / 300 + 1);
     let (left, top) = (found.x as i64, found.y as i64);
     let (right, bottom) = ((found.x + found.width) as i64, (found.y + found.height) as i64);
     for y in top.max(0)..=bottom.min(i64::from(picture.height()) - 1) {

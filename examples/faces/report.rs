@@ -140,7 +140,10 @@ impl Report {
             self.batches,
             self.skipped
         );
-        println!("hand-off to numpy in Python, zero-copy: {} (p50/p99)", percentiles(&self.handoff_ns, 1e3, "µs"));
+        println!(
+            "hand-off to numpy in Python, zero-copy: {} (p50/p99)",
+            percentiles(&self.handoff_ns, 1e3, "µs")
+        );
         println!(
             "boxes back: {} (p50/p99) after publication; {} of {} batches matched to their frame",
             percentiles(&self.detection_ns, 1e6, "ms"),
