@@ -395,7 +395,7 @@ impl DetectionSubscriber {
 
     /// Ends the subscription.
     fn close(&self) {
-        self.receiver.handle.close();
+        self.receiver.handle.close_soon();
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

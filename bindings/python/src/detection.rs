@@ -13,8 +13,8 @@ use pyo3::types::{PyList, PyTuple};
 use crate::describe::FrameId;
 use crate::error::raise;
 use crate::frame::Frame;
-use crate::handle::{Handle, close_at_exit, keep_waiting, lock};
-use crate::publisher::options;
+use crate::handle::{Handle, close_at_exit, lock};
+use crate::publisher::{options, unless_interrupted};
 use crate::shape::shape_text;
 
 /// As the core's default for detections: a batch is small, and a late reader finds the last second of them.
@@ -191,6 +191,11 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
     )))
 }
 
+/// Waits for a slice until every reader in "every" mode has received all batches.
+fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
+    publisher.publisher_mut().drain_while(&mut || false)
+}
+
 /// Sends the boxes found in frames, on a channel of their own; by custom `CHANNEL/detections`. Calls from
 /// several threads take turns.
 ///
@@ -278,20 +283,14 @@ impl DetectionPublisher {
         let labels = self.labels.len();
         let boxes =
             Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags, labels }.to_boxes()?;
-        let mut publisher = self.handle.take(py, None)?;
-        let publisher: &mut framelane::DetectionPublisher = &mut publisher;
-        let mut raised = None;
-        let result = if self.waits {
-            py.detach(|| {
-                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                publisher.send_while(&id, &boxes, &mut keep)
-            })
-        } else {
-            publisher.send(&id, &boxes)
+        let attempt = |publisher: &mut framelane::DetectionPublisher| {
+            unless_interrupted(publisher.send_while(&id, &boxes, &mut || false))
         };
-        if let Some(raised) = raised {
-            return Err(raised);
-        }
+        let result = if self.waits {
+            self.handle.call(py, None, attempt)?
+        } else {
+            self.handle.call_briefly(py, attempt)?
+        };
         match result {
             Ok(sequence) => {
                 if let Some(sequence) = sequence {
@@ -304,22 +303,10 @@ impl DetectionPublisher {
         }
     }
 
-    /// Ends the channel. With policy "wait" it first waits until every subscriber has received all batches.
+    /// Ends the channel; when it returns, the channel is gone and its name is free. With policy "wait" it first
+    /// waits until every subscriber has received all batches, as `Publisher.close` does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        if self.waits && !self.handle.is_closed() && !self.handle.is_forked() {
-            let mut publisher = self.handle.take(py, None)?;
-            let publisher: &mut framelane::DetectionPublisher = &mut publisher;
-            let mut raised = None;
-            py.detach(|| {
-                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                publisher.publisher_mut().drain_while(&mut keep)
-            });
-            if let Some(raised) = raised {
-                return Err(raised);
-            }
-        }
-        self.handle.close();
-        Ok(())
+        self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -330,8 +317,7 @@ impl DetectionPublisher {
     #[pyo3(signature = (*args))]
     fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
-            self.handle.close();
-            return Ok(());
+            return self.handle.close(py, None);
         }
         self.close(py)
     }

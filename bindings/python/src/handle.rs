@@ -1,10 +1,11 @@
-//! One core object shared by Python threads: taken out for the time of a call, put back afterwards.
+//! One core object shared by Python threads: lent to a call, put back afterwards.
 //!
-//! A plain lock would not do: a thread that waits for it could neither see Ctrl-C nor `close`. Here
-//! whoever waits sleeps on a condition and looks up twice a second. The mutex inside is held for a few
-//! instructions only, never while waiting and never while asking for the interpreter, so it may be taken
-//! with the interpreter attached.
+//! A plain lock does not do: a thread that waits for it sees neither Ctrl-C nor `close`. A call that blocks
+//! does so in slices of at most half a second. Between two slices it puts the object back and runs Python's
+//! signal handlers, so a handler can use or close the object that the interrupted call waits for. The mutex
+//! inside is held for a few instructions only, never while waiting and never while asking for the interpreter.
 
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -12,14 +13,20 @@ use std::time::{Duration, Instant};
 
 use framelane::ErrorKind;
 use pyo3::prelude::*;
+use pyo3::types::PyAnyMethods;
 
 use crate::error;
 
-/// How long a sleeping thread goes without a look at signals and at `close`.
-const LOOK_UP: Duration = Duration::from_millis(500);
+/// The longest slice of a wait, in which neither signals nor `close` are noticed.
+const SLICE: Duration = Duration::from_millis(500);
 
 /// How many forks lie between the process that loaded this module and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The handles in whose calls this thread runs signal handlers, the innermost last.
+    static INTERRUPTED: RefCell<Vec<*const ()>> = const { RefCell::new(Vec::new()) };
+}
 
 extern "C" fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
@@ -32,21 +39,35 @@ pub(crate) fn watch_forks() {
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
 }
 
-/// Why an object could not be taken.
+/// Why an object was not taken.
 pub(crate) enum Refusal {
     Closed,
     Timeout,
-    Interrupted,
+    /// Another call has it, and a slice of waiting is over.
+    Busy,
+    /// The call of this very thread that a signal handler has interrupted has it.
+    Nested,
+}
+
+/// Where the object is.
+enum Place<T> {
+    Here(Box<T>),
+    /// In a call.
+    Lent,
+    /// Dropped by `close`.
+    Gone,
 }
 
 pub(crate) struct Handle<T> {
     /// "publisher" or "subscriber", for messages.
     what: &'static str,
-    /// `None` while a call has it, and for good once closed.
-    value: Mutex<Option<Box<T>>>,
-    put_back: Condvar,
-    /// Set once by `close`; read by whoever waits, and when a value is put back.
+    place: Mutex<Place<T>>,
+    /// The place has changed.
+    moved: Condvar,
+    /// Set once by `close`; no call gets the object afterwards.
     closing: AtomicBool,
+    /// Set once by `close_soon`: the call that has the object drops it.
+    unwanted: AtomicBool,
     forks: u32,
 }
 
@@ -59,9 +80,10 @@ impl<T: Send> Handle<T> {
     pub(crate) fn new(what: &'static str, value: T) -> Self {
         Handle {
             what,
-            value: Mutex::new(Some(Box::new(value))),
-            put_back: Condvar::new(),
+            place: Mutex::new(Place::Here(Box::new(value))),
+            moved: Condvar::new(),
             closing: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
             forks: FORKS.load(Ordering::Relaxed),
         }
     }
@@ -70,9 +92,18 @@ impl<T: Send> Handle<T> {
         self.forks != FORKS.load(Ordering::Relaxed)
     }
 
-    /// Closed, or about to be when the call that has the object returns.
+    /// Closed, or about to be.
     pub(crate) fn is_closed(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    fn address(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+
+    /// Whether this thread runs a signal handler that has interrupted a call of this object.
+    fn is_interrupted(&self) -> bool {
+        INTERRUPTED.with_borrow(|handles| handles.contains(&self.address()))
     }
 
     /// # Errors
@@ -97,90 +128,207 @@ impl<T: Send> Handle<T> {
         error::raise_new(py, ErrorKind::Closed, &message, None)
     }
 
+    /// The error of a call that would wait within a signal handler for what the interrupted call waits for.
+    fn nested_error(&self, py: Python<'_>) -> PyErr {
+        let message = format!(
+            "cannot wait here: a signal handler has interrupted a call of this {} that waits itself",
+            self.what
+        );
+        let remedy = "set a flag in the handler and return, close the object, or raise an exception";
+        error::raise_new(py, ErrorKind::Interrupted, &message, Some(remedy))
+    }
+
     /// Takes the object if no other call has it.
     pub(crate) fn try_take(&self) -> Option<Taken<'_, T>> {
-        lock(&self.value).take().map(|value| Taken { handle: self, value: Some(value) })
+        self.take_from(&mut lock(&self.place))
     }
 
-    /// Takes the object, waiting without the interpreter while another thread's call has it.
-    ///
-    /// # Errors
-    /// After a fork; when closed; when `deadline` passes; what a signal handler raises.
-    pub(crate) fn take(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Taken<'_, T>> {
-        self.check_fork(py)?;
-        if let Some(taken) = self.try_take() {
+    fn take_from(&self, place: &mut Place<T>) -> Option<Taken<'_, T>> {
+        if self.is_closed() {
+            return None;
+        }
+        match std::mem::replace(place, Place::Lent) {
+            Place::Here(value) => Some(Taken { handle: self, value: Some(value) }),
+            other => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the object, waiting for at most a slice while another call has it. Needs no interpreter.
+    pub(crate) fn wait_take(&self, deadline: Option<Instant>) -> Result<Taken<'_, T>, Refusal> {
+        let mut place = lock(&self.place);
+        if let Some(taken) = self.take_from(&mut place) {
             return Ok(taken);
         }
-        let mut raised = None;
-        let taken = py.detach(|| self.wait_take(deadline, &mut || keep_waiting(&mut raised)));
-        if let Some(raised) = raised {
-            return Err(raised);
+        if self.is_closed() {
+            return Err(Refusal::Closed);
         }
-        taken.map_err(|refusal| match refusal {
-            Refusal::Timeout => {
-                let message =
-                    format!("another thread's call had this {} for the whole time given", self.what);
-                error::raise_new(py, ErrorKind::Timeout, &message, None)
-            }
-            Refusal::Closed | Refusal::Interrupted => self.closed_error(py),
-        })
+        if self.is_interrupted() {
+            return Err(Refusal::Nested);
+        }
+        let nap = remaining(deadline).map_or(SLICE, |left| left.min(SLICE));
+        place = self.moved.wait_timeout(place, nap).unwrap_or_else(PoisonError::into_inner).0;
+        match self.take_from(&mut place) {
+            Some(taken) => Ok(taken),
+            None if self.is_closed() => Err(Refusal::Closed),
+            None if remaining(deadline) == Some(Duration::ZERO) => Err(Refusal::Timeout),
+            None => Err(Refusal::Busy),
+        }
     }
 
-    /// The same without any Python; `keep_waiting` is asked twice a second.
-    pub(crate) fn wait_take(
+    /// Calls `attempt` with the object, without the interpreter, until it gives something. `attempt` gives
+    /// `None` when it has waited for a slice; signal handlers run then, while the object is back in its place.
+    ///
+    /// # Errors
+    /// After a fork; when closed; when another call has the object until `deadline`; what a signal handler
+    /// raises; in a signal handler that has interrupted another call of the object, instead of waiting without
+    /// a deadline.
+    pub(crate) fn call<R: Send>(
         &self,
+        py: Python<'_>,
         deadline: Option<Instant>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Taken<'_, T>, Refusal> {
+        mut attempt: impl FnMut(&mut T) -> Option<R> + Send,
+    ) -> PyResult<R> {
+        self.check_fork(py)?;
         loop {
-            let mut value = lock(&self.value);
-            if value.is_none() && !self.is_closed() {
-                let nap =
-                    deadline.map_or(LOOK_UP, |at| at.saturating_duration_since(Instant::now()).min(LOOK_UP));
-                value = self.put_back.wait_timeout(value, nap).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if let Some(value) = value.take() {
-                return Ok(Taken { handle: self, value: Some(value) });
-            }
-            drop(value);
-            if self.is_closed() {
-                return Err(Refusal::Closed);
-            }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
-                return Err(Refusal::Timeout);
-            }
-            if !keep_waiting() {
-                return Err(Refusal::Interrupted);
+            let outcome = py.detach(|| self.wait_take(deadline).map(|mut taken| attempt(&mut taken)));
+            match outcome {
+                Ok(Some(result)) => return Ok(result),
+                Ok(None) if deadline.is_none() && self.is_interrupted() => return Err(self.nested_error(py)),
+                Ok(None) | Err(Refusal::Busy) => self.run_signal_handlers(py)?,
+                Err(Refusal::Closed) => return Err(self.closed_error(py)),
+                Err(Refusal::Nested) => return Err(self.nested_error(py)),
+                Err(Refusal::Timeout) => {
+                    let message =
+                        format!("another thread's call had this {} for the whole time given", self.what);
+                    return Err(error::raise_new(py, ErrorKind::Timeout, &message, None));
+                }
             }
         }
+    }
+
+    /// As `call`, for an `attempt` that is too short to release the interpreter and does not wait.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub(crate) fn call_briefly<R: Send>(
+        &self,
+        py: Python<'_>,
+        mut attempt: impl FnMut(&mut T) -> Option<R> + Send,
+    ) -> PyResult<R> {
+        self.check_fork(py)?;
+        let result = self.try_take().and_then(|mut taken| attempt(&mut taken));
+        match result {
+            Some(result) => Ok(result),
+            None => self.call(py, None, attempt),
+        }
+    }
+
+    /// Runs Python's signal handlers on behalf of a call of this object.
+    ///
+    /// # Errors
+    /// What a handler raises; CancelledError when a handler has cancelled the task of asyncio that makes the call.
+    pub(crate) fn run_signal_handlers(&self, py: Python<'_>) -> PyResult<()> {
+        INTERRUPTED.with_borrow_mut(|handles| handles.push(self.address()));
+        let result = check_signals(py);
+        INTERRUPTED.with_borrow_mut(Vec::pop);
+        result
+    }
+
+    /// `keep_waiting` for calls of the core that cannot be cut into slices: runs signal handlers while the call
+    /// has the object. False ends the call; what a handler has raised is in `raised` then.
+    pub(crate) fn keep_waiting(&self, raised: &mut Option<PyErr>) -> bool {
+        !self.is_closed() && attach_and(raised, |py| self.run_signal_handlers(py))
+    }
+
+    /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns when
+    /// the object is gone: after the call that has it, if any, and after `drain` has given true, which waits for a
+    /// slice each time. Does not drain in a signal handler that has interrupted a call of this object, nor after
+    /// an exception of a signal handler. In a forked child it only forgets.
+    ///
+    /// # Errors
+    /// What a signal handler raises meanwhile. The object is gone all the same.
+    pub(crate) fn close(&self, py: Python<'_>, drain: Option<fn(&mut T) -> bool>) -> PyResult<()> {
+        self.closing.store(true, Ordering::Release);
+        if self.is_forked() {
+            return Ok(());
+        }
+        let mut drain = drain.filter(|_| !self.is_interrupted());
+        let mut raised = None;
+        while !py.detach(|| self.close_slice(drain)) {
+            if let Err(error) = self.run_signal_handlers(py) {
+                drain = None;
+                raised = Some(error);
+            }
+        }
+        raised.map_or(Ok(()), Err)
+    }
+
+    /// Whether the object is gone.
+    fn close_slice(&self, drain: Option<fn(&mut T) -> bool>) -> bool {
+        let mut place = lock(&self.place);
+        if matches!(*place, Place::Lent) {
+            place = self.moved.wait_timeout(place, SLICE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut taken = match std::mem::replace(&mut *place, Place::Lent) {
+            Place::Here(value) => Taken { handle: self, value: Some(value) },
+            Place::Lent => return false,
+            Place::Gone => {
+                *place = Place::Gone;
+                return true;
+            }
+        };
+        drop(place);
+        let done = drain.is_none_or(|drain| drain(&mut taken));
+        if done {
+            // Other threads that close it see it as lent until it is gone.
+            drop(taken.value.take());
+        }
+        done
     }
 
     /// Closes the object: now, or when the call that has it returns. In a forked child it only forgets.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close_soon(&self) {
         self.closing.store(true, Ordering::Release);
+        self.unwanted.store(true, Ordering::Release);
         if self.is_forked() {
             return;
         }
-        let value = lock(&self.value).take();
-        drop(value);
-        self.put_back.notify_all();
+        let mut place = lock(&self.place);
+        let taken = match std::mem::replace(&mut *place, Place::Lent) {
+            Place::Here(value) => Some(Taken { handle: self, value: Some(value) }),
+            other => {
+                *place = other;
+                None
+            }
+        };
+        drop(place);
+        drop(taken);
+        self.moved.notify_all();
     }
 }
 
 /// What is to be closed when the interpreter exits.
 trait Open: Send + Sync {
-    fn close_at_exit(&self);
+    /// Begins to close.
+    fn begin(&self);
+    /// Waits for a slice; true when the object is gone.
+    fn is_gone(&self) -> bool;
 }
 
 impl<T: Send> Open for Handle<T> {
-    fn close_at_exit(&self) {
-        if !self.is_forked() {
-            self.close();
-        }
+    fn begin(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_forked() || self.close_slice(None)
     }
 }
 
-/// Every open publisher: an interpreter that exits does not collect all objects, and would leave channels behind.
+/// Every open object that has files: an interpreter that exits does not collect all objects, and would leave them.
 static OPEN: Mutex<Vec<Weak<dyn Open>>> = Mutex::new(Vec::new());
 
 /// Has `handle` closed when the interpreter exits, if it still lives.
@@ -191,25 +339,35 @@ pub(crate) fn close_at_exit<T: Send + 'static>(handle: &Arc<Handle<T>>) {
     open.push(handle);
 }
 
-/// Closes what is still open; registered with `atexit`.
+/// Closes what is still open, also while calls of daemon threads have it; registered with `atexit`.
+///
+/// It keeps the interpreter meanwhile, or those threads would print that their calls have failed. A call that waits
+/// or copies puts the object back before it asks for the interpreter. One that does not comes to an end with the
+/// process: its slices are counted.
 #[pyfunction]
 #[pyo3(name = "_close_all")]
 pub(crate) fn close_all() {
+    const SLICES: usize = 20;
     // A forked child must not wait for a mutex that a thread of the parent held during the fork.
     let open = match OPEN.try_lock() {
         Ok(mut open) => std::mem::take(&mut *open),
         Err(TryLockError::Poisoned(poisoned)) => std::mem::take(&mut *poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => return,
     };
-    for handle in open.iter().filter_map(Weak::upgrade) {
-        handle.close_at_exit();
+    let open: Vec<_> = open.iter().filter_map(Weak::upgrade).collect();
+    for handle in &open {
+        handle.begin();
+    }
+    let mut slices = 0..SLICES;
+    for handle in &open {
+        while !handle.is_gone() && slices.next().is_some() {}
     }
 }
 
 /// The object, for as long as a call needs it.
 pub(crate) struct Taken<'h, T: Send> {
     handle: &'h Handle<T>,
-    /// `Some` until dropped.
+    /// `Some`, unless `close_slice` has dropped it.
     value: Option<Box<T>>,
 }
 
@@ -229,21 +387,52 @@ impl<T: Send> DerefMut for Taken<'_, T> {
 
 impl<T: Send> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        let mut value = lock(&self.handle.value);
-        // `close` sets the flag before it takes the mutex: either this sees the flag, or `close` the value.
-        if !self.handle.is_closed() {
-            *value = self.value.take();
+        let mut place = lock(&self.handle.place);
+        // `close_soon` sets the flag before it takes the mutex: either this sees the flag, or `close_soon` the value.
+        let unwanted = self.handle.unwanted.load(Ordering::Acquire);
+        match self.value.take() {
+            Some(value) if !unwanted => *place = Place::Here(value),
+            Some(value) => {
+                drop(place);
+                drop(value);
+                place = lock(&self.handle.place);
+                *place = Place::Gone;
+            }
+            None => *place = Place::Gone,
         }
-        drop(value);
-        self.handle.put_back.notify_one();
+        drop(place);
+        self.handle.moved.notify_all();
     }
 }
 
-/// Runs Python's signal handlers; false, and the exception in `raised`, when one raises (Ctrl-C).
+/// How often the task of asyncio that runs in this thread was asked to end; 0 without one.
+fn cancel_requests(py: Python<'_>) -> usize {
+    let count = || -> PyResult<usize> {
+        let modules = py.import("sys")?.getattr("modules")?;
+        let asyncio = modules.get_item("asyncio")?;
+        // Raises without a loop that runs in this thread; tasks count from Python 3.11 on, before which Ctrl-C raises.
+        asyncio.call_method0("current_task")?.call_method0("cancelling")?.extract()
+    };
+    count().unwrap_or(0)
+}
+
+/// Runs Python's signal handlers.
 ///
-/// To be called detached, by a thread that waits.
-pub(crate) fn keep_waiting(raised: &mut Option<PyErr>) -> bool {
-    match Python::try_attach(|py| py.check_signals()) {
+/// # Errors
+/// What a handler raises; CancelledError when a handler has cancelled the task of asyncio that runs in this thread,
+/// as that of `asyncio.run` does at the first Ctrl-C: a call that blocks the loop would never notice.
+fn check_signals(py: Python<'_>) -> PyResult<()> {
+    let before = cancel_requests(py);
+    py.check_signals()?;
+    if cancel_requests(py) > before {
+        let class = py.import("asyncio")?.getattr("CancelledError")?;
+        return Err(PyErr::from_value(class.call0()?));
+    }
+    Ok(())
+}
+
+fn attach_and(raised: &mut Option<PyErr>, call: impl FnOnce(Python<'_>) -> PyResult<()>) -> bool {
+    match Python::try_attach(call) {
         Some(Ok(())) => true,
         Some(Err(error)) => {
             *raised = Some(error);
@@ -251,6 +440,13 @@ pub(crate) fn keep_waiting(raised: &mut Option<PyErr>) -> bool {
         }
         None => false,
     }
+}
+
+/// Runs Python's signal handlers; false, and the exception in `raised`, when one raises (Ctrl-C).
+///
+/// To be called detached, by a thread that waits and has taken no object.
+pub(crate) fn keep_waiting(raised: &mut Option<PyErr>) -> bool {
+    attach_and(raised, check_signals)
 }
 
 /// `timeout=` in seconds as a deadline; `None` is for ever.

@@ -77,7 +77,10 @@ impl Loan {
     fn finish(&self, py: Python<'_>, held: Option<Arc<HeldSlot>>, array: Bound<'_, PyAny>) -> PyResult<()> {
         let info = lock(&self.inner).info.clone();
         let Some(held) = held else {
-            return self.shared.skip(py);
+            return match self.shared.skip(py) {
+                Err(Failure::Raised(error)) => Err(error),
+                _ => Ok(()),
+            };
         };
         let copied = array::other_references(&array)? != 0;
         let result = if copied {

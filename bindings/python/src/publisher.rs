@@ -14,7 +14,7 @@ use crate::batch::{self, DetectionSubscriber, Detections};
 use crate::describe::Color;
 use crate::error::{raise, raise_new};
 use crate::frame::{Frame, parse_format};
-use crate::handle::{Handle, Taken, close_at_exit, keep_waiting};
+use crate::handle::{Handle, close_at_exit};
 use crate::loan::Loan;
 use crate::{copy, shape};
 
@@ -45,35 +45,49 @@ impl From<PyErr> for Failure {
     }
 }
 
-impl Shared {
-    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Taken<'_, framelane::Publisher>> {
-        self.handle.take(py, None)
-    }
+/// What an attempt gives; `None` when it has waited for a slice and is to be made again.
+pub(crate) fn unless_interrupted<T>(result: Result<T, LoanError>) -> Option<Result<T, LoanError>> {
+    if matches!(result, Err(LoanError::Interrupted)) { None } else { Some(result) }
+}
 
+/// Waits for a slice until every reader in "every" mode has received all frames.
+fn drain(publisher: &mut framelane::Publisher) -> bool {
+    publisher.drain_while(&mut || false)
+}
+
+impl Shared {
     /// Remembers the counters for threads that ask while another has the publisher.
-    pub(crate) fn note(&self, publisher: &framelane::Publisher) {
+    fn note(&self, publisher: &framelane::Publisher) {
         self.sequence.store(publisher.sequence(), Ordering::Relaxed);
         self.dropped.store(publisher.dropped(), Ordering::Relaxed);
     }
 
-    /// Counts a frame that found no slot.
-    pub(crate) fn skip(&self, py: Python<'_>) -> PyResult<()> {
-        let mut publisher = self.take(py)?;
-        publisher.skip();
-        self.note(&publisher);
-        Ok(())
+    /// Makes attempts until one neither waits nor is interrupted; without the interpreter if `long`.
+    fn call<R: Send>(
+        &self,
+        py: Python<'_>,
+        long: bool,
+        mut attempt: impl FnMut(&mut framelane::Publisher) -> Result<R, LoanError> + Send,
+    ) -> Result<R, Failure> {
+        let attempt = |publisher: &mut framelane::Publisher| {
+            let result = attempt(publisher);
+            self.note(publisher);
+            unless_interrupted(result)
+        };
+        let result = if long {
+            self.handle.call(py, None, attempt)?
+        } else {
+            self.handle.call_briefly(py, attempt)?
+        };
+        result.map_err(|error| match error {
+            LoanError::NoFreeSlot => Failure::NoFreeSlot,
+            error => Failure::Raised(raise(py, Error::from(error))),
+        })
     }
 
-    /// What a failed loan means; `raised` is what a signal handler raised meanwhile.
-    pub(crate) fn failure(&self, py: Python<'_>, error: LoanError, raised: Option<PyErr>) -> Failure {
-        match (error, raised) {
-            (_, Some(raised)) => Failure::Raised(raised),
-            (LoanError::NoFreeSlot, None) => Failure::NoFreeSlot,
-            (LoanError::Interrupted, None) if self.handle.is_closed() => {
-                Failure::Raised(self.handle.closed_error(py))
-            }
-            (error, None) => Failure::Raised(raise(py, Error::from(error))),
-        }
+    /// Counts a frame that found no slot.
+    pub(crate) fn skip(&self, py: Python<'_>) -> Result<u64, Failure> {
+        self.call(py, false, |publisher| Ok(publisher.skip()))
     }
 
     /// One go at a slot, filled by `fill` and published. Released from the interpreter when it may take long.
@@ -84,43 +98,24 @@ impl Shared {
         info: &FrameInfo,
         fill: impl Fn(*mut u8) + Send + Sync,
     ) -> Result<u64, Failure> {
-        let mut publisher = self.take(py)?;
-        let mut raised = None;
-        let publisher_ref: &mut framelane::Publisher = &mut publisher;
-        let result = if self.waits || layout.size_bytes() >= DETACH_BYTES {
-            py.detach(|| {
-                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                let mut loan = publisher_ref.loan_while(layout, &mut keep)?;
-                fill(loan.bytes_mut().as_mut_ptr());
-                Ok(loan.publish(info))
-            })
-        } else {
-            publisher_ref.loan(layout).map(|mut loan| {
-                fill(loan.bytes_mut().as_mut_ptr());
-                loan.publish(info)
-            })
-        };
-        self.note(&publisher);
-        drop(publisher);
-        result.map_err(|error| self.failure(py, error, raised))
+        let long = self.waits || layout.size_bytes() >= DETACH_BYTES;
+        self.call(py, long, |publisher| {
+            let mut loan = publisher.loan_while(layout, &mut || false)?;
+            fill(loan.bytes_mut().as_mut_ptr());
+            Ok(loan.publish(info))
+        })
     }
 
     /// A slot of its own life. With policy "wait" it waits until there is one.
     pub(crate) fn hold(&self, py: Python<'_>, layout: &Layout) -> Result<framelane::HeldSlot, Failure> {
-        let mut publisher = self.take(py)?;
-        let mut raised = None;
-        let result = if self.waits {
-            let publisher: &mut framelane::Publisher = &mut publisher;
-            py.detach(|| {
-                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                publisher.hold_while(layout, &mut keep)
-            })
-        } else {
-            // A drop is counted when the loan is over.
-            publisher.hold(layout)
-        };
-        drop(publisher);
-        result.map_err(|error| self.failure(py, error, raised))
+        self.call(py, self.waits, |publisher| {
+            if self.waits {
+                publisher.hold_while(layout, &mut || false)
+            } else {
+                // A drop is counted when the loan is over.
+                publisher.hold(layout)
+            }
+        })
     }
 
     /// Publishes a held slot as it is.
@@ -131,43 +126,17 @@ impl Shared {
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, Failure> {
-        let mut publisher = self.take(py)?;
-        let mut raised = None;
-        let result = if self.waits {
-            let publisher: &mut framelane::Publisher = &mut publisher;
-            py.detach(|| {
-                let mut keep = || !self.handle.is_closed() && keep_waiting(&mut raised);
-                publisher.publish_held_while(held, layout, info, &mut keep)
-            })
-        } else {
-            publisher.publish_held(held, layout, info)
-        };
-        self.note(&publisher);
-        drop(publisher);
-        result.map_err(|error| self.failure(py, error, raised))
+        self.call(py, self.waits, |publisher| publisher.publish_held_while(held, layout, info, &mut || false))
     }
 
     /// Closes at once; what readers in "every" mode have not received is lost.
-    fn close(&self, py: Python<'_>) {
-        // A link takes its time to send what is left.
-        py.detach(|| self.handle.close());
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.handle.close(py, None)
     }
 
     /// Closes; with policy "wait" only when every reader in "every" mode has received all frames.
     fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
-        if self.waits && !self.handle.is_closed() && !self.handle.is_forked() {
-            let mut publisher = self.take(py)?;
-            let publisher: &mut framelane::Publisher = &mut publisher;
-            let mut raised = None;
-            py.detach(|| {
-                publisher.drain_while(&mut || !self.handle.is_closed() && keep_waiting(&mut raised))
-            });
-            if let Some(raised) = raised {
-                return Err(raised);
-            }
-        }
-        self.close(py);
-        Ok(())
+        self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
 }
 
@@ -401,15 +370,22 @@ impl Publisher {
         let planes: Vec<_> = planes.into_iter().map(place).collect();
         let layout = Layout::with_planes(format, width, height, &planes, payload.len());
         let layout = layout.map_err(|error| raise(py, error))?;
-        let mut publisher = self.shared.take(py)?;
-        let sent = publisher.send(&layout, &FrameInfo::default(), payload);
-        self.shared.note(&publisher);
-        sent.map_err(|error| raise(py, Error::from(error)))
+        let sent =
+            self.shared.call(py, false, |publisher| publisher.send(&layout, &FrameInfo::default(), payload));
+        match sent {
+            Ok(sent) => Ok(sent),
+            Err(Failure::NoFreeSlot) => Ok(None),
+            Err(Failure::Raised(error)) => Err(error),
+        }
     }
 
     /// Ends the channel: subscribers get ChannelClosed, its files are removed. May be called again.
     ///
-    /// With policy "wait" it first waits until every subscriber in "every" mode has received all frames.
+    /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
+    /// ChannelClosed; a call that copies ends first.
+    ///
+    /// With policy "wait" it first waits until every subscriber in "every" mode has received all frames. A signal
+    /// handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close` itself.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.drain_and_close(py)
     }
@@ -422,8 +398,7 @@ impl Publisher {
     #[pyo3(signature = (*args))]
     fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
-            self.shared.close(py);
-            return Ok(());
+            return self.shared.close(py);
         }
         self.shared.drain_and_close(py)
     }

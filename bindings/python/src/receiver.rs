@@ -13,7 +13,7 @@ use framelane::{Error, ErrorKind, RecvError};
 use pyo3::prelude::*;
 
 use crate::error::{raise, raise_new};
-use crate::handle::{Handle, Taken, deadline, keep_waiting, lock, remaining};
+use crate::handle::{Handle, Refusal, close_at_exit, deadline, lock, remaining};
 
 /// A core subscriber of either kind.
 pub(crate) trait Source: Send + 'static {
@@ -51,7 +51,7 @@ struct Waiting {
 }
 
 pub(crate) struct Receiver<S: Source> {
-    pub(crate) handle: Handle<State<S>>,
+    pub(crate) handle: Arc<Handle<State<S>>>,
     pub(crate) channel: Arc<str>,
     newest_only: bool,
     /// The frames given to Python; some are gone since.
@@ -61,16 +61,15 @@ pub(crate) struct Receiver<S: Source> {
     dropped: AtomicU64,
 }
 
-/// Why a call got nothing.
-enum Nothing {
-    Error(RecvError),
-    Raised(PyErr),
-}
-
 impl<S: Source> Receiver<S> {
     pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, source: S) -> Self {
+        let handle = Arc::new(Handle::new(what, State { source, stash: None }));
+        // A link makes a channel of its own here.
+        if channel.contains("://") || channel.starts_with("unix:") {
+            close_at_exit(&handle);
+        }
         Receiver {
-            handle: Handle::new(what, State { source, stash: None }),
+            handle,
             channel: Arc::from(channel),
             newest_only,
             lent: Mutex::new(Vec::new()),
@@ -113,61 +112,52 @@ impl<S: Source> Receiver<S> {
     /// Timeout, ChannelClosed and the others of the core; what a signal handler raises.
     pub(crate) fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Received<S::Item>> {
         let deadline = deadline(timeout)?;
-        let mut state = self.handle.take(py, deadline)?;
-        let result = match self.now(&mut state) {
-            Err(RecvError::Timeout) => self.wait(py, &mut state, deadline),
-            result => result.map_err(Nothing::Error),
+        self.handle.check_fork(py)?;
+        // What is there already needs no release of the interpreter.
+        let there = self.handle.try_take().map(|mut state| self.attempt(&mut state, Some(Duration::ZERO)));
+        let result = match there.flatten() {
+            Some(result) if !matches!(result, Err(RecvError::Timeout)) => result,
+            _ => self.handle.call(py, deadline, |state| self.attempt(state, remaining(deadline)))?,
         };
-        self.note(&state);
-        drop(state);
-        result.map_err(|nothing| match nothing {
-            Nothing::Raised(error) => error,
-            Nothing::Error(RecvError::Timeout) => self.timeout_error(py, timeout),
-            Nothing::Error(RecvError::Interrupted) => self.handle.closed_error(py),
-            Nothing::Error(error) => raise(py, Error::from(error)),
+        result.map_err(|error| match error {
+            RecvError::Timeout => self.timeout_error(py, timeout),
+            error => raise(py, Error::from(error)),
         })
     }
 
-    fn wait(
+    /// Waits for the next item up to `left`, or for a slice: then it gives `None`.
+    fn attempt(
         &self,
-        py: Python<'_>,
-        state: &mut Taken<'_, State<S>>,
-        deadline: Option<Instant>,
-    ) -> Result<Received<S::Item>, Nothing> {
-        let left = remaining(deadline);
-        if left == Some(Duration::ZERO) {
-            return Err(Nothing::Error(RecvError::Timeout));
-        }
-        let mut raised = None;
-        let source = &mut state.source;
-        let result = py.detach(|| {
-            source.recv_while(left, &mut || !self.handle.is_closed() && keep_waiting(&mut raised))
-        });
-        match (result, raised) {
-            (_, Some(raised)) => Err(Nothing::Raised(raised)),
-            (Ok(item), None) => Ok(Received { item, skipped: 0 }),
-            (Err(error), None) => Err(Nothing::Error(error)),
-        }
+        state: &mut State<S>,
+        left: Option<Duration>,
+    ) -> Option<Result<Received<S::Item>, RecvError>> {
+        let result = match self.now(state) {
+            Err(RecvError::Timeout) if left != Some(Duration::ZERO) => {
+                let received = state.source.recv_while(left, &mut || false);
+                received.map(|item| Received { item, skipped: 0 })
+            }
+            result => result,
+        };
+        self.note(state);
+        if matches!(result, Err(RecvError::Interrupted)) { None } else { Some(result) }
     }
 
     /// A call of the source beside `recv`: detached, with the interpreter's signals looked at.
     ///
     /// # Errors
     /// As [`Receiver::recv`].
-    pub(crate) fn with_source<T: Send, E: Into<Error> + Send>(
+    pub(crate) fn with_source<T: Send, E: Into<Error>>(
         &self,
         py: Python<'_>,
         deadline: Option<Instant>,
-        call: impl FnOnce(&mut S, &mut dyn FnMut() -> bool) -> Result<T, E> + Send,
+        mut call: impl FnMut(&mut S, &mut dyn FnMut() -> bool) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        let mut state = self.handle.take(py, deadline)?;
         let mut raised = None;
-        let source = &mut state.source;
-        let result = py.detach(|| {
-            call(source, &mut || !self.handle.is_closed() && keep_waiting(&mut raised)).map_err(Into::into)
-        });
-        self.note(&state);
-        drop(state);
+        let result = self.handle.call(py, deadline, |state| {
+            let result = call(&mut state.source, &mut || self.handle.keep_waiting(&mut raised));
+            self.note(state);
+            Some(result.map_err(Into::into))
+        })?;
         match (result, raised) {
             (_, Some(raised)) => Err(raised),
             (Ok(item), None) => Ok(item),
@@ -281,8 +271,12 @@ impl<S: Source> Receiver<S> {
     fn fill_stash(&self) -> bool {
         let mut wanted =
             || !self.handle.is_closed() && !EXIT.is_set() && !lock(&self.waiting).callbacks.is_empty();
-        let Ok(mut state) = self.handle.wait_take(None, &mut wanted) else {
-            return false;
+        let mut state = loop {
+            match self.handle.wait_take(None) {
+                Ok(state) => break state,
+                Err(Refusal::Busy) if wanted() => {}
+                Err(_) => return false,
+            }
         };
         if state.stash.is_some() {
             return true;

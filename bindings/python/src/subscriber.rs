@@ -251,7 +251,7 @@ impl Subscriber {
     /// Detaches from the channel. Frames and arrays taken from it stay valid. A call that waits in another
     /// thread ends with ChannelClosed within half a second.
     fn close(&self) {
-        self.receiver.handle.close();
+        self.receiver.handle.close_soon();
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

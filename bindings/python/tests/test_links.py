@@ -132,3 +132,22 @@ def test_other_threads_run_while_a_link_is_waited_for_and_closed(serve):
     done.set()
     thread.join()
     assert before > 10 and len(ticks) > before + 10
+
+
+def test_exit_while_daemon_thread_waits_for_link_leaves_no_files(serve, script, directory):
+    server = serve()
+    with server.publisher("cam0"):
+        ended = script(
+            f"""
+            import framelane, threading
+            subscriber = framelane.Subscriber({server.url("cam0")!r}, timeout=60)
+            began = threading.Event()
+            def work():
+                began.set()
+                subscriber.recv()
+            threading.Thread(target=work, daemon=True).start()
+            began.wait()
+            """
+        )
+        assert ended.finish() == (0, "", "")
+        assert list(directory.iterdir()) == []

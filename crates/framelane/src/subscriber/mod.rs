@@ -227,11 +227,11 @@ impl Subscriber {
             let woken = self.sleep(seen, nap);
             rounds = rounds.wrapping_add(1).max(1);
             if woken != Woken::Changed || rounds.is_multiple_of(ROUNDS) {
-                if !keep_waiting() {
-                    return Err(RecvError::Interrupted);
-                }
                 if woken == Woken::TimedOut && self.is_orphaned() {
                     return Err(self.closed());
+                }
+                if !keep_waiting() {
+                    return Err(RecvError::Interrupted);
                 }
             }
         }

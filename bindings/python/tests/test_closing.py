@@ -1,0 +1,315 @@
+"""Closing: from signal handlers, while other threads are in a call, and at the exit of the interpreter."""
+
+import signal
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+import framelane
+from conftest import until
+
+IMAGE = np.zeros((4, 4), "uint8")
+
+# A publisher with a full ring: `send` and `loan` wait for the reader, and so does `close`.
+FULL = """
+import framelane, numpy as np, signal, sys, threading
+image = np.zeros((4, 4), "uint8")
+pub = framelane.Publisher("own", slots=2, policy="wait")
+reader = framelane.Subscriber("own", mode="every", timeout=0)
+pub.send(image)
+held = reader.recv()
+pub.send(image)
+def on_signal(*_):
+    try:
+        HANDLER
+    except framelane.Error as error:
+        print(type(error).__name__)
+    print([status.name for status in framelane.list_channels()])
+    framelane.Publisher("own").close() if pub.closed else None
+signal.signal(signal.SIGTERM, on_signal)
+print("waiting")
+try:
+    CALL
+    print("came back")
+except framelane.Error as error:
+    print(type(error).__name__)
+"""
+
+WAITS = {
+    "send": "pub.send(image)",
+    "loan": "pub.loan((4, 4)).__enter__()",
+    "drain": "pub.close()",
+    "with": "pub.__exit__(None, None, None)",
+}
+
+
+def interrupt(script, source):
+    waiting = script(source)
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGTERM)
+    return waiting
+
+
+@pytest.mark.parametrize("call", WAITS)
+def test_close_in_handler_of_waiting_call_ends_channel(script, directory, call):
+    source = FULL.replace("CALL", WAITS[call]).replace("HANDLER", "pub.close()")
+    code, out, err = interrupt(script, source).finish()
+    outcome = "came back" if call in ("drain", "with") else "ChannelClosed"
+    assert (code, out.split("\n"), err) == (0, ["[]", outcome, ""], "")
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", WAITS)
+def test_exit_in_handler_of_waiting_call_ends_process(script, directory, call):
+    source = FULL.replace("CALL", WAITS[call]).replace("HANDLER", "pub.close(); sys.exit(7)")
+    code, out, err = interrupt(script, source).finish()
+    assert (code, out, err) == (7, "", "")
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("nested", ["pub.send(image)", "pub.loan((4, 4)).__enter__()"])
+def test_call_in_handler_of_waiting_call_raises(script, nested):
+    source = FULL.replace("CALL", "pub.send(image)").replace("HANDLER", nested)
+    waiting = interrupt(script, source)
+    waiting.wait_for("Interrupted")
+    waiting.wait_for("['own']")
+    # The interrupted call goes on, until Ctrl-C ends it.
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGINT)
+    code, out, err = waiting.finish()
+    assert (code, out, "KeyboardInterrupt" in err) == (-signal.SIGINT, "", True)
+
+
+def test_second_signal_ends_close_that_drains_in_handler(script, directory):
+    """The handler interrupts no call, so its `close` waits for the reader; a second signal ends that."""
+    source = FULL.replace("HANDLER", "pub.close()").replace("CALL", "signal.pause()")
+    waiting = interrupt(script, source)
+    until(lambda: waiting.process.poll() is not None or closing_waits(waiting))
+    waiting.process.send_signal(signal.SIGTERM)
+    code, out, err = waiting.finish()
+    assert (code, out.split("\n")[:2], err) == (0, ["[]", "[]"], "")
+    assert list(directory.iterdir()) == []
+
+
+def closing_waits(waiting):
+    """Whether the process waits with a timeout, as a drain does and `signal.pause` does not."""
+    with open(f"/proc/{waiting.process.pid}/syscall") as call:
+        return call.read().split()[0] in ("202", "98")  # futex on x86-64 and on arm64
+
+
+DETECTIONS = """
+import framelane, numpy as np, signal
+pub = framelane.DetectionPublisher("own", slots=2, policy="wait")
+reader = framelane.Subscriber("own", mode="every", timeout=0)
+frame = framelane.FrameId("cam0", 1, 1)
+pub.send(frame, [])
+held = reader.recv()
+pub.send(frame, [])
+def on_signal(*_):
+    pub.close()
+    print([status.name for status in framelane.list_channels()])
+signal.signal(signal.SIGTERM, on_signal)
+print("waiting")
+try:
+    CALL
+    print("came back")
+except framelane.ChannelClosed as error:
+    print("ChannelClosed")
+"""
+
+
+@pytest.mark.parametrize("call", ["pub.send(frame, [])", "pub.close()"])
+def test_close_of_detections_in_handler_ends_channel(script, directory, call):
+    code, out, err = interrupt(script, DETECTIONS.replace("CALL", call)).finish()
+    outcome = "came back" if "close" in call else "ChannelClosed"
+    assert (code, out.split("\n"), err) == (0, ["[]", outcome, ""], "")
+    assert list(directory.iterdir()) == []
+
+
+RECEIVES = {
+    "recv": ("framelane.Subscriber('cam0', timeout=0)", "sub.recv()"),
+    "for": ("framelane.Subscriber('cam0', timeout=0)", "next(sub)"),
+    "read": ("framelane.Subscriber('cam0', timeout=0)", "sub.read()"),
+    "detections": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.recv()"),
+    "for_frame": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.for_frame(1)"),
+    "for_frame with a time": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.for_frame(1, 1000)"),
+}
+
+
+@pytest.mark.parametrize("handler", ["call", "close"])
+@pytest.mark.parametrize("what", RECEIVES)
+def test_handler_that_uses_waiting_subscriber_returns(publisher, script, what, handler):
+    opened, call = RECEIVES[what]
+    source = f"""
+        import framelane, signal
+        sub = {opened}
+        def on_signal(*_):
+            try:
+                {call if handler == "call" else "sub.close()"}
+                print("handled")
+            except framelane.Error as error:
+                print(type(error).__name__)
+            if {handler == "call"}:
+                sub.close()
+        signal.signal(signal.SIGTERM, on_signal)
+        print("waiting")
+        try:
+            print({call})
+        except (framelane.ChannelClosed, StopIteration) as error:
+            print(type(error).__name__)
+    """
+    code, out, err = interrupt(script, textwrap.dedent(source)).finish()
+    first = "Interrupted" if handler == "call" else "handled"
+    last = {"for": "StopIteration", "read": "(False, None)"}.get(what, "ChannelClosed")
+    assert (code, out.split("\n"), err) == (0, [first, last, ""], "")
+
+
+def test_recv_in_handler_of_recv_takes_frame_that_is_there(publisher, script):
+    waiting = script(
+        """
+        import framelane, numpy as np, signal
+        sub = framelane.Subscriber("cam0", timeout=0)
+        def on_signal(*_):
+            with framelane.Publisher("go"):
+                print("go")
+                print(sub.recv(timeout=1000).sequence)
+        signal.signal(signal.SIGTERM, on_signal)
+        print("waiting")
+        print(sub.recv().sequence)
+        """
+    )
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGTERM)
+    waiting.wait_for("go")
+    publisher.send(IMAGE)
+    waiting.wait_for("1")
+    publisher.send(IMAGE)
+    assert waiting.finish() == (0, "2\n", "")
+
+
+@pytest.mark.parametrize("policy", ["drop", "wait"])
+@pytest.mark.parametrize("how", ["close", "with"])
+def test_close_while_other_threads_send_ends_channel(directory, policy, how):
+    image = np.zeros((1000, 1000, 3), "uint8")
+    for _ in range(20):
+        publisher = framelane.Publisher("cam0", policy=policy)
+        reader = framelane.Subscriber("cam0", timeout=0)
+        sent, closed = [], []
+
+        def send(publisher=publisher, sent=sent, closed=closed):
+            try:
+                while True:
+                    sent.append(publisher.send(image))
+            except framelane.ChannelClosed:
+                closed.append(True)
+
+        threads = [threading.Thread(target=send) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        until(lambda sent=sent: len(sent) > 3)
+        if how == "close":
+            publisher.close()
+        else:
+            with publisher:
+                pass
+        # At once, and not when the threads have noticed.
+        assert framelane.list_channels() == []
+        with framelane.Publisher("cam0"):
+            pass
+        with pytest.raises(framelane.ChannelClosed):
+            while True:
+                reader.recv(timeout=10)
+        for thread in threads:
+            thread.join()
+        assert len(closed) == 2
+        reader.close()
+
+
+def test_close_while_other_thread_waits_for_slot_ends_channel():
+    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+    reader = framelane.Subscriber("cam0", timeout=0)
+    publisher.send(IMAGE)
+    held = [reader.recv(timeout=10)]
+    publisher.send(IMAGE)
+    began, ended = threading.Event(), []
+
+    def send():
+        began.set()
+        with pytest.raises(framelane.ChannelClosed):
+            publisher.send(IMAGE)
+        ended.append(True)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    began.wait()
+    # The reader takes the newest frame only: the publisher waits for its slot, but not for it to receive.
+    publisher.close()
+    assert framelane.list_channels() == [] and held
+    thread.join()
+    assert ended
+    reader.close()
+
+
+def test_closes_of_several_threads_return_when_channel_is_gone():
+    for _ in range(20):
+        publisher = framelane.Publisher("cam0", policy="wait")
+        publisher.send(IMAGE)
+        left = []
+
+        def close(publisher=publisher, left=left):
+            publisher.close()
+            left.append(framelane.list_channels())
+
+        threads = [threading.Thread(target=close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert left == [[]] * 4
+
+
+def test_ctrl_c_in_close_closes_at_once(script, directory):
+    waiting = script(
+        FULL.replace("CALL", "pub.close()").replace("signal.signal(signal.SIGTERM, on_signal)", "")
+        + "\nexcept KeyboardInterrupt:\n    print(pub.closed, framelane.list_channels())\n"
+    )
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGINT)
+    assert waiting.finish() == (0, "True []\n", "")
+
+
+EXIT = {
+    "sends": "while True: pub.send(image)",
+    "waits for a slot": "while True: held.append(reader.recv()) or pub.send(image)",
+    "lends": "while True:\n        with pub.loan((500, 500)) as slot: slot.array[...] = 1",
+}
+
+
+@pytest.mark.parametrize("policy", ["drop", "wait"])
+@pytest.mark.parametrize("what", EXIT)
+def test_exit_while_daemon_thread_uses_publisher_ends_channel(script, directory, what, policy):
+    ended = script(
+        f"""
+import framelane, numpy as np, threading
+image = np.zeros((500, 500), "uint8")
+pub = framelane.Publisher("cam0", policy={policy!r})
+reader = framelane.Subscriber("cam0", mode="every", timeout=0)
+pub.send(image)
+held, began = [], threading.Event()
+def work():
+    began.set()
+    {EXIT[what]}
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+began.wait()
+"""
+    )
+    code, out, err = ended.finish()
+    assert (code, out) == (0, "")
+    assert "Fatal" not in err and "panicked" not in err
+    assert list(directory.iterdir()) == []
