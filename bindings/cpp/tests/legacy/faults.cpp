@@ -129,10 +129,14 @@ TEST_CASE("what is in the memory is not trusted") {
     for (int& word : header) word = tempting[random() % (sizeof tempting / sizeof *tempting)];
     REQUIRE(pwrite(file, header, sizeof header, 0) == sizeof header);
     const cv::Mat seen = memory.ReceiveMat(0);
-    if (!seen.empty()) CHECK((seen.cols == header[0] && seen.rows == header[1] && seen.type() == header[2]));
+    if (seen.empty()) continue;
+    using namespace framelane::legacy;
+    const Element element = own_element(seen.type());
+    const bool is_type = code_of(element, OpenCv::v4) == header[2] || code_of(element, OpenCv::v5) == header[2];
+    CHECK((seen.cols == header[0] && seen.rows == header[1] && is_type));
   }
   close(file);
-  for (const int index : {-128, -1, FRAME_NUMBER, 127}) {
+  for (const int index : {-128, -1, FRAME_NUMBER + 1, 127}) {
     CHECK(memory.ReceiveMat(static_cast<char>(index)).empty());
     CHECK(!memory.SendMat(cv::Mat(1, 1, CV_8UC1), static_cast<char>(index)));
   }
@@ -145,6 +149,28 @@ TEST_CASE("streams have areas of their own, by number or by digit") {
   const cv::Mat first = noise(7, 9, CV_8UC3), second = noise(3, 4, CV_16UC1);
   CHECK((memory.SendMat(first, 0) && memory.SendMat(second, '1')));
   CHECK((same(memory.ReceiveMat('0'), first) && same(memory.ReceiveMat(1), second)));
+}
+
+TEST_CASE("an index of index * FRAME_NUMBER counts bytes, as of old") {
+  const Name name;
+  SHAREDMEMORY memory(name);
+  const cv::Mat sent = noise(FRAME_H, FRAME_W, CV_8UC3);
+  for (const char index : {0, 1, 2, 42}) {
+    REQUIRE(memory.SendMat(sent, index * FRAME_NUMBER));
+    CHECK(same(memory.ReceiveMat(index * FRAME_NUMBER), sent));
+    const int file = shm_open((std::string("/") + name.text).c_str(), O_RDONLY, 0);
+    std::vector<unsigned char> bytes(FRAME_SIZE);
+    REQUIRE(pread(file, bytes.data(), bytes.size(), index * FRAME_NUMBER) == static_cast<ssize_t>(bytes.size()));
+    close(file);
+    const ImgInf header = {FRAME_W, FRAME_H, 16};
+    CHECK(std::memcmp(bytes.data(), &header, sizeof header) == 0);
+    CHECK(std::memcmp(bytes.data() + sizeof header, sent.data, bytes.size() - sizeof header) == 0);
+  }
+}
+
+TEST_CASE("FRAME_SIZE and MEMORY_SIZE have the old values") {
+  CHECK((FRAME_SIZE == FRAME_W * FRAME_H * 3 + sizeof(ImgInf) && MEMORY_SIZE == FRAME_NUMBER * FRAME_SIZE));
+  CHECK(MEMORY_SIZE / FRAME_SIZE == FRAME_NUMBER);
 }
 
 TEST_CASE("a frame that changes between two looks is read anew, and not given if it never stands still") {

@@ -1,17 +1,25 @@
 // A drop-in for programs written against the old ShareMemory.h: the same class, the same memory, without its faults.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Programs compile against it without an edit, but for their Windows includes, and share frames with old readers and
-// writers in both directions. Needs OpenCV's core module and POSIX shared memory. docs/migrating-from-sharememory.md.
+// Programs compile against it without an edit, and share frames with old readers and writers in both directions. As the
+// old header did, it includes all of OpenCV, and <Windows.h> where the include path has it: `legacy/windows` next to this
+// file is a stand-in for Linux. Needs C++14, OpenCV 3.4 or later and POSIX shared memory. docs/migrating-from-sharememory.md.
 //
 // To be defined before the include, the same in all programs:
 //   FRAME_NUMBER, FRAME_W, FRAME_H   streams in one mapping, and the largest frame of each (1, 1920, 1080)
 //   FRAMELANE_LEGACY_NAME            the mapping's name ("ShareMedia")
-//   FRAMELANE_LEGACY_MODE            permissions of what is made (0600: this user alone)
+//   FRAMELANE_LEGACY_MODE            permissions of a mapping that is made (0600: this user alone)
+//   FRAMELANE_LEGACY_CORE_ONLY       include OpenCV's core module only
+//   FRAMELANE_LEGACY_OPENCV          4 or 5: read and write the type codes of this OpenCV only (0: read both, write those of 4)
+//   FRAMELANE_LEGACY_BYTE_OFFSETS    every index counts bytes from the start of the mapping, as in the old class
 //   FRAMELANE_LEGACY_CHANNEL         a name: SendMat also publishes to this framelane channel (stream 1 to NAME/1, …);
 //                                    then link framelane
 #ifndef FRAMELANE_LEGACY_SHAREMEMORY_H
 #define FRAMELANE_LEGACY_SHAREMEMORY_H
+
+#if __cplusplus < 201402L
+#error "expected C++14 or later: compile with -std=c++14 (with OpenCV 5 or FRAMELANE_LEGACY_CHANNEL: -std=c++17)"
+#endif
 
 #ifndef FRAME_NUMBER
 #define FRAME_NUMBER 1
@@ -25,11 +33,12 @@
 #ifndef FRAME_W_H
 #define FRAME_W_H (FRAME_W * FRAME_H)
 #endif
+// Bytes of one stream's area, the header included.
 #ifndef FRAME_SIZE
-#define FRAME_SIZE (FRAME_W_H * 3)
+#define FRAME_SIZE (FRAME_W_H * 3 + sizeof(ImgInf))
 #endif
 #ifndef MEMORY_SIZE
-#define MEMORY_SIZE (FRAME_NUMBER * (FRAME_SIZE + sizeof(ImgInf)))
+#define MEMORY_SIZE (FRAME_NUMBER * FRAME_SIZE)
 #endif
 #ifndef FRAMELANE_LEGACY_NAME
 #define FRAMELANE_LEGACY_NAME "ShareMedia"
@@ -46,10 +55,15 @@
 #define MAPVIEWFAILED 2
 
 #include <iostream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#if __has_include(<Windows.h>)
+#include <Windows.h>
+#endif
 
 #include "detail/boxes.h"
 #include "detail/frames.h"
@@ -77,26 +91,34 @@ class SHAREDMEMORY {
     if (state != INITSUCCESS) shared_->say("the mapping " + shared_->name + " " + shared_->mapping.failure());
   }
 
-  /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1', …).
-  /// False, and nothing is written, when it is larger than FRAME_W x FRAME_H BGR pixels, empty, or there is no such stream.
+  /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1', …). A larger
+  /// multiple of FRAME_NUMBER is what the old class takes it for: bytes from the start of the mapping.
+  /// False, and nothing is written, when the frame is larger than FRAME_W x FRAME_H BGR pixels or empty, or the index is wrong.
   bool SendMat(cv::Mat image, char index) {
-    unsigned char* const area = area_of(index);
-    if (area == nullptr) return false;
-    const framelane::legacy::Written written = framelane::legacy::write_frame(area, area_bytes, image);
-    if (written == framelane::legacy::Written::too_large) {
+    using framelane::legacy::Written;
+    const Area area = area_of(index);
+    if (area.data == nullptr) return false;
+    const Written written = framelane::legacy::write_frame(area.data, area.bytes, image);
+    if (written == Written::too_large) {
       shared_->say("a frame of " + std::to_string(image.cols) + "x" + std::to_string(image.rows) + ", " +
                    std::to_string(image.total() * image.elemSize()) + " bytes, does not fit an area of " +
-                   std::to_string(area_bytes) + "\n  remedy: define larger FRAME_W and FRAME_H in all programs");
+                   std::to_string(area.bytes) + "\n  remedy: define larger FRAME_W and FRAME_H in all programs");
+    } else if (written == Written::no_type) {
+      shared_->say("a matrix of OpenCV type " + std::to_string(image.type()) + " has no type code in the mapping" +
+                   "\n  remedy: convert it (cv::Mat::convertTo), or define FRAMELANE_LEGACY_OPENCV 5 in all programs");
+    } else if (written == Written::yes) {
+      note_overlap(area, image);
+      note_ambiguity(image);
     }
-    publish(image, stream_of(index));
-    return written == framelane::legacy::Written::yes;
+    publish(image, area.number);
+    return written == Written::yes;
   }
 
   /// The frame that is there: a copy, for the memory may change at any time. Read until two looks agree; one whose writer
   /// pauses half-way looks complete. Empty when there is no frame, and when the memory changes all the time.
   cv::Mat ReceiveMat(char index) {
-    const unsigned char* const area = area_of(index);
-    return area == nullptr ? cv::Mat() : framelane::legacy::read_frame(area, area_bytes, [] {});
+    const Area area = area_of(index);
+    return area.data == nullptr ? cv::Mat() : framelane::legacy::read_frame(area.data, area.bytes, [] {});
   }
   cv::Mat RecieveMat(char index) { return ReceiveMat(index); }
 
@@ -131,7 +153,7 @@ class SHAREDMEMORY {
   bool SendVectorBox(const std::vector<TrackBox>& found, char index = 0) {
     framelane::legacy::Boxes* const boxes = boxes_of(index);
     if (boxes == nullptr) return false;
-    const bool written = boxes->write(static_cast<std::size_t>(stream_of(index)), found);
+    const bool written = boxes->write(static_cast<std::size_t>(number_of(index)), found);
     if (!written && boxes->failure().empty()) {
       shared_->say(std::to_string(found.size()) + " boxes do not fit\n  remedy: define a larger FRAMELANE_LEGACY_BOXES in all programs");
     }
@@ -142,7 +164,7 @@ class SHAREDMEMORY {
   /// All boxes of one SendVectorBox; none when there are none.
   std::vector<TrackBox> RecieveVectorBox(char index = 0) {
     framelane::legacy::Boxes* const boxes = boxes_of(index);
-    return boxes == nullptr ? std::vector<TrackBox>() : boxes->read(static_cast<std::size_t>(stream_of(index)));
+    return boxes == nullptr ? std::vector<TrackBox>() : boxes->read(static_cast<std::size_t>(number_of(index)));
   }
   std::vector<TrackBox> ReceiveVectorBox(char index = 0) { return RecieveVectorBox(index); }
 
@@ -159,8 +181,15 @@ class SHAREDMEMORY {
   }
 
  private:
-  static constexpr std::size_t area_bytes = sizeof(ImgInf) + FRAME_SIZE;
-  static_assert(MEMORY_SIZE >= FRAME_NUMBER * (sizeof(ImgInf) + FRAME_SIZE), "every stream has an area");
+  static constexpr std::size_t area_bytes = FRAME_SIZE;
+  static_assert(MEMORY_SIZE >= FRAME_NUMBER * FRAME_SIZE, "every stream has an area");
+
+  /// Where a frame goes. No data: nowhere. `number` tells the streams apart.
+  struct Area {
+    unsigned char* data;
+    std::size_t bytes;
+    int number;
+  };
 
   struct Shared {
     explicit Shared(const char* n) : name(n == nullptr ? "" : n), mapping(name, MEMORY_SIZE, FRAMELANE_LEGACY_MODE) {}
@@ -178,33 +207,107 @@ class SHAREDMEMORY {
     std::mutex mutex;
     std::unique_ptr<framelane::legacy::Boxes> boxes;
     std::string text, said;
+    /// Frames that were sent: offset and bytes.
+    std::map<std::size_t, std::size_t> sent;
 #ifdef FRAMELANE_LEGACY_CHANNEL
-    std::unique_ptr<framelane::Publisher> publishers[FRAME_NUMBER];
+    std::map<int, std::unique_ptr<framelane::Publisher>> publishers;
 #endif
   };
 
   /// The number of a stream; -1 when there is none. A digit counts as its number where it is no number of a stream.
   static int stream_of(char index) {
+#ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
+    return index == 0 ? 0 : -1;
+#else
     const int number = static_cast<int>(static_cast<signed char>(index));
     if (number >= 0 && number < FRAME_NUMBER) return number;
     const int digit = number - '0';
     return digit >= 0 && digit <= 9 && digit < FRAME_NUMBER ? digit : -1;
+#endif
   }
 
-  bool has_stream(char index) {
-    if (stream_of(index) >= 0) return true;
-    shared_->say("stream " + std::to_string(static_cast<int>(index)) + ": expected 0 to " + std::to_string(FRAME_NUMBER - 1) +
-                 "\n  remedy: define a larger FRAME_NUMBER in all programs");
-    return false;
+  /// The bytes that an index of the old class counts; -1 when it is none. Callers of old pass `i * FRAME_NUMBER`.
+  static int offset_of(char index) {
+    const int number = static_cast<int>(static_cast<signed char>(index));
+#ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
+    return number >= 0 ? number : -1;
+#else
+    return number >= FRAME_NUMBER && number % FRAME_NUMBER == 0 ? number : -1;
+#endif
   }
 
-  unsigned char* area_of(char index) {
-    if (!has_stream(index) || shared_->mapping.data() == nullptr) return nullptr;
-    return shared_->mapping.data() + static_cast<std::size_t>(stream_of(index)) * area_bytes;
+  /// The stream, or the `i` of `i * FRAME_NUMBER`; -1 when the index is wrong.
+  static int number_of(char index) {
+    const int stream = stream_of(index);
+    const int offset = offset_of(index);
+    if (stream >= 0 || offset < 0) return stream;
+    return offset % FRAME_NUMBER == 0 ? offset / FRAME_NUMBER : offset;
+  }
+
+  Area area_of(char index) {
+    const Area none = {nullptr, 0, -1};
+    const int stream = stream_of(index);
+    const int offset = offset_of(index);
+    if (stream < 0 && offset < 0) {
+      refuse(index);
+      return none;
+    }
+    if (shared_->mapping.data() == nullptr) return none;
+    if (stream >= 0) {
+      return {shared_->mapping.data() + static_cast<std::size_t>(stream) * area_bytes, area_bytes, stream};
+    }
+    const std::size_t start = static_cast<std::size_t>(offset);
+    const std::size_t room = shared_->mapping.room() - start;
+    return {shared_->mapping.data() + start, room < area_bytes ? room : area_bytes, number_of(index)};
+  }
+
+  void refuse(char index) {
+#ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
+    const std::string remedy = "pass an offset of 0 to 127 bytes";
+#else
+    const std::string remedy = "pass a stream from 0 to " + std::to_string(FRAME_NUMBER - 1) +
+                               "; for byte offsets, as in the old class, define FRAMELANE_LEGACY_BYTE_OFFSETS";
+#endif
+    shared_->say("index " + std::to_string(static_cast<int>(index)) + ": expected a stream or a byte offset\n  remedy: " + remedy);
+  }
+
+  /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program has several streams.
+  void note_overlap(const Area& area, const cv::Mat& image) {
+    const std::size_t start = static_cast<std::size_t>(area.data - shared_->mapping.data());
+    const std::size_t bytes = sizeof(ImgInf) + image.total() * image.elemSize();
+    std::size_t other = start;
+    {
+      const std::lock_guard<std::mutex> lock(shared_->mutex);
+      shared_->sent[start] = bytes;
+      for (const auto& one : shared_->sent) {
+        if (one.first != start && one.first < start + bytes && start < one.first + one.second) other = one.first;
+      }
+    }
+    if (other == start) return;
+    shared_->say("frames at byte " + std::to_string(other < start ? other : start) + " and byte " +
+                 std::to_string(other < start ? start : other) + " of the mapping overwrite each other" +
+                 "\n  remedy: pass the stream alone, SendMat(frame, index), with FRAME_NUMBER streams, in all programs");
+  }
+
+  /// Reports a type that readers of both generations of OpenCV take for another one.
+  void note_ambiguity(const cv::Mat& image) {
+    using namespace framelane::legacy;
+    if (chosen_opencv != OpenCv::automatic || image.channels() <= 4) return;
+    const int code = code_of(own_element(image.type()), OpenCv::v4);
+    if (element_in(image.cols, image.rows, code, area_bytes, OpenCv::automatic).channels == image.channels()) return;
+    shared_->say("type " + std::to_string(code) + " is a matrix of " + std::to_string(image.channels()) +
+                 " channels in OpenCV 4, and another one in OpenCV 5" +
+                 "\n  remedy: define FRAMELANE_LEGACY_OPENCV 4 in all programs, and give ?opencv=4 to the framelane command");
   }
 
   framelane::legacy::Boxes* boxes_of(char index) {
-    if (!has_stream(index) || state != INITSUCCESS) return nullptr;
+    const int number = number_of(index);
+    if (number < 0 || number >= FRAME_NUMBER) {
+      shared_->say("boxes of index " + std::to_string(static_cast<int>(index)) + ": expected a stream from 0 to " +
+                   std::to_string(FRAME_NUMBER - 1) + "\n  remedy: define a larger FRAME_NUMBER in all programs");
+      return nullptr;
+    }
+    if (state != INITSUCCESS) return nullptr;
     std::unique_lock<std::mutex> lock(shared_->mutex);
     if (!shared_->boxes) {
       const std::string name = shared_->name + ".boxes";
@@ -218,15 +321,15 @@ class SHAREDMEMORY {
 
 #ifdef FRAMELANE_LEGACY_CHANNEL
   /// A channel that fails does not hold up the old way.
-  void publish(const cv::Mat& image, int stream) {
-    if (stream < 0 || image.empty()) return;
+  void publish(const cv::Mat& image, int number) {
+    if (number < 0 || image.empty()) return;
     std::string fault;
     try {
       const std::lock_guard<std::mutex> lock(shared_->mutex);
-      std::unique_ptr<framelane::Publisher>& publisher = shared_->publishers[stream];
+      std::unique_ptr<framelane::Publisher>& publisher = shared_->publishers[number];
       if (!publisher) {
         const std::string channel = FRAMELANE_LEGACY_CHANNEL;
-        publisher.reset(new framelane::Publisher(stream == 0 ? channel : channel + "/" + std::to_string(stream)));
+        publisher.reset(new framelane::Publisher(number == 0 ? channel : channel + "/" + std::to_string(number)));
       }
       framelane::publish(*publisher, image);
     } catch (const std::exception& error) {

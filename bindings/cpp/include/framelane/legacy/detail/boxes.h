@@ -11,8 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include <opencv2/core.hpp>
-
+#include "frames.h"
 #include "mapping.h"
 
 /// One tracked object in a frame, in pixels of that frame.

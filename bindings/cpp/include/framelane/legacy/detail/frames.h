@@ -9,7 +9,17 @@
 #include <cstring>
 #include <string>
 
+#ifdef FRAMELANE_LEGACY_CORE_ONLY
 #include <opencv2/core.hpp>
+#else
+#include <opencv2/opencv.hpp>
+#endif
+
+#include "types.h"
+
+static_assert(CV_CN_SHIFT == 3 || CV_CN_SHIFT == 5, "the type codes of this OpenCV are neither those of OpenCV 4 nor of 5");
+static_assert(CV_8U == 0 && CV_8S == 1 && CV_16U == 2 && CV_16S == 3 && CV_32S == 4 && CV_32F == 5 && CV_64F == 6,
+              "the depths of this OpenCV have other codes");
 
 /// The 12 bytes in front of a frame's pixels: native-endian, `type` as in `cv::Mat::type()`.
 struct ImgInf {
@@ -23,25 +33,41 @@ namespace framelane {
 namespace legacy {
 
 /// What became of a frame or a string that was to be written.
-enum class Written { yes, nothing_to_write, too_large };
+enum class Written { yes, nothing_to_write, too_large, no_type };
 
 /// How often a reader looks before it gives up on memory that changes all the time.
 constexpr int read_attempts = 8;
 
-/// The size of the pixels, or 0 if the header is nonsense or says more than `room`. The header may hold any numbers.
-inline std::size_t pixel_bytes(const ImgInf& header, std::size_t room) {
-  if (header.width <= 0 || header.height <= 0 || header.type != CV_MAT_TYPE(header.type)) return 0;
-  const std::uint64_t row = static_cast<std::uint64_t>(header.width) * static_cast<std::uint64_t>(CV_ELEM_SIZE(header.type));
-  const std::uint64_t height = static_cast<std::uint64_t>(header.height);
-  if (row == 0 || height > room / row) return 0;
-  return static_cast<std::size_t>(row * height);
+/// The OpenCV that this program is compiled with.
+constexpr OpenCv own_opencv = CV_CN_SHIFT == 5 ? OpenCv::v5 : OpenCv::v4;
+
+/// Which type codes are read and written: 4, 5, or 0: read both, write those of OpenCV 4.
+#ifndef FRAMELANE_LEGACY_OPENCV
+#define FRAMELANE_LEGACY_OPENCV 0
+#endif
+static_assert(FRAMELANE_LEGACY_OPENCV == 0 || FRAMELANE_LEGACY_OPENCV == 4 || FRAMELANE_LEGACY_OPENCV == 5,
+              "FRAMELANE_LEGACY_OPENCV is 0, 4 or 5");
+constexpr OpenCv chosen_opencv = static_cast<OpenCv>(FRAMELANE_LEGACY_OPENCV);
+
+/// The element of a type of this program's OpenCV.
+inline Element own_element(int type) { return element_of(type, own_opencv); }
+
+/// The element as this program's OpenCV has it: bool is u8 before OpenCV 5. Depth -1 where it has none.
+inline Element as_own(Element element) {
+  if (element.depth == bool_depth && own_opencv == OpenCv::v4) element.depth = CV_8U;
+  if (code_of(element, own_opencv) < 0) element.depth = -1;
+  return element;
 }
 
 /// Header first, then pixels without padding of rows, as the old writers do. Nothing is written unless all fits.
-inline Written write_frame(unsigned char* area, std::size_t area_bytes, const cv::Mat& image) {
-  if (image.empty() || image.dims != 2) return Written::nothing_to_write;
-  const ImgInf header = {image.cols, image.rows, image.type()};
-  const std::size_t bytes = pixel_bytes(header, area_bytes - sizeof header);
+inline Written write_frame(unsigned char* area, std::size_t area_bytes, const cv::Mat& image,
+                           OpenCv version = chosen_opencv) {
+  if (image.empty() || image.dims > 2) return Written::nothing_to_write;
+  const Element element = own_element(image.type());
+  const int code = code_of(element, version == OpenCv::v5 ? OpenCv::v5 : OpenCv::v4);
+  if (code < 0) return Written::no_type;
+  const ImgInf header = {image.cols, image.rows, code};
+  const std::size_t bytes = frame_bytes(header.width, header.height, element, area_bytes - sizeof header);
   if (bytes == 0) return Written::too_large;
   std::memcpy(area, &header, sizeof header);
   unsigned char* to = area + sizeof header;
@@ -57,15 +83,17 @@ inline Written write_frame(unsigned char* area, std::size_t area_bytes, const cv
 /// Copies a frame out, then compares the copy with the memory; a frame that changed meanwhile is read anew.
 /// `between` runs between the two looks. Empty if there is no frame, or none that stays as it is for two looks.
 template <class Between>
-cv::Mat read_frame(const unsigned char* area, std::size_t area_bytes, Between between) {
+cv::Mat read_frame(const unsigned char* area, std::size_t area_bytes, Between between, OpenCv version = chosen_opencv) {
   const unsigned char* const pixels = area + sizeof(ImgInf);
   for (int attempt = 0; attempt < read_attempts; ++attempt) {
     ImgInf header;
     std::memcpy(&header, area, sizeof header);
-    const std::size_t bytes = pixel_bytes(header, area_bytes - sizeof header);
+    const std::size_t room = area_bytes - sizeof header;
+    const Element element = as_own(element_in(header.width, header.height, header.type, room, version));
+    const std::size_t bytes = frame_bytes(header.width, header.height, element, room);
     cv::Mat image;
     if (bytes != 0) {
-      image.create(header.height, header.width, header.type);
+      image.create(header.height, header.width, code_of(element, own_opencv));
       std::memcpy(image.data, pixels, bytes);
     }
     between();

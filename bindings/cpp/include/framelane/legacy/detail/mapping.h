@@ -33,8 +33,8 @@ inline bool remove_mapping(const std::string& name) { return ::shm_unlink(posix_
 
 class Mapping {
  public:
-  /// Opens the memory, or makes it with room for `bytes`. One that is there and smaller is left as it is and not
-  /// mapped: who made it counts with its size.
+  /// Opens the memory, or makes it with room for `bytes` and a little more. Memory that is there and smaller than `bytes`
+  /// is left as it is and not mapped: the program that made it relies on its size.
   Mapping(const std::string& name, std::size_t bytes, mode_t mode) {
     const std::string path = posix_name(name);
     bool made = true;
@@ -49,13 +49,14 @@ class Mapping {
                  "use a name without slashes, and look at the owner and mode of /dev/shm" + path);
       return;
     }
-    if (size_it(file, bytes)) view(file, bytes);
+    std::size_t room = 0;
+    if (size_it(file, bytes, room)) view(file, bytes, room);
     ::close(file);
     if (made && data_ == nullptr) ::shm_unlink(path.c_str());
   }
 
   ~Mapping() {
-    if (data_ != nullptr) ::munmap(data_, bytes_);
+    if (data_ != nullptr) ::munmap(data_, room_);
   }
 
   Mapping(const Mapping&) = delete;
@@ -64,6 +65,8 @@ class Mapping {
   /// Null unless `stage()` is mapped.
   unsigned char* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
+  /// Bytes that are there: at least `bytes()`, and up to the end of the memory page that an offset may reach into.
+  std::size_t room() const { return room_; }
   Stage stage() const { return stage_; }
   /// What was found, and what to do about it; empty when mapped.
   const std::string& failure() const { return failure_; }
@@ -76,7 +79,13 @@ class Mapping {
     failure_ = found + "\n  remedy: " + remedy;
   }
 
-  bool size_it(int file, std::size_t bytes) {
+  /// Whole pages, so that a frame at a small byte offset has room as it had on Windows.
+  static std::size_t with_slack(std::size_t bytes) {
+    const std::size_t page = 4096;
+    return (bytes + 127 + page - 1) / page * page;
+  }
+
+  bool size_it(int file, std::size_t bytes, std::size_t& room) {
     struct stat status;
     if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
       fail(Stage::not_created, "is no shared memory", "remove what has this name in /dev/shm, or take another name");
@@ -91,7 +100,8 @@ class Mapping {
     }
     // ftruncate first: it refuses in one call what can never fit. Then the pages: memory that is only promised ends
     // the process with SIGBUS when /dev/shm is full.
-    const off_t length = static_cast<off_t>(bytes);
+    room = found == 0 || found > with_slack(bytes) ? with_slack(bytes) : found;
+    const off_t length = static_cast<off_t>(room);
     int error = found == 0 && ::ftruncate(file, length) != 0 ? errno : 0;
     if (error == 0) error = ::posix_fallocate(file, 0, length);
     if (error != 0) {
@@ -102,18 +112,20 @@ class Mapping {
     return true;
   }
 
-  void view(int file, std::size_t bytes) {
-    void* const address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  void view(int file, std::size_t bytes, std::size_t room) {
+    void* const address = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (address == MAP_FAILED) {
       fail(Stage::not_viewed, "cannot be mapped: " + error_text(errno), "free address space (ulimit -v)");
       return;
     }
     data_ = static_cast<unsigned char*>(address);
     bytes_ = bytes;
+    room_ = room;
   }
 
   unsigned char* data_ = nullptr;
   std::size_t bytes_ = 0;
+  std::size_t room_ = 0;
   Stage stage_ = Stage::mapped;
   std::string failure_;
 };
