@@ -1,6 +1,6 @@
 //! Frames from one format and size to another.
 
-use framelane::{Color, Error, Layout, PixelFormat};
+use framelane::{Color, Error, Layout};
 
 use crate::ffmpeg::scale::{Picture, Scaler};
 
@@ -35,17 +35,18 @@ impl Converter {
             Error::new(framelane::ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
         })?;
         self.padded.clear();
-        let packed = if splits_samples(from) {
-            let packed = Layout::packed(from.format(), from.width(), from.height())?;
+        let packed = if from.is_packed() {
+            self.padded.extend_from_slice(bytes);
+            None
+        } else {
+            // Row by row: what a foreign publisher leaves between the rows costs no memory, however long it is, and
+            // swscale needs 16-bit samples at even places.
             for (index, plane) in from.planes().iter().enumerate() {
                 let (rows, row_bytes) = from.format().plane_shape(index, from.width(), from.height());
                 let starts = (0..rows as usize).map(|row| plane.offset_bytes + row * plane.stride_bytes);
                 starts.for_each(|start| self.padded.extend_from_slice(&bytes[start..start + row_bytes]));
             }
-            Some(packed)
-        } else {
-            self.padded.extend_from_slice(bytes);
-            None
+            Some(Layout::packed(from.format(), from.width(), from.height())?)
         };
         self.padded.resize(self.padded.len() + Picture::SLACK, 0);
         let from = packed.as_ref().unwrap_or(from);
@@ -53,14 +54,10 @@ impl Converter {
     }
 }
 
-/// Whether rows of 16-bit samples start at odd places: swscale counts in samples there.
-fn splits_samples(layout: &Layout) -> bool {
-    matches!(layout.format(), PixelFormat::Gray16 | PixelFormat::P010)
-        && layout.planes().iter().any(|plane| plane.offset_bytes % 2 == 1 || plane.stride_bytes % 2 == 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use framelane::PixelFormat;
+
     use super::*;
 
     #[test]
@@ -83,6 +80,25 @@ mod tests {
         let mut out = [0; 54];
         Converter::new().unwrap().convert((&from, Color::default(), &bytes), &to, &mut out).unwrap();
         assert!(out.iter().all(|pixel| pixel.abs_diff(100) <= 1), "{out:?}");
+    }
+
+    #[test]
+    fn strides_beyond_2_gib_are_converted() {
+        let plane = framelane::Plane { offset_bytes: 3, stride_bytes: 0x8000_1000 };
+        let size_bytes = 3 + 0x8000_1000 + 16;
+        let from = Layout::with_planes(PixelFormat::Gray8, 16, 2, &[plane], size_bytes).unwrap();
+        // Zero pages that nothing touches take no memory.
+        let mut bytes = vec![0; size_bytes];
+        bytes[3..19].fill(40);
+        bytes[3 + 0x8000_1000..].fill(200);
+        let mut converter = Converter::new().unwrap();
+        for (format, width, height) in [(PixelFormat::Gray8, 16, 2), (PixelFormat::Bgr8, 8, 6)] {
+            let to = Layout::packed(format, width, height).unwrap();
+            let mut out = vec![0; to.size_bytes()];
+            converter.convert((&from, Color::default(), &bytes), &to, &mut out).unwrap();
+            assert!(out[0].abs_diff(40) < 20 && out[out.len() - 1].abs_diff(200) < 20, "{out:?}");
+        }
+        assert!(converter.padded.capacity() < 1 << 20);
     }
 
     #[test]

@@ -58,9 +58,16 @@ impl<'a> Picture<'a> {
     }
 
     /// `bytes` must hold `layout`, and [`Picture::SLACK`] bytes behind it, for swscale reads whole vectors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FrameTooLarge`] for strides that swscale cannot express.
     pub(crate) fn of_bytes(layout: &Layout, color: Color, bytes: &'a [u8]) -> Result<Self, Error> {
         assert!(bytes.len() >= layout.size_bytes() + Self::SLACK);
         let planes = layout.planes();
+        let mut stride = [0; 4];
+        for (to, plane) in stride.iter_mut().zip(planes) {
+            *to = c_stride(plane.stride_bytes)?;
+        }
         Ok(Picture {
             width: layout.width(),
             height: layout.height(),
@@ -69,7 +76,7 @@ impl<'a> Picture<'a> {
             data: std::array::from_fn(|i| {
                 planes.get(i).map_or(ptr::null(), |plane| bytes[plane.offset_bytes..].as_ptr())
             }),
-            stride: std::array::from_fn(|i| planes.get(i).map_or(0, |plane| plane.stride_bytes as c_int)),
+            stride,
             _owner: std::marker::PhantomData,
         })
     }
@@ -304,8 +311,7 @@ impl Scaler {
         let mut stride = [0 as c_int; 4];
         for (index, plane) in planes.iter().enumerate() {
             data[index] = bytes[plane.offset_bytes..].as_mut_ptr();
-            stride[index] = c_int::try_from(plane.stride_bytes)
-                .map_err(|_| Error::new(ErrorKind::FrameTooLarge, "a row has more than 2 GiB"))?;
+            stride[index] = c_stride(plane.stride_bytes)?;
         }
         // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source planes
         // are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within `bytes` by the
@@ -335,6 +341,16 @@ impl Drop for Scaler {
     fn drop(&mut self) {
         self.free();
     }
+}
+
+/// The stride as FFmpeg takes it.
+fn c_stride(stride_bytes: usize) -> Result<c_int, Error> {
+    c_int::try_from(stride_bytes).map_err(|_| {
+        Error::new(
+            ErrorKind::FrameTooLarge,
+            format!("expected rows of at most {} bytes, found {stride_bytes}", c_int::MAX),
+        )
+    })
 }
 
 /// Whether the picture needs no conversion, only a copy.
