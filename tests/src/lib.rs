@@ -8,6 +8,7 @@ mod pattern;
 mod process;
 mod random;
 mod samples;
+mod tmpfs;
 
 pub use camera::Camera;
 pub use hosts::{Counts, Host, Hosts, Wire};
@@ -15,3 +16,4 @@ pub use pattern::{LARGEST_FRAME, Pattern, SMALLEST_FRAME};
 pub use process::{Child, Place, python, wait_until};
 pub use random::Random;
 pub use samples::Samples;
+pub use tmpfs::on_small_tmpfs;

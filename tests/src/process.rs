@@ -27,6 +27,14 @@ impl Place {
         Place(tempfile::Builder::new().prefix("framelane-test-").tempdir_in(parent).expect("a directory"))
     }
 
+    /// Makes an empty directory in another one.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn under(directory: &Path) -> Self {
+        Place(tempfile::tempdir_in(directory).expect("a directory"))
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -165,6 +173,19 @@ impl Child {
         self.process.kill().expect("a process to kill");
         let status = self.process.wait().expect("its end");
         assert_eq!(status.signal(), Some(9), "the program had ended by itself: {status}");
+    }
+
+    /// Ends it with `SIGTERM`, which the program does not handle, and waits for its end.
+    ///
+    /// # Panics
+    /// When it has ended in another way.
+    pub fn terminate(mut self) {
+        use std::os::unix::process::ExitStatusExt;
+        // SAFETY: the process is a child that has not been waited for, so the id is still its own.
+        let result = unsafe { libc::kill(self.id() as libc::pid_t, libc::SIGTERM) };
+        assert_eq!(result, 0, "a process to end");
+        let status = self.process.wait().expect("its end");
+        assert_eq!(status.signal(), Some(libc::SIGTERM), "the program had ended by itself: {status}");
     }
 
     /// Waits until it has been killed: by itself, at a step that a test has chosen.

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::*;
-use framelane_tests::{Child, Pattern, Place};
+use framelane_tests::{Child, Pattern, Place, on_small_tmpfs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Set in a copy of this program that runs one test alone: what is scarce there, and the channel directory.
@@ -307,23 +307,7 @@ fn those_who_look_from_outside_say_that_they_cannot_and_never_see_half() {
 #[test]
 fn a_file_system_that_others_fill_in_the_middle_of_a_run_stops_only_what_is_new() {
     let name = "a_file_system_that_others_fill_in_the_middle_of_a_run_stops_only_what_is_new";
-    if let Some(directory) = std::env::var_os(DIRECTORY) {
-        return filled_in_the_middle(Path::new(&directory));
-    }
-    let place = Place::new();
-    let mount = format!("mount -t tmpfs -o size=4m none '{}' && exec \"$@\"", place.path().display());
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount, "sh"]);
-        command
-    };
-    if !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no user namespaces here, so no small tmpfs can be mounted");
-        return;
-    }
-    let mut command = unshare();
-    command.arg(std::env::current_exe().unwrap());
-    run(command, name, "pages", place.path());
+    on_small_tmpfs(name, 4, filled_in_the_middle);
 }
 
 fn filled_in_the_middle(directory: &Path) {
@@ -412,4 +396,31 @@ fn a_data_file_too_long_to_map_is_that_channel_s_fault_and_hides_no_other() {
     let mut reader = place.subscriber().open("c").unwrap();
     let error = receive(&mut reader).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+}
+
+#[test]
+fn file_size_limit_is_an_error_with_a_remedy() {
+    let name = "file_size_limit_is_an_error_with_a_remedy";
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        let place = Place::new();
+        return run(Command::new(std::env::current_exe().unwrap()), name, "sizes", place.path());
+    };
+    let refused = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.remedy().is_some_and(|remedy| remedy.contains("ulimit -f")), "{error}");
+    };
+    for too_small in [0, 4096, 8192] {
+        limit(Resource::Fsize, Some(too_small));
+        refused(publisher(&directory).create("c").err().unwrap());
+        limit(Resource::Fsize, None);
+        assert_eq!(files(&directory).len(), 0);
+    }
+    limit(Resource::Fsize, Some(64 << 10));
+    let mut publisher = publisher(&directory).create("c").unwrap();
+    let mut reader = subscriber(&directory).open("c").unwrap();
+    for sequence in 1..5 {
+        refused(send(&mut publisher, 100_000).unwrap_err());
+        assert_eq!(send(&mut publisher, 64).unwrap(), sequence);
+        assert_eq!(receive(&mut reader).unwrap(), sequence);
+    }
 }

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use framelane::{FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, doctor};
+use framelane::{
+    DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError, Mode, PixelFormat,
+    Policy, Publisher, doctor,
+};
 use framelane_tests::{Child, Place, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
@@ -217,4 +220,72 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
         doctor(Some(path), true).unwrap();
         assert_eq!(place.files(), [""; 0]);
     }
+}
+
+/// Puts copies in place of the files of a channel: as if its publisher were dead.
+fn abandon(place: &Place, channel: &str) {
+    let names = place.files().into_iter().filter(|name| name.starts_with(&format!("{channel}.")));
+    let kept: Vec<_> =
+        names.map(|name| place.path().join(name)).map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+    for (_, path) in &kept {
+        std::fs::remove_file(path).unwrap();
+    }
+    for (bytes, path) in kept {
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
+    for (mode, policy) in [
+        (Mode::Newest, Policy::Drop),
+        (Mode::Every, Policy::Drop),
+        (Mode::Newest, Policy::Wait),
+        (Mode::Every, Policy::Wait),
+    ] {
+        for waits in [false, true] {
+            let place = Place::new();
+            start(&place, "drop").kill();
+            let options = place.subscriber().mode(mode);
+            let opened = std::thread::spawn(move || options.open("c").unwrap());
+            let (mut publisher, mut reader) = if waits {
+                // It finds the publisher dead, and waits for the next one.
+                let publisher = place.publisher().policy(policy).create("c").unwrap();
+                (publisher, opened.join().unwrap())
+            } else {
+                let publisher = place.publisher().policy(policy).create("c").unwrap();
+                drop(opened.join().unwrap());
+                (publisher, place.subscriber().mode(mode).open("c").unwrap())
+            };
+            assert!(reader.recv_timeout(Duration::ZERO).is_err(), "{mode:?} {policy:?}: an old frame");
+            let sequence = send(&mut publisher).unwrap();
+            let frame = reader.recv().unwrap();
+            assert_eq!((frame.epoch(), frame.sequence()), (publisher.epoch(), sequence));
+            assert_eq!(frame.dropped(), 0);
+        }
+    }
+}
+
+#[test]
+fn detections_after_a_takeover_begin_with_its_epoch() {
+    let place = Place::new();
+    let frame = FrameId {
+        channel: "c".into(),
+        epoch: 1,
+        sequence: 1,
+        timestamp_ns: 1,
+        published_ns: 1,
+        width: 64,
+        height: 1,
+    };
+    let open = |model| DetectionPublisher::with_options(place.publisher(), "d", &[], model).unwrap();
+    let mut first = open("dead");
+    first.send(&frame, &[]).unwrap();
+    abandon(&place, "d");
+    let mut second = open("live");
+    let mut reader = DetectionSubscriber::with_options(place.subscriber(), "d").unwrap();
+    second.send(&frame, &[]).unwrap();
+    assert_eq!(reader.recv().unwrap().model, "live");
+    drop(first);
+    assert!(place.files().iter().any(|name| name == "d.control"), "the successor's files stay");
 }

@@ -63,6 +63,8 @@
 #define FRAMELANE_ERROR_IO 18
 /** A fault of framelane itself: please report it. */
 #define FRAMELANE_ERROR_INTERNAL 19
+/** Another program removed the files of the channel. */
+#define FRAMELANE_ERROR_CHANNEL_REMOVED 20
 
 /* An error that nobody looks at is a fault of the program. */
 #if defined(__GNUC__)

@@ -70,6 +70,9 @@ fn row(kind: ErrorKind) -> Option<Row> {
             builtin: Some(|py| py.get_type::<PyOSError>()),
             doc: "The operating system reports another error.",
         },
+        ErrorKind::ChannelRemoved => {
+            plain("ChannelRemoved", "Another program removed the files of the channel.")
+        }
         ErrorKind::Internal => plain("InternalError", "A fault of framelane itself: please report it."),
         _ => return None,
     })

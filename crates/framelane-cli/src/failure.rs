@@ -113,7 +113,7 @@ fn remedy_of(kind: ErrorKind) -> &'static str {
         ErrorKind::TooManyLeases | ErrorKind::NoFreeSlot => "give the channel more --slots",
         ErrorKind::Timeout => "check that the other side is running, or allow more time",
         ErrorKind::Closed => "start the publisher again",
-        ErrorKind::Interrupted => "run the command again",
+        ErrorKind::Interrupted | ErrorKind::ChannelRemoved => "run the command again",
         ErrorKind::InvalidOption => "see --help of the command",
         _ => {
             "the message says what the operating system refused; if it is about a channel, `framelane doctor` checks the directory"

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use framelane::Error;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
@@ -35,6 +35,8 @@ impl Stop {
             taken.push(SIGHUP);
         }
         let failed = |error| Error::from_io("taking over Ctrl-C", error);
+        // Handled, so that a write beyond `ulimit -f` is an error. The flag is not used.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
         for &signal in &taken {
             // In the handler itself, so that a wait that the signal interrupts sees the flag.
             signal_hook::flag::register_usize(signal, stop.signal.clone(), signal as usize)

@@ -10,7 +10,14 @@ const NO_DURATION: u64 = u64::MAX;
 const KEYFRAME: u32 = 1 << 16;
 
 /// Writes the descriptor of a slot that is ours.
-pub(crate) fn write(entry: &Entry, layout: &Layout, info: &FrameInfo, timestamp_ns: u64, published_ns: u64) {
+pub(crate) fn write(
+    entry: &Entry,
+    layout: &Layout,
+    info: &FrameInfo,
+    epoch: u64,
+    (timestamp_ns, published_ns): (u64, u64),
+) {
+    entry.epoch.store(epoch, Relaxed);
     entry.size_bytes.store(layout.size_bytes() as u64, Relaxed);
     entry.format.store(layout.format().code(), Relaxed);
     entry.width.store(layout.width(), Relaxed);
@@ -38,6 +45,8 @@ pub(crate) struct Descriptor {
     pub layout: Layout,
     pub info: FrameInfo,
     pub published_ns: u64,
+    /// The epoch of its publisher; 0: that of the file.
+    pub epoch: u64,
 }
 
 /// Copies a descriptor out and checks it: whatever comes out lies within a slot of `slot_bytes`.
@@ -82,5 +91,6 @@ pub(crate) fn read(entry: &Entry, slot_bytes: usize) -> Result<Descriptor, Error
             origin: (origin.sequence != 0).then_some(origin),
         },
         published_ns: entry.published_ns.load(Relaxed),
+        epoch: entry.epoch.load(Relaxed),
     })
 }

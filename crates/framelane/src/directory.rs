@@ -54,9 +54,9 @@ impl Directory {
         Directory(path.to_owned())
     }
 
-    /// A directory that the user named; who may use it is the user's decision.
+    /// A directory that the user named. If it exists, its owner has decided who may use it; else only this user may.
     fn shared(path: PathBuf) -> Result<Self, Error> {
-        std::fs::create_dir_all(&path).map_err(|error| {
+        os::make_private_directories(&path).map_err(|error| {
             Error::from_io(format!("the channel directory {}", path.display()), error)
                 .with_remedy("give a directory that you may write to, best on a tmpfs as /dev/shm is")
         })?;

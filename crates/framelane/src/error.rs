@@ -62,6 +62,7 @@ error_kinds! {
     InvalidOption = 17, "invalid_option", "An option or argument is outside its range.";
     Io = 18, "io", "The operating system reports another error.";
     Internal = 19, "internal", "A fault of framelane itself: please report it.";
+    ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.";
 }
 
 /// An error with its kind, what was expected and found, and what to do about it.

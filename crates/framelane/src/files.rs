@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::os::{self, LockFile, Map};
+use crate::os::{self, FileId, LockFile, Map};
 use crate::ring::{
     AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
     MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, SOURCE_OFFSET, Shared, SourceWords, State,
@@ -34,6 +34,16 @@ fn cut_short(channel: &str, part: &str) -> Error {
     )
     .with_remedy(
         "restart the channel's publisher; share its directory only with users who may stop the service anyway",
+    )
+}
+
+/// The error for a channel whose files were removed while its publisher was alive.
+pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
+    let directory = directory.path().display();
+    let fault = format!("channel {channel} is gone: another program removed its files from {directory}");
+    Error::new(ErrorKind::ChannelRemoved, fault).with_remedy(
+        "open the channel again; keep clean-up programs away from the directory (for logind: RemoveIPC=no, or \
+         `loginctl enable-linger`), or set FRAMELANE_DIR to a directory of your own",
     )
 }
 
@@ -78,15 +88,23 @@ fn lock_file(path: &Path, file: &File, writable: bool) -> Result<LockFile, Error
 
 /// Maps a file whose length must be at least `least` and, if given, exactly `exact`.
 fn map(path: &Path, file: &File, least: usize, exact: bool, writable: bool) -> Result<Map, Error> {
+    let len = checked_len(path, file, least, exact)?;
+    Map::new(file, len, writable).map_err(|error| cannot_map(path, len, error))
+}
+
+fn cannot_map(path: &Path, len: usize, error: std::io::Error) -> Error {
+    Error::from_io(format!("mapping {len} bytes of {}", path.display()), error)
+}
+
+/// The length of a file, which must be at least `least` and, if given, exactly `exact`.
+fn checked_len(path: &Path, file: &File, least: usize, exact: bool) -> Result<usize, Error> {
     let found = file.metadata().map_err(|error| Error::from_io(path.display(), error))?.len();
     if found < least as u64 || (exact && found != least as u64) {
         return Err(damaged(path, format!("expected {least} bytes, found {found}")));
     }
     // Too long is the file's fault; an error from mapping the rest is for want of addresses.
     let len = usize::try_from(found).ok().filter(|&len| len <= LONGEST_BYTES);
-    let len = len.ok_or_else(|| damaged(path, format!("no file of a channel has {found} bytes")))?;
-    Map::new(file, len, writable)
-        .map_err(|error| Error::from_io(format!("mapping {len} bytes of {}", path.display()), error))
+    len.ok_or_else(|| damaged(path, format!("no file of a channel has {found} bytes")))
 }
 
 /// The words of type `T` at `offset` of a map whose length was checked.
@@ -224,10 +242,24 @@ pub(crate) struct DataFile {
     pub slots: usize,
     pub slot_bytes: usize,
     payload_offset: usize,
+    id: FileId,
+}
+
+/// The ring of a dead publisher.
+pub(crate) struct Adopted {
+    /// Mapped for writing.
+    pub data: DataFile,
+    /// Whether its file has room for all of its slots. If not, none may be written to.
+    pub has_room: bool,
 }
 
 /// Where the slot table begins.
 const TABLE_OFFSET: usize = 4096;
+
+/// Where the first slot begins.
+fn payload_offset(slots: usize) -> usize {
+    (TABLE_OFFSET + slots * size_of::<Entry>()).next_multiple_of(PAGE_BYTES)
+}
 
 impl DataFile {
     /// Makes the file under its final name; readers do not look for it before it is announced.
@@ -241,22 +273,24 @@ impl DataFile {
     ) -> Result<Self, Error> {
         let (channel_id, epoch, generation) = ids;
         let slot_bytes = frame_bytes.max(1).next_multiple_of(PAGE_BYTES);
-        let payload_offset = (TABLE_OFFSET + slots * size_of::<Entry>()).next_multiple_of(PAGE_BYTES);
-        let len = slot_bytes.checked_mul(slots).and_then(|bytes| bytes.checked_add(payload_offset));
-        let len = len.ok_or_else(|| {
+        let payload_offset = payload_offset(slots);
+        let len = Self::len_for(slots, frame_bytes).ok_or_else(|| {
             Error::new(ErrorKind::FrameTooLarge, format!("{slots} slots of {slot_bytes} bytes overflow"))
         })?;
         let path = directory.data(channel, generation);
-        // What a killed publisher left under this name is of no use to anybody.
+        // Not a publisher's: the channel is locked, and this generation was never made.
         let _ = std::fs::remove_file(&path);
-        let map =
-            make(&path, len, mode & !0o022, |file| map(&path, file, len, true, true)).map_err(|error| {
-                if error.kind() == ErrorKind::NoSpace {
-                    no_room(directory, channel, slots, slot_bytes, len)
-                } else {
-                    error
-                }
-            })?;
+        let made = make(&path, len, mode & !0o022, |file| {
+            let id = FileId::open(file).map_err(|error| Error::from_io(path.display(), error))?;
+            Ok((map(&path, file, len, true, true)?, id))
+        });
+        let (map, id) = made.map_err(|error| {
+            if error.kind() == ErrorKind::NoSpace {
+                no_room(directory, channel, slots, slot_bytes, len)
+            } else {
+                error
+            }
+        })?;
         let header: &DataHeader = words(&path, &map, 0)?;
         header.layout_major.store(LAYOUT_MAJOR, Relaxed);
         header.layout_minor.store(LAYOUT_MINOR, Relaxed);
@@ -269,7 +303,44 @@ impl DataFile {
         header.payload_offset.store(payload_offset as u64, Relaxed);
         header.slot_bytes.store(slot_bytes as u64, Relaxed);
         header.magic.store(DATA_MAGIC, Relaxed);
-        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset })
+        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset, id })
+    }
+
+    /// Bytes of a file with so many slots for such frames.
+    pub(crate) fn len_for(slots: usize, frame_bytes: usize) -> Option<usize> {
+        let slot_bytes = frame_bytes.max(1).next_multiple_of(PAGE_BYTES);
+        slot_bytes.checked_mul(slots)?.checked_add(payload_offset(slots))
+    }
+
+    /// Opens the file of `generation` to write to it: its publisher is dead, and the caller has the publisher's lock.
+    pub(crate) fn adopt(
+        directory: &Directory,
+        channel: &str,
+        mode: u32,
+        (channel_id, epoch, generation): (u64, u64, u64),
+    ) -> Result<Adopted, Error> {
+        let path = directory.data(channel, generation);
+        let context = |error| Error::from_io(path.display(), error);
+        let file = open(&path, true)?;
+        if let Some(owner) = os::foreign_owner(&file).map_err(context)? {
+            return Err(damaged(&path, format!("user {owner} owns it")));
+        }
+        let len = checked_len(&path, &file, TABLE_OFFSET, false)?;
+        let sparse =
+            |writable| Map::sparse(&file, len, writable).map_err(|error| cannot_map(&path, len, error));
+        let found = Self::checked(&path, sparse(false)?, &file, (channel_id, generation))?;
+        if found.slot_bytes % PAGE_BYTES != 0 || found.payload_offset != payload_offset(found.slots) {
+            return Err(damaged(&path, "its slots are not where they should be"));
+        }
+        let has_room = os::take_room(&file, len as u64).is_ok();
+        let map = if has_room { map(&path, &file, len, true, true)? } else { sparse(true)? };
+        let mut data = Self::checked(&path, map, &file, (channel_id, generation))?;
+        os::set_mode(&file, mode & !0o022).map_err(context)?;
+        let header: &DataHeader = words(&path, &data.map, 0)?;
+        header.layout_minor.store(LAYOUT_MINOR, Relaxed);
+        header.epoch.store(epoch, Relaxed);
+        data.epoch = epoch;
+        Ok(Adopted { data, has_room })
     }
 
     /// Opens the file of `generation` read-only, and checks that all it promises lies within it.
@@ -282,10 +353,20 @@ impl DataFile {
         let path = directory.data(channel, generation);
         let file = open(&path, false)?;
         let map = map(&path, &file, TABLE_OFFSET, false, false)?;
-        let header: &DataHeader = words(&path, &map, 0)?;
-        check_header(&path, DATA_MAGIC, (&header.magic, &header.layout_major, &header.layout_minor))?;
+        Self::checked(&path, map, &file, (channel_id, generation))
+    }
+
+    fn checked(
+        path: &Path,
+        map: Map,
+        file: &File,
+        (channel_id, generation): (u64, u64),
+    ) -> Result<Self, Error> {
+        let id = FileId::open(file).map_err(|error| Error::from_io(path.display(), error))?;
+        let header: &DataHeader = words(path, &map, 0)?;
+        check_header(path, DATA_MAGIC, (&header.magic, &header.layout_major, &header.layout_minor))?;
         if header.channel_id.load(Relaxed) != channel_id || header.generation.load(Relaxed) != generation {
-            return Err(damaged(&path, "it belongs to another channel or generation"));
+            return Err(damaged(path, "it belongs to another channel or generation"));
         }
         // Copied once, then checked, then used: the file could change meanwhile.
         let slots = header.slots.load(Relaxed) as usize;
@@ -303,12 +384,36 @@ impl DataFile {
             || end.is_none_or(|end| end > map.len())
         {
             return Err(damaged(
-                &path,
+                path,
                 format!("{slots} slots of {slot_bytes} bytes do not fit in {}", map.len()),
             ));
         }
         let epoch = header.epoch.load(Relaxed);
-        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset })
+        Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset, id })
+    }
+
+    /// Whether `path` names this file.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.id.is_at(path)
+    }
+
+    /// Removes the file's name, unless another file has it by now.
+    pub(crate) fn remove(&self, path: &Path) {
+        self.id.remove(path);
+    }
+
+    /// Returns the memory of some slots to the file system. The caller has claimed them and writes to them no more.
+    pub(crate) fn release(&self, path: &Path, slots: impl Iterator<Item = usize>) -> Result<(), Error> {
+        let context = |error| Error::from_io(format!("releasing slots of {}", path.display()), error);
+        let file = open(path, true)?;
+        if FileId::open(&file).map_err(context)? != self.id {
+            return Err(Error::new(ErrorKind::NotFound, format!("{} was replaced", path.display())));
+        }
+        for slot in slots {
+            let offset = self.payload_offset + slot * self.slot_bytes;
+            os::release_room(&file, offset as u64, self.slot_bytes as u64).map_err(context)?;
+        }
+        Ok(())
     }
 
     /// Whether the file was cut short: what is left of it is of no use.

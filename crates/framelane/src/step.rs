@@ -37,11 +37,15 @@ steps! {
     // Taking one over.
     /// The dead publisher's lock is ours.
     TakeOverLocked,
+    /// Its ring is in order; the epoch is still the dead publisher's.
+    RingAdopted,
     /// A channel that died while it closed: marked as closed, its name not free yet.
     TakeOverClosed,
     // A frame, from the loan to the wake-up.
     /// A data file is made, and not announced.
     DataMade,
+    /// The memory of the old ring was returned to the file system; the new one is not made.
+    RingReleased,
     /// A slot is marked as wanted; its readers have not been looked at.
     ClaimMarked,
     /// A reader holds the slot; it still has the mark.

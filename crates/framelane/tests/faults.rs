@@ -256,7 +256,7 @@ fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_
     let path = directory.path();
     let _live = publisher(path).create("live").unwrap();
     write_at(&path.join("live.control"), 8, &7_u32.to_le_bytes());
-    let words = ["layout version 7.1", "speaks 1.1", "live.control"];
+    let words = ["layout version 7.2", "speaks 1.2", "live.control"];
     let error = subscriber(path).open("live").err().unwrap();
     assert_error(&error, ErrorKind::LayoutVersion, &words);
     let error = status(Some(path), "live").err().unwrap();
@@ -264,7 +264,7 @@ fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_
     abandoned(path);
     write_at(&path.join("c.control"), 8, &7_u32.to_le_bytes());
     let error = publisher(path).create("c").err().unwrap();
-    assert_error(&error, ErrorKind::LayoutVersion, &["7.1", "1.1", "doctor --fix"]);
+    assert_error(&error, ErrorKind::LayoutVersion, &["7.2", "1.2", "doctor --fix"]);
     doctor(Some(path), true).unwrap();
     drop(publisher(path).create("c").unwrap());
 }

@@ -31,6 +31,7 @@ enum class Code : std::uint32_t {
   InvalidOption = FRAMELANE_ERROR_INVALID_OPTION,
   Io = FRAMELANE_ERROR_IO,
   Internal = FRAMELANE_ERROR_INTERNAL,
+  ChannelRemoved = FRAMELANE_ERROR_CHANNEL_REMOVED,
 };
 
 /// What every failing call throws: a code for programs; what was expected, found and is to be done, for people.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::Publisher;
+use super::slots::Slots;
 use crate::descriptor;
-use crate::directory::{Directory, check_name};
+use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
-use crate::files::{self, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
+use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link;
 use crate::os::{self, LockFile};
@@ -214,7 +215,7 @@ impl PublisherOptions {
             Ok(readers) => readers,
             Err(error) => {
                 // While `control` still has the lock: afterwards the name could be somebody else's.
-                let _ = std::fs::remove_file(&path);
+                control.lock.remove(&path);
                 return Err(error);
             }
         };
@@ -259,9 +260,30 @@ impl PublisherOptions {
         if sequence >= MAX_SEQUENCE {
             return Err(out_of_range("frame", sequence));
         }
-        let generation = last_generation(directory, channel, words.generation.load(Ordering::Relaxed))?;
-        let inherited = newest_origin(directory, channel, words);
-        words.epoch.store(epoch, Ordering::Relaxed);
+        let announced = words.generation.load(Ordering::Relaxed);
+        let data = data_files(directory, channel)?;
+        // The highest generation in use: pins on files of the dead must never match those of ours.
+        let generation = data.iter().map(|&(generation, _)| generation).fold(announced, u64::max);
+        if generation >= MAX_GENERATION {
+            return Err(out_of_range("generation", generation));
+        }
+        let ids = (words.channel_id.load(Ordering::Relaxed), epoch, announced);
+        let adopted = match DataFile::adopt(directory, channel, self.mode, ids) {
+            Err(error) if error.is_exhaustion() => return Err(error),
+            adopted => adopted.ok(),
+        };
+        let inherited = adopted.as_ref().and_then(newest_origin);
+        let current = adopted.map(|adopted| Slots::adopt(adopted, ring::newest(words), sequence));
+        step(Step::RingAdopted);
+        // The others: of a change of size that the dead publisher did not finish, or of a channel that it did not close.
+        let kept = current.as_ref().map(|slots| slots.generation().data.generation);
+        for (_, path) in data.iter().filter(|&&(generation, _)| Some(generation) != kept) {
+            let _ = std::fs::remove_file(path);
+        }
+        words.epoch_after.store(sequence, Ordering::Relaxed);
+        words.closed_by.store(0, Ordering::Relaxed);
+        // Release: pairs with the acquire in `Control::epoch_now`.
+        words.epoch.store(epoch, Ordering::Release);
         step(Step::EpochStored);
         link::clear(words);
         source::clear(control.source());
@@ -282,7 +304,7 @@ impl PublisherOptions {
             frame_bytes: self.frame_bytes,
             control,
             readers,
-            current: None,
+            current,
             next: None,
             generation,
             epoch,
@@ -292,6 +314,8 @@ impl PublisherOptions {
             forks: os::fork_count(),
             inherited,
             link: None,
+            removed: false,
+            presence_check_ns: os::monotonic_ns() + super::PRESENCE_CHECK_NS,
         };
         publisher.reclaim(u64::MAX);
         publisher.notify();
@@ -301,7 +325,7 @@ impl PublisherOptions {
 
 /// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have written.
 fn check_owner(path: &Path, file: &LockFile) -> Result<(), Error> {
-    let owner = file.foreign_owner().map_err(|error| Error::from_io(path.display(), error))?;
+    let owner = os::foreign_owner(file).map_err(|error| Error::from_io(path.display(), error))?;
     let Some(owner) = owner else { return Ok(()) };
     Err(Error::new(
         ErrorKind::Permission,
@@ -310,22 +334,18 @@ fn check_owner(path: &Path, file: &LockFile) -> Result<(), Error> {
     .with_remedy("publish under another name, run as that user, or remove the file"))
 }
 
-/// The highest generation in use: pins on files of the dead must never match those of ours.
-fn last_generation(directory: &Directory, channel: &str, announced: u64) -> Result<u64, Error> {
-    let files = directory.files()?;
-    let found = files.iter().filter(|file| file.channel == channel).filter_map(|file| match file.part {
-        crate::directory::Part::Data(generation) => Some(generation),
+/// The data files of a channel, with their generations.
+fn data_files(directory: &Directory, channel: &str) -> Result<Vec<(u64, PathBuf)>, Error> {
+    let files = directory.files()?.into_iter().filter(|file| file.channel == channel);
+    let data = files.filter_map(|file| match file.part {
+        Part::Data(generation) => Some((generation, file.path)),
         _ => None,
     });
-    let last = found.fold(announced, u64::max);
-    if last >= MAX_GENERATION { Err(out_of_range("generation", last)) } else { Ok(last) }
+    Ok(data.collect())
 }
 
 /// Where the newest frame of the ring that is taken over has come from, announced or not: no reader gets it a second time.
-fn newest_origin(directory: &Directory, channel: &str, control: &ring::Control) -> Option<Origin> {
-    let generation = control.generation.load(Ordering::Relaxed);
-    let channel_id = control.channel_id.load(Ordering::Relaxed);
-    let data = DataFile::open(directory, channel, channel_id, generation).ok()?;
+fn newest_origin(Adopted { data, .. }: &Adopted) -> Option<Origin> {
     let newest = data.entries().max_by_key(|entry| {
         let version = entry.version.load(Ordering::Acquire);
         if ring::is_frame(version) { version } else { 0 }

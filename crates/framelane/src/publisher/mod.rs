@@ -7,15 +7,15 @@ mod slots;
 
 use std::time::Duration;
 
+use crate::descriptor;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
-use crate::files::{ControlFile, ReadersFile};
+use crate::files::{self, ControlFile, DataFile, ReadersFile};
 use crate::frame::{FrameInfo, Layout, Origin};
 use crate::link::{self, Link};
 use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
 use crate::step::{Step, step};
-use crate::{descriptor, directory};
 
 pub use create::{Policy, PublisherOptions};
 pub use error::LoanError;
@@ -28,6 +28,8 @@ const DEATH_CHECK: Duration = Duration::from_millis(100);
 const HOLD_CHECK: Duration = Duration::from_millis(2);
 /// How often it is looked whether a link has the newest frame.
 const LINK_CHECK: Duration = Duration::from_millis(1);
+/// How often a publisher that publishes checks that the channel's files still have their names.
+const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 
 /// The one that publishes a channel's frames.
 ///
@@ -76,6 +78,10 @@ pub struct Publisher {
     /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after the
     /// channel is closed: what is left in the ring is still sent.
     link: Option<link::Held>,
+    /// Whether another program has removed the channel's files.
+    removed: bool,
+    /// When that is checked next, on the monotonic clock.
+    presence_check_ns: u64,
 }
 
 impl Publisher {
@@ -364,14 +370,43 @@ impl Publisher {
     }
 
     /// Whether the channel is ours, and its files are whole.
-    fn check(&self) -> Result<(), LoanError> {
+    fn check(&mut self) -> Result<(), LoanError> {
         self.check_fork()?;
         if let Some(fault) = self.link_fault() {
             return Err(fault.into());
         }
         self.control.check(&self.channel)?;
         self.readers.check(&self.channel)?;
+        if self.removed || os::monotonic_ns() >= self.presence_check_ns {
+            self.check_presence()?;
+        }
         Ok(())
+    }
+
+    /// Checks that the channel's files still have their names. Once they do not, the channel is closed.
+    fn check_presence(&mut self) -> Result<(), Error> {
+        if self.removed {
+            return Err(files::removed(&self.channel, &self.directory));
+        }
+        let here = self.control.lock.is_at(&self.directory.control(&self.channel))
+            && self.readers.lock.is_at(&self.directory.readers(&self.channel));
+        if here {
+            if let Some(current) = &mut self.current {
+                let data = &current.generation().data;
+                if !data.is_at(&self.directory.data(&self.channel, data.generation)) {
+                    // Those who come late do not find it: the next frame is in another ring.
+                    current.retire();
+                }
+            }
+            self.presence_check_ns = os::monotonic_ns() + PRESENCE_CHECK_NS;
+            return Ok(());
+        }
+        self.removed = true;
+        let control = self.control.words();
+        control.closed_by.store(ring::CLOSED_BY_REMOVAL, Relaxed);
+        control.state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
+        self.notify();
+        Err(files::removed(&self.channel, &self.directory))
     }
 
     /// Whether every reader in `Every` mode has all frames so far.
@@ -429,19 +464,20 @@ impl Publisher {
     /// Claims a slot of at least `size_bytes`, in a new generation if the present one has smaller slots.
     fn take(&mut self, size_bytes: usize) -> Result<usize, LoanError> {
         self.check()?;
+        let bytes = size_bytes.max(self.frame_bytes);
         let newest = self.next.as_ref().or(self.current.as_ref());
-        if newest.is_none_or(|slots| slots.slot_bytes() < size_bytes || slots.is_lost()) {
-            let slots = self.new_generation(size_bytes)?;
+        if newest.is_none_or(|slots| !slots.fits(self.slot_count, bytes)) {
+            let slots = self.new_generation(bytes)?;
             // A generation that was never announced has no readers: it goes.
             if let Some(unused) = self.next.replace(slots) {
-                self.remove_data(unused.generation().data.generation);
+                self.remove_data(&unused);
             }
         }
         // Two tries: the second after the pins of dead readers have come back.
         for last in [false, true] {
-            let lossless = self.policy == Policy::Wait;
+            let lossless = (self.policy == Policy::Wait).then_some(self.published);
             let readable = self.current.as_ref().is_some_and(|slots| !slots.is_lost());
-            let pinned = if lossless && self.next.is_some() && readable && !self.consumed() {
+            let pinned = if lossless.is_some() && self.next.is_some() && readable && !self.consumed() {
                 // The old ring goes when a frame in the new one is published: first it must be read.
                 ring::blocked(self.readers.words(), self.published)
             } else {
@@ -464,11 +500,55 @@ impl Publisher {
         Err(LoanError::NoFreeSlot)
     }
 
-    fn new_generation(&mut self, size_bytes: usize) -> Result<Slots, Error> {
+    /// Makes a ring of larger slots, or of another number of them. Where room is short, the one before makes way.
+    fn new_generation(&mut self, frame_bytes: usize) -> Result<Slots, LoanError> {
+        // Files of these names may be a successor's.
+        self.check_presence()?;
+        let no_space = match self.make_generation(frame_bytes) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => error,
+            made => return Ok(made?),
+        };
+        if !self.room_can_be_made(frame_bytes) {
+            return Err(no_space.into());
+        }
+        if self.policy == Policy::Wait {
+            // Readers first receive what the old ring holds.
+            self.consumed_or_none_free()?;
+        }
+        if let Some(unused) = self.next.take() {
+            self.remove_data(&unused);
+        }
+        let mut last = no_space;
+        for newest in [false, true] {
+            if let Some(current) = &mut self.current {
+                let path = self.directory.data(&self.channel, current.generation().data.generation);
+                // What cannot be returned is missing when the ring is made.
+                let _ = current.release(&path, self.readers.words(), newest);
+                step(Step::RingReleased);
+            }
+            match self.make_generation(frame_bytes) {
+                Err(error) if error.kind() == ErrorKind::NoSpace => last = error,
+                made => return Ok(made?),
+            }
+        }
+        Err(last.into())
+    }
+
+    /// Whether a ring would fit in the room that is free together with that of the rings which it replaces.
+    fn room_can_be_made(&self, frame_bytes: usize) -> bool {
+        let used = self.current.iter().chain(&self.next).map(|slots| {
+            os::used_bytes(&self.directory.data(&self.channel, slots.generation().data.generation))
+        });
+        let (free, _) = os::room(self.directory.path()).unwrap_or_default();
+        free + used.sum::<u64>()
+            >= DataFile::len_for(self.slot_count, frame_bytes).unwrap_or(usize::MAX) as u64
+    }
+
+    fn make_generation(&mut self, frame_bytes: usize) -> Result<Slots, Error> {
         let generation = self.generation + 1;
         let ids = (self.control.words().channel_id.load(Relaxed), self.epoch, generation);
-        let bytes = size_bytes.max(self.frame_bytes);
-        let slots = Slots::create(&self.directory, &self.channel, self.mode, ids, self.slot_count, bytes)?;
+        let (directory, channel) = (&self.directory, &self.channel);
+        let slots = Slots::create(directory, channel, self.mode, ids, self.slot_count, frame_bytes)?;
         self.generation = generation;
         step(Step::DataMade);
         Ok(slots)
@@ -508,9 +588,7 @@ impl Publisher {
         let sequence = self.publish_in_current(slot, layout, info);
         step(Step::OldDataLeft);
         if let Some(old) = old {
-            self.remove_data(old.generation().data.generation);
-        } else {
-            self.remove_other_data();
+            self.remove_data(&old);
         }
         sequence
     }
@@ -524,7 +602,7 @@ impl Publisher {
         let data = &slots.generation().data;
         let entry = data.entry(slot).expect("a slot of this ring");
         let timestamp_ns = info.timestamp_ns.unwrap_or_else(os::realtime_ns);
-        descriptor::write(entry, layout, info, timestamp_ns, os::monotonic_ns());
+        descriptor::write(entry, layout, info, self.epoch, (timestamp_ns, os::monotonic_ns()));
         step(Step::DescriptorWritten);
         let control = self.control.words();
         let frame = (self.sequence, slot);
@@ -543,18 +621,22 @@ impl Publisher {
         os::wake_all(&control.wake);
     }
 
-    fn remove_data(&self, generation: u64) {
-        let _ = std::fs::remove_file(self.directory.data(&self.channel, generation));
+    fn remove_data(&self, slots: &Slots) {
+        let data = &slots.generation().data;
+        data.remove(&self.directory.data(&self.channel, data.generation));
     }
 
-    /// Removes data files that are not of the present generation: those of a publisher that was killed.
-    fn remove_other_data(&self) {
-        for file in self.directory.files().unwrap_or_default() {
-            if file.channel == self.channel
-                && matches!(file.part, directory::Part::Data(generation) if generation != self.generation)
-            {
-                let _ = std::fs::remove_file(file.path);
-            }
+    /// Returns the memory of slots that no subscriber can receive any more, before those who have mapped them let go:
+    /// the next publisher may need the room at once.
+    fn release_received(&mut self) {
+        let readers = self.readers.words();
+        let any_every = ring::blocked(readers, u64::MAX) != 0;
+        if self.link.is_some() || any_every || readers.active.load(Relaxed) == 0 {
+            return;
+        }
+        if let Some(current) = &mut self.current {
+            let path = self.directory.data(&self.channel, current.generation().data.generation);
+            let _ = current.release(&path, readers, false);
         }
     }
 }
@@ -570,14 +652,14 @@ impl Drop for Publisher {
         step(Step::ClosedStored);
         self.notify();
         step(Step::CloseNotified);
+        self.release_received();
         for slots in self.current.iter().chain(&self.next) {
-            self.remove_data(slots.generation().data.generation);
+            self.remove_data(slots);
         }
-        self.remove_other_data();
         step(Step::DataRemoved);
-        let _ = std::fs::remove_file(self.directory.readers(&self.channel));
+        self.readers.lock.remove(&self.directory.readers(&self.channel));
         step(Step::ReadersRemoved);
-        let _ = std::fs::remove_file(self.directory.control(&self.channel));
+        self.control.lock.remove(&self.directory.control(&self.channel));
         step(Step::ControlRemoved);
     }
 }

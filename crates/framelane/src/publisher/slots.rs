@@ -1,11 +1,12 @@
 //! The publisher's own account of one generation of slots: shared memory is never asked what it holds.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::files::DataFile;
+use crate::files::{Adopted, DataFile};
 use crate::ring::{self, Readers};
 
 /// A data file, shared with the slots held out of it.
@@ -15,12 +16,21 @@ pub(crate) struct Generation {
     pub held: Box<[AtomicBool]>,
 }
 
+/// A ring that was taken over and is smaller than this is never too large.
+const SMALL_RING_BYTES: usize = 1 << 20;
+/// In place of a sequence: the slot's memory was returned to the file system.
+const RELEASED: u64 = u64::MAX;
+
 /// One generation of slots.
 pub(super) struct Slots {
     generation: Arc<Generation>,
     /// The sequence in each slot, 0 when there is none.
     versions: Box<[u64]>,
     newest: Option<usize>,
+    /// Whether a dead publisher has made it, and the present one has not published in it.
+    adopted: bool,
+    /// Whether it takes no more frames.
+    retired: bool,
 }
 
 impl Slots {
@@ -33,12 +43,38 @@ impl Slots {
         frame_bytes: usize,
     ) -> Result<Self, Error> {
         let data = DataFile::create(directory, channel, mode, ids, count, frame_bytes)?;
-        let held = (0..count).map(|_| AtomicBool::new(false)).collect();
-        Ok(Slots {
-            generation: Arc::new(Generation { data, held }),
-            versions: vec![0; count].into(),
-            newest: None,
-        })
+        Ok(Self::new(data, vec![0; count].into()))
+    }
+
+    /// Continues the ring of a dead publisher, which had `head` announced and `given` as its last number.
+    ///
+    /// Frames stay what they are: readers may hold them. What the ring says is not trusted.
+    pub(super) fn adopt(Adopted { data, has_room }: Adopted, head: (u64, usize), given: u64) -> Self {
+        let settled = data.entries().map(|entry| {
+            let found = entry.version.load(Ordering::Acquire);
+            let frame = Some(ring::frame_of(found)).filter(|&frame| frame <= given).unwrap_or(0);
+            if frame != found {
+                // Release: as in a claim that is taken back. Nobody can lease what is not a frame.
+                entry.version.store(frame, Ordering::Release);
+            }
+            frame
+        });
+        let versions: Box<[u64]> = settled.collect();
+        let newest = Some(head.1).filter(|&slot| head.0 != 0 && versions.get(slot) == Some(&head.0));
+        Slots { newest, adopted: true, retired: !has_room, ..Self::new(data, versions) }
+    }
+
+    fn new(data: DataFile, versions: Box<[u64]>) -> Self {
+        let held = versions.iter().map(|_| AtomicBool::new(false)).collect();
+        let generation = Arc::new(Generation { data, held });
+        Slots { generation, versions, newest: None, adopted: false, retired: false }
+    }
+
+    /// Whether the ring takes frames of `frame_bytes`, and is as its publisher wants it.
+    pub(super) fn fits(&self, count: usize, frame_bytes: usize) -> bool {
+        let (bytes, ring_bytes) = (self.slot_bytes(), self.slot_bytes() * self.versions.len());
+        let wasteful = self.adopted && ring_bytes > SMALL_RING_BYTES && bytes / 2 > frame_bytes;
+        bytes >= frame_bytes && self.versions.len() == count && !wasteful && !self.retired && !self.is_lost()
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation> {
@@ -61,18 +97,41 @@ impl Slots {
     pub(super) fn published(&mut self, slot: usize, sequence: u64) {
         self.versions[slot] = sequence;
         self.newest = Some(slot);
+        self.adopted = false;
+    }
+
+    /// Takes no more frames.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// Returns the memory of all slots that nobody holds to the file system; of the newest too, if `newest`.
+    ///
+    /// The ring takes no more frames. Leases stay valid.
+    pub(super) fn release(&mut self, path: &Path, readers: &Readers, newest: bool) -> Result<(), Error> {
+        self.retire();
+        if newest {
+            self.newest = None;
+        }
+        while let Ok(slot) = self.claim(readers, None) {
+            self.versions[slot] = RELEASED;
+        }
+        let released = self.versions.iter().enumerate().filter(|&(_, &version)| version == RELEASED);
+        self.generation.data.release(path, released.map(|(slot, _)| slot))
     }
 
     /// Claims the oldest slot that nobody holds; else says which readers stand in the way, a bit for each.
     ///
-    /// `lossless`: a frame that a reader in `Every` mode has not received stands in the way too.
-    pub(super) fn claim(&mut self, readers: &Readers, lossless: bool) -> Result<usize, u64> {
+    /// `lossless`, with the newest announced sequence: a frame that a reader in `Every` mode has not received stands in
+    /// the way too.
+    pub(super) fn claim(&mut self, readers: &Readers, lossless: Option<u64>) -> Result<usize, u64> {
         let mut in_the_way = 0;
         let mut last = None;
         while let Some((version, slot)) = self.oldest_after(last) {
             last = Some((version, slot));
-            if lossless {
-                let blocked = ring::blocked(readers, version);
+            if let Some(announced) = lossless {
+                // What a dead publisher did not come to announce, nobody waits for.
+                let blocked = ring::blocked(readers, version.min(announced));
                 if blocked != 0 {
                     in_the_way |= blocked;
                     continue;
@@ -97,7 +156,7 @@ impl Slots {
             .iter()
             .enumerate()
             .map(|(slot, &version)| (version, slot))
-            .filter(|&candidate| last.is_none_or(|last| candidate > last))
+            .filter(|&candidate| candidate.0 != RELEASED && last.is_none_or(|last| candidate > last))
             .filter(|&(_, slot)| self.newest != Some(slot))
             // Acquire: pairs with the Release in the drop of `HeldSlot`; its holder's writes are done.
             .filter(|&(_, slot)| !self.generation.held[slot].load(Ordering::Acquire))

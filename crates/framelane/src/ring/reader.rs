@@ -168,6 +168,11 @@ impl Control {
         load_acquire_u32(&self.wake)
     }
 
+    /// The life of the publisher. What it stored before, as `epoch_after`, is seen by those who see its epoch.
+    pub(crate) fn epoch_now(&self) -> u64 {
+        load_acquire(&self.epoch)
+    }
+
     /// The generation that holds the newest frame.
     pub(crate) fn generation_now(&self) -> u64 {
         load_acquire(&self.generation)

@@ -46,6 +46,16 @@ pub(crate) fn is_frame(version: u64) -> bool {
     version != EMPTY && version < CLAIMED
 }
 
+/// The sequence of the frame that a slot with this `version` still holds after its writer died; 0: it holds none.
+pub(crate) fn frame_of(version: u64) -> u64 {
+    match version {
+        WRITING => EMPTY,
+        // Under a claim nothing is written.
+        claimed if claimed & CLAIMED != 0 => claimed & !CLAIMED,
+        frame => frame,
+    }
+}
+
 /// A pin: which slot of which generation; 0 is none.
 pub(crate) fn pin_of(generation: u64, slot: usize) -> u64 {
     generation << HEAD_SLOT_BITS | (slot as u64 + 1)
@@ -70,6 +80,9 @@ pub enum Mode {
     /// Every frame in order; with [`Policy::Wait`](crate::Policy::Wait) none is lost.
     Every = 1,
 }
+
+/// `closed_by` of a channel whose files were removed while its publisher was alive.
+pub(crate) const CLOSED_BY_REMOVAL: u32 = 1;
 
 /// Words that may lie in memory shared with processes that are not trusted.
 ///
@@ -123,7 +136,11 @@ pub(crate) struct Control {
     pub slots: AtomicU32,
     pub publisher_pid: AtomicU32,
     pub started_ns: AtomicU64,
-    _line1: Pad<24>,
+    /// The last number of the epochs before: a subscriber that opens the channel begins after it.
+    pub epoch_after: AtomicU64,
+    /// Why the state is closed: 0 by the publisher, 1 because the channel's files were removed.
+    pub closed_by: AtomicU32,
+    _line1: Pad<12>,
 
     /// `sequence << 8 | slot` of the newest frame. Release; pairs with the readers' acquire.
     pub head: AtomicU64,
@@ -259,6 +276,8 @@ pub(crate) struct Entry {
     /// Epoch and sequence in the channel that the frame has come from over a link; 0: it was published here.
     pub origin_epoch: AtomicU64,
     pub origin_sequence: AtomicU64,
+    /// The publisher's epoch. 0: that of the file, as layout 1.1 has it.
+    pub epoch: AtomicU64,
 }
 
 /// The offsets are a promise to other programs: a change here is a change of the layout.
@@ -268,6 +287,8 @@ const _: () = {
     assert!(offset_of!(Control, epoch) == 64);
     assert!(offset_of!(Control, state) == 80);
     assert!(offset_of!(Control, started_ns) == 96);
+    assert!(offset_of!(Control, epoch_after) == 104);
+    assert!(offset_of!(Control, closed_by) == 112);
     assert!(offset_of!(Control, head) == 128);
     assert!(offset_of!(Control, wake) == 136);
     assert!(offset_of!(Control, publisher_waiting) == 192);
@@ -293,5 +314,6 @@ const _: () = {
     assert!(offset_of!(Entry, timestamp_ns) == 96);
     assert!(offset_of!(Entry, flags) == 132);
     assert!(offset_of!(Entry, origin_epoch) == 136);
+    assert!(offset_of!(Entry, epoch) == 152);
     assert!(size_of::<Entry>() == 256);
 };

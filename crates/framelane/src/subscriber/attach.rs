@@ -40,11 +40,13 @@ impl Attachment {
         };
         step(Step::RecordLocked);
         let joined_after = |control: &ControlFile| {
-            let (newest, _) = ring::newest(control.words());
-            let here = after.filter(|after| {
-                after.epoch == control.words().epoch.load(Ordering::Relaxed) && after.sequence <= newest
-            });
-            here.map_or(newest.saturating_sub(1), |after| after.sequence)
+            let words = control.words();
+            let (newest, _) = ring::newest(words);
+            let epoch = words.epoch_now();
+            let here = after.filter(|after| after.epoch == epoch && after.sequence <= newest);
+            // The last frame of a dead publisher is for those who were attached when it died.
+            let newest_only = newest.saturating_sub(1).max(words.epoch_after.load(Ordering::Relaxed));
+            here.map_or(newest_only, |after| after.sequence)
         };
         ring::attach(readers.words(), index, mode, joined_after(&control), std::process::id());
         // Again, now that the publisher sees us: a frame that is new by now will be kept for us.

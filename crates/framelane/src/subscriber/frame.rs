@@ -118,7 +118,7 @@ impl Frame {
 
     /// The life of the publisher that it comes from.
     pub fn epoch(&self) -> u64 {
-        self.data.epoch
+        if self.descriptor.epoch == 0 { self.data.epoch } else { self.descriptor.epoch }
     }
 
     /// Frames that this subscriber missed between the frame before and this one.

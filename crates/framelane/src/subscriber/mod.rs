@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
-use crate::files::{DataFile, PUBLISHER_LOCK};
+use crate::files::{self, DataFile, PUBLISHER_LOCK};
 use crate::link;
 use crate::os::{self, Woken};
 use crate::ring::{self, Lease, Mode, Next, Ordering::Relaxed, State};
@@ -227,8 +227,8 @@ impl Subscriber {
             let woken = self.sleep(seen, nap);
             rounds = rounds.wrapping_add(1).max(1);
             if woken != Woken::Changed || rounds.is_multiple_of(ROUNDS) {
-                if woken == Woken::TimedOut && self.is_orphaned() {
-                    return Err(self.closed());
+                if woken == Woken::TimedOut {
+                    self.check_presence()?;
                 }
                 if !keep_waiting() {
                     return Err(RecvError::Interrupted);
@@ -237,12 +237,18 @@ impl Subscriber {
         }
     }
 
-    /// The end, with its reason when a link has ended by a fault.
+    /// The end, with its reason when a link has ended by a fault or another program has removed the channel's files.
     fn closed(&self) -> RecvError {
-        match self.remote.as_ref().and_then(|remote| remote.link.fault()) {
+        let fault = self.remote.as_ref().and_then(|remote| remote.link.fault());
+        let removed = self.attachment.control.words().closed_by.load(Relaxed) == ring::CLOSED_BY_REMOVAL;
+        match fault.or_else(|| removed.then(|| self.removed())) {
             Some(fault) => RecvError::Other(fault),
             None => RecvError::Closed,
         }
+    }
+
+    fn removed(&self) -> Error {
+        files::removed(&self.attachment.channel, &self.directory)
     }
 
     /// Every frame until the channel closes; other errors end it after they are given once.
@@ -299,10 +305,18 @@ impl Subscriber {
         }
     }
 
-    /// Whether the publisher is gone and the channel's files with it: nobody can take it over any more.
-    fn is_orphaned(&self) -> bool {
-        let lock = &self.attachment.control.lock;
-        !self.publisher_alive() && !lock.is_at(&self.directory.control(&self.attachment.channel))
+    /// Says so when the channel's files are gone: nobody can take it over any more.
+    fn check_presence(&self) -> Result<(), RecvError> {
+        let Attachment { channel, control, .. } = &*self.attachment;
+        if control.lock.is_at(&self.directory.control(channel)) {
+            return Ok(());
+        }
+        let alive = self.publisher_alive();
+        // A publisher that closes the channel says so before it removes the files: what is left is received first.
+        if control.words().state_now() == State::Closed as u32 {
+            return Ok(());
+        }
+        Err(if alive { RecvError::Other(self.removed()) } else { self.closed() })
     }
 
     /// The next frame, if there is one now.

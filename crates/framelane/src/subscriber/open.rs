@@ -44,7 +44,7 @@ impl Subscriber {
 /// Why a channel cannot be attached to yet.
 enum NotYet {
     Missing,
-    PublisherDied(u32),
+    PublisherDied { pid: u32, epoch: u64 },
     Starting,
 }
 
@@ -143,11 +143,16 @@ impl SubscriberOptions {
         // (The kernel takes milliseconds to end a watch.)
         let mut watch = None;
         let deadline = os::deadline(self.wait);
+        // The epoch of a publisher that was seen dead: its successor begins another one.
+        let mut dead_epoch = None;
         loop {
-            let not_yet = match self.attach(&directory, channel)? {
+            let not_yet = match self.attach(&directory, channel, dead_epoch)? {
                 Ok(subscriber) => return Ok(subscriber),
                 Err(not_yet) => not_yet,
             };
+            if let NotYet::PublisherDied { epoch, .. } = not_yet {
+                dead_epoch = Some(epoch);
+            }
             let watched = watch.is_some();
             let watch = watch.get_or_insert_with(|| os::Watch::new(directory.path()));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -175,7 +180,12 @@ impl SubscriberOptions {
         }
     }
 
-    fn attach(&self, directory: &Directory, channel: &str) -> Result<Result<Subscriber, NotYet>, Error> {
+    fn attach(
+        &self,
+        directory: &Directory,
+        channel: &str,
+        dead_epoch: Option<u64>,
+    ) -> Result<Result<Subscriber, NotYet>, Error> {
         let control = match ControlFile::open(&directory.control(channel), false) {
             Ok(control) => control,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(NotYet::Missing)),
@@ -189,9 +199,10 @@ impl SubscriberOptions {
             return Ok(Err(NotYet::Missing));
         }
         if !alive {
-            return Ok(Err(NotYet::PublisherDied(words.publisher_pid.load(Ordering::Relaxed))));
+            let (pid, epoch) = (words.publisher_pid.load(Ordering::Relaxed), words.epoch_now());
+            return Ok(Err(NotYet::PublisherDied { pid, epoch }));
         }
-        if words.state_now() != State::Live as u32 {
+        if words.state_now() != State::Live as u32 || dead_epoch == Some(words.epoch_now()) {
             return Ok(Err(NotYet::Starting));
         }
         let readers = match ReadersFile::open(&directory.readers(channel), channel_id) {
@@ -230,7 +241,7 @@ impl SubscriberOptions {
             ms => format!(" (waited {:?})", Duration::from_millis(ms)),
         };
         match not_yet {
-            NotYet::PublisherDied(pid) => Error::new(
+            NotYet::PublisherDied { pid, .. } => Error::new(
                 ErrorKind::NotFound,
                 format!("the publisher of channel {channel} in {directory}, process {pid}, has died"),
             )

@@ -90,9 +90,9 @@ pub fn descriptor(bytes: &[u8]) {
     // What was read can be said again, in the same words.
     let copy = Entry::default();
     let timestamp_ns = found.info.timestamp_ns.expect("always read");
-    frame_descriptor::write(&copy, &layout, &found.info, timestamp_ns, found.published_ns);
+    frame_descriptor::write(&copy, &layout, &found.info, found.epoch, (timestamp_ns, found.published_ns));
     let again = frame_descriptor::read(&copy, slot_bytes).expect("what was written can be read");
-    assert_eq!((again.layout, again.info), (layout, found.info));
+    assert_eq!((again.layout, again.info, again.epoch), (layout, found.info, found.epoch));
 }
 
 /// The files of a channel, each with some of its bytes changed: everybody who opens them gets on.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD};
+use super::files::FileId;
 
 /// Counts the forks that lie between this process and the first one; a handle remembers the count.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -90,23 +90,19 @@ impl LockFile {
 
     /// Whether this is another opening of the same file.
     pub(crate) fn is_same(&self, file: &File) -> bool {
-        match (rustix::fs::fstat(&*self.fd), rustix::fs::fstat(file)) {
-            (Ok(ours), Ok(other)) => ours.st_dev == other.st_dev && ours.st_ino == other.st_ino,
-            _ => false,
-        }
-    }
-
-    /// The user who owns the file, if it is not the one that this process acts for.
-    pub(crate) fn foreign_owner(&self) -> io::Result<Option<u32>> {
-        let owner = rustix::fs::fstat(&*self.fd)?.st_uid;
-        Ok((owner != rustix::process::geteuid().as_raw()).then_some(owner))
+        matches!((FileId::open(self), FileId::open(file)), (Ok(ours), Ok(other)) if ours == other)
     }
 
     /// Whether `path` still names this file.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        let Ok(open) = rustix::fs::fstat(&*self.fd) else { return false };
-        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|named| named.st_dev == open.st_dev && named.st_ino == open.st_ino)
+        FileId::open(self).is_ok_and(|id| id.is_at(path))
+    }
+
+    /// Removes the file's name, unless another file has it by now.
+    pub(crate) fn remove(&self, path: &Path) {
+        if let Ok(id) = FileId::open(self) {
+            id.remove(path);
+        }
     }
 }
 

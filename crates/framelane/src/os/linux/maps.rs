@@ -25,8 +25,16 @@ unsafe impl Sync for Map {}
 impl Map {
     /// Maps the first `len` bytes of the file, which must be as long, and brings the pages in.
     pub(crate) fn new(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
+        Self::with_flags(fd, len, writable, MapFlags::SHARED | MapFlags::POPULATE)
+    }
+
+    /// As [`Map::new`], without the pages: of a file with holes, which bringing them in would fill.
+    pub(crate) fn sparse(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
+        Self::with_flags(fd, len, writable, MapFlags::SHARED)
+    }
+
+    fn with_flags(fd: impl AsFd, len: usize, writable: bool, flags: MapFlags) -> io::Result<Self> {
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: a new map at an address of the kernel's choice; it is unmapped once, by `drop`.
         let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mmap gave a null address"))?;
