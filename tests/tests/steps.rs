@@ -548,7 +548,7 @@ fn a_kill_at_any_step_stops_nobody_else_and_loses_nothing() {
     a_subscriber_killed_while_it_leaves_leaves_its_record_to_others();
     let killed = KILLED.lock().unwrap();
     let missed: Vec<_> =
-        Step::ALL.iter().filter(|&&step| step != RingReleased && !killed.contains_key(step)).collect();
+        Step::ALL.iter().filter(|&&step| step != RingReleased && !killed.contains_key(&step)).collect();
     assert!(missed.is_empty(), "no process was killed at {missed:?}");
     println!("steps: {} steps, {} kills", killed.len(), killed.values().sum::<u32>());
 }
