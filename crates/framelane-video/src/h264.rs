@@ -12,7 +12,7 @@ const MOST_REFERENCES: u32 = 4;
 /// What is read of a unit; all that matters stands in its first bytes.
 const HEAD_BYTES: usize = 64;
 
-/// Follows a stream packet by packet.
+/// Follows a stream packet by packet. A new one expects a keyframe with its parameter sets.
 #[derive(Default)]
 pub(crate) struct Watch {
     /// Bits of `frame_num`, from the last sequence parameter set.
@@ -35,16 +35,11 @@ pub(crate) fn has_keyframe(packet: &[u8]) -> bool {
 }
 
 impl Watch {
-    /// Forgets what came before: the next packet must hold a keyframe.
-    pub(crate) fn lose(&mut self) {
-        self.previous = None;
-    }
-
-    /// Looks whether the packet may be decoded, as a picture of this size.
+    /// Checks that the packet may be decoded as a picture of this size. Returns whether it is a keyframe.
     ///
     /// # Errors
     /// In words what was expected and found; nothing of the packet counts then.
-    pub(crate) fn accept(&mut self, packet: &[u8], width: u32, height: u32) -> Result<(), String> {
+    pub(crate) fn accept(&mut self, packet: &[u8], width: u32, height: u32) -> Result<bool, String> {
         let mut frame_num_bits = self.frame_num_bits;
         let mut picture: Option<Slice> = None;
         let mut slices = 0;
@@ -90,7 +85,7 @@ impl Watch {
         if picture.reference {
             self.previous = Some(picture.frame_num);
         }
-        Ok(())
+        Ok(picture.keyframe)
     }
 }
 
@@ -373,14 +368,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_refused_and_so_is_whatever_follows_a_loss() {
+    fn gap_or_missing_keyframe_is_refused() {
         for frame_num in [0, 2, 15] {
             let error = begun().accept(&picture(frame_num, false), 64, 48).unwrap_err();
             assert!(error.contains("expected picture 1"), "{error}");
         }
-        let mut watch = begun();
-        watch.lose();
-        assert!(watch.accept(&picture(1, false), 64, 48).unwrap_err().contains("keyframe"));
+        assert!(Watch::default().accept(&picture(1, false), 64, 48).unwrap_err().contains("keyframe"));
     }
 
     #[test]

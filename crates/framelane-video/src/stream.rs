@@ -195,6 +195,7 @@ impl Rate {
 /// Decodes what [`StreamEncoder`] writes, whoever sent it.
 ///
 /// Pictures are never guessed: after an error, or when a packet is missing, each packet is refused until a keyframe comes.
+/// A keyframe decodes to the same picture whatever came before it.
 pub struct StreamDecoder {
     open: Option<(u32, u32, PacketDecoder)>,
     watch: Watch,
@@ -217,26 +218,29 @@ impl StreamDecoder {
     /// [`Damaged`](ErrorKind::Damaged) when the packet does not hold a picture of the layout's size that follows the
     /// one before; then `target` may hold anything.
     pub fn decode(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
-        let result = self.decode_or_stay(packet, layout, target);
+        let result = self.decode_next(packet, layout, target);
         if result.is_err() {
-            self.watch.lose();
-            if let Some((_, _, decoder)) = &mut self.open {
-                decoder.flush();
-            }
+            self.open = None;
+            self.watch = Watch::default();
         }
         result
     }
 
-    fn decode_or_stay(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
+    fn decode_next(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
         let (width, height) = (layout.width().next_multiple_of(2), layout.height().next_multiple_of(2));
         if self.open.as_ref().is_some_and(|open| (open.0, open.1) != (width, height)) {
             self.open = None;
-            self.watch.lose();
+            self.watch = Watch::default();
         }
-        self.watch.accept(packet, width, height).map_err(|reason| {
+        let keyframe = self.watch.accept(packet, width, height).map_err(|reason| {
             let error = Error::new(ErrorKind::Damaged, format!("a packet of H.264: {reason}"));
             if h264::has_keyframe(packet) { error } else { error.with_remedy("ask for a keyframe") }
         })?;
+        // FFmpeg keeps what a damaged parameter set claimed, also over `avcodec_flush_buffers`: a delay for reordering, in
+        // which later pictures stay, or a colour that later sets do not name. A new decoder knows nothing of it.
+        if keyframe {
+            self.open = None;
+        }
         let decoder = match &mut self.open {
             Some((_, _, decoder)) => decoder,
             none => &mut none.insert((width, height, PacketDecoder::open(width, height)?)).2,

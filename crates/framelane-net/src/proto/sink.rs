@@ -98,7 +98,6 @@ impl Sink {
         if self.needs_keyframe && !head.standalone {
             return Ok(Arrival::PassOver);
         }
-        self.needs_keyframe = false;
         let Origin { epoch, sequence } = head.origin;
         let missed = match self.last {
             // Numbers go on when a publisher is taken over, and begin anew when a channel does.
@@ -106,6 +105,7 @@ impl Sink {
             Some(last) if epoch == last.epoch => return Ok(Arrival::PassOver),
             _ => 0,
         };
+        self.needs_keyframe = false;
         // Until it is here as a whole it can still be lost, and then be sent again.
         self.last = Some(Origin { epoch, sequence: sequence - 1 });
         self.coming = Some(head.origin);
@@ -254,6 +254,14 @@ mod tests {
         assert_eq!(due, [Message::Credit(9), Message::Keyframe]);
         assert_eq!(sink.arrival(now, &head(1, 3, false)).unwrap(), Arrival::PassOver);
         assert_eq!(sink.arrival(now, &head(1, 4, true)).unwrap(), Arrival::New { missed: 1 });
+    }
+
+    #[test]
+    fn repeated_keyframe_does_not_stand_for_the_next_one() {
+        let (mut sink, now) = sink(Some(Origin { epoch: 1, sequence: 5 }));
+        assert_eq!(sink.arrival(now, &head(1, 5, true)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(1, 6, false)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(1, 7, true)).unwrap(), Arrival::New { missed: 1 });
     }
 
     #[test]

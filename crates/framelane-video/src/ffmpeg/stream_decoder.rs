@@ -15,7 +15,8 @@ const MOST_THREADS: usize = 4;
 /// Decoders round rows and columns up to no more than this.
 const ALIGN: u32 = 128;
 
-/// Decodes pictures of one size, a packet each.
+/// Decodes pictures of one size, a packet each. Not to be used after an error: the context keeps what a damaged packet
+/// claimed, and no call resets all of it.
 pub(crate) struct PacketDecoder {
     context: *mut ff::AVCodecContext,
     frame: Frame,
@@ -99,12 +100,6 @@ impl PacketDecoder {
             ));
         }
         Ok(&self.frame)
-    }
-
-    /// Forgets all pictures; the next packet must hold a keyframe.
-    pub(crate) fn flush(&mut self) {
-        // SAFETY: an open decoder.
-        unsafe { ff::avcodec_flush_buffers(self.context) };
     }
 }
 
