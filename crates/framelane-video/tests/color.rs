@@ -156,6 +156,25 @@ fn gray8_is_the_luminance_in_full_range() {
 }
 
 #[test]
+fn gray_of_ten_bit_video_equals_ffmpeg_in_both_ranges() {
+    let folder = Folder::new();
+    let mut files: Vec<_> = ["tv", "pc"]
+        .map(|range| {
+            let pixels = "yuv420p10le";
+            clip(&folder, &Case { matrix: "bt709", range, pixels, codec: "libx265", size: "320x180" })
+        })
+        .into();
+    files.extend(support::clip("hard/hevc10_full.mp4"));
+    for file in files {
+        for (format, name) in [(PixelFormat::Gray8, "gray"), (PixelFormat::Gray16, "gray16le")] {
+            let (frames, _) = take_all(SourceOptions::new().format(format), &file);
+            let expected = decoded_by_ffmpeg(&file, &format!("-pix_fmt {name}"));
+            assert!(bytes_of(&frames) == expected, "{file} to {name} differs");
+        }
+    }
+}
+
+#[test]
 fn scaler_flags_are_those_of_ffmpeg() {
     let folder = Folder::new();
     let case = Case { matrix: "bt709", range: "tv", pixels: "yuv420p", codec: "libx264", size: "320x180" };

@@ -4,6 +4,8 @@
 //! removed are read through `cfg(ffmpeg_…)`, set by build.rs. Enumerations that come from a stream are read as numbers,
 //! for a stream may carry a number that the enums of the bindings lack.
 
+#[cfg(test)]
+mod all_formats;
 pub(crate) mod decoder;
 pub(crate) mod dictionary;
 pub(crate) mod encoder;

@@ -64,6 +64,8 @@ pub(crate) struct Facts {
     pub(crate) rgb: bool,
     pub(crate) alpha: bool,
     pub(crate) hardware: bool,
+    /// Whether its name says that it is full range, as `yuvj420p`, or it holds luminance alone.
+    pub(crate) full_range: bool,
     pub(crate) components: u8,
     pub(crate) depth: i32,
 }
@@ -79,6 +81,8 @@ pub(crate) fn facts(format: c_int) -> Option<Facts> {
         rgb: has(ff::AV_PIX_FMT_FLAG_RGB as c_int) || has(ff::AV_PIX_FMT_FLAG_PAL as c_int),
         alpha: has(ff::AV_PIX_FMT_FLAG_ALPHA as c_int),
         hardware: has(ff::AV_PIX_FMT_FLAG_HWACCEL as c_int),
+        full_range: descriptor.nb_components <= 2 && !has(ff::AV_PIX_FMT_FLAG_FLOAT as c_int)
+            || name(format).starts_with("yuvj"),
         components: descriptor.nb_components,
         depth: descriptor.comp[0].depth,
     })

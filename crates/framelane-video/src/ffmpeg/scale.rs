@@ -43,6 +43,19 @@ impl<'a> Picture<'a> {
         }
     }
 
+    /// Planes within `owner`.
+    #[cfg(test)]
+    pub(super) fn of_planes(
+        (width, height): (u32, u32),
+        format: c_int,
+        color: Color,
+        data: [*const u8; 4],
+        stride: [c_int; 4],
+        _owner: &'a [u8],
+    ) -> Self {
+        Picture { width, height, format, color, data, stride, _owner: std::marker::PhantomData }
+    }
+
     /// The top left corner of this size.
     pub(crate) fn cropped(self, width: u32, height: u32) -> Self {
         Picture { width: self.width.min(width), height: self.height.min(height), ..self }
@@ -185,6 +198,7 @@ impl Scaler {
         self.key = None;
         self.allocate()?;
         let to = pixel::to_av(layout.format())?;
+        let ranges = Ranges::new(picture, layout);
         for (name, value) in [
             (c"srcw", picture.width as i64),
             (c"srch", picture.height as i64),
@@ -192,6 +206,9 @@ impl Scaler {
             (c"dstw", layout.width().into()),
             (c"dsth", layout.height().into()),
             (c"dst_format", to.into()),
+            // Before sws_init_context(): for more than 8 bits, swscale never reads the ranges again.
+            (c"src_range", ranges.from_full.into()),
+            (c"dst_range", ranges.to_full.into()),
         ] {
             self.set(name, value)?;
         }
@@ -221,7 +238,7 @@ impl Scaler {
             )
             .with_remedy("choose another format or size"));
         }
-        self.set_color(picture, layout);
+        self.set_color(picture, ranges);
         self.key = Some(key);
         Ok(())
     }
@@ -246,58 +263,25 @@ impl Scaler {
         check("setting up the conversion", code).map(drop)
     }
 
-    /// As scale_frame() of vf_scale.c.
-    fn set_color(&mut self, picture: &Picture<'_>, layout: &Layout) {
-        let (mut inverse, mut table) = (ptr::null_mut(), ptr::null_mut());
-        let (mut from_full, mut to_full) = (0, 0);
-        let (mut brightness, mut contrast, mut saturation) = (0, 0, 0);
-        // SAFETY: an initialised context; everything is written to locals.
-        let code = unsafe {
-            ff::sws_getColorspaceDetails(
-                self.context,
-                &mut inverse,
-                &mut from_full,
-                &mut table,
-                &mut to_full,
-                &mut brightness,
-                &mut contrast,
-                &mut saturation,
-            )
-        };
-        if code < 0 {
-            return;
-        }
-        match picture.color.range {
-            ColorRange::Full => from_full = 1,
-            ColorRange::Limited => from_full = 0,
-            _ => {}
-        }
-        let from_rgb = pixel::facts(picture.format).is_some_and(|facts| facts.rgb);
-        let keeps_range = matches!(
-            layout.format(),
-            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::P010 | PixelFormat::Yuyv
-        );
-        if keeps_range && !from_rgb {
-            to_full = from_full;
-        } else if matches!(layout.format(), PixelFormat::Gray8 | PixelFormat::Gray16) {
-            // FFmpeg's default until 8; said, because newer versions keep the range of the stream.
-            to_full = 1;
-        }
+    /// The coefficients, as scale_frame() of vf_scale.c sets them.
+    fn set_color(&mut self, picture: &Picture<'_>, ranges: Ranges) {
         let matrix = match picture.color.matrix {
             matrix @ (1..=7 | 9 | 10) => matrix,
             _ => ff::AVColorSpace::AVCOL_SPC_BT470BG as u8,
         };
         // SAFETY: gives a constant table for any number.
         let coefficients = unsafe { ff::sws_getCoefficients(matrix.into()) };
+        // Brightness, contrast and saturation as they are, in 16.16 fixed point.
+        let (brightness, contrast, saturation) = (0, 1 << 16, 1 << 16);
         // SAFETY: an initialised context; the tables are four numbers each, copied by the call. Between RGB formats it
         // refuses, and there is nothing to set.
         unsafe {
             ff::sws_setColorspaceDetails(
                 self.context,
                 coefficients,
-                from_full,
+                ranges.from_full.into(),
                 coefficients,
-                to_full,
+                ranges.to_full.into(),
                 brightness,
                 contrast,
                 saturation,
@@ -351,6 +335,33 @@ fn c_stride(stride_bytes: usize) -> Result<c_int, Error> {
             format!("expected rows of at most {} bytes, found {stride_bytes}", c_int::MAX),
         )
     })
+}
+
+/// The ranges of both sides of a conversion.
+#[derive(Clone, Copy, Debug)]
+struct Ranges {
+    from_full: bool,
+    to_full: bool,
+}
+
+impl Ranges {
+    fn new(picture: &Picture<'_>, layout: &Layout) -> Self {
+        let from = pixel::facts(picture.format);
+        let from_rgb = from.is_some_and(|facts| facts.rgb);
+        let from_full = match picture.color.range {
+            ColorRange::Full => true,
+            ColorRange::Limited => false,
+            // Formats that are full range by definition.
+            _ => from.is_some_and(|facts| facts.full_range),
+        };
+        let keeps_range = matches!(
+            layout.format(),
+            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::P010 | PixelFormat::Yuyv
+        );
+        // Newer versions of swscale keep the range of the stream in gray formats, older ones do not.
+        let to_full = if keeps_range { from_full && !from_rgb } else { true };
+        Ranges { from_full, to_full }
+    }
 }
 
 /// Whether the picture needs no conversion, only a copy.
