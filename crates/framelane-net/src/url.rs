@@ -228,6 +228,19 @@ fn check_channel(channel: &str) -> Result<(), Error> {
     ))
 }
 
+/// Refuses an option that is given twice, or against another one: which of them counts must not depend on their order.
+fn check_once(name: &str, given: &[&str]) -> Result<(), Error> {
+    let trust = ["fingerprint", "ca"];
+    let clashes = |other: &str| other == name || (trust.contains(&other) && trust.contains(&name));
+    let Some(other) = given.iter().find(|other| clashes(other)) else { return Ok(()) };
+    let found = if *other == name { format!("{name}= twice") } else { format!("{other}= and {name}=") };
+    Err(Error::new(
+        ErrorKind::InvalidOption,
+        format!("expected each option of a URL once, and one of fingerprint= and ca=, found {found}"),
+    )
+    .with_remedy(format!("remove one {name}= or {other}= from the URL")))
+}
+
 impl FromStr for LinkUrl {
     type Err = Error;
 
@@ -236,9 +249,12 @@ impl FromStr for LinkUrl {
         let (address, channel, query) = split(text)?;
         check_channel(channel)?;
         let mut options = LinkOptions::default();
+        let mut given: Vec<&str> = Vec::new();
         for assignment in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = assignment.split_once('=').unwrap_or((assignment, "1"));
+            check_once(name, &given)?;
             options.set(name, value)?;
+            given.push(name);
         }
         let url = LinkUrl { address: address.parse()?, channel: channel.to_owned(), options };
         url.check()?;
@@ -455,6 +471,17 @@ mod tests {
         for text in ["unix:/run/x.sock", "unix:x.sock", "unix:/x.socket/y.sock"] {
             assert_eq!(url(&format!("{text}/cam0")).address, text.parse().unwrap());
         }
+    }
+
+    #[test]
+    fn options_twice_or_against_each_other_are_refused() {
+        let print = format!("fingerprint=sha256:{}", "0a".repeat(32));
+        for query in [format!("{print}&ca=x"), format!("ca=x&{print}"), "codec=raw&codec=raw".to_owned()] {
+            let error = format!("tls://h/c?{query}").parse::<LinkUrl>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidOption);
+            assert!(error.message().contains("expected each option of a URL once"), "{error}");
+        }
+        assert!("tls://h/c?ca=x&codec=raw&mode=every".parse::<LinkUrl>().is_ok());
     }
 
     #[test]

@@ -146,6 +146,11 @@ fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
     let _publisher = served.publisher("cam0");
     let error = open(&served.url("cam0?size=32768x32768"), Mode::Newest).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
+    // No URL asks for such sides. Four times their product is 2^64.
+    let mut bytes = hello(1, 1, "cam0");
+    let sides = 8 + 16 + 12;
+    bytes[sides..sides + 8].copy_from_slice(&[0, 0, 0, 0x80, 0, 0, 0, 0x80]);
+    assert_eq!(refused(served.port(), &bytes).1, ErrorKind::FrameTooLarge.code());
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
         )
         .into_error(ErrorKind::Io),
         TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(host, &format!("{found:?}")),
+        TlsFault::Tls(rustls::Error::NoApplicationProtocol) => another_protocol(host),
         TlsFault::Tls(error) => other(error, host),
     }
 }
@@ -75,6 +76,11 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
         )
         .into_error(ErrorKind::Io),
         TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(peer, &format!("{found:?}")),
+        TlsFault::Tls(rustls::Error::NoApplicationProtocol) => Fault::new(
+            format!("expected the client at {peer} to name the protocol framelane (ALPN), found none or another"),
+            "connect with framelane, or with a program that follows its link protocol",
+        )
+        .into_error(ErrorKind::Io),
         TlsFault::Tls(error) => other(error, peer),
     }
 }
@@ -209,14 +215,18 @@ fn client_alert(alert: AlertDescription, host: &str) -> Error {
         )
         .into_error(ErrorKind::Permission),
         AlertDescription::ProtocolVersion => no_common_tls(host, "an older version"),
-        AlertDescription::NoApplicationProtocol => Fault::new(
-            format!("expected {host} to be a framelane server, found a server for something else"),
-            "check the address and the port",
-        )
-        .into_error(ErrorKind::Io),
+        AlertDescription::NoApplicationProtocol => another_protocol(host),
         alert => Fault::new(format!("{host} ended the handshake (it said {alert:?})"), "see what it says on its side")
             .into_error(ErrorKind::Io),
     }
+}
+
+fn another_protocol(host: &str) -> Error {
+    Fault::new(
+        format!("expected {host} to be a framelane server, found a server for something else"),
+        "check the address and the port",
+    )
+    .into_error(ErrorKind::Io)
 }
 
 fn no_common_tls(host: &str, found: &str) -> Error {

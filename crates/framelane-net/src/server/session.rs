@@ -274,8 +274,8 @@ impl Session<'_> {
     /// What frames are scaled to takes memory here, for each receiver.
     fn check_size(&self, size: Option<(u32, u32)>) -> Result<(), Error> {
         let Some((width, height)) = size else { return Ok(()) };
-        let (bytes, most) = (u64::from(width) * u64::from(height) * 4, self.server.options.max_bytes);
-        if bytes <= most {
+        let most = self.server.options.max_bytes;
+        if u128::from(width) * u128::from(height) * 4 <= most.into() {
             return Ok(());
         }
         Err(Error::new(

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{Socket, Stream};
 use crate::channel_io::LOOK;
+use crate::security::ALPN;
 
 /// Plain bytes encrypted at a time: several records, and little enough to stay in the cache.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -39,7 +40,8 @@ impl Tls {
     /// Shakes hands; until `deadline`, whatever the other side does. `keep` is asked several times a second.
     ///
     /// # Errors
-    /// Those of the socket, and what TLS finds wrong, as the inner error; `Interrupted` once `keep` says false.
+    /// Those of the socket, and what TLS finds wrong, as the inner error. `NoApplicationProtocol` for a peer that does
+    /// not name framelane's (ALPN). `Interrupted` once `keep` says false.
     pub(crate) fn shake_hands(
         socket: Socket,
         mut connection: Connection,
@@ -71,6 +73,11 @@ impl Tls {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         tls.flush(left)?;
+        // rustls refuses another protocol, and accepts a peer that names none.
+        if lock(&tls.connection).alpn_protocol() != Some(ALPN) {
+            tls.shut();
+            return Err(io::Error::other(rustls::Error::NoApplicationProtocol));
+        }
         Ok(tls)
     }
 
@@ -186,5 +193,63 @@ impl Stream for Tls {
         let _ = self.send_now(&mut connection, false);
         drop(connection);
         self.socket.shut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+    use crate::security::{self, Identity, Role, ServerTrust};
+
+    /// The results of a server's and a client's handshake, one of which may name no protocol.
+    fn handshake(server_names: bool, client_names: bool) -> [io::Result<Tls>; 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = security::IdentityOptions::new(Role::Server, "test").names(["cam.example".to_owned()]);
+        options.create(directory.path()).unwrap();
+        let identity = Identity::from_directory(directory.path(), Role::Server).unwrap();
+        let mut server = (*security::server_config(&identity).unwrap()).clone();
+        let trust = ServerTrust::Fingerprint(identity.fingerprint());
+        let mut client = (*security::client_config(&trust, None).unwrap()).clone();
+        if !server_names {
+            server.alpn_protocols.clear();
+        }
+        if !client_names {
+            client.alpn_protocols.clear();
+        }
+        let name = ServerName::try_from("cam.example").unwrap();
+        let sides: [Connection; 2] = [
+            ServerConnection::new(Arc::new(server)).unwrap().into(),
+            ClientConnection::new(Arc::new(client), name).unwrap().into(),
+        ];
+        let (one, other) = UnixStream::pair().unwrap();
+        for socket in [&one, &other] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let shake = |socket, side| Tls::shake_hands(Socket::unix(socket), side, deadline, &mut || true);
+        let [server, client] = sides;
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| shake(one, server));
+            let client = shake(other, client);
+            [server.join().unwrap(), client]
+        })
+    }
+
+    fn has_no_protocol(result: &io::Result<Tls>) -> bool {
+        let tls = result.as_ref().err().and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+        tls == Some(&rustls::Error::NoApplicationProtocol)
+    }
+
+    #[test]
+    fn peer_without_a_protocol_name_is_refused() {
+        assert!(handshake(true, true).iter().all(Result::is_ok));
+        assert!(has_no_protocol(&handshake(true, false)[0]));
+        assert!(has_no_protocol(&handshake(false, true)[1]));
     }
 }
