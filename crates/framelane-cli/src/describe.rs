@@ -1,7 +1,8 @@
 //! Channels, layouts and colours in JSON and for people.
 
 use framelane::{
-    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SubscriberStatus,
+    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SourceStatus,
+    SubscriberStatus,
 };
 use serde::Serialize;
 
@@ -36,6 +37,8 @@ pub struct ChannelReport {
     pub subscribers: Vec<SubscriberReport>,
     /// How the link is that feeds it; `null` for a channel that is published here.
     pub link: Option<LinkReport>,
+    /// State of the live source that feeds it; `null` for a channel without one.
+    pub source: Option<SourceReport>,
 }
 
 impl ChannelReport {
@@ -66,6 +69,7 @@ impl ChannelReport {
                 .map(|published| monotonic_ns().saturating_sub(published)),
             subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
             link: status.link.as_ref().map(LinkReport::new),
+            source: status.source.as_ref().map(SourceReport::new),
         }
     }
 }
@@ -218,6 +222,50 @@ impl LinkReport {
         add(self.latency_ns > 0, format!("{} from capture", human_ns(self.latency_ns)));
         add(true, format!("{} missed, {} received", self.missed, human_bytes(self.received_bytes)));
         text
+    }
+}
+
+/// The live source that feeds a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceReport {
+    /// Name of the source, without secrets.
+    pub name: String,
+    /// `receiving` or `reconnecting`.
+    pub state: &'static str,
+    /// Time since the last change of the state.
+    pub since_ns: u64,
+    pub connections: u32,
+    /// Cause of the last loss; `null` before the first.
+    pub reason: Option<String>,
+}
+
+impl SourceReport {
+    fn new(status: &SourceStatus) -> Self {
+        SourceReport {
+            name: status.name.clone(),
+            state: if status.receiving { "receiving" } else { "reconnecting" },
+            since_ns: monotonic_ns().saturating_sub(status.since_ns),
+            connections: status.connections,
+            reason: Some(status.reason.clone()).filter(|reason| !reason.is_empty()),
+        }
+    }
+
+    pub fn is_receiving(&self) -> bool {
+        self.state == "receiving"
+    }
+
+    /// For people: the state first, and why.
+    pub fn text(&self) -> String {
+        let since = human_ns(self.since_ns);
+        let reason = self.reason.as_deref().unwrap_or("unknown");
+        match (self.is_receiving(), self.connections) {
+            (true, 0 | 1) => format!("{}, receiving for {since}", self.name),
+            (true, connections) => format!(
+                "{}, receiving for {since}, connected {connections} times, last lost because: {reason}",
+                self.name
+            ),
+            (false, _) => format!("{}, reconnecting for {since}: {reason}", self.name),
+        }
     }
 }
 

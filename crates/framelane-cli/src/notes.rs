@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Standard error of one command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Notes {
     bar: ProgressBar,
     quiet: bool,
@@ -24,12 +24,18 @@ impl Notes {
     }
 
     /// Begins to show progress, of `total` steps when that is known. Nothing unless standard error is a terminal.
-    pub fn start_progress(&mut self, total: Option<u64>) {
+    pub fn start_progress(&self, total: Option<u64>) {
         if !self.on_terminal() {
             return;
         }
         let style = ProgressStyle::with_template(template(total)).expect("the template is ours");
-        self.bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);
+        // The same bar as before: copies of these notes write above it.
+        self.bar.set_style(style);
+        match total {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 

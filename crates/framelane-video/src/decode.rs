@@ -1,9 +1,8 @@
 //! The decoding thread: packets in, pictures with their times out.
 
-use std::sync::mpsc::SyncSender;
-
 use framelane::{Error, FrameInfo};
 
+use crate::feed::Feed;
 use crate::ffmpeg::decoder::{Decoder, Received};
 use crate::ffmpeg::frame::{Frame, Packet};
 use crate::ffmpeg::input::{Input, StreamFacts};
@@ -17,6 +16,8 @@ pub(crate) struct Decoded {
     pub(crate) frame: Frame,
     /// Everything but the colour, which depends on the output.
     pub(crate) info: FrameInfo,
+    /// Whether it waits for its time. The frames of a live source do not.
+    pub(crate) paced: bool,
 }
 
 /// What the thread has met.
@@ -29,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
     /// The input that took the place of the first one, which could not go back.
     pub(crate) reopened: Option<(Input, StreamFacts)>,
+    /// Cause of the end of the input, when it is an error.
+    pub(crate) reason: Option<String>,
 }
 
 /// All that the thread needs.
@@ -39,19 +42,24 @@ pub(crate) struct DecodeJob<'j> {
     pub(crate) repeat: Repeat,
     pub(crate) interrupt: &'j Interrupt,
     pub(crate) reopen: &'j (dyn Fn() -> Result<(Input, StreamFacts), Error> + Sync),
+    /// Where the times of the pictures begin.
+    pub(crate) resume_ns: i64,
 }
+
+/// The reason for the end of a live source that its server ends.
+pub(crate) const HUNG_UP: &str = "the server closed the connection";
 
 /// The receiver has gone: it has had enough.
 struct Enough;
 
 impl DecodeJob<'_> {
     /// Runs until the last round ends, the receiver goes or the interrupt is set.
-    pub(crate) fn run(mut self, sender: &SyncSender<Decoded>) -> Report {
+    pub(crate) fn run(mut self, mut feed: Feed<'_, Decoded>) -> Report {
         let mut report = Report::default();
-        let mut times = Times::new(self.input.start_ns(), self.facts);
+        let mut times = Times::new(self.input.start_ns(), self.facts, self.resume_ns);
         loop {
             let before = report.pictures;
-            if self.round(sender, &mut report, &mut times).is_err() || self.interrupt.is_set() {
+            if self.round(&mut feed, &mut report, &mut times).is_err() || self.interrupt.is_set() {
                 return report;
             }
             report.rounds += 1;
@@ -78,7 +86,7 @@ impl DecodeJob<'_> {
     /// From here to the end of the input.
     fn round(
         &mut self,
-        sender: &SyncSender<Decoded>,
+        feed: &mut Feed<'_, Decoded>,
         report: &mut Report,
         times: &mut Times,
     ) -> Result<(), Enough> {
@@ -91,7 +99,7 @@ impl DecodeJob<'_> {
                 Ok(true) => {}
                 Ok(false) => {
                     if let Some(error) = input.io_error() {
-                        report.warnings.push(cut_off(&error));
+                        report.cut_off(&error);
                     }
                     break;
                 }
@@ -100,7 +108,7 @@ impl DecodeJob<'_> {
                     break;
                 }
                 Err(error) => {
-                    report.warnings.push(cut_off(&error));
+                    report.cut_off(&error);
                     break;
                 }
             }
@@ -109,7 +117,7 @@ impl DecodeJob<'_> {
                 if self.decoder.send(Some(&mut packet)).is_err() {
                     report.decode_errors += 1;
                 }
-                result = Self::drain(&mut self.decoder, sender, report, times, &mut frame);
+                result = Self::drain(&mut self.decoder, feed, report, times, &mut frame);
             }
             packet.unref();
             if result.is_err() {
@@ -118,7 +126,7 @@ impl DecodeJob<'_> {
         }
         // What the decoder still has in hand.
         if result.is_ok() && self.decoder.send(None).is_ok() {
-            result = Self::drain(&mut self.decoder, sender, report, times, &mut frame);
+            result = Self::drain(&mut self.decoder, feed, report, times, &mut frame);
         }
         report.reopened = reopened;
         result
@@ -127,7 +135,7 @@ impl DecodeJob<'_> {
     /// Takes all pictures that the decoder has ready.
     fn drain(
         decoder: &mut Decoder<'_>,
-        sender: &SyncSender<Decoded>,
+        feed: &mut Feed<'_, Decoded>,
         report: &mut Report,
         times: &mut Times,
         frame: &mut Frame,
@@ -142,7 +150,7 @@ impl DecodeJob<'_> {
                     let info = times.info(frame);
                     let Ok(next) = Frame::new() else { return Err(Enough) };
                     let frame = std::mem::replace(frame, next);
-                    sender.send(Decoded { frame, info }).map_err(|_| Enough)?;
+                    feed.push(info.pts_ns, |paced| Decoded { frame, info, paced }).map_err(|_| Enough)?;
                 }
                 Ok(Received::NeedsPacket | Received::End) => return Ok(()),
                 Err(error) => {
@@ -173,8 +181,14 @@ impl DecodeJob<'_> {
     }
 }
 
-fn cut_off(error: &Error) -> String {
-    format!("the input ends early, it may have been cut off: {}", error.message())
+impl Report {
+    /// The input ended with an error.
+    fn cut_off(&mut self, error: &Error) {
+        self.warnings.push(format!("the input ends early, it may have been cut off: {}", error.message()));
+        // FFmpeg's HTTP says that of a stream without an end: it expected more than can be.
+        let hung_up = error.message().contains("Stream ends prematurely");
+        self.reason = Some(if hung_up { HUNG_UP.to_owned() } else { error.message().to_owned() });
+    }
 }
 
 /// Turns the stream's times into positions in the media, which grow from one round to the next.
@@ -190,15 +204,15 @@ struct Times {
 }
 
 impl Times {
-    fn new(start_ns: Option<i64>, facts: &StreamFacts) -> Self {
+    fn new(start_ns: Option<i64>, facts: &StreamFacts, resume_ns: i64) -> Self {
         let fps = facts.fps.unwrap_or(25.0);
         Times {
             time_base: facts.time_base,
             frame_ns: (1e9 / fps) as i64,
             start_ns,
             rotation_degrees: facts.rotation_degrees,
-            round_start_ns: 0,
-            end_ns: 0,
+            round_start_ns: resume_ns,
+            end_ns: resume_ns,
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Emitter<'e> {
     interrupt: Interrupt,
     limit: Option<u64>,
     began: Instant,
+    /// Media time at the end of the last frame.
+    end_ns: i64,
     pub(crate) summary: Summary,
 }
 
@@ -35,18 +37,14 @@ pub(crate) enum Next {
 }
 
 impl<'e> Emitter<'e> {
-    pub(crate) fn new(
-        options: &SourceOptions,
-        live: bool,
-        interrupt: Interrupt,
-        on_frame: &'e mut OnFrame<'e>,
-    ) -> Self {
+    pub(crate) fn new(options: &SourceOptions, interrupt: Interrupt, on_frame: &'e mut OnFrame<'e>) -> Self {
         Emitter {
             on_frame,
-            pacer: Pacer::new(options.rate, live),
+            pacer: Pacer::new(options.rate),
             interrupt,
             limit: options.frames,
             began: Instant::now(),
+            end_ns: 0,
             summary: Summary {
                 frames: 0,
                 dropped: 0,
@@ -55,6 +53,8 @@ impl<'e> Emitter<'e> {
                 decode_errors: 0,
                 concealed: 0,
                 rounds: 0,
+                skipped: 0,
+                reason: None,
                 elapsed: Duration::ZERO,
                 end: End::Finished,
                 warnings: Vec::new(),
@@ -62,13 +62,32 @@ impl<'e> Emitter<'e> {
         }
     }
 
-    /// Waits until a frame with this media time is due. False: the end.
-    pub(crate) fn wait(&mut self, pts_ns: Option<i64>) -> bool {
-        let due = self.pacer.wait(pts_ns.unwrap_or(0), &self.interrupt);
+    /// Waits until a frame with this media time is due, when it is `paced` or has a rate of the user's. False: the end.
+    pub(crate) fn wait(&mut self, pts_ns: Option<i64>, paced: bool) -> bool {
+        let due = if paced || self.pacer.has_own_rate() {
+            self.pacer.wait(pts_ns.unwrap_or(0), &self.interrupt)
+        } else {
+            !self.interrupt.is_set()
+        };
         if !due {
             self.summary.end = End::Stopped;
         }
         due
+    }
+
+    /// Whether frames have a rate of the user's.
+    pub(crate) fn has_own_rate(&self) -> bool {
+        self.pacer.has_own_rate()
+    }
+
+    /// Media time at which the frames of a new connection begin: after all frames so far.
+    pub(crate) fn end_ns(&self) -> i64 {
+        self.end_ns
+    }
+
+    /// Counts the outage in media time, after a live source was lost and opened again.
+    pub(crate) fn resume(&mut self) {
+        self.end_ns = self.end_ns.max(i64::try_from(self.began.elapsed().as_nanos()).unwrap_or(i64::MAX));
     }
 
     /// Publishes one frame through `put`, which calls the look it is given just before readers see the frame.
@@ -80,6 +99,8 @@ impl<'e> Emitter<'e> {
     ) -> Result<Next, Error> {
         let mut flow = ControlFlow::Continue(());
         let (frames, dropped, elapsed) = (self.summary.frames, self.summary.dropped, self.began.elapsed());
+        let duration_ns = info.duration_ns.and_then(|duration| i64::try_from(duration).ok());
+        self.end_ns = self.end_ns.max(info.pts_ns.unwrap_or(0).saturating_add(duration_ns.unwrap_or(0)));
         let on_frame = &mut *self.on_frame;
         let outcome = put(&mut |sequence, bytes| {
             flow = on_frame(&Progress {
@@ -128,7 +149,7 @@ impl<'e> Emitter<'e> {
         info: &FrameInfo,
         fill: &mut Fill<'_>,
     ) -> Result<Next, Error> {
-        if !self.wait(info.pts_ns) {
+        if !self.wait(info.pts_ns, true) {
             return Ok(Next::End);
         }
         self.publish(layout, info, |look| sink.put(layout, info, fill, look))

@@ -1,23 +1,35 @@
-//! How a read that waits is told to stop.
+//! The end of a read that waits: a stop flag, or a time limit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Interval at which a sleep polls the flags.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Set by the user (from any thread or a signal handler) or by the end of publishing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Interrupt(Arc<Flags>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flags {
     /// Written by the user, read here.
     user: Option<Arc<AtomicBool>>,
     /// Written by the publishing thread when it has had enough, read by the decoding thread.
     enough: AtomicBool,
+    /// Nanoseconds after `began` at which a read is given up, 0: never. Written and read by the thread that reads.
+    deadline_ns: AtomicU64,
+    began: Instant,
 }
 
 impl Interrupt {
     pub(crate) fn new(user: Option<Arc<AtomicBool>>) -> Self {
-        Interrupt(Arc::new(Flags { user, enough: AtomicBool::new(false) }))
+        Interrupt(Arc::new(Flags {
+            user,
+            enough: AtomicBool::new(false),
+            deadline_ns: AtomicU64::new(0),
+            began: Instant::now(),
+        }))
     }
 
     /// The user wants an end. The flags carry no data, so no ordering is needed.
@@ -31,5 +43,31 @@ impl Interrupt {
 
     pub(crate) fn set_enough(&self, enough: bool) {
         self.0.enough.store(enough, Ordering::Relaxed);
+    }
+
+    /// Gives a read up after this time from now; `None`: never.
+    pub(crate) fn set_limit(&self, limit: Option<Duration>) {
+        let deadline =
+            limit.map_or(0, |limit| (self.0.began.elapsed() + limit).as_nanos().clamp(1, u64::MAX.into()));
+        self.0.deadline_ns.store(deadline as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the time limit of the read has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        let deadline = self.0.deadline_ns.load(Ordering::Relaxed);
+        deadline != 0 && self.0.began.elapsed().as_nanos() >= deadline.into()
+    }
+
+    /// Sleeps for this time. Returns false as soon as an end is wanted.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.is_set() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(POLL));
+        }
+        false
     }
 }

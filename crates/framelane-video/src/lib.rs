@@ -29,16 +29,21 @@
 //! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
 //! variable rate too; it goes on growing when the source is repeated.
 
+mod connection;
 mod convert;
 mod decode;
 mod emit;
+mod feed;
 mod ffmpeg;
 mod h264;
 mod interrupt;
+mod live;
 mod media;
+mod opening;
 mod options;
 mod pace;
 mod progress;
+mod queue;
 mod raw;
 mod references;
 mod sink;
@@ -50,7 +55,7 @@ mod testsrc;
 pub use convert::Converter;
 pub use ffmpeg::libavcodec_version;
 pub use options::{Rate, RawFormat, Repeat, SourceOptions};
-pub use progress::{End, Progress, SourceInfo, Summary};
+pub use progress::{End, Progress, SourceEvent, SourceInfo, Summary};
 pub use source::Source;
 pub use stream::{StreamDecoder, StreamEncoder};
 

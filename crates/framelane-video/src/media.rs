@@ -1,33 +1,40 @@
 //! Files, streams and cameras: one thread decodes, the caller's converts and publishes.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::Arc;
 use std::time::Duration;
 
 use framelane::{Error, ErrorKind, FrameInfo, Layout, PixelFormat, redact};
 
-use crate::decode::{DecodeJob, Decoded, Report};
+use crate::connection::Connection;
+use crate::decode::{DecodeJob, Decoded, HUNG_UP, Report};
 use crate::emit::{Emitter, Next};
+use crate::feed::Feed;
 use crate::ffmpeg::decoder::Decoder;
 use crate::ffmpeg::hardware::Device;
-use crate::ffmpeg::input::{Input, Request, StreamFacts};
+use crate::ffmpeg::input::{Input, StreamFacts};
 use crate::ffmpeg::pixel;
 use crate::ffmpeg::scale::{Picture, Scaler};
 use crate::ffmpeg::slots::{self, SlotPool};
 use crate::interrupt::Interrupt;
+use crate::live::Delivery;
+use crate::opening::{self, Opened};
 use crate::options::{Repeat, SourceOptions};
 use crate::progress::{End, SourceInfo};
+use crate::queue::{self, Queue};
 use crate::sink::Sink;
-use crate::stdin::Stdin;
-
-/// Pictures between the decoding and the publishing thread: enough to keep both busy, few enough for cameras.
-const QUEUE: usize = 2;
+use crate::stdin::Producer;
 
 /// A source that FFmpeg reads.
 pub(crate) struct Media {
     source: String,
-    input: Input,
+    /// `None` only while a lost source is opened again: a camera must be closed before.
+    input: Option<Input>,
     facts: StreamFacts,
-    live: bool,
+    delivery: Delivery,
+    /// The producer behind a pipe.
+    producer: Option<Arc<Producer>>,
+    /// Whether a source that is lost is opened again.
+    reconnects: bool,
 }
 
 impl Media {
@@ -41,8 +48,13 @@ impl Media {
         if let Some(device) = &options.hwaccel {
             Device::open(device)?;
         }
-        let (input, facts) = open_input(options, source, interrupt)?;
-        let live = is_live(source);
+        let opened = match options.reconnect {
+            Some(true) => open_patiently(options, source, interrupt)?,
+            _ => opening::open(options, source, interrupt)?,
+        };
+        let Opened { input, facts, delivery, producer } = opened;
+        let live = delivery.is_live();
+        let reconnects = reconnects(options, source, delivery)?;
         let seekable = !live && source != "-" && input.seekable();
         if options.repeat != Repeat::default() && !seekable {
             return Err(crate::source::cannot_repeat(&redact::url(source)));
@@ -65,7 +77,8 @@ impl Media {
             seekable,
             live,
         };
-        Ok((Media { source: source.to_owned(), input, facts, live }, info))
+        let input = Some(input);
+        Ok((Media { source: source.to_owned(), input, facts, delivery, producer, reconnects }, info))
     }
 
     /// Whether pictures will be decoded straight into slots, as far as it is known before decoding.
@@ -88,10 +101,10 @@ impl Media {
             return 0;
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(15) + 1;
-        crate::references::pictures(&self.facts) + threads + QUEUE + 1
+        crate::references::pictures(&self.facts) + threads + queue::CAPACITY + 1
     }
 
-    /// Plays the source as often as wanted.
+    /// Plays the source as often as wanted. A live source that is lost is opened again.
     pub(crate) fn run(
         &mut self,
         options: &SourceOptions,
@@ -100,39 +113,123 @@ impl Media {
         interrupt: &Interrupt,
         again: bool,
     ) -> Result<(), Error> {
-        if again && !self.live && self.source != "-" && self.input.rewind().is_err() {
-            (self.input, self.facts) = open_input(options, &self.source, interrupt)?;
+        let rewinds = again && !self.delivery.is_live() && self.source != "-";
+        if self.input.is_none() || rewinds && self.input.as_mut().is_some_and(|input| input.rewind().is_err())
+        {
+            self.input = None;
+            self.take(opening::open(options, &self.source, interrupt)?);
         }
+        let mut connection = self.can_be_lost().then(|| Connection::new(options, &self.source));
+        loop {
+            let (report, ended) = self.play(options, sink, emitter, interrupt, connection.as_mut())?;
+            let reason = report.reason.clone().unwrap_or_else(|| HUNG_UP.to_owned());
+            self.conclude(report, emitter, interrupt)?;
+            let (true, Some(connection), End::Finished) = (ended, &mut connection, emitter.summary.end)
+            else {
+                return Ok(());
+            };
+            connection.lost(sink, &reason, self.reconnects);
+            if !self.reconnects {
+                emitter.summary.end = End::Lost;
+                emitter.summary.reason = Some(redact::text(&reason).into_owned());
+                return Ok(());
+            }
+            interrupt.set_enough(false);
+            if !self.reconnect(options, sink, interrupt, connection) {
+                emitter.summary.end = End::Stopped;
+                return Ok(());
+            }
+            emitter.resume();
+        }
+    }
+
+    /// Whether the end of the input is a loss. The end of a pipe is what its producer wants.
+    fn can_be_lost(&self) -> bool {
+        match self.delivery {
+            Delivery::Live | Delivery::Segments => self.source != "-",
+            Delivery::Pipe => self.reconnects,
+            Delivery::File => false,
+        }
+    }
+
+    /// Opens a lost source again, as often as it takes. False when an end is wanted.
+    fn reconnect(
+        &mut self,
+        options: &SourceOptions,
+        sink: &mut dyn Sink,
+        interrupt: &Interrupt,
+        connection: &mut Connection,
+    ) -> bool {
+        self.input = None;
+        while interrupt.sleep(connection.wait()) {
+            match opening::open(options, &self.source, interrupt) {
+                Ok(opened) => {
+                    self.take(opened);
+                    return true;
+                }
+                Err(_) if interrupt.is_set() => return false,
+                Err(error) => connection.failed(Some(&mut *sink), &error),
+            }
+        }
+        false
+    }
+
+    /// How frames are delivered stays as it was decided at first.
+    fn take(&mut self, opened: Opened) {
+        self.input = Some(opened.input);
+        self.facts = opened.facts;
+        self.producer = opened.producer;
+    }
+
+    /// Plays from here to the end of the input; returns whether it ended by itself.
+    fn play(
+        &mut self,
+        options: &SourceOptions,
+        sink: &mut dyn Sink,
+        emitter: &mut Emitter<'_>,
+        interrupt: &Interrupt,
+        connection: Option<&mut Connection>,
+    ) -> Result<(Report, bool), Error> {
         let source = self.source.clone();
-        let reopen = || open_input(options, &source, interrupt);
+        let reopen = || opening::open(options, &source, interrupt).map(|opened| (opened.input, opened.facts));
         let direct = self.direct(options);
+        let lossless = sink.is_lossless();
         let pool = SlotPool::new(sink);
         let device = options.hwaccel.as_deref().map(Device::open).transpose()?.flatten();
-        let decoder = Decoder::open(&self.input, &self.facts, self.live, device, direct.then_some(&pool))?;
+        let low_delay = self.delivery.is_live();
+        let Some(input) = &mut self.input else { return Ok((Report::default(), true)) };
+        let decoder = Decoder::open(input, &self.facts, low_delay, device, direct.then_some(&pool))?;
         let mut scaler = Scaler::new(&options.scaler)?;
-        let (sender, receiver) = sync_channel(QUEUE);
-        let report = std::thread::scope(|scope| {
+        let queue = Queue::new();
+        let feed = Feed::new(&queue, self.delivery, lossless, self.producer.clone());
+        let resume_ns = emitter.end_ns();
+        std::thread::scope(|scope| {
             let job = DecodeJob {
-                input: &mut self.input,
+                input,
                 facts: &self.facts,
                 decoder,
                 repeat: options.repeat,
                 interrupt,
                 reopen: &reopen,
+                resume_ns,
             };
+            let ending = queue.ending();
             let decoding = std::thread::Builder::new()
                 .name("framelane-decode".to_owned())
-                .spawn_scoped(scope, move || job.run(&sender))
+                .spawn_scoped(scope, move || {
+                    let _ending = ending;
+                    job.run(feed)
+                })
                 .map_err(|error| Error::from_io("cannot start the decoding thread", error))?;
             let published = {
                 let _enough = SetEnough(interrupt);
-                publish(options, receiver, &pool, &mut scaler, emitter)
+                let _closing = queue.closing();
+                publish(options, &queue, &pool, &mut scaler, emitter, connection)
             };
             let report = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            published?;
-            Ok::<_, Error>(report)
-        })?;
-        self.conclude(report, emitter, interrupt)
+            emitter.summary.skipped += queue.skipped();
+            Ok::<_, Error>((report, published?))
+        })
     }
 
     /// Puts what the decoding thread has met into the summary.
@@ -143,14 +240,18 @@ impl Media {
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
         if let Some((input, facts)) = report.reopened {
-            (self.input, self.facts) = (input, facts);
+            (self.input, self.facts) = (Some(input), facts);
         }
         let summary = &mut emitter.summary;
-        summary.decode_errors = report.decode_errors;
-        summary.damaged_packets = report.damaged_packets;
-        summary.rounds = report.rounds;
+        summary.decode_errors += report.decode_errors;
+        summary.damaged_packets += report.damaged_packets;
+        summary.rounds += report.rounds;
         if summary.end == End::Finished && interrupt.by_user() {
             summary.end = End::Stopped;
+        }
+        if self.can_be_lost() && self.reconnects {
+            // Every connection would add to them.
+            return Ok(());
         }
         if summary.end == End::Finished && summary.frames + summary.dropped == 0 && report.pictures == 0 {
             let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
@@ -185,22 +286,64 @@ impl Drop for SetEnough<'_> {
     }
 }
 
-/// Converts and publishes what the decoding thread sends, until it ends or the emitter has enough.
+/// Whether a source that is lost is opened again.
+fn reconnects(options: &SourceOptions, source: &str, delivery: Delivery) -> Result<bool, Error> {
+    let can = delivery.is_live() && source != "-";
+    match options.reconnect {
+        Some(true) if !can => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("expected a live source to reconnect to, found {}", redact::url(source)),
+        )
+        .with_remedy("leave reconnecting out, or say that the source is live")),
+        Some(wanted) => Ok(wanted),
+        None => Ok(can && delivery != Delivery::Pipe),
+    }
+}
+
+/// Opens a source that may not be there yet.
+fn open_patiently(options: &SourceOptions, source: &str, interrupt: &Interrupt) -> Result<Opened, Error> {
+    let mut connection = Connection::new(options, source);
+    loop {
+        match opening::open(options, source, interrupt) {
+            Err(error)
+                if !interrupt.is_set()
+                    && !matches!(error.kind(), ErrorKind::InvalidOption | ErrorKind::Permission) =>
+            {
+                connection.failed(None, &error);
+                if !interrupt.sleep(connection.wait()) {
+                    return Err(error);
+                }
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Converts and publishes what the decoding thread sends. Returns true when that thread ended by itself, false when the
+/// emitter has enough.
 fn publish(
     options: &SourceOptions,
-    receiver: Receiver<Decoded>,
+    queue: &Queue<Decoded>,
     pool: &SlotPool<'_>,
     scaler: &mut Scaler,
     emitter: &mut Emitter<'_>,
-) -> Result<(), Error> {
-    while let Ok(decoded) = receiver.recv() {
+    mut connection: Option<&mut Connection>,
+) -> Result<bool, Error> {
+    while let Some(mut decoded) = queue.pop() {
+        if let Some(connection) = &mut connection {
+            connection.arrived(&mut **pool.sink());
+        }
+        if !emitter.wait(decoded.info.pts_ns, decoded.paced) {
+            return Ok(false);
+        }
+        // A live source is thinned out to a rate of the user's: what came meanwhile is newer.
+        if !decoded.paced && emitter.has_own_rate() {
+            decoded = queue.newest().unwrap_or(decoded);
+        }
         let frame = &decoded.frame;
         let output = options.format.unwrap_or_else(|| pixel::nearest(frame.format()));
         let (width, height) = options.size.unwrap_or((frame.width(), frame.height()));
         let info = FrameInfo { color: pixel::output_color(frame.color(), output), ..decoded.info };
-        if !emitter.wait(info.pts_ns) {
-            break;
-        }
         let slot = pool.find(frame).filter(|(_, layout)| {
             (layout.format(), layout.width(), layout.height()) == (output, width, height)
         });
@@ -221,70 +364,8 @@ fn publish(
         };
         emitter.summary.concealed += u64::from(frame.corrupt());
         if next == Next::End {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
-}
-
-fn open_input(
-    options: &SourceOptions,
-    source: &str,
-    interrupt: &Interrupt,
-) -> Result<(Input, StreamFacts), Error> {
-    // Some demuxers of FFmpeg take directories; what they would make of one is no film.
-    if options.input_format.is_none() && std::path::Path::new(source).is_dir() {
-        return Err(Error::new(
-            ErrorKind::InvalidOption,
-            format!("expected a file, a stream or a camera, found that {source} is a directory"),
-        )
-        .with_remedy("give a file in it"));
-    }
-    let camera = source.starts_with("/dev/video");
-    let stdin = source == "-";
-    let reader: Option<Box<dyn std::io::Read + Send>> =
-        if stdin { Some(Box::new(Stdin::new(interrupt.clone()))) } else { None };
-    // FFmpeg takes what stands before a colon for a protocol.
-    let file = source.contains(':') && std::path::Path::new(source).exists();
-    let url = if file { format!("file:{source}") } else { source.to_owned() };
-    let mut input = Input::open(Request {
-        secrets: secrets(options, source),
-        url: if stdin { "standard input" } else { &url },
-        name: &redact::url(source),
-        format: options.input_format.as_deref().or(camera.then_some("video4linux2")),
-        options: &options.ffmpeg.0,
-        interrupt: interrupt.clone(),
-        reader,
-    })?;
-    let facts = input.select_video(options.video_stream, &redact::url(source))?;
-    Ok((input, facts))
-}
-
-/// The texts that no message of FFmpeg may show.
-fn secrets(options: &SourceOptions, source: &str) -> Vec<String> {
-    let of_options = options.ffmpeg.0.iter().flat_map(|(name, value)| {
-        if redact::is_secret_option(name) { vec![value.clone()] } else { redact::secrets(value) }
-    });
-    redact::secrets(source).into_iter().chain(of_options).collect()
-}
-
-fn is_live(source: &str) -> bool {
-    let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme);
-    source.starts_with("/dev/video")
-        || ["rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps"].contains(&scheme)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cameras_and_network_streams_are_live_and_files_are_not() {
-        for live in ["/dev/video0", "rtsp://host/x", "udp://host:1"] {
-            assert!(is_live(live), "{live}");
-        }
-        for not in ["film.mp4", "http://host/film.mp4", "-", "rtsp.mp4"] {
-            assert!(!is_live(not), "{not}");
-        }
-    }
+    Ok(true)
 }

@@ -36,7 +36,8 @@ pub struct SourceInfo {
     pub rotation_degrees: u16,
     /// Whether it can go back to its start, which [`Repeat`](crate::Repeat) needs.
     pub seekable: bool,
-    /// Whether it is a camera or a network stream, published as it comes.
+    /// Whether it is live: a camera, a stream or a pipe without a length and a duration. See
+    /// [`SourceOptions::live`](crate::SourceOptions::live).
     pub live: bool,
 }
 
@@ -70,6 +71,30 @@ pub enum End {
     Broken,
     /// The stop flag was set.
     Stopped,
+    /// A live source ended, and reconnecting is off. [`Summary::reason`] says why.
+    Lost,
+}
+
+/// A change of the connection to a live source. See [`SourceOptions::on_event`](crate::SourceOptions::on_event).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceEvent {
+    /// No frames come: the connection is lost, or an attempt to reconnect failed.
+    #[non_exhaustive]
+    Lost {
+        /// Cause, without secrets.
+        reason: String,
+        /// Time until the next attempt; `None` when reconnecting is off.
+        retry_in: Option<Duration>,
+    },
+    /// Frames come again.
+    #[non_exhaustive]
+    Restored {
+        /// Time without frames.
+        outage: Duration,
+        /// Connections so far, with this one.
+        connections: u32,
+    },
 }
 
 /// What became of a source.
@@ -90,6 +115,10 @@ pub struct Summary {
     pub concealed: u64,
     /// Times the source was played to its end.
     pub rounds: u64,
+    /// Frames of a live source that newer ones replaced before they were published.
+    pub skipped: u64,
+    /// Cause of [`End::Lost`], without secrets.
+    pub reason: Option<String>,
     /// From the first call to the end.
     pub elapsed: Duration,
     /// Why it ended.

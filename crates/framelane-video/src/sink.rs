@@ -1,6 +1,6 @@
 //! Where frames go: a channel, or memory.
 
-use framelane::{Error, FrameInfo, HeldSlot, Layout, LoanError, Publisher};
+use framelane::{Error, FrameInfo, HeldSlot, Layout, LoanError, Policy, Publisher, SourceStatus};
 
 use crate::interrupt::Interrupt;
 
@@ -48,6 +48,14 @@ pub(crate) trait Sink: Send {
         0
     }
 
+    /// Whether a frame that finds no room waits for it: backpressure.
+    fn is_lossless(&self) -> bool {
+        false
+    }
+
+    /// Shows the state of the live source to people.
+    fn set_source(&mut self, _source: &SourceStatus) {}
+
     /// The number that the next frame will get.
     fn next_sequence(&self) -> u64;
 }
@@ -83,6 +91,14 @@ impl Sink for ChannelSink<'_> {
 
     fn slots(&self) -> usize {
         self.publisher.slots()
+    }
+
+    fn is_lossless(&self) -> bool {
+        self.publisher.policy() == Policy::Wait
+    }
+
+    fn set_source(&mut self, source: &SourceStatus) {
+        self.publisher.set_source(source);
     }
 
     fn hold(&mut self, layout: &Layout) -> Option<HeldSlot> {

@@ -100,7 +100,7 @@ impl Source {
 
     fn run(&mut self, sink: &mut dyn Sink, mut on_frame: &mut OnFrame<'_>) -> Result<Summary, Error> {
         self.interrupt.set_enough(false);
-        let mut emitter = Emitter::new(&self.options, self.info.live, self.interrupt.clone(), &mut on_frame);
+        let mut emitter = Emitter::new(&self.options, self.interrupt.clone(), &mut on_frame);
         let again = std::mem::replace(&mut self.used, true);
         match &mut self.kind {
             Kind::Media(media) => media.run(&self.options, sink, &mut emitter, &self.interrupt, again)?,

@@ -21,7 +21,10 @@ A channel that is received over a link tells of it: where it leads, how often it
 shortest round trip of late, how far the clock there is ahead of ours, and the time from the capture
 of the newest frame to its publication here. Frames that were left out on the way (as `--max-fps`
 does) are \"missed\". In the JSON, \"dropped\" counts them too: what found no free slot is \"dropped\"
-less \"link.missed\". \"link.live\": whether somebody publishes the channel there.")]
+less \"link.missed\". \"link.live\": whether somebody publishes the channel there.
+
+A channel of a camera or a stream has a source: its name without secrets, whether frames come or
+it reconnects, for how long, and why it was lost.")]
 pub struct Info {
     /// The channel's name
     channel: String,
@@ -57,6 +60,9 @@ fn text(channel: &ChannelReport) -> String {
     row("publisher", format!("process {}, epoch {}", channel.publisher_pid, channel.epoch));
     if let Some(link) = &channel.link {
         row("link", link.text());
+    }
+    if let Some(source) = &channel.source {
+        row("source", source.text());
     }
     match &channel.layout {
         None => row("frames", "none yet".to_owned()),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use framelane::{ChannelState, ChannelStatus, ErrorKind};
 
 use crate::Global;
-use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED};
+use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED, SourceReport};
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::human_ns;
 use crate::table::{columns, human_bytes};
@@ -22,6 +22,7 @@ States: live (a publisher holds it), stale (its publisher died; a new one takes 
 `framelane info` says what to do), damaged (`framelane info` says why).
 DROPPED: frames that found no free slot.
 LINK: where a channel comes from that is received over a link; only when there is one.
+SOURCE: the camera or stream of a channel, and why it is lost while it reconnects; only when there is one.
 In the JSON, \"dropped\" also counts what the link left out on the way, \"link.missed\".")]
 pub struct List {}
 
@@ -47,6 +48,12 @@ impl List {
             if channels.iter().any(|channel| channel.link.is_some()) {
                 let links = channels.iter().map(|channel| channel.link.as_ref().map_or("-".to_owned(), link));
                 let cells = std::iter::once("LINK".to_owned()).chain(links);
+                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+            }
+            if channels.iter().any(|channel| channel.source.is_some()) {
+                let sources =
+                    channels.iter().map(|channel| channel.source.as_ref().map_or("-".to_owned(), source));
+                let cells = std::iter::once("SOURCE".to_owned()).chain(sources);
                 rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
             }
             print_line(&columns(&rows))?;
@@ -89,6 +96,13 @@ fn row(channel: &ChannelReport) -> Vec<String> {
         channel.slots.to_string(),
         human_bytes(channel.memory_bytes),
     ]
+}
+
+fn source(source: &SourceReport) -> String {
+    match &source.reason {
+        Some(reason) if !source.is_receiving() => format!("{} (reconnecting: {reason})", source.name),
+        _ => source.name.clone(),
+    }
 }
 
 fn link(link: &LinkReport) -> String {

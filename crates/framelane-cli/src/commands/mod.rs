@@ -10,6 +10,7 @@ mod link_options;
 mod list;
 mod publish;
 mod publish_progress;
+mod publish_source;
 mod receive;
 mod receive_link;
 mod receive_memory;

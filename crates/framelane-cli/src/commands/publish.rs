@@ -9,6 +9,7 @@ use framelane::{ChannelState, Error, ErrorKind, PixelFormat, Policy, Publisher, 
 use framelane_video::{End, Rate, RawFormat, Repeat, Source, SourceOptions};
 
 use super::publish_progress::{self as progress, Counters, Event};
+use super::publish_source::Reporter;
 use super::urls::check_local;
 use crate::describe::policy_name;
 use crate::failure::{Failure, print_json};
@@ -31,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(10);
   framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
   FRAMELANE_SECRET=… framelane publish 'rtsp://admin:***@10.0.0.5/live' cam0
       *** is the secret of the variable or of --secret-file; no secret is printed or shown by ps
+  framelane publish http://10.0.0.5/mjpeg cam0 --reconnect on --read-timeout 3
+      waits for the camera at start, too; a camera that is lost is opened again in any case
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
   framelane publish film.mp4 cam0 --rate max --policy wait --wait-subscribers 1
@@ -39,7 +42,10 @@ const LOOK: Duration = Duration::from_millis(10);
   ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
       framelane publish - cam0 --raw bgr8:640x480@25
 
-With --json: one line for the start, one a second, and a summary.")]
+Live sources (cameras, streams, pipes without a duration) are never paced, and the newest frame wins.
+A pipe whose producer is faster than its frames' times is a file, and paced. See docs/live-sources.md.
+With --json: one line for the start, one a second, one for each loss and return of the source, and a
+summary.")]
 pub struct Publish {
     /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other containers, --raw)
     source: String,
@@ -90,6 +96,18 @@ pub struct Publish {
     /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
+    /// The source is live: never pace it, newest frame first [default: as follows from the input]
+    #[arg(long, overrides_with = "no_live")]
+    live: bool,
+    /// The source is a file: pace it by its times, without loss
+    #[arg(long, overrides_with = "live")]
+    no_live: bool,
+    /// When a live source is lost: on opens it again, off ends with an error [default: on, also at start if given]
+    #[arg(long, value_name = "WHEN")]
+    reconnect: Option<Switch>,
+    /// Give a read up after this time without data, 0 for never [default: 10 for streams and cameras]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    read_timeout: Option<Duration>,
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     mode: u32,
@@ -101,17 +119,31 @@ enum PolicyName {
     Wait,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 fn parse_rate(text: &str) -> Result<Rate, String> {
     text.parse().map_err(|error: Error| error.message().to_owned())
+}
+
+/// The error of a live source that is not opened again.
+fn lost(source: &str, reason: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("lost {source}: {reason}"))
+        .with_remedy("leave --reconnect off out to open the source again by itself")
 }
 
 impl Publish {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         self.check_channel(global)?;
         let named = arguments::with_secret(&self.source, self.secret_file.as_deref())?;
-        let mut source = self.source_options(stop).open(&named)?;
+        let notes = Notes::new(global.json);
+        let reporter = Reporter::new(global.json, &named, notes.clone());
+        let options = self.source_options(stop).on_event(move |event| reporter.report(event));
+        let mut source = options.open(&named)?;
         let mut publisher = self.publisher_options(global, &source).create(&self.channel)?;
-        let mut notes = Notes::new(global.json);
         if global.json {
             print_json(&Event::started(&publisher, source.info()))?;
         }
@@ -156,14 +188,21 @@ impl Publish {
             print_json(&Event::summary(&summary, counters.frames_per_second()))?;
         }
         let seconds = summary.elapsed.as_secs_f64();
-        let ended = if summary.end == End::Finished { "" } else { ", stopped" };
+        let ended = match summary.end {
+            End::Finished => "",
+            End::Lost => ", source lost",
+            _ => ", stopped",
+        };
         notes.say(&format!(
             "{} in {seconds:.1} s, {} a second, {} dropped{ended}",
             counted(usize::try_from(summary.frames).unwrap_or(usize::MAX), "frame"),
             human_rate(counters.frames_per_second()),
             summary.dropped
         ));
-        Ok(ExitCode::SUCCESS)
+        match &summary.reason {
+            Some(reason) if summary.end == End::Lost => Err(lost(&source.info().source, reason).into()),
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 
     /// Says no to a bad name or a busy channel before a camera is opened. Creating the channel looks again.
@@ -202,7 +241,13 @@ impl Publish {
             .video_stream(self.video_stream)
             .raw(self.raw)
             .input_format(self.input_format.as_deref())
+            .live(self.live.then_some(true).or(self.no_live.then_some(false)))
+            .reconnect(self.reconnect.map(|switch| switch == Switch::On))
             .stop_flag(stop.flag());
+        let options = match self.read_timeout {
+            Some(timeout) => options.read_timeout(Some(timeout).filter(|timeout| !timeout.is_zero())),
+            None => options,
+        };
         self.ffmpeg_options.iter().fold(options, |options, (name, value)| options.ffmpeg_option(name, value))
     }
 

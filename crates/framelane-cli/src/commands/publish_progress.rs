@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use framelane::Publisher;
-use framelane_video::{End, Progress, SourceInfo, Summary};
+use framelane_video::{End, Progress, SourceEvent, SourceInfo, Summary};
 use serde::Serialize;
 
 use crate::describe::policy_name;
@@ -138,9 +138,19 @@ pub enum Event<'e> {
         position_seconds: f64,
         subscribers: usize,
     },
+    /// No frames come from the live source.
+    SourceLost {
+        reason: &'e str,
+        /// None when it is not opened again.
+        retry_seconds: Option<f64>,
+    },
+    /// Frames come again.
+    SourceRestored { outage_seconds: f64, connections: u32 },
     Summary {
         frames: u64,
         dropped: u64,
+        /// Of a live source: replaced by newer frames before they were published.
+        skipped: u64,
         direct: u64,
         decode_errors: u64,
         concealed: u64,
@@ -149,6 +159,8 @@ pub enum Event<'e> {
         /// None below two frames.
         frames_per_second: Option<f64>,
         end: &'static str,
+        /// Why the source was lost, when `end` is `lost`.
+        reason: Option<&'e str>,
         warnings: &'e [String],
     },
 }
@@ -197,17 +209,36 @@ impl<'e> Event<'e> {
         }
     }
 
+    pub fn of_source(event: &'e SourceEvent) -> Option<Self> {
+        match event {
+            SourceEvent::Lost { reason, retry_in, .. } => {
+                Some(Event::SourceLost { reason, retry_seconds: retry_in.map(|wait| wait.as_secs_f64()) })
+            }
+            SourceEvent::Restored { outage, connections, .. } => Some(Event::SourceRestored {
+                outage_seconds: outage.as_secs_f64(),
+                connections: *connections,
+            }),
+            _ => None,
+        }
+    }
+
     pub fn summary(summary: &'e Summary, frames_per_second: Option<f64>) -> Self {
         Event::Summary {
             frames: summary.frames,
             dropped: summary.dropped,
+            skipped: summary.skipped,
             direct: summary.direct,
             decode_errors: summary.decode_errors,
             concealed: summary.concealed,
             rounds: summary.rounds,
             elapsed_seconds: summary.elapsed.as_secs_f64(),
             frames_per_second,
-            end: if summary.end == End::Finished { "finished" } else { "stopped" },
+            end: match summary.end {
+                End::Finished => "finished",
+                End::Lost => "lost",
+                _ => "stopped",
+            },
+            reason: summary.reason.as_deref(),
             warnings: &summary.warnings,
         }
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::top_rates::Rates;
-use crate::describe::{ChannelReport, LinkReport};
+use crate::describe::{ChannelReport, LinkReport, SourceReport};
 use crate::latency::human_ns;
 use crate::table::{counted, human_rate};
 
@@ -31,26 +31,34 @@ impl Line {
     }
 }
 
+/// The channels that a column is about; without one of them it is not shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    ByAny,
+    BySource,
+    ByLink,
+}
+
 struct Column {
     heading: &'static str,
     /// At least this wide, so that the table does not jump with every look.
     least: usize,
     /// Where there is no room for all, the largest go first.
     expendable: u8,
-    of_links: bool,
+    of: Fed,
     cell: fn(&Line) -> String,
 }
 
 const fn column(heading: &'static str, least: usize, expendable: u8, cell: fn(&Line) -> String) -> Column {
-    Column { heading, least, expendable, of_links: false, cell }
+    Column { heading, least, expendable, of: Fed::ByAny, cell }
 }
 
 const fn of_link(heading: &'static str, least: usize, expendable: u8, cell: fn(&Line) -> String) -> Column {
-    Column { heading, least, expendable, of_links: true, cell }
+    Column { heading, least, expendable, of: Fed::ByLink, cell }
 }
 
 /// What follows the name.
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     column("STATE", 5, 2, |line| line.channel.state.replace('_', " ")),
     column("SIZE", 9, 5, |line| {
         or_dash(line.channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height)))
@@ -62,6 +70,13 @@ const COLUMNS: [Column; 13] = [
     column("READERS", 7, 4, |line| line.channel.subscribers.len().to_string()),
     column("BEHIND", 6, 7, |line| or_dash(line.most_behind.map(|behind| behind.to_string()))),
     column("AGE", 7, 2, |line| or_dash(line.channel.newest_age_ns.map(human_ns))),
+    Column {
+        of: Fed::BySource,
+        ..column("SOURCE", 6, 1, |line| {
+            let state = |source: &SourceReport| if source.is_receiving() { "up" } else { "lost" };
+            or_dash(line.channel.source.as_ref().map(|source| state(source).to_owned()))
+        })
+    },
     of_link("LINK", 4, 3, |line| {
         let state = |link: &LinkReport| match (link.connected, link.live) {
             (true, true) => "up",
@@ -77,12 +92,18 @@ const COLUMNS: [Column; 13] = [
 
 /// The heading and a line for each channel, in at most `width` characters each when that is given.
 pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
-    let linked = lines.iter().any(|line| line.channel.link.is_some());
+    let shown = |column: &Column| {
+        lines.iter().any(|line| match column.of {
+            Fed::ByAny => true,
+            Fed::BySource => line.channel.source.is_some(),
+            Fed::ByLink => line.channel.link.is_some(),
+        })
+    };
     let longest = lines.iter().map(|line| line.channel.name.chars().count()).max().unwrap_or(0);
     let natural = longest.max("CHANNEL".len());
     let mut columns: Vec<(usize, &Column, Vec<String>)> = COLUMNS
         .iter()
-        .filter(|column| linked || !column.of_links)
+        .filter(|column| column.of == Fed::ByAny || shown(column))
         .map(|column| {
             let cells: Vec<_> = lines.iter().map(column.cell).collect();
             let widest = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -107,7 +128,7 @@ pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
             let cell = cell(column, cells);
             // Text to the left, as the names; numbers to the right, where they do not jump.
             text += &match column.heading {
-                "STATE" | "SIZE" | "FORMAT" | "LINK" => format!("{GAP}{cell:wide$}"),
+                "STATE" | "SIZE" | "FORMAT" | "SOURCE" | "LINK" => format!("{GAP}{cell:wide$}"),
                 _ => format!("{GAP}{cell:>wide$}"),
             };
         }

@@ -101,6 +101,10 @@ impl<'p> Decoder<'p> {
         } else {
             ff::FF_THREAD_FRAME as c_int | ff::FF_THREAD_SLICE as c_int
         };
+        // This decoder keeps pictures back by a setting of its own. In others the flag upsets the order of B-frames.
+        if low_delay && facts.decoder == "libdav1d" {
+            context.flags |= ff::AV_CODEC_FLAG_LOW_DELAY as c_int;
+        }
         // SAFETY: made in open(); no callback runs before the decoder is open.
         let hooks = unsafe { &mut *self.hooks };
         if let Some(device) = &mut hooks.device {
@@ -166,5 +170,75 @@ impl Drop for Decoder<'_> {
         unsafe { ff::avcodec_free_context(&mut self.context) };
         // SAFETY: from Box::into_raw in open(), freed once.
         drop(unsafe { Box::from_raw(self.hooks) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::ffmpeg::input::Request;
+    use crate::interrupt::Interrupt;
+
+    /// The most packets that the decoder is ahead of its pictures; `None` without such an encoder.
+    fn delay(codec: &str, low_delay: bool) -> Option<usize> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.mkv").to_str().unwrap().to_owned();
+        let made = Command::new("ffmpeg")
+            .args("-loglevel error -nostdin -f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40".split(' '))
+            .args(["-pix_fmt", if codec == "mjpeg" { "yuvj420p" } else { "yuv420p" }, "-c:v"])
+            .args(codec.split(' '))
+            .arg(&file)
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("skipped: ffmpeg cannot encode {codec}");
+            return None;
+        }
+        let mut input = Input::open(Request {
+            url: &file,
+            name: &file,
+            secrets: Vec::new(),
+            format: None,
+            options: &[],
+            interrupt: Interrupt::new(None),
+            reader: None,
+            read_timeout: None,
+            listens: false,
+            nonblocking: false,
+        })
+        .unwrap();
+        let facts = input.select_video(None, &file).unwrap();
+        let mut decoder = Decoder::open(&input, &facts, low_delay, None, None).unwrap();
+        let (mut packet, mut frame) = (Packet::new().unwrap(), Frame::new().unwrap());
+        let (mut ahead, mut most) = (0, 0);
+        while input.read(&mut packet).unwrap() {
+            decoder.send(Some(&mut packet)).unwrap();
+            packet.unref();
+            ahead += 1;
+            while decoder.receive(&mut frame).unwrap() == Received::Picture {
+                ahead -= 1;
+            }
+            most = most.max(ahead);
+        }
+        Some(most)
+    }
+
+    #[test]
+    fn live_decoder_returns_each_picture_with_its_packet() {
+        for codec in [
+            "libx264 -bf 0",
+            "libx265 -bf 0 -x265-params log-level=none",
+            "mpeg2video -bf 0",
+            "mpeg4 -bf 0",
+            "mjpeg",
+            "libvpx -deadline realtime",
+            "libvpx-vp9 -deadline realtime -cpu-used 8",
+            "libsvtav1 -preset 12",
+        ] {
+            if let Some(delay) = delay(codec, true) {
+                assert_eq!(delay, 0, "{codec}");
+            }
+        }
     }
 }

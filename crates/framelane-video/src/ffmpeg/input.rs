@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::io::Read;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ffmpeg_sys_next as ff;
 use framelane::{Color, Error, ErrorKind};
@@ -13,6 +14,17 @@ use super::error::{check, make, no_memory};
 use super::frame::{Packet, rotation_of_matrix};
 use super::{log, open_error, pixel};
 use crate::interrupt::Interrupt;
+
+/// The option of FFmpeg's HLS demuxer for the segment to start with.
+const LIVE_START: &str = "live_start_index";
+/// Media that probing reads at most before it decides, unless an option says otherwise.
+const PROBE: Duration = Duration::from_secs(5);
+/// `AVClassCategory` of video, audio and other input devices.
+const DEVICE_INPUTS: [c_int; 3] = [
+    ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_VIDEO_INPUT as c_int,
+    ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_AUDIO_INPUT as c_int,
+    ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_INPUT as c_int,
+];
 
 /// What to open, and how.
 pub(crate) struct Request<'a> {
@@ -27,6 +39,12 @@ pub(crate) struct Request<'a> {
     pub(crate) interrupt: Interrupt,
     /// Read from here instead of `url`.
     pub(crate) reader: Option<Box<dyn Read + Send>>,
+    /// How long a read may take.
+    pub(crate) read_timeout: Option<Duration>,
+    /// Opening waits for another program, for as long as it takes.
+    pub(crate) listens: bool,
+    /// Reads do not wait inside the device, where nothing can interrupt them.
+    pub(crate) nonblocking: bool,
 }
 
 /// An open container. Reading blocks, and ends with an error once the interrupt is set.
@@ -34,6 +52,7 @@ pub(crate) struct Input {
     context: *mut ff::AVFormatContext,
     /// Read by the callback inside the context: counted, so that its address stays.
     interrupt: Arc<Interrupt>,
+    read_timeout: Option<Duration>,
     /// Freed after the context, in Drop of this type.
     _reader: Option<super::reader::ReaderIo>,
 }
@@ -76,6 +95,12 @@ impl Input {
         for (name, value) in request.options {
             options.set(name, value)?;
         }
+        // A playlist without an end is played from its newest segment.
+        let starts_last =
+            request.url.contains(".m3u8") && request.options.iter().all(|(name, _)| name != LIVE_START);
+        if starts_last {
+            options.set(LIVE_START, "-1")?;
+        }
         // SAFETY: allocates, or gives null.
         let mut context = unsafe { ff::avformat_alloc_context() };
         // SAFETY: null, or a context that nothing else refers to yet.
@@ -87,15 +112,20 @@ impl Input {
         if let Some(reader) = &mut reader {
             fields.pb = reader.as_mut_ptr();
         }
+        if request.nonblocking {
+            fields.flags |= ff::AVFMT_FLAG_NONBLOCK as c_int;
+        }
+        interrupt.set_limit(request.read_timeout.filter(|_| !request.listens));
         // SAFETY: the context is from avformat_alloc_context, and freed and set to null by the call when it fails;
         // url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
         let code =
             unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
         if code < 0 {
-            return Err(open_error::at_open(request.name, code));
+            return Err(late(&interrupt, request.name, request.read_timeout)
+                .unwrap_or_else(|| open_error::at_open(request.name, code)));
         }
-        let input = Input { context, interrupt, _reader: reader };
-        if let Some(name) = options.first_name() {
+        let input = Input { context, interrupt, read_timeout: request.read_timeout, _reader: reader };
+        if let Some(name) = options.first_name().filter(|name| !(starts_last && name == LIVE_START)) {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
                 format!("FFmpeg has no option {name:?} for {}", request.name),
@@ -104,11 +134,14 @@ impl Input {
                 "see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are",
             ));
         }
+        input.interrupt.set_limit(request.read_timeout.map(|timeout| timeout * 2 + PROBE));
         // SAFETY: an open context; null stands for no options.
         let code = unsafe { ff::avformat_find_stream_info(input.context, ptr::null_mut()) };
-        if code < 0 {
-            return Err(open_error::of(request.name, code));
+        if code < 0 || input.interrupt.is_late() {
+            return Err(late(&input.interrupt, request.name, request.read_timeout)
+                .unwrap_or_else(|| open_error::of(request.name, code)));
         }
+        input.interrupt.set_limit(None);
         Ok(input)
     }
 
@@ -141,6 +174,30 @@ impl Input {
         // SAFETY: null for formats that do not read through it, else valid as long as the context.
         unsafe { self.raw().pb.as_ref() }
             .is_some_and(|io| io.seekable & ff::AVIO_SEEKABLE_NORMAL as c_int != 0)
+    }
+
+    /// Whether the input has a length in bytes.
+    pub(crate) fn has_length(&self) -> bool {
+        // SAFETY: null, or the I/O context of this open input, which nothing else uses meanwhile.
+        !self.raw().pb.is_null() && unsafe { ff::avio_size(self.raw().pb) } > 0
+    }
+
+    /// Whether the demuxer is a capture device.
+    pub(crate) fn is_device(&self) -> bool {
+        // SAFETY: an open input has a format, a constant of FFmpeg.
+        let class = unsafe { self.raw().iformat.as_ref() }.map_or(ptr::null(), |format| format.priv_class);
+        // SAFETY: null, or a constant of FFmpeg.
+        let Some(class) = (unsafe { class.as_ref() }) else { return false };
+        // Read as a number: a later FFmpeg may have categories that the enum of the bindings lacks.
+        let category: *const c_int = (&raw const class.category).cast();
+        // SAFETY: the pointer comes from a reference to an initialised field of the size of a C int.
+        let category = unsafe { category.read() };
+        DEVICE_INPUTS.contains(&category)
+    }
+
+    /// Allows for data that comes in segments.
+    pub(crate) fn extend_read_timeout(&mut self) {
+        self.read_timeout = self.read_timeout.map(|timeout| timeout * 3);
     }
 
     /// Where the media starts, in nanoseconds.
@@ -296,11 +353,22 @@ impl Input {
 
     /// Reads the next packet of any stream. `Ok(false)` at the end. Blocks.
     pub(crate) fn read(&mut self, packet: &mut Packet) -> Result<bool, Error> {
+        self.interrupt.set_limit(self.read_timeout);
+        let read = self.read_within_limit(packet);
+        self.interrupt.set_limit(None);
+        read
+    }
+
+    fn read_within_limit(&mut self, packet: &mut Packet) -> Result<bool, Error> {
         loop {
             // SAFETY: an open context and a valid packet, both used by this call alone.
             let code = unsafe { ff::av_read_frame(self.context, packet.as_mut_ptr()) };
             match code {
                 0.. => return Ok(true),
+                _ if self.interrupt.is_late() && !self.interrupt.is_set() => {
+                    log::take();
+                    return Err(Error::new(ErrorKind::Timeout, no_data(self.read_timeout)));
+                }
                 ff::AVERROR_EOF => return Ok(false),
                 // Some devices have nothing yet rather than waiting themselves.
                 code if code == -rustix::io::Errno::AGAIN.raw_os_error() => {
@@ -376,5 +444,21 @@ fn find_format(name: &str) -> Result<*const ff::AVInputFormat, Error> {
 unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
     // SAFETY: the opaque pointer is the counted interrupt of the Input, which outlives the context.
     let interrupt = unsafe { &*opaque.cast::<Interrupt>() };
-    c_int::from(interrupt.is_set())
+    c_int::from(interrupt.is_set() || interrupt.is_late())
+}
+
+/// The error of a source that was too slow to open.
+fn late(interrupt: &Interrupt, name: &str, timeout: Option<Duration>) -> Option<Error> {
+    if !interrupt.is_late() || interrupt.is_set() {
+        return None;
+    }
+    log::take();
+    let message = format!("cannot open {name}: {}", no_data(timeout));
+    Some(Error::new(ErrorKind::Timeout, message).with_remedy(
+        "check that the camera or server runs and sends, and firewalls between, or allow more time (--read-timeout)",
+    ))
+}
+
+fn no_data(timeout: Option<Duration>) -> String {
+    format!("no data for {} s", timeout.unwrap_or_default().as_secs_f64())
 }

@@ -1,6 +1,8 @@
 //! What the tests of this crate share: clips made by the `ffmpeg` program, and frames taken out of sources.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod cameras;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

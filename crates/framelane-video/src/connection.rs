@@ -1,0 +1,119 @@
+//! The connection to a live source: its loss, its return, and what is said of both.
+
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, SourceStatus, redact};
+
+use crate::options::{Events, SourceOptions};
+use crate::progress::SourceEvent;
+use crate::sink::Sink;
+
+/// Wait before the first attempt to reconnect.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The wait doubles with each attempt that fails, up to this one. A connection that lasted longer starts over.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// The state of the connection to one source.
+pub(crate) struct Connection {
+    status: SourceStatus,
+    events: Events,
+    wait: Duration,
+    /// When frames began to arrive; `None` before the first frame of a connection.
+    arriving: Option<Instant>,
+    lost: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(options: &SourceOptions, source: &str) -> Self {
+        Connection {
+            status: SourceStatus { name: redact::url(source).into_owned(), ..SourceStatus::default() },
+            events: options.events.clone(),
+            wait: FIRST_WAIT,
+            arriving: None,
+            lost: None,
+        }
+    }
+
+    /// Counts a frame that has arrived; the first one of a connection is reported.
+    pub(crate) fn arrived(&mut self, sink: &mut dyn Sink) {
+        if self.arriving.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.arriving = Some(now);
+        self.status.connections += 1;
+        self.status.receiving = true;
+        sink.set_source(&self.status);
+        if let Some(lost) = self.lost.take() {
+            self.events.emit(&SourceEvent::Restored {
+                outage: now.saturating_duration_since(lost),
+                connections: self.status.connections,
+            });
+        }
+    }
+
+    /// Reports that no more frames come, and why; `retries`: whether the source will be opened again.
+    pub(crate) fn lost(&mut self, sink: &mut dyn Sink, reason: &str, retries: bool) {
+        if self.arriving.take().is_some_and(|since| since.elapsed() > LONGEST_WAIT) {
+            self.wait = FIRST_WAIT;
+        }
+        self.lost.get_or_insert_with(Instant::now);
+        self.report(Some(sink), reason, retries.then_some(self.wait));
+    }
+
+    /// Reports an attempt that failed.
+    pub(crate) fn failed(&mut self, sink: Option<&mut dyn Sink>, error: &Error) {
+        // Cameras lock accounts after a few wrong passwords.
+        let wait = if error.kind() == ErrorKind::Permission { LONGEST_WAIT } else { self.wait * 2 };
+        self.wait = wait.min(LONGEST_WAIT);
+        self.report(sink, error.message(), Some(self.wait));
+    }
+
+    fn report(&mut self, sink: Option<&mut dyn Sink>, reason: &str, retry_in: Option<Duration>) {
+        self.status.receiving = false;
+        self.status.reason = redact::text(reason).into_owned();
+        if let Some(sink) = sink {
+            sink.set_source(&self.status);
+        }
+        self.events.emit(&SourceEvent::Lost { reason: self.status.reason.clone(), retry_in });
+    }
+
+    /// The wait before the next attempt.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::MemorySink;
+
+    #[test]
+    fn wait_doubles_up_to_its_bound() {
+        let mut connection = Connection::new(&SourceOptions::new(), "http://h/");
+        let sink = &mut MemorySink::default();
+        connection.arrived(sink);
+        connection.lost(sink, "end", true);
+        let error = Error::new(ErrorKind::Io, "refused");
+        let waits: Vec<_> = (0..7)
+            .map(|_| {
+                let wait = connection.wait();
+                connection.failed(Some(&mut *sink), &error);
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 10000, 10000]);
+        // A connection that ends at once does not start over.
+        connection.arrived(sink);
+        connection.lost(sink, "end", true);
+        assert_eq!(connection.wait(), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn refused_password_is_tried_again_after_the_longest_wait() {
+        let mut connection = Connection::new(&SourceOptions::new(), "http://h/");
+        connection.failed(None, &Error::new(ErrorKind::Permission, "401"));
+        assert_eq!(connection.wait(), LONGEST_WAIT);
+    }
+}
