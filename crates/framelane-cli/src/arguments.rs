@@ -15,8 +15,8 @@ pub const SECRET_VARIABLE: &str = "FRAMELANE_SECRET";
 
 /// Overwrites this process's arguments in memory, so that `ps` and `/proc/PID/cmdline` show no secrets.
 ///
-/// The arguments stay visible from the start of the process until this call. Without `/proc` nothing changes. Must
-/// run before other threads exist, and after the last use of `std::env::args_os`.
+/// The arguments stay visible from the start of the process until this call. Without `/proc` nothing changes.
+/// Must run before other threads exist, and after the last use of `std::env::args_os`.
 pub fn hide(arguments: &[OsString]) {
     let hidden: Vec<_> = hidden(arguments);
     if hidden != arguments {
@@ -75,7 +75,8 @@ fn argument_address() -> io::Result<u64> {
 /// Puts the secret of `$FRAMELANE_SECRET`, or of a file, in place of each `***` of a URL, percent-encoded.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] for `***` without a secret, and for a secret file without `***`. Errors of reading.
+/// [`ErrorKind::InvalidOption`] for `***` without a secret, and for a secret file without `***`. Errors of
+/// reading.
 pub fn with_secret<'s>(source: &'s str, file: Option<&Path>) -> Result<Cow<'s, str>, Error> {
     let has_place = source.contains("://") && source.contains(redact::HIDDEN);
     let secret = match file {

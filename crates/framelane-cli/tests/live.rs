@@ -16,8 +16,8 @@ use support::{Place, Running, json_error};
 
 const SECRET: &str = "hunter22";
 
-/// A camera whose first connection ends after some frames, or stalls. From the second on, frames are larger; that one
-/// waits until `returns` is set.
+/// A camera whose first connection ends after some frames, or stalls. From the second on, frames are larger;
+/// that one waits until `returns` is set.
 fn camera(returns: Counter, stalls: bool) -> String {
     let (small, large) = (jpegs(64, 48, 25), jpegs(96, 48, 25));
     let address = serve(move |stream, number| {

@@ -10,7 +10,8 @@ use crate::sink::Sink;
 
 /// Wait before the first attempt to reconnect.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The wait doubles with each attempt that fails, up to this one. A connection that lasted longer starts over.
+/// The wait doubles with each attempt that fails, up to this one. A connection that lasted longer starts
+/// over.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The state of the connection to one source.

@@ -62,7 +62,8 @@ impl<'e> Emitter<'e> {
         }
     }
 
-    /// Waits until a frame with this media time is due, when it is `paced` or has a rate of the user's. False: the end.
+    /// Waits until a frame with this media time is due, when it is `paced` or has a rate of the user's.
+    /// False: the end.
     pub(crate) fn wait(&mut self, pts_ns: Option<i64>, paced: bool) -> bool {
         let due = if paced || self.pacer.has_own_rate() {
             self.pacer.wait(pts_ns.unwrap_or(0), &self.interrupt)

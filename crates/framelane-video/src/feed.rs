@@ -1,4 +1,5 @@
-//! Frames from the thread that reads into the queue: whether they are paced, and what happens when it is full.
+//! Frames from the thread that reads into the queue: whether they are paced, and what happens when it is
+//! full.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +29,8 @@ impl<'q, T> Feed<'q, T> {
         Feed { queue, delivery, lossless, producer, arrival: None }
     }
 
-    /// Hands a frame over, which is told whether it is paced. Blocks while the queue is full, unless the source is live.
+    /// Hands a frame over, which is told whether it is paced. Blocks while the queue is full, unless the
+    /// source is live.
     pub(crate) fn push(&mut self, pts_ns: Option<i64>, frame: impl FnOnce(bool) -> T) -> Result<(), Closed> {
         let is_live = match (self.delivery, &self.producer) {
             (Delivery::Live, _) => true,

@@ -17,7 +17,8 @@ struct Flags {
     user: Option<Arc<AtomicBool>>,
     /// Written by the publishing thread when it has had enough, read by the decoding thread.
     enough: AtomicBool,
-    /// Nanoseconds after `began` at which a read is given up, 0: never. Written and read by the thread that reads.
+    /// Nanoseconds after `began` at which a read is given up, 0: never. Written and read by the thread that
+    /// reads.
     deadline_ns: AtomicU64,
     began: Instant,
 }

@@ -319,8 +319,8 @@ fn open_patiently(options: &SourceOptions, source: &str, interrupt: &Interrupt) 
     }
 }
 
-/// Converts and publishes what the decoding thread sends. Returns true when that thread ended by itself, false when the
-/// emitter has enough.
+/// Converts and publishes what the decoding thread sends. Returns true when that thread ended by itself,
+/// false when the emitter has enough.
 fn publish(
     options: &SourceOptions,
     queue: &Queue<Decoded>,

@@ -115,9 +115,11 @@ pub struct SourceOptions {
     pub(crate) events: Events,
 }
 
+type Callback = dyn Fn(&SourceEvent) + Send + Sync;
+
 /// The caller's callback for events.
 #[derive(Clone, Default)]
-pub(crate) struct Events(Option<Arc<dyn Fn(&SourceEvent) + Send + Sync>>);
+pub(crate) struct Events(Option<Arc<Callback>>);
 
 impl Events {
     pub(crate) fn emit(&self, event: &SourceEvent) {
@@ -275,50 +277,52 @@ impl SourceOptions {
 
     /// Whether the source is live; `None` (default): as follows from the input.
     ///
-    /// Live are capture devices, and streams, pipes and FIFOs that have neither a length nor a duration: RTSP, RTMP,
-    /// SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source is decoded with low
-    /// delay. Its frames are published as they come and never paced. When frames come faster than they can be published,
-    /// the newest wins and [`Summary::skipped`](crate::Summary::skipped) counts the others; a publisher with
-    /// [`Policy::Wait`](framelane::Policy::Wait) gets all. With [`Rate::Fps`], the source is thinned out to that rate.
+    /// Live are capture devices, and streams, pipes and FIFOs that have neither a length nor a duration:
+    /// RTSP, RTMP, SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source
+    /// is decoded with low delay. Its frames are published as they come and never paced. When frames come
+    /// faster than they can be published, the newest wins and [`Summary::skipped`](crate::Summary::skipped)
+    /// counts the others; a publisher with [`Policy::Wait`](framelane::Policy::Wait) gets all. With
+    /// [`Rate::Fps`], the source is thinned out to that rate.
     ///
-    /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that is not said
-    /// to be live is judged by its first five seconds: a producer that is more than 1.5 times as fast as the times of
-    /// its frames sends a file, which is paced. With another rate than [`Rate::Realtime`], a pipe counts as a file.
+    /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that
+    /// is not said to be live is judged by its first five seconds: a producer that is more than 1.5 times as
+    /// fast as the times of its frames sends a file, which is paced. With another rate than
+    /// [`Rate::Realtime`], a pipe counts as a file.
     #[must_use]
     pub fn live(mut self, live: Option<bool>) -> Self {
         self.live = live;
         self
     }
 
-    /// Whether a live source that is lost is opened again; `None` (default): yes, for all but pipes and FIFOs, whose
-    /// end is what their producer wants.
+    /// Whether a live source that is lost is opened again; `None` (default): yes, for all but pipes and
+    /// FIFOs, whose end is what their producer wants.
     ///
-    /// The first attempt follows 0.5 s after the loss. The wait doubles with each failed attempt, up to 10 s. It is 10 s
-    /// at once when user or password are refused. The channel and its subscribers stay, the size and the format may be
-    /// others afterwards, and the times of the frames go on, with the outage counted.
+    /// The first attempt follows 0.5 s after the loss. The wait doubles with each failed attempt, up to 10 s.
+    /// It is 10 s at once when user or password are refused. The channel and its subscribers stay, the size
+    /// and the format may be others afterwards, and the times of the frames go on, with the outage counted.
     ///
-    /// [`SourceOptions::open`] tries once, so that a wrong address is an error at once. `Some(true)` tries there, too,
-    /// until the source is there, unless an option, the user or the password is wrong. `Some(false)` ends publishing
-    /// with [`End::Lost`](crate::End::Lost).
+    /// [`SourceOptions::open`] tries once, so that a wrong address is an error at once. `Some(true)` tries
+    /// there, too, until the source is there, unless an option, the user or the password is wrong.
+    /// `Some(false)` ends publishing with [`End::Lost`](crate::End::Lost).
     #[must_use]
     pub fn reconnect(mut self, reconnect: Option<bool>) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// Time after which a read without data is an error, `None` for never; default 10 s for streams and cameras, never
-    /// for files and pipes. Three times as long for HLS, whose data comes in segments.
+    /// Time after which a read without data is an error, `None` for never; default 10 s for streams and
+    /// cameras, never for files and pipes. Three times as long for HLS, whose data comes in segments.
     ///
-    /// It holds when the source is opened, for a server that accepts the connection and sends nothing, and while it
-    /// plays. A live source is opened again then.
+    /// It holds when the source is opened, for a server that accepts the connection and sends nothing, and
+    /// while it plays. A live source is opened again then.
     #[must_use]
     pub fn read_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.read_timeout = Some(timeout);
         self
     }
 
-    /// A callback for the loss and the return of a live source. The thread that opens or publishes calls it, and waits
-    /// for it.
+    /// A callback for the loss and the return of a live source. The thread that opens or publishes calls it,
+    /// and waits for it.
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(&SourceEvent) + Send + Sync + 'static) -> Self {
         self.events = Events(Some(Arc::new(callback)));

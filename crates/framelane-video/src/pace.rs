@@ -82,11 +82,11 @@ const SLOWER: Duration = Duration::from_secs(2);
 /// A live producer is waited for during at least this part of the media's time.
 const WAITED: u32 = 10;
 
-/// Tells a live producer behind a pipe from one that pushes a file, by how fast frames arrive while nothing holds them
-/// back.
+/// Tells a live producer behind a pipe from one that pushes a file, by how fast frames arrive while nothing
+/// holds them back.
 ///
-/// A file that comes through a pipe must be paced. A camera program must not be: it would be blocked, or its frames
-/// would age, as soon as its rate differs from the one that the container names.
+/// A file that comes through a pipe must be paced. A camera program must not be: it would be blocked, or its
+/// frames would age, as soon as its rate differs from the one that the container names.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// The moment of the first byte.
@@ -108,7 +108,8 @@ impl Arrival {
         self.blocked += time;
     }
 
-    /// Takes the next frame into account; returns whether the producer is live. `waited`: how long reads have waited.
+    /// Takes the next frame into account; returns whether the producer is live. `waited`: how long reads have
+    /// waited.
     pub(crate) fn is_live(&mut self, pts_ns: i64, now: Instant, waited: Duration) -> bool {
         let first_ns = *self.first_ns.get_or_insert(pts_ns);
         let media = Duration::from_nanos(u64::try_from(pts_ns.saturating_sub(first_ns)).unwrap_or(0));
@@ -173,7 +174,8 @@ mod tests {
         assert_eq!(Pacer::new(Rate::Max).due(1_000 * MS, Instant::now()), None);
     }
 
-    /// Whether the producer is live by its last frame, when frames come every `real_ms` and their times say `claimed_ms`.
+    /// Whether the producer is live by its last frame, when frames come every `real_ms` and their times say
+    /// `claimed_ms`.
     fn judged(real_ms: u64, claimed_ms: i64, frames: u64, blocked: bool) -> bool {
         let began = Instant::now();
         let mut arrival = Arrival::new(began);

@@ -75,7 +75,8 @@ pub enum End {
     Lost,
 }
 
-/// A change of the connection to a live source. See [`SourceOptions::on_event`](crate::SourceOptions::on_event).
+/// A change of the connection to a live source. See
+/// [`SourceOptions::on_event`](crate::SourceOptions::on_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceEvent {

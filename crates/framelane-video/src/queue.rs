@@ -35,8 +35,8 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item, and returns for how long it had to wait for room. With `newest_wins` it never waits: the oldest item
-    /// is dropped and counted.
+    /// Adds an item, and returns for how long it had to wait for room. With `newest_wins` it never waits: the
+    /// oldest item is dropped and counted.
     pub(crate) fn push(&self, item: T, newest_wins: bool) -> Result<Duration, Closed> {
         let mut state = self.lock();
         let mut waited = Duration::ZERO;

@@ -19,8 +19,8 @@ fn mjpeg_camera_faster_than_its_claim_stays_at_the_live_edge() {
     let (small, large) = (jpegs(64, 48, 25), jpegs(96, 48, 25));
     let (seen, sent_at_sight) = (Counter::default(), Counter::default());
     let (server_seen, noted) = (seen.clone(), sent_at_sight.clone());
-    // FFmpeg takes MJPEG for 25 frames a second. Later frames are larger. A reader that is paced sees the first of
-    // them long after the last was sent.
+    // FFmpeg takes MJPEG for 25 frames a second. Later frames are larger. A reader that is paced sees the
+    // first of them long after the last was sent.
     let address = serve(move |stream, _| {
         let mut camera = Mjpeg::accept(stream);
         for frame in 0..1500 {

@@ -1,8 +1,9 @@
 //! Hides secrets in URLs before they reach a message, a log, JSON or shared memory.
 //!
-//! Three kinds of text are secret: the password of `user:password@`, a user name without a password (it is often a
-//! token), and the values of parameters such as `token=` or `password=`, in the query or in the path. A value that
-//! merely looks random is hidden too. In doubt the text is hidden: a message stays readable without it.
+//! Three kinds of text are secret: the password of `user:password@`, a user name without a password (it is
+//! often a token), and the values of parameters such as `token=` or `password=`, in the query or in the path.
+//! A value that merely looks random is hidden too. In doubt the text is hidden: a message stays readable
+//! without it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -174,7 +175,8 @@ fn without_slashes(url: &str) -> Option<usize> {
     Some(if rest[..rest.find('@')?].contains(':') { start } else { 0 })
 }
 
-/// Finds the credentials of the authority that begins at `start`, and returns where the rest of the URL begins.
+/// Finds the credentials of the authority that begins at `start`, and returns where the rest of the URL
+/// begins.
 fn user_info(url: &str, start: usize, found: &mut Vec<Range<usize>>) -> usize {
     let rest = &url[start..];
     let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -202,8 +204,8 @@ fn user_info(url: &str, start: usize, found: &mut Vec<Range<usize>>) -> usize {
     start + at.max(authority)
 }
 
-/// Finds the secret values among the parameters of a path and a query, and returns where it stopped: a secret value
-/// may contain the `://` at the end of the range.
+/// Finds the secret values among the parameters of a path and a query, and returns where it stopped: a secret
+/// value may contain the `://` at the end of the range.
 fn parameters(url: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) -> usize {
     let mut in_query = false;
     let (mut start, mut reached) = (range.start, range.start);
@@ -224,7 +226,8 @@ fn parameters(url: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) -> 
     reached
 }
 
-/// The secret value in `name=value`, if it is one. A camera may put several into one part: `user=a_password=b`.
+/// The secret value in `name=value`, if it is one. A camera may put several into one part:
+/// `user=a_password=b`.
 fn value(part: &str, in_query: bool) -> Option<Range<usize>> {
     let mut name_start = 0;
     for (equals, _) in part.match_indices('=') {

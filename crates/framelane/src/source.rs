@@ -24,7 +24,8 @@ const RECEIVING: u32 = 1;
 const RECONNECTING: u32 = 2;
 
 impl Publisher {
-    /// Publishes the state of the source of this channel, next to its frames. Makes no system call but for the clock.
+    /// Publishes the state of the source of this channel, next to its frames. Makes no system call but for
+    /// the clock.
     pub fn set_source(&mut self, source: &SourceStatus) {
         write(self.source_words(), source);
     }
@@ -74,7 +75,8 @@ pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
     }
 }
 
-/// Loads a text that another process has stored. It is not trusted: control characters would write over a terminal.
+/// Loads a text that another process has stored. It is not trusted: control characters would write over a
+/// terminal.
 pub(crate) fn load_text(words: &[AtomicU64]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
     let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();

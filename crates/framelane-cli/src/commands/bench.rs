@@ -104,7 +104,7 @@ impl Bench {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let layout = Layout::packed(self.format, self.size.0, self.size.1)?;
         let mut publisher = self.publisher(global, &layout)?;
-        let mut notes = Notes::new(global.json);
+        let notes = Notes::new(global.json);
         let mut readers = Readers::start(self, global, publisher.channel())?;
         if !readers.wait_until_attached(&publisher, stop)? {
             return Ok(ExitCode::SUCCESS);

@@ -96,16 +96,16 @@ pub struct Publish {
     /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
-    /// The source is live: never pace it, newest frame first [default: as follows from the input]
+    /// Never pace the source, publish the newest frame
     #[arg(long, overrides_with = "no_live")]
     live: bool,
-    /// The source is a file: pace it by its times, without loss
+    /// Pace the source by its times, skip no frame
     #[arg(long, overrides_with = "live")]
     no_live: bool,
-    /// When a live source is lost: on opens it again, off ends with an error [default: on, also at start if given]
+    /// Open a lost live source again; on: at start, too
     #[arg(long, value_name = "WHEN")]
     reconnect: Option<Switch>,
-    /// Give a read up after this time without data, 0 for never [default: 10 for streams and cameras]
+    /// End a read without data after this time, 0: never [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     read_timeout: Option<Duration>,
     /// Permissions of the channel's files: 600 only this user, 660 the group too

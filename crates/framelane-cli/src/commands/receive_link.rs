@@ -144,7 +144,7 @@ struct Report {
 
 impl Report {
     fn new(channel: &str, json: bool, count: Option<u64>) -> Self {
-        let mut notes = Notes::new(json);
+        let notes = Notes::new(json);
         notes.start_progress(count);
         Report {
             channel: channel.to_owned(),

@@ -32,7 +32,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let address: Address = receive.source.parse()?;
     let channel = receive.channel()?;
     let publisher = receive.create(global, channel, Policy::Drop)?;
-    let mut notes = Notes::new(global.json);
+    let notes = Notes::new(global.json);
     if global.json {
         print_json(&Event::Started { channel, source: address.to_string() })?;
     }

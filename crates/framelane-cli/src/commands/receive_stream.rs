@@ -84,7 +84,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let listener = Listener::bind(&addresses)?;
     let channel = receive.channel()?;
     let publisher = receive.create(global, channel, Policy::Drop)?;
-    let mut notes = Notes::new(global.json);
+    let notes = Notes::new(global.json);
     // The port that the system has chosen, if it was to.
     let address = address.with_port(listener.address()?.port());
     if global.json {

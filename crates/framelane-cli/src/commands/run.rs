@@ -101,7 +101,7 @@ enum End {
 impl Run {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let mut watched = Watched::new(&self.target)?;
-        let mut notes = Notes::new(global.json);
+        let notes = Notes::new(global.json);
         let mut totals = Totals::default();
         notes.say(&format!(
             "{} on the frames of {}, boxes to {}",

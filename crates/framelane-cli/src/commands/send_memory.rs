@@ -26,7 +26,7 @@ enum Event<'e> {
 /// Mirrors the channel until its end.
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = send.target.parse()?;
-    let mut notes = Notes::new(global.json);
+    let notes = Notes::new(global.json);
     let mut subscriber = send.open(global.subscriber(), &notes, stop)?;
     let writer = Writer::open(&address)?;
     let made = writer.made() == Made::New;

@@ -59,7 +59,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     let options = &send.stream;
     let quality = options.quality.or(address.quality()).unwrap_or(QUALITY);
     let mut encoder = Encoder::new(quality, options.size)?;
-    let mut notes = Notes::new(global.json);
+    let notes = Notes::new(global.json);
     let subscriber = send.open(global.subscriber(), &notes, stop)?;
     let (slot, is_done) = (Slot::default(), AtomicBool::new(false));
     let keep_going = || !stop.is_set() && !is_done.load(Ordering::Relaxed);

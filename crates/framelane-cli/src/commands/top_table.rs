@@ -34,9 +34,9 @@ impl Line {
 /// The channels that a column is about; without one of them it is not shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fed {
-    ByAny,
-    BySource,
-    ByLink,
+    Any,
+    Source,
+    Link,
 }
 
 struct Column {
@@ -50,11 +50,11 @@ struct Column {
 }
 
 const fn column(heading: &'static str, least: usize, expendable: u8, cell: fn(&Line) -> String) -> Column {
-    Column { heading, least, expendable, of: Fed::ByAny, cell }
+    Column { heading, least, expendable, of: Fed::Any, cell }
 }
 
 const fn of_link(heading: &'static str, least: usize, expendable: u8, cell: fn(&Line) -> String) -> Column {
-    Column { heading, least, expendable, of: Fed::ByLink, cell }
+    Column { heading, least, expendable, of: Fed::Link, cell }
 }
 
 /// What follows the name.
@@ -71,7 +71,7 @@ const COLUMNS: [Column; 14] = [
     column("BEHIND", 6, 7, |line| or_dash(line.most_behind.map(|behind| behind.to_string()))),
     column("AGE", 7, 2, |line| or_dash(line.channel.newest_age_ns.map(human_ns))),
     Column {
-        of: Fed::BySource,
+        of: Fed::Source,
         ..column("SOURCE", 6, 1, |line| {
             let state = |source: &SourceReport| if source.is_receiving() { "up" } else { "lost" };
             or_dash(line.channel.source.as_ref().map(|source| state(source).to_owned()))
@@ -94,16 +94,16 @@ const COLUMNS: [Column; 14] = [
 pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
     let shown = |column: &Column| {
         lines.iter().any(|line| match column.of {
-            Fed::ByAny => true,
-            Fed::BySource => line.channel.source.is_some(),
-            Fed::ByLink => line.channel.link.is_some(),
+            Fed::Any => true,
+            Fed::Source => line.channel.source.is_some(),
+            Fed::Link => line.channel.link.is_some(),
         })
     };
     let longest = lines.iter().map(|line| line.channel.name.chars().count()).max().unwrap_or(0);
     let natural = longest.max("CHANNEL".len());
     let mut columns: Vec<(usize, &Column, Vec<String>)> = COLUMNS
         .iter()
-        .filter(|column| column.of == Fed::ByAny || shown(column))
+        .filter(|column| column.of == Fed::Any || shown(column))
         .map(|column| {
             let cells: Vec<_> = lines.iter().map(column.cell).collect();
             let widest = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);

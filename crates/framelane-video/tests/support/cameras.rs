@@ -137,8 +137,8 @@ pub struct Rtsp {
 }
 
 impl Rtsp {
-    /// Answers requests until the client wants to play; `None` when it goes before. A transport that is not `over_udp` is
-    /// refused where that was asked for, and the other way round.
+    /// Answers requests until the client wants to play; `None` when it goes before. A transport that is not
+    /// `over_udp` is refused where that was asked for, and the other way round.
     pub fn accept(mut stream: TcpStream, over_udp: bool) -> Option<Self> {
         let mut udp = None;
         loop {
