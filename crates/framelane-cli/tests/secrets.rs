@@ -76,18 +76,16 @@ fn failed_source_with_secrets_is_reported_without_them() {
             .map(|status| url(&serve(move |_| Some(with_status(status, b"no video at all")))))
             .to_vec();
     lines.push(url(&refused));
-    for scheme in ["rtsp", "tcp", "nothing", "tls", "legacy"] {
+    for scheme in ["rtsp", "rtmp", "srt", "udp", "tcp", "nothing", "tls", "legacy"] {
         lines.push(format!("{scheme}://me:{PASSWORD}@{refused}/x?token={TOKEN}"));
     }
     lines.push(format!("rtsp:me:{PASSWORD}@host/x"));
     lines.push(format!("rtsp://me:{PASSWORD}/@{refused}/x"));
-    for source in &lines {
-        for json in ["", " --json"] {
-            let line = format!("publish {source} cam0 --ffmpeg-option timeout=1000000{json}");
-            let output = place.run(&line);
-            assert!(!output.status.success(), "{line}");
-            assert_without_secrets(&line, &output);
-        }
+    for (source, json) in lines.iter().zip(["", " --json"].into_iter().cycle()) {
+        let line = format!("publish {source} cam0 --read-timeout 0.5{json}");
+        let output = place.run(&line);
+        assert!(!output.status.success(), "{line}");
+        assert_without_secrets(&line, &output);
     }
 }
 

@@ -18,6 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Connection {
     status: SourceStatus,
     events: Events,
+    /// Zero before the first loss.
     wait: Duration,
     /// When frames began to arrive; `None` before the first frame of a connection.
     arriving: Option<Instant>,
@@ -29,7 +30,7 @@ impl Connection {
         Connection {
             status: SourceStatus { name: redact::url(source).into_owned(), ..SourceStatus::default() },
             events: options.events.clone(),
-            wait: FIRST_WAIT,
+            wait: Duration::ZERO,
             arriving: None,
             lost: None,
         }
@@ -55,9 +56,13 @@ impl Connection {
 
     /// Reports that no more frames come, and why; `retries`: whether the source will be opened again.
     pub(crate) fn lost(&mut self, sink: &mut dyn Sink, reason: &str, retries: bool) {
-        if self.arriving.take().is_some_and(|since| since.elapsed() > LONGEST_WAIT) {
-            self.wait = FIRST_WAIT;
-        }
+        let lasted = self.arriving.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.wait = match self.wait {
+            _ if lasted > LONGEST_WAIT => FIRST_WAIT,
+            Duration::ZERO => FIRST_WAIT,
+            // It came back only to go again.
+            wait => (wait * 2).min(LONGEST_WAIT),
+        };
         self.lost.get_or_insert_with(Instant::now);
         self.report(Some(sink), reason, retries.then_some(self.wait));
     }
@@ -66,7 +71,7 @@ impl Connection {
     pub(crate) fn failed(&mut self, sink: Option<&mut dyn Sink>, error: &Error) {
         // Cameras lock accounts after a few wrong passwords.
         let wait = if error.kind() == ErrorKind::Permission { LONGEST_WAIT } else { self.wait * 2 };
-        self.wait = wait.min(LONGEST_WAIT);
+        self.wait = wait.clamp(FIRST_WAIT, LONGEST_WAIT);
         self.report(sink, error.message(), Some(self.wait));
     }
 
@@ -109,6 +114,19 @@ mod tests {
         connection.arrived(sink);
         connection.lost(sink, "end", true);
         assert_eq!(connection.wait(), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn wait_doubles_for_connections_without_frames() {
+        let mut connection = Connection::new(&SourceOptions::new(), "http://h/");
+        let sink = &mut MemorySink::default();
+        let waits: Vec<_> = (0..6)
+            .map(|_| {
+                connection.lost(sink, "end", true);
+                connection.wait().as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 10000]);
     }
 
     #[test]

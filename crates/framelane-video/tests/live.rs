@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::UdpSocket;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
@@ -287,6 +288,50 @@ fn silent_server_is_an_error_after_the_read_timeout() {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{scheme}: {error}");
         assert!(error.message().contains("no data for 0.3 s"), "{error}");
     }
+}
+
+#[test]
+fn datagrams_that_stop_are_a_loss_by_the_read_timeout() {
+    let bytes = by_ffmpeg("-i testsrc2=size=64x48:rate=25:duration=4 -c:v mpeg2video -g 5 -f mpegts");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let done = Counter::default();
+    let sender_done = done.clone();
+    std::thread::spawn(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Two times, with a silence between them.
+        while sender_done.get() < 2 {
+            for packet in bytes.chunks(188 * 7) {
+                // Refused until the reader listens.
+                let _ = socket.send_to(packet, ("127.0.0.1", port));
+                sleep(Duration::from_millis(2));
+            }
+            if sender_done.get() == 1 {
+                sleep(Duration::from_millis(1500));
+            }
+        }
+    });
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let (heard, restored) = (reasons.clone(), done.clone());
+    let options = SourceOptions::new().read_timeout(Some(Duration::from_millis(500))).on_event(
+        move |event| match event {
+            SourceEvent::Lost { reason, .. } => heard.lock().unwrap().push(reason.clone()),
+            _ => restored.set(2),
+        },
+    );
+    let mut source = options.open(&format!("udp://127.0.0.1:{port}")).unwrap();
+    assert!(source.info().live);
+    let summary = source
+        .decode(&mut |_| {
+            if done.get() == 2 {
+                return ControlFlow::Break(());
+            }
+            done.set(1);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(summary.end, End::Broken);
+    let reasons = reasons.lock().unwrap();
+    assert_eq!(reasons[0], "no data for 0.5 s", "{reasons:?}");
 }
 
 /// An RTSP camera whose first connection stalls, or ends, after some frames.

@@ -365,7 +365,10 @@ impl Input {
             let code = unsafe { ff::av_read_frame(self.context, packet.as_mut_ptr()) };
             match code {
                 0.. => return Ok(true),
-                _ if self.interrupt.is_late() && !self.interrupt.is_set() => {
+                // The second after a read that the time limit ended, too.
+                code if (self.interrupt.is_late() || code == ff::AVERROR_EXIT)
+                    && !self.interrupt.is_set() =>
+                {
                     log::take();
                     return Err(Error::new(ErrorKind::Timeout, no_data(self.read_timeout)));
                 }
@@ -386,7 +389,12 @@ impl Input {
     pub(crate) fn io_error(&self) -> Option<Error> {
         // SAFETY: null, or valid as long as the context.
         let io = unsafe { self.raw().pb.as_ref() }?;
-        (io.error < 0 && io.error != ff::AVERROR_EOF).then(|| make("reading", io.error))
+        match io.error {
+            0.. | ff::AVERROR_EOF => None,
+            // The time limit has ended a read from which the demuxer still made a packet.
+            ff::AVERROR_EXIT => Some(Error::new(ErrorKind::Timeout, no_data(self.read_timeout))),
+            code => Some(make("reading", code)),
+        }
     }
 
     /// Goes back to the first picture.
