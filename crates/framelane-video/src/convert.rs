@@ -2,7 +2,8 @@
 
 use framelane::{Color, Error, Layout};
 
-use crate::ffmpeg::scale::{Picture, Scaler};
+use crate::ffmpeg::picture::Picture;
+use crate::ffmpeg::scale::Scaler;
 
 /// Converts and scales frames, as `framelane publish --format --size` does: see the crate's documentation on colour.
 pub struct Converter {

@@ -6,6 +6,7 @@ use crate::feed::Feed;
 use crate::ffmpeg::decoder::{Decoder, Received};
 use crate::ffmpeg::frame::{Frame, Packet};
 use crate::ffmpeg::input::{Input, StreamFacts};
+use crate::ffmpeg::orientation::Display;
 use crate::ffmpeg::to_ns;
 use crate::interrupt::Interrupt;
 use crate::options::Repeat;
@@ -14,10 +15,12 @@ use crate::source::more_rounds;
 /// A picture and what is known of it.
 pub(crate) struct Decoded {
     pub(crate) frame: Frame,
-    /// Everything but the colour, which depends on the output.
+    /// Everything but colour and rotation, which depend on the output.
     pub(crate) info: FrameInfo,
     /// Whether it waits for its time. The frames of a live source do not.
     pub(crate) paced: bool,
+    /// How it is to be turned.
+    pub(crate) display: Display,
 }
 
 /// What the thread has met.
@@ -148,9 +151,11 @@ impl DecodeJob<'_> {
                     errors = 0;
                     report.pictures += 1;
                     let info = times.info(frame);
+                    let display = times.display(frame);
                     let Ok(next) = Frame::new() else { return Err(Enough) };
                     let frame = std::mem::replace(frame, next);
-                    feed.push(info.pts_ns, |paced| Decoded { frame, info, paced }).map_err(|_| Enough)?;
+                    feed.push(info.pts_ns, |paced| Decoded { frame, info, paced, display })
+                        .map_err(|_| Enough)?;
                 }
                 Ok(Received::NeedsPacket | Received::End) => return Ok(()),
                 Err(error) => {
@@ -197,7 +202,8 @@ struct Times {
     /// Of frames without a duration of their own.
     frame_ns: i64,
     start_ns: Option<i64>,
-    rotation_degrees: u16,
+    display: Display,
+    display_persists: bool,
     /// Where this round begins, and where the last picture so far ends.
     round_start_ns: i64,
     end_ns: i64,
@@ -210,7 +216,8 @@ impl Times {
             time_base: facts.time_base,
             frame_ns: (1e9 / fps) as i64,
             start_ns,
-            rotation_degrees: facts.rotation_degrees,
+            display: facts.display_of_stream,
+            display_persists: facts.display_persists(),
             round_start_ns: resume_ns,
             end_ns: resume_ns,
         }
@@ -230,10 +237,18 @@ impl Times {
         FrameInfo {
             pts_ns: Some(pts_ns),
             duration_ns: u64::try_from(duration_ns).ok(),
-            rotation_degrees: frame.rotation_degrees().unwrap_or(self.rotation_degrees),
             keyframe: frame.keyframe(),
             ..FrameInfo::default()
         }
+    }
+
+    /// The picture's own display matrix, else the stream's.
+    fn display(&mut self, frame: &Frame) -> Display {
+        let display = frame.display().unwrap_or(self.display);
+        if self.display_persists {
+            self.display = display;
+        }
+        display
     }
 
     fn next_round(&mut self) {

@@ -25,6 +25,12 @@
 //! program does. RGB and gray formats come out as full range; between YUV formats matrix and range stay as they are.
 //! [`FrameInfo::color`](framelane::FrameInfo::color) says what was published.
 //!
+//! # Orientation
+//! Pictures are published upright: a display matrix of the stream or of a picture, and the EXIF orientation of a JPEG, are
+//! applied to the pixels, mirror images included. The pixels equal those of `ffmpeg -i`. [`SourceOptions::rotate`] with
+//! [`Rotate::None`] leaves them as they are coded, with the rotation in
+//! [`FrameInfo::rotation_degrees`](framelane::FrameInfo::rotation_degrees). `FrameInfo` has no field for a mirror image.
+//!
 //! # Times
 //! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
 //! variable rate too; it goes on growing when the source is repeated.
@@ -51,10 +57,11 @@ mod source;
 mod stdin;
 mod stream;
 mod testsrc;
+mod upright;
 
 pub use convert::Converter;
 pub use ffmpeg::libavcodec_version;
-pub use options::{Rate, RawFormat, Repeat, SourceOptions};
+pub use options::{Rate, RawFormat, Repeat, Rotate, SourceOptions};
 pub use progress::{End, Progress, SourceEvent, SourceInfo, Summary};
 pub use source::Source;
 pub use stream::{StreamDecoder, StreamEncoder};

@@ -12,17 +12,21 @@ use crate::feed::Feed;
 use crate::ffmpeg::decoder::Decoder;
 use crate::ffmpeg::hardware::Device;
 use crate::ffmpeg::input::{Input, StreamFacts};
+use crate::ffmpeg::orientation::Orientation;
+use crate::ffmpeg::picture::Picture;
 use crate::ffmpeg::pixel;
-use crate::ffmpeg::scale::{Picture, Scaler};
+use crate::ffmpeg::scale::Scaler;
 use crate::ffmpeg::slots::{self, SlotPool};
+use crate::ffmpeg::turn::Turner;
 use crate::interrupt::Interrupt;
 use crate::live::Delivery;
 use crate::opening::{self, Opened};
-use crate::options::{Repeat, SourceOptions};
+use crate::options::{Repeat, Rotate, SourceOptions};
 use crate::progress::{End, SourceInfo};
 use crate::queue::{self, Queue};
 use crate::sink::Sink;
 use crate::stdin::Producer;
+use crate::upright::orientation;
 
 /// A source that FFmpeg reads.
 pub(crate) struct Media {
@@ -68,12 +72,16 @@ impl Media {
             width: facts.width,
             height: facts.height,
             output_format,
-            output_size: options.size.unwrap_or((facts.width, facts.height)),
+            output_size: options
+                .size
+                .unwrap_or_else(|| orientation(options, facts.display).size(facts.width, facts.height)),
             fps: facts.fps,
             duration: facts.duration_ns.filter(|_| !live).map(Duration::from_nanos),
             frames: facts.frames.filter(|_| !live),
             color: facts.color,
-            rotation_degrees: facts.rotation_degrees,
+            rotation_degrees: facts.display.orientation.degrees(),
+            mirrored: facts.display.orientation.mirrored(),
+            odd_rotation_degrees: facts.display.odd_degrees,
             seekable,
             live,
         };
@@ -91,6 +99,7 @@ impl Media {
         options.direct
             && same_format
             && same_size
+            && orientation(options, self.facts.display) == Orientation::UPRIGHT
             && options.hwaccel.is_none()
             && slots::known(&self.facts.decoder)
     }
@@ -123,7 +132,7 @@ impl Media {
         loop {
             let (report, ended) = self.play(options, sink, emitter, interrupt, connection.as_mut())?;
             let reason = report.reason.clone().unwrap_or_else(|| HUNG_UP.to_owned());
-            self.conclude(report, emitter, interrupt)?;
+            self.conclude(report, emitter, interrupt, options.rotate)?;
             let (true, Some(connection), End::Finished) = (ended, &mut connection, emitter.summary.end)
             else {
                 return Ok(());
@@ -199,7 +208,7 @@ impl Media {
         let low_delay = self.delivery.is_live();
         let Some(input) = &mut self.input else { return Ok((Report::default(), true)) };
         let decoder = Decoder::open(input, &self.facts, low_delay, device, direct.then_some(&pool))?;
-        let mut scaler = Scaler::new(&options.scaler)?;
+        let mut turner = Turner::new(&options.scaler)?;
         let queue = Queue::new();
         let feed = Feed::new(&queue, self.delivery, lossless, self.producer.clone());
         let resume_ns = emitter.end_ns();
@@ -224,7 +233,7 @@ impl Media {
             let published = {
                 let _enough = SetEnough(interrupt);
                 let _closing = queue.closing();
-                publish(options, &queue, &pool, &mut scaler, emitter, connection)
+                publish(options, &queue, &pool, &mut turner, emitter, connection)
             };
             let report = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             emitter.summary.skipped += queue.skipped();
@@ -238,6 +247,7 @@ impl Media {
         report: Report,
         emitter: &mut Emitter<'_>,
         interrupt: &Interrupt,
+        rotate: Rotate,
     ) -> Result<(), Error> {
         if let Some((input, facts)) = report.reopened {
             (self.input, self.facts) = (Some(input), facts);
@@ -260,6 +270,11 @@ impl Media {
                 format!("{}: no picture could be decoded{reason}", redact::url(&self.source)),
             )
             .with_remedy("check with `ffprobe SOURCE` that the file is whole"));
+        }
+        if let (Rotate::Auto, Some(degrees)) = (rotate, self.facts.display.odd_degrees) {
+            summary.warnings.push(format!(
+                "the source asks for a rotation by {degrees} degrees, which is not applied: expected 90, 180 or 270"
+            ));
         }
         summary.warnings.extend(report.warnings);
         if report.damaged_packets > 0 {
@@ -325,7 +340,7 @@ fn publish(
     options: &SourceOptions,
     queue: &Queue<Decoded>,
     pool: &SlotPool<'_>,
-    scaler: &mut Scaler,
+    turner: &mut Turner,
     emitter: &mut Emitter<'_>,
     mut connection: Option<&mut Connection>,
 ) -> Result<bool, Error> {
@@ -342,10 +357,19 @@ fn publish(
         }
         let frame = &decoded.frame;
         let output = options.format.unwrap_or_else(|| pixel::nearest(frame.format()));
-        let (width, height) = options.size.unwrap_or((frame.width(), frame.height()));
-        let info = FrameInfo { color: pixel::output_color(frame.color(), output), ..decoded.info };
+        let turn = orientation(options, decoded.display);
+        let (width, height) = options.size.unwrap_or_else(|| turn.size(frame.width(), frame.height()));
+        let info = FrameInfo {
+            color: pixel::output_color(frame.color(), output),
+            rotation_degrees: match options.rotate {
+                Rotate::Auto => 0,
+                Rotate::None => decoded.display.orientation.degrees(),
+            },
+            ..decoded.info
+        };
         let slot = pool.find(frame).filter(|(_, layout)| {
-            (layout.format(), layout.width(), layout.height()) == (output, width, height)
+            turn == Orientation::UPRIGHT
+                && (layout.format(), layout.width(), layout.height()) == (output, width, height)
         });
         let next = if let Some((slot, layout)) = slot {
             let next = emitter.publish(&layout, &info, |look| {
@@ -359,7 +383,7 @@ fn publish(
         } else {
             let layout = Layout::packed(output, width, height)?;
             let picture = Picture::of_frame(frame);
-            let fill = &mut |bytes: &mut [u8]| scaler.convert(&picture, &layout, bytes).map(|()| true);
+            let fill = &mut |bytes: &mut [u8]| turner.convert(&picture, turn, &layout, bytes).map(|()| true);
             emitter.publish(&layout, &info, |look| pool.sink().put(&layout, &info, fill, look))?
         };
         emitter.summary.concealed += u64::from(frame.corrupt());

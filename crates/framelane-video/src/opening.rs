@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::live::{Delivery, Facts, Origin};
 use crate::options::{Rate, SourceOptions};
 use crate::stdin::{Pipe, Producer};
+use crate::upright;
 
 /// How long a read of a stream or a camera may take, unless an option says otherwise.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +68,8 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
         listens: listens(options, source),
         nonblocking: camera,
     })?;
-    let facts = input.select_video(options.video_stream, &name)?;
+    let mut facts = input.select_video(options.video_stream, &name)?;
+    upright::look_ahead(&mut input, &mut facts);
     let container = input.container();
     let delivery = Delivery::of(
         Facts {

@@ -67,6 +67,17 @@ impl Default for Repeat {
     }
 }
 
+/// What becomes of a display matrix or EXIF orientation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotate {
+    /// Turns and mirrors the pixels, as `ffmpeg` and OpenCV do.
+    #[default]
+    Auto,
+    /// Publishes the pixels as they are coded.
+    None,
+}
+
 /// Frames without a container: their size and format must be told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawFormat {
@@ -108,6 +119,7 @@ pub struct SourceOptions {
     pub(crate) ffmpeg: FfmpegOptions,
     pub(crate) stop: Option<Arc<AtomicBool>>,
     pub(crate) direct: bool,
+    pub(crate) rotate: Rotate,
     pub(crate) live: Option<bool>,
     pub(crate) reconnect: Option<bool>,
     /// `None`: as the kind of source asks for.
@@ -163,6 +175,7 @@ impl Default for SourceOptions {
             ffmpeg: FfmpegOptions::default(),
             stop: None,
             direct: true,
+            rotate: Rotate::default(),
             live: None,
             reconnect: None,
             read_timeout: None,
@@ -272,6 +285,17 @@ impl SourceOptions {
     #[must_use]
     pub fn direct(mut self, direct: bool) -> Self {
         self.direct = direct;
+        self
+    }
+
+    /// Whether pictures are turned and mirrored as their display matrix or EXIF orientation asks; default
+    /// [`Rotate::Auto`].
+    ///
+    /// [`SourceOptions::size`] is the size of the upright picture. Only pictures that need no turn are decoded straight
+    /// into slots. A rotation by another angle than 90, 180 or 270 degrees is reported and not applied, as in OpenCV.
+    #[must_use]
+    pub fn rotate(mut self, rotate: Rotate) -> Self {
+        self.rotate = rotate;
         self
     }
 

@@ -32,8 +32,13 @@ pub struct SourceInfo {
     pub frames: Option<u64>,
     /// Colour space and range of the stream.
     pub color: Color,
-    /// Clockwise rotation that a viewer has to apply: 0, 90, 180 or 270. Pixels are published as they are coded.
+    /// Clockwise rotation of the coded pictures that makes them upright: 0, 90, 180 or 270. It is applied unless
+    /// [`Rotate::None`](crate::Rotate::None) is set.
     pub rotation_degrees: u16,
+    /// Whether left and right are exchanged after the rotation. Applied as the rotation is.
+    pub mirrored: bool,
+    /// Clockwise rotation by another angle that the source asks for. It is never applied.
+    pub odd_rotation_degrees: Option<u16>,
     /// Whether it can go back to its start, which [`Repeat`](crate::Repeat) needs.
     pub seekable: bool,
     /// Whether it is live: a camera, a stream or a pipe without a length and a duration. See

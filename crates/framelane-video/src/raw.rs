@@ -9,8 +9,9 @@ use framelane::{Color, Error, ErrorKind, FrameInfo, Layout, redact};
 
 use crate::emit::{Emitter, Next};
 use crate::feed::Feed;
+use crate::ffmpeg::picture::Picture;
 use crate::ffmpeg::pixel;
-use crate::ffmpeg::scale::{Picture, Scaler};
+use crate::ffmpeg::scale::Scaler;
 use crate::interrupt::Interrupt;
 use crate::live::{Delivery, Origin};
 use crate::opening;
@@ -98,6 +99,8 @@ impl Raw {
             frames,
             color: Color::default(),
             rotation_degrees: 0,
+            mirrored: false,
+            odd_rotation_degrees: None,
             seekable,
             live,
         };

@@ -6,7 +6,8 @@ use framelane::{Color, ColorRange, Error, ErrorKind, Layout, PixelFormat};
 
 use crate::convert::Converter;
 use crate::ffmpeg::encoder::{self, Encoder};
-use crate::ffmpeg::scale::{Picture, Scaler};
+use crate::ffmpeg::picture::Picture;
+use crate::ffmpeg::scale::Scaler;
 use crate::ffmpeg::stream_decoder::{self, PacketDecoder};
 use crate::h264::{self, Watch};
 

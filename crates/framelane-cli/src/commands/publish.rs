@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use framelane::{ChannelState, Error, ErrorKind, PixelFormat, Policy, Publisher, PublisherOptions};
-use framelane_video::{End, Rate, RawFormat, Repeat, Source, SourceOptions};
+use framelane_video::{End, Rate, RawFormat, Repeat, Rotate, Source, SourceInfo, SourceOptions};
 
 use super::publish_progress::{self as progress, Counters, Event};
 use super::publish_source::Reporter;
@@ -96,6 +96,9 @@ pub struct Publish {
     /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
+    /// auto: upright, as display matrix or EXIF ask; none: as coded
+    #[arg(long, default_value = "auto", value_name = "WHEN")]
+    rotate: RotateName,
     /// Never pace the source, publish the newest frame
     #[arg(long, overrides_with = "no_live")]
     live: bool,
@@ -117,6 +120,12 @@ pub struct Publish {
 enum PolicyName {
     Drop,
     Wait,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RotateName {
+    Auto,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -238,6 +247,10 @@ impl Publish {
             .repeat(self.repeat.unwrap_or_default())
             .frames(self.frames)
             .hwaccel(self.hwaccel.as_deref())
+            .rotate(match self.rotate {
+                RotateName::Auto => Rotate::Auto,
+                RotateName::None => Rotate::None,
+            })
             .video_stream(self.video_stream)
             .raw(self.raw)
             .input_format(self.input_format.as_deref())
@@ -276,16 +289,29 @@ impl Publish {
         }
     }
 
+    /// What becomes of the orientation that the source asks for; nothing for upright pictures.
+    fn turn(&self, info: &SourceInfo) -> String {
+        let asked = match (info.odd_rotation_degrees.unwrap_or(info.rotation_degrees), info.mirrored) {
+            (0, false) => return String::new(),
+            (0, true) => "mirrored".to_owned(),
+            (degrees, false) => format!("rotated by {degrees}°"),
+            (degrees, true) => format!("rotated by {degrees}° and mirrored"),
+        };
+        let applied = self.rotate == RotateName::Auto && info.odd_rotation_degrees.is_none();
+        if applied { format!(", {asked}") } else { format!(", not {asked}") }
+    }
+
     fn headline(&self, publisher: &Publisher, source: &Source) -> String {
         let info = source.info();
         let (width, height) = info.output_size;
         let fps = info.fps.map(|fps| format!(", {fps:.4} frames/s").replace(".0000", "")).unwrap_or_default();
         format!(
-            "{} ({} {}x{}{fps}) on channel {}: {width}x{height} {}, {} slots, policy {}",
+            "{} ({} {}x{}{fps}{}) on channel {}: {width}x{height} {}, {} slots, policy {}",
             info.source,
             info.codec,
             info.width,
             info.height,
+            self.turn(info),
             self.channel,
             info.output_format,
             publisher.slots(),

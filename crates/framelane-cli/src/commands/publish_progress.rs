@@ -181,6 +181,11 @@ pub struct SourceReport<'e> {
     duration_seconds: Option<f64>,
     frames: Option<u64>,
     live: bool,
+    /// What the source asks for. `--rotate` decides whether it is applied.
+    rotation_degrees: u16,
+    mirrored: bool,
+    /// Another angle, which is never applied.
+    odd_rotation_degrees: Option<u16>,
 }
 
 impl<'e> Event<'e> {
@@ -205,6 +210,9 @@ impl<'e> Event<'e> {
                 duration_seconds: info.duration.map(|duration| duration.as_secs_f64()),
                 frames: info.frames,
                 live: info.live,
+                rotation_degrees: info.rotation_degrees,
+                mirrored: info.mirrored,
+                odd_rotation_degrees: info.odd_rotation_degrees,
             },
         }
     }

@@ -8,8 +8,9 @@ use ff::AVPixelFormat as Av;
 use ffmpeg_sys_next as ff;
 use framelane::{Color, ColorRange, Layout, PixelFormat};
 
+use super::picture::Picture;
 use super::pixel;
-use super::scale::{Picture, Scaler};
+use super::scale::Scaler;
 
 /// Rows of whole vectors: `ffmpeg` and framelane then run the same code of swscale.
 const SIZE: (u32, u32) = (64, 16);
@@ -189,7 +190,7 @@ fn conversion_of_every_source_format_equals_ffmpeg() {
         println!("{} formats", formats.len());
     } else {
         let usual = |format: &Av| USUAL.contains(&pixel::name(*format as c_int).as_str());
-        formats = formats.into_iter().filter(|format| usual(format) || *format as c_int % 4 == 0).collect();
+        formats.retain(|format| usual(format) || *format as c_int % 4 == 0);
         println!("{} formats; all of them with FRAMELANE_DEPTH=deep", formats.len());
     }
     let wrong = differences(&formats, &PixelFormat::VIDEO);

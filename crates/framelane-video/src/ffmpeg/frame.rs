@@ -3,9 +3,10 @@
 use std::ffi::c_int;
 
 use ffmpeg_sys_next as ff;
-use framelane::{Color, Error};
+use framelane::{Color, ColorRange, Error};
 
 use super::error::no_memory;
+use super::orientation::{self, Display};
 use super::pixel;
 
 /// A decoded picture. Owns one reference to its buffers.
@@ -61,8 +62,11 @@ impl Frame {
             read((&raw const raw.color_trc).cast()),
             read((&raw const raw.color_range).cast()),
         );
-        if raw.format == ff::AVPixelFormat::AV_PIX_FMT_YUVJ420P as c_int {
-            return Color { range: framelane::ColorRange::Full, ..color };
+        // Gray pictures may say otherwise, `yuvj` formats may not.
+        let facts = pixel::facts(raw.format).filter(|facts| facts.full_range);
+        let fixed = facts.is_some_and(|facts| facts.components > 2 || color.range == ColorRange::Unspecified);
+        if fixed {
+            return Color { range: ColorRange::Full, ..color };
         }
         color
     }
@@ -102,15 +106,15 @@ impl Frame {
         raw.flags & ff::AV_FRAME_FLAG_CORRUPT as c_int != 0 || raw.decode_error_flags != 0
     }
 
-    /// Clockwise rotation that the picture itself asks for, if it does.
-    pub(crate) fn rotation_degrees(&self) -> Option<u16> {
+    /// The display matrix of the picture itself, if it has one.
+    pub(crate) fn display(&self) -> Option<Display> {
         // SAFETY: looks in the list of a valid frame.
         let data = unsafe {
             ff::av_frame_get_side_data(self.0, ff::AVFrameSideDataType::AV_FRAME_DATA_DISPLAYMATRIX)
         };
         // SAFETY: null, or an entry that lives as long as the frame.
         let data = unsafe { data.as_ref() }?;
-        rotation_of_matrix(data.data, data.size)
+        orientation::of_matrix(data.data, data.size)
     }
 }
 
@@ -119,20 +123,6 @@ impl Drop for Frame {
         // SAFETY: allocated by av_frame_alloc and freed once.
         unsafe { ff::av_frame_free(&mut self.0) };
     }
-}
-
-/// Clockwise degrees, to the nearest quarter turn, of a display matrix; flips are not reported.
-pub(crate) fn rotation_of_matrix(matrix: *const u8, size_bytes: usize) -> Option<u16> {
-    if matrix.is_null() || size_bytes < 9 * size_of::<i32>() {
-        return None;
-    }
-    // SAFETY: nine 32-bit numbers, as the length checked above says; FFmpeg aligns side data.
-    let counter_clockwise = unsafe { ff::av_display_rotation_get(matrix.cast()) };
-    if counter_clockwise.is_nan() {
-        return None;
-    }
-    let quarters = (-counter_clockwise / 90.0).round() as i64;
-    Some(quarters.rem_euclid(4) as u16 * 90)
 }
 
 /// A packet of coded data.
@@ -193,6 +183,13 @@ impl Packet {
         }
         // SAFETY: a packet's data are `size` bytes, which live until it is changed, through &mut self.
         unsafe { std::slice::from_raw_parts(packet.data, usize::try_from(packet.size).unwrap_or(0)) }
+    }
+
+    /// Takes over what another packet holds.
+    pub(crate) fn take(&mut self, other: &mut Packet) {
+        self.unref();
+        // SAFETY: two valid packets, the first without data.
+        unsafe { ff::av_packet_move_ref(self.0, other.0) };
     }
 
     pub(crate) fn unref(&mut self) {

@@ -1,5 +1,6 @@
 //! `AVFormatContext`: opening a file, a stream or a device, and reading packets.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, c_int, c_void};
 use std::io::Read;
 use std::ptr;
@@ -11,7 +12,8 @@ use framelane::{Color, Error, ErrorKind};
 
 use super::dictionary::{Dictionary, c_string};
 use super::error::{check, make, no_memory};
-use super::frame::{Packet, rotation_of_matrix};
+use super::frame::Packet;
+use super::orientation::{self, Display};
 use super::{log, open_error, pixel};
 use crate::interrupt::Interrupt;
 
@@ -25,6 +27,8 @@ const DEVICE_INPUTS: [c_int; 3] = [
     ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_AUDIO_INPUT as c_int,
     ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_INPUT as c_int,
 ];
+/// Packets of other streams that may come before the first picture.
+const MOST_AHEAD: usize = 64;
 
 /// What to open, and how.
 pub(crate) struct Request<'a> {
@@ -53,6 +57,8 @@ pub(crate) struct Input {
     /// Read by the callback inside the context: counted, so that its address stays.
     interrupt: Arc<Interrupt>,
     read_timeout: Option<Duration>,
+    /// Packets that were read ahead, for the next reads.
+    ahead: VecDeque<Packet>,
     /// Freed after the context, in Drop of this type.
     _reader: Option<super::reader::ReaderIo>,
 }
@@ -74,11 +80,21 @@ pub(crate) struct StreamFacts {
     pub(crate) frames: Option<u64>,
     pub(crate) duration_ns: Option<u64>,
     pub(crate) color: Color,
-    pub(crate) rotation_degrees: u16,
+    /// Of the first picture, as far as it is known.
+    pub(crate) display: Display,
+    /// Of pictures that have none of their own.
+    pub(crate) display_of_stream: Display,
     pub(crate) time_base: (i64, i64),
     pub(crate) level: i32,
     /// Pictures that the decoder holds back to put them into order.
     pub(crate) delay: usize,
+}
+
+impl StreamFacts {
+    /// Whether a picture's display matrix holds for the pictures after it (ITU-T H.264, D.2.27). EXIF data do not.
+    pub(crate) fn display_persists(&self) -> bool {
+        ["h264", "hevc"].contains(&self.codec.as_str())
+    }
 }
 
 impl Input {
@@ -124,7 +140,13 @@ impl Input {
             return Err(late(&interrupt, request.name, request.read_timeout)
                 .unwrap_or_else(|| open_error::at_open(request.name, code)));
         }
-        let input = Input { context, interrupt, read_timeout: request.read_timeout, _reader: reader };
+        let input = Input {
+            context,
+            interrupt,
+            read_timeout: request.read_timeout,
+            ahead: VecDeque::new(),
+            _reader: reader,
+        };
         if let Some(name) = options.first_name().filter(|name| !(starts_last && name == LIVE_START)) {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
@@ -294,6 +316,7 @@ impl Input {
             // SAFETY: the pointer comes from a reference to an initialised field of the size of a C int.
             unsafe { field.read() }
         };
+        let display = self.display(stream, parameters).unwrap_or_default();
         Some(StreamFacts {
             index,
             codec,
@@ -310,7 +333,8 @@ impl Input {
                 read((&raw const parameters.color_trc).cast()),
                 read((&raw const parameters.color_range).cast()),
             ),
-            rotation_degrees: self.rotation_degrees(stream, parameters).unwrap_or(0),
+            display,
+            display_of_stream: display,
             time_base,
             level: parameters.level,
             delay: usize::try_from(parameters.video_delay).unwrap_or(0),
@@ -318,7 +342,7 @@ impl Input {
     }
 
     #[cfg(ffmpeg_6_1)]
-    fn rotation_degrees(&self, _stream: &ff::AVStream, parameters: &ff::AVCodecParameters) -> Option<u16> {
+    fn display(&self, _stream: &ff::AVStream, parameters: &ff::AVCodecParameters) -> Option<Display> {
         // SAFETY: the array and its length belong to the parameters.
         let data = unsafe {
             ff::av_packet_side_data_get(
@@ -329,11 +353,11 @@ impl Input {
         };
         // SAFETY: null, or an entry of that array.
         let data = unsafe { data.as_ref() }?;
-        rotation_of_matrix(data.data, data.size)
+        orientation::of_matrix(data.data, data.size)
     }
 
     #[cfg(not(ffmpeg_6_1))]
-    fn rotation_degrees(&self, stream: &ff::AVStream, _parameters: &ff::AVCodecParameters) -> Option<u16> {
+    fn display(&self, stream: &ff::AVStream, _parameters: &ff::AVCodecParameters) -> Option<Display> {
         let mut size_bytes = 0_usize;
         // SAFETY: a stream of this context; the length is written to a local.
         let matrix = unsafe {
@@ -343,7 +367,7 @@ impl Input {
                 (&raw mut size_bytes).cast(),
             )
         };
-        rotation_of_matrix(matrix, size_bytes)
+        orientation::of_matrix(matrix, size_bytes)
     }
 
     /// The coded parameters of a stream, for a decoder.
@@ -353,6 +377,30 @@ impl Input {
 
     /// Reads the next packet of any stream. `Ok(false)` at the end. Blocks.
     pub(crate) fn read(&mut self, packet: &mut Packet) -> Result<bool, Error> {
+        if let Some(mut ahead) = self.ahead.pop_front() {
+            packet.take(&mut ahead);
+            return Ok(true);
+        }
+        self.read_next(packet)
+    }
+
+    /// The first packet of a stream, which [`Input::read`] returns all the same. Blocks.
+    pub(crate) fn peek(&mut self, index: usize) -> Option<&mut Packet> {
+        for _ in 0..MOST_AHEAD {
+            let mut packet = Packet::new().ok()?;
+            if !self.read_next(&mut packet).ok()? {
+                return None;
+            }
+            let found = packet.stream_index() == index as c_int;
+            self.ahead.push_back(packet);
+            if found {
+                return self.ahead.back_mut();
+            }
+        }
+        None
+    }
+
+    fn read_next(&mut self, packet: &mut Packet) -> Result<bool, Error> {
         self.interrupt.set_limit(self.read_timeout);
         let read = self.read_within_limit(packet);
         self.interrupt.set_limit(None);
@@ -399,6 +447,7 @@ impl Input {
 
     /// Goes back to the first picture.
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        self.ahead.clear();
         let start = match self.raw().start_time {
             ff::AV_NOPTS_VALUE => 0,
             start => start,

@@ -13,13 +13,16 @@ pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hardware;
 pub(crate) mod input;
-mod log;
+pub(crate) mod log;
 mod open_error;
+pub(crate) mod orientation;
+pub(crate) mod picture;
 pub(crate) mod pixel;
 mod reader;
 pub(crate) mod scale;
 pub(crate) mod slots;
 pub(crate) mod stream_decoder;
+pub(crate) mod turn;
 
 use std::sync::Once;
 

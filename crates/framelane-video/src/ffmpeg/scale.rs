@@ -12,98 +12,18 @@ use ffmpeg_sys_next as ff;
 use framelane::{Color, ColorRange, Error, ErrorKind, Layout, PixelFormat};
 
 use super::error::{check, no_memory};
-use super::frame::Frame;
+use super::picture::{Picture, Target};
 use super::pixel;
 
 /// Rows that start and end on this boundary can be written in place: swscale writes whole vectors.
 const ROW_ALIGN: usize = 64;
-
-/// A picture to read from.
-pub(crate) struct Picture<'a> {
-    width: u32,
-    height: u32,
-    format: c_int,
-    color: Color,
-    data: [*const u8; 4],
-    stride: [c_int; 4],
-    _owner: std::marker::PhantomData<&'a ()>,
-}
-
-impl<'a> Picture<'a> {
-    pub(crate) fn of_frame(frame: &'a Frame) -> Self {
-        let raw = frame.raw();
-        Picture {
-            width: frame.width(),
-            height: frame.height(),
-            format: raw.format,
-            color: frame.color(),
-            data: std::array::from_fn(|i| raw.data[i].cast_const()),
-            stride: std::array::from_fn(|i| raw.linesize[i]),
-            _owner: std::marker::PhantomData,
-        }
-    }
-
-    /// Planes within `owner`.
-    #[cfg(test)]
-    pub(super) fn of_planes(
-        (width, height): (u32, u32),
-        format: c_int,
-        color: Color,
-        data: [*const u8; 4],
-        stride: [c_int; 4],
-        _owner: &'a [u8],
-    ) -> Self {
-        Picture { width, height, format, color, data, stride, _owner: std::marker::PhantomData }
-    }
-
-    /// The top left corner of this size.
-    pub(crate) fn cropped(self, width: u32, height: u32) -> Self {
-        Picture { width: self.width.min(width), height: self.height.min(height), ..self }
-    }
-
-    /// Its first plane alone, with the samples as they are; for pictures whose first plane is 8-bit luminance.
-    pub(crate) fn luminance(self) -> Self {
-        Picture {
-            format: Av::AV_PIX_FMT_GRAY8 as c_int,
-            color: Color { range: ColorRange::Full, ..self.color },
-            ..self
-        }
-    }
-
-    /// `bytes` must hold `layout`, and [`Picture::SLACK`] bytes behind it, for swscale reads whole vectors.
-    ///
-    /// # Errors
-    /// [`ErrorKind::FrameTooLarge`] for strides that swscale cannot express.
-    pub(crate) fn of_bytes(layout: &Layout, color: Color, bytes: &'a [u8]) -> Result<Self, Error> {
-        assert!(bytes.len() >= layout.size_bytes() + Self::SLACK);
-        let planes = layout.planes();
-        let mut stride = [0; 4];
-        for (to, plane) in stride.iter_mut().zip(planes) {
-            *to = c_stride(plane.stride_bytes)?;
-        }
-        Ok(Picture {
-            width: layout.width(),
-            height: layout.height(),
-            format: pixel::to_av(layout.format())?,
-            color,
-            data: std::array::from_fn(|i| {
-                planes.get(i).map_or(ptr::null(), |plane| bytes[plane.offset_bytes..].as_ptr())
-            }),
-            stride,
-            _owner: std::marker::PhantomData,
-        })
-    }
-
-    /// See [`Picture::of_bytes`].
-    pub(crate) const SLACK: usize = 64;
-}
 
 /// Everything that a swscale context is made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     from: (u32, u32, c_int),
     color: Color,
-    to: (u32, u32, PixelFormat),
+    to: (u32, u32, c_int),
 }
 
 /// Converts pictures; makes itself new when what comes in changes.
@@ -151,7 +71,7 @@ impl Scaler {
         layout: &Layout,
         bytes: &mut [u8],
     ) -> Result<(), Error> {
-        if picture.width == 0 || picture.height == 0 || picture.data[0].is_null() {
+        if !picture.has_pixels() {
             return Err(Error::new(ErrorKind::Damaged, "the decoder gave a picture without pixels"));
         }
         let bytes = bytes
@@ -161,18 +81,19 @@ impl Scaler {
             copy(picture, layout, bytes);
             return Ok(());
         }
-        self.prepare(picture, layout)?;
         let aligned = layout.planes().iter().enumerate().all(|(index, plane)| {
             let (_, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
             row_bytes % ROW_ALIGN == 0 && plane.stride_bytes % ROW_ALIGN == 0
         });
         if aligned {
-            return self.scale(picture, layout, bytes);
+            return self.convert_to(picture, &mut Target::of_bytes(layout, bytes)?).map(drop);
         }
         let padded = padded(layout)?;
         let mut bounce = std::mem::take(&mut self.bounce);
         bounce.resize(padded.size_bytes(), 0);
-        let result = self.scale(picture, &padded, &mut bounce);
+        let result = Target::of_bytes(&padded, &mut bounce)
+            .and_then(|mut target| self.convert_to(picture, &mut target))
+            .map(drop);
         for index in 0..layout.planes().len() {
             let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
             let (from, to) = (padded.planes()[index], layout.planes()[index]);
@@ -186,26 +107,37 @@ impl Scaler {
         result
     }
 
-    fn prepare(&mut self, picture: &Picture<'_>, layout: &Layout) -> Result<(), Error> {
+    /// Converts and scales without a look at what is the same on both sides. Returns the colour of the result.
+    pub(super) fn convert_to(
+        &mut self,
+        picture: &Picture<'_>,
+        target: &mut Target<'_>,
+    ) -> Result<Color, Error> {
+        let ranges = Ranges::new(picture, target.format);
+        self.prepare(picture, target, ranges)?;
+        self.scale(picture, target)?;
+        let range = if ranges.to_full { ColorRange::Full } else { ColorRange::Limited };
+        Ok(Color { range, ..picture.color })
+    }
+
+    fn prepare(&mut self, picture: &Picture<'_>, target: &Target<'_>, ranges: Ranges) -> Result<(), Error> {
         let key = Key {
             from: (picture.width, picture.height, picture.format),
             color: picture.color,
-            to: (layout.width(), layout.height(), layout.format()),
+            to: (target.width, target.height, target.format),
         };
         if self.key.as_ref() == Some(&key) {
             return Ok(());
         }
         self.key = None;
         self.allocate()?;
-        let to = pixel::to_av(layout.format())?;
-        let ranges = Ranges::new(picture, layout);
         for (name, value) in [
             (c"srcw", picture.width as i64),
             (c"srch", picture.height as i64),
             (c"src_format", picture.format.into()),
-            (c"dstw", layout.width().into()),
-            (c"dsth", layout.height().into()),
-            (c"dst_format", to.into()),
+            (c"dstw", target.width.into()),
+            (c"dsth", target.height.into()),
+            (c"dst_format", target.format.into()),
             // Before sws_init_context(): for more than 8 bits, swscale never reads the ranges again.
             (c"src_range", ranges.from_full.into()),
             (c"dst_range", ranges.to_full.into()),
@@ -217,7 +149,7 @@ impl Scaler {
         if picture.format == mpeg2 {
             self.set(c"src_v_chr_pos", 128)?;
         }
-        if to == mpeg2 {
+        if target.format == mpeg2 {
             self.set(c"dst_v_chr_pos", 128)?;
         }
         // SAFETY: a context of allocate() with all its options set; null stands for no filters.
@@ -230,9 +162,9 @@ impl Scaler {
                     pixel::name(picture.format),
                     picture.width,
                     picture.height,
-                    layout.format(),
-                    layout.width(),
-                    layout.height(),
+                    pixel::name(target.format),
+                    target.width,
+                    target.height,
                     super::error::text(code),
                 ),
             )
@@ -289,17 +221,10 @@ impl Scaler {
         };
     }
 
-    fn scale(&mut self, picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) -> Result<(), Error> {
-        let planes = layout.planes();
-        let mut data = [ptr::null_mut::<u8>(); 4];
-        let mut stride = [0 as c_int; 4];
-        for (index, plane) in planes.iter().enumerate() {
-            data[index] = bytes[plane.offset_bytes..].as_mut_ptr();
-            stride[index] = c_stride(plane.stride_bytes)?;
-        }
+    fn scale(&mut self, picture: &Picture<'_>, target: &mut Target<'_>) -> Result<(), Error> {
         // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source planes
-        // are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within `bytes` by the
-        // check in Layout, with rows padded to whole vectors by convert().
+        // are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within memory that the
+        // target borrows, with rows padded to whole vectors by whoever made it.
         let rows = unsafe {
             ff::sws_scale(
                 self.context,
@@ -307,8 +232,8 @@ impl Scaler {
                 picture.stride.as_ptr(),
                 0,
                 picture.height as c_int,
-                data.as_ptr(),
-                stride.as_ptr(),
+                target.data.as_ptr(),
+                target.stride.as_ptr(),
             )
         };
         check("converting", rows).map(drop)
@@ -327,16 +252,6 @@ impl Drop for Scaler {
     }
 }
 
-/// The stride as FFmpeg takes it.
-fn c_stride(stride_bytes: usize) -> Result<c_int, Error> {
-    c_int::try_from(stride_bytes).map_err(|_| {
-        Error::new(
-            ErrorKind::FrameTooLarge,
-            format!("expected rows of at most {} bytes, found {stride_bytes}", c_int::MAX),
-        )
-    })
-}
-
 /// The ranges of both sides of a conversion.
 #[derive(Clone, Copy, Debug)]
 struct Ranges {
@@ -345,7 +260,7 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn new(picture: &Picture<'_>, layout: &Layout) -> Self {
+    fn new(picture: &Picture<'_>, target: c_int) -> Self {
         let from = pixel::facts(picture.format);
         let from_rgb = from.is_some_and(|facts| facts.rgb);
         let from_full = match picture.color.range {
@@ -354,11 +269,8 @@ impl Ranges {
             // Formats that are full range by definition.
             _ => from.is_some_and(|facts| facts.full_range),
         };
-        let keeps_range = matches!(
-            layout.format(),
-            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::P010 | PixelFormat::Yuyv
-        );
         // Newer versions of swscale keep the range of the stream in gray formats, older ones do not.
+        let keeps_range = pixel::facts(target).is_some_and(|facts| !facts.rgb && !facts.full_range);
         let to_full = if keeps_range { from_full && !from_rgb } else { true };
         Ranges { from_full, to_full }
     }
@@ -366,25 +278,22 @@ impl Ranges {
 
 /// Whether the picture needs no conversion, only a copy.
 fn same_pixels(picture: &Picture<'_>, layout: &Layout) -> bool {
-    let gray = matches!(layout.format(), PixelFormat::Gray8 | PixelFormat::Gray16);
-    pixel::from_av(picture.format) == Some(layout.format())
-        && (picture.width, picture.height) == (layout.width(), layout.height())
-        && !(gray && picture.color.range == ColorRange::Limited)
+    (picture.width, picture.height) == (layout.width(), layout.height())
+        && same_samples(picture, layout.format())
+}
+
+/// Whether the samples stay as they are in this format.
+pub(super) fn same_samples(picture: &Picture<'_>, format: PixelFormat) -> bool {
+    let gray = matches!(format, PixelFormat::Gray8 | PixelFormat::Gray16);
+    pixel::from_av(picture.format) == Some(format) && !(gray && picture.color.range == ColorRange::Limited)
 }
 
 fn copy(picture: &Picture<'_>, layout: &Layout, bytes: &mut [u8]) {
     for (index, plane) in layout.planes().iter().enumerate() {
         let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
         for row in 0..rows as usize {
-            let offset = row as isize * picture.stride[index] as isize;
-            // SAFETY: the picture has as many rows of this plane as the layout (same size and format), and its
-            // stride, which may be negative, leads from one to the next.
-            let source = unsafe { picture.data[index].offset(offset) };
-            // SAFETY: a row of the picture has at least row_bytes, for size and format are the same; it lives as
-            // long as the picture, which nothing writes to.
-            let source = unsafe { std::slice::from_raw_parts(source, row_bytes) };
             let target = plane.offset_bytes + row * plane.stride_bytes;
-            bytes[target..target + row_bytes].copy_from_slice(source);
+            bytes[target..target + row_bytes].copy_from_slice(picture.row(index, row, row_bytes));
         }
     }
 }

@@ -68,6 +68,8 @@ impl TestSource {
             frames: None,
             color: paint::color(format),
             rotation_degrees: 0,
+            mirrored: false,
+            odd_rotation_degrees: None,
             seekable: true,
             live: false,
         };

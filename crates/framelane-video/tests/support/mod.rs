@@ -49,7 +49,8 @@ pub fn ffmpeg() -> Command {
 /// What `ffmpeg -i FILE ARGUMENTS -f rawvideo -` writes.
 pub fn decoded_by_ffmpeg(file: &str, arguments: &str) -> Vec<u8> {
     let output = ffmpeg()
-        .args(["-i", &format!("file:{file}")])
+        // With more threads some conversions differ at the edges of their slices.
+        .args(["-filter_threads", "1", "-i", &format!("file:{file}")])
         .args(arguments.split_whitespace())
         .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-"])
         .output()
@@ -96,6 +97,19 @@ pub fn packed(layout: &Layout, bytes: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Writes a display matrix into an mp4 or mov file that has none.
+pub fn set_matrix(file: &str, [a, b, c, d]: [i32; 4]) {
+    let of = |[a, b, c, d]: [i32; 4]| -> Vec<u8> {
+        [a, b, 0, c, d, 0, 0, 0, 1 << 30].iter().flat_map(|n: &i32| n.to_be_bytes()).collect()
+    };
+    let mut bytes = std::fs::read(file).unwrap();
+    let identity = of([1 << 16, 0, 0, 1 << 16]);
+    let header = bytes.windows(4).position(|four| four == b"tkhd").unwrap();
+    let at = header + bytes[header..].windows(36).position(|found| found == identity).unwrap();
+    bytes[at..at + 36].copy_from_slice(&of([a, b, c, d]));
+    std::fs::write(file, bytes).unwrap();
 }
 
 /// The largest difference between two byte strings of the same length.

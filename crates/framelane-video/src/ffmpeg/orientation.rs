@@ -1,0 +1,109 @@
+//! The orientation that a display matrix asks for, as `ffmpeg -autorotate` reads it.
+
+use ffmpeg_sys_next as ff;
+
+/// A mirror image or a turn by quarters. Pixel (x, y) of the upright picture is pixel (x, y) of the coded one, or (y, x)
+/// with `transpose`. Then the columns or the rows of the coded picture count from the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orientation {
+    pub(crate) transpose: bool,
+    pub(crate) from_right: bool,
+    pub(crate) from_bottom: bool,
+}
+
+/// The display matrix of a stream or a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Display {
+    pub(crate) orientation: Orientation,
+    /// An angle that is no multiple of 90 degrees, clockwise. Such a picture stays as it is coded.
+    pub(crate) odd_degrees: Option<u16>,
+}
+
+impl Orientation {
+    pub(crate) const UPRIGHT: Self = Orientation { transpose: false, from_right: false, from_bottom: false };
+
+    /// Clockwise rotation without the mirror image: the picture rotated by this is upright, or its left and right are
+    /// exchanged where [`Orientation::mirrored`] is true.
+    pub(crate) fn degrees(self) -> u16 {
+        let rotation = match (self.mirrored(), self.transpose) {
+            (false, _) => self,
+            (true, false) => Orientation { from_right: !self.from_right, ..self },
+            (true, true) => Orientation { from_bottom: !self.from_bottom, ..self },
+        };
+        match (rotation.transpose, rotation.from_bottom) {
+            (false, false) => 0,
+            (true, true) => 90,
+            (false, true) => 180,
+            (true, false) => 270,
+        }
+    }
+
+    /// Whether left and right are exchanged after the rotation.
+    pub(crate) fn mirrored(self) -> bool {
+        self.transpose ^ self.from_right ^ self.from_bottom
+    }
+
+    /// The size of the upright picture.
+    pub(crate) fn size(self, width: u32, height: u32) -> (u32, u32) {
+        if self.transpose { (height, width) } else { (width, height) }
+    }
+}
+
+/// Reads side data; `None` for data that is no display matrix.
+pub(crate) fn of_matrix(data: *const u8, size_bytes: usize) -> Option<Display> {
+    if data.is_null() || size_bytes < 9 * size_of::<i32>() {
+        return None;
+    }
+    // SAFETY: nine 32-bit numbers, as the length checked above says, at any address.
+    Some(display(unsafe { data.cast::<[i32; 9]>().read_unaligned() }))
+}
+
+/// As configure_input_video_filter() of the `ffmpeg` program: within a degree of a quarter turn counts as one.
+fn display(matrix: [i32; 9]) -> Display {
+    // SAFETY: reads nine numbers.
+    let counter_clockwise = unsafe { ff::av_display_rotation_get(matrix.as_ptr()) };
+    if counter_clockwise.is_nan() {
+        return Display::default();
+    }
+    let clockwise = (-counter_clockwise).round().rem_euclid(360.0) as u16;
+    let (transpose, from_right, from_bottom) = match clockwise {
+        0 | 1 | 359 => (false, false, matrix[4] < 0),
+        90 => (true, false, matrix[3] <= 0),
+        180 => (false, matrix[0] < 0, matrix[4] < 0),
+        270 => (true, true, matrix[3] < 0),
+        odd => return Display { odd_degrees: Some(odd), ..Display::default() },
+    };
+    Display { orientation: Orientation { transpose, from_right, from_bottom }, odd_degrees: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn degrees_and_mirror(a: i32, b: i32, c: i32, d: i32) -> (u16, bool) {
+        let one = 1 << 16;
+        let found = display([a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30]);
+        assert_eq!(found.odd_degrees, None);
+        (found.orientation.degrees(), found.orientation.mirrored())
+    }
+
+    #[test]
+    fn matrix_of_each_orientation_is_read() {
+        assert_eq!(degrees_and_mirror(1, 0, 0, 1), (0, false));
+        assert_eq!(degrees_and_mirror(0, 1, -1, 0), (90, false));
+        assert_eq!(degrees_and_mirror(-1, 0, 0, -1), (180, false));
+        assert_eq!(degrees_and_mirror(0, -1, 1, 0), (270, false));
+        assert_eq!(degrees_and_mirror(-1, 0, 0, 1), (0, true));
+        assert_eq!(degrees_and_mirror(1, 0, 0, -1), (180, true));
+        assert_eq!(degrees_and_mirror(0, 1, 1, 0), (90, true));
+        assert_eq!(degrees_and_mirror(0, -1, -1, 0), (270, true));
+    }
+
+    #[test]
+    fn matrix_of_45_degrees_is_no_quarter_turn() {
+        let half = 46_341;
+        let found = display([half, half, 0, -half, half, 0, 0, 0, 1 << 30]);
+        assert_eq!((found.odd_degrees, found.orientation), (Some(45), Orientation::UPRIGHT));
+        assert_eq!(display([0; 9]), Display::default());
+    }
+}
