@@ -93,7 +93,7 @@ fn failed_source_with_secrets_is_reported_without_them() {
 fn command_with_a_misplaced_url_repeats_no_secret() {
     let place = Place::new();
     let url = format!("rtsp://me:{PASSWORD}@host/x?token={TOKEN}");
-    for line in [
+    let lines = [
         format!("publish {url} cam0 more"),
         format!("publish cam0 {url}"),
         format!("publish film.mp4 cam0 {url}"),
@@ -112,13 +112,12 @@ fn command_with_a_misplaced_url_repeats_no_secret() {
         format!("list {url}"),
         url.clone(),
         format!("serve --listen {url}"),
-    ] {
-        for json in ["", " --json"] {
-            let line = format!("{line}{json}");
-            let output = place.run(&line);
-            assert!(!output.status.success(), "{line}");
-            assert_without_secrets(&line, &output);
-        }
+    ];
+    for (line, json) in lines.iter().zip(["", " --json"].into_iter().cycle()) {
+        let line = format!("{line}{json}");
+        let output = place.run(&line);
+        assert!(!output.status.success(), "{line}");
+        assert_without_secrets(&line, &output);
     }
 }
 

@@ -30,7 +30,7 @@ impl Origin {
         }
         match std::fs::metadata(Path::new(source)) {
             Ok(found) => Origin::of_file(&found),
-            Err(_) if source.starts_with("/dev/video") => Origin::Camera,
+            Err(_) if is_camera_name(source) => Origin::Camera,
             Err(_) => match source.split_once("://") {
                 Some(("file", path)) => Origin::of(path),
                 Some(_) => Origin::Network,
@@ -54,6 +54,11 @@ impl Origin {
             _ => Origin::Pipe,
         }
     }
+}
+
+/// Whether a path names a camera, also one that is not there.
+pub(crate) fn is_camera_name(source: &str) -> bool {
+    source.starts_with("/dev/video") || source.starts_with("/dev/v4l/")
 }
 
 /// What is known of a source once it is open.
@@ -153,6 +158,7 @@ mod tests {
             assert_eq!(Origin::of(url), Origin::Network, "{url}");
         }
         assert_eq!(Origin::of("/dev/video99"), Origin::Camera);
+        assert_eq!(Origin::of("/dev/v4l/by-id/usb-missing"), Origin::Camera);
         assert_eq!(Origin::of("missing.mp4"), Origin::File);
     }
 

@@ -171,7 +171,11 @@ impl Media {
     ) -> bool {
         self.input = None;
         while interrupt.sleep(connection.wait()) {
-            match opening::open(options, &self.source, interrupt) {
+            // What cannot be decoded is not back.
+            let opened = opening::open(options, &self.source, interrupt).and_then(|opened| {
+                Decoder::open(&opened.input, &opened.facts, true, None, None).map(|_| opened)
+            });
+            match opened {
                 Ok(opened) => {
                     self.take(opened);
                     return true;

@@ -16,7 +16,7 @@ enum Kind {
 
 fn kind_of(name: &str) -> Kind {
     match name {
-        _ if name.starts_with("/dev/video") => Kind::Camera,
+        _ if crate::live::is_camera_name(name) => Kind::Camera,
         _ if name.contains("://") => Kind::Stream,
         _ => Kind::File,
     }
@@ -85,6 +85,7 @@ mod tests {
     fn remedies_fit_what_the_source_is() {
         let of = |name, kind| remedy(name, kind).unwrap();
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("ls /dev/video*"));
+        assert!(of("/dev/v4l/by-id/x", ErrorKind::NotFound).contains("ls /dev/video*"));
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("--device /dev/video0"));
         assert!(of("/dev/video0", ErrorKind::Permission).contains("group video"));
         assert!(of("http://host/x", ErrorKind::NotFound).contains("check the address"));
