@@ -289,3 +289,21 @@ fn detections_after_a_takeover_begin_with_its_epoch() {
     drop(first);
     assert!(place.files().iter().any(|name| name == "d.control"), "the successor's files stay");
 }
+
+#[test]
+fn silence_of_a_dead_publisher_is_explained() {
+    let place = Place::new();
+    let publisher = start(&place, "drop");
+    let id = publisher.id();
+    let mut reader = place.subscriber().open("c").unwrap();
+    let held = reader.recv().unwrap();
+    publisher.kill();
+    while reader.recv_timeout(Duration::ZERO).is_ok() {}
+    let timeout = Duration::from_millis(1);
+    let error = reader.recv_timeout(timeout).unwrap_err();
+    let error = reader.explain(error, Some(timeout));
+    assert_eq!(error.kind(), framelane::ErrorKind::Timeout);
+    assert!(error.message().contains(&format!("(process {id}) ended without closing")), "{error}");
+    assert!(error.remedy().is_some_and(|remedy| remedy.contains("start the publisher again")), "{error}");
+    drop(held);
+}

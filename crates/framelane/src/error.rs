@@ -53,7 +53,7 @@ error_kinds! {
     FrameTooLarge = 8, "frame_too_large", "The frame is larger than framelane or its slot allows.";
     InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not fit together.";
     TooManySubscribers = 10, "too_many_subscribers", "All 64 subscriber records of the channel are taken.";
-    TooManyLeases = 11, "too_many_leases", "The subscriber already holds 8 leases.";
+    TooManyLeases = 11, "too_many_leases", "The subscriber already holds as many frames as it may.";
     NoFreeSlot = 12, "no_free_slot", "Every slot is leased, held or newest.";
     Timeout = 13, "timeout", "The time given has passed.";
     Closed = 14, "closed", "The publisher has closed the channel.";

@@ -83,7 +83,8 @@ pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptio
 pub use source::SourceStatus;
 #[cfg(not(loom))]
 pub use status::{
-    ChannelState, ChannelStatus, Diagnosis, Leftover, SubscriberStatus, doctor, doctor_of, list, status,
+    ChannelState, ChannelStatus, Diagnosis, Leftover, SlotHolder, Starved, SubscriberStatus, doctor,
+    doctor_of, list, status,
 };
 #[cfg(not(loom))]
 pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};

@@ -169,7 +169,7 @@ impl Model {
         if newest <= reader.cursor {
             return Err(nothing);
         }
-        if leases == 8 {
+        if leases == SLOTS - 2 {
             return Err("too many leases");
         }
         let current = self.current.clone().unwrap();

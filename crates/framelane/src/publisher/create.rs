@@ -54,7 +54,8 @@ impl PublisherOptions {
     }
 
     /// How many frames the ring holds, 2 to 128. One is the newest, one is written to, the others are for
-    /// leases: about one for each subscriber that works on frames of its own.
+    /// leases: about one for each subscriber that works on frames of its own. A subscriber holds at most the slots less
+    /// two, at least 2: in a ring of 2 or 3 slots, one that holds two frames can stop the channel.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;

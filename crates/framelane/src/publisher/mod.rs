@@ -15,6 +15,7 @@ use crate::frame::{FrameInfo, Layout, Origin};
 use crate::link::{self, Link};
 use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
+use crate::status::{self, SlotHolder};
 use crate::step::{Step, step};
 
 pub use create::{Policy, PublisherOptions};
@@ -123,6 +124,19 @@ impl Publisher {
     /// What happens when no slot is free.
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// The processes that hold slots of the ring, those with the most first. Reads `/proc`.
+    pub fn slot_holders(&self) -> Vec<SlotHolder> {
+        status::holders((&self.directory, &self.channel), self.control.words(), &self.readers, None)
+    }
+
+    /// The error with its reason: for [`LoanError::NoFreeSlot`], the processes that hold the slots.
+    pub fn explain(&self, error: LoanError) -> Error {
+        match error {
+            LoanError::NoFreeSlot => status::all_held(&self.channel, self.slot_count, &self.slot_holders()),
+            error => error.into(),
+        }
     }
 
     /// Subscribers attached now. Makes a system call for each.

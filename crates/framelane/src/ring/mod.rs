@@ -38,7 +38,7 @@ pub(crate) use sync::{AtomicU32, AtomicU64, Ordering};
 pub use words::Mode;
 pub(crate) use words::{
     CLOSED_BY_REMOVAL, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC, MAX_SLOTS,
-    PINS, READERS, READERS_MAGIC, Readers, Record, Shared, State, frame_of, is_frame, pin_of,
+    PINS, READERS, READERS_MAGIC, Readers, Record, Shared, State, frame_of, generation_of, is_frame, pin_of,
 };
 #[cfg(not(loom))]
 pub(crate) use words::{SOURCE_OFFSET, SourceWords};

@@ -61,6 +61,11 @@ pub(crate) fn pin_of(generation: u64, slot: usize) -> u64 {
     generation << HEAD_SLOT_BITS | (slot as u64 + 1)
 }
 
+/// The generation that a pin is of; `None` for no pin.
+pub(crate) fn generation_of(pin: u64) -> Option<u64> {
+    (pin != 0).then_some(pin >> HEAD_SLOT_BITS)
+}
+
 /// `state` of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -12,7 +12,7 @@ use crate::os::{self, LockFile};
 use crate::ring::State;
 use crate::step::{Step, step};
 
-use super::readable;
+use super::{ChannelStatus, look, readable};
 
 /// A file that is not complete is left over when it is older than this: making one takes milliseconds.
 const UNFINISHED_AGE: Duration = Duration::from_secs(10);
@@ -28,8 +28,21 @@ pub struct Diagnosis {
     pub total_bytes: u64,
     /// Channels with a live publisher.
     pub live_channels: usize,
+    /// Live channels whose slots are used up.
+    pub starved: Vec<Starved>,
     /// What nobody uses any more.
     pub leftovers: Vec<Leftover>,
+}
+
+/// A live channel without a free slot: subscribers hold all of them.
+#[derive(Clone, Debug)]
+pub struct Starved {
+    /// The channel.
+    pub channel: String,
+    /// Which processes hold how many slots.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// Files of a channel that has no publisher.
@@ -85,6 +98,7 @@ pub fn doctor_of(
         free_bytes,
         total_bytes,
         live_channels: 0,
+        starved: Vec::new(),
         leftovers: Vec::new(),
     };
     let mut failed = None;
@@ -120,7 +134,11 @@ fn look_at(
                 diagnosis.leftovers.push(leftover);
                 drop(lock);
             }
-            None => diagnosis.live_channels += 1,
+            None => {
+                diagnosis.live_channels += 1;
+                let status = readable(look(directory, &channel, &files))?;
+                diagnosis.starved.extend(status.and_then(|status| starved(&status)));
+            }
         }
     }
     let old: Vec<_> = unfinished.into_iter().filter(|file| is_old(&file.path)).collect();
@@ -129,6 +147,12 @@ fn look_at(
         diagnosis.leftovers.push(leftover(directory, channel, reason, old, remove)?);
     }
     Ok(())
+}
+
+fn starved(status: &ChannelStatus) -> Option<Starved> {
+    let fault = status.starvation()?;
+    let remedy = fault.remedy().unwrap_or_default().to_owned();
+    Some(Starved { channel: status.name.clone(), reason: fault.message().to_owned(), remedy })
 }
 
 /// What has the name of a channel's file and cannot be one: told, and left to the user.

@@ -1,6 +1,7 @@
 //! Looking at channels from outside: what is there, who reads it, what a crash left.
 
 mod doctor;
+mod holders;
 
 use std::path::Path;
 
@@ -15,7 +16,10 @@ use crate::publisher::Policy;
 use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
 use crate::source::{self, SourceStatus};
 
-pub use doctor::{Diagnosis, Leftover, doctor, doctor_of};
+pub use holders::SlotHolder;
+pub(crate) use holders::{describe, held_slots, holders};
+
+pub use doctor::{Diagnosis, Leftover, Starved, doctor, doctor_of};
 
 /// Whether a channel is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,10 @@ pub struct ChannelStatus {
     pub newest_published_ns: Option<u64>,
     /// Who reads it.
     pub subscribers: Vec<SubscriberStatus>,
+    /// Slots that subscribers hold and the publisher cannot use. The newest one does not count.
+    pub held_slots: usize,
+    /// The processes that hold slots, those with the most first.
+    pub holders: Vec<SlotHolder>,
     /// How the link is that feeds it; `None` for a channel that is published here.
     pub link: Option<LinkStatus>,
     /// State of the live source that feeds it, such as a camera; `None` for a channel without one.
@@ -137,6 +145,27 @@ pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, 
     })
 }
 
+impl ChannelStatus {
+    /// The fault when subscribers hold every slot but the newest: new frames find none.
+    ///
+    /// Returns what holds the slots, and what to do.
+    pub fn starvation(&self) -> Option<Error> {
+        let starved = self.state == ChannelState::Live && self.slots > 1 && self.held_slots + 1 >= self.slots;
+        starved.then(|| all_held(&self.name, self.slots, &self.holders))
+    }
+}
+
+/// The error for a ring whose slots are all held.
+pub(crate) fn all_held(channel: &str, slots: usize, holders: &[SlotHolder]) -> Error {
+    let held = if holders.is_empty() { "every slot is held".to_owned() } else { describe(holders) };
+    let fault = format!("channel {channel} has no free slot of {slots}: {held}");
+    let more = slots + holders.iter().map(|holder| holder.slots).sum::<usize>().clamp(2, 8);
+    Error::new(ErrorKind::NoFreeSlot, fault).with_remedy(format!(
+        "release or copy frames there (`frame.copy()`, `array.copy()`), or publish with more slots (`--slots {more}`, \
+         `slots={more}`)"
+    ))
+}
+
 fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
     let own = files.iter().filter(|file| file.channel == name);
     ChannelStatus {
@@ -154,6 +183,8 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         color: Color::default(),
         newest_published_ns: None,
         subscribers: Vec::new(),
+        held_slots: 0,
+        holders: Vec::new(),
         link: None,
         source: None,
     }
@@ -202,6 +233,8 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
     }
     if let Some(readers) = readable(ReadersFile::open(&directory.readers(channel), channel_id))? {
         status.subscribers = subscribers(&readers);
+        status.held_slots = held_slots(words, &readers);
+        status.holders = holders((directory, channel), words, &readers, None);
     }
     control.check(channel)?;
     Ok(status)

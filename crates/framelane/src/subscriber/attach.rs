@@ -85,12 +85,12 @@ impl Attachment {
         self.control.words().policy.load(Ordering::Relaxed) == crate::Policy::Wait as u32
     }
 
-    /// A pin that no lease has.
-    pub(super) fn free_pin(&self) -> Option<usize> {
+    /// A pin that no lease has, unless there are `most` leases.
+    pub(super) fn free_pin(&self, most: usize) -> Option<usize> {
         // Acquire: pairs with the Release in `release`; the pin word is 0 by then.
         let used = self.pins_in_use.load(Ordering::Acquire);
         let free = used.trailing_ones() as usize;
-        (free < PINS).then_some(free)
+        (free < PINS && (used.count_ones() as usize) < most).then_some(free)
     }
 
     pub(super) fn take_pin(&self, pin: usize) {

@@ -15,7 +15,8 @@ use crate::ring;
 /// A frame, read where the publisher wrote it; it does not change until it is dropped.
 ///
 /// May be sent to other threads and may outlive its [`Subscriber`](super::Subscriber) and the channel. Each
-/// frame is one of the subscriber's 8 leases; a publisher cannot reuse the slot meanwhile.
+/// frame is one of the subscriber's leases ([`Subscriber::max_leases`](super::Subscriber::max_leases)); a publisher cannot
+/// reuse the slot meanwhile.
 ///
 /// The promise is the publisher's: a process that may write to the channel's files and does not keep to the
 /// protocol can change the bytes; [`Frame::is_intact`] tells. Who may write is decided by the files' permissions.
@@ -93,7 +94,13 @@ impl Frame {
     /// Always true while all who may write to the channel's files keep to the protocol: there is no need to ask in a
     /// directory of your own. In one that is shared with users who are not trusted, a subscriber can clear the pins of
     /// another, or truncate files: copy the frame, then ask, and use the copy if it was intact.
+    ///
+    /// False in a forked child: the lease is the parent's, and the bytes change once the parent lets go. Copy a frame before
+    /// the fork, or receive it in the child.
     pub fn is_intact(&self) -> bool {
+        if os::fork_count() != self.attachment.forks {
+            return false;
+        }
         let entry = self.data.entry(self.slot).expect("the slot was leased");
         ring::is_intact(&entry.version, self.sequence) && !self.data.is_lost()
     }

@@ -3,6 +3,7 @@
 mod attach;
 mod frame;
 mod open;
+mod reason;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ const ROUNDS: u32 = 10_000;
 /// One that receives a channel's frames; up to 64 on a channel.
 ///
 /// Frames are leased, not copied: a [`Frame`] reads straight from shared memory, and does not change until it
-/// is dropped. At most 8 leases at a time. Dropping the subscriber leaves its leases valid.
+/// is dropped. A subscriber holds at most [`Subscriber::max_leases`] of them. Dropping the subscriber leaves its leases valid.
 ///
 /// When the publisher dies, waiting goes on: a new publisher on the same channel is picked up without opening
 /// again, see [`Subscriber::publisher_alive`].
@@ -57,15 +58,17 @@ struct Remote {
     link: link::Held,
 }
 
+const TOO_MANY_LEASES: &str = "cannot receive: this subscriber holds as many frames as it may";
+
 /// Why no frame was received.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum RecvError {
-    /// The time has passed without a new frame.
+    /// The time has passed without a new frame; [`Subscriber::explain`] says why.
     Timeout,
     /// The publisher has closed the channel, and there is nothing left to receive.
     Closed,
-    /// All 8 leases are in use: drop a frame first.
+    /// The subscriber holds [`Subscriber::max_leases`] frames: drop or copy one first.
     TooManyLeases,
     /// The caller asked to stop waiting.
     Interrupted,
@@ -81,8 +84,8 @@ impl From<RecvError> for Error {
             RecvError::Timeout => (ErrorKind::Timeout, "no new frame within the time given"),
             RecvError::Closed => (ErrorKind::Closed, "the publisher has closed the channel"),
             RecvError::TooManyLeases => {
-                return Error::new(ErrorKind::TooManyLeases, "a subscriber holds at most 8 frames at a time")
-                    .with_remedy("drop or copy frames before receiving more, or open another subscriber");
+                return Error::new(ErrorKind::TooManyLeases, TOO_MANY_LEASES)
+                    .with_remedy("drop or copy frames before receiving more, or publish with more slots");
             }
             RecvError::Interrupted => (ErrorKind::Interrupted, "interrupted while waiting for a frame"),
             RecvError::Forked => return forked("subscriber"),
@@ -103,7 +106,7 @@ impl std::fmt::Display for RecvError {
         match self {
             RecvError::Timeout => f.write_str("no new frame within the time given"),
             RecvError::Closed => f.write_str("the publisher has closed the channel"),
-            RecvError::TooManyLeases => f.write_str("a subscriber holds at most 8 frames at a time"),
+            RecvError::TooManyLeases => f.write_str(TOO_MANY_LEASES),
             RecvError::Interrupted => f.write_str("interrupted while waiting for a frame"),
             RecvError::Forked => forked("subscriber").fmt(f),
             RecvError::Other(error) => error.fmt(f),
@@ -328,7 +331,7 @@ impl Subscriber {
             if next == Next::Nothing {
                 return Ok(None);
             }
-            let Some(pin) = self.attachment.free_pin() else {
+            let Some(pin) = self.attachment.free_pin(self.max_leases()) else {
                 return Err(RecvError::TooManyLeases);
             };
             match (next, &self.data) {

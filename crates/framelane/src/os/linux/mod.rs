@@ -3,10 +3,12 @@
 mod files;
 mod locks;
 mod maps;
+mod process;
 mod sigbus;
 mod sleep;
 
 pub(crate) use files::*;
 pub(crate) use locks::*;
 pub(crate) use maps::*;
+pub(crate) use process::*;
 pub(crate) use sleep::*;

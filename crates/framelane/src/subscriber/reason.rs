@@ -1,0 +1,110 @@
+//! Why a subscriber received nothing, in words.
+
+use std::time::Duration;
+
+use super::{RecvError, Subscriber};
+use crate::descriptor;
+use crate::error::{Error, ErrorKind};
+use crate::link;
+use crate::os;
+use crate::ring::{self, Ordering::Relaxed, PINS};
+use crate::status::{all_held, held_slots, holders};
+
+impl Subscriber {
+    /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when it published
+    /// last, which processes hold the slots.
+    ///
+    /// `waited` is the timeout of the call, for the message. `From<RecvError>` knows nothing of the channel. Makes some system
+    /// calls, and reads `/proc` when slots are used up.
+    pub fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error {
+        match error {
+            RecvError::Timeout => self.silence(waited),
+            RecvError::TooManyLeases => self.too_many_leases(),
+            error => error.into(),
+        }
+    }
+
+    /// Frames that this subscriber may hold at a time: the slots of the ring less two, at least 2 and at most 8.
+    ///
+    /// The publisher keeps the newest frame in one slot and writes to another: with at most so many leases one subscriber never
+    /// stops a channel of four slots or more. Two is what a loop needs that receives a frame before it drops the last one.
+    pub fn max_leases(&self) -> usize {
+        self.slots().saturating_sub(2).clamp(2, PINS)
+    }
+
+    fn slots(&self) -> usize {
+        let announced = self.attachment.control.words().slots.load(Relaxed) as usize;
+        self.data.as_ref().map_or(announced, |data| data.slots)
+    }
+
+    fn too_many_leases(&self) -> Error {
+        let (channel, slots, most) = (self.channel(), self.slots(), self.max_leases());
+        let fault = format!(
+            "cannot receive: this subscriber holds {most} frames of channel {channel}, the most that one may hold of its {slots} slots"
+        );
+        let copy = "release frames, or keep copies of them (`frame.copy()`, `array.copy()`)";
+        Error::new(ErrorKind::TooManyLeases, fault).with_remedy(if most < PINS {
+            format!("{copy}, or publish with more slots (`--slots {0}`, `slots={0}`)", slots.max(4) + 1)
+        } else {
+            format!("{copy}, or open another subscriber")
+        })
+    }
+
+    fn silence(&self, waited: Option<Duration>) -> Error {
+        let (channel, words) = (self.channel(), self.attachment.control.words());
+        let pid = words.publisher_pid.load(Relaxed);
+        let within =
+            waited.filter(|waited| !waited.is_zero()).map(|waited| format!(" within {}", seconds(waited)));
+        let timeout = |reason: String, remedy: String| {
+            let within = within.as_deref().unwrap_or_default();
+            let fault = format!("no new frame on channel {channel}{within}: {reason}");
+            Error::new(ErrorKind::Timeout, fault).with_remedy(remedy)
+        };
+        if !self.publisher_alive() {
+            return timeout(
+                format!("its publisher (process {pid}) ended without closing it"),
+                "start the publisher again; this subscriber goes on by itself".to_owned(),
+            );
+        }
+        if let Some(link) = link::read(words).filter(|link| !link.connected || !link.live) {
+            let state = if link.connected { "has no publisher there" } else { "is not connected" };
+            return timeout(
+                format!("its link to {} {state}", link.peer),
+                "check the publisher and the network there; the link reconnects by itself".to_owned(),
+            );
+        }
+        let slots = self.slots();
+        if held_slots(words, &self.attachment.readers) + 1 >= slots {
+            let place = (&self.directory, channel);
+            let found = holders(place, words, &self.attachment.readers, Some(self.attachment.index));
+            let starved = all_held(channel, slots, &found);
+            return timeout(starved.message().to_owned(), starved.remedy().unwrap_or_default().to_owned());
+        }
+        let reason = match self.newest_age() {
+            Some(age) => {
+                format!("its publisher (process {pid}) published its last frame {} ago", seconds(age))
+            }
+            None => format!("its publisher (process {pid}) has published no frame yet"),
+        };
+        timeout(reason, format!("check that process {pid} gets frames from its source, or allow more time"))
+    }
+
+    /// The age of the newest frame of this epoch.
+    fn newest_age(&self) -> Option<Duration> {
+        let words = self.attachment.control.words();
+        let (sequence, slot) = ring::newest(words);
+        let data = self.data.as_ref().filter(|data| data.generation == words.generation_now())?;
+        let published = descriptor::read(data.entry(slot)?, data.slot_bytes).ok()?.published_ns;
+        let of_this_epoch = sequence > words.epoch_after.load(Relaxed);
+        of_this_epoch.then(|| Duration::from_nanos(os::monotonic_ns().saturating_sub(published)))
+    }
+}
+
+/// To the millisecond below a second, then as few digits as mean something.
+fn seconds(time: Duration) -> String {
+    match time.as_secs_f64() {
+        short if short < 1.0 => format!("{:.0} ms", short * 1e3),
+        short if short < 10.0 => format!("{short:.1} s"),
+        long => format!("{long:.0} s"),
+    }
+}
