@@ -240,7 +240,10 @@ pub extern "C" fn framelane_detection_subscriber_recv(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
-        receive(subscriber, detections, |subscriber, keep| subscriber.recv_while(timeout(timeout_ns), keep))
+        receive(subscriber, detections, |subscriber, keep| {
+            let received = subscriber.recv_while(timeout(timeout_ns), keep);
+            received.map_err(|error| subscriber.subscriber().explain(error, timeout(timeout_ns)))
+        })
     })
 }
 

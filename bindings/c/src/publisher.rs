@@ -43,7 +43,7 @@ impl Shared {
         let result = call(publisher);
         self.sequence.store(publisher.sequence(), Ordering::Relaxed);
         self.dropped.store(publisher.dropped(), Ordering::Relaxed);
-        result.map_err(Error::from)
+        result.map_err(|error| publisher.explain(error))
     }
 }
 
@@ -156,7 +156,7 @@ pub extern "C" fn framelane_publisher_send_and_wait(
         let subscriber = given(subscriber, "subscriber")?;
         let shared = &given(publisher, "publisher")?.shared;
         let sequence = match send(shared, given(image, "image")?, info)? {
-            0 => return Err(LoanError::NoFreeSlot.into()),
+            0 => return shared.with(|_| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
         };
         answer(subscriber, (shared.epoch, sequence), timeout_ns, detections)

@@ -59,10 +59,10 @@ pub extern "C" fn framelane_subscriber_free(subscriber: Option<Box<framelane_sub
 
 /// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
 ///
-/// A subscriber holds at most 8 frames at a time. When the publisher dies, waiting goes on: a new one on the same channel
+/// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel
 /// is picked up by itself.
 ///
-/// Errors: FRAMELANE_ERROR_TIMEOUT; _CLOSED when the publisher has closed the channel and nothing is left;
+/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when the publisher has closed the channel and nothing is left;
 /// _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -78,7 +78,8 @@ pub extern "C" fn framelane_subscriber_recv(
         let received = taken.recv_while(timeout(timeout_ns), &mut || subscriber.keep.ask());
         subscriber.received.store(taken.received(), Ordering::Relaxed);
         subscriber.dropped.store(taken.dropped(), Ordering::Relaxed);
-        *frame = Box::into_raw(Box::new(framelane_frame::new(received?, &subscriber.channel)));
+        let received = received.map_err(|error| taken.explain(error, timeout(timeout_ns)))?;
+        *frame = Box::into_raw(Box::new(framelane_frame::new(received, &subscriber.channel)));
         Ok(())
     })
 }

@@ -97,6 +97,14 @@ impl Source for Batches {
         item.dropped
     }
 
+    fn observer(&self) -> framelane::Observer {
+        self.subscriber.subscriber().observer()
+    }
+
+    fn explain(&self, error: RecvError, waited: Option<Duration>) -> framelane::Error {
+        self.subscriber.subscriber().explain(error, waited)
+    }
+
     fn total_dropped(&self) -> u64 {
         self.subscriber.subscriber().dropped()
     }

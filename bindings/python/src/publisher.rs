@@ -319,7 +319,15 @@ impl Publisher {
     ) -> PyResult<Detections> {
         crate::handle::deadline(timeout)?;
         let sent = self.send(py, image, timestamp_ns, format, None, None, None, 0, false)?;
-        let sequence = sent.ok_or_else(|| raise(py, Error::from(LoanError::NoFreeSlot)))?;
+        let sequence = match sent {
+            Some(sequence) => sequence,
+            None => {
+                let explain =
+                    |publisher: &mut framelane::Publisher| Some(publisher.explain(LoanError::NoFreeSlot));
+                let reason = self.shared.handle.call_briefly(py, explain)?;
+                return Err(raise(py, reason));
+            }
+        };
         batch::answer(py, detections.get(), (self.shared.epoch, sequence), timeout)
     }
 

@@ -6,13 +6,13 @@
 //! nothing. The thread ends when nobody waits any more, when the receiver is closed and when Python exits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, RecvError};
+use framelane::{Error, ErrorKind, Observer, RecvError};
 use pyo3::prelude::*;
 
-use crate::error::{raise, raise_new};
+use crate::error::raise;
 use crate::handle::{Handle, Refusal, close_at_exit, deadline, lock, remaining};
 
 /// A core subscriber of either kind.
@@ -28,6 +28,9 @@ pub(crate) trait Source: Send + 'static {
     fn dropped(item: &Self::Item) -> u64;
     fn total_dropped(&self) -> u64;
     fn total_received(&self) -> u64;
+    fn observer(&self) -> Observer;
+    /// The error with its reason.
+    fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error;
 }
 
 /// What was received, and how many frames were passed over to get it, beside those the core counts.
@@ -54,8 +57,8 @@ pub(crate) struct Receiver<S: Source> {
     pub(crate) handle: Arc<Handle<State<S>>>,
     pub(crate) channel: Arc<str>,
     newest_only: bool,
-    /// The frames given to Python; some are gone since.
-    lent: Mutex<Vec<Weak<framelane::Frame>>>,
+    /// Explains timeouts while a thread has the handle.
+    observer: Observer,
     waiting: Mutex<Waiting>,
     received: AtomicU64,
     dropped: AtomicU64,
@@ -63,6 +66,7 @@ pub(crate) struct Receiver<S: Source> {
 
 impl<S: Source> Receiver<S> {
     pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, source: S) -> Self {
+        let observer = source.observer();
         let handle = Arc::new(Handle::new(what, State { source, stash: None }));
         // A link makes a channel of its own here.
         if channel.contains("://") || channel.starts_with("unix:") {
@@ -72,7 +76,7 @@ impl<S: Source> Receiver<S> {
             handle,
             channel: Arc::from(channel),
             newest_only,
-            lent: Mutex::new(Vec::new()),
+            observer,
             waiting: Mutex::new(Waiting::default()),
             received: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -119,10 +123,7 @@ impl<S: Source> Receiver<S> {
             Some(result) if !matches!(result, Err(RecvError::Timeout)) => result,
             _ => self.handle.call(py, deadline, |state| self.attempt(state, remaining(deadline)))?,
         };
-        result.map_err(|error| match error {
-            RecvError::Timeout => self.timeout_error(py, timeout),
-            error => raise(py, Error::from(error)),
-        })
+        result.map_err(|error| self.failed(py, error, timeout))
     }
 
     /// Waits for the next item up to `left`, or for a slice: then it gives `None`.
@@ -166,33 +167,19 @@ impl<S: Source> Receiver<S> {
         }
     }
 
-    /// Remembers a lease that a Python object has from now on.
-    pub(crate) fn lend(&self, frame: &Arc<framelane::Frame>) {
-        let mut lent = lock(&self.lent);
-        lent.retain(|frame| frame.strong_count() > 0);
-        lent.push(Arc::downgrade(frame));
-    }
-
-    /// How many frames, and arrays of frames, of this subscriber Python keeps from the publisher.
-    fn held(&self) -> usize {
-        lock(&self.lent).iter().filter(|frame| frame.strong_count() > 0).count()
-    }
-
+    /// What `recv` raises when `timeout` has passed: with the reason, unless another thread has the subscriber.
     pub(crate) fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
-        let mut message = match timeout {
-            Some(seconds) => format!("nothing arrived on {} within {seconds} s", self.channel),
-            None => format!("nothing arrived on {}", self.channel),
+        self.failed(py, RecvError::Timeout, timeout)
+    }
+
+    fn failed(&self, py: Python<'_>, error: RecvError, timeout: Option<f64>) -> PyErr {
+        let waited = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let error = match self.handle.try_take() {
+            Some(state) => state.source.explain(error, waited),
+            None if matches!(error, RecvError::Timeout) => self.observer.explain_timeout(waited),
+            None => Error::from(error).context(format!("channel {}", self.channel)),
         };
-        let held = self.held();
-        if held == 0 {
-            return raise_new(py, ErrorKind::Timeout, &message, None);
-        }
-        let frames = if held == 1 { "1 frame" } else { &format!("{held} frames") };
-        message.push_str(&format!(
-            "; this subscriber holds {frames}: frames that are held are slots the publisher cannot use"
-        ));
-        let remedy = "release or copy frames, or publish with more slots";
-        raise_new(py, ErrorKind::Timeout, &message, Some(remedy))
+        raise(py, error)
     }
 
     /// What is there now, or `None`: also when another thread is waiting in a call.
@@ -210,7 +197,7 @@ impl<S: Source> Receiver<S> {
         match result {
             Ok(received) => Ok(Some(received)),
             Err(RecvError::Timeout) => Ok(None),
-            Err(error) => Err(raise(py, Error::from(error))),
+            Err(error) => Err(self.failed(py, error, None)),
         }
     }
 

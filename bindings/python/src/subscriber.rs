@@ -41,6 +41,14 @@ impl Source for framelane::Subscriber {
     fn total_received(&self) -> u64 {
         self.received()
     }
+
+    fn observer(&self) -> framelane::Observer {
+        framelane::Subscriber::observer(self)
+    }
+
+    fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error {
+        framelane::Subscriber::explain(self, error, waited)
+    }
 }
 
 /// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
@@ -129,7 +137,8 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 ///   25 us) and costs a core meanwhile; by default 0.
 ///
 /// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
-/// copy what you keep. At most 8 at a time; then `recv` raises TooManyLeases.
+/// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most 8:
+/// 4 with the 6 slots of the default. Then `recv` raises TooManyLeases at once.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// mode. Ctrl-C ends every wait.
@@ -139,12 +148,8 @@ pub(crate) struct Subscriber {
     mode: &'static str,
 }
 
-impl Subscriber {
-    fn lend(&self, received: Received<framelane::Frame>) -> Frame {
-        let frame = Arc::new(received.item);
-        self.receiver.lend(&frame);
-        Frame::new(frame, received.skipped)
-    }
+fn lend(received: Received<framelane::Frame>) -> Frame {
+    Frame::new(Arc::new(received.item), received.skipped)
 }
 
 #[pymethods]
@@ -172,11 +177,11 @@ impl Subscriber {
 
     /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
     ///
-    /// Raises Timeout, which says how many frames this subscriber holds, ChannelClosed at the end of the
-    /// channel, TooManyLeases when 8 frames are held.
+    /// Raises Timeout, which says why nothing came (the publisher ended, is idle, or finds no free slot);
+    /// ChannelClosed at the end of the channel; TooManyLeases when this subscriber holds as many frames as it may.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
-        self.receiver.recv(py, timeout).map(|received| self.lend(received))
+        self.receiver.recv(py, timeout).map(lend)
     }
 
     /// As `cv2.VideoCapture.read`: (True, a writable copy of the next frame), (False, None) at the end.
@@ -229,7 +234,7 @@ impl Subscriber {
 
     #[pyo3(name = "_poll")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
-        Ok(self.receiver.poll(py)?.map(|received| self.lend(received)))
+        Ok(self.receiver.poll(py)?.map(lend))
     }
 
     #[pyo3(name = "_notify")]

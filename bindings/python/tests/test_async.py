@@ -53,14 +53,12 @@ async def test_async_for_gets_every_frame_until_the_channel_closes():
             await subscriber.recv_async()
 
 
-async def test_a_timeout_says_how_many_frames_are_held(publisher, subscriber):
+async def test_timeout_says_what_the_publisher_does(publisher, subscriber):
     publisher.send(np.zeros((4, 6, 3), "uint8"))
     frame = await subscriber.recv_async(timeout=10)
-    with pytest.raises(framelane.Timeout, match="within 0.02 s; this subscriber holds 1 frame: "):
+    with pytest.raises(framelane.Timeout, match="within 0.02 s: its publisher .* published its last frame .* ago"):
         await subscriber.recv_async(timeout=0.02)
     frame.release()
-    with pytest.raises(framelane.Timeout, match="within 0 s$"):
-        await subscriber.recv_async(timeout=0)
 
 
 async def test_a_timeout_is_the_same_error_as_without_async(subscriber):

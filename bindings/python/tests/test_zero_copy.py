@@ -1,8 +1,11 @@
 """Arrays lie in shared memory, cannot be written, and own the lease."""
 
+import collections
 import copy
 import gc
+import itertools
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -171,6 +174,60 @@ def test_the_ninth_lease_is_refused_and_a_dropped_one_can_be_used_again(publishe
             reader.recv(timeout=10)
         frames.pop()
         assert reader.recv(timeout=10).sequence == 9
+
+
+def islice_of(reader, _):
+    return list(itertools.islice(reader, 8))
+
+
+def deque_of(reader, _):
+    kept = collections.deque(maxlen=30)
+    for frame in reader:
+        kept.append(frame)
+
+
+def arrays_of(reader, publisher):
+    kept = []
+    while True:
+        send(publisher)
+        kept.append(reader.recv(timeout=10).array)
+
+
+@pytest.mark.parametrize("keep", [islice_of, deque_of, arrays_of])
+def test_reader_that_keeps_frames_gets_an_error_and_others_go_on(publisher, keep):
+    with framelane.Subscriber("cam0", timeout=0) as greedy, framelane.Subscriber("cam0", timeout=0) as other:
+        done = threading.Event()
+
+        def feed():
+            while not done.wait(0.001):
+                send(publisher)
+
+        feeder = threading.Thread(target=feed)
+        if keep is not arrays_of:
+            feeder.start()
+        with pytest.raises(framelane.TooManyLeases, match="holds 4 frames of channel cam0") as refused:
+            keep(greedy, publisher)
+        for words in ["frame.copy()", "array.copy()", "--slots 7", "slots=7"]:
+            assert words in refused.value.remedy
+        # The traceback keeps the frames.
+        for _ in range(20):
+            if keep is arrays_of:
+                assert send(publisher) is not None
+            other.recv(timeout=60)
+        done.set()
+        if keep is not arrays_of:
+            feeder.join()
+
+
+@pytest.mark.parametrize("slots", [2, 3, 6])
+def test_loop_goes_on_in_the_smallest_rings(slots):
+    with framelane.Publisher("small", slots=slots) as small, framelane.Subscriber("small", timeout=0) as reader:
+        send(small)
+        for count, frame in enumerate(reader):
+            if count == 20:
+                break
+            assert send(small) is not None
+            frame.array
 
 
 def test_a_frame_can_be_neither_copied_nor_pickled_by_accident(publisher, subscriber):

@@ -1,7 +1,7 @@
 //! Channels, layouts and colours in JSON and for people.
 
 use framelane::{
-    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SourceStatus,
+    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SlotHolder, SourceStatus,
     SubscriberStatus,
 };
 use serde::Serialize;
@@ -35,10 +35,23 @@ pub struct ChannelReport {
     /// How long ago the newest frame was published.
     pub newest_age_ns: Option<u64>,
     pub subscribers: Vec<SubscriberReport>,
+    /// Slots that subscribers hold, the newest one apart.
+    pub held_slots: usize,
+    /// The processes that hold slots, those with the most first.
+    pub holders: Vec<HolderReport>,
     /// How the link is that feeds it; `null` for a channel that is published here.
     pub link: Option<LinkReport>,
     /// State of the live source that feeds it; `null` for a channel without one.
     pub source: Option<SourceReport>,
+}
+
+/// A process that holds slots.
+#[derive(Debug, Serialize)]
+pub struct HolderReport {
+    pub pid: u32,
+    /// `null` where the system does not show it.
+    pub name: Option<String>,
+    pub slots: usize,
 }
 
 impl ChannelReport {
@@ -68,6 +81,8 @@ impl ChannelReport {
                 .newest_published_ns
                 .map(|published| monotonic_ns().saturating_sub(published)),
             subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
+            held_slots: status.held_slots,
+            holders: status.holders.iter().map(HolderReport::new).collect(),
             link: status.link.as_ref().map(LinkReport::new),
             source: status.source.as_ref().map(SourceReport::new),
         }
@@ -151,6 +166,12 @@ pub struct SubscriberReport {
     pub leases: usize,
     pub received: u64,
     pub dropped: u64,
+}
+
+impl HolderReport {
+    fn new(holder: &SlotHolder) -> Self {
+        HolderReport { pid: holder.pid, name: holder.name.clone(), slots: holder.slots }
+    }
 }
 
 impl SubscriberReport {

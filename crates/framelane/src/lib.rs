@@ -87,4 +87,4 @@ pub use status::{
     doctor_of, list, status,
 };
 #[cfg(not(loom))]
-pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
+pub use subscriber::{Frame, Observer, RecvError, Subscriber, SubscriberOptions};

@@ -35,7 +35,7 @@ fn silence(subscriber: &mut Subscriber) -> Error {
     let timeout = Duration::from_millis(1);
     let error = subscriber.recv_timeout(timeout).unwrap_err();
     let error = subscriber.explain(error, Some(timeout));
-    assert!(error.message().starts_with("no new frame on channel c within 1 ms: "), "{error}");
+    assert!(error.message().starts_with("no new frame on channel c within 0.001 s: "), "{error}");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.remedy().is_some(), "{error}");
     error

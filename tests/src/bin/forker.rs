@@ -106,6 +106,8 @@ fn refused(channel: &str) -> Outcome {
             let received = subscriber.recv_timeout(Duration::ZERO);
             ensure(matches!(received, Err(RecvError::Forked)), "recv")?;
             let lease = frame.check_fork().err().map(|error| error.kind());
+            // The parent may let go at any moment.
+            assert!(!frame.is_intact());
             ensure(lease == Some(ErrorKind::Forked), "lease")?;
             // None of these may touch what is the parent's.
             drop((held, frame, subscriber));

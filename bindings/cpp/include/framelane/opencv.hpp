@@ -180,7 +180,7 @@ inline const cv::Mat mat(const Frame& frame) {
 }
 
 /// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the channel, and be
-/// passed on; the last copy of the header lets the frame go. Each is one of the subscriber's 8 leases until then.
+/// passed on; the last copy of the header lets the frame go. Each is one of the subscriber's leases until then.
 /// Not to be written to. \throws Error InvalidFrame as above; the frame stays yours then.
 inline const cv::Mat mat(Frame&& frame) {
   const detail::MatShape shape = detail::image_shape(frame.layout());

@@ -39,7 +39,7 @@ struct FrameId {
 
 /// A frame, read where the publisher wrote it: it does not change until this object is destroyed.
 ///
-/// Each is one of its subscriber's 8 leases, and may outlive it. Move-only; may go to other threads.
+/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it. Move-only; may go to other threads.
 class Frame {
  public:
   /// The bytes, `layout().size_bytes()` of them, without a copy. Mapped for reading only.

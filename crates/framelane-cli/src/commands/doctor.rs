@@ -71,6 +71,12 @@ impl Doctor {
         let mut findings = room(diagnosis.free_bytes, diagnosis.total_bytes);
         findings.extend(file_system(&diagnosis.directory));
         findings.extend(permissions(&diagnosis.directory));
+        findings.extend(diagnosis.starved.iter().map(|starved| Finding {
+            kind: "slots",
+            severity: "warning",
+            message: starved.reason.clone(),
+            remedy: starved.remedy.clone(),
+        }));
         let left = diagnosis.leftovers.iter().any(|leftover| !leftover.removed);
         let healthy = !left && findings.iter().all(|finding| finding.severity == "note");
         let report = Report::new(diagnosis, findings, healthy);

@@ -54,6 +54,13 @@ impl Counters {
     }
 }
 
+/// What was reported of slots that are used up.
+#[derive(Default)]
+struct Starvation {
+    dropped: u64,
+    reported: bool,
+}
+
 /// Tells how far it is, from a thread of its own: publishing never waits for a terminal.
 pub struct Ticker<'t> {
     pub json: bool,
@@ -68,13 +75,16 @@ pub struct Ticker<'t> {
 impl Ticker<'_> {
     /// Runs until the other end of `ended` is dropped; stops publishing when nobody reads the events any more.
     pub fn run(&self, ended: &Receiver<()>) -> Result<(), Failure> {
-        if !self.json && !self.notes.on_terminal() {
-            return Ok(());
-        }
-        let period = if self.json { EVENT } else { REDRAW };
+        let shown = self.json || self.notes.on_terminal();
+        let period = if shown && !self.json { REDRAW } else { EVENT };
         let (mut last, mut last_frames) = (Instant::now(), 0);
         let mut fps = 0.0;
+        let mut starvation = Starvation::default();
         while ended.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            self.report_starvation(&mut starvation);
+            if !shown {
+                continue;
+            }
             let frames = self.counters.frames.load(Relaxed);
             if last.elapsed() >= EVENT || fps == 0.0 {
                 fps = (frames - last_frames) as f64 / last.elapsed().as_secs_f64();
@@ -87,6 +97,23 @@ impl Ticker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Names the processes that hold all slots, once, when frames are dropped for it; says when slots are free again.
+    fn report_starvation(&self, starvation: &mut Starvation) {
+        let dropped = self.counters.dropped.load(Relaxed);
+        let dropping = dropped > starvation.dropped;
+        starvation.dropped = dropped;
+        if dropping && !starvation.reported {
+            let status = framelane::status(self.directory, self.channel);
+            if let Some(fault) = status.ok().and_then(|status| status.starvation()) {
+                self.notes.say(&format!("warning: frames are dropped: {fault}"));
+                starvation.reported = true;
+            }
+        } else if !dropping && starvation.reported {
+            self.notes.say("slots are free again");
+            starvation.reported = false;
+        }
     }
 
     fn tell(&self, frames: u64, fps: f64) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ use crate::step::{Step, step};
 use attach::Attachment;
 pub use frame::Frame;
 pub use open::SubscriberOptions;
+pub use reason::Observer;
 
 /// How long a subscriber sleeps before it looks whether it should still wait.
 const NAP: Duration = Duration::from_millis(500);

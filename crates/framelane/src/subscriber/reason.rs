@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::{RecvError, Subscriber};
 use crate::descriptor;
+use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
-use crate::link;
+use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::ring::{self, Ordering::Relaxed, PINS};
-use crate::status::{all_held, held_slots, holders};
+use crate::status::{ChannelState, SlotHolder, all_held, held_slots, holders, status};
 
 impl Subscriber {
     /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when it published
@@ -50,43 +51,24 @@ impl Subscriber {
         })
     }
 
+    /// What explains a timeout while another thread has the subscriber.
+    pub fn observer(&self) -> Observer {
+        Observer { channel: self.channel().to_owned(), directory: self.directory.clone() }
+    }
+
     fn silence(&self, waited: Option<Duration>) -> Error {
-        let (channel, words) = (self.channel(), self.attachment.control.words());
-        let pid = words.publisher_pid.load(Relaxed);
-        let within =
-            waited.filter(|waited| !waited.is_zero()).map(|waited| format!(" within {}", seconds(waited)));
-        let timeout = |reason: String, remedy: String| {
-            let within = within.as_deref().unwrap_or_default();
-            let fault = format!("no new frame on channel {channel}{within}: {reason}");
-            Error::new(ErrorKind::Timeout, fault).with_remedy(remedy)
+        let (words, readers) = (self.attachment.control.words(), &self.attachment.readers);
+        let place = (&self.directory, self.channel());
+        let seen = Seen {
+            channel: self.channel(),
+            pid: words.publisher_pid.load(Relaxed),
+            alive: self.publisher_alive(),
+            link: link::read(words),
+            slots: self.slots(),
+            held_slots: held_slots(words, readers),
+            age: self.newest_age(),
         };
-        if !self.publisher_alive() {
-            return timeout(
-                format!("its publisher (process {pid}) ended without closing it"),
-                "start the publisher again; this subscriber goes on by itself".to_owned(),
-            );
-        }
-        if let Some(link) = link::read(words).filter(|link| !link.connected || !link.live) {
-            let state = if link.connected { "has no publisher there" } else { "is not connected" };
-            return timeout(
-                format!("its link to {} {state}", link.peer),
-                "check the publisher and the network there; the link reconnects by itself".to_owned(),
-            );
-        }
-        let slots = self.slots();
-        if held_slots(words, &self.attachment.readers) + 1 >= slots {
-            let place = (&self.directory, channel);
-            let found = holders(place, words, &self.attachment.readers, Some(self.attachment.index));
-            let starved = all_held(channel, slots, &found);
-            return timeout(starved.message().to_owned(), starved.remedy().unwrap_or_default().to_owned());
-        }
-        let reason = match self.newest_age() {
-            Some(age) => {
-                format!("its publisher (process {pid}) published its last frame {} ago", seconds(age))
-            }
-            None => format!("its publisher (process {pid}) has published no frame yet"),
-        };
-        timeout(reason, format!("check that process {pid} gets frames from its source, or allow more time"))
+        seen.silence(waited, || holders(place, words, readers, Some(self.attachment.index)))
     }
 
     /// The age of the newest frame of this epoch.
@@ -96,8 +78,85 @@ impl Subscriber {
         let data = self.data.as_ref().filter(|data| data.generation == words.generation_now())?;
         let published = descriptor::read(data.entry(slot)?, data.slot_bytes).ok()?.published_ns;
         let of_this_epoch = sequence > words.epoch_after.load(Relaxed);
-        of_this_epoch.then(|| Duration::from_nanos(os::monotonic_ns().saturating_sub(published)))
+        of_this_epoch.then(|| age(published))
     }
+}
+
+/// Explains why a subscriber receives nothing, without the subscriber.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    channel: String,
+    directory: Directory,
+}
+
+impl Observer {
+    /// The error of a call that received nothing within `waited`, with its reason. Opens the channel's files.
+    pub fn explain_timeout(&self, waited: Option<Duration>) -> Error {
+        let Ok(found) = status(Some(self.directory.path()), &self.channel) else {
+            return RecvError::Timeout.into();
+        };
+        let seen = Seen {
+            channel: &self.channel,
+            pid: found.publisher_pid,
+            alive: found.state == ChannelState::Live,
+            link: found.link.clone(),
+            slots: found.slots,
+            held_slots: found.held_slots,
+            age: found.newest_published_ns.map(age),
+        };
+        seen.silence(waited, || found.holders.clone())
+    }
+}
+
+/// What can be seen of a channel on which nothing arrives.
+struct Seen<'c> {
+    channel: &'c str,
+    pid: u32,
+    alive: bool,
+    link: Option<LinkStatus>,
+    slots: usize,
+    held_slots: usize,
+    age: Option<Duration>,
+}
+
+impl Seen<'_> {
+    fn silence(self, waited: Option<Duration>, holders: impl FnOnce() -> Vec<SlotHolder>) -> Error {
+        let Seen { channel, pid, .. } = self;
+        let within = waited.map(|waited| format!(" within {} s", waited.as_secs_f64()));
+        let timeout = |reason: &str, remedy: &str| {
+            let within = within.as_deref().unwrap_or_default();
+            let fault = format!("no new frame on channel {channel}{within}: {reason}");
+            Error::new(ErrorKind::Timeout, fault).with_remedy(remedy)
+        };
+        if !self.alive {
+            return timeout(
+                &format!("its publisher (process {pid}) ended without closing it"),
+                "start the publisher again; this subscriber goes on by itself",
+            );
+        }
+        if let Some(link) = self.link.filter(|link| !link.connected || !link.live) {
+            let state = if link.connected { "has no publisher there" } else { "is not connected" };
+            return timeout(
+                &format!("its link to {} {state}", link.peer),
+                "check the publisher and the network there; the link reconnects by itself",
+            );
+        }
+        if self.held_slots + 1 >= self.slots {
+            let starved = all_held(channel, self.slots, &holders());
+            return timeout(starved.message(), starved.remedy().unwrap_or_default());
+        }
+        let reason = match self.age {
+            Some(age) => {
+                format!("its publisher (process {pid}) published its last frame {} ago", seconds(age))
+            }
+            None => format!("its publisher (process {pid}) has published no frame yet"),
+        };
+        timeout(&reason, &format!("check that process {pid} gets frames from its source, or allow more time"))
+    }
+}
+
+fn age(published_ns: u64) -> Duration {
+    Duration::from_nanos(os::monotonic_ns().saturating_sub(published_ns))
 }
 
 /// To the millisecond below a second, then as few digits as mean something.
