@@ -43,11 +43,25 @@ static void send_boxes(framelane_detection_publisher *finder, const framelane_fr
   check(framelane_detection_publisher_send(finder, &id, boxes, count, NULL));
 }
 
+/* Asks for the boxes as a reader of the channel does. */
+static void ask_for_boxes(const framelane_detection_subscriber *found, const framelane_frame *frame) {
+  framelane_frame_id id;
+  framelane_detections *by_frame, *by_id;
+  check(framelane_frame_get_id(frame, &id));
+  check(framelane_detection_subscriber_for_frame(found, framelane_frame_epoch(frame), framelane_frame_sequence(frame),
+                                                 FRAMELANE_FOREVER, &by_frame));
+  check(framelane_detection_subscriber_for_frame(found, id.epoch, id.sequence, 0, &by_id));
+  if (framelane_detections_sequence(by_frame) != framelane_detections_sequence(by_id)) exit(3);
+  framelane_detections_free(by_frame);
+  framelane_detections_free(by_id);
+}
+
 int main(int argc, char **argv) {
   const char *const labels[] = {"a", "b"};
   framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
   framelane_subscriber *subscriber;
   framelane_detection_publisher *finder = NULL;
+  framelane_detection_subscriber *found = NULL;
   framelane_frame *frame;
   framelane_error *error;
   if (argc < 3) {
@@ -59,12 +73,17 @@ int main(int argc, char **argv) {
   check(framelane_subscriber_open(argv[1], &options, FRAMELANE_FOREVER, &subscriber));
   while ((error = framelane_subscriber_recv(subscriber, FRAMELANE_FOREVER, &frame)) == NULL) {
     print_frame(frame);
-    if (finder != NULL) send_boxes(finder, frame);
+    if (finder != NULL) {
+      send_boxes(finder, frame);
+      if (found == NULL) check(framelane_detection_subscriber_open(argv[3], NULL, FRAMELANE_FOREVER, &found));
+      ask_for_boxes(found, frame);
+    }
     framelane_frame_free(frame);
   }
   if (framelane_error_code(error) != FRAMELANE_ERROR_CLOSED) check(error);
   framelane_error_free(error);
   framelane_subscriber_free(subscriber);
+  framelane_detection_subscriber_free(found);
   framelane_detection_publisher_free(finder);
   return 0;
 }

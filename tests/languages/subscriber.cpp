@@ -3,7 +3,9 @@
 
 #include "pattern.h"
 
+#include <chrono>
 #include <iostream>
+#include <stdexcept>
 
 int main(int argc, char** argv) {
   if (argc < 3) {
@@ -12,6 +14,7 @@ int main(int argc, char** argv) {
   }
   std::optional<framelane::DetectionPublisher> finder;
   if (argc > 3) finder.emplace(argv[3], std::vector<std::string>{"a", "b"}, "m");
+  std::optional<framelane::DetectionSubscriber> found;
   framelane::SubscriberOptions options;
   options.mode = std::string(argv[2]) == "every" ? framelane::Mode::Every : framelane::Mode::Newest;
   framelane::Subscriber subscriber(argv[1], options);
@@ -31,5 +34,12 @@ int main(int argc, char** argv) {
                          static_cast<float>(i) / 8, static_cast<std::uint32_t>(i % 2), 100 * n + i);
     }
     finder->send(frame, boxes);
+    if (!found) found.emplace(argv[3]);
+    using std::chrono::nanoseconds;
+    const auto batch = found->for_frame(frame);
+    const bool same = batch.boxes.size() == boxes.size() && batch.frame.sequence == n &&
+                      found->for_frame(frame.id(), nanoseconds(0)).sequence == batch.sequence &&
+                      found->for_frame(frame.epoch(), n, nanoseconds(0)).sequence == batch.sequence;
+    if (!same) throw std::runtime_error("other boxes");
   }
 }

@@ -24,6 +24,7 @@ def send_boxes(finder, frame):
 
 channel, mode, *detections = sys.argv[1:]
 finder = framelane.DetectionPublisher(*detections, labels=["a", "b"], model="m") if detections else None
+found = None
 with framelane.Subscriber(channel, mode) as subscriber:
     for frame in subscriber:
         color = frame.color
@@ -34,4 +35,9 @@ with framelane.Subscriber(channel, mode) as subscriber:
         )
         if finder:
             send_boxes(finder, frame)
+            found = found or framelane.DetectionSubscriber(*detections)
+            batch = found.for_frame(frame)
+            assert len(batch) == frame.sequence % 4 and batch.frame_sequence == frame.sequence
+            assert found.for_frame(frame.id, 0).sequence == batch.sequence
+            assert found.for_frame(frame.sequence, 0, epoch=frame.epoch).sequence == batch.sequence
         frame.release()

@@ -397,7 +397,7 @@ typedef struct {
 } framelane_publisher_options;
 
 /**
- * Which frame is meant: what a detector hands back with its boxes.
+ * Names a frame: what a detector sends back with its boxes.
  */
 typedef struct {
   /**
@@ -405,11 +405,11 @@ typedef struct {
    */
   const char *channel;
   /**
-   * The life of the publisher that it comes from.
+   * The life of the frame's publisher.
    */
   uint64_t epoch;
   /**
-   * Its number.
+   * The frame's number as its publisher counts.
    */
   uint64_t sequence;
   /**
@@ -736,8 +736,11 @@ framelane_error *framelane_detection_subscriber_recv(const framelane_detection_s
                                                      framelane_detections **detections);
 
 /**
- * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`; the caller frees them. Frames may be asked
+ * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames may be asked
  * for in any order, among the last 256.
+ *
+ * `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
+ * `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every machine.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
  * `framelane_detection_subscriber_recv`.
@@ -750,8 +753,7 @@ framelane_error *framelane_detection_subscriber_for_frame(const framelane_detect
                                                           framelane_detections **detections);
 
 /**
- * As `framelane_detection_subscriber_for_frame`, from whoever finds them: when the detector ends, the next one is waited
- * for. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+ * As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_answer(const framelane_detection_subscriber *subscriber,
@@ -899,12 +901,12 @@ const framelane_layout *framelane_frame_layout(const framelane_frame *frame);
 const framelane_info *framelane_frame_info(const framelane_frame *frame);
 
 /**
- * The frame's number in its channel, from 1.
+ * The frame's number, from 1, as its publisher counts: the same in every process, also over links.
  */
 uint64_t framelane_frame_sequence(const framelane_frame *frame);
 
 /**
- * The life of the publisher that it comes from.
+ * The life of the frame's publisher: `framelane_publisher_epoch` there, also over links.
  */
 uint64_t framelane_frame_epoch(const framelane_frame *frame);
 
@@ -1132,7 +1134,8 @@ uint64_t framelane_subscriber_received(const framelane_subscriber *subscriber);
 uint64_t framelane_subscriber_dropped(const framelane_subscriber *subscriber);
 
 /**
- * The epoch of the channel's present publisher. Waits for a call that another thread is in.
+ * The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
+ * `framelane_frame_epoch`. Waits for a call that another thread is in.
  */
 uint64_t framelane_subscriber_epoch(const framelane_subscriber *subscriber);
 

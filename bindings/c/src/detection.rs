@@ -97,7 +97,7 @@ pub(crate) fn answer(
 ) -> Result<(), Error> {
     let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
     receive(subscriber, detections, |subscriber, keep| {
-        subscriber.answer_while(epoch, sequence, timeout, keep)
+        subscriber.answer_while((epoch, sequence), timeout, keep)
     })
 }
 
@@ -247,8 +247,11 @@ pub extern "C" fn framelane_detection_subscriber_recv(
     })
 }
 
-/// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`; the caller frees them. Frames may be asked
+/// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames may be asked
 /// for in any order, among the last 256.
+///
+/// `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
+/// `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every machine.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
 /// `framelane_detection_subscriber_recv`.
@@ -265,13 +268,12 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
         let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
         let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
         receive(subscriber, detections, |subscriber, keep| {
-            subscriber.for_frame_while(epoch, sequence, timeout, keep)
+            subscriber.for_frame_while((epoch, sequence), timeout, keep)
         })
     })
 }
 
-/// As `framelane_detection_subscriber_for_frame`, from whoever finds them: when the detector ends, the next one is waited
-/// for. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+/// As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_answer(

@@ -55,13 +55,13 @@ pub extern "C" fn framelane_frame_info(frame: Option<&framelane_frame>) -> *cons
     frame.map_or(std::ptr::null(), |frame| &raw const frame.info)
 }
 
-/// The frame's number in its channel, from 1.
+/// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_sequence(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.sequence())
 }
 
-/// The life of the publisher that it comes from.
+/// The life of the frame's publisher: `framelane_publisher_epoch` there, also over links.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_epoch(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.epoch())

@@ -103,15 +103,15 @@ impl framelane_info {
     }
 }
 
-/// Which frame is meant: what a detector hands back with its boxes.
+/// Names a frame: what a detector sends back with its boxes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_frame_id {
     /// The frame's channel. When framelane gives it, valid as long as the frame or batch that was asked.
     pub channel: *const c_char,
-    /// The life of the publisher that it comes from.
+    /// The life of the frame's publisher.
     pub epoch: u64,
-    /// Its number.
+    /// The frame's number as its publisher counts.
     pub sequence: u64,
     /// Its capture time in nanoseconds since 1970.
     pub timestamp_ns: u64,

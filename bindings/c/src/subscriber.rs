@@ -102,7 +102,8 @@ pub extern "C" fn framelane_subscriber_dropped(subscriber: Option<&framelane_sub
     subscriber.map_or(0, |subscriber| subscriber.dropped.load(Ordering::Relaxed))
 }
 
-/// The epoch of the channel's present publisher. Waits for a call that another thread is in.
+/// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
+/// `framelane_frame_epoch`. Waits for a call that another thread is in.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_epoch(subscriber: Option<&framelane_subscriber>) -> u64 {
     value(0, || Some(lock(&subscriber?.subscriber).epoch()))

@@ -52,7 +52,7 @@ impl Batches {
             }
         };
         let left = remaining(deadline).unwrap_or(Duration::MAX);
-        let batch = self.subscriber.for_frame_while(epoch, sequence, left, keep_waiting)?;
+        let batch = self.subscriber.for_frame_while((epoch, sequence), left, keep_waiting)?;
         self.epoch = Some(epoch);
         Ok(batch)
     }
@@ -69,7 +69,7 @@ pub(crate) fn answer(
     let (epoch, sequence) = frame;
     let batch = subscriber.receiver.with_source(py, deadline, |source, keep| {
         let left = remaining(deadline).unwrap_or(Duration::MAX);
-        let batch = source.subscriber.answer_while(epoch, sequence, left, keep)?;
+        let batch = source.subscriber.answer_while((epoch, sequence), left, keep)?;
         source.epoch = Some(epoch);
         Ok::<_, MatchError>(batch)
     })?;
@@ -330,7 +330,8 @@ impl DetectionSubscriber {
 
     /// The boxes of one frame, waiting for them up to `timeout` seconds (None: for ever; 0: what is there now).
     ///
-    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last batch's.
+    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last batch's. At the
+    /// publisher these are what `send` returned, and `Publisher.epoch`. All name the same frame on every machine.
     /// Frames may be asked for in any order among the last 256; batches of other frames that come meanwhile
     /// are kept for later calls of this kind, and are not received again by `recv`.
     #[pyo3(signature = (frame, timeout=None, *, epoch=None))]

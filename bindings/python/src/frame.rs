@@ -211,13 +211,13 @@ impl Frame {
         self.info.id.clone()
     }
 
-    /// The frame's number in its channel, from 1.
+    /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
     #[getter]
     fn sequence(&self) -> u64 {
         self.info.id.sequence
     }
 
-    /// The life of the publisher that sent it.
+    /// The life of the frame's publisher: `Publisher.epoch` there, also over links.
     #[getter]
     fn epoch(&self) -> u64 {
         self.info.id.epoch

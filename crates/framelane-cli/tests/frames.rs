@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Stdio;
 
-use framelane::{FrameInfo, Layout, PixelFormat, Plane, Policy, PublisherOptions};
+use framelane::{FrameInfo, Layout, Origin, PixelFormat, Plane, Policy, PublisherOptions};
 use support::{Place, feed, json_error, noise, y4m};
 
 #[test]
@@ -49,6 +49,31 @@ fn people_get_text_and_no_progress_bar_when_there_is_no_terminal() {
         "{stderr}"
     );
     assert!(!stderr.contains('\r') && !stderr.contains('\x1b'), "{stderr:?}");
+}
+
+#[test]
+fn latency_of_a_frame_from_a_link_begins_with_its_capture() {
+    let place = Place::new();
+    let mut publisher = PublisherOptions::new().directory(place.path()).create("cam0").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 2, 1).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let captured_ns = u64::try_from(now.as_nanos()).unwrap() - 3_600_000_000_000;
+    // As a link publishes, and as a program of this machine does.
+    for (origin, from) in [(Some(Origin { epoch: 7, sequence: 9 }), "capture"), (None, "publication")] {
+        let info = FrameInfo { timestamp_ns: Some(captured_ns), origin, ..FrameInfo::default() };
+        publisher.send(&layout, &info, &[0; 2]).unwrap();
+        let mut subscriber = place.start("subscribe cam0 --count 1 --json --per-frame");
+        let frame = subscriber.wait_for("frame");
+        assert_eq!(frame["latency_from"], from);
+        assert_eq!(frame["latency_us"].as_f64().unwrap() >= 3.6e9, origin.is_some(), "{frame}");
+        assert_eq!(frame["sequence"], origin.map_or(2, |origin| origin.sequence));
+        let summary = subscriber.wait_for("summary");
+        assert_eq!(summary["latency_from"], from);
+        subscriber.end();
+        let output = place.run("subscribe cam0 --count 1");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("latency p50") && text.contains(&format!("from {from}")), "{text}");
+    }
 }
 
 /// Publishes `input` from standard input without loss; gives what a subscriber writes.

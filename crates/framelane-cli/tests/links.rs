@@ -326,7 +326,7 @@ fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
     let mut worker = Running::spawn(here.command(&line).env("FRAMELANE_PYTHON", python));
     let options = SubscriberOptions::new().directory(there.path());
     let mut boxes = framelane::DetectionSubscriber::with_options(options, "cam0/detections").unwrap();
-    let found = boxes.for_frame(publisher.epoch(), 1, std::time::Duration::from_secs(120)).unwrap();
+    let found = boxes.for_frame((publisher.epoch(), 1), std::time::Duration::from_secs(120)).unwrap();
     assert_eq!(found.boxes[0].width, 1.0);
     worker.signal(Signal::TERM);
     worker.end();

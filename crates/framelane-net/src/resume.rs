@@ -29,7 +29,7 @@ impl Kept {
 
     /// Before a frame is sent.
     pub(crate) fn begin(&mut self, frame: &Frame) {
-        self.begun = Some(frame.sequence());
+        self.begun = Some(frame.local_sequence());
     }
 
     /// When all of a frame was sent.
@@ -92,7 +92,7 @@ pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -
     for _ in 0..MOST_SLOTS {
         let Ok(frame) = all.recv_timeout(Duration::ZERO) else { break };
         // Of the present epoch, also a frame of a publisher that has died: that is where numbers are looked for.
-        let here = Origin { epoch, sequence: frame.sequence() };
+        let here = Origin { epoch, sequence: frame.local_sequence() };
         if frame.origin() == last {
             return Some(here);
         }
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(kept.go_back(&options, Some(second)), 4);
             for number in again {
                 let frame = kept.subscriber.recv_timeout(Duration::ZERO).unwrap();
-                assert_eq!(frame.sequence(), first - 1 + number);
+                assert_eq!(frame.local_sequence(), first - 1 + number);
             }
         }
     }

@@ -65,6 +65,11 @@ fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
     assert_eq!(expected, Some(500), "from {first}");
 }
 
+fn open_boxes(url: &str) -> (DetectionSubscriber, tempfile::TempDir) {
+    let (subscriber, directory) = open(url, Mode::Every).unwrap();
+    (DetectionSubscriber::new(subscriber), directory)
+}
+
 #[test]
 fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
@@ -75,10 +80,16 @@ fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
         let (mut frames, directory) = open(&frames_url, Mode::Newest).unwrap();
         let options = PublisherOptions::new().directory(directory.path()).slots(32);
         let mut finder = DetectionPublisher::with_options(options, &boxes_url, &["a"], "m").unwrap();
+        let mut found = None;
         while let Ok(frame) = frames.recv() {
-            finder
-                .send(&frame.id(), &[Detection { x: f32::from(frame.bytes()[0]), ..Detection::default() }])
-                .unwrap();
+            let x = f32::from(frame.bytes()[0]);
+            finder.send(&frame.id(), &[Detection { x, ..Detection::default() }]).unwrap();
+            let found = found.get_or_insert_with(|| open_boxes(&boxes_url));
+            let batch = found.0.for_frame(&frame, Duration::from_secs(60)).unwrap();
+            assert_eq!(batch.boxes[0].x, x);
+            assert_eq!(found.0.for_frame(frame.id(), Duration::ZERO).unwrap(), batch);
+            let numbers = (frame.epoch(), frame.sequence());
+            assert_eq!(found.0.for_frame(numbers, Duration::ZERO).unwrap(), batch);
         }
     });
     let options = SubscriberOptions::new().directory(served.directory.path()).mode(Mode::Every);
@@ -87,12 +98,14 @@ fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
     sequence = publisher.send(&gray(4, 1), &info, &[0; 4]).unwrap().unwrap_or(sequence);
     let mut boxes = DetectionSubscriber::with_options(options, "cam0/detections").unwrap();
     for value in 1..20_u8 {
-        let batch = boxes.for_frame(publisher.epoch(), sequence, Duration::from_secs(60)).unwrap();
+        let batch = boxes.for_frame((publisher.epoch(), sequence), Duration::from_secs(60)).unwrap();
         assert_eq!(batch.boxes[0].x, f32::from(value - 1));
         let latency = batch.latency_ns();
         assert!(latency < 60_000_000_000, "{latency}");
         sequence = publisher.send(&gray(4, 1), &info, &[value; 4]).unwrap().unwrap();
     }
+    let origin = boxes.for_frame((publisher.epoch(), sequence), Duration::from_secs(60)).unwrap().frame;
+    assert_eq!((origin.epoch, origin.sequence), (publisher.epoch(), sequence));
     publisher.close();
     detector.join().unwrap();
 }

@@ -198,7 +198,7 @@ impl Default for Color {
     }
 }
 
-/// A frame's number where it was published first: what it keeps when links carry it on.
+/// Names a frame as its publisher does. Links keep it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The life of its first publisher.

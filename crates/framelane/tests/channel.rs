@@ -488,7 +488,8 @@ fn a_frame_that_a_link_has_brought_is_named_by_its_origin() {
     let info = FrameInfo { origin: Some(origin), ..FrameInfo::default() };
     publisher.send(&gray(2, 1), &info, &[1, 2]).unwrap();
     let frame = subscriber.recv().unwrap();
-    assert_eq!((frame.sequence(), frame.origin()), (1, origin));
+    assert_eq!((frame.epoch(), frame.sequence()), (77, 1000));
+    assert_eq!((frame.local_sequence(), frame.origin()), (1, origin));
     assert_eq!((frame.id().epoch, frame.id().sequence), (77, 1000));
     publisher.send(&gray(2, 1), &FrameInfo::default(), &[1, 2]).unwrap();
     let frame = subscriber.recv().unwrap();

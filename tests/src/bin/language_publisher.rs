@@ -60,7 +60,7 @@ fn main() {
         let (layout, how) = language::step(line);
         publish(&mut publisher, &layout, how, n);
         if let Some(detections) = &mut detections {
-            let found = detections.for_frame(publisher.epoch(), n, Duration::MAX).expect("boxes");
+            let found = detections.for_frame((publisher.epoch(), n), Duration::MAX).expect("boxes");
             println!("{}", language::found_text(&found));
         }
     }

@@ -1,6 +1,8 @@
 //! Prints what arrives: see `tests/languages/README.md`.
 
-use framelane::{DetectionPublisher, Mode, SubscriberOptions};
+use std::time::Duration;
+
+use framelane::{DetectionPublisher, DetectionSubscriber, Mode, SubscriberOptions};
 use framelane_tests::language;
 
 fn main() {
@@ -9,6 +11,7 @@ fn main() {
     let mut finder = arguments
         .get(2)
         .map(|channel| DetectionPublisher::create(channel, &["a", "b"], "m").expect("a channel"));
+    let mut found: Option<DetectionSubscriber> = None;
     let mode = if arguments[1] == "every" { Mode::Every } else { Mode::Newest };
     let mut subscriber = SubscriberOptions::new().mode(mode).open(&arguments[0]).expect("a channel");
     for frame in subscriber.frames() {
@@ -24,6 +27,13 @@ fn main() {
         );
         if let Some(finder) = &mut finder {
             finder.send(&frame.id(), &language::boxes(frame.sequence())).expect("a slot");
+            let found =
+                found.get_or_insert_with(|| DetectionSubscriber::open(&arguments[2]).expect("a channel"));
+            let batch = found.for_frame(&frame, Duration::MAX).expect("boxes");
+            assert_eq!(batch.boxes, language::boxes(frame.sequence()));
+            assert_eq!(found.for_frame(frame.id(), Duration::ZERO).expect("boxes"), batch);
+            let numbers = (frame.epoch(), frame.sequence());
+            assert_eq!(found.for_frame(numbers, Duration::ZERO).expect("boxes"), batch);
         }
     }
 }

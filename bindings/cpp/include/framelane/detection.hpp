@@ -137,8 +137,15 @@ class DetectionSubscriber {
     return detail::take(found);
   }
 
-  /// The detections of frame `sequence` of `epoch`, in any order among the last 256.
+  /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for by the frame, by
+  /// its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and what `send` or `publish` returned.
   /// \throws Error Timeout, which names the newest frame whose detections are here; Closed.
+  Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
+    return for_frame(frame.epoch, frame.sequence, timeout);
+  }
+  Detections for_frame(const Frame& frame, Timeout timeout = std::nullopt) {
+    return for_frame(frame.epoch(), frame.sequence(), timeout);
+  }
   Detections for_frame(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
     detail::check(framelane_detection_subscriber_for_frame(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),
@@ -146,8 +153,14 @@ class DetectionSubscriber {
     return detail::take(found);
   }
 
-  /// As `for_frame`, from whoever finds them: when the detector ends, the next one is waited for.
+  /// As `for_frame`, from any detector: when one ends, waits for the next.
   /// \throws Error Timeout, also when there is no detector.
+  Detections answer(const FrameId& frame, Timeout timeout = std::nullopt) {
+    return answer(frame.epoch, frame.sequence, timeout);
+  }
+  Detections answer(const Frame& frame, Timeout timeout = std::nullopt) {
+    return answer(frame.epoch(), frame.sequence(), timeout);
+  }
   Detections answer(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
     detail::check(framelane_detection_subscriber_answer(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),

@@ -8,11 +8,12 @@
 
 namespace framelane {
 
-/// Which frame is meant: what a detector hands back with its boxes.
+/// Names a frame: what a detector sends back with its boxes.
 struct FrameId {
   std::string channel;
-  /// The life of the publisher that it comes from.
+  /// The life of the frame's publisher.
   std::uint64_t epoch = 0;
+  /// The frame's number as its publisher counts.
   std::uint64_t sequence = 0;
   /// Its capture time in nanoseconds since 1970.
   std::uint64_t timestamp_ns = 0;
@@ -58,9 +59,9 @@ class Frame {
     static_cast<framelane_info&>(info) = *framelane_frame_info(handle_.get());
     return info;
   }
-  /// The frame's number in its channel, from 1.
+  /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
   std::uint64_t sequence() const noexcept { return framelane_frame_sequence(handle_.get()); }
-  /// The life of the publisher that it comes from.
+  /// The life of the frame's publisher: `Publisher::epoch` there, also over links.
   std::uint64_t epoch() const noexcept { return framelane_frame_epoch(handle_.get()); }
   /// Frames that the subscriber missed between the frame before and this one.
   std::uint64_t dropped() const noexcept { return framelane_frame_dropped(handle_.get()); }
@@ -73,7 +74,7 @@ class Frame {
   /// Whether everything that was read of the frame before this call was the frame; see `framelane_frame_is_intact`.
   bool is_intact() const noexcept { return framelane_frame_is_intact(handle_.get()) != 0; }
 
-  /// What detections need to name this frame.
+  /// What detections need to name this frame. Boxes that are found on one machine match the frame on every other.
   FrameId id() const {
     framelane_frame_id id{};
     detail::check(framelane_frame_get_id(handle_.get(), &id));
@@ -129,7 +130,7 @@ class Subscriber {
   std::uint64_t received() const noexcept { return framelane_subscriber_received(handle_.get()); }
   /// Frames skipped so far, by their numbers.
   std::uint64_t dropped() const noexcept { return framelane_subscriber_dropped(handle_.get()); }
-  /// The epoch of the channel's present publisher.
+  /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not `Frame::epoch`.
   std::uint64_t epoch() const noexcept { return framelane_subscriber_epoch(handle_.get()); }
   /// Whether a publisher holds the channel now. Makes a system call.
   bool publisher_alive() const noexcept { return framelane_subscriber_publisher_alive(handle_.get()) != 0; }

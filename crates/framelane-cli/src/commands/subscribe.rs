@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use framelane::{Layout, Mode, RecvError, Subscriber};
 
-use super::subscribe_report::{Event, Statistics};
+use super::subscribe_report::{Event, Statistics, latency_ns};
 use crate::Global;
 use crate::describe::LayoutReport;
 use crate::failure::{Failure, print_json, print_line};
@@ -127,15 +127,15 @@ impl Subscribe {
                 Err(RecvError::Closed | RecvError::Interrupted) => break,
                 Err(error) => return Err(error.into()),
             };
-            let age_ns = frame.age_ns();
-            if statistics.add(&frame, age_ns) && publisher_died {
+            let latency = latency_ns(&frame);
+            if statistics.add(&frame, subscriber.epoch(), latency) && publisher_died {
                 publisher_died = false;
                 output.notes.say("a new publisher has taken the channel over");
-                output.event(&Event::PublisherReturned { epoch: frame.epoch() })?;
+                output.event(&Event::PublisherReturned { epoch: subscriber.epoch() })?;
             }
             output.format(frame.layout())?;
             if self.per_frame {
-                output.event(&Event::frame(&frame, age_ns))?;
+                output.event(&Event::frame(&frame, latency))?;
             }
             output.write(&frame)?;
         }

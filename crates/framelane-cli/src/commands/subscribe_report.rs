@@ -1,6 +1,6 @@
 //! What `subscribe` tells: statistics by the second and in all.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use framelane::Frame;
 use serde::Serialize;
@@ -28,6 +28,7 @@ struct Period {
     published_ns: Option<(u64, u64)>,
     first_bytes: u64,
     latencies: Latencies,
+    from: LatencyFrom,
 }
 
 /// What was counted.
@@ -41,6 +42,8 @@ pub struct Counts {
     pub frames_per_second: Option<f64>,
     pub bytes_per_second: Option<f64>,
     pub latency: Option<Percentiles>,
+    /// Where these latencies begin, by the last frame.
+    pub latency_from: LatencyFrom,
 }
 
 /// A line of JSON.
@@ -74,10 +77,30 @@ pub struct FrameReport {
     keyframe: bool,
     rotation_degrees: u16,
     latency_us: f64,
+    /// Where the latency begins.
+    latency_from: LatencyFrom,
+}
+
+/// Where latencies begin. A link brings capture times to this machine's clock; the last hop alone would say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyFrom {
+    Publication,
+    Capture,
+}
+
+/// Nanoseconds from the frame's publication, or from its capture when a link has brought it.
+pub fn latency_ns(frame: &Frame) -> (u64, LatencyFrom) {
+    if frame.info().origin.is_none() {
+        return (frame.age_ns(), LatencyFrom::Publication);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    (now_ns.saturating_sub(frame.timestamp_ns()), LatencyFrom::Capture)
 }
 
 impl Event<'_> {
-    pub fn frame(frame: &Frame, age_ns: u64) -> Self {
+    pub fn frame(frame: &Frame, (latency_ns, from): (u64, LatencyFrom)) -> Self {
         Event::Frame(FrameReport {
             sequence: frame.sequence(),
             epoch: frame.epoch(),
@@ -92,7 +115,8 @@ impl Event<'_> {
             duration_ns: frame.info().duration_ns,
             keyframe: frame.info().keyframe,
             rotation_degrees: frame.info().rotation_degrees,
-            latency_us: age_ns as f64 / 1000.0,
+            latency_us: latency_ns as f64 / 1000.0,
+            latency_from: from,
         })
     }
 }
@@ -102,16 +126,16 @@ impl Statistics {
         Statistics { all: Period::new(), second: Period::new(), epoch: None }
     }
 
-    /// Counts a frame; whether it is the first of another publisher than the frame before.
-    pub fn add(&mut self, frame: &Frame, age_ns: u64) -> bool {
+    /// Counts a frame. Returns whether it is the first of another publisher on this machine than the frame before.
+    pub fn add(&mut self, frame: &Frame, epoch: u64, latency: (u64, LatencyFrom)) -> bool {
         if self.epoch.is_none() {
             // The wait for the first frame is no part of the rate.
             (self.all.began, self.second.began) = (Instant::now(), Instant::now());
         }
-        self.all.add(frame, age_ns);
-        self.second.add(frame, age_ns);
-        let last = self.epoch.replace(frame.epoch());
-        last.is_some_and(|last| last != frame.epoch())
+        self.all.add(frame, latency);
+        self.second.add(frame, latency);
+        let last = self.epoch.replace(epoch);
+        last.is_some_and(|last| last != epoch)
     }
 
     pub fn received(&self) -> u64 {
@@ -154,6 +178,7 @@ impl Period {
             published_ns: None,
             first_bytes: 0,
             latencies: Latencies::new(),
+            from: LatencyFrom::Publication,
         }
     }
 
@@ -162,7 +187,7 @@ impl Period {
         (self.began, self.frames, self.dropped, self.bytes) = (Instant::now(), 0, 0, 0);
     }
 
-    fn add(&mut self, frame: &Frame, age_ns: u64) {
+    fn add(&mut self, frame: &Frame, (latency_ns, from): (u64, LatencyFrom)) {
         self.frames += 1;
         self.dropped += frame.dropped();
         let (bytes, now) = (frame.layout().size_bytes() as u64, frame.published_ns());
@@ -171,7 +196,8 @@ impl Period {
             Some((_, last)) => *last = now,
             None => (self.published_ns, self.first_bytes) = (Some((now, now)), bytes),
         }
-        self.latencies.record(age_ns);
+        self.latencies.record(latency_ns);
+        self.from = from;
     }
 
     fn first_to_last(&self) -> Duration {
@@ -200,6 +226,7 @@ impl Period {
             frames_per_second,
             bytes_per_second,
             latency: self.latencies.percentiles(),
+            latency_from: self.from,
         }
     }
 }
@@ -208,7 +235,15 @@ impl Counts {
     /// For people.
     pub fn text(&self) -> String {
         let latency = self.latency.map(|latency| {
-            format!("  latency p50 {}  p99 {}", human_us(latency.p50_us), human_us(latency.p99_us))
+            let from = match self.latency_from {
+                LatencyFrom::Publication => "publication",
+                LatencyFrom::Capture => "capture",
+            };
+            format!(
+                "  latency p50 {}  p99 {} from {from}",
+                human_us(latency.p50_us),
+                human_us(latency.p99_us)
+            )
         });
         format!(
             "{} frames/s  {} MB/s{}  {} dropped",

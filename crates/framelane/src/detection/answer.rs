@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{DetectionSubscriber, Detections, MatchError};
 use crate::error::{Error, ErrorKind};
-use crate::frame::{FrameInfo, Layout};
+use crate::frame::{FrameInfo, Layout, Origin};
 use crate::os;
 use crate::publisher::{LoanError, Publisher};
 use crate::subscriber::RecvError;
@@ -67,18 +67,18 @@ impl Publisher {
     ) -> Result<Detections, Error> {
         let sent = self.send_while(layout, info, bytes, keep_waiting)?;
         let sequence = sent.ok_or(LoanError::NoFreeSlot)?;
-        Ok(detections.answer_while(self.epoch(), sequence, timeout, keep_waiting)?)
+        Ok(detections.answer_while((self.epoch(), sequence), timeout, keep_waiting)?)
     }
 }
 
 impl DetectionSubscriber {
-    /// The detections of frame `sequence` of `epoch`, within `timeout`, from whoever finds them: when the detector ends, the
-    /// next one is waited for. (A detector that starts gets the newest frame, so what was asked of its predecessor.)
+    /// As [`DetectionSubscriber::for_frame`], from any detector: when one ends, waits for the next. (A detector that starts
+    /// receives the newest frame, which its predecessor was asked for.)
     ///
     /// # Errors
     /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of receiving.
-    pub fn answer(&mut self, epoch: u64, sequence: u64, timeout: Duration) -> Result<Detections, MatchError> {
-        self.answer_while(epoch, sequence, timeout, &mut || true)
+    pub fn answer(&mut self, frame: impl Into<Origin>, timeout: Duration) -> Result<Detections, MatchError> {
+        self.answer_while(frame, timeout, &mut || true)
     }
 
     /// As [`DetectionSubscriber::answer`]; `keep_waiting` as for [`Subscriber::recv_while`](crate::Subscriber::recv_while).
@@ -87,15 +87,15 @@ impl DetectionSubscriber {
     /// As [`DetectionSubscriber::answer`], and [`RecvError::Interrupted`].
     pub fn answer_while(
         &mut self,
-        epoch: u64,
-        sequence: u64,
+        frame: impl Into<Origin>,
         timeout: Duration,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Detections, MatchError> {
+        let frame = frame.into();
         let deadline = os::deadline(Some(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         loop {
-            match self.for_frame_while(epoch, sequence, left().unwrap_or(Duration::MAX), keep_waiting) {
+            match self.for_frame_while(frame, left().unwrap_or(Duration::MAX), keep_waiting) {
                 Err(MatchError::Recv(RecvError::Closed)) => {}
                 answer => return answer,
             }
@@ -107,7 +107,8 @@ impl DetectionSubscriber {
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let message = format!(
-                        "no detections of frame {sequence} within the time given; nobody publishes channel {channel}"
+                        "no detections of frame {} within the time given; nobody publishes channel {channel}",
+                        frame.sequence
                     );
                     let error = Error::new(ErrorKind::Timeout, message)
                         .with_remedy("start the detector, for example with `framelane run`");

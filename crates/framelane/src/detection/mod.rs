@@ -6,18 +6,20 @@ mod receive;
 mod send;
 
 use crate::error::Error;
+use crate::frame::Origin;
+use crate::subscriber::Frame;
 
 pub use receive::{DetectionSubscriber, MatchError};
 pub use send::DetectionPublisher;
 
-/// Which frame is meant: what a detector hands back with its boxes.
+/// Names a frame: what a detector sends back with its boxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameId {
     /// The frame's channel.
     pub channel: String,
-    /// The life of the publisher that it comes from.
+    /// The life of the frame's publisher.
     pub epoch: u64,
-    /// Its number.
+    /// The frame's number as its publisher counts.
     pub sequence: u64,
     /// Its capture time in nanoseconds since 1970.
     pub timestamp_ns: u64,
@@ -27,6 +29,31 @@ pub struct FrameId {
     pub width: u32,
     /// Its rows.
     pub height: u32,
+}
+
+impl From<&FrameId> for Origin {
+    fn from(id: &FrameId) -> Self {
+        Origin { epoch: id.epoch, sequence: id.sequence }
+    }
+}
+
+impl From<FrameId> for Origin {
+    fn from(id: FrameId) -> Self {
+        Self::from(&id)
+    }
+}
+
+impl From<&Frame> for Origin {
+    fn from(frame: &Frame) -> Self {
+        frame.origin()
+    }
+}
+
+/// Epoch and sequence: [`Publisher::epoch`](crate::Publisher::epoch), and what `send` or `publish` returned.
+impl From<(u64, u64)> for Origin {
+    fn from((epoch, sequence): (u64, u64)) -> Self {
+        Origin { epoch, sequence }
+    }
 }
 
 /// What is known of a box beside its place.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Detections;
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
+use crate::frame::Origin;
 use crate::os;
 use crate::ring::Mode;
 use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
@@ -122,7 +123,11 @@ impl DetectionSubscriber {
         Ok(batch)
     }
 
-    /// The detections of frame `sequence` of `epoch`, within `timeout`.
+    /// Returns the detections of `frame`, within `timeout`.
+    ///
+    /// `frame` is a `&Frame` or a [`FrameId`](super::FrameId). At the publisher it is a pair: its
+    /// [`epoch`](crate::Publisher::epoch), and the number that `send` or `publish` returned. All of these name
+    /// the same frame on every machine.
     ///
     /// Looks among the last 256 batches first, then receives until the one that is wanted comes. Frames may be
     /// asked for in any order.
@@ -131,11 +136,10 @@ impl DetectionSubscriber {
     /// [`MatchError::Timeout`], which names the newest frame whose detections are here; errors of receiving.
     pub fn for_frame(
         &mut self,
-        epoch: u64,
-        sequence: u64,
+        frame: impl Into<Origin>,
         timeout: Duration,
     ) -> Result<Detections, MatchError> {
-        self.for_frame_while(epoch, sequence, timeout, &mut || true)
+        self.for_frame_while(frame, timeout, &mut || true)
     }
 
     /// As [`DetectionSubscriber::for_frame`]; `keep_waiting` as for [`Subscriber::recv_while`].
@@ -144,11 +148,11 @@ impl DetectionSubscriber {
     /// As [`DetectionSubscriber::for_frame`], and [`RecvError::Interrupted`].
     pub fn for_frame_while(
         &mut self,
-        epoch: u64,
-        sequence: u64,
+        frame: impl Into<Origin>,
         timeout: Duration,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Detections, MatchError> {
+        let Origin { epoch, sequence } = frame.into();
         let wanted = |batch: &Detections| batch.frame.epoch == epoch && batch.frame.sequence == sequence;
         if let Some(batch) = self.recent.iter().rev().find(|batch| wanted(batch)) {
             return Ok(batch.clone());

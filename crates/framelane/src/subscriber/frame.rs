@@ -118,14 +118,20 @@ impl Frame {
         &self.bytes()[self.layout().plane_range(plane)]
     }
 
-    /// The frame's number in its channel, from 1.
+    /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.origin().sequence
     }
 
-    /// The life of the publisher that it comes from.
+    /// The life of the frame's publisher: [`Publisher::epoch`](crate::Publisher::epoch) there, also over links.
     pub fn epoch(&self) -> u64 {
-        if self.descriptor.epoch == 0 { self.data.epoch } else { self.descriptor.epoch }
+        self.origin().epoch
+    }
+
+    /// The frame's number in the ring of this machine, for [`Subscriber::rewind`](crate::Subscriber::rewind). Differs from
+    /// [`Frame::sequence`] when a link has brought the frame.
+    pub fn local_sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// Frames that this subscriber missed between the frame before and this one.
@@ -153,13 +159,15 @@ impl Frame {
         &self.attachment.channel
     }
 
-    /// Epoch and sequence where it was published first: this channel's own, unless a link has brought it.
+    /// [`Frame::epoch`] and [`Frame::sequence`].
     pub fn origin(&self) -> Origin {
-        self.info().origin.unwrap_or(Origin { epoch: self.epoch(), sequence: self.sequence })
+        self.info().origin.unwrap_or(Origin {
+            epoch: if self.descriptor.epoch == 0 { self.data.epoch } else { self.descriptor.epoch },
+            sequence: self.sequence,
+        })
     }
 
-    /// What detections need to name this frame. Of a frame that a link has brought, these are the [`Frame::origin`]'s
-    /// numbers: boxes that are found here are matched there.
+    /// What detections need to name this frame. Boxes that are found on one machine match the frame on every other.
     pub fn id(&self) -> FrameId {
         let Origin { epoch, sequence } = self.origin();
         FrameId {
@@ -194,7 +202,7 @@ impl std::fmt::Debug for Frame {
             f,
             "Frame({} #{}, {}x{} {})",
             self.channel(),
-            self.sequence,
+            self.sequence(),
             self.width(),
             self.height(),
             self.format()

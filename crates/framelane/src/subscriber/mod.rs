@@ -153,7 +153,8 @@ impl Subscriber {
         self.dropped
     }
 
-    /// The epoch of the channel's present publisher.
+    /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
+    /// [`Frame::epoch`].
     pub fn epoch(&self) -> u64 {
         self.attachment.control.words().epoch.load(Relaxed)
     }
@@ -163,7 +164,7 @@ impl Subscriber {
         self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
     }
 
-    /// Goes on behind the frame with this number, which was received before: for whoever passes frames on, and has lost some.
+    /// Goes on behind the frame with this [`Frame::local_sequence`], which was received before: for whoever passes frames on, and has lost some.
     /// What the ring still holds of what came after it is received again ([`Mode::Newest`](crate::Mode::Newest): the newest of
     /// it), and what it does not is counted as dropped. Does nothing when no such frame was received yet.
     pub fn rewind(&mut self, sequence: u64) {

@@ -76,7 +76,9 @@ impl SubscriberOptions {
     }
 
     /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after it is received in
-    /// [`Mode::Every`], and what it does not is counted as dropped. For those who were here before.
+    /// [`Mode::Every`], and what it does not is counted as dropped. For subscribers that
+    /// were here before. Epoch and sequence are those of this machine: [`Subscriber::epoch`](crate::Subscriber::epoch) and
+    /// [`Frame::local_sequence`](crate::Frame::local_sequence).
     #[must_use]
     pub fn after(mut self, after: Option<Origin>) -> Self {
         self.after = after;
