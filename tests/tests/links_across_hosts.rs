@@ -84,7 +84,7 @@ fn frames_keep_their_numbers_over_two_links_and_boxes_that_come_back_find_their_
                 let Some(id) = seen.get(&batch.frame.sequence) else { continue };
                 assert_eq!((batch.frame.epoch, batch.frame.timestamp_ns), (epoch, id.timestamp_ns));
                 assert_eq!(batch.boxes[0].x, id.sequence as f32);
-                let asked = answers.for_frame(&id, Duration::ZERO).unwrap();
+                let asked = answers.for_frame(id, Duration::ZERO).unwrap();
                 assert_eq!(asked, batch);
                 matched += 1;
             }
