@@ -12,13 +12,9 @@ impl Random {
         Random(seed)
     }
 
-    /// Numbers of a seed that is taken from `$FRAMELANE_SEED`, else from the clock, and printed.
+    /// Numbers of the seed in `$FRAMELANE_SEED`, else of 1. Prints the seed.
     pub fn printed(test: &str) -> Self {
-        let seed = std::env::var("FRAMELANE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.map_or(1, |now| now.as_nanos() as u64)
-        });
+        let seed = std::env::var("FRAMELANE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         println!("{test}: FRAMELANE_SEED={seed}");
         Random(seed)
     }

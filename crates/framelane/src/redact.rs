@@ -374,7 +374,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            rng_seed: proptest::test_runner::RngSeed::Fixed(7), failure_persistence: None, ..Default::default()
+            failure_persistence: None, ..Default::default()
         })]
 
         #[test]

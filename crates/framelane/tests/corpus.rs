@@ -19,7 +19,9 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
 /// Each input as it is, and with some bytes changed, left out or doubled.
 fn replay(target: &str, changes: usize, check: fn(&[u8])) {
     let inputs = inputs(target);
-    let mut number = 1_u64;
+    let seed = std::env::var("FRAMELANE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut number: u64 = seed.unwrap_or(1);
+    println!("fuzz: {target}: FRAMELANE_SEED={number}");
     let mut random = |below: usize| {
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (number >> 33) as usize % below.max(1)

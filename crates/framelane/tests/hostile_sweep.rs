@@ -39,6 +39,13 @@ fn places(step: u64) -> impl Iterator<Item = (&'static str, u64)> {
 struct Random(u64);
 
 impl Random {
+    /// Numbers of the seed in `$FRAMELANE_SEED`, else of 1. Prints the seed.
+    fn printed() -> Self {
+        let seed = std::env::var("FRAMELANE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        println!("hostile sweep: FRAMELANE_SEED={seed}");
+        Random(seed)
+    }
+
     fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 ^ self.0 >> 29
@@ -204,7 +211,7 @@ impl Drop for End<'_> {
 
 #[test]
 fn every_byte_may_have_any_value() {
-    let mut random = Random(1);
+    let mut random = Random::printed();
     let mut sums = Sums::default();
     for (file, at) in places(1) {
         let some = [random.number() as u8, 0xFF, 0, 1, 0x7F, 0x80, random.number() as u8];
@@ -250,7 +257,7 @@ fn every_word_may_have_an_extreme_value_under_policy_wait() {
 
 #[test]
 fn every_page_may_be_anything() {
-    let mut random = Random(2);
+    let mut random = Random::printed();
     let mut sums = Sums::default();
     for (file, pages) in [("c.control", 1), ("c.readers", 5), ("c.data.1", 2)] {
         for page in 0..pages {
@@ -271,7 +278,7 @@ fn every_word_may_change_all_the_time() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let vandal = scope.spawn(|| {
-            let mut random = Random(3);
+            let mut random = Random::printed();
             let mut written = 0_u64;
             while !done.load(Ordering::Relaxed) {
                 let (file, ranges) = &files[random.number() as usize % files.len()];

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <thread>
@@ -122,7 +124,10 @@ TEST_CASE("what is in the memory is not trusted") {
   SHAREDMEMORY memory(name);
   CHECK(memory.ReceiveMat(0).empty());
   const int file = shm_open((std::string("/") + name.text).c_str(), O_RDWR, 0);
-  std::mt19937 random(1);
+  const char* given = std::getenv("FRAMELANE_SEED");
+  const std::uint32_t seed = given ? static_cast<std::uint32_t>(std::strtoull(given, nullptr, 10)) : 1;
+  INFO("FRAMELANE_SEED=", seed);
+  std::mt19937 random(seed);
   const int tempting[] = {0, 1, -1, 16, 6, 4095, 4096, FRAME_W, FRAME_H, 65536, 1 << 30, INT32_MAX, INT32_MIN};
   for (int round = 0; round < 20000; ++round) {
     int header[3];

@@ -33,8 +33,9 @@ pub fn read(place: &Place, log: &Log, end: &AtomicBool) -> Result<(), Box<dyn Er
             return Err(format!("frame {number} came {how}; the last one was {last}").into());
         }
         last = number;
-        let is_of_a_new_life = frame.epoch() != epoch;
-        epoch = frame.epoch();
+        // Of the receiver, not of the camera.
+        let is_of_a_new_life = subscriber.epoch() != epoch;
+        epoch = subscriber.epoch();
         log.received(number, frame.timestamp_ns(), is_of_a_new_life);
     }
     Ok(())
