@@ -45,7 +45,7 @@
 #define FRAMELANE_ERROR_INVALID_FRAME 9
 /** All 64 subscriber records of the channel are taken. */
 #define FRAMELANE_ERROR_TOO_MANY_SUBSCRIBERS 10
-/** The subscriber already holds 8 leases. */
+/** The subscriber already holds as many frames as it may. */
 #define FRAMELANE_ERROR_TOO_MANY_LEASES 11
 /** Every slot is leased, held or newest. */
 #define FRAMELANE_ERROR_NO_FREE_SLOT 12
@@ -927,7 +927,8 @@ uint64_t framelane_frame_age_ns(const framelane_frame *frame);
 
 /**
  * 1 when everything that was read of the frame before this call was the frame; 0 when a process that does not keep to
- * the protocol has changed it meanwhile. There is no need to ask in a directory of your own.
+ * the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0 in a forked child: the
+ * frame is the parent's, and changes once the parent frees it. Copy a frame before a fork.
  */
 uint8_t framelane_frame_is_intact(const framelane_frame *frame);
 
@@ -1107,11 +1108,11 @@ void framelane_subscriber_free(framelane_subscriber *subscriber);
 /**
  * Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
  *
- * A subscriber holds at most 8 frames at a time. When the publisher dies, waiting goes on: a new one on the same channel
- * is picked up by itself.
+ * A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots.
+ * When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself.
  *
- * Errors: FRAMELANE_ERROR_TIMEOUT; _CLOSED when the publisher has closed the channel and nothing is left;
- * _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
+ * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when
+ * the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscriber,

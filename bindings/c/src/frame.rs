@@ -86,8 +86,8 @@ pub extern "C" fn framelane_frame_age_ns(frame: Option<&framelane_frame>) -> u64
 }
 
 /// 1 when everything that was read of the frame before this call was the frame; 0 when a process that does not keep to
-/// the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0 in a forked child: the frame
-/// is the parent's, and changes once the parent frees it. Copy a frame before a fork.
+/// the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0 in a forked child: the
+/// frame is the parent's, and changes once the parent frees it. Copy a frame before a fork.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_is_intact(frame: Option<&framelane_frame>) -> u8 {
     value(0, || Some(u8::from(frame?.frame.is_intact())))

@@ -59,11 +59,11 @@ pub extern "C" fn framelane_subscriber_free(subscriber: Option<Box<framelane_sub
 
 /// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
 ///
-/// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel
-/// is picked up by itself.
+/// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots.
+/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself.
 ///
-/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when the publisher has closed the channel and nothing is left;
-/// _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
+/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when
+/// the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_recv(
