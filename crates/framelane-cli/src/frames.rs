@@ -5,6 +5,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat};
+use framelane_video::Converter;
 
 use crate::failure::Failure;
 use crate::y4m;
@@ -14,7 +15,7 @@ use crate::y4m;
 pub enum Container {
     /// The packed bytes of each frame, one after the other
     Raw,
-    /// YUV4MPEG2, for i420 and gray8
+    /// YUV4MPEG2; all but i420 and gray8 is converted
     Y4m,
 }
 
@@ -24,6 +25,8 @@ pub struct FrameWriter {
     fps: Option<f64>,
     output: BufWriter<File>,
     layout: Option<Layout>,
+    converter: Option<Converter>,
+    converted: Vec<u8>,
 }
 
 impl FrameWriter {
@@ -37,7 +40,14 @@ impl FrameWriter {
             return Err(error.with_remedy("add `| ffplay -` with --stdout y4m, or `> FILE`").into());
         }
         let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(FrameWriter { container, fps, output: BufWriter::new(output), layout: None })
+        Ok(FrameWriter {
+            container,
+            fps,
+            output: BufWriter::new(output),
+            layout: None,
+            converter: None,
+            converted: Vec::new(),
+        })
     }
 
     /// Writes a frame; blocks as long as the reader of the pipe does.
@@ -48,14 +58,17 @@ impl FrameWriter {
                 if let Some(old) = &self.layout {
                     return Err(y4m_cannot_change(old, layout).into());
                 }
-                self.output.write_all(y4m::header(layout, frame.info(), self.fps)?.as_bytes())?;
+                let (target, info) = y4m::target(layout, frame.info())?;
+                self.output.write_all(y4m::header(&target, &info, self.fps)?.as_bytes())?;
             }
             self.layout = Some(layout.clone());
         }
         if self.container == Container::Y4m {
             self.output.write_all(y4m::FRAME)?;
         }
-        if layout.is_packed() {
+        if self.container == Container::Y4m && !y4m::holds(layout.format()) {
+            self.write_converted(frame)?;
+        } else if layout.is_packed() {
             self.output.write_all(frame.bytes())?;
         } else {
             for index in 0..layout.planes().len() {
@@ -68,6 +81,19 @@ impl FrameWriter {
         }
         // A viewer wants the frame now, not when the buffer is full.
         Ok(self.output.flush()?)
+    }
+
+    fn write_converted(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let (target, _) = y4m::target(frame.layout(), frame.info())?;
+        let color = frame.info().color;
+        let from = y4m::as_video(frame.layout())?;
+        let converter = match &mut self.converter {
+            Some(converter) => converter,
+            none => none.insert(Converter::new()?),
+        };
+        self.converted.resize(target.size_bytes(), 0);
+        converter.convert((&from, color, frame.bytes()), &target, &mut self.converted)?;
+        Ok(self.output.write_all(&self.converted)?)
     }
 }
 

@@ -1,9 +1,60 @@
 //! The header of a YUV4MPEG2 stream, after mjpegtools' `yuv4mpeg(5)` and FFmpeg's `yuv4mpegenc.c`.
 
-use framelane::{ColorRange, Error, ErrorKind, FrameInfo, Layout, PixelFormat};
+use framelane::{Color, ColorRange, Depth, Error, ErrorKind, FrameInfo, Layout, PixelFormat};
 
 /// Before each frame.
 pub const FRAME: &[u8] = b"FRAME\n";
+
+/// Whether frames of this format are written as they are.
+pub fn holds(format: PixelFormat) -> bool {
+    matches!(format, PixelFormat::I420 | PixelFormat::Gray8)
+}
+
+/// The layout as one of a video format: matrices of 1, 3 or 4 channels of 8 bits are gray, BGR and BGRA, as OpenCV has
+/// them, and one channel of 16 bits is gray.
+///
+/// # Errors
+/// [`ErrorKind::InvalidFrame`] for matrices without a meaning as a picture.
+pub fn as_video(layout: &Layout) -> Result<Layout, Error> {
+    let format = match layout.format() {
+        PixelFormat::Matrix(matrix) => match (matrix.depth(), matrix.channels()) {
+            (Depth::U8, 1) => PixelFormat::Gray8,
+            (Depth::U8, 3) => PixelFormat::Bgr8,
+            (Depth::U8, 4) => PixelFormat::Bgra8,
+            (Depth::U16, 1) => PixelFormat::Gray16,
+            _ => return Err(no_picture(layout.format())),
+        },
+        PixelFormat::Detections => return Err(no_picture(layout.format())),
+        format => format,
+    };
+    Layout::with_planes(format, layout.width(), layout.height(), layout.planes(), layout.size_bytes())
+}
+
+/// The layout of the stream for frames of this layout, and what describes its frames.
+///
+/// # Errors
+/// As for [`as_video`].
+pub fn target(layout: &Layout, info: &FrameInfo) -> Result<(Layout, FrameInfo), Error> {
+    let from = as_video(layout)?.format();
+    let (format, range) = match from {
+        PixelFormat::Gray8 => (from, info.color.range),
+        PixelFormat::Gray16 => (PixelFormat::Gray8, ColorRange::Full),
+        PixelFormat::Bgr8 | PixelFormat::Rgb8 | PixelFormat::Bgra8 | PixelFormat::Rgba8 => {
+            (PixelFormat::I420, ColorRange::Limited)
+        }
+        _ => (PixelFormat::I420, info.color.range),
+    };
+    let info = FrameInfo { color: Color { range, ..info.color }, ..info.clone() };
+    Ok((Layout::packed(format, layout.width(), layout.height())?, info))
+}
+
+fn no_picture(format: PixelFormat) -> Error {
+    Error::new(
+        ErrorKind::InvalidFrame,
+        format!("cannot write y4m: expected a video format, or 1, 3 or 4 channels of 8 bits, found {format}"),
+    )
+    .with_remedy("use --stdout raw")
+}
 
 /// The first line of the stream. `fps` goes before what the frame says of its duration.
 pub fn header(layout: &Layout, info: &FrameInfo, fps: Option<f64>) -> Result<String, Error> {
@@ -15,7 +66,7 @@ pub fn header(layout: &Layout, info: &FrameInfo, fps: Option<f64>) -> Result<Str
                 ErrorKind::InvalidFrame,
                 format!("y4m holds i420 and gray8, the channel's frames are {other}"),
             )
-            .with_remedy("use --stdout raw, or publish with --format i420"));
+            .with_remedy("use --stdout raw"));
         }
     };
     let range = match info.color.range {

@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Stdio;
 
-use framelane::{FrameInfo, Layout, Origin, PixelFormat, Plane, Policy, PublisherOptions};
+use framelane::{Depth, FrameInfo, Layout, MatrixType, Origin, PixelFormat, Plane, Policy, PublisherOptions};
 use support::{Place, feed, json_error, noise, y4m};
 
 #[test]
@@ -232,14 +232,88 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
     }
 }
 
+/// What a subscriber writes as y4m of one frame.
+fn y4m_of(layout: &Layout, bytes: &[u8]) -> std::process::Output {
+    let place = Place::new();
+    let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+    let mut publisher = options.create("cam0").unwrap();
+    publisher.send(layout, &FrameInfo::default(), bytes).unwrap();
+    place.run("subscribe cam0 --stdout y4m --count 1 --json")
+}
+
 #[test]
-fn formats_that_y_for_m_cannot_hold_are_refused_with_the_way_out() {
+fn every_picture_format_is_converted_to_y4m() {
+    let matrix = |depth, channels| PixelFormat::Matrix(MatrixType::new(depth, channels).unwrap());
+    let matrices =
+        [(Depth::U8, 1), (Depth::U8, 3), (Depth::U8, 4), (Depth::U16, 1)].map(|(d, c)| matrix(d, c));
+    for format in PixelFormat::VIDEO.into_iter().chain(matrices) {
+        // Every byte the same: a gray picture in RGB, and a colour in YUV.
+        let layout = Layout::packed(format, 33, 17).unwrap();
+        let output = y4m_of(&layout, &vec![128; layout.size_bytes()]);
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+        let end = output.stdout.iter().position(|byte| *byte == b'\n').unwrap();
+        let header = String::from_utf8_lossy(&output.stdout[..end]).into_owned();
+        let gray = header.contains("Cmono");
+        let one_channel = matches!(format, PixelFormat::Matrix(found) if found.channels() == 1);
+        assert_eq!(gray, one_channel || format.name().starts_with("gray"), "{format}: {header}");
+        let frame = &output.stdout[end + 1 + b"FRAME\n".len()..];
+        assert_eq!(frame.len(), if gray { 33 * 17 } else { 33 * 17 + 2 * 17 * 9 }, "{format}: {header}");
+        let rgb = header.contains("XCOLORRANGE=LIMITED");
+        let expected = if rgb { 126 } else { 128 };
+        assert!(frame[..33 * 17].iter().all(|y| y.abs_diff(expected) <= 1), "{format}: {:?}", &frame[..8]);
+    }
+}
+
+#[test]
+fn matrix_that_is_no_picture_is_refused_in_y4m() {
+    let matrix = MatrixType::new(Depth::F32, 2).unwrap();
+    let layout = Layout::packed(PixelFormat::Matrix(matrix), 4, 4).unwrap();
+    let output = y4m_of(&layout, &vec![0; layout.size_bytes()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = json_error(&output);
+    assert!(error["message"].as_str().unwrap().contains("f32"), "{error}");
+    assert!(error["remedy"].as_str().unwrap().contains("--stdout raw"), "{error}");
+}
+
+#[test]
+fn json_before_the_subcommand_allows_per_frame() {
     let place = Place::new();
     let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
     publisher.wait_for("started");
-    let output = place.run("subscribe cam0 --stdout y4m --json");
-    assert_eq!(output.status.code(), Some(1));
-    let error = json_error(&output);
-    assert!(error["message"].as_str().unwrap().contains("bgr8"), "{error}");
-    assert!(error["remedy"].as_str().unwrap().contains("--stdout raw"), "{error}");
+    for line in ["--json subscribe cam0 --count 2 --per-frame", "subscribe cam0 --per-frame --json --count 2"]
+    {
+        let output = place.run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        let frames = String::from_utf8_lossy(&output.stdout).matches("\"event\":\"frame\"").count();
+        assert_eq!(frames, 2, "{line}");
+    }
+    assert_eq!(place.run("subscribe cam0 --count 2 --per-frame").status.code(), Some(2));
+}
+
+#[test]
+fn file_whose_name_is_not_utf8_is_published() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    for name in [b"gr\xFCn.y4m".as_slice(), b"a:\xE9.y4m"] {
+        let file = place.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::write(&file, y4m(32, 16, 3)).unwrap();
+        let mut command = place.command("publish --json --rate max");
+        let output = command.arg(&file).arg("cam0").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("\"frames\":3"));
+    }
+    let missing = place.path().join(std::ffi::OsStr::from_bytes(b"no\xFF.mp4"));
+    let output = place.command("publish --json").arg(&missing).arg("cam0").output().unwrap();
+    assert_eq!(json_error(&output)["kind"], "not_found");
+}
+
+#[test]
+fn empty_standard_input_is_reported_as_empty() {
+    let place = Place::new();
+    for line in ["publish - cam0 --json", "publish - cam0 --json --raw gray8:8x8"] {
+        let error = json_error(&place.run(line));
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("standard input") && message.contains("found no"), "{line}: {error}");
+        assert!(error["remedy"].as_str().unwrap().contains("the program that writes"), "{error}");
+    }
 }

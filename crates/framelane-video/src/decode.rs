@@ -1,6 +1,6 @@
 //! The decoding thread: packets in, pictures with their times out.
 
-use framelane::{Error, FrameInfo};
+use framelane::{Error, ErrorKind, FrameInfo};
 
 use crate::feed::Feed;
 use crate::ffmpeg::decoder::{Decoder, Received};
@@ -31,6 +31,11 @@ pub(crate) struct Report {
     pub(crate) damaged_packets: u64,
     pub(crate) rounds: u64,
     pub(crate) warnings: Vec<String>,
+    /// Whether the input ends before it should.
+    pub(crate) cut: bool,
+    /// Whether the decoder says that it lacks what the pictures need.
+    pub(crate) unsupported: bool,
+    pub(crate) animated_webp: bool,
     /// The input that took the place of the first one, which could not go back.
     pub(crate) reopened: Option<(Input, StreamFacts)>,
     /// Cause of the end of the input, when it is an error.
@@ -97,6 +102,7 @@ impl DecodeJob<'_> {
         let mut reopened = report.reopened.take();
         let input = reopened.as_mut().map_or(&mut *self.input, |(input, _)| input);
         let mut result = Ok(());
+        let animated = self.facts.codec == "webp";
         loop {
             match input.read(&mut packet) {
                 Ok(true) => {}
@@ -117,18 +123,24 @@ impl DecodeJob<'_> {
             }
             if packet.stream_index() == self.facts.index as std::ffi::c_int {
                 report.damaged_packets += u64::from(packet.corrupt());
-                if self.decoder.send(Some(&mut packet)).is_err() {
-                    report.decode_errors += 1;
+                report.animated_webp |= animated && is_animated_webp(packet.bytes());
+                if let Err(error) = self.decoder.send(Some(&mut packet)) {
+                    report.decode_error(&error);
                 }
                 result = Self::drain(&mut self.decoder, feed, report, times, &mut frame);
+            } else {
+                times.see(input.end_ns(&packet));
             }
             packet.unref();
             if result.is_err() {
                 break;
             }
         }
-        // What the decoder still has in hand.
-        if result.is_ok() && self.decoder.send(None).is_ok() {
+        // What the decoder still has in hand. It drains even where this call reports an error of an earlier packet.
+        if result.is_ok() {
+            if let Err(error) = self.decoder.send(None) {
+                report.decode_error(&error);
+            }
             result = Self::drain(&mut self.decoder, feed, report, times, &mut frame);
         }
         report.reopened = reopened;
@@ -159,10 +171,7 @@ impl DecodeJob<'_> {
                 }
                 Ok(Received::NeedsPacket | Received::End) => return Ok(()),
                 Err(error) => {
-                    if report.decode_errors == 0 {
-                        report.warnings.push(error.message().to_owned());
-                    }
-                    report.decode_errors += 1;
+                    report.decode_error(&error);
                     errors += 1;
                     if errors > 64 {
                         return Ok(());
@@ -174,9 +183,10 @@ impl DecodeJob<'_> {
 
     /// A file that ends long before it says was cut off, even where the demuxer does not notice.
     fn check_length(&self, report: &mut Report, times: &Times) {
-        let Some(expected_ns) = self.facts.duration_ns else { return };
-        let missing_ns = (expected_ns as i64).saturating_sub(times.round_ns());
-        if report.warnings.is_empty() && missing_ns > 250_000_000 && missing_ns > expected_ns as i64 / 10 {
+        let Some(expected_ns) = self.facts.length_ns else { return };
+        let missing_ns = (expected_ns as i64).saturating_sub(times.round_ns().max(times.others_end_ns));
+        if !report.cut && missing_ns > 250_000_000 && missing_ns > expected_ns as i64 / 10 {
+            report.cut = true;
             report.warnings.push(format!(
                 "the video ends after {:.1} s, expected {:.1} s: the file may have been cut off",
                 times.round_ns() as f64 / 1e9,
@@ -187,13 +197,28 @@ impl DecodeJob<'_> {
 }
 
 impl Report {
+    /// The decoder returned an error. The first one is reported.
+    fn decode_error(&mut self, error: &Error) {
+        if self.decode_errors == 0 {
+            self.warnings.push(error.message().to_owned());
+            self.unsupported = error.kind() == ErrorKind::InvalidOption;
+        }
+        self.decode_errors += 1;
+    }
+
     /// The input ended with an error.
     fn cut_off(&mut self, error: &Error) {
+        self.cut = true;
         self.warnings.push(format!("the input ends early, it may have been cut off: {}", error.message()));
         // FFmpeg's HTTP says that of a stream without an end: it expected more than can be.
         let hung_up = error.message().contains("Stream ends prematurely");
         self.reason = Some(if hung_up { HUNG_UP.to_owned() } else { error.message().to_owned() });
     }
+}
+
+/// The flag of animations in the header of a WebP file (RFC 9649, 2.7.1).
+fn is_animated_webp(bytes: &[u8]) -> bool {
+    bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
 }
 
 /// Turns the stream's times into positions in the media, which grow from one round to the next.
@@ -207,6 +232,8 @@ struct Times {
     /// Where this round begins, and where the last picture so far ends.
     round_start_ns: i64,
     end_ns: i64,
+    /// Where the packets of other streams end in this round, counted from the start of the media.
+    others_end_ns: i64,
 }
 
 impl Times {
@@ -220,6 +247,7 @@ impl Times {
             display_persists: facts.display_persists(),
             round_start_ns: resume_ns,
             end_ns: resume_ns,
+            others_end_ns: 0,
         }
     }
 
@@ -251,7 +279,16 @@ impl Times {
         display
     }
 
+    /// Another stream has a packet that ends here, in its own times.
+    fn see(&mut self, end_ns: Option<i64>) {
+        if let Some(end_ns) = end_ns {
+            let from_start_ns = end_ns.saturating_sub(self.start_ns.unwrap_or(0));
+            self.others_end_ns = self.others_end_ns.max(from_start_ns);
+        }
+    }
+
     fn next_round(&mut self) {
+        self.others_end_ns = 0;
         self.round_start_ns = self.end_ns;
     }
 

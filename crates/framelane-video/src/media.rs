@@ -59,7 +59,7 @@ impl Media {
         let Opened { input, facts, delivery, producer } = opened;
         let live = delivery.is_live();
         let reconnects = reconnects(options, source, delivery)?;
-        let seekable = !live && source != "-" && input.seekable();
+        let seekable = !live && source != "-" && (input.seekable() || input.is_sequence());
         if options.repeat != Repeat::default() && !seekable {
             return Err(crate::source::cannot_repeat(&redact::url(source)));
         }
@@ -248,12 +248,12 @@ impl Media {
     /// Puts what the decoding thread has met into the summary.
     fn conclude(
         &mut self,
-        report: Report,
+        mut report: Report,
         emitter: &mut Emitter<'_>,
         interrupt: &Interrupt,
         rotate: Rotate,
     ) -> Result<(), Error> {
-        if let Some((input, facts)) = report.reopened {
+        if let Some((input, facts)) = report.reopened.take() {
             (self.input, self.facts) = (Some(input), facts);
         }
         let summary = &mut emitter.summary;
@@ -268,12 +268,7 @@ impl Media {
             return Ok(());
         }
         if summary.end == End::Finished && summary.frames + summary.dropped == 0 && report.pictures == 0 {
-            let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
-            return Err(Error::new(
-                ErrorKind::Damaged,
-                format!("{}: no picture could be decoded{reason}", redact::url(&self.source)),
-            )
-            .with_remedy("check with `ffprobe SOURCE` that the file is whole"));
+            return Err(no_picture(&redact::url(&self.source), &self.facts.decoder, &report));
         }
         if let (Rotate::Auto, Some(degrees)) = (rotate, self.facts.display.odd_degrees) {
             summary.warnings.push(format!(
@@ -294,6 +289,29 @@ impl Media {
         }
         Ok(())
     }
+}
+
+/// Blames the file only where it ends early.
+fn no_picture(source: &str, decoder: &str, report: &Report) -> Error {
+    if report.animated_webp {
+        return Error::new(
+            ErrorKind::InvalidOption,
+            format!("cannot decode {source}: this FFmpeg has no decoder for animated WebP"),
+        )
+        .with_remedy(
+            "convert it to another format, such as GIF or MP4, or install an FFmpeg that decodes it",
+        );
+    }
+    let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
+    let message = format!("{source}: no picture could be decoded{reason}");
+    if report.cut || report.damaged_packets > 0 {
+        return Error::new(ErrorKind::Damaged, message)
+            .with_remedy("check with `ffprobe SOURCE` that the file is whole");
+    }
+    let kind = if report.unsupported { ErrorKind::InvalidOption } else { ErrorKind::Damaged };
+    Error::new(kind, message).with_remedy(format!(
+        "play it with another program: if that works, FFmpeg's decoder {decoder} lacks a feature, so convert it first"
+    ))
 }
 
 /// Ends a read that the decoding thread may be waiting in, also when the caller's callback panics.

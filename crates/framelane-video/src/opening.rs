@@ -1,6 +1,7 @@
 //! Opening what FFmpeg reads: a file, a stream, a camera, a pipe.
 
 use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use framelane::{Error, ErrorKind, redact};
 
 use crate::ffmpeg::input::{Input, Request, StreamFacts};
+use crate::ffmpeg::open_error;
 use crate::interrupt::Interrupt;
 use crate::live::{Delivery, Facts, Origin};
 use crate::options::{Rate, SourceOptions};
@@ -28,8 +30,9 @@ pub(crate) struct Opened {
 
 /// Opens a source once.
 pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt) -> Result<Opened, Error> {
+    let path = options.path(source);
     // Some demuxers of FFmpeg take directories; what they would make of one is no film.
-    if options.input_format.is_none() && std::path::Path::new(source).is_dir() {
+    if options.input_format.is_none() && path.is_dir() {
         return Err(Error::new(
             ErrorKind::InvalidOption,
             format!("expected a file, a stream or a camera, found that {source} is a directory"),
@@ -49,24 +52,39 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
     };
     let producer = pipe.as_ref().map(Pipe::producer);
     let url = match source {
-        "-" => Cow::Borrowed("standard input"),
+        "-" => Cow::Borrowed(OsStr::new("standard input")),
         // FFmpeg takes what stands before a colon for a protocol.
-        _ if source.contains(':') && std::path::Path::new(source).exists() => {
-            Cow::Owned(format!("file:{source}"))
+        _ if source.contains(':') && path.exists() => {
+            let mut url = OsString::from("file:");
+            url.push(path);
+            Cow::Owned(url)
         }
-        _ => Cow::Borrowed(source),
+        _ => Cow::Borrowed(path.as_os_str()),
     };
+    let mut ffmpeg_options = Cow::Borrowed(&options.ffmpeg.0);
+    let glob = options.input_format.is_none() && origin == Origin::File && is_glob(source) && !path.exists();
+    if glob {
+        ffmpeg_options.to_mut().insert(0, ("pattern_type".to_owned(), "glob".to_owned()));
+    }
     let mut input = Input::open(Request {
         url: &url,
         secrets: secrets(options, source),
         name: &name,
-        format: options.input_format.as_deref().or(camera.then_some("video4linux2")),
-        options: &options.ffmpeg.0,
+        format: options
+            .input_format
+            .as_deref()
+            .or(camera.then_some("video4linux2"))
+            .or(glob.then_some("image2")),
+        options: &ffmpeg_options,
         interrupt: interrupt.clone(),
         reader: pipe.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
         read_timeout: read_timeout(options, origin),
         listens: listens(options, source),
         nonblocking: camera,
+    })
+    .map_err(|error| {
+        let empty = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
+        if empty { open_error::empty(&name) } else { error }
     })?;
     let mut facts = input.select_video(options.video_stream, &name)?;
     upright::look_ahead(&mut input, &mut facts);
@@ -92,6 +110,11 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
         _ => delivery,
     };
     Ok(Opened { input, facts, delivery, producer })
+}
+
+/// Whether the name stands for several files, as in a shell.
+fn is_glob(source: &str) -> bool {
+    source.contains(['*', '?', '['])
 }
 
 pub(crate) fn is_fifo(source: &str) -> bool {

@@ -1,6 +1,8 @@
 //! What to open, and how to deliver it.
 
+use std::ffi::OsStr;
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -120,6 +122,8 @@ pub struct SourceOptions {
     pub(crate) stop: Option<Arc<AtomicBool>>,
     pub(crate) direct: bool,
     pub(crate) rotate: Rotate,
+    /// The source, when its name is not UTF-8.
+    pub(crate) path: Option<PathBuf>,
     pub(crate) live: Option<bool>,
     pub(crate) reconnect: Option<bool>,
     /// `None`: as the kind of source asks for.
@@ -176,6 +180,7 @@ impl Default for SourceOptions {
             stop: None,
             direct: true,
             rotate: Rotate::default(),
+            path: None,
             live: None,
             reconnect: None,
             read_timeout: None,
@@ -357,7 +362,8 @@ impl SourceOptions {
     ///
     /// | source | what |
     /// |---|---|
-    /// | a path | any file that FFmpeg reads |
+    /// | a path, in any encoding | any file that FFmpeg reads |
+    /// | `img%03d.png`, `img*.png` | a sequence of pictures; `start_number` and `framerate` are options for FFmpeg |
     /// | `rtsp://…`, `http://…`, any URL that FFmpeg knows | a stream |
     /// | `/dev/videoN`, or a link to it such as `/dev/v4l/by-id/…` | a camera (V4L2) |
     /// | a FIFO | what another program writes into it |
@@ -370,9 +376,21 @@ impl SourceOptions {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Permission`], [`ErrorKind::Damaged`] (not a media file, cut off, or without video),
     /// [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag), [`ErrorKind::Io`] and
     /// [`ErrorKind::Timeout`] (network).
-    pub fn open(&self, source: &str) -> Result<Source, Error> {
+    pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;
-        Source::open(self, source)
+        let source = source.as_ref();
+        match source.to_str() {
+            Some(text) => Source::open(self, text),
+            None => {
+                let options = SourceOptions { path: Some(source.into()), ..self.clone() };
+                Source::open(&options, &source.to_string_lossy())
+            }
+        }
+    }
+
+    /// The file that the source names.
+    pub(crate) fn path<'p>(&'p self, source: &'p str) -> &'p Path {
+        self.path.as_deref().unwrap_or(Path::new(source))
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -66,7 +66,8 @@ impl Raw {
         } else if origin == Origin::Pipe && opening::is_fifo(source) {
             (Reader::Pipe(Pipe::open(source, interrupt.clone()).map_err(failed)?), None)
         } else {
-            let open = || Ok((File::open(source)?, std::fs::metadata(source)?));
+            let path = options.path(source);
+            let open = || Ok((File::open(path)?, std::fs::metadata(path)?));
             let (file, metadata) = open().map_err(failed)?;
             let frames = metadata.is_file().then(|| metadata.len() / from.size_bytes() as u64);
             (Reader::File(file), frames)
@@ -329,6 +330,7 @@ fn read_frame(reader: &mut Reader, bytes: &mut [u8]) -> Result<Had, Error> {
 
 /// For the message of an empty input.
 pub(crate) fn empty(source: &str) -> Error {
+    let source = if source == "-" { "standard input" } else { source };
     Error::new(ErrorKind::Damaged, format!("{source} is empty: expected raw frames, found none"))
         .with_remedy("check the program that writes into it")
 }

@@ -1,5 +1,6 @@
 //! `framelane publish`
 
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +49,7 @@ With --json: one line for the start, one a second, one for each loss and return 
 summary.")]
 pub struct Publish {
     /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other containers, --raw)
-    source: String,
+    source: OsString,
     /// The channel's name, as in cam0 or hall/cam1
     channel: String,
     /// Pixel format, or native for what the decoder gives [default: bgr8; with --raw that of the input]
@@ -147,9 +148,16 @@ fn lost(source: &str, reason: &str) -> Error {
 impl Publish {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         self.check_channel(global)?;
-        let named = arguments::with_secret(&self.source, self.secret_file.as_deref())?;
+        // A URL is text, a file name may not be.
+        let named = match (self.source.to_str(), self.secret_file.as_deref()) {
+            (None, None) => self.source.clone(),
+            (text, file) => {
+                let shown = self.source.to_string_lossy();
+                OsString::from(&*arguments::with_secret(text.unwrap_or(&shown), file)?)
+            }
+        };
         let notes = Notes::new(global.json);
-        let reporter = Reporter::new(global.json, &named, notes.clone());
+        let reporter = Reporter::new(global.json, &named.to_string_lossy(), notes.clone());
         let options = self.source_options(stop).on_event(move |event| reporter.report(event));
         let mut source = options.open(&named)?;
         let mut publisher = self.publisher_options(global, &source).create(&self.channel)?;

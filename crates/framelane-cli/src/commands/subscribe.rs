@@ -62,7 +62,7 @@ pub struct Subscribe {
     #[arg(long, value_parser = parse::fps, requires = "stdout")]
     fps: Option<f64>,
     /// With --json: a line for every frame
-    #[arg(long, requires = "json")]
+    #[arg(long)]
     per_frame: bool,
 }
 

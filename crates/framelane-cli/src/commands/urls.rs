@@ -40,6 +40,11 @@ pub mod headings {
 pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
     let Some(command) = command.find_subcommand_mut(name) else { return Ok(()) };
+    // Not as `requires`, which sees the global --json only behind the subcommand.
+    let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten() == Some(&true);
+    if flag("per_frame") && !flag("json") {
+        return Err(command.error(ClapKind::MissingRequiredArgument, "--per-frame needs --json"));
+    }
     let address =
         ["source", "target"].into_iter().find_map(|id| matches.try_get_one::<String>(id).ok().flatten());
     // Not the address itself: somebody may have put a token into it.

@@ -197,7 +197,7 @@ mod tests {
             return None;
         }
         let mut input = Input::open(Request {
-            url: &file,
+            url: file.as_ref(),
             name: &file,
             secrets: Vec::new(),
             format: None,

@@ -24,7 +24,9 @@ pub(crate) fn kind(code: c_int) -> ErrorKind {
         ff::AVERROR_INVALIDDATA => ErrorKind::Damaged,
         ff::AVERROR_HTTP_NOT_FOUND | ff::AVERROR_STREAM_NOT_FOUND => ErrorKind::NotFound,
         ff::AVERROR_HTTP_UNAUTHORIZED | ff::AVERROR_HTTP_FORBIDDEN => ErrorKind::Permission,
-        ff::AVERROR_OPTION_NOT_FOUND | ff::AVERROR_PROTOCOL_NOT_FOUND => ErrorKind::InvalidOption,
+        ff::AVERROR_OPTION_NOT_FOUND | ff::AVERROR_PROTOCOL_NOT_FOUND | ff::AVERROR_PATCHWELCOME => {
+            ErrorKind::InvalidOption
+        }
         code if code == -Errno::NOENT.raw_os_error() => ErrorKind::NotFound,
         code if code == -Errno::ACCESS.raw_os_error() => ErrorKind::Permission,
         code if code == -Errno::TIMEDOUT.raw_os_error() => ErrorKind::Timeout,

@@ -185,6 +185,13 @@ impl Packet {
         unsafe { std::slice::from_raw_parts(packet.data, usize::try_from(packet.size).unwrap_or(0)) }
     }
 
+    /// When what it holds ends, in units of its stream's time base.
+    pub(crate) fn end(&self) -> Option<i64> {
+        // SAFETY: never null, and only changed through &mut self.
+        let packet = unsafe { &*self.0 };
+        (packet.pts != ff::AV_NOPTS_VALUE).then(|| packet.pts.saturating_add(packet.duration.max(0)))
+    }
+
     /// Takes over what another packet holds.
     pub(crate) fn take(&mut self, other: &mut Packet) {
         self.unref();

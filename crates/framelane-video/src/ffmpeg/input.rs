@@ -1,8 +1,9 @@
 //! `AVFormatContext`: opening a file, a stream or a device, and reading packets.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const MOST_AHEAD: usize = 64;
 
 /// What to open, and how.
 pub(crate) struct Request<'a> {
-    pub(crate) url: &'a str,
+    pub(crate) url: &'a OsStr,
     /// Texts that no message may show.
     pub(crate) secrets: Vec<String>,
     /// How messages call it.
@@ -79,6 +80,8 @@ pub(crate) struct StreamFacts {
     pub(crate) fps: Option<f64>,
     pub(crate) frames: Option<u64>,
     pub(crate) duration_ns: Option<u64>,
+    /// How long the input must last unless it was cut off: a guess from the bit rate says nothing of that.
+    pub(crate) length_ns: Option<u64>,
     pub(crate) color: Color,
     /// Of the first picture, as far as it is known.
     pub(crate) display: Display,
@@ -105,15 +108,20 @@ impl Input {
         log::take();
         let interrupt = Arc::new(request.interrupt);
         let mut reader = request.reader.map(super::reader::ReaderIo::new).transpose()?;
-        let url = c_string(request.url)?;
+        let url = CString::new(request.url.as_bytes()).map_err(|_| {
+            Error::new(
+                ErrorKind::InvalidOption,
+                format!("expected a name without zero bytes, found {}", request.name),
+            )
+        })?;
         let format = request.format.map(find_format).transpose()?.unwrap_or(ptr::null());
         let mut options = Dictionary::new();
         for (name, value) in request.options {
             options.set(name, value)?;
         }
         // A playlist without an end is played from its newest segment.
-        let starts_last =
-            request.url.contains(".m3u8") && request.options.iter().all(|(name, _)| name != LIVE_START);
+        let starts_last = request.url.to_string_lossy().contains(".m3u8")
+            && request.options.iter().all(|(name, _)| name != LIVE_START);
         if starts_last {
             options.set(LIVE_START, "-1")?;
         }
@@ -136,6 +144,10 @@ impl Input {
         // url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
         let code =
             unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
+        if code < 0 && code != ff::AVERROR_EXIT && reader.as_ref().is_some_and(|reader| !reader.has_read()) {
+            return Err(late(&interrupt, request.name, request.read_timeout)
+                .unwrap_or_else(|| open_error::empty(request.name)));
+        }
         if code < 0 {
             return Err(late(&interrupt, request.name, request.read_timeout)
                 .unwrap_or_else(|| open_error::at_open(request.name, code)));
@@ -252,10 +264,46 @@ impl Input {
             )
         };
         let Ok(index) = usize::try_from(index) else { return Err(self.no_video(source)) };
+        let facts = self.facts(index).ok_or_else(|| self.no_video(source))?;
         for other in 0..self.raw().nb_streams as usize {
-            self.discard_unless(other, other == index);
+            // Where only the whole input has a length, sound may be what lasts to its end.
+            let sound = self
+                .parameters(other)
+                .is_some_and(|stream| stream.codec_type == ff::AVMediaType::AVMEDIA_TYPE_AUDIO);
+            let lasts = sound && facts.length_ns.is_some() && self.stream_length_ns(index).is_none();
+            self.discard_unless(other, other == index || lasts);
         }
-        self.facts(index).ok_or_else(|| self.no_video(source))
+        Ok(facts)
+    }
+
+    /// How long a stream is by what the container says of it.
+    fn stream_length_ns(&self, index: usize) -> Option<i64> {
+        let stream = self.stream(index)?;
+        let time_base = (i64::from(stream.time_base.num), i64::from(stream.time_base.den.max(1)));
+        if stream.duration > 0 {
+            return Some(super::to_ns(stream.duration, time_base));
+        }
+        // Matroska has it as a tag.
+        // SAFETY: null, or a dictionary that lives as long as the stream; the name ends with a zero.
+        let entry = unsafe { ff::av_dict_get(stream.metadata, c"DURATION".as_ptr(), ptr::null(), 0) };
+        // SAFETY: null, or an entry of that dictionary.
+        let entry = unsafe { entry.as_ref() }?;
+        let mut length_us = 0;
+        // SAFETY: a string that ends with a zero; the number is a local.
+        let code = unsafe { ff::av_parse_time(&mut length_us, entry.value, 1) };
+        (code >= 0 && length_us > 0).then(|| length_us.saturating_mul(1000))
+    }
+
+    /// When the packet ends, on the clock of the whole input.
+    pub(crate) fn end_ns(&self, packet: &Packet) -> Option<i64> {
+        let stream = self.stream(usize::try_from(packet.stream_index()).ok()?)?;
+        let time_base = (i64::from(stream.time_base.num), i64::from(stream.time_base.den.max(1)));
+        packet.end().map(|end| super::to_ns(end, time_base))
+    }
+
+    /// Whether the input is a numbered or named sequence of pictures.
+    pub(crate) fn is_sequence(&self) -> bool {
+        self.container() == "image2"
     }
 
     fn video_streams(&self) -> Vec<usize> {
@@ -317,6 +365,8 @@ impl Input {
             unsafe { field.read() }
         };
         let display = self.display(stream, parameters).unwrap_or_default();
+        let guessed = self.raw().duration_estimation_method as c_int
+            == ff::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE as c_int;
         Some(StreamFacts {
             index,
             codec,
@@ -327,6 +377,11 @@ impl Input {
             fps,
             frames,
             duration_ns,
+            length_ns: self
+                .stream_length_ns(index)
+                .or_else(|| Some(self.raw().duration.saturating_mul(1000)))
+                .and_then(|length| u64::try_from(length).ok())
+                .filter(|length| *length > 0 && !guessed),
             color: pixel::color(
                 read((&raw const parameters.color_space).cast()),
                 read((&raw const parameters.color_primaries).cast()),

@@ -14,7 +14,7 @@ pub(crate) mod frame;
 pub(crate) mod hardware;
 pub(crate) mod input;
 pub(crate) mod log;
-mod open_error;
+pub(crate) mod open_error;
 pub(crate) mod orientation;
 pub(crate) mod picture;
 pub(crate) mod pixel;

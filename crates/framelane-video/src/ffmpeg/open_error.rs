@@ -37,6 +37,13 @@ pub(super) fn at_open(name: &str, code: c_int) -> Error {
     of(name, code)
 }
 
+/// There is nothing in it.
+pub(crate) fn empty(name: &str) -> Error {
+    let name = if name == "-" { "standard input" } else { name };
+    Error::new(ErrorKind::Damaged, format!("cannot open {name}: expected video, found no bytes"))
+        .with_remedy("check the program that writes it")
+}
+
 /// It could not be opened, or its streams not be found out.
 pub(super) fn of(name: &str, code: c_int) -> Error {
     let error = make(format_args!("cannot open {name}"), code);
@@ -54,6 +61,9 @@ fn remedy(name: &str, error: ErrorKind) -> Option<&'static str> {
         }
         (ErrorKind::NotFound, Kind::Stream) => {
             "check the address: the server is there and has nothing under this path"
+        }
+        (ErrorKind::NotFound, Kind::File) if name.contains('%') => {
+            "check the name; a sequence that does not begin with 0 to 4 needs --ffmpeg-option start_number=N"
         }
         (ErrorKind::NotFound, Kind::File) => "check the name; it is taken relative to the current directory",
         (ErrorKind::Permission, Kind::Camera) => {

@@ -11,25 +11,28 @@ use super::error::no_memory;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-type Boxed = Box<dyn Read + Send>;
+struct Source {
+    reader: Box<dyn Read + Send>,
+    has_read: bool,
+}
 
 /// Owns the I/O context and the reader behind it; must outlive the format context that reads from it.
 pub(crate) struct ReaderIo {
     context: *mut ff::AVIOContext,
-    reader: *mut Boxed,
+    reader: *mut Source,
 }
 
 // SAFETY: the reader is Send, the context is only used through the format context, by one thread at a time.
 unsafe impl Send for ReaderIo {}
 
 impl ReaderIo {
-    pub(crate) fn new(reader: Boxed) -> Result<Self, Error> {
+    pub(crate) fn new(reader: Box<dyn Read + Send>) -> Result<Self, Error> {
         // SAFETY: allocates, or gives null.
         let buffer = unsafe { ff::av_malloc(BUFFER_BYTES) };
         if buffer.is_null() {
             return Err(no_memory("reading"));
         }
-        let reader = Box::into_raw(Box::new(reader));
+        let reader = Box::into_raw(Box::new(Source { reader, has_read: false }));
         // SAFETY: the buffer is from av_malloc with this length and given away; the opaque pointer lives until
         // the context is freed in drop(); `read` has the signature that the context calls.
         let context = unsafe {
@@ -50,6 +53,12 @@ impl ReaderIo {
             return Err(no_memory("reading"));
         }
         Ok(made)
+    }
+
+    /// Whether a byte has come.
+    pub(crate) fn has_read(&self) -> bool {
+        // SAFETY: made in new(); no read is under way, for reads are calls of the format context's owner.
+        unsafe { (*self.reader).has_read }
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut ff::AVIOContext {
@@ -77,15 +86,18 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
         return 0;
     }
     // SAFETY: the opaque pointer is the reader of new(), used by this call alone while it runs.
-    let reader = unsafe { &mut *opaque.cast::<Boxed>() };
+    let source = unsafe { &mut *opaque.cast::<Source>() };
     // SAFETY: FFmpeg gives a buffer that is writable for `size` bytes; zeroed so that it may be seen as a slice.
     unsafe { ptr::write_bytes(buffer, 0, length) };
     // SAFETY: initialised just now, `length` bytes long, and FFmpeg does not touch it during the call.
     let bytes = unsafe { std::slice::from_raw_parts_mut(buffer, length) };
     // A panic must not cross into C.
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.read(bytes))) {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source.reader.read(bytes))) {
         Ok(Ok(0)) => ff::AVERROR_EOF,
-        Ok(Ok(count)) => count.min(length) as c_int,
+        Ok(Ok(count)) => {
+            source.has_read = true;
+            count.min(length) as c_int
+        }
         Ok(Err(error)) => match error.raw_os_error() {
             Some(number) => -number,
             None => ff::AVERROR_EXIT,
