@@ -353,6 +353,7 @@ impl DataFile {
         let path = directory.data(channel, generation);
         let file = open(&path, false)?;
         let map = map(&path, &file, TABLE_OFFSET, false, false)?;
+        map.set_channel(channel);
         Self::checked(&path, map, &file, (channel_id, generation))
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Publisher;
 use super::slots::Slots;
+use super::{Publisher, own};
 use crate::descriptor;
 use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
@@ -154,6 +154,15 @@ impl PublisherOptions {
         let locked = control.lock.try_lock(PUBLISHER_LOCK);
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
             let pid = control.words().publisher_pid.load(Ordering::Relaxed);
+            if own::has(control.words().epoch.load(Ordering::Relaxed)) && pid == std::process::id() {
+                return Err(Error::new(
+                    ErrorKind::ChannelBusy,
+                    format!("channel {channel} already has a publisher in this very process ({pid})"),
+                )
+                .with_remedy(
+                    "close that publisher first, or go on using it (a notebook cell that is run twice makes two)",
+                ));
+            }
             return Err(Error::new(
                 ErrorKind::ChannelBusy,
                 format!("channel {channel} already has a live publisher, process {pid}"),
@@ -318,6 +327,7 @@ impl PublisherOptions {
             removed: false,
             presence_check_ns: os::monotonic_ns() + super::PRESENCE_CHECK_NS,
         };
+        own::add(epoch);
         publisher.reclaim(u64::MAX);
         publisher.notify();
         Ok(publisher)

@@ -3,6 +3,7 @@
 mod create;
 mod error;
 mod loan;
+mod own;
 mod slots;
 
 use std::time::Duration;
@@ -661,6 +662,7 @@ impl Drop for Publisher {
             // A forked child has a copy of the handle; the channel is the parent's.
             return;
         }
+        own::remove(self.epoch);
         self.wait_for_link();
         self.control.words().state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
         step(Step::ClosedStored);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attach::Attachment;
+use super::{Own, Pool};
 use crate::descriptor::{self, Descriptor};
 use crate::detection::FrameId;
 use crate::error::{Error, forked};
@@ -24,10 +25,13 @@ pub struct Frame {
     attachment: Arc<Attachment>,
     data: Arc<DataFile>,
     slot: usize,
-    pin: usize,
+    /// `None` once copied: the slot is the publisher's again.
+    pin: Option<usize>,
     sequence: u64,
     dropped: u64,
     descriptor: Descriptor,
+    /// The payload, if it was copied to be written to.
+    own: Option<Own>,
 }
 
 impl Frame {
@@ -43,12 +47,24 @@ impl Frame {
         attachment.take_pin(pin);
         let entry = data.entry(slot).expect("the slot was leased");
         match descriptor::read(entry, data.slot_bytes) {
-            Ok(descriptor) => Ok(Frame { attachment, data, slot, pin, sequence, dropped, descriptor }),
+            Ok(descriptor) => {
+                let (pin, own) = (Some(pin), None);
+                Ok(Frame { attachment, data, slot, pin, sequence, dropped, descriptor, own })
+            }
             Err(error) => {
                 attachment.release(pin);
                 Err(error.context(format!("channel {}", attachment.channel)))
             }
         }
+    }
+
+    /// The frame in memory of this process; the slot is given back.
+    pub(super) fn into_own(mut self, pool: &Pool) -> Self {
+        self.own = Some(pool.copy(self.bytes(), || self.is_intact()));
+        if let Some(pin) = self.pin.take() {
+            self.attachment.release(pin);
+        }
+        self
     }
 
     /// Size, format and planes.
@@ -78,15 +94,37 @@ impl Frame {
 
     /// The whole payload, [`Layout::size_bytes`] long, without a copy.
     pub fn bytes(&self) -> &[u8] {
+        if let Some(own) = &self.own {
+            return own.bytes();
+        }
         let start = self.data.payload(self.slot);
         let len = self.layout().size_bytes();
         #[expect(unsafe_code, reason = "the lease is the proof that nobody writes; see the SAFETY comment")]
-        // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, so the
-        // publisher does not write to the slot; `descriptor::read` has checked that `len` is within the slot;
-        // the map lives as long as `self.data`. Bytes have no invalid values.
+        // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, or until `own` is
+        // set, so the publisher does not write to the slot; `descriptor::read` has checked that `len` is within the
+        // slot; the map lives as long as `self.data`. Bytes have no invalid values.
         unsafe {
             std::slice::from_raw_parts(start.as_ptr(), len)
         }
+    }
+
+    /// The whole payload, to be changed: of a subscriber with [`SubscriberOptions::writable`], else `None`.
+    ///
+    /// What is written stays in this frame: other subscribers, and other frames, do not have it.
+    ///
+    /// [`SubscriberOptions::writable`]: super::SubscriberOptions::writable
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        self.own.as_mut().map(Own::bytes_mut)
+    }
+
+    /// The first byte of [`Frame::bytes_mut`], for bindings whose callers share a frame. Valid as long as the frame.
+    pub fn as_mut_ptr(&self) -> Option<*mut u8> {
+        self.own.as_ref().map(Own::start)
+    }
+
+    /// Whether the payload may be changed, see [`Frame::bytes_mut`].
+    pub fn is_writable(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Whether everything that was read of the frame before this call was the frame. No system call.
@@ -98,6 +136,9 @@ impl Frame {
     /// False in a forked child: the lease is the parent's, and the bytes change once the parent lets go. Copy a frame before
     /// the fork, or receive it in the child.
     pub fn is_intact(&self) -> bool {
+        if let Some(own) = &self.own {
+            return own.is_intact;
+        }
         if os::fork_count() != self.attachment.forks {
             return false;
         }
@@ -186,13 +227,19 @@ impl Frame {
     /// # Errors
     /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child forked since: only the parent has the lease.
     pub fn check_fork(&self) -> Result<(), Error> {
-        if os::fork_count() == self.attachment.forks { Ok(()) } else { Err(forked("frame")) }
+        if self.own.is_some() || os::fork_count() == self.attachment.forks {
+            Ok(())
+        } else {
+            Err(forked("frame"))
+        }
     }
 }
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        self.attachment.release(self.pin);
+        if let Some(pin) = self.pin {
+            self.attachment.release(pin);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod attach;
 mod frame;
 mod open;
+mod own;
 mod reason;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::step::{Step, step};
 use attach::Attachment;
 pub use frame::Frame;
 pub use open::SubscriberOptions;
+use own::{Own, Pool};
 pub use reason::Observer;
 
 /// How long a subscriber sleeps before it looks whether it should still wait.
@@ -41,6 +43,8 @@ pub struct Subscriber {
     data: Option<Arc<DataFile>>,
     mode: Mode,
     spin: Duration,
+    /// Memory of frames that are copied, to be written to.
+    pool: Option<Pool>,
     /// The sequence received last, or the one before where we joined.
     cursor: u64,
     /// The newest frame received.
@@ -394,6 +398,10 @@ impl Subscriber {
         record.received.store(self.received, Relaxed);
         record.dropped.store(self.dropped, Relaxed);
         step(Step::Received);
-        Frame::new(self.attachment.clone(), data, slot, pin, sequence, dropped).map(Some)
+        let frame = Frame::new(self.attachment.clone(), data, slot, pin, sequence, dropped)?;
+        Ok(Some(match &self.pool {
+            Some(pool) => frame.into_own(pool),
+            None => frame,
+        }))
     }
 }

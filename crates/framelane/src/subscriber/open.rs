@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Attachment, Remote, Subscriber};
+use super::{Attachment, Pool, Remote, Subscriber};
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
@@ -26,6 +26,7 @@ pub struct SubscriberOptions {
     wait: Option<Duration>,
     spin: Duration,
     after: Option<Origin>,
+    writable: bool,
 }
 
 impl Subscriber {
@@ -36,6 +37,7 @@ impl Subscriber {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Subscriber, Error> {
         let options = SubscriberOptions::new().mode(self.mode).spin(self.spin).wait(wait);
+        let options = options.writable(self.pool.is_some());
         let channel = self.remote.as_ref().map_or(self.channel(), |remote| &remote.url);
         options.directory(self.directory.path()).open_while(channel, keep_waiting)
     }
@@ -89,6 +91,15 @@ impl SubscriberOptions {
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
+        self
+    }
+
+    /// Copies each frame into memory of this process, so that [`Frame::bytes_mut`](super::Frame::bytes_mut) can draw
+    /// into it. Other subscribers do not see the changes, and the frame holds no slot. Costs one copy a frame, into
+    /// memory that is used again.
+    #[must_use]
+    pub fn writable(mut self, writable: bool) -> Self {
+        self.writable = writable;
         self
     }
 
@@ -221,6 +232,7 @@ impl SubscriberOptions {
             data: None,
             mode: self.mode,
             spin: self.spin,
+            pool: self.writable.then(Pool::default),
             cursor,
             farthest: cursor,
             received: 0,

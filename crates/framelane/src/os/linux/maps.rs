@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::sigbus::Watched;
+use super::signals::Watched;
 use crate::ring::Shared;
 
 /// A shared map of a file.
@@ -39,6 +39,11 @@ impl Map {
         let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mmap gave a null address"))?;
         Ok(Map { start, len, watched: Watched::new(start.as_ptr() as usize, len, writable) })
+    }
+
+    /// The map, made for reading, holds frames of this channel: a write to it is reported before the process ends.
+    pub(crate) fn set_channel(&self, channel: &str) {
+        self.watched.set_channel(channel);
     }
 
     /// Whether the file was cut short by somebody, and that was noticed: what was read since may be zeros, and what was

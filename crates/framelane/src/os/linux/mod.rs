@@ -4,7 +4,7 @@ mod files;
 mod locks;
 mod maps;
 mod process;
-mod sigbus;
+mod signals;
 mod sleep;
 
 pub(crate) use files::*;

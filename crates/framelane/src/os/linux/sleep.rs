@@ -20,6 +20,8 @@ pub(crate) enum Woken {
 
 /// Sleeps while the word is `expected`, for at most `timeout`. The word may be mapped read-only.
 pub(crate) fn wait_on(word: &AtomicU32, expected: u32, timeout: Duration) -> Woken {
+    // Here, because it makes system calls, as this does.
+    super::signals::keep_installed();
     let timeout = timespec(timeout);
     match futex::wait(word, futex::Flags::empty(), expected, Some(&timeout)) {
         Err(rustix::io::Errno::TIMEDOUT) => Woken::TimedOut,

@@ -1,0 +1,331 @@
+//! Faults on our maps: `SIGBUS` becomes zeros and a mark, `SIGSEGV` gets a line that names its cause.
+//!
+//! A process that may write to a file may also truncate it. The pages behind its new end are gone. Touching them raises
+//! `SIGBUS`, whose default is to end the process without a word. The handler puts fresh zeros where the lost pages
+//! were and marks the map. The layers above check the mark before they use what they have read, and report the loss.
+//! (Wayland's servers protect themselves in this way from the buffers of their clients.)
+//!
+//! A write to a received frame raises `SIGSEGV`, because frames are mapped for reading only. The handler prints one
+//! line and lets the signal do what it would have done, at the same instruction.
+//!
+//! Signals at any other address go to the handler that was there before ours. A handler that is installed later takes
+//! our place. `keep_installed` puts ours in front of it again, with the later one behind.
+
+use std::mem::MaybeUninit;
+use std::ptr::{null, null_mut};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// The longest channel name.
+const NAME_BYTES: usize = 200;
+
+/// The addresses of one map. Made once and used again for other maps; never freed, so that the handler may look at
+/// all of them at any moment without a lock.
+struct Range {
+    start: AtomicUsize,
+    /// 0: of no map at present.
+    len: AtomicUsize,
+    writable: AtomicBool,
+    lost: AtomicBool,
+    taken: AtomicBool,
+    /// The channel whose frames are in a map for reading only; empty for others.
+    name: [AtomicU8; NAME_BYTES],
+    name_bytes: AtomicUsize,
+    next: *const Range,
+}
+
+// SAFETY: all fields are atomics, but `next`, which does not change once other threads can see the range.
+unsafe impl Sync for Range {}
+
+static RANGES: AtomicPtr<Range> = AtomicPtr::new(null_mut());
+/// Whether any map was ever lost: usually all that has to be looked at.
+static ANY_LOST: AtomicBool = AtomicBool::new(false);
+/// Bytes of a page, asked before the handler is installed.
+static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
+
+fn ranges() -> impl Iterator<Item = &'static Range> {
+    // Acquire: pairs with the Release in `Watched::new`; the range is complete.
+    let mut next = RANGES.load(Ordering::Acquire).cast_const();
+    std::iter::from_fn(move || {
+        // SAFETY: null, or a range that was leaked by `Watched::new`; those live for ever and are only shared.
+        let range = unsafe { next.as_ref() }?;
+        next = range.next;
+        Some(range)
+    })
+}
+
+/// A map whose loss will be noticed.
+pub(super) struct Watched(&'static Range);
+
+impl Watched {
+    pub(super) fn new(start: usize, len: usize, writable: bool) -> Self {
+        PAGE_BYTES.store(rustix::param::page_size(), Ordering::Relaxed);
+        keep_installed();
+        let free = ranges().find(|range| {
+            range.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        });
+        let range = free.unwrap_or_else(Self::make);
+        range.start.store(start, Ordering::Relaxed);
+        range.writable.store(writable, Ordering::Relaxed);
+        range.lost.store(false, Ordering::Relaxed);
+        range.name_bytes.store(0, Ordering::Relaxed);
+        // Release: the rest of the range comes before it. Pairs with the acquire in `Range::end_of`.
+        range.len.store(len, Ordering::Release);
+        Watched(range)
+    }
+
+    /// A range more, taken.
+    fn make() -> &'static Range {
+        let made = Box::leak(Box::new(Range {
+            start: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            writable: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            taken: AtomicBool::new(true),
+            name: [const { AtomicU8::new(0) }; NAME_BYTES],
+            name_bytes: AtomicUsize::new(0),
+            next: null(),
+        }));
+        let mut first = RANGES.load(Ordering::Relaxed);
+        loop {
+            made.next = first;
+            match RANGES.compare_exchange(first, made, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return made,
+                Err(found) => first = found,
+            }
+        }
+    }
+
+    /// The map holds frames of this channel, to be read only.
+    pub(super) fn set_channel(&self, channel: &str) {
+        let bytes = &channel.as_bytes()[..channel.len().min(NAME_BYTES)];
+        for (place, &byte) in self.0.name.iter().zip(bytes) {
+            place.store(byte, Ordering::Relaxed);
+        }
+        // Release: the name comes before it. Pairs with the acquire in `Range::say_read_only`.
+        self.0.name_bytes.store(bytes.len(), Ordering::Release);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        // The mark is set before anybody can read zeros: reads stay before this load.
+        fence(Ordering::Acquire);
+        ANY_LOST.load(Ordering::Relaxed) && self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// The map is about to go; its addresses mean nothing from now on.
+    pub(super) fn end(&self) {
+        self.0.len.store(0, Ordering::Relaxed);
+        self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+impl Range {
+    /// Where the map ends that `address` lies in.
+    fn end_of(&self, address: usize) -> Option<usize> {
+        let len = self.len.load(Ordering::Acquire);
+        let start = self.start.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        // Twice: start and length must be those of one map.
+        (self.len.load(Ordering::Relaxed) == len && (start..start + len).contains(&address))
+            .then_some(start + len)
+    }
+
+    /// Puts zeros in place of the lost page and all behind it.
+    fn replace(&self, address: usize, end: usize) -> bool {
+        let page = address & !(PAGE_BYTES.load(Ordering::Relaxed) - 1);
+        let writable =
+            if self.writable.load(Ordering::Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
+        // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every core forget the
+        // old pages in between.)
+        self.lost.store(true, Ordering::SeqCst);
+        ANY_LOST.store(true, Ordering::SeqCst);
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users has just
+        // faulted on them, and their file has been cut short there: nobody can lose anything by the replacement. The
+        // protection stays the same, and so do all addresses. A system call, allowed in a signal handler.
+        let replaced =
+            unsafe { mmap_anonymous(page as *mut _, end - page, ProtFlags::READ | writable, flags) };
+        replaced.is_ok()
+    }
+
+    /// Prints that a frame is read-only, if the map holds frames. Calls only what is allowed in a signal handler.
+    fn say_read_only(&self) {
+        const BEFORE: &[u8] = b"framelane: write to a received frame of channel ";
+        const AFTER: &[u8] =
+            b", which is read-only; work on a copy (or subscribe with the option writable)\n";
+        static SAID: AtomicBool = AtomicBool::new(false);
+        // Acquire: pairs with the release in `set_channel`.
+        let name_bytes = self.name_bytes.load(Ordering::Acquire).min(NAME_BYTES);
+        // A handler behind ours that returns brings the same fault again.
+        if name_bytes == 0 || SAID.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut line = [0_u8; BEFORE.len() + NAME_BYTES + AFTER.len()];
+        let name = self.name[..name_bytes].iter().map(|byte| byte.load(Ordering::Relaxed));
+        let text = BEFORE.iter().copied().chain(name).chain(AFTER.iter().copied());
+        let mut len = 0;
+        for (place, byte) in line.iter_mut().zip(text) {
+            *place = byte;
+            len += 1;
+        }
+        say(&line[..len]);
+    }
+}
+
+/// Writes to standard error, as a signal handler may.
+fn say(line: &[u8]) {
+    let _ = rustix::io::write(std::io::stderr(), line);
+}
+
+/// One of the signals that are handled, and the handler that was there before ours.
+struct Signal {
+    number: libc::c_int,
+    handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
+    /// Null until ours is installed. What it points to is never freed, because a handler may be reading it.
+    before: AtomicPtr<libc::sigaction>,
+}
+
+static SIGNALS: [Signal; 2] = [
+    Signal { number: libc::SIGBUS, handler: on_sigbus, before: AtomicPtr::new(null_mut()) },
+    Signal { number: libc::SIGSEGV, handler: on_sigsegv, before: AtomicPtr::new(null_mut()) },
+];
+
+/// The thread whose fault was handed to the handler before ours: when that one raises the signal again, it has done
+/// its work, and the default follows.
+static HANDED_ON: AtomicI32 = AtomicI32::new(0);
+/// Of the fault that was handed on last: where its description lies, and where our stack was. Two copies of framelane
+/// in one process may each have the other behind them.
+static DESCRIPTION: AtomicUsize = AtomicUsize::new(0);
+static STACK: AtomicUsize = AtomicUsize::new(0);
+
+/// Installs the handlers, or puts them in front of others that were installed since. Two system calls when nothing
+/// has changed: for moments that make system calls anyway.
+pub(super) fn keep_installed() {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    // Another thread is at it, or was when this process was forked.
+    let Ok(_installing) = INSTALLING.try_lock() else { return };
+    for signal in &SIGNALS {
+        signal.install();
+    }
+}
+
+impl Signal {
+    fn install(&self) {
+        // SAFETY: all zeros are a valid `sigaction`.
+        let mut found: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        // SAFETY: asks only; `found` is valid for a `sigaction` to be written to.
+        if unsafe { libc::sigaction(self.number, null(), &mut found) } != 0 {
+            return;
+        }
+        let ours = self.handler as *const () as usize;
+        if found.sa_sigaction == ours {
+            return;
+        }
+        // SAFETY: null, or a `sigaction` that was leaked here and that nobody changes.
+        let known = unsafe { self.before.load(Ordering::Relaxed).as_ref() };
+        if known
+            .is_none_or(|known| known.sa_sigaction != found.sa_sigaction || known.sa_flags != found.sa_flags)
+        {
+            // Before ours can run.
+            self.before.store(Box::leak(Box::new(found)), Ordering::Release);
+        }
+        // SAFETY: all zeros are a valid `sigaction`.
+        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        action.sa_sigaction = ours;
+        // On the alternative stack, if the thread has one: a stack that has overflown raises the same signals.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // SAFETY: `action` is a complete `sigaction` whose handler has the signature that SA_SIGINFO asks for and calls
+        // nothing that is not allowed in a signal handler.
+        unsafe { libc::sigaction(self.number, &action, null_mut()) };
+    }
+
+    /// Does what would have been done without us.
+    fn hand_on(&self, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: null, or a `sigaction` that `install` has leaked and nobody changes.
+        let Some(before) = (unsafe { self.before.load(Ordering::Acquire).as_ref() }) else { return };
+        // SAFETY: has no conditions; a system call, allowed in a signal handler.
+        let thread = unsafe { libc::gettid() };
+        let here = &raw const thread as usize;
+        let same_thread = HANDED_ON.load(Ordering::Relaxed) == thread;
+        // The handler behind ours has raised the signal when it was done, or has handed the very same one back to us.
+        // (A new fault that is described at the same place of an alternative stack comes from no deeper.)
+        let handed_back =
+            DESCRIPTION.load(Ordering::Relaxed) == info as usize && here < STACK.load(Ordering::Relaxed);
+        let is_over = same_thread && (code <= 0 || handed_back);
+        match before.sa_sigaction {
+            // Nobody can ignore a fault; a signal that somebody has sent, one can.
+            libc::SIG_IGN if code <= 0 => {}
+            handler if !matches!(handler, libc::SIG_DFL | libc::SIG_IGN) && !is_over => {
+                if code > 0 {
+                    HANDED_ON.store(thread, Ordering::Relaxed);
+                    DESCRIPTION.store(info as usize, Ordering::Relaxed);
+                    STACK.store(here, Ordering::Relaxed);
+                }
+                if before.sa_flags & libc::SA_SIGINFO != 0 {
+                    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+                    // SAFETY: SA_SIGINFO says that the number is the address of a function of this type.
+                    let handler = unsafe { std::mem::transmute::<usize, Handler>(handler) };
+                    handler(self.number, info, context);
+                } else {
+                    // SAFETY: without SA_SIGINFO, the number is the address of a function of this type.
+                    let handler =
+                        unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler) };
+                    handler(self.number);
+                }
+            }
+            _ => {
+                // SAFETY: all zeros are a valid `sigaction`: the default.
+                let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+                // SAFETY: `default` is valid; `sigaction` may be called in a signal handler.
+                unsafe { libc::sigaction(self.number, &default, null_mut()) };
+                // A fault is met again on return. One that was sent must be sent again; it waits until we return.
+                if code <= 0 {
+                    // SAFETY: may be called in a signal handler.
+                    unsafe { libc::raise(self.number) };
+                }
+            }
+        }
+    }
+}
+
+/// The map that holds the address of a fault, and where it ends; `None` for a signal that a program has sent.
+fn range_of(info: &libc::siginfo_t) -> Option<(usize, &'static Range, usize)> {
+    if info.si_code <= 0 {
+        return None;
+    }
+    // SAFETY: a SIGBUS or SIGSEGV of the kernel's has an address, the one that was accessed.
+    let address = unsafe { info.si_addr() } as usize;
+    ranges().find_map(|range| Some((address, range, range.end_of(address)?)))
+}
+
+extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel gives a valid `siginfo_t` that is nobody else's.
+    let found = unsafe { &*info };
+    let code = found.si_code;
+    if code == libc::BUS_ADRERR
+        && let Some((address, range, end)) = range_of(found)
+    {
+        if range.replace(address, end) {
+            return;
+        }
+        say(b"framelane: a file of a channel was cut short by another process, and its memory could not be replaced\n");
+    }
+    SIGNALS[0].hand_on(code, info, context);
+}
+
+extern "C" fn on_sigsegv(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    /// The access is not allowed by the protection of the map (`SEGV_ACCERR` of the system's headers).
+    const PROTECTED: libc::c_int = 2;
+    // SAFETY: the kernel gives a valid `siginfo_t` that is nobody else's.
+    let found = unsafe { &*info };
+    let code = found.si_code;
+    // Every map of ours may be read, so this was a write.
+    if code == PROTECTED
+        && let Some((_, range, _)) = range_of(found)
+    {
+        range.say_read_only();
+    }
+    SIGNALS[1].hand_on(code, info, context);
+}
