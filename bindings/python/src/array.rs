@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use framelane::Depth;
+use framelane::{Depth, PixelFormat};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_TYPES, NpyTypes, PyArrayObject, get_type_object, npy_intp};
 use numpy::{PY_ARRAY_API, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -117,9 +117,26 @@ pub(crate) fn depth_of(array: &Bound<'_, PyUntypedArray>) -> PyResult<Depth> {
 
 fn wrong_dtype(dtype: &Bound<'_, PyAny>) -> PyErr {
     let names = DEPTHS.map(dtype_name).join(", ");
-    PyTypeError::new_err(format!(
-        "dtype: expected {names} in native byte order, found {dtype}. Remedy: image.astype(\"uint8\") or another of them"
-    ))
+    let message = format!("dtype: expected {names} in native byte order, found {dtype}");
+    let text = |name: &str| -> Option<String> { dtype.getattr(name).ok()?.str().ok()?.extract().ok() };
+    let (name, kind) = (text("name").unwrap_or_default(), text("kind").unwrap_or_default());
+    let native = text("isnative").is_none_or(|native| native == "True");
+    let known = DEPTHS.into_iter().any(|depth| dtype_name(depth) == name);
+    // None of these may change a value without saying so.
+    let remedy = match (name.as_str(), kind.as_str()) {
+        _ if known && !native => "image.astype(image.dtype.newbyteorder(\"=\")) keeps every value",
+        (_, "b") => "image.astype(\"uint8\") makes 0 and 1 of it",
+        ("uint32", _) => "image.astype(\"float64\") keeps every value",
+        (_, "i" | "u") => {
+            "image.astype(\"int32\") keeps values from -2147483648 to 2147483647: check image.min() and image.max() \
+             first. Larger ones, up to 2**53, are kept by image.astype(\"float64\")"
+        }
+        ("complex64", _) => "image.view(\"float32\").reshape(*image.shape, 2) has both parts as channels",
+        ("complex128", _) => "image.view(\"float64\").reshape(*image.shape, 2) has both parts as channels",
+        (_, "f") => "image.astype(\"float64\") keeps 53 bits of each value",
+        _ => "send an array of numbers",
+    };
+    PyTypeError::new_err(format!("{message}. Remedy: {remedy}"))
 }
 
 /// The element type that `dtype`, anything numpy takes as one, names.
@@ -131,6 +148,40 @@ pub(crate) fn depth_named(py: Python<'_>, dtype: &Bound<'_, PyAny>) -> PyResult<
     let name: String = dtype.getattr("name")?.extract()?;
     let native: bool = dtype.getattr("isnative")?.extract()?;
     DEPTHS.into_iter().find(|&depth| native && dtype_name(depth) == name).ok_or_else(|| wrong_dtype(&dtype))
+}
+
+/// The format of a PIL image, whose samples come in another order than OpenCV's; `None` for everything else and for modes
+/// that are plain arrays.
+///
+/// # Errors
+/// `ValueError` for modes whose numbers are no colours that a format has.
+pub(crate) fn format_of_pil(image: &Bound<'_, PyAny>) -> PyResult<Option<PixelFormat>> {
+    let is_pil =
+        image.get_type().mro().iter().any(|class| {
+            class.getattr("__module__").is_ok_and(|module| module.eq("PIL.Image").unwrap_or(false))
+        });
+    if !is_pil {
+        return Ok(None);
+    }
+    let mode: String = image.getattr("mode")?.extract()?;
+    Ok(Some(match mode.as_str() {
+        "RGB" => PixelFormat::Rgb8,
+        "RGBA" => PixelFormat::Rgba8,
+        "L" | "LA" | "I" | "F" | "I;16" => return Ok(None),
+        _ => {
+            let to = if mode == "1" {
+                "L"
+            } else if mode == "RGBa" || mode == "PA" {
+                "RGBA"
+            } else {
+                "RGB"
+            };
+            return Err(PyValueError::new_err(format!(
+                "image: expected a PIL image of mode L, LA, RGB, RGBA, I, I;16 or F, found mode {mode}. \
+                 Remedy: image.convert(\"{to}\")"
+            )));
+        }
+    }))
 }
 
 /// `image` as an array: itself, or what its `__array__` gives (a torch CPU tensor, a PIL image).
@@ -147,7 +198,8 @@ pub(crate) fn from_user<'py>(image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
         return Ok(array.cast_into::<PyUntypedArray>()?);
     }
     Err(PyTypeError::new_err(format!(
-        "image: expected a numpy array or something with __array__, found {}. Remedy: numpy.asarray(image, dtype=\"uint8\")",
+        "image: expected a numpy array or something with __array__, found {}. \
+         Remedy: numpy.asarray(image), with a dtype that holds its values",
         image.get_type().name()?
     )))
 }

@@ -15,7 +15,7 @@ use crate::detection::frame_id;
 use crate::error::raise;
 use crate::handle::{deadline, remaining};
 use crate::receiver::{Received, Receiver, Source};
-use crate::subscriber::{coroutine, open_waiting, options, until_closed};
+use crate::subscriber::{call_async, coroutine, open_waiting, options, until_closed};
 
 /// The core's subscriber, and the epoch of the frames that it last heard of.
 pub(crate) struct Batches {
@@ -155,6 +155,14 @@ impl Detections {
         let mut bytes = Vec::new();
         self.batch.encode(&mut bytes).map_err(|error| raise(py, error))?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "Detections",
+            "its numbers on this channel mean nothing elsewhere",
+            "pass detections.to_bytes(), and use Detections.from_bytes() in the other process",
+        ))
     }
 
     fn __len__(&self) -> usize {
@@ -312,13 +320,48 @@ impl DetectionSubscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
     ) -> PyResult<Self> {
+        Self::open_while(py, None, channel, mode, timeout, directory, spin_us)
+    }
+
+    /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
+    /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of DetectionSubscriber.
+    /// Cancelling ends the wait.
+    #[staticmethod]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0))]
+    fn open_async<'py>(
+        py: Python<'py>,
+        channel: &str,
+        mode: &str,
+        timeout: Option<f64>,
+        directory: Option<PathBuf>,
+        spin_us: u64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        options(mode, None, spin_us)?;
+        deadline(timeout)?;
+        let open = py.get_type::<Self>().getattr("_open_while")?;
+        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us))
+    }
+
+    /// Opens while `wanted()`.
+    #[staticmethod]
+    #[pyo3(name = "_open_while")]
+    fn open_while(
+        py: Python<'_>,
+        wanted: Option<Py<PyAny>>,
+        channel: &str,
+        mode: &str,
+        timeout: Option<f64>,
+        directory: Option<PathBuf>,
+        spin_us: u64,
+    ) -> PyResult<Self> {
         let (options, newest_only) = options(mode, directory, spin_us)?;
-        let subscriber = open_waiting(py, options, channel, timeout, |options, channel, keep| {
+        let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
-        })?;
+        };
+        let subscriber = open_waiting(py, options, channel, timeout, wanted.as_ref(), open)?;
         let batches = Batches { subscriber, epoch: None };
         Ok(DetectionSubscriber {
-            receiver: Arc::new(Receiver::new("detection subscriber", channel, newest_only, batches)),
+            receiver: Arc::new(Receiver::new("detection subscriber", channel, newest_only, false, batches)),
         })
     }
 
@@ -414,6 +457,23 @@ impl DetectionSubscriber {
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, _args: &Bound<'_, PyTuple>) {
         self.close();
+    }
+
+    fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "enter", (slf,))
+    }
+
+    #[pyo3(signature = (*args))]
+    fn __aexit__<'py>(slf: Bound<'py, Self>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "leave", (slf, args))
+    }
+
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "DetectionSubscriber",
+            "it belongs to the process that has opened it",
+            "pass the channel's name, and open a DetectionSubscriber in the other process",
+        ))
     }
 
     /// Whether `close` was called.

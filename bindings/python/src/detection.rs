@@ -16,6 +16,7 @@ use crate::frame::Frame;
 use crate::handle::{Handle, close_at_exit, lock};
 use crate::publisher::{options, unless_interrupted};
 use crate::shape::shape_text;
+use crate::subscriber::call_async;
 
 /// As the core's default for detections: a batch is small, and a late reader finds the last second of them.
 const SLOTS: usize = 32;
@@ -320,6 +321,23 @@ impl DetectionPublisher {
             return self.handle.close(py, None);
         }
         self.close(py)
+    }
+
+    fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "enter", (slf,))
+    }
+
+    #[pyo3(signature = (*args))]
+    fn __aexit__<'py>(slf: Bound<'py, Self>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "leave_publisher", (slf, args))
+    }
+
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "DetectionPublisher",
+            "it belongs to the process that has opened it",
+            "pass the channel's name, and open a DetectionPublisher in the other process",
+        ))
     }
 
     /// Whether `close` was called.

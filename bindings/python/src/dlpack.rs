@@ -210,7 +210,8 @@ fn export<'py, M: Managed>(
     })
 }
 
-/// A read-only tensor over a lease.
+/// A tensor over a lease, read-only unless the frame is writable; `versioned` unless the importer is of before DLPack 1.0,
+/// which cannot say read-only.
 ///
 /// # Errors
 /// `ValueError` when a stride is no multiple of the element, which DLPack cannot say; `MemoryError`.
@@ -218,6 +219,7 @@ pub(crate) fn export_lease<'py>(
     py: Python<'py>,
     frame: Arc<framelane::Frame>,
     view: &View,
+    versioned: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let item = view.depth.size_bytes();
     if view.strides.iter().any(|stride| stride % item != 0) {
@@ -226,9 +228,15 @@ pub(crate) fn export_lease<'py>(
             view.strides[0]
         )));
     }
-    let payload = frame.bytes();
-    let data = payload[view.offset_bytes..].as_ptr().cast_mut();
-    export::<ManagedVersioned>(py, data, view, Owner::Lease { _frame: frame.clone() }, FLAG_READ_ONLY)
+    let payload = frame.as_mut_ptr().unwrap_or_else(|| frame.bytes().as_ptr().cast_mut());
+    let data = payload.wrapping_add(view.offset_bytes);
+    let flags = if frame.is_writable() { 0 } else { FLAG_READ_ONLY };
+    let owner = Owner::Lease { _frame: frame.clone() };
+    if versioned {
+        export::<ManagedVersioned>(py, data, view, owner, flags)
+    } else {
+        export::<ManagedLegacy>(py, data, view, owner, 0)
+    }
 }
 
 /// A writable tensor over a copy.

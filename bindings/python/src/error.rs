@@ -1,7 +1,9 @@
 //! The exceptions, made from one table, and how core errors become them.
 
 use framelane::{Error, ErrorKind};
-use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyPermissionError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{
+    PyFileNotFoundError, PyOSError, PyPermissionError, PyTimeoutError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -11,6 +13,20 @@ struct Row {
     class: &'static str,
     builtin: Option<fn(Python<'_>) -> Bound<'_, PyType>>,
     doc: &'static str,
+}
+
+/// The number that `errno` has in exceptions of a kind that are OSErrors; of other kinds, `None`.
+fn errno(kind: ErrorKind, error: &Error) -> Option<i32> {
+    let usual = match kind {
+        ErrorKind::NotFound => libc::ENOENT,
+        ErrorKind::NoSpace => libc::ENOSPC,
+        ErrorKind::Permission => libc::EACCES,
+        ErrorKind::Timeout => libc::ETIMEDOUT,
+        ErrorKind::Io => libc::EIO,
+        _ => return None,
+    };
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    Some(source.and_then(std::io::Error::raw_os_error).unwrap_or(usual))
 }
 
 fn value_error(py: Python<'_>) -> Bound<'_, PyType> {
@@ -99,6 +115,8 @@ fn make_class<'py>(
     dict.set_item("code", code)?;
     dict.set_item("kind", kind)?;
     dict.set_item("remedy", py.None())?;
+    // That of OSError begins with the number as soon as there is one.
+    dict.set_item("__str__", py.get_type::<pyo3::exceptions::PyBaseException>().getattr("__str__")?)?;
     Ok(py.get_type::<PyType>().call1((name, bases, dict))?.cast_into::<PyType>()?)
 }
 
@@ -126,21 +144,36 @@ fn classes(py: Python<'_>) -> PyResult<&Classes> {
     })
 }
 
-/// Makes an exception object of the class of `kind`.
-fn make(py: Python<'_>, kind: ErrorKind, text: String, remedy: Option<&str>) -> PyResult<PyErr> {
+/// Makes the exception object of an error.
+fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let (kind, text) = (error.kind(), error.to_string());
     let classes = classes(py)?;
     let class = classes.by_kind.iter().find(|entry| entry.0 == kind).map_or(&classes.base, |entry| &entry.1);
-    let value = class.bind(py).call1((text,))?;
-    if let Some(remedy) = remedy {
+    let value = class.bind(py).call1((&text,))?;
+    if let Some(remedy) = error.remedy() {
         value.setattr("remedy", remedy)?;
+    }
+    if let Some(errno) = errno(kind, error) {
+        // Into the dictionary as well, which is what pickling carries.
+        let pickled = value.getattr("__dict__")?;
+        for (name, what) in
+            [("errno", errno.into_pyobject(py)?.as_any()), ("strerror", text.into_pyobject(py)?.as_any())]
+        {
+            value.setattr(name, what)?;
+            pickled.set_item(name, what)?;
+        }
     }
     Ok(PyErr::from_value(value))
 }
 
 /// The exception for an error of the core; its text is the whole message with the remedy.
 pub(crate) fn raise(py: Python<'_>, error: impl Into<Error>) -> PyErr {
-    let error = error.into();
-    make(py, error.kind(), error.to_string(), error.remedy()).unwrap_or_else(|failed| failed)
+    make(py, &error.into()).unwrap_or_else(|failed| failed)
+}
+
+/// The exception for an attempt to pickle or copy an object that cannot leave its process.
+pub(crate) fn not_picklable(what: &str, because: &str, remedy: &str) -> PyErr {
+    PyTypeError::new_err(format!("cannot pickle or copy a framelane.{what}: {because}. Remedy: {remedy}"))
 }
 
 /// The same for an error found here.

@@ -75,11 +75,13 @@ impl Frame {
         frame: Arc<framelane::Frame>,
         view: &shape::View,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let payload = frame.bytes().as_ptr();
+        let own = frame.as_mut_ptr();
+        let payload = own.map_or_else(|| frame.bytes().as_ptr(), |own| own.cast_const());
         let owner = Bound::new(py, Lease { _frame: frame })?.into_any();
         // SAFETY: a checked `Layout` keeps every plane, hence the view, inside the payload; the owner holds the
-        // lease, under which the payload stays mapped and unchanged; the view is read-only.
-        unsafe { array::over(py, payload, view, owner, false) }
+        // lease, under which the payload stays mapped and unchanged, and the view is read-only; or it holds the copy
+        // that was made to be written to.
+        unsafe { array::over(py, payload, view, owner, own.is_some()) }
     }
 }
 
@@ -87,6 +89,9 @@ impl Frame {
 impl Frame {
     /// The image as a read-only view of shared memory, without a copy. The lease ends when this frame is
     /// released or collected and the last view is gone.
+    ///
+    /// If the subscriber was opened with `writable=True`, it is a view of a copy that was made for this frame, which
+    /// can be written to and holds no slot.
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let frame = self.leased()?;
@@ -94,7 +99,7 @@ impl Frame {
         Self::view(py, frame, &view)
     }
 
-    /// Read-only views of the planes: one, three for i420, two for nv12 and p010.
+    /// Views of the planes, read-only as `array` is: one, three for i420, two for nv12 and p010.
     #[getter]
     fn planes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let frame = self.leased()?;
@@ -190,15 +195,15 @@ impl Frame {
             let depth = array::depth_of(&copied)?;
             return dlpack::export_copy(py, copied, depth, versioned);
         }
-        if !versioned {
+        let frame = self.leased()?;
+        if !versioned && !frame.is_writable() {
             return Err(PyBufferError::new_err(
                 "a leased frame is read-only, which DLPack before 1.0 cannot say. \
                  Remedy: from_dlpack(frame.copy()), or an importer that asks for max_version=(1, 0)",
             ));
         }
-        let frame = self.leased()?;
         let view = Self::image_view(frame.layout())?;
-        dlpack::export_lease(py, frame, &view)
+        dlpack::export_lease(py, frame, &view, versioned)
     }
 
     fn __dlpack_device__(&self) -> (i32, i32) {
@@ -305,6 +310,14 @@ impl Frame {
         self.info.frame.keyframe
     }
 
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "Frame",
+            "its pixels are a lease on shared memory of this process",
+            "pass frame.copy() and frame.id, or open a Subscriber in the other process",
+        ))
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "<framelane.Frame {} of {}: {}x{} {}{}>",
@@ -350,8 +363,8 @@ fn copy_frame(py: Python<'_>, frame: &framelane::Frame, packed: &Layout, target:
             let view = shape::plane_view(frame.layout(), plane);
             // SAFETY: `packed` has `size_bytes`, the size of the array, and its planes lie within.
             let start = unsafe { target.at(place.offset_bytes) };
-            // SAFETY: the plane of the packed layout has room for the same rows without padding; an array that
-            // can be written does not overlap the read-only mapping of a frame.
+            // SAFETY: the plane of the packed layout has room for the same rows without padding; the array is new,
+            // or `copy_into` has checked that it does not overlap the frame.
             unsafe { copy::pack_view(frame.bytes(), &view, start) };
         }
     });
@@ -383,7 +396,11 @@ pub(crate) fn copy_into<'py>(
             shape::shape_text(array.shape()),
         )));
     }
-    copy_frame(py, frame, &packed, array::data_of(array));
+    // Only an array over this very frame, if it is writable, can overlap it: then everything is in place.
+    let (from, to) = (frame.bytes().as_ptr_range(), array::data_of(array).cast_const());
+    if !from.contains(&to) {
+        copy_frame(py, frame, &packed, array::data_of(array));
+    }
     Ok(())
 }
 

@@ -405,26 +405,24 @@ impl<T: Send> Drop for Taken<'_, T> {
     }
 }
 
-/// How often the task of asyncio that runs in this thread was asked to end; 0 without one.
-fn cancel_requests(py: Python<'_>) -> usize {
-    let count = || -> PyResult<usize> {
-        let modules = py.import("sys")?.getattr("modules")?;
-        let asyncio = modules.get_item("asyncio")?;
-        // Raises without a loop that runs in this thread; tasks count from Python 3.11 on, before which Ctrl-C raises.
-        asyncio.call_method0("current_task")?.call_method0("cancelling")?.extract()
+/// Whether the task of asyncio that runs in this thread was asked to end and has not been told yet; false without one.
+fn is_cancelled(py: Python<'_>) -> bool {
+    let asked = || -> PyResult<bool> {
+        let asyncio = py.import("sys")?.getattr("modules")?.get_item("asyncio")?;
+        // Raises without a loop that runs in this thread.
+        asyncio.call_method0("current_task")?.getattr("_must_cancel")?.is_truthy()
     };
-    count().unwrap_or(0)
+    asked().unwrap_or(false)
 }
 
 /// Runs Python's signal handlers.
 ///
 /// # Errors
-/// What a handler raises; CancelledError when a handler has cancelled the task of asyncio that runs in this thread,
-/// as that of `asyncio.run` does at the first Ctrl-C: a call that blocks the loop would never notice.
+/// What a handler raises; CancelledError when the task of asyncio that runs in this thread was cancelled, which is all
+/// that `asyncio.run` does at the first Ctrl-C. A call that blocks the loop would never notice.
 fn check_signals(py: Python<'_>) -> PyResult<()> {
-    let before = cancel_requests(py);
     py.check_signals()?;
-    if cancel_requests(py) > before {
+    if is_cancelled(py) {
         let class = py.import("asyncio")?.getattr("CancelledError")?;
         return Err(PyErr::from_value(class.call0()?));
     }

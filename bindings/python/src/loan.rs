@@ -239,6 +239,14 @@ impl Loan {
         self.layout.format().name().into_owned()
     }
 
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "Loan",
+            "it is a slot of shared memory of this process",
+            "publish it, and receive the frame with a Subscriber in the other process",
+        ))
+    }
+
     fn __repr__(&self) -> String {
         let inner = lock(&self.inner);
         let state = match inner.state {

@@ -16,6 +16,7 @@ use crate::error::{raise, raise_new};
 use crate::frame::{Frame, parse_format};
 use crate::handle::{Handle, close_at_exit};
 use crate::loan::Loan;
+use crate::subscriber::call_async;
 use crate::{copy, shape};
 
 /// From this size on the interpreter is released for the copy; below, asking for it again costs more.
@@ -247,6 +248,9 @@ impl Publisher {
 
     /// Copies an image into a free slot and publishes it: one copy, whatever the strides of the array.
     ///
+    /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as OpenCV's are,
+    /// unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or rgba8.
+    ///
     /// Returns its sequence, or None when it was dropped because no slot was free (policy "drop"; with "wait"
     /// it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when
     /// larger slots do not fit in the file system, ChannelClosed after `close`.
@@ -272,6 +276,10 @@ impl Publisher {
         let sent = match image.cast::<Frame>() {
             Ok(frame) => self.relay(py, frame.get(), info, format)?,
             Err(_) => {
+                let format = match format {
+                    None => array::format_of_pil(image)?,
+                    given => given,
+                };
                 let array = array::from_user(image)?;
                 let depth = array::depth_of(&array)?;
                 let layout = {
@@ -409,6 +417,23 @@ impl Publisher {
             return self.shared.close(py);
         }
         self.shared.drain_and_close(py)
+    }
+
+    fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "enter", (slf,))
+    }
+
+    #[pyo3(signature = (*args))]
+    fn __aexit__<'py>(slf: Bound<'py, Self>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        call_async(slf.py(), "leave_publisher", (slf, args))
+    }
+
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(crate::error::not_picklable(
+            "Publisher",
+            "it belongs to the process that has opened it",
+            "pass the channel's name, and open a Publisher in the other process",
+        ))
     }
 
     /// Whether `close` was called.

@@ -59,13 +59,15 @@ pub(crate) struct Receiver<S: Source> {
     newest_only: bool,
     /// Explains timeouts while a thread has the handle.
     observer: Observer,
+    /// Whether receiving copies a whole frame: not with the interpreter.
+    copies: bool,
     waiting: Mutex<Waiting>,
     received: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl<S: Source> Receiver<S> {
-    pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, source: S) -> Self {
+    pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, copies: bool, source: S) -> Self {
         let observer = source.observer();
         let handle = Arc::new(Handle::new(what, State { source, stash: None }));
         // A link makes a channel of its own here.
@@ -77,6 +79,7 @@ impl<S: Source> Receiver<S> {
             channel: Arc::from(channel),
             newest_only,
             observer,
+            copies,
             waiting: Mutex::new(Waiting::default()),
             received: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -118,7 +121,11 @@ impl<S: Source> Receiver<S> {
         let deadline = deadline(timeout)?;
         self.handle.check_fork(py)?;
         // What is there already needs no release of the interpreter.
-        let there = self.handle.try_take().map(|mut state| self.attempt(&mut state, Some(Duration::ZERO)));
+        let there = self
+            .handle
+            .try_take()
+            .filter(|_| !self.copies)
+            .map(|mut state| self.attempt(&mut state, Some(Duration::ZERO)));
         let result = match there.flatten() {
             Some(result) if !matches!(result, Err(RecvError::Timeout)) => result,
             _ => self.handle.call(py, deadline, |state| self.attempt(state, remaining(deadline)))?,
@@ -191,7 +198,12 @@ impl<S: Source> Receiver<S> {
         let Some(mut state) = self.handle.try_take() else {
             return if self.handle.is_closed() { Err(self.handle.closed_error(py)) } else { Ok(None) };
         };
-        let result = self.now(&mut state);
+        let result = if self.copies {
+            let state: &mut State<S> = &mut state;
+            py.detach(|| self.now(state))
+        } else {
+            self.now(&mut state)
+        };
         self.note(&state);
         drop(state);
         match result {

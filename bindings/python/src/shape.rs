@@ -153,6 +153,16 @@ fn mismatch(expected: &str, depth: Depth, shape: &[usize]) -> Error {
     )
 }
 
+/// Whether this is the shape of a tensor (C, H, W): taken as (H, W, C), it would have a few rows and very many channels.
+fn looks_channels_first(shape: &[usize]) -> bool {
+    matches!(*shape, [1 | 3 | 4, height, width] if height >= 16 && width >= 16)
+}
+
+/// The element type as names of matrix formats have it.
+fn depth_code(depth: Depth) -> String {
+    dtype_name(depth).replace("uint", "u").replace("int", "s").replace("float", "f")
+}
+
 /// The packed layout of an array with this element type and shape.
 ///
 /// Without a format: uint8 (H, W) is gray8, (H, W, 3) bgr8, (H, W, 4) bgra8; uint16 (H, W) is gray16;
@@ -184,6 +194,14 @@ pub(crate) fn layout_for(
             .map_err(|_| mismatch("an image with 1 to 512 channels", depth, shape))
     };
     let Some(format) = format else {
+        if looks_channels_first(shape) {
+            let error = mismatch("an image of shape (H, W, C)", depth, shape);
+            return Err(error.context("the channels come first").with_remedy(format!(
+                "image.transpose(1, 2, 0), or image.permute(1, 2, 0) of a torch tensor; format=\"matrix:{}:{channels}\" \
+                 sends it as it is",
+                depth_code(depth)
+            )));
+        }
         let format = match (depth, channels) {
             (Depth::U8, 1) => PixelFormat::Gray8,
             (Depth::U8, 3) => PixelFormat::Bgr8,

@@ -1,6 +1,7 @@
 """Coroutines: nothing is lost by cancelling, the loop is never blocked."""
 
 import asyncio
+import signal
 import time
 
 import numpy as np
@@ -170,3 +171,118 @@ def test_a_loop_that_ended_meanwhile_harms_nobody(publisher, subscriber):
     loop.close()
     publisher.send(image())
     assert subscriber.recv(timeout=60).sequence == 1
+
+
+async def test_open_async_waits_without_blocking_the_loop():
+    task = asyncio.ensure_future(framelane.Subscriber.open_async("late", "every"))
+    await settle()
+    assert not task.done()
+    with framelane.Publisher("late") as publisher:
+        subscriber = await task
+        publisher.send(image(1))
+        assert (await subscriber.recv_async(timeout=60)).sequence == 1
+        assert (subscriber.mode, subscriber.channel) == ("every", "late")
+        subscriber.close()
+
+
+async def test_open_async_that_is_cancelled_leaves_no_subscriber():
+    with framelane.Publisher("late") as publisher:
+        for turns in range(6):
+            task = asyncio.ensure_future(framelane.Subscriber.open_async("late"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            for opened in await asyncio.gather(task, return_exceptions=True):
+                if not isinstance(opened, asyncio.CancelledError):
+                    opened.close()
+        while publisher.subscribers:
+            await asyncio.sleep(0.001)
+
+
+async def test_open_async_raises_what_opening_raises():
+    with pytest.raises(framelane.Timeout, match="no channel none"):
+        await framelane.Subscriber.open_async("none", timeout=0.01)
+    with pytest.raises(framelane.InvalidName):
+        await framelane.Subscriber.open_async("a b")
+    with pytest.raises(ValueError):
+        framelane.Subscriber.open_async("none", "all")
+    with pytest.raises(ValueError):
+        framelane.DetectionSubscriber.open_async("none", timeout=-1)
+
+
+async def test_async_with_opens_and_closes():
+    async with framelane.Publisher("cam0") as publisher, framelane.DetectionPublisher("d") as detector:
+        publisher.send(image(1))
+        async with framelane.Subscriber.open_async("cam0", writable=True) as subscriber:
+            frame = await subscriber.recv_async(timeout=60)
+            frame.array[0] = 9
+            async with framelane.DetectionSubscriber.open_async("d") as results:
+                detector.send(frame, [])
+                assert len(await results.recv_async(timeout=60)) == 0
+            assert results.closed
+        assert subscriber.closed
+        async with framelane.Subscriber("cam0", timeout=0) as subscriber:
+            pass
+        assert subscriber.closed
+    assert publisher.closed and detector.closed and framelane.list_channels() == []
+
+
+async def test_async_with_drains_without_blocking_the_loop():
+    async def end(publisher):
+        async with publisher:
+            publisher.send(image(1))
+
+    publisher = framelane.Publisher("cam0", policy="wait")
+    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+        task = asyncio.create_task(end(publisher))
+        await settle()
+        assert not task.done()
+        frame = await subscriber.recv_async(timeout=60)
+        assert frame.sequence == 1
+        await task
+        assert framelane.list_channels() == []
+
+
+async def test_cancelled_async_with_closes_at_once():
+    async def end(publisher):
+        async with publisher:
+            publisher.send(image(1))
+
+    publisher = framelane.Publisher("cam0", policy="wait")
+    with framelane.Subscriber("cam0", mode="every", timeout=0):
+        task = asyncio.create_task(end(publisher))
+        await settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert framelane.list_channels() == []
+
+
+BLOCKING = {
+    "open": "framelane.Subscriber('none')",
+    "open with a time": "framelane.Subscriber('none', timeout=1000)",
+    "recv": "framelane.Subscriber('cam0', timeout=0).recv()",
+    "for_frame": "framelane.DetectionSubscriber('cam0', timeout=0).for_frame(1)",
+    "open_async": "await framelane.Subscriber.open_async('none')",
+    "recv_async": "await framelane.Subscriber('cam0', timeout=0).recv_async()",
+}
+
+
+@pytest.mark.parametrize("what", BLOCKING)
+def test_ctrl_c_ends_call_within_asyncio_run(publisher, script, what):
+    waiting = script(
+        f"""
+        import asyncio, framelane
+        async def main():
+            print("waiting")
+            {BLOCKING[what]}
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    waiting.wait_for("waiting")
+    waiting.until_it_sleeps()
+    waiting.process.send_signal(signal.SIGINT)
+    assert waiting.finish() == (0, "interrupted\n", "")

@@ -1,4 +1,4 @@
-"""The coroutines of asyncio behind ``recv_async`` and ``async for``.
+"""The coroutines of asyncio behind ``recv_async``, ``open_async``, ``async for`` and ``async with``.
 
 A coroutine asks for what is there now. If that is nothing, it leaves a callback and sleeps; a thread of the
 subscriber waits in its place. Nothing is received on behalf of one coroutine in particular, so a cancelled
@@ -8,8 +8,9 @@ one loses nothing.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import Callable, Protocol, TypeVar
+from typing import Any, Callable, Generator, Generic, Protocol, TypeVar
 
 from ._framelane import ChannelClosed, Timeout
 
@@ -72,3 +73,89 @@ async def receive_or_stop(subscriber: _Subscriber[Item], timeout: float | None) 
         return await receive(subscriber, timeout)
     except ChannelClosed:
         raise StopAsyncIteration from None
+
+
+class _Open(Protocol):
+    def close(self) -> None: ...
+
+
+class _Publisher(Protocol):
+    def __exit__(self, *args: object) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Open)
+Object = TypeVar("Object")
+
+
+async def enter(opened: Object) -> Object:
+    return opened
+
+
+async def leave(opened: _Open, _args: tuple[object, ...]) -> None:
+    opened.close()
+
+
+async def leave_publisher(publisher: _Publisher, args: tuple[object, ...]) -> None:
+    """Closes in another thread: it may wait for readers. When the task is cancelled, it closes at once."""
+    closing = asyncio.get_running_loop().run_in_executor(None, publisher.__exit__, *args)
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError as cancelled:
+        publisher.__exit__(type(cancelled), cancelled, None)
+        raise
+
+
+class Opening(Generic[Opened]):
+    """What ``open_async`` returns: an awaitable, and a context manager for ``async with``."""
+
+    def __init__(self, open_while: Callable[..., Opened], arguments: tuple[Any, ...]) -> None:
+        self._open_while = open_while
+        self._arguments = arguments
+        self._opened: Opened | None = None
+
+    def __await__(self) -> Generator[Any, None, Opened]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Opened:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(self, *_args: object) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    async def _open(self) -> Opened:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Opened] = loop.create_future()
+        unwanted = threading.Event()
+
+        def settle(opened: Opened | None, error: BaseException | None) -> None:
+            if future.done():
+                if opened is not None:
+                    opened.close()
+            elif opened is not None:
+                future.set_result(opened)
+            elif error is not None:
+                future.set_exception(error)
+
+        def work() -> None:
+            opened, error = None, None
+            try:
+                opened = self._open_while(lambda: not unwanted.is_set(), *self._arguments)
+            except BaseException as raised:
+                error = raised
+            try:
+                loop.call_soon_threadsafe(settle, opened, error)
+            except RuntimeError:  # The loop was closed meanwhile.
+                if opened is not None:
+                    opened.close()
+
+        threading.Thread(target=work, name="framelane-open", daemon=True).start()
+        try:
+            return await future
+        finally:
+            unwanted.set()
+
+
+def opening(open_while: Callable[..., Opened], *arguments: Any) -> Opening[Opened]:
+    return Opening(open_while, arguments)

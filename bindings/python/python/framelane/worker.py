@@ -28,6 +28,9 @@ import framelane
 
 #: How long the function may go on after it was told to end, before the process ends under it.
 GRACE_SECONDS = 5.0
+#: What numpy, its buffers and OpenCV say of an array that cannot be written to.
+READ_ONLY_ERRORS = ("read-only", "readonly", "not writeable", "not writable")
+READ_ONLY_HINT = "the image is read-only, because all readers share it: begin with image = image.copy() and draw there"
 COLUMNS = ("boxes", "scores", "class_ids", "track_ids")
 
 
@@ -67,6 +70,12 @@ def load(target: str) -> tuple[ModuleType, Callable[..., Any]]:
         known = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
         raise ValueError(f"expected a function {name} in {place}, found {', '.join(known) or 'none'}")
     return module, function
+
+
+def writes_to_frame(error: BaseException) -> bool:
+    """Whether numpy or OpenCV has refused to write to the image, which is a frame in shared memory."""
+    text = str(error).lower()
+    return any(words in text for words in READ_ONLY_ERRORS)
 
 
 def takes_frame(function: Callable[..., Any]) -> bool:
@@ -181,6 +190,8 @@ class Worker:
         while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, importlib.__file__):
             trace = trace.tb_next
         text = "".join(traceback.format_exception(type(error), error, trace)).strip()
+        if writes_to_frame(error):
+            text += f"\nhint: {READ_ONLY_HINT}"
         self._events.tell(
             "failed", where=where, error=f"{type(error).__name__}: {error}", traceback=text, sequence=sequence, frames=self._frames
         )
