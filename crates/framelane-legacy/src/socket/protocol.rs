@@ -127,18 +127,19 @@ impl FrameBuffer {
 }
 
 fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Error> {
-    let digits = line.trim_ascii_end();
-    // Spaces are the padding, nothing else is.
-    let is_padded = line[digits.len()..].iter().all(|&byte| byte == b' ');
-    let text =
-        std::str::from_utf8(digits).ok().filter(|_| is_padded && digits.iter().all(u8::is_ascii_digit));
+    // Readers at hand take the line with atoi or int(): padding on either side, and NULs where a C string ends.
+    let is_padding = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0B);
+    let start = line.iter().position(|byte| !is_padding(byte)).unwrap_or(0);
+    let end = line.iter().rposition(|byte| !is_padding(byte)).map_or(0, |last| last + 1);
+    let digits = line.get(start..end).unwrap_or_default();
+    let digits = digits.strip_prefix(b"+").unwrap_or(digits);
+    let text = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
     let Some(length) = text.and_then(|text| text.parse::<u64>().ok()) else {
         let found = line.escape_ascii();
         return Err(Error::new(
             ErrorKind::Damaged,
             format!(
-                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces on the right, \
-                 found \"{found}\""
+                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, found \"{found}\""
             ),
         )
         .with_remedy("check that the sender speaks this format: spec/legacy.md describes it"));
@@ -253,7 +254,8 @@ pub(crate) fn check(bytes: &[u8]) {
     let fault = loop {
         let Some((line, after)) = rest.split_first_chunk::<LENGTH_BYTES>() else { break false };
         let text = String::from_utf8_lossy(line);
-        let digits = text.trim_end_matches(' ');
+        let digits = text.trim_matches([' ', '\0', '\r', '\n', '\t', '\x0B', '\x0C']);
+        let digits = digits.strip_prefix('+').unwrap_or(digits);
         let right = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
         let length = digits.parse::<usize>().ok().filter(|length| right && (1..=LIMIT).contains(length));
         let Some(length) = length else { break true };
