@@ -36,7 +36,7 @@ fn mjpeg_camera_faster_than_its_claim_stays_at_the_live_edge() {
             sleep(Duration::from_millis(5));
         }
     });
-    let mut source = SourceOptions::new().open(&format!("http://{address}/")).unwrap();
+    let mut source = SourceOptions::new().open(format!("http://{address}/")).unwrap();
     assert!(source.info().live && source.info().duration.is_none());
     let summary = source
         .decode(&mut |progress| {
@@ -71,7 +71,7 @@ fn http_stream_that_begins_with_a_backlog_reaches_the_live_edge() {
         }
         server_sent.set(u64::MAX);
     });
-    let mut source = SourceOptions::new().open(&format!("http://{address}/x.ts")).unwrap();
+    let mut source = SourceOptions::new().open(format!("http://{address}/x.ts")).unwrap();
     assert!(source.info().live);
     let mut reached = false;
     source
@@ -256,7 +256,7 @@ fn live_source_that_is_lost_keeps_its_times_growing() {
     let options = SourceOptions::new().on_event(move |event| seen.lock().unwrap().push(event.clone()));
     let folder = Folder::new();
     let mut publisher = PublisherOptions::new().directory(folder.path()).create("cam0").unwrap();
-    let mut source = options.open(&format!("http://me:hunter22@{address}/")).unwrap();
+    let mut source = options.open(format!("http://me:hunter22@{address}/")).unwrap();
     let (mut times, mut widths) = (Vec::new(), Vec::new());
     let summary = source
         .publish_to(&mut publisher, &mut |progress| {
@@ -284,7 +284,7 @@ fn silent_server_is_an_error_after_the_read_timeout() {
     let address = serve(|mut stream, _| while !request(&mut stream).is_empty() {});
     for scheme in ["http", "rtsp", "rtmp", "tcp"] {
         let options = SourceOptions::new().read_timeout(Some(Duration::from_millis(300)));
-        let error = options.open(&format!("{scheme}://{address}/x")).err().unwrap();
+        let error = options.open(format!("{scheme}://{address}/x")).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{scheme}: {error}");
         assert!(error.message().contains("no data for 0.3 s"), "{error}");
     }
@@ -318,7 +318,7 @@ fn datagrams_that_stop_are_a_loss_by_the_read_timeout() {
             _ => restored.set(2),
         },
     );
-    let mut source = options.open(&format!("udp://127.0.0.1:{port}")).unwrap();
+    let mut source = options.open(format!("udp://127.0.0.1:{port}")).unwrap();
     assert!(source.info().live);
     let summary = source
         .decode(&mut |_| {
@@ -353,7 +353,7 @@ fn rtsp_comes_back(over_udp: bool, stalls: bool) {
     let options = SourceOptions::new()
         .read_timeout(Some(Duration::from_millis(1500)))
         .ffmpeg_option("rtsp_transport", if over_udp { "udp" } else { "tcp" });
-    let mut source = options.open(&format!("rtsp://{address}/cam")).unwrap();
+    let mut source = options.open(format!("rtsp://{address}/cam")).unwrap();
     assert!(source.info().live);
     let mut widths = Vec::new();
     let summary = source
