@@ -297,7 +297,7 @@ class SHAREDMEMORY {
     if (element_in(image.cols, image.rows, code, area_bytes, OpenCv::automatic).channels == image.channels()) return;
     shared_->say("type " + std::to_string(code) + " is a matrix of " + std::to_string(image.channels()) +
                  " channels in OpenCV 4, and another one in OpenCV 5" +
-                 "\n  remedy: define FRAMELANE_LEGACY_OPENCV 4 in all programs, and give ?opencv=4 to the framelane command");
+                 "\n  remedy: define FRAMELANE_LEGACY_OPENCV 4 in all programs");
   }
 
   framelane::legacy::Boxes* boxes_of(char index) {
