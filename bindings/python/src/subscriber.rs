@@ -157,7 +157,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// - `spin_us`: look for a frame this many microseconds before going to sleep. Saves the wake-up (some
 ///   25 us) and costs a core meanwhile; by default 0.
 /// - `writable`: `frame.array` can be drawn into, as `cv2.rectangle(frame.array, ...)` does. By default it is
-///   read-only, because all readers share it. When true, `recv` copies each frame (some 0.5 ms at 1080p) into memory
+///   read-only, because all readers share it. When true, `recv` copies each frame (some 1 ms at 1080p) into memory
 ///   of this process that is used again; others do not see the changes, and the frame holds no slot.
 ///
 /// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
