@@ -504,6 +504,15 @@ typedef struct {
    * Given to `keep_waiting`.
    */
   void *context;
+  /**
+   * 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of ending with
+   * FRAMELANE_ERROR_CLOSED. 0: they end.
+   */
+  uint32_t reconnect;
+  /**
+   * 0.
+   */
+  uint32_t reserved_2;
 } framelane_subscriber_options;
 
 /**
@@ -1153,7 +1162,7 @@ uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscri
 
 /* Options, all at their defaults. */
 #define FRAMELANE_PUBLISHER_OPTIONS_INIT {sizeof(framelane_publisher_options), NULL, 0, 0, 0, 0, 0, NULL, NULL}
-#define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, NULL}
+#define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, NULL, 0, 0}
 /* A frame of which nothing is said: captured when it is published. */
 #define FRAMELANE_INFO_INIT \
   {sizeof(framelane_info), 0, FRAMELANE_NO_PTS, FRAMELANE_NO_DURATION, 2, 2, 2, 0, 0, 0, 0}

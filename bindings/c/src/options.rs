@@ -63,6 +63,11 @@ pub struct framelane_subscriber_options {
     pub keep_waiting: framelane_keep_waiting,
     /// Given to `keep_waiting`.
     pub context: *mut c_void,
+    /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of ending with
+    /// FRAMELANE_ERROR_CLOSED. 0: they end.
+    pub reconnect: u32,
+    /// 0.
+    pub reserved_2: u32,
 }
 
 /// A struct of numbers and pointers that begins with its size: every pattern of bits is a value.
@@ -175,7 +180,12 @@ pub(crate) fn subscriber(
         FRAMELANE_MODE_EVERY => Mode::Every,
         other => return Err(unknown("mode", "FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY", other)),
     };
-    let mut made = made.mode(mode).spin(Duration::from_nanos(given.spin_ns));
+    let reconnect = match given.reconnect {
+        0 => false,
+        1 => true,
+        other => return Err(unknown("reconnect", "0 or 1", other)),
+    };
+    let mut made = made.mode(mode).spin(Duration::from_nanos(given.spin_ns)).reconnect(reconnect);
     if !given.directory.is_null() {
         made = made.directory(text(given.directory, "directory")?);
     }
@@ -206,6 +216,8 @@ mod tests {
             spin_ns: 5,
             keep_waiting: None,
             context: std::ptr::null_mut(),
+            reconnect: 0,
+            reserved_2: 0,
         }
     }
 

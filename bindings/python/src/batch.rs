@@ -112,6 +112,10 @@ impl Source for Batches {
     fn total_received(&self) -> u64 {
         self.subscriber.subscriber().received()
     }
+
+    fn publisher_alive(&self) -> bool {
+        self.subscriber.subscriber().publisher_alive()
+    }
 }
 
 /// The boxes found in one frame. Each property makes a new array.
@@ -299,6 +303,8 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 ///   `/dev/shm/framelane-<uid>`.
 /// - `spin_us`: look for a batch this many microseconds before going to sleep. Saves the wake-up (some
 ///   25 us) and costs a core meanwhile; by default 0.
+/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False: `recv`
+///   raises ChannelClosed and loops end.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// mode. Ctrl-C ends every wait.
@@ -311,7 +317,7 @@ pub(crate) struct DetectionSubscriber {
 impl DetectionSubscriber {
     /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: for ever).
     #[new]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0))]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false))]
     fn new(
         py: Python<'_>,
         channel: &str,
@@ -319,15 +325,16 @@ impl DetectionSubscriber {
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
+        reconnect: bool,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us)
+        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, reconnect)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
     /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of DetectionSubscriber.
     /// Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0))]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false))]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
@@ -335,16 +342,18 @@ impl DetectionSubscriber {
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
+        reconnect: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us)?;
+        options(mode, None, spin_us, reconnect)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us))
+        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, reconnect))
     }
 
     /// Opens while `wanted()`.
     #[staticmethod]
     #[pyo3(name = "_open_while")]
+    #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     fn open_while(
         py: Python<'_>,
         wanted: Option<Py<PyAny>>,
@@ -353,8 +362,9 @@ impl DetectionSubscriber {
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
+        reconnect: bool,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us)?;
+        let (options, newest_only) = options(mode, directory, spin_us, reconnect)?;
         let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
         };
@@ -486,6 +496,12 @@ impl DetectionSubscriber {
     #[getter]
     fn channel(&self) -> &str {
         &self.receiver.channel
+    }
+
+    /// Whether a publisher holds the channel now. Waits for a call that another thread is in.
+    #[getter]
+    fn publisher_alive(&self, py: Python<'_>) -> PyResult<bool> {
+        self.receiver.publisher_alive(py)
     }
 
     /// Batches received.

@@ -31,6 +31,7 @@ pub(crate) trait Source: Send + 'static {
     fn observer(&self) -> Observer;
     /// The error with its reason.
     fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error;
+    fn publisher_alive(&self) -> bool;
 }
 
 /// What was received, and how many frames were passed over to get it, beside those the core counts.
@@ -148,6 +149,14 @@ impl<S: Source> Receiver<S> {
         };
         self.note(state);
         if matches!(result, Err(RecvError::Interrupted)) { None } else { Some(result) }
+    }
+
+    /// Whether a publisher holds the channel now.
+    ///
+    /// # Errors
+    /// ChannelClosed after `close`.
+    pub(crate) fn publisher_alive(&self, py: Python<'_>) -> PyResult<bool> {
+        self.handle.call(py, None, |state| Some(state.source.publisher_alive()))
     }
 
     /// A call of the source beside `recv`: detached, with the interpreter's signals looked at.

@@ -49,6 +49,10 @@ impl Source for framelane::Subscriber {
     fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error {
         framelane::Subscriber::explain(self, error, waited)
     }
+
+    fn publisher_alive(&self) -> bool {
+        framelane::Subscriber::publisher_alive(self)
+    }
 }
 
 /// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
@@ -56,6 +60,7 @@ pub(crate) fn options(
     mode: &str,
     directory: Option<PathBuf>,
     spin_us: u64,
+    reconnect: bool,
 ) -> PyResult<(SubscriberOptions, bool)> {
     let mode = match mode {
         "newest" => Mode::Newest,
@@ -66,7 +71,8 @@ pub(crate) fn options(
         }
     };
     let newest_only = matches!(mode, Mode::Newest);
-    let mut options = SubscriberOptions::new().mode(mode).spin(Duration::from_micros(spin_us));
+    let mut options =
+        SubscriberOptions::new().mode(mode).spin(Duration::from_micros(spin_us)).reconnect(reconnect);
     if let Some(directory) = directory {
         options = options.directory(directory);
     }
@@ -159,6 +165,8 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// - `writable`: `frame.array` can be drawn into, as `cv2.rectangle(frame.array, ...)` does. By default it is
 ///   read-only, because all readers share it. When true, `recv` copies each frame (some 1 ms at 1080p) into memory
 ///   of this process that is used again; others do not see the changes, and the frame holds no slot.
+/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False: `recv`
+///   raises ChannelClosed and loops end. Frames that are held stay valid; the new publisher's have another epoch.
 ///
 /// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
 /// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most 8:
@@ -180,7 +188,10 @@ fn lend(received: Received<framelane::Frame>) -> Frame {
 impl Subscriber {
     /// Opens a channel, waiting for it up to `timeout` seconds (None: for ever).
     #[new]
-    #[pyo3(signature = (channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (
+        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false
+    ))]
     fn new(
         py: Python<'_>,
         channel: &str,
@@ -189,14 +200,18 @@ impl Subscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
+        reconnect: bool,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, writable)
+        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, writable, reconnect)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or
     /// `async with Subscriber.open_async(...) as sub`. The arguments are those of Subscriber. Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false))]
+    #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
+    #[pyo3(signature = (
+        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false
+    ))]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
@@ -205,11 +220,12 @@ impl Subscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
+        reconnect: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us)?;
+        options(mode, None, spin_us, reconnect)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, writable))
+        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, writable, reconnect))
     }
 
     /// Opens while `wanted()`.
@@ -225,8 +241,9 @@ impl Subscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
+        reconnect: bool,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us)?;
+        let (options, newest_only) = options(mode, directory, spin_us, reconnect)?;
         let options = options.writable(writable);
         let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep)
@@ -364,6 +381,12 @@ impl Subscriber {
     #[getter]
     fn mode(&self) -> &'static str {
         self.mode
+    }
+
+    /// Whether a publisher holds the channel now. Waits for a call that another thread is in.
+    #[getter]
+    fn publisher_alive(&self, py: Python<'_>) -> PyResult<bool> {
+        self.receiver.publisher_alive(py)
     }
 
     /// Frames received.

@@ -80,6 +80,25 @@ impl Global {
         }
     }
 
+    /// What to say of a wait for a channel: where it is looked for, and what ends the wait.
+    fn waiting_for(&self, channel: &str) -> String {
+        match self.place_of(channel) {
+            place if place.is_empty() => format!("waiting for channel {channel}"),
+            place => format!(
+                "waiting for channel {channel}{place} (`framelane publish SOURCE {channel}` there starts its publisher)"
+            ),
+        }
+    }
+
+    /// The directory of a local channel, as it follows "waiting". Empty for the URL of a channel on another machine.
+    fn place_of(&self, channel: &str) -> String {
+        let is_url = channel.contains(':');
+        match framelane::directory(self.dir.as_deref()) {
+            _ if is_url => String::new(),
+            directory => format!(" in {}", directory.display()),
+        }
+    }
+
     /// Options of a subscriber in the directory that was named.
     fn subscriber(&self) -> SubscriberOptions {
         let options = SubscriberOptions::new();

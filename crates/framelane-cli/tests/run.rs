@@ -88,7 +88,7 @@ fn wait_until_gone(process: Pid) {
 #[test]
 fn boxes_come_back_for_the_very_frame_and_the_end_of_the_channel_is_the_end() {
     let Some(mut bench) = Bench::new(DETECT) else { return };
-    let mut run = bench.start("");
+    let mut run = bench.start("--end-with-channel");
     let mut detections = bench.detections();
     for pixel in [0, 3, 1, 7] {
         let found = bench.ask(&mut detections, pixel);

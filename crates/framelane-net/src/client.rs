@@ -142,6 +142,8 @@ pub struct Sending {
     pub subscriber: SubscriberOptions,
     /// How many frames; `None`: until the channel is closed.
     pub count: Option<u64>,
+    /// Whether to wait for the channel again when it is closed here. The link stays connected.
+    pub reconnect: bool,
 }
 
 /// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here, or so many
@@ -203,7 +205,7 @@ fn send_once(
         max_payload: connected.welcome.max_payload,
         last,
         patience: options.patience,
-        ends_with_channel: true,
+        ends_with_channel: !sending.reconnect,
         count: sending.count.map(|count| count.saturating_sub(total.frames)),
     };
     let before = total.clone();

@@ -222,7 +222,9 @@ impl Links for Remote {
         attach(&local)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();
-        let running = spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, shared))?;
+        let once = !options.get_reconnect();
+        let running =
+            spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, once, shared))?;
         wait_until_live(&shared, &peer, options.get_wait(), keep_waiting)?;
         Ok(Box::new(running))
     }
@@ -245,7 +247,8 @@ impl Links for Remote {
     }
 }
 
-fn pull(link: &LinkUrl, mut publisher: Publisher, shared: &Shared) -> Result<(), Error> {
+/// Receives until the link ends; with `once`, the link ends when the channel is closed on the other machine.
+fn pull(link: &LinkUrl, mut publisher: Publisher, once: bool, shared: &Shared) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
     let mut live = false;
     let mut events = |event: LinkEvent<'_, Received>| match event {
@@ -256,7 +259,7 @@ fn pull(link: &LinkUrl, mut publisher: Publisher, shared: &Shared) -> Result<(),
         }
         other => note(shared, &other),
     };
-    let result = client::receive(link, &mut publisher, true, &mut events, &keep).map(drop);
+    let result = client::receive(link, &mut publisher, once, &mut events, &keep).map(drop);
     if let Err(fault) = &result {
         // Before the channel is closed, which is what its subscriber sees: it then asks why.
         shared.change(|state| state.fault = Some(copy_of(fault)));
@@ -284,7 +287,7 @@ fn push(
 ) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
     let events = |event: LinkEvent<'_, Sent>| note(shared, &event);
-    let sending = Sending { subscriber: again, count: None };
+    let sending = Sending { subscriber: again, count: None, reconnect: false };
     client::send(link, subscriber, &sending, &events, &keep).map(drop)
 }
 

@@ -1,5 +1,6 @@
 //! Where channels live, what they may be called, and which files they have.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
@@ -32,6 +33,44 @@ pub fn check_name(channel: &str) -> Result<(), Error> {
         .with_remedy("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections"))
 }
 
+/// Returns the directory where channels are looked for: the given one, else `$FRAMELANE_DIR`, else
+/// `/dev/shm/framelane-UID`. It need not exist: the first publisher makes it.
+pub fn directory(given: Option<&Path>) -> PathBuf {
+    Directory::path_of(given)
+}
+
+/// Compares channel names for people: numbers in them by value, so cam2 comes before cam10.
+///
+/// Names that differ in leading zeros only compare by their bytes.
+pub fn compare_names(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    loop {
+        let (a_digits, b_digits) = (digits(left), digits(right));
+        let order = if a_digits > 0 && b_digits > 0 {
+            let (one, other) =
+                (left[..a_digits].trim_start_matches('0'), right[..b_digits].trim_start_matches('0'));
+            (left, right) = (&left[a_digits..], &right[b_digits..]);
+            one.len().cmp(&other.len()).then_with(|| one.cmp(other))
+        } else {
+            let (mut one, mut other) = (left.chars(), right.chars());
+            let order = one.next().cmp(&other.next());
+            if order.is_eq() && left.is_empty() {
+                return a.cmp(b);
+            }
+            (left, right) = (one.as_str(), other.as_str());
+            order
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+/// How many digits a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
 /// The directory that holds the files of channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory(PathBuf);
@@ -46,6 +85,14 @@ impl Directory {
             Some(path) if !path.is_empty() => Self::shared(path.into()),
             _ => Self::private(os::default_directory()),
         }
+    }
+
+    /// The path that [`Directory::resolve`] would use.
+    pub(crate) fn path_of(given: Option<&Path>) -> PathBuf {
+        let named = given.map(Path::to_owned);
+        named
+            .or_else(|| std::env::var_os("FRAMELANE_DIR").filter(|path| !path.is_empty()).map(PathBuf::from))
+            .unwrap_or_else(os::default_directory)
     }
 
     /// Without a look at what is there.
@@ -63,20 +110,21 @@ impl Directory {
         Ok(Directory(path))
     }
 
-    /// As [`Directory::resolve`], without making anything; `None` when the user's own directory does not exist yet.
+    /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet: there are no
+    /// channels, as before the first publisher has started.
     pub(crate) fn existing(given: Option<&Path>) -> Result<Option<Self>, Error> {
-        let named = given
-            .map(Path::to_owned)
-            .or_else(|| std::env::var_os("FRAMELANE_DIR").filter(|path| !path.is_empty()).map(PathBuf::from));
-        match named {
-            Some(path) if path.is_dir() => Ok(Some(Directory(path))),
-            Some(path) => Err(Error::new(
+        let path = Self::path_of(given);
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_dir() => Err(Error::new(
                 ErrorKind::NotFound,
-                format!("the channel directory {} does not exist, or is no directory", path.display()),
+                format!("the channel directory {} is not a directory", path.display()),
             )
-            .with_remedy("give the directory that the publishers use; the first of them makes it")),
-            None if os::default_directory().exists() => Self::private(os::default_directory()).map(Some),
-            None => Ok(None),
+            .with_remedy("name the directory that the publishers use (--dir, FRAMELANE_DIR)")),
+            Ok(_) if path == os::default_directory() => Self::private(path).map(Some),
+            Ok(_) => Ok(Some(Directory(path))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::from_io(format!("the channel directory {}", path.display()), error)
+                .with_remedy("name the directory that the publishers use (--dir, FRAMELANE_DIR)")),
         }
     }
 
@@ -182,6 +230,35 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(String, Part)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compare_names_sorts_numbers_by_value() {
+        let sorted = [
+            "cam",
+            "cam/detections",
+            "cam1",
+            "cam01",
+            "cam2",
+            "cam2/left",
+            "cam10",
+            "cam10/x2",
+            "cam10/x10",
+            "cam99999999999999999999998",
+            "cam99999999999999999999999",
+            "camera",
+        ];
+        for (i, a) in sorted.iter().enumerate() {
+            for (j, b) in sorted.iter().enumerate() {
+                let expected = match (i, j) {
+                    // Equal but for a zero: by their bytes.
+                    (2, 3) => Ordering::Greater,
+                    (3, 2) => Ordering::Less,
+                    _ => i.cmp(&j),
+                };
+                assert_eq!(compare_names(a, b), expected, "{a} {b}");
+            }
+        }
+    }
 
     #[test]
     fn names_that_break_the_rules_are_refused_with_a_remedy() {

@@ -65,7 +65,7 @@ mod subscriber;
 pub mod testing;
 
 #[cfg(not(loom))]
-pub use directory::check_name;
+pub use directory::{check_name, compare_names, directory};
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
 pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};

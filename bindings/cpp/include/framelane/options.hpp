@@ -61,6 +61,8 @@ struct SubscriberOptions {
   std::chrono::nanoseconds spin{0};
   /// As for the publisher.
   std::function<bool()> keep_waiting{};
+  /// When the publisher closes the channel: wait for it to be published again, instead of ending with Code::Closed.
+  bool reconnect = false;
 };
 
 namespace detail {
@@ -132,6 +134,7 @@ inline framelane_subscriber_options c_options(const SubscriberOptions& options, 
   c.directory = options.directory.empty() ? nullptr : options.directory.c_str();
   c.mode = static_cast<std::uint32_t>(options.mode);
   c.spin_ns = options.spin.count() < 0 ? 0 : static_cast<std::uint64_t>(options.spin.count());
+  c.reconnect = options.reconnect ? 1 : 0;
   c.keep_waiting = Question::function(question);
   c.context = question.get();
   return c;

@@ -20,12 +20,14 @@ import time
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, Optional, TextIO
+from typing import Any, Callable, Dict, Iterator, Optional, TextIO
 
 import numpy as np
 
 import framelane
 
+#: How long to wait for a frame before asking whether the channel has a publisher.
+POLL_SECONDS = 1.0
 #: How long the function may go on after it was told to end, before the process ends under it.
 GRACE_SECONDS = 5.0
 #: What numpy, its buffers and OpenCV say of an array that cannot be written to.
@@ -151,7 +153,8 @@ class Worker:
             return 1
         labels = options.labels.split(",") if options.labels else list(getattr(module, "labels", []))
         self._events.tell("loaded", labels=labels)
-        with framelane.Subscriber(options.channel, options.mode) as frames:
+        reconnect = not options.end_with_channel
+        with framelane.Subscriber(options.channel, options.mode, reconnect=reconnect) as frames:
             self._subscriber = frames
             if self._ending.is_set():
                 return 0
@@ -159,10 +162,28 @@ class Worker:
                 self._events.tell("started", detections=options.detections)
                 return self._detect(frames, finder, function)
 
+    def _receive(self, frames: framelane.Subscriber) -> Iterator[framelane.Frame]:
+        """The frames, until the channel or the subscriber is closed. Reports a publisher that is gone and comes again."""
+        waiting = False
+        while True:
+            try:
+                frame = frames.recv(timeout=POLL_SECONDS)
+            except framelane.Timeout:
+                if not waiting and not frames.publisher_alive:
+                    waiting = True
+                    self._events.tell("waiting", channel=self._options.channel)
+                continue
+            except framelane.ChannelClosed:
+                return
+            if waiting:
+                waiting = False
+                self._events.tell("resumed", epoch=frame.epoch)
+            yield frame
+
     def _detect(self, frames: framelane.Subscriber, finder: framelane.DetectionPublisher, function: Callable[..., Any]) -> int:
         both = takes_frame(function)
         told, spent, since = time.monotonic(), 0.0, 0
-        for frame in frames:
+        for frame in self._receive(frames):
             began = time.perf_counter()
             try:
                 found = columns(function(frame.array, frame) if both else function(frame.array))
@@ -206,6 +227,7 @@ def main() -> int:
     parser.add_argument("--labels", default="")
     parser.add_argument("--model", default="")
     parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--end-with-channel", action="store_true")
     options = parser.parse_args()
     events = Events(os.fdopen(os.dup(1), "w"))
     # What the function prints must not be taken for events.

@@ -69,8 +69,12 @@ impl Doctor {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let diagnosis = framelane::doctor(global.dir.as_deref(), self.fix)?;
         let mut findings = room(diagnosis.free_bytes, diagnosis.total_bytes);
-        findings.extend(file_system(&diagnosis.directory));
-        findings.extend(permissions(&diagnosis.directory));
+        if diagnosis.directory.exists() {
+            findings.extend(file_system(&diagnosis.directory));
+            findings.extend(permissions(&diagnosis.directory));
+        } else {
+            findings.push(missing(&diagnosis.directory));
+        }
         findings.extend(diagnosis.starved.iter().map(|starved| Finding {
             kind: "slots",
             severity: "warning",
@@ -118,6 +122,31 @@ fn room(free_bytes: u64, total_bytes: u64) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// A directory that no publisher has made yet.
+fn missing(directory: &Path) -> Finding {
+    let exists = directory.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    if access(exists, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Finding {
+            kind: "permissions",
+            severity: "warning",
+            message: format!(
+                "{} does not exist, and this user cannot make it: no permission to write in {}",
+                directory.display(),
+                exists.display()
+            ),
+            remedy: "set FRAMELANE_DIR to a directory that you may write to, best on a tmpfs as /dev/shm is"
+                .to_owned(),
+        };
+    }
+    Finding {
+        kind: "directory",
+        severity: "note",
+        message: format!("{} does not exist yet: the first publisher makes it", directory.display()),
+        remedy: "start a publisher; if one runs, give the directory that it uses (--dir, FRAMELANE_DIR)"
+            .to_owned(),
+    }
 }
 
 fn file_system(directory: &Path) -> Option<Finding> {

@@ -73,14 +73,7 @@ fn text(channel: &ChannelReport) -> String {
             };
             let planes: Vec<_> = layout.planes.iter().map(plane).collect();
             row("layout", format!("{} bytes; planes {}", layout.size_bytes, planes.join(", ")));
-            let color = channel.color;
-            row(
-                "color",
-                format!(
-                    "matrix {}, primaries {}, transfer {}, range {}",
-                    color.matrix, color.primaries, color.transfer, color.range
-                ),
-            );
+            row("color", channel.color.text());
         }
     }
     let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_ns(ns)));

@@ -28,6 +28,7 @@ pub struct List {}
 
 #[derive(serde::Serialize)]
 struct Report {
+    directory: String,
     channels: Vec<ChannelReport>,
 }
 
@@ -35,9 +36,10 @@ impl List {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let channels = channels(global)?;
         if global.json {
-            print_json(&Report { channels })?;
+            let directory = framelane::directory(global.dir.as_deref()).display().to_string();
+            print_json(&Report { directory, channels })?;
         } else if channels.is_empty() {
-            print_line("no channels; `framelane publish testsrc cam0` makes one")?;
+            print_line(&none(global))?;
         } else {
             let heading = [
                 "CHANNEL", "STATE", "PID", "SIZE", "FORMAT", "FRAME", "AGE", "DROPPED", "READERS", "SLOTS",
@@ -60,6 +62,14 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What to say when there are no channels, with the place that was looked at.
+pub fn none(global: &Global) -> String {
+    let directory = framelane::directory(global.dir.as_deref());
+    let missing = if directory.exists() { "" } else { ", which does not exist yet" };
+    let directory = directory.display();
+    format!("no channels in {directory}{missing}; `framelane publish testsrc cam0` makes one")
 }
 
 /// All channels, by name.

@@ -41,11 +41,12 @@ The function gets the newest frame as a numpy array (read-only, no copy) and ret
   frame.sequence, frame.format, … A list `labels` in the module names the classes.
 
 It runs in a process of its own: a crash or an exception is told, and it starts again after a
-pause that doubles up to 30 seconds. Ends when the channel closes.
+pause that doubles up to 30 seconds. A publisher may end and start again: the function stays
+loaded and waits for the channel. --end-with-channel ends with it instead.
 Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 
 With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
-failed, crashed, restarting, reloading, ended.")]
+waiting (the channel has no publisher), resumed, failed, crashed, restarting, reloading, ended.")]
 pub struct Run {
     /// The channel's name, or the URL of one on another machine
     channel: String,
@@ -75,6 +76,9 @@ pub struct Run {
     /// End when the function fails
     #[arg(long)]
     no_restart: bool,
+    /// End when the channel is closed, instead of waiting for it again
+    #[arg(long)]
+    end_with_channel: bool,
 }
 
 #[derive(Serialize)]
@@ -88,7 +92,7 @@ enum Event<'e> {
 
 /// What has become of a worker.
 enum End {
-    /// The channel has closed, or enough frames were looked at.
+    /// The channel has closed (with --end-with-channel), or enough frames were looked at.
     Done,
     /// The user wants an end.
     Stopped,
@@ -179,7 +183,10 @@ impl Run {
                 format!("--labels={}", self.labels),
                 format!("--model={}", self.model.as_deref().unwrap_or(&self.target)),
                 format!("--count={}", self.count.map_or(0, |count| count.saturating_sub(done))),
-            ],
+            ]
+            .into_iter()
+            .chain(self.end_with_channel.then(|| "--end-with-channel".to_owned()))
+            .collect(),
         })
     }
 
@@ -212,7 +219,7 @@ impl Run {
             let told = match worker.look(LOOK) {
                 Look::Nothing => {
                     if !while_loading && !std::mem::replace(&mut attached, true) {
-                        notes.say(&format!("waiting for channel {}", self.channel));
+                        notes.say(&global.waiting_for(&self.channel));
                     }
                     continue;
                 }
@@ -228,6 +235,12 @@ impl Run {
             match told {
                 Told::Loaded => while_loading = false,
                 Told::Started => attached = true,
+                Told::Waiting => notes.say(&format!(
+                    "channel {} has no publisher; waiting for one{}",
+                    self.channel,
+                    global.place_of(&self.channel)
+                )),
+                Told::Resumed => notes.say(&format!("channel {} is published again", self.channel)),
                 Told::Unknown => {}
                 Told::Statistics { frames, boxes, detect_ms } => {
                     totals.count(frames, boxes);

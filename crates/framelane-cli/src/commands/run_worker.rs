@@ -27,6 +27,10 @@ pub struct WorkerOptions {
 pub enum Told {
     Loaded,
     Started,
+    /// The channel has no publisher.
+    Waiting,
+    /// It has one again.
+    Resumed,
     Statistics {
         frames: u64,
         boxes: u64,

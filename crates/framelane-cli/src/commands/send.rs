@@ -36,6 +36,7 @@ pub const LOOK: Duration = Duration::from_millis(500);
       to another machine: neither encrypted nor authenticated
 
 Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
+With --reconnect it waits for the channel again then.
 
 Links: the newest frame each time the other side has room for one; what comes between is left out
 here and counted. Connects again when either side restarts.
@@ -59,6 +60,9 @@ pub struct Send {
     /// Wait for the channel, and for the receiver, at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     pub timeout: Option<Duration>,
+    /// When the channel is closed, wait for it again
+    #[arg(long)]
+    pub reconnect: bool,
     /// Go beyond this machine without encryption and authentication
     #[arg(long)]
     pub insecure: bool,
@@ -91,6 +95,7 @@ impl Send {
     /// Subscribes to the channel, waiting as long as was asked for.
     pub fn open(
         &self,
+        global: &Global,
         options: SubscriberOptions,
         notes: &Notes,
         stop: &Stop,
@@ -99,7 +104,7 @@ impl Send {
         let mut told = false;
         Ok(options.open_while(&self.channel, &mut || {
             if !std::mem::replace(&mut told, true) {
-                notes.say(&format!("waiting for channel {}", self.channel));
+                notes.say(&global.waiting_for(&self.channel));
             }
             !stop.is_set()
         })?)

@@ -27,7 +27,7 @@ enum Event<'e> {
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = send.target.parse()?;
     let notes = Notes::new(global.json);
-    let mut subscriber = send.open(global.subscriber(), &notes, stop)?;
+    let mut subscriber = send.open(global, global.subscriber().reconnect(send.reconnect), &notes, stop)?;
     let writer = Writer::open(&address)?;
     let made = writer.made() == Made::New;
     if global.json {

@@ -60,7 +60,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     let quality = options.quality.or(address.quality()).unwrap_or(QUALITY);
     let mut encoder = Encoder::new(quality, options.size)?;
     let notes = Notes::new(global.json);
-    let subscriber = send.open(global.subscriber(), &notes, stop)?;
+    let subscriber = send.open(global, global.subscriber().reconnect(send.reconnect), &notes, stop)?;
     let (slot, is_done) = (Slot::default(), AtomicBool::new(false));
     let keep_going = || !stop.is_set() && !is_done.load(Ordering::Relaxed);
     if global.json {

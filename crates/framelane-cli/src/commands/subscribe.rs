@@ -27,9 +27,11 @@ const LOOK: Duration = Duration::from_millis(500);
   framelane subscribe cam0 --stdout y4m --mode every | ffmpeg -i - -c:v libx264 cam0.mkv
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
+  framelane subscribe cam0 --reconnect    goes on after the publisher was stopped and started again
   framelane subscribe cam0 --timeout 0    an error when there is no such channel now
 
 Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
+With --reconnect it waits again then, until the channel is published again or Ctrl-C.
 Latency: from the publisher's publish call to this process having the frame.
 A publisher that takes a channel over leaves one frame number out, which counts as dropped.
 
@@ -39,7 +41,7 @@ With --json, each line is an object with an \"event\":
   format       the size or format, with the first frame and whenever it changes
   statistics   once a second
   frame        every frame, with --per-frame
-  publisher_died, publisher_returned
+  publisher_died, publisher_returned; with --reconnect also for one that has closed the channel
   summary      at the end, as statistics for the whole time; rates from the first frame to the last,
                null below two frames
 With --stdout they go to standard error.")]
@@ -55,6 +57,9 @@ pub struct Subscribe {
     /// Wait for the channel at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     timeout: Option<Duration>,
+    /// When the channel is closed, wait for it again
+    #[arg(long)]
+    reconnect: bool,
     /// Write the frames to standard output
     #[arg(long, value_name = "CONTAINER")]
     stdout: Option<Container>,
@@ -72,7 +77,7 @@ impl Subscribe {
         let mut subscriber = self.open(global, &output, stop)?;
         output.attached(&subscriber)?;
         let mut statistics = Statistics::new();
-        let received = self.receive(&mut subscriber, &mut statistics, &mut output, stop);
+        let received = self.receive(global, &mut subscriber, &mut statistics, &mut output, stop);
         output.notes.end_progress();
         match received {
             // Whoever read the frames has had enough; the summary has a way of its own.
@@ -85,12 +90,12 @@ impl Subscribe {
     }
 
     fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options = global.subscriber().mode(self.mode).wait(self.timeout);
+        let options = global.subscriber().mode(self.mode).wait(self.timeout).reconnect(self.reconnect);
         let mut told = Ok(());
         let mut first = true;
         let opened = options.open_while(&self.channel, &mut || {
             if std::mem::take(&mut first) {
-                output.notes.say(&format!("waiting for channel {}", self.channel));
+                output.notes.say(&global.waiting_for(&self.channel));
                 told = output.event(&Event::Waiting { channel: &self.channel });
             }
             told.is_ok() && !stop.is_set()
@@ -102,6 +107,7 @@ impl Subscribe {
     /// Until the channel closes, enough frames were received, or the user wants an end.
     fn receive(
         &self,
+        global: &Global,
         subscriber: &mut Subscriber,
         statistics: &mut Statistics,
         output: &mut Output,
@@ -119,7 +125,11 @@ impl Subscribe {
                 Err(RecvError::Timeout) => {
                     if !publisher_died && !subscriber.publisher_alive() {
                         publisher_died = true;
-                        output.notes.say("the publisher has died; waiting for another one on this channel");
+                        let place = global.place_of(&self.channel);
+                        output.notes.say(&format!(
+                            "channel {} has no publisher any more; waiting for one{place}",
+                            self.channel
+                        ));
                         output.event(&Event::PublisherDied)?;
                     }
                     continue;
@@ -128,9 +138,9 @@ impl Subscribe {
                 Err(error) => return Err(error.into()),
             };
             let latency = latency_ns(&frame);
-            if statistics.add(&frame, subscriber.epoch(), latency) && publisher_died {
-                publisher_died = false;
-                output.notes.say("a new publisher has taken the channel over");
+            statistics.add(&frame, latency);
+            if std::mem::take(&mut publisher_died) {
+                output.notes.say("the channel has a publisher again");
                 output.event(&Event::PublisherReturned { epoch: subscriber.epoch() })?;
             }
             output.format(frame.layout())?;

@@ -15,7 +15,6 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Statistics {
     all: Period,
     second: Period,
-    epoch: Option<u64>,
 }
 
 struct Period {
@@ -123,19 +122,17 @@ impl Event<'_> {
 
 impl Statistics {
     pub fn new() -> Self {
-        Statistics { all: Period::new(), second: Period::new(), epoch: None }
+        Statistics { all: Period::new(), second: Period::new() }
     }
 
-    /// Counts a frame. Returns whether it is the first of another publisher on this machine than the frame before.
-    pub fn add(&mut self, frame: &Frame, epoch: u64, latency: (u64, LatencyFrom)) -> bool {
-        if self.epoch.is_none() {
+    /// Counts a frame.
+    pub fn add(&mut self, frame: &Frame, latency: (u64, LatencyFrom)) {
+        if self.all.frames == 0 {
             // The wait for the first frame is no part of the rate.
             (self.all.began, self.second.began) = (Instant::now(), Instant::now());
         }
         self.all.add(frame, latency);
         self.second.add(frame, latency);
-        let last = self.epoch.replace(epoch);
-        last.is_some_and(|last| last != epoch)
     }
 
     pub fn received(&self) -> u64 {

@@ -12,7 +12,6 @@ use crate::parse;
 use crate::signals::Stop;
 use crate::terminal::{Screen, Woken};
 
-const NO_CHANNELS: &str = "no channels; `framelane publish testsrc cam0` makes one";
 /// What is drawn above the channels: the summary and the heading.
 const ABOVE: usize = 2;
 
@@ -86,13 +85,13 @@ impl Top {
                 print_json(&Report { seconds: elapsed.as_secs_f64(), channels: &lines })?;
             } else if screen.is_none() {
                 let gap = if intervals > 0 { "\n" } else { "" };
-                print_line(&format!("{gap}{}", text(&lines)))?;
+                print_line(&format!("{gap}{}", text(global, &lines)))?;
             }
             intervals += 1;
         }
         // With the other screen, all that was on it is gone.
         if screen.take().is_some() {
-            print_line(&text(&lines))?;
+            print_line(&text(global, &lines))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -123,7 +122,7 @@ impl Watch<'_> {
 
 impl Order {
     fn sort(self, lines: &mut [Line]) {
-        lines.sort_by(|a, b| a.channel.name.cmp(&b.channel.name));
+        lines.sort_by(|a, b| framelane::compare_names(&a.channel.name, &b.channel.name));
         if matches!(self, Order::Rate) {
             let rate = |line: &Line| line.rates.frames_per_second.unwrap_or(-1.0);
             lines.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
@@ -140,7 +139,7 @@ fn watch_until(
     stop: &Stop,
 ) -> Result<bool, Failure> {
     loop {
-        draw(screen, lines, watch.order)?;
+        draw(watch.global, screen, lines, watch.order)?;
         match screen.wait(due, stop)? {
             Woken::Due => return Ok(true),
             Woken::Stopped | Woken::Key(b'q' | b'Q') => return Ok(false),
@@ -152,14 +151,14 @@ fn watch_until(
     }
 }
 
-fn text(lines: &[Line]) -> String {
+fn text(global: &Global, lines: &[Line]) -> String {
     match lines {
-        [] => NO_CHANNELS.to_owned(),
+        [] => list::none(global),
         lines => table(lines, None).join("\n"),
     }
 }
 
-fn draw(screen: &mut Screen, lines: &[Line], order: Order) -> Result<(), Failure> {
+fn draw(global: &Global, screen: &mut Screen, lines: &[Line], order: Order) -> Result<(), Failure> {
     let (width, height) = screen.size();
     let by = match order {
         Order::Name => "by name",
@@ -170,7 +169,7 @@ fn draw(screen: &mut Screen, lines: &[Line], order: Order) -> Result<(), Failure
     let mut table = table(lines, Some(width)).into_iter();
     let mut all = vec![cut(&title, width), table.next().unwrap_or_default()];
     match lines {
-        [] => all.push(cut(NO_CHANNELS, width)),
+        [] => all.push(cut(&list::none(global), width)),
         _ => all.extend(within(table.collect(), height.saturating_sub(ABOVE))),
     }
     screen.draw(&all, ABOVE - 1)

@@ -97,25 +97,31 @@ impl DetectionSubscriber {
         loop {
             match self.for_frame_while(frame, left().unwrap_or(Duration::MAX), keep_waiting) {
                 Err(MatchError::Recv(RecvError::Closed)) => {}
+                Err(MatchError::Timeout { .. }) if self.subscriber().has_ended() => {
+                    return Err(self.no_detector(frame.sequence));
+                }
                 answer => return answer,
             }
-            let channel = self.subscriber().channel();
-            match self.subscriber().reopen_while(left(), keep_waiting) {
-                Ok(subscriber) => self.replace(subscriber),
+            match self.subscriber_mut().attach_again(left(), keep_waiting) {
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     return Err(MatchError::Recv(RecvError::Interrupted));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let message = format!(
-                        "no detections of frame {} within the time given; nobody publishes channel {channel}",
-                        frame.sequence
-                    );
-                    let error = Error::new(ErrorKind::Timeout, message)
-                        .with_remedy("start the detector, for example with `framelane run`");
-                    return Err(MatchError::Recv(error.into()));
+                    return Err(self.no_detector(frame.sequence));
                 }
                 Err(error) => return Err(MatchError::Recv(error.into())),
             }
         }
+    }
+
+    fn no_detector(&self, sequence: u64) -> MatchError {
+        let channel = self.subscriber().channel();
+        let message = format!(
+            "no detections of frame {sequence} within the time given; nobody publishes channel {channel}"
+        );
+        let error = Error::new(ErrorKind::Timeout, message)
+            .with_remedy("start the detector, for example with `framelane run`");
+        MatchError::Recv(error.into())
     }
 }

@@ -177,9 +177,9 @@ impl DetectionSubscriber {
         self.recent.iter().filter(|batch| batch.frame.epoch == epoch).map(|batch| batch.frame.sequence).max()
     }
 
-    /// Goes on with another subscriber; what was received stays.
-    pub(super) fn replace(&mut self, subscriber: Subscriber) {
-        self.subscriber = subscriber;
+    /// The subscriber underneath, to attach it again.
+    pub(super) fn subscriber_mut(&mut self) -> &mut Subscriber {
+        &mut self.subscriber
     }
 
     /// The subscriber underneath.

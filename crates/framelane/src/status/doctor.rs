@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::directory::{ChannelFile, Directory, Part};
+use crate::directory::{ChannelFile, Directory, Part, compare_names};
 use crate::error::Error;
 use crate::files::{ControlFile, PUBLISHER_LOCK};
 use crate::os::{self, LockFile};
@@ -20,7 +20,7 @@ const UNFINISHED_AGE: Duration = Duration::from_secs(10);
 /// What [`doctor`] found.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
-    /// The directory of the channels.
+    /// The directory of the channels. It may not exist yet.
     pub directory: PathBuf,
     /// Free bytes of its file system.
     pub free_bytes: u64,
@@ -82,10 +82,8 @@ pub fn doctor_of(
     is_wanted: &dyn Fn(&str) -> bool,
     remove: bool,
 ) -> Result<Diagnosis, Error> {
-    let directory = match Directory::existing(directory)? {
-        Some(directory) => directory,
-        // Made, so that its place and permissions are examined too.
-        None => Directory::resolve(None)?,
+    let Some(directory) = Directory::existing(directory)? else {
+        return without_directory(Directory::path_of(directory));
     };
     let (free_bytes, total_bytes) = os::room(directory.path())
         .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
@@ -111,7 +109,23 @@ pub fn doctor_of(
             Ok(()) => {}
         }
     }
+    diagnosis.leftovers.sort_by(|a, b| compare_names(&a.channel, &b.channel));
     failed.map_or(Ok(diagnosis), Err)
+}
+
+/// Of a directory that no publisher has made yet: the room where it will be.
+fn without_directory(directory: PathBuf) -> Result<Diagnosis, Error> {
+    let exists = directory.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    let (free_bytes, total_bytes) = os::room(exists)
+        .map_err(|error| Error::from_io(format!("the room in {}", exists.display()), error))?;
+    Ok(Diagnosis {
+        directory,
+        free_bytes,
+        total_bytes,
+        live_channels: 0,
+        leftovers: Vec::new(),
+        starved: Vec::new(),
+    })
 }
 
 fn look_at(

@@ -6,7 +6,7 @@ mod holders;
 use std::path::Path;
 
 use crate::descriptor;
-use crate::directory::{ChannelFile, Directory, Part, check_name};
+use crate::directory::{ChannelFile, Directory, Part, check_name, compare_names};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{Color, Layout};
@@ -108,7 +108,7 @@ pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
     let files = directory.files()?;
     let mut names: Vec<_> =
         files.iter().filter(|file| file.part == Part::Control).map(|file| file.channel.clone()).collect();
-    names.sort();
+    names.sort_by(|a, b| compare_names(a, b));
     let mut found = Vec::new();
     for name in names {
         match look(&directory, &name, &files) {
@@ -131,18 +131,15 @@ pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
 /// [`ErrorKind::NotFound`]; [`ErrorKind::Permission`]; [`ErrorKind::Damaged`]; [`ErrorKind::LayoutVersion`].
 pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, Error> {
     check_name(channel)?;
-    let directory = Directory::resolve(directory)?;
-    let files = directory.files()?;
-    look(&directory, channel, &files).map_err(|error| {
-        if error.kind() != ErrorKind::NotFound {
-            return error;
-        }
-        Error::new(
-            ErrorKind::NotFound,
-            format!("there is no channel {channel} in {}", directory.path().display()),
-        )
-        .with_remedy("see `framelane list`; both sides need the same FRAMELANE_DIR")
-    })
+    let missing = || {
+        let place = Directory::path_of(directory);
+        let message = format!("there is no channel {channel} in {}", place.display());
+        Error::new(ErrorKind::NotFound, message)
+            .with_remedy("see `framelane list`; both sides need the same FRAMELANE_DIR")
+    };
+    let Some(place) = Directory::existing(directory)? else { return Err(missing()) };
+    look(&place, channel, &place.files()?)
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { missing() } else { error })
 }
 
 impl ChannelStatus {

@@ -5,6 +5,7 @@ mod frame;
 mod open;
 mod own;
 mod reason;
+mod reconnect;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +37,8 @@ const ROUNDS: u32 = 10_000;
 /// is dropped. A subscriber holds at most [`Subscriber::max_leases`] of them. Dropping the subscriber leaves its leases valid.
 ///
 /// When the publisher dies, waiting goes on: a new publisher on the same channel is picked up without opening
-/// again, see [`Subscriber::publisher_alive`].
+/// again, see [`Subscriber::publisher_alive`]. When it closes the channel, waiting ends, unless the subscriber was
+/// opened with [`SubscriberOptions::reconnect`].
 pub struct Subscriber {
     attachment: Arc<Attachment>,
     directory: Directory,
@@ -54,6 +56,12 @@ pub struct Subscriber {
     /// Whether it has begun behind a frame that it was given.
     resumed: bool,
     remote: Option<Remote>,
+    /// Options that the channel is opened again with, when it was closed.
+    options: SubscriberOptions,
+    /// The channel was closed, and has not been opened again.
+    ended: bool,
+    /// Frames missed at the end of the channel before this one. The first frame received counts them.
+    missed_at_end: u64,
 }
 
 /// Where a subscriber's frames come from when it was opened by a URL.
@@ -153,6 +161,7 @@ impl Subscriber {
     }
 
     /// Frames skipped so far, by their numbers: received + dropped = the last sequence less the one before joining.
+    /// After a reconnection: the frames of both channels, but not those published while none was open.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -163,8 +172,19 @@ impl Subscriber {
         self.attachment.control.words().epoch.load(Relaxed)
     }
 
-    /// Whether a publisher holds the channel now. Makes a system call.
+    /// Whether a publisher holds the channel now. Of a channel that comes over a link: whether the link is connected and
+    /// the channel is published on the other machine. Makes a system call.
     pub fn publisher_alive(&self) -> bool {
+        if self.remote.is_some()
+            && let Some(link) = link::read(self.attachment.control.words())
+        {
+            return link.connected && link.live;
+        }
+        !self.ended && self.has_publisher()
+    }
+
+    /// Whether a process holds the lock of the channel's publisher.
+    fn has_publisher(&self) -> bool {
         self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
     }
 
@@ -200,6 +220,19 @@ impl Subscriber {
     /// # Errors
     /// [`RecvError::Interrupted`] once `keep_waiting` says false; all others of [`RecvError`].
     pub fn recv_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Frame, RecvError> {
+        if self.options.get_reconnect() {
+            self.recv_reconnecting(timeout, keep_waiting)
+        } else {
+            self.recv_attached(timeout, keep_waiting)
+        }
+    }
+
+    /// Waits for a frame of the channel that is open now.
+    fn recv_attached(
         &mut self,
         timeout: Option<Duration>,
         keep_waiting: &mut dyn FnMut() -> bool,
@@ -320,7 +353,7 @@ impl Subscriber {
         if control.lock.is_at(&self.directory.control(channel)) {
             return Ok(());
         }
-        let alive = self.publisher_alive();
+        let alive = self.has_publisher();
         // A publisher that closes the channel says so before it removes the files: what is left is received first.
         if control.words().state_now() == State::Closed as u32 {
             return Ok(());
@@ -390,10 +423,11 @@ impl Subscriber {
             // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
             dropped = 0;
         }
+        dropped = dropped.saturating_add(std::mem::take(&mut self.missed_at_end));
         self.cursor = sequence;
         self.farthest = self.farthest.max(sequence);
         self.received += 1;
-        self.dropped += dropped;
+        self.dropped = self.dropped.saturating_add(dropped);
         record.cursor.store(sequence, std::sync::atomic::Ordering::Release);
         record.received.store(self.received, Relaxed);
         record.dropped.store(self.dropped, Relaxed);

@@ -27,20 +27,9 @@ pub struct SubscriberOptions {
     spin: Duration,
     after: Option<Origin>,
     writable: bool,
-}
-
-impl Subscriber {
-    /// Subscribes anew, as this one was: to a channel that was closed and may come again.
-    pub(crate) fn reopen_while(
-        &self,
-        wait: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Subscriber, Error> {
-        let options = SubscriberOptions::new().mode(self.mode).spin(self.spin).wait(wait);
-        let options = options.writable(self.pool.is_some());
-        let channel = self.remote.as_ref().map_or(self.channel(), |remote| &remote.url);
-        options.directory(self.directory.path()).open_while(channel, keep_waiting)
-    }
+    reconnect: bool,
+    /// Begin before the first frame of the channel: the subscriber has waited for it.
+    pub(super) from_start: bool,
 }
 
 /// Why a channel cannot be attached to yet.
@@ -87,6 +76,20 @@ impl SubscriberOptions {
         self
     }
 
+    /// Wait for the channel again when its publisher closes it, instead of ending with [`RecvError::Closed`]; default false.
+    ///
+    /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held stay
+    /// valid. Frames of the new publisher bear a new epoch; those published before the subscriber was attached again are
+    /// received in [`Mode::Every`] as far as the ring holds them, and counted as dropped otherwise. The link of a URL stays
+    /// connected meanwhile.
+    ///
+    /// [`RecvError::Closed`]: crate::RecvError::Closed
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
     /// How long to look for a frame before going to sleep: saves the wake-up (some 25 µs) and costs a core.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
@@ -111,6 +114,11 @@ impl SubscriberOptions {
     /// Newest or every frame.
     pub fn get_mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether to wait for the channel again when it was closed.
+    pub fn get_reconnect(&self) -> bool {
+        self.reconnect
     }
 
     /// How long to wait for the channel.
@@ -166,13 +174,13 @@ impl SubscriberOptions {
             if let NotYet::PublisherDied { epoch, .. } = not_yet {
                 dead_epoch = Some(epoch);
             }
-            let watched = watch.is_some();
-            let watch = watch.get_or_insert_with(|| os::Watch::new(directory.path()));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(self.not_found(channel, &directory, &not_yet));
             }
-            if !watched && left != Some(Duration::ZERO) {
+            let watched = watch.is_some();
+            let watch = watch.get_or_insert_with(|| os::Watch::new(directory.path()));
+            if !watched {
                 continue;
             }
             let nap = if matches!(not_yet, NotYet::Missing) && watch.is_ok() { NAP } else { LOOK_AGAIN };
@@ -225,7 +233,13 @@ impl SubscriberOptions {
             Err(_) if words.state_now() == State::Closed as u32 => return Ok(Err(NotYet::Missing)),
             Err(error) => return Err(error),
         };
-        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode, self.after)?;
+        let after = match self.from_start {
+            true => {
+                Some(Origin { epoch: words.epoch_now(), sequence: words.epoch_after.load(Ordering::Relaxed) })
+            }
+            false => self.after,
+        };
+        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode, after)?;
         let mut subscriber = Subscriber {
             attachment: Arc::new(attachment),
             directory: directory.clone(),
@@ -237,8 +251,11 @@ impl SubscriberOptions {
             farthest: cursor,
             received: 0,
             dropped: 0,
-            resumed: self.after.is_some(),
+            resumed: after.is_some(),
             remote: None,
+            options: self.clone().after(None),
+            ended: false,
+            missed_at_end: 0,
         };
         // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is met
         // again, and told, when a frame is received.
