@@ -122,9 +122,9 @@ impl Channel {
                 }
             }
         }
-        if self.held.len() > 2 {
-            self.held.remove(0);
-        }
+        // One for each subscriber: at three slots a second one is the last that it may take.
+        let excess = self.held.len().saturating_sub(2);
+        self.held.drain(..excess);
     }
 
     /// What everybody does, once.
