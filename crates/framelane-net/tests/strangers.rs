@@ -162,8 +162,7 @@ fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
         .create(&served.url("cam0"))
         .unwrap();
     // It is tried again and again: what was said is in the events of the server, and in the trouble of the client.
-    let told =
-        || served.events.lock().unwrap().iter().any(|event| event.contains("already has a live publisher"));
+    let told = || served.events.lock().unwrap().iter().any(|event| event.contains("already has a publisher"));
     while !told() {
         std::thread::yield_now();
     }
