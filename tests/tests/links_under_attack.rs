@@ -29,10 +29,11 @@ struct Site {
     reader: Reader,
     before: Use,
     files: tempfile::TempDir,
-    there: Place,
-    here: Place,
+    // Before their directories: a publisher whose files were removed fails.
     _receiver: Running,
     _camera: Camera,
+    there: Place,
+    here: Place,
 }
 
 /// What the server takes up.
