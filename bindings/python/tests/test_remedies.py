@@ -139,8 +139,9 @@ def test_errors_of_operating_system_have_errno(tmp_path):
     again = pickle.loads(pickle.dumps(error))
     assert (again.errno, str(again), again.remedy) == (error.errno, str(error), error.remedy)
     with pytest.raises(OSError) as caught:
-        framelane.list_channels(tmp_path / "none" / "such")
+        framelane.list_channels(tmp_path / "file")
     assert caught.value.errno == errno.ENOENT
+    assert framelane.list_channels(tmp_path / "none" / "such") == []
 
 
 @pytest.mark.parametrize(
