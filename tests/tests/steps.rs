@@ -285,13 +285,14 @@ fn a_publisher_killed_while_it_waits_for_a_reader_is_taken_over() {
 fn a_publisher_killed_while_it_takes_slots_back_from_the_dead_is_taken_over() {
     for step in [ReclaimLocked, PinsCleared, Reclaimed] {
         let (mut publisher, mut survivors) = publishing("drop");
-        let mut victim = puppet(&survivors.place);
-        lead(&mut victim, &["open every"]);
-        for _ in 0..SLOTS {
+        // Two: one alone cannot hold all slots.
+        let mut victims = [puppet(&survivors.place), puppet(&survivors.place)];
+        victims.iter_mut().for_each(|victim| lead(victim, &["open newest"]));
+        for turn in 0..SLOTS {
             lead(&mut publisher, &[&format!("send {BYTES}")]);
-            lead(&mut victim, &["receive"]);
+            lead(&mut victims[turn % 2], &["receive"]);
         }
-        victim.kill();
+        victims.into_iter().for_each(Child::kill);
         survivors.read_on();
         let id = publisher.id();
         die(publisher, step, 1, &[&format!("send {BYTES}")], || ());

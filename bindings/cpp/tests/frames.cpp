@@ -135,7 +135,7 @@ TEST_CASE("with every slot in use a frame is dropped, counted, and said to be") 
 }
 
 TEST_CASE("size and format change while running, and old frames stay") {
-  Publisher publisher("resize");
+  Publisher publisher("resize", framelane::PublisherOptions{10});
   Subscriber subscriber("resize");
   std::vector<framelane::Frame> kept;
   for (std::uint32_t side = 1; side <= 512; side *= 2) {
