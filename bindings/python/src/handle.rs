@@ -405,7 +405,7 @@ impl<T: Send> Drop for Taken<'_, T> {
     }
 }
 
-/// Whether the task of asyncio that runs in this thread was asked to end and has not been told yet; false without one.
+/// Returns whether the asyncio task of this thread has a pending cancellation. False without a task.
 fn is_cancelled(py: Python<'_>) -> bool {
     let asked = || -> PyResult<bool> {
         let asyncio = py.import("sys")?.getattr("modules")?.get_item("asyncio")?;

@@ -72,7 +72,7 @@ fn argument_address() -> io::Result<u64> {
     address.filter(|&address| address != 0).ok_or_else(|| io::Error::other("no address of the arguments"))
 }
 
-/// Puts the secret of `$FRAMELANE_SECRET`, or of a file, in place of each `***` of a URL, percent-encoded.
+/// Replaces each `***` of a URL with the secret of `$FRAMELANE_SECRET`, or of a file, percent-encoded.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] for `***` without a secret, and for a secret file without `***`. Errors of

@@ -1,4 +1,4 @@
-//! The connection to a live source: its loss, its return, and what is said of both.
+//! The connection to a live source: its loss, its return, and the reports of both.
 
 use std::time::{Duration, Instant};
 

@@ -184,7 +184,7 @@ class SHAREDMEMORY {
   static constexpr std::size_t area_bytes = FRAME_SIZE;
   static_assert(MEMORY_SIZE >= FRAME_NUMBER * FRAME_SIZE, "every stream has an area");
 
-  /// Where a frame goes. No data: nowhere. `number` tells the streams apart.
+  /// The area of a frame, without data if there is none. `number` identifies the stream.
   struct Area {
     unsigned char* data;
     std::size_t bytes;
