@@ -228,17 +228,18 @@ impl Child {
         self.process.wait().expect("its end")
     }
 
-    /// Nanoseconds that it has spent on a processor, all threads together.
+    /// How many times its threads have gone to sleep.
     ///
     /// # Panics
     /// When `/proc` does not tell.
-    pub fn cpu_ns(&self) -> u64 {
+    pub fn sleeps_so_far(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("/proc");
         tasks
             .map(|task| {
-                let path = task.expect("a thread").path().join("schedstat");
-                let text = std::fs::read_to_string(path).expect("schedstat");
-                text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).expect("a number")
+                let path = task.expect("a thread").path().join("status");
+                let text = std::fs::read_to_string(path).expect("status");
+                let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+                count.and_then(|count| count.trim().parse::<u64>().ok()).expect("a number")
             })
             .sum()
     }

@@ -8,7 +8,7 @@ use framelane_tests::{Child, Pattern, Place, SMALLEST_FRAME, wait_until};
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
 #[test]
-fn sixty_four_waiting_subscribers_use_no_processor_and_all_wake_for_the_next_frame() {
+fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
     let place = Place::new();
     let mut publisher = place.publisher().create("c").unwrap();
     // The bell tells this test that the time is over: the wait is a subscriber's own.
@@ -20,17 +20,15 @@ fn sixty_four_waiting_subscribers_use_no_processor_and_all_wake_for_the_next_fra
         subscriber.wait_for("ready");
     }
     wait_until(|| subscribers.iter().all(Child::sleeps));
-    let used = |subscribers: &[Child]| subscribers.iter().map(Child::cpu_ns).sum::<u64>();
-    let before = used(&subscribers);
+    let sleeps = |subscribers: &[Child]| subscribers.iter().map(Child::sleeps_so_far).sum::<u64>();
+    let before = sleeps(&subscribers);
     let start = std::time::Instant::now();
     assert!(matches!(bell.recv_timeout(Duration::from_secs(5)), Err(RecvError::Timeout)));
-    let (used, passed) = (used(&subscribers) - before, start.elapsed());
-    let percent = used as f64 / passed.as_nanos() as f64 * 100.0;
-    println!(
-        "64 waiting subscribers: {:.2} ms in {passed:.2?}, {percent:.3} % of one core",
-        used as f64 / 1e6
-    );
-    assert!(percent < 1.0, "{percent} % of one core");
+    let (sleeps, passed) = (sleeps(&subscribers) - before, start.elapsed());
+    // A nap lasts half a second, also on a busy machine. One more for those that were about to end.
+    let most = (passed.as_millis() as u64 / 500 + 1) * subscribers.len() as u64;
+    println!("64 waiting subscribers slept {sleeps} times in {passed:.2?}, at most {most} times are allowed");
+    assert!(sleeps <= most, "{sleeps} times asleep in {passed:.2?}, at most {most} expected");
     let layout = Layout::packed(PixelFormat::Gray8, SMALLEST_FRAME as u32, 1).unwrap();
     let mut loan = publisher.loan(&layout).unwrap();
     Pattern::new().fill(loan.bytes_mut(), 1, true);
