@@ -3,7 +3,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 PREFIX ?= /usr/local
 
-.PHONY: demo docs install test test-deep fuzz soak bench clean
+.PHONY: check demo docs install test test-deep fuzz soak bench clean
 
 demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo
@@ -13,6 +13,9 @@ docs: ## the pages of every interface, in target/docs
 
 install: ## the command, and the library for C and C++, into PREFIX (/usr/local; as the user who may write there)
 	@scripts/install $(abspath $(PREFIX))
+
+check: ## the quick checks before a commit: formatting, lints, prose, unit tests
+	@scripts/check
 
 test: ## the whole suite
 	@scripts/test
