@@ -163,16 +163,16 @@ fn words(values: &[u64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Says hello to receive a channel (1), or to send to it (2).
+/// Asks, without a token, to receive a channel (1), or to send to it (2).
 fn hello(direction: u8, channel: &str) -> Vec<u8> {
-    let version = [1, 0, 0, 0];
-    let mut body = [&version[..], &[direction, 0, 0, 0], &[0; 16]].concat();
+    let greeting = [&[1, 0, 1, 0][..], &[0; 52]].concat();
+    let mut body = [&[0; 32][..], &[direction, 0, 0, 0], &[0; 12]].concat();
     body.extend(words(&[1 << 30, 0, 0, 0, 0]));
-    for text in [channel, "raw", ""] {
+    for text in [channel, "raw"] {
         body.extend((text.len() as u16).to_le_bytes());
         body.extend(text.as_bytes());
     }
-    [b"FRMLLINK", &message(1, &body, 0)[..]].concat()
+    [b"FRMLLINK", &message(1, &greeting, 0)[..], &message(11, &body, 0)].concat()
 }
 
 /// The head of a frame of grey pixels in one row; its pixels are to follow.
@@ -304,8 +304,8 @@ fn whoever_breaks_the_protocol_is_disconnected_before_it_costs_anything() {
         ("a frame above the limit", too_large, "at most 1000000 bytes"),
         ("a payload that is not the frame's", lying, "expected 1000 bytes of a frame, found 999"),
         ("more credits than anybody needs", credits, "at most 4096 credits"),
-        ("a second hello", two_hellos, "does not send Hello"),
-        ("what is not a hello", unknown, "expected a hello"),
+        ("a second hello", two_hellos, "does not send HELLO"),
+        ("what is not a hello", unknown, "expected HELLO"),
         ("nonsense", nonsense, "at most 16384 bytes"),
         ("a browser", b"GET / HTTP/1.1\r\nHost: camera\r\n\r\n".to_vec(), "looks like HTTP"),
     ] {

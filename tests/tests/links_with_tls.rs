@@ -263,8 +263,9 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
     // Tokens count there too.
     let url = format!("{plain}/{CHANNEL}?insecure");
     site.gets_frames(&url, Some(&site.token), &[]);
-    let (_, error) = site.is_refused(&url, None, &[]);
-    assert!(error.contains("found neither"), "{error}");
+    // Without a token the server is anybody: its words are not shown.
+    let (kind, error) = site.is_refused(&url, None, &[]);
+    assert!(kind == "permission" && error.contains("not authenticated"), "{error}");
 }
 
 #[test]
@@ -285,7 +286,6 @@ fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides()
     for token in [None, Some(site.token.as_str())] {
         let (kind, error) = site.is_refused(&url, token, &[]);
         assert!(kind == "permission" && error.contains("--insecure"), "{error}");
-        assert_eq!(error.contains("the token"), token.is_some(), "{error}");
     }
     site.gets_frames(&url, None, &["--insecure"]);
     let local = ["receive", "tcp://127.0.0.1/cam0", "here", "--count", "1"];

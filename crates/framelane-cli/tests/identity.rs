@@ -146,7 +146,7 @@ fn a_token_is_printed_once_alone_and_lets_its_client_in() {
         assert!(!config.text(line).contains(secret), "{line}");
     }
     let kept = fs::read_to_string(config.path().join("clients")).unwrap();
-    assert!(kept.contains("viewer token=sha256:") && !kept.contains(token.expose()), "{kept}");
+    assert!(kept.contains("viewer token=hmac-sha256:") && !kept.contains(token.expose()), "{kept}");
     assert_eq!(mode(config.path().join("clients")), 0o600);
 }
 

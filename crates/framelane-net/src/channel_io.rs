@@ -141,11 +141,17 @@ pub(crate) fn send(
 pub(crate) struct Inbox {
     parser: Parser,
     bytes: Box<[u8]>,
+    is_authenticated: bool,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Inbox { parser: Parser::new(), bytes: vec![0; MAX_BODY_BYTES].into() }
+        Inbox { parser: Parser::new(), bytes: vec![0; MAX_BODY_BYTES].into(), is_authenticated: false }
+    }
+
+    /// The peer has proved who it is: the texts of its refusals are passed on.
+    pub(crate) fn authenticated(&mut self) {
+        self.is_authenticated = true;
     }
 
     /// The next message, if one comes within `timeout`. A part of it may come, and waits for the rest.
@@ -166,8 +172,12 @@ impl Inbox {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Fault::lost(peer)),
                 Err(error) => return Err(Fault::io(peer, error)),
             };
-            if let Piece::Message(message) = self.parser.feed(&self.bytes[..len]).map_err(Fault::lasting)? {
-                return Ok(Some(message));
+            match self.parser.feed(&self.bytes[..len]).map_err(Fault::lasting)? {
+                Piece::More => {}
+                Piece::Message(Message::Refused(refusal)) if !self.is_authenticated => {
+                    return Ok(Some(Message::Refused(refusal.without_texts())));
+                }
+                Piece::Message(message) => return Ok(Some(message)),
             }
         }
     }
@@ -209,6 +219,6 @@ pub(crate) fn unexpected(expected: &str, found: &Message) -> Fault {
         Message::Refused(refusal) => {
             Fault { try_again: refusal.try_again, error: refusal.clone().into_error(), private: false }
         }
-        found => Fault::lasting(violation(format_args!("expected {expected}, found {found:?}"))),
+        found => Fault::lasting(violation(format_args!("expected {expected}, found {}", found.name()))),
     }
 }

@@ -15,9 +15,12 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
-use crate::proto::{Direction, Hello, Message, Welcome, violation};
-use crate::security::{Fingerprint, Identity, Role, ServerTrust, Token, client_config, tls_error};
+use crate::channel_io::{Fault, Inbox, LOOK, opening, send, unexpected, write_all};
+use crate::proto::{ChannelRequest, Direction, Hello, Message, Request, Welcome, violation};
+use crate::security::{
+    Fingerprint, Identity, Proof, Role, ServerTrust, Token, Transcript, client_config, is_none, nonce,
+    tls_error, user,
+};
 use crate::stream::{Socket, Stream, Tls};
 use crate::time::{machine, realtime_ns};
 use crate::url::{Address, LinkOptions, LinkUrl};
@@ -37,7 +40,10 @@ pub(crate) struct Connected {
     pub times: [u64; 4],
 }
 
-/// Connects and agrees. `keep` is asked now and then.
+/// Connects and agrees. `keep` is called several times a second.
+///
+/// Nothing that the user asks for is sent before the server has proved who it is: by its certificate (TLS), its user (Unix
+/// socket) or the token that both sides know. A `tcp://` server that has no token to prove is anybody.
 pub(crate) fn connect(
     url: &LinkUrl,
     direction: Direction,
@@ -45,15 +51,44 @@ pub(crate) fn connect(
     keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<Connected, Fault> {
     let options = &url.options;
-    let token = match &options.token {
-        Some(token) => Some(token.clone()),
-        None => Token::from_environment().map_err(Fault::lasting)?,
+    let token = match (&url.address, &options.token) {
+        // The kernel says who is at the two ends.
+        (Address::Unix(_), _) => None,
+        (_, Some(token)) => Some(token.clone()),
+        (_, None) => Token::from_environment().map_err(Fault::lasting)?,
     };
     let peer = url.address.to_string();
-    let (deadline, stream) = open(&url.address, options, token.is_some(), keep)?;
+    let Opened { stream, binding, deadline } = open(&url.address, options, keep)?;
+    let secure = matches!(url.address, Address::Tls { .. });
+    let explain = |fault: Fault| if secure { explain_tls(fault, &peer) } else { fault };
+    let mut inbox = Inbox::new();
+    if !matches!(url.address, Address::Tcp { .. }) {
+        inbox.authenticated();
+    }
+
+    let token_id = token.as_ref().map(Token::id).unwrap_or_default();
+    let client_nonce = nonce().map_err(Fault::passing)?;
+    let hello = Message::Hello(Hello { nonce: client_nonce, token_id });
+    write_all(&*stream, &opening(&hello), false, &peer, keep).map_err(explain)?;
+    let challenge = match inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
+        Message::Challenge(challenge) => challenge,
+        other => return Err(unexpected("CHALLENGE", &other)),
+    };
+    let transcript = Transcript { client_nonce, server_nonce: challenge.nonce, token_id, binding };
+    let token = match token {
+        // Its certificate has proved who it is, and it lets anybody in.
+        Some(_) if secure && is_none(&challenge.proof) => None,
+        Some(token) if token.accepts(&transcript, &challenge.proof) => Some(token),
+        Some(_) => return Err(Fault::lasting(no_proof(&url.address, &challenge.proof))),
+        None => None,
+    };
+    if token.is_some() {
+        inbox.authenticated();
+    }
+
     let last = last.unwrap_or_default();
     let sent_ns = realtime_ns();
-    let hello = Hello {
+    let request = ChannelRequest {
         direction,
         mode: options.mode,
         max_milli_fps: options.max_milli_fps(),
@@ -64,46 +99,74 @@ pub(crate) fn connect(
         machine: machine(),
         channel: url.channel.clone(),
         codec: options.codec.to_string(),
-        token: token.as_ref().map(|token| token.expose().to_owned()).unwrap_or_default(),
     };
-    let mut inbox = Inbox::new();
-    let secure = matches!(url.address, Address::Tls { .. });
-    let explain = |fault: Fault| if secure { explain_tls(fault, &peer) } else { fault };
-    write_all(&*stream, &opening(&Message::Hello(hello)), false, &peer, keep).map_err(explain)?;
-    let answer = inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)?;
+    let body = request.encode();
+    let proof = token.map(|token| token.prove(&transcript, &body)).unwrap_or_default();
+    send(&*stream, &Message::Request(Request { proof, body }), &peer, keep).map_err(explain)?;
+    let welcome = match inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
+        Message::Welcome(welcome) => welcome,
+        other => return Err(unexpected("WELCOME", &other)),
+    };
     let received_ns = realtime_ns();
-    let Message::Welcome(welcome) = answer else {
-        return Err(unexpected("a welcome", &answer));
-    };
-    let codec: Codec = welcome.codec.parse().map_err(Fault::lasting)?;
-    if codec != options.codec {
+    if welcome.codec != request.codec {
         // It is our user who decides which decoder gets what comes from there.
         return Err(Fault::lasting(violation(format_args!(
-            "expected codec {}, found {codec}",
+            "expected codec {}, found another",
             options.codec
         ))));
     }
     let times = [sent_ns, welcome.received_ns, welcome.sent_ns, received_ns];
-    Ok(Connected { stream, inbox, welcome, codec, times })
+    Ok(Connected { stream, inbox, welcome, codec: options.codec, times })
 }
 
-/// A stream to the address, and until when the rest of the handshake may last.
+/// The error for a server that does not know our token.
+fn no_proof(address: &Address, proof: &Proof) -> Error {
+    let found = if is_none(proof) { "no proof" } else { "a wrong proof" };
+    Error::new(
+        ErrorKind::Permission,
+        format!("expected {address} to prove that it knows the token of this client, found {found}"),
+    )
+    .with_remedy(
+        "check that it is your server, and not another program at its port. For a server without clients \
+         (serve --anonymous), unset FRAMELANE_TOKEN or use tls://",
+    )
+}
+
+/// An open connection.
+struct Opened {
+    stream: Arc<dyn Stream>,
+    /// Of TLS; else zeros.
+    binding: [u8; 32],
+    /// The end of the handshake.
+    deadline: Instant,
+}
+
+impl Opened {
+    fn plain(socket: Socket) -> Self {
+        Opened { stream: Arc::new(socket), binding: [0; 32], deadline: Instant::now() + HANDSHAKE }
+    }
+}
+
 fn open(
     address: &Address,
     options: &LinkOptions,
-    has_token: bool,
     keep: &mut dyn FnMut() -> Result<(), Fault>,
-) -> Result<(Instant, Arc<dyn Stream>), Fault> {
+) -> Result<Opened, Fault> {
     match address {
-        Address::Unix(path) => Ok((Instant::now() + HANDSHAKE, Arc::new(Socket::unix(unix(path)?)))),
+        Address::Unix(path) => {
+            let socket = Socket::unix(unix(path)?);
+            let uid = socket.peer_uid().map_err(|error| {
+                Fault::passing(Error::from_io(format!("looking up the user of {address}"), error))
+            })?;
+            user::check_server(uid, options.server_uid).map_err(Fault::lasting)?;
+            Ok(Opened::plain(socket))
+        }
         Address::Tcp { host, port } => {
             let found = resolve(host, *port)?;
             if !options.insecure && !found.iter().all(|address| address.ip().is_loopback()) {
-                let what = if has_token { "frames and the token" } else { "frames" };
-                return Err(Fault::lasting(insecure(address, what)));
+                return Err(Fault::lasting(insecure(address)));
             }
-            let socket = tcp(address, &found, keep)?;
-            Ok((Instant::now() + HANDSHAKE, Arc::new(socket)))
+            Ok(Opened::plain(tcp(address, &found, keep)?))
         }
         Address::Tls { host, port } => {
             let identity = options
@@ -143,7 +206,8 @@ fn open(
                 }
                 fault
             })?;
-            Ok((deadline, Arc::new(tls)))
+            let binding = tls.binding().map_err(|error| Fault::io(host, error))?;
+            Ok(Opened { stream: Arc::new(tls), binding, deadline })
         }
     }
 }
@@ -186,11 +250,11 @@ fn unknown_server(address: &Address, found: &Error) -> Error {
     )
 }
 
-/// What is said to whoever wants a link without TLS beyond this machine.
-pub(crate) fn insecure(address: &Address, what: &str) -> Error {
+/// The error for a link without TLS beyond this machine.
+pub(crate) fn insecure(address: &Address) -> Error {
     Error::new(
         ErrorKind::Permission,
-        format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change {what}"),
+        format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change frames"),
     )
     .with_remedy(
         "let the address begin with tls:// (`framelane identity server` makes what it needs), or, in a network that you \

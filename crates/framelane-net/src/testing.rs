@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use framelane::{Mode, Origin};
 
-use crate::proto::{MAGIC, Message, Parser, Piece, Sink, Source};
+use crate::proto::{ChannelRequest, MAGIC, Message, Parser, Piece, Sink, Source};
 use crate::url::LinkUrl;
 
 /// A stream of messages: as much of it as can be read is read, both ends take what they get, and what was read can be
@@ -47,6 +47,11 @@ pub fn link(bytes: &[u8]) {
                 let _ = sink.arrival(now, head);
                 sink.frame_done(now);
                 rest = &rest[rest.len().min(usize::try_from(*payload_bytes).unwrap_or(usize::MAX))..];
+            }
+            Message::Request(request) => {
+                if let Ok(asked) = ChannelRequest::decode(&request.body) {
+                    assert_eq!(ChannelRequest::decode(&asked.encode()).ok(), Some(asked));
+                }
             }
             other => drop(sink.take(now, 1, other)),
         }

@@ -76,6 +76,8 @@ pub struct LinkOptions {
     pub certificate: Option<PathBuf>,
     /// `insecure=1`: without TLS beyond this machine.
     pub insecure: bool,
+    /// `server-uid=UID`: a user, besides this one and root, whose server is trusted at a Unix socket.
+    pub server_uid: Option<u32>,
     /// `patience=SECONDS`: how long the other side may be silent before it is taken for gone.
     pub patience: Duration,
     /// `max-bytes=`: the largest frame that is taken.
@@ -95,6 +97,7 @@ impl Default for LinkOptions {
             token: None,
             certificate: None,
             insecure: false,
+            server_uid: None,
             patience: PATIENCE,
             max_bytes: MAX_BYTES,
             slots: SLOTS,
@@ -263,29 +266,42 @@ impl FromStr for LinkUrl {
 }
 
 impl LinkUrl {
-    /// Refuses options that this address has no use for; to be asked again when options were added to those of the URL.
+    /// Refuses options that this address ignores. Call it again when options were added to those of the URL.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] for a fingerprint, an authority or a certificate without TLS.
+    /// [`ErrorKind::InvalidOption`] for a fingerprint, an authority or a certificate without TLS, a token on a Unix socket,
+    /// and a server's user without one.
     pub fn check(&self) -> Result<(), Error> {
-        let option = match (&self.options.trust, &self.options.certificate) {
-            (Some(ServerTrust::Fingerprint(_)), _) => "fingerprint",
-            (Some(ServerTrust::Ca(_)), _) => "ca",
-            (None, Some(_)) => "certificate",
-            (None, None) => return Ok(()),
+        let options = &self.options;
+        let is_unix = matches!(self.address, Address::Unix(_));
+        let misplaced = |option: &str, scheme: &str, why: &str| {
+            // Whoever gives it expects to be protected by it.
+            let error = Error::new(
+                ErrorKind::InvalidOption,
+                format!("expected {scheme} with the option {option}, found {}, {why}", self.address),
+            );
+            Err(error.with_remedy(format!("use {scheme} in the address, or remove {option}")))
         };
-        if matches!(self.address, Address::Tls { .. }) {
-            return Ok(());
-        }
-        // Whoever gives it expects to be protected by it.
-        Err(Error::new(
-            ErrorKind::InvalidOption,
-            format!(
-                "expected tls:// with the option {option}, found {}, where nothing would be checked",
-                self.address
+        let tls_only = match (&options.trust, &options.certificate) {
+            (Some(ServerTrust::Fingerprint(_)), _) => Some("fingerprint"),
+            (Some(ServerTrust::Ca(_)), _) => Some("ca"),
+            (None, Some(_)) => Some("certificate"),
+            (None, None) => None,
+        };
+        match tls_only {
+            Some(option) if !matches!(self.address, Address::Tls { .. }) => {
+                misplaced(option, "tls://", "where nothing would be checked")
+            }
+            _ if is_unix && options.token.is_some() => misplaced(
+                "token-file",
+                "tls://",
+                "where the user of each side is checked in place of a token",
             ),
-        )
-        .with_remedy(format!("let the address begin with tls://, or leave {option} out")))
+            _ if !is_unix && options.server_uid.is_some() => {
+                misplaced("server-uid", "unix:", "where no user is known")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -343,6 +359,9 @@ impl LinkOptions {
                     _ => return Err(wrong("1 or 0")),
                 }
             }
+            "server-uid" => {
+                self.server_uid = Some(value.parse().map_err(|_| wrong("the number of a user"))?);
+            }
             "patience" => {
                 let least = LEAST_PATIENCE.as_secs_f64();
                 let seconds = value.parse().ok().filter(|seconds| (least..=3600.0).contains(seconds));
@@ -359,7 +378,7 @@ impl LinkOptions {
             _ => {
                 return Err(invalid("an option of a link", name).with_remedy(
                     "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
-                     patience, max-bytes and slots",
+                     server-uid, patience, max-bytes and slots",
                 ));
             }
         }

@@ -269,7 +269,8 @@ fn of_two_senders_that_are_one_client_the_older_one_is_told_and_does_not_come_ag
         }
     };
     assert_eq!(fault.kind(), ErrorKind::ChannelBusy, "{fault}");
-    assert!(fault.message().contains("a newer connection of the same client"), "{fault}");
+    // The words of a server that has not proved who it is are not shown.
+    assert!(fault.message().contains("channel_busy"), "{fault}");
     assert!(newer.link_fault().is_none());
 }
 

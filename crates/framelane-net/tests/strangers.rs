@@ -9,21 +9,27 @@ use framelane::*;
 use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
 use support::{Served, open};
 
-/// The opening of a client that asks for a channel of any name.
+/// All that an anonymous client says to ask for a channel of any name.
 fn hello(major: u8, direction: u8, channel: &str) -> Vec<u8> {
-    let mut body = vec![major, 0, 0, 0, direction, 0, 0, 0];
-    body.resize(64, 0);
-    for text in [channel, "raw", ""] {
+    let mut body = vec![0; 32];
+    body.extend_from_slice(&[direction, 0, 0, 0]);
+    body.resize(88, 0);
+    for text in [channel, "raw"] {
         body.extend_from_slice(&(text.len() as u16).to_le_bytes());
         body.extend_from_slice(text.as_bytes());
     }
-    opening(1, &body)
+    let mut greeting = vec![major, 0, 1, 0];
+    greeting.resize(56, 0);
+    [opening(1, &greeting), message(11, &body)].concat()
 }
 
 /// The first bytes of a side whose first message is of this kind.
 fn opening(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = b"FRMLLINK".to_vec();
-    bytes.extend_from_slice(&[kind, 0, 0, 0]);
+    [b"FRMLLINK".to_vec(), message(kind, body)].concat()
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, 0, 0, 0];
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
     bytes.extend_from_slice(body);
@@ -38,8 +44,14 @@ fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    assert_eq!(&answer[..10], b"FRMLLINK\x03\0", "{}", bytes.escape_ascii());
-    let code = u32::from_le_bytes(answer[24..28].try_into().unwrap());
+    assert_eq!(&answer[..8], b"FRMLLINK", "{}", bytes.escape_ascii());
+    let mut rest = &answer[8..];
+    // A challenge may come before it.
+    while rest[0] != 3 {
+        let body = u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
+        rest = &rest[16 + body..];
+    }
+    let code = u32::from_le_bytes(rest[16..20].try_into().unwrap());
     (answer, code)
 }
 
@@ -65,7 +77,7 @@ fn who_speaks_another_version_or_another_protocol_is_told_so() {
     let (answer, code) = refused(served.port(), &hello(2, 1, "cam0"));
     assert_eq!(code, ErrorKind::LayoutVersion.code());
     let text = answer.escape_ascii().to_string();
-    assert!(text.contains("version 2.0") && text.contains("this framelane 1.0"), "{text}");
+    assert!(text.contains("version 2.1") && text.contains("this framelane 1.1"), "{text}");
     assert_eq!(refused(served.port(), b"GET / HTTP/1.1\r\n\r\n").1, ErrorKind::Damaged.code());
     // A message that is none of a client's.
     assert_eq!(refused(served.port(), &opening(9, &[])).1, ErrorKind::Damaged.code());
@@ -128,15 +140,16 @@ fn a_server_does_not_choose_what_decodes_its_frames() {
     let url = format!("tcp://{}/cam0?codec=lz4", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut body = vec![1];
-        body.resize(56, 0);
-        body.extend_from_slice(b"\x07\0h264:4M");
-        stream.write_all(&opening(2, &body)).unwrap();
+        let mut challenge = vec![1, 0, 1, 0];
+        challenge.resize(72, 0);
+        let mut welcome = vec![0; 48];
+        welcome.extend_from_slice(b"\x07\0h264:4M");
+        stream.write_all(&[opening(10, &challenge), message(2, &welcome)].concat()).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let error = open(&url, Mode::Newest).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
-    assert!(error.message().contains("expected codec lz4, found h264:4M"), "{error}");
+    assert!(error.message().contains("expected codec lz4, found another"), "{error}");
     server.join().unwrap();
 }
 
@@ -148,7 +161,7 @@ fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
     // No URL asks for such sides. Four times their product is 2^64.
     let mut bytes = hello(1, 1, "cam0");
-    let sides = 8 + 16 + 12;
+    let sides = 8 + (16 + 56) + 16 + 40;
     bytes[sides..sides + 8].copy_from_slice(&[0, 0, 0, 0x80, 0, 0, 0, 0x80]);
     assert_eq!(refused(served.port(), &bytes).1, ErrorKind::FrameTooLarge.code());
 }

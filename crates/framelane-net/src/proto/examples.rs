@@ -7,23 +7,53 @@ use std::path::Path;
 use framelane::{Color, ColorRange, FrameInfo, Layout, Mode, Origin, PixelFormat};
 
 use super::FrameHead;
-use super::message::{ChannelState, Direction, Hello, MAGIC, Message, Refusal, Welcome};
+use super::handshake::{Challenge, ChannelRequest, Direction, Hello, Request};
+use super::message::{ChannelState, MAGIC, Message, Refusal, Welcome};
 use super::parser::{Parser, Piece};
+use crate::security::{Token, Transcript, server_proof};
+
+/// A handshake with a token over TLS whose exporter is 32 times 0x33.
+struct Handshake {
+    token: Token,
+    hello: Hello,
+    challenge: Challenge,
+    request: Request,
+}
+
+impl Handshake {
+    fn new() -> Self {
+        let token: Token = format!("framelane_{}", "0123456789abcdef".repeat(4)).parse().unwrap();
+        let (client_nonce, server_nonce) = ([0x11; 32], [0x22; 32]);
+        let transcript = Transcript { client_nonce, server_nonce, token_id: token.id(), binding: [0x33; 32] };
+        let request = ChannelRequest {
+            direction: Direction::Send,
+            mode: Mode::Every,
+            max_milli_fps: 29_970,
+            size: (1280, 720),
+            max_payload: 1 << 27,
+            last: (7, 8),
+            sent_ns: 1_700_000_000_123_456_789,
+            machine: 0x1122_3344_5566_7788,
+            channel: "cam0/detections".to_owned(),
+            codec: "jpeg:80".to_owned(),
+        };
+        let body = request.encode();
+        assert_eq!(ChannelRequest::decode(&body).unwrap(), request);
+        Handshake {
+            hello: Hello { nonce: client_nonce, token_id: token.id() },
+            challenge: Challenge { nonce: server_nonce, proof: server_proof(&token, &transcript) },
+            request: Request { proof: token.prove(&transcript, &body), body },
+            token,
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 pub(super) fn messages() -> Vec<Message> {
-    let hello = Hello {
-        direction: Direction::Send,
-        mode: Mode::Every,
-        max_milli_fps: 29_970,
-        size: (1280, 720),
-        max_payload: 1 << 27,
-        last: (7, 8),
-        sent_ns: 1_700_000_000_123_456_789,
-        machine: 0x1122_3344_5566_7788,
-        channel: "cam0/detections".to_owned(),
-        codec: "jpeg:80".to_owned(),
-        token: "a secret of twenty characters".to_owned(),
-    };
+    let hand = Handshake::new();
     let head = FrameHead {
         origin: Origin { epoch: 3, sequence: 4 },
         layout: Layout::packed(PixelFormat::I420, 5, 3).unwrap(),
@@ -52,7 +82,9 @@ pub(super) fn messages() -> Vec<Message> {
         codec: "raw".to_owned(),
     };
     vec![
-        Message::Hello(hello),
+        Message::Hello(hand.hello),
+        Message::Challenge(hand.challenge),
+        Message::Request(hand.request),
         Message::Welcome(welcome),
         Message::Refused(refusal),
         Message::Credit(5),
@@ -65,27 +97,48 @@ pub(super) fn messages() -> Vec<Message> {
     ]
 }
 
+fn asked_fields(asked: &ChannelRequest) -> String {
+    format!(
+        "\"direction\": {}, \"mode\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \"{}\", \
+         \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \"codec\": {:?}",
+        if asked.direction == Direction::Receive { 1 } else { 2 },
+        asked.mode as u8,
+        asked.max_milli_fps,
+        asked.size.0,
+        asked.size.1,
+        asked.max_payload,
+        asked.last.0,
+        asked.last.1,
+        asked.sent_ns,
+        asked.machine,
+        asked.channel,
+        asked.codec
+    )
+}
+
 /// The fields of a message as JSON; numbers that may not fit into a double as text.
 fn fields(message: &Message) -> String {
     match message {
         Message::Hello(hello) => format!(
-            "\"type\": 1, \"direction\": {}, \"mode\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \
-             \"{}\", \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \"codec\": {:?}, \
-             \"token\": {:?}",
-            if hello.direction == Direction::Receive { 1 } else { 2 },
-            hello.mode as u8,
-            hello.max_milli_fps,
-            hello.size.0,
-            hello.size.1,
-            hello.max_payload,
-            hello.last.0,
-            hello.last.1,
-            hello.sent_ns,
-            hello.machine,
-            hello.channel,
-            hello.codec,
-            hello.token
+            "\"type\": 1, \"nonce\": \"{}\", \"token_id\": \"{}\"",
+            hex(&hello.nonce),
+            hex(&hello.token_id)
         ),
+        Message::Challenge(challenge) => format!(
+            "\"type\": 10, \"nonce\": \"{}\", \"proof\": \"{}\"",
+            hex(&challenge.nonce),
+            hex(&challenge.proof)
+        ),
+        Message::Request(request) => {
+            let asked = ChannelRequest::decode(&request.body).unwrap();
+            format!(
+                "\"type\": 11, \"proof\": \"{}\", \"token\": \"{}\", \"binding\": \"{}\", {}",
+                hex(&request.proof),
+                Handshake::new().token.expose(),
+                hex(&[0x33; 32]),
+                asked_fields(&asked)
+            )
+        }
         Message::Welcome(welcome) => format!(
             "\"type\": 2, \"received_ns\": \"{}\", \"sent_ns\": \"{}\", \"max_payload\": \"{}\", \"last\": [\"{}\", \"{}\"], \
              \"machine\": \"{}\", \"codec\": {:?}",

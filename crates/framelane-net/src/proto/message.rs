@@ -1,18 +1,14 @@
 //! Messages, and their bytes.
 
-use std::fmt;
-
-use framelane::{Error, ErrorKind, Mode};
+use framelane::{Error, ErrorKind};
 
 use super::frame_head::FrameHead;
+use super::handshake::{Challenge, Hello, Request};
 use super::violation;
 use super::wire::{Reader, cut, put_text};
 
 /// What each side sends first.
 pub(crate) const MAGIC: [u8; 8] = *b"FRMLLINK";
-/// Changed when an old program would misread the messages; and when something is added.
-const MAJOR: u16 = 1;
-const MINOR: u16 = 0;
 /// Bytes of the head of every message.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// The longest body. Payloads of frames come after it.
@@ -20,64 +16,21 @@ pub(crate) const MAX_BODY_BYTES: usize = 16 << 10;
 /// In a message's flags: whoever does not know the type may pass over it.
 const OPTIONAL: u16 = 1;
 /// The longest texts.
-const MAX_CHANNEL_BYTES: usize = 200;
 const MAX_CODEC_BYTES: usize = 64;
-const MAX_TOKEN_BYTES: usize = 256;
 const MAX_REASON_BYTES: usize = 4096;
+/// The longest part of a peer's text that is shown.
+const MAX_SHOWN_BYTES: usize = 400;
 
-/// What the one who has connected wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// To get frames.
-    Receive,
-    /// To bring frames.
-    Send,
-}
-
-/// The first message of whoever has connected.
-#[derive(Clone, PartialEq)]
-pub(crate) struct Hello {
-    pub direction: Direction,
-    pub mode: Mode,
-    /// Frames of one second at most, in thousandths; 0: all.
-    pub max_milli_fps: u32,
-    /// Scale to this; 0, 0: as they are.
-    pub size: (u32, u32),
-    /// The longest payload that the sender of this takes.
-    pub max_payload: u64,
-    /// Epoch and sequence of the last frame that it has; zeros: none.
-    pub last: (u64, u64),
-    /// `CLOCK_REALTIME` of the sending.
-    pub sent_ns: u64,
-    /// A number of the machine since it was started; the same on both sides: they share their clocks. 0: not known.
-    pub machine: u64,
-    pub channel: String,
-    pub codec: String,
-    /// Empty: none.
-    pub token: String,
-}
-
-/// A token is nobody's business.
-impl fmt::Debug for Hello {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hello")
-            .field("direction", &self.direction)
-            .field("channel", &self.channel)
-            .field("codec", &self.codec)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The answer when all is well.
+/// The answer when the server agrees.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Welcome {
-    /// When the hello came and when this went, on `CLOCK_REALTIME`.
+    /// When the request came and when this went, on `CLOCK_REALTIME`.
     pub received_ns: u64,
     pub sent_ns: u64,
     pub max_payload: u64,
     /// Epoch and sequence of the last frame of this channel that the other side has; zeros: none.
     pub last: (u64, u64),
-    /// As in the hello.
+    /// As in the request.
     pub machine: u64,
     /// The codec that frames will have.
     pub codec: String,
@@ -104,21 +57,58 @@ impl Refusal {
         }
     }
 
+    /// Removes the texts: those of a peer that is not authenticated are neither shown nor logged.
+    pub(crate) fn without_texts(self) -> Self {
+        Refusal { message: String::new(), remedy: String::new(), ..self }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == self.code);
         let kind = kind.unwrap_or(ErrorKind::Io);
-        // Not trusted: it is printed on a terminal, where some characters move the cursor and others turn the text around.
-        let is_shown = |c: &char| {
-            let changes_others = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-            !c.is_control() && !changes_others
-        };
-        let clean = |text: String| text.chars().filter(is_shown).collect::<String>();
-        let error = Error::new(kind, format!("the other side says: {}", clean(self.message)));
-        match clean(self.remedy) {
+        let message = shown(&self.message);
+        if message.is_empty() {
+            return of_unknown_peer(kind);
+        }
+        let error = Error::new(kind, format!("the peer reports: {message}"));
+        match shown(&self.remedy) {
             remedy if remedy.is_empty() => error,
             remedy => error.with_remedy(remedy),
         }
     }
+}
+
+/// A peer's text for a terminal: without the characters that move the cursor or turn the text around, and not all of it if it
+/// is long.
+fn shown(text: &str) -> String {
+    let is_shown = |c: &char| {
+        let changes_others = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+        !c.is_control() && !changes_others
+    };
+    let clean: String = text.chars().filter(is_shown).collect();
+    match cut(&clean, MAX_SHOWN_BYTES) {
+        part if part.len() < clean.len() => format!("{part}…"),
+        whole => whole.to_owned(),
+    }
+}
+
+/// The reason of a peer that has not proved who it is: the number that it sent, in our own words.
+fn of_unknown_peer(kind: ErrorKind) -> Error {
+    let remedy = match kind {
+        ErrorKind::Permission => {
+            "check the token or certificate of the client, and `framelane identity list` and `serve --read --write` on the \
+             server"
+        }
+        _ => "read the log of the other side, which has the details",
+    };
+    Error::new(
+        kind,
+        format!(
+            "the peer ended the link with the reason {:?} (its text is hidden because it is not authenticated)",
+            kind.name()
+        ),
+    )
+    .with_remedy(remedy)
 }
 
 /// Whether there are frames to come.
@@ -136,6 +126,8 @@ pub(crate) enum ChannelState {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
     Hello(Hello),
+    Challenge(Challenge),
+    Request(Request),
     Welcome(Welcome),
     Refused(Refusal),
     /// A frame; its payload follows.
@@ -158,6 +150,24 @@ pub(crate) enum Message {
 }
 
 impl Message {
+    /// What `spec/link.md` calls it: shown in place of its fields, which may be a stranger's text.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "HELLO",
+            Message::Challenge(_) => "CHALLENGE",
+            Message::Request(_) => "REQUEST",
+            Message::Welcome(_) => "WELCOME",
+            Message::Refused(_) => "REFUSED",
+            Message::Frame(..) => "FRAME",
+            Message::Credit(_) => "CREDIT",
+            Message::Ping { .. } => "PING",
+            Message::Pong { .. } => "PONG",
+            Message::State(_) => "STATE",
+            Message::Keyframe => "KEYFRAME",
+            Message::Unknown => "a message of an unknown type",
+        }
+    }
+
     fn number(&self) -> (u16, u16) {
         match self {
             Message::Hello(_) => (1, 0),
@@ -169,6 +179,8 @@ impl Message {
             Message::Pong { .. } => (7, 0),
             Message::State(_) => (8, 0),
             Message::Keyframe => (9, 0),
+            Message::Challenge(_) => (10, 0),
+            Message::Request(_) => (11, 0),
             Message::Unknown => (u16::MAX, OPTIONAL),
         }
     }
@@ -189,25 +201,13 @@ impl Message {
 
     fn encode_body(&self, bytes: &mut Vec<u8>) {
         match self {
-            Message::Hello(hello) => {
-                bytes.extend_from_slice(&MAJOR.to_le_bytes());
-                bytes.extend_from_slice(&MINOR.to_le_bytes());
-                let direction = if hello.direction == Direction::Receive { 1 } else { 2 };
-                bytes.extend_from_slice(&[direction, hello.mode as u8, 0, 0]);
-                for word in [hello.max_milli_fps, hello.size.0, hello.size.1, 0] {
-                    bytes.extend_from_slice(&word.to_le_bytes());
-                }
-                for word in [hello.max_payload, hello.last.0, hello.last.1, hello.sent_ns, hello.machine] {
-                    bytes.extend_from_slice(&word.to_le_bytes());
-                }
-                for text in [&hello.channel, &hello.codec, &hello.token] {
-                    put_text(bytes, text);
-                }
+            Message::Hello(hello) => hello.encode(bytes),
+            Message::Challenge(challenge) => challenge.encode(bytes),
+            Message::Request(request) => {
+                bytes.extend_from_slice(&request.proof);
+                bytes.extend_from_slice(&request.body);
             }
             Message::Welcome(welcome) => {
-                bytes.extend_from_slice(&MAJOR.to_le_bytes());
-                bytes.extend_from_slice(&MINOR.to_le_bytes());
-                bytes.extend_from_slice(&[0; 4]);
                 let last = welcome.last;
                 for word in [
                     welcome.received_ns,
@@ -245,19 +245,15 @@ impl Message {
     pub(super) fn decode(head: Head, body: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader(body);
         Ok(match head.number {
-            1 => Message::Hello(decode_hello(&mut reader)?),
-            2 => {
-                check_version(&mut reader)?;
-                reader.u32();
-                Message::Welcome(Welcome {
-                    received_ns: reader.u64(),
-                    sent_ns: reader.u64(),
-                    max_payload: reader.u64(),
-                    last: (reader.u64(), reader.u64()),
-                    machine: reader.u64(),
-                    codec: reader.text(MAX_CODEC_BYTES)?.to_owned(),
-                })
-            }
+            1 => Message::Hello(Hello::decode(&mut reader)?),
+            2 => Message::Welcome(Welcome {
+                received_ns: reader.u64(),
+                sent_ns: reader.u64(),
+                max_payload: reader.u64(),
+                last: (reader.u64(), reader.u64()),
+                machine: reader.u64(),
+                codec: reader.text(MAX_CODEC_BYTES)?.to_owned(),
+            }),
             3 => Message::Refused(Refusal {
                 code: reader.u32(),
                 try_again: reader.u32() != 0,
@@ -281,52 +277,11 @@ impl Message {
                 }
             }),
             9 => Message::Keyframe,
+            10 => Message::Challenge(Challenge::decode(&mut reader)?),
+            11 => Message::Request(Request { proof: reader.bytes(), body: reader.0.to_vec() }),
             _ => Message::Unknown,
         })
     }
-}
-
-fn check_version(reader: &mut Reader<'_>) -> Result<(), Error> {
-    let (major, minor) = (reader.u16(), reader.u16());
-    if major == MAJOR {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::LayoutVersion,
-        format!("the other side speaks version {major}.{minor} of the link protocol, this framelane {MAJOR}.{MINOR}"),
-    )
-    .with_remedy("use the same major version of framelane on both sides"))
-}
-
-fn decode_hello(reader: &mut Reader<'_>) -> Result<Hello, Error> {
-    check_version(reader)?;
-    let direction = match reader.u8() {
-        1 => Direction::Receive,
-        2 => Direction::Send,
-        other => return Err(violation(format_args!("expected direction 1 or 2, found {other}"))),
-    };
-    let mode = match reader.u8() {
-        0 => Mode::Newest,
-        1 => Mode::Every,
-        other => return Err(violation(format_args!("expected mode 0 or 1, found {other}"))),
-    };
-    reader.u16();
-    let max_milli_fps = reader.u32();
-    let size = (reader.u32(), reader.u32());
-    reader.u32();
-    Ok(Hello {
-        direction,
-        mode,
-        max_milli_fps,
-        size,
-        max_payload: reader.u64(),
-        last: (reader.u64(), reader.u64()),
-        sent_ns: reader.u64(),
-        machine: reader.u64(),
-        channel: reader.text(MAX_CHANNEL_BYTES)?.to_owned(),
-        codec: reader.text(MAX_CODEC_BYTES)?.to_owned(),
-        token: reader.text(MAX_TOKEN_BYTES)?.to_owned(),
-    })
 }
 
 /// The first bytes of every message.
@@ -347,8 +302,8 @@ impl Head {
                 "expected a message of at most {MAX_BODY_BYTES} bytes, found one of {body_bytes}"
             )));
         }
-        if !(1..=9).contains(&number) && flags & OPTIONAL == 0 {
-            return Err(violation(format_args!("expected a message of type 1 to 9, found type {number}")));
+        if !(1..=11).contains(&number) && flags & OPTIONAL == 0 {
+            return Err(violation(format_args!("expected a message of type 1 to 11, found type {number}")));
         }
         if payload_bytes != 0 && number != 4 {
             return Err(violation(format_args!(
@@ -364,11 +319,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_of_the_other_side_does_nothing_to_the_terminal_that_shows_it() {
-        let text = "\u{1b}]0;title\u{7}red\u{9b}31m \u{202e}back\u{2066}\r\nä".to_owned();
+    fn reason_of_a_peer_does_nothing_to_a_terminal() {
+        let text = "\u{1b}]0;title\u{7}red\u{9b}31m \u{202e}back\u{2066}\u{61c}\u{e0041}\r\nä".to_owned();
         let refusal = Refusal { code: 5, try_again: false, message: text.clone(), remedy: text };
         let error = refusal.into_error();
-        assert_eq!(error.message(), "the other side says: ]0;titlered31m backä");
+        assert_eq!(error.message(), "the peer reports: ]0;titlered31m backä");
         assert_eq!(error.remedy(), Some("]0;titlered31m backä"));
+    }
+
+    #[test]
+    fn long_reason_of_a_peer_is_cut() {
+        let text = "ä".repeat(2000);
+        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), remedy: text };
+        let error = refusal.into_error();
+        assert!(error.to_string().len() < 1000, "{}", error.to_string().len());
+        assert!(error.message().ends_with('…'), "{error}");
+    }
+
+    #[test]
+    fn reason_of_a_stranger_is_only_its_number() {
+        let refusal =
+            Refusal { code: 2, try_again: true, message: "words".to_owned(), remedy: "more".to_owned() };
+        let error = refusal.without_texts().into_error();
+        assert_eq!(error.kind(), ErrorKind::ChannelBusy);
+        assert!(error.message().contains("channel_busy") && error.remedy().is_some(), "{error}");
+        assert!(!error.to_string().contains("words") && !error.to_string().contains("more"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ mod clock;
 #[cfg(test)]
 mod examples;
 mod frame_head;
+mod handshake;
 mod message;
 mod parser;
 #[cfg(test)]
@@ -24,7 +25,8 @@ mod wire;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use frame_head::FrameHead;
-pub(crate) use message::{ChannelState, Direction, Hello, MAGIC, MAX_BODY_BYTES, Message, Refusal, Welcome};
+pub(crate) use handshake::{Challenge, ChannelRequest, Direction, Hello, Request};
+pub(crate) use message::{ChannelState, MAGIC, MAX_BODY_BYTES, Message, Refusal, Welcome};
 pub(crate) use parser::{Parser, Piece};
 pub(crate) use sink::{Arrival, Sink};
 pub(crate) use source::{Ready, Reply, Source};
@@ -33,8 +35,6 @@ use framelane::{Error, ErrorKind};
 
 /// What a peer did that the protocol does not allow.
 pub(crate) fn violation(what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Damaged, format!("the other side does not keep to the link protocol: {what}"))
-        .with_remedy(
-            "check that it is a framelane of the same major version; spec/link.md says what is expected",
-        )
+    Error::new(ErrorKind::Damaged, format!("the peer breaks the link protocol: {what}"))
+        .with_remedy("check that it is a framelane of the same version; spec/link.md defines the protocol")
 }

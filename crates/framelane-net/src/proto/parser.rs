@@ -84,8 +84,9 @@ impl Parser {
 
 /// Says who it may be that does not begin as a link does.
 fn stranger(bytes: &[u8]) -> Error {
-    let shown: String = bytes.iter().map(|&byte| char::from(byte).escape_default().to_string()).collect();
-    let error = violation(format_args!("expected it to begin with FRMLLINK, found {shown}"));
+    // In numbers: a stranger's text is not shown.
+    let shown: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let error = violation(format_args!("expected FRMLLINK, found the bytes {}", shown.join(" ")));
     match bytes {
         // A TLS record: a handshake, or an alert.
         [0x15 | 0x16, ..] => error.with_remedy(
@@ -174,11 +175,22 @@ mod tests {
             bytes = later.to_vec();
         }
         let error = parser.feed(&bytes).unwrap_err();
-        assert!(error.message().contains("version 2.0") && error.message().contains("1.0"), "{error}");
+        assert!(error.message().contains("version 2.1") && error.message().contains("1.1"), "{error}");
     }
 
     #[test]
-    fn a_token_is_in_no_debug_text() {
-        assert!(!format!("{:?}", messages()).contains("secret"));
+    fn earlier_minor_version_is_refused() {
+        let mut bytes = MAGIC.to_vec();
+        messages()[0].encode(&mut bytes);
+        bytes[8 + HEADER_BYTES + 2] = 0;
+        let mut parser = Parser::new();
+        for part in [8, HEADER_BYTES] {
+            let (now, later) = bytes.split_at(part);
+            parser.feed(now).unwrap();
+            bytes = later.to_vec();
+        }
+        let error = parser.feed(&bytes).unwrap_err();
+        assert_eq!(error.kind(), framelane::ErrorKind::LayoutVersion);
+        assert!(error.message().contains("version 1.0"), "{error}");
     }
 }

@@ -81,7 +81,7 @@ impl Sink {
             }
             Message::Unknown => Ok(()),
             Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
-            ref other => Err(violation(format_args!("a sender of frames does not send {other:?}"))),
+            ref other => Err(violation(format_args!("a sender of frames does not send {}", other.name()))),
         }
     }
 

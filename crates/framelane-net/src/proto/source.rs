@@ -79,7 +79,7 @@ impl Source {
             Message::State(ChannelState::Closed) => Ok(Reply::Done),
             Message::Unknown => Ok(Reply::Nothing),
             Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
-            ref other => Err(violation(format_args!("a receiver does not send {other:?}"))),
+            ref other => Err(violation(format_args!("a receiver does not send {}", other.name()))),
         }
     }
 

@@ -9,7 +9,7 @@ use super::violation;
 pub(super) struct Reader<'b>(pub(super) &'b [u8]);
 
 impl<'b> Reader<'b> {
-    fn array<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut array = [0; N];
         let len = N.min(self.0.len());
         array[..len].copy_from_slice(&self.0[..len]);
@@ -18,19 +18,19 @@ impl<'b> Reader<'b> {
     }
 
     pub(super) fn u8(&mut self) -> u8 {
-        self.array::<1>()[0]
+        self.bytes::<1>()[0]
     }
 
     pub(super) fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.array())
+        u16::from_le_bytes(self.bytes())
     }
 
     pub(super) fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.array())
+        u32::from_le_bytes(self.bytes())
     }
 
     pub(super) fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.array())
+        u64::from_le_bytes(self.bytes())
     }
 
     /// A text of at most `most` bytes.

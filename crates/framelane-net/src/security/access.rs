@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use framelane::{Error, ErrorKind};
-use subtle::{Choice, ConstantTimeEq};
 
 use super::clients::{Client, Credential, parse};
 use super::files;
 use super::fingerprint::Fingerprint;
 use super::patterns::Patterns;
+use super::proof::{Proof, TokenId, Transcript, Verifier};
 use super::token::Token;
 
 /// A file that was changed less than this ago may change again without its times telling.
@@ -28,6 +28,17 @@ pub struct Grant {
     /// Channels that it may publish.
     pub write: Patterns,
     credential: Credential,
+}
+
+impl Grant {
+    fn of(client: &Client) -> Self {
+        Grant {
+            name: client.name.clone(),
+            read: client.read.clone(),
+            write: client.write.clone(),
+            credential: client.credential.clone(),
+        }
+    }
 }
 
 /// The clients of a server, from a file that is read again when it has changed.
@@ -96,29 +107,58 @@ impl AccessList {
         Ok(AccessList { path: path.to_owned(), state: Mutex::new(state) })
     }
 
-    /// What the client may do that shows this token, or has proved to hold the key of this certificate.
+    /// The rights of the client with this token, or with a certificate whose key it has proved to hold.
     ///
-    /// A token that is shown decides, and must be right, whatever the certificate is.
+    /// A token decides, and must be right, whatever the certificate is.
     ///
     /// # Errors
     /// [`ErrorKind::Permission`] when the client is not known: it may be told that error. [`ErrorKind::Damaged`] when the
     /// clients file cannot be used (its path and lines are in the message, which is for the operator only).
     pub fn authorize(&self, token: Option<&Token>, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
+        match token {
+            Some(token) => self.grant(|verifier| verifier.is_of(token), token.id()),
+            None => self.authorize_certificate(certificate),
+        }
+    }
+
+    /// The server's proof that it knows a client's token.
+    ///
+    /// # Errors
+    /// As [`AccessList::authorize`].
+    pub(crate) fn prove(&self, transcript: &Transcript) -> Result<Proof, Error> {
         let clients = self.clients()?;
-        let found = match (token, certificate) {
-            (Some(token), _) => with_token(&clients, token),
-            (None, Some(certificate)) => {
-                clients.iter().find(|client| client.credential == Credential::Certificate(certificate))
-            }
-            (None, None) => None,
-        };
-        let client = found.ok_or_else(|| refusal(token.is_some(), certificate))?;
-        Ok(Grant {
-            name: client.name.clone(),
-            read: client.read.clone(),
-            write: client.write.clone(),
-            credential: client.credential,
-        })
+        let verifier = verifier_of(&clients, transcript.token_id).ok_or_else(unknown_token)?.1;
+        Ok(verifier.prove(transcript))
+    }
+
+    /// The rights of the client that has proved to know its token.
+    ///
+    /// # Errors
+    /// As [`AccessList::authorize`].
+    pub(crate) fn authorize_proof(
+        &self,
+        transcript: &Transcript,
+        request: &[u8],
+        proof: &Proof,
+    ) -> Result<Grant, Error> {
+        self.grant(|verifier| verifier.accepts(transcript, request, proof), transcript.token_id)
+    }
+
+    /// The rights of the client with a certificate.
+    ///
+    /// # Errors
+    /// As [`AccessList::authorize`].
+    pub(crate) fn authorize_certificate(&self, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
+        let clients = self.clients()?;
+        let wanted = certificate.map(Credential::Certificate);
+        let found = clients.iter().find(|client| wanted.as_ref() == Some(&client.credential));
+        found.map(Grant::of).ok_or_else(|| unknown_certificate(certificate))
+    }
+
+    fn grant(&self, check: impl Fn(&Verifier) -> bool, id: TokenId) -> Result<Grant, Error> {
+        let clients = self.clients()?;
+        let found = verifier_of(&clients, id).filter(|(_, verifier)| check(verifier));
+        found.map(|(client, _)| Grant::of(client)).ok_or_else(unknown_token)
     }
 
     /// Whether the client is still there, with the same rights: to be asked now and then while it is connected.
@@ -166,34 +206,28 @@ fn read(path: &Path) -> Result<State, Error> {
     Ok(State { stamp, clients: clients.into() })
 }
 
-/// Looks at every client and every byte, so that the time taken does not tell how near a guess was.
-fn with_token<'c>(clients: &'c [Client], token: &Token) -> Option<&'c Client> {
-    let shown = token.hash();
-    let mut found = None;
-    for client in clients {
-        let is_equal = match &client.credential {
-            Credential::Token(hash) => hash.ct_eq(&shown),
-            Credential::Certificate(_) => Choice::from(0),
-        };
-        if bool::from(is_equal) {
-            found = Some(client);
-        }
-    }
-    found
+/// The client whose token has this id. The id is public, so the search may take any time.
+fn verifier_of(clients: &[Client], id: TokenId) -> Option<(&Client, &Verifier)> {
+    clients.iter().find_map(|client| match &client.credential {
+        Credential::Token(verifier) if verifier.id == id => Some((client, &**verifier)),
+        _ => None,
+    })
 }
 
-fn refusal(with_token: bool, certificate: Option<Fingerprint>) -> Error {
-    let (message, remedy) = match (with_token, certificate) {
-        (true, _) => (
-            "expected the token of a client that this server knows, found another".to_owned(),
-            "give the token that `framelane identity token NAME` printed on the server; it may have been revoked"
-                .to_owned(),
-        ),
-        (false, Some(certificate)) => (
+fn unknown_token() -> Error {
+    Error::new(ErrorKind::Permission, "expected the token of a client that this server knows, found another")
+        .with_remedy(
+            "give the token that `framelane identity token NAME` printed on the server; it may have been revoked",
+        )
+}
+
+fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
+    let (message, remedy) = match certificate {
+        Some(certificate) => (
             format!("expected a certificate that this server knows, found {certificate}"),
             format!("on the server, run `framelane identity allow NAME {certificate} --read PATTERNS`"),
         ),
-        (false, None) => (
+        None => (
             "expected a token or a certificate, found neither".to_owned(),
             "set FRAMELANE_TOKEN, give a token file (--token-file FILE), or the folder of a certificate that the server \
              allows (--certificate DIRECTORY; `framelane identity client NAME` makes one)"

@@ -1,15 +1,17 @@
 //! The clients file: who may connect, and to which channels.
 //!
 //! ```text
-//! framelane-clients 1
+//! framelane-clients 2
 //! # a comment
 //! laptop certificate=sha256:HEX read=** write= made=2026-11-25
-//! camera token=sha256:HEX read= write=hall/* made=2026-11-25
+//! camera token=hmac-sha256:ID:STORED_KEY:SERVER_KEY read= write=hall/* made=2026-11-25
 //! ```
 //!
-//! One client a line, after a first line that says what it is. What a line has that is not known here is an error: a
-//! condition that a later version adds must not be passed over by an earlier one. Of a token there is only the SHA-256.
+//! One client a line, after a first line that names the format. An unknown key is an error: a condition that a later version
+//! adds must not be ignored by an earlier one. The keys of a token check its client and prove the server. They are not the
+//! token, and still secret: whoever reads them can pretend to be this server where there is no TLS.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use framelane::{Error, ErrorKind};
@@ -18,17 +20,18 @@ use super::certificate::today;
 use super::files;
 use super::fingerprint::{Fingerprint, quoted};
 use super::patterns::Patterns;
+use super::proof::Verifier;
 use super::token::Token;
 
-const FIRST_LINE: &str = "framelane-clients 1";
+const FIRST_LINE: &str = "framelane-clients 2";
 const MAX_NAME_BYTES: usize = 64;
 const WHAT: &str = "the clients file";
 
-/// How a client shows who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a client proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// By a token with this SHA-256.
-    Token([u8; 32]),
+    /// By a token.
+    Token(Box<Verifier>),
     /// By a certificate.
     Certificate(Fingerprint),
 }
@@ -41,10 +44,20 @@ impl Credential {
         }
     }
 
-    fn hash(&self) -> Fingerprint {
+    /// The public name of the credential, which no two clients share.
+    fn id(&self) -> Vec<u8> {
         match self {
-            Credential::Token(hash) => Fingerprint::from(*hash),
-            Credential::Certificate(fingerprint) => *fingerprint,
+            Credential::Token(verifier) => verifier.id.to_vec(),
+            Credential::Certificate(fingerprint) => fingerprint.as_bytes().to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Token(verifier) => verifier.fmt(f),
+            Credential::Certificate(fingerprint) => fingerprint.fmt(f),
         }
     }
 }
@@ -64,9 +77,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that shows a token, added today.
+    /// A client with a token, added today.
     pub fn with_token(name: impl Into<String>, token: &Token, read: Patterns, write: Patterns) -> Self {
-        Self::new(name.into(), Credential::Token(token.hash()), read, write)
+        Self::new(name.into(), Credential::Token(Box::new(Verifier::of(token))), read, write)
     }
 
     /// A client that shows a certificate, added today.
@@ -93,7 +106,7 @@ impl Client {
 
     fn line(&self) -> String {
         let Client { name, read, write, made, credential } = self;
-        format!("{name} {}={} read={read} write={write} made={made}", credential.key(), credential.hash())
+        format!("{name} {}={} read={read} write={write} made={made}", credential.key(), credential)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -135,13 +148,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Client>, Error> {
     }
     let mut clients: Vec<Client> = Vec::new();
     // Sets, because a file of a mebibyte has ten thousand lines.
-    let (mut names, mut hashes) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+    let (mut names, mut ids) = (std::collections::HashSet::new(), std::collections::HashSet::new());
     for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         let client = parse_line(line).map_err(|fault| damaged(format!("line {number}: {fault}")))?;
         if !names.insert(client.name.clone()) {
             return Err(damaged(format!("line {number}: {} is there twice", client.name)));
         }
-        if !hashes.insert(client.credential.hash()) {
+        if !ids.insert(client.credential.id()) {
             return Err(damaged(format!("line {number}: the {} of another client", client.credential.key())));
         }
         clients.push(client);
@@ -165,9 +178,14 @@ fn parse_line(line: &str) -> Result<Client, String> {
                 .parse::<Fingerprint>()
                 .map_err(|_| format!("expected sha256: and 64 hexadecimal digits after {key}="))
         };
+        let verifier = || {
+            value.parse().map_err(|()| {
+                "expected hmac-sha256:ID:STORED_KEY:SERVER_KEY in hexadecimal after token=".to_owned()
+            })
+        };
         let patterns = || value.parse().map_err(|error: Error| error.message().to_owned());
         let is_new = match key {
-            "token" => credential.replace(Credential::Token(*hash()?.as_bytes())).is_none(),
+            "token" => credential.replace(Credential::Token(Box::new(verifier()?))).is_none(),
             "certificate" => credential.replace(Credential::Certificate(hash()?)).is_none(),
             "read" => read.replace(patterns()?).is_none(),
             "write" => write.replace(patterns()?).is_none(),
@@ -204,7 +222,7 @@ fn is_date(text: &str) -> bool {
 
 fn damaged(message: String) -> Error {
     Error::new(ErrorKind::Damaged, message)
-        .with_remedy("mend or remove that line; `framelane identity token` and `allow` write correct ones")
+        .with_remedy("correct or remove that line; `framelane identity token` and `allow` write correct ones")
 }
 
 /// The clients file of a server, to look at and to change.
@@ -259,7 +277,7 @@ impl ClientsFile {
         };
         let taken = clients
             .iter()
-            .find(|other| other.name == client.name || other.credential.hash() == client.credential.hash());
+            .find(|other| other.name == client.name || other.credential.id() == client.credential.id());
         if let Some(taken) = taken {
             let found = match taken.name == client.name {
                 true => format!("expected a new client, found {} in the clients file", taken.name),

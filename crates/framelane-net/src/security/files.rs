@@ -23,7 +23,7 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
     Ok(read(path, what, SECRET_OPEN)?.0)
 }
 
-/// Reads a file that nobody else may write to, or put another in its place.
+/// Reads a secret file that decides who may do what: nobody else may read it, write to it or replace it.
 pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>, Metadata), Error> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -31,7 +31,7 @@ pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>
     };
     let metadata = fs::metadata(parent).map_err(|error| Error::from_io(shown(what, path), error))?;
     check_directory(parent, &metadata)?;
-    read(path, what, WRITABLE_BY_OTHERS)
+    read(path, what, SECRET_OPEN)
 }
 
 /// Reads a file that anybody may read, a certificate.

@@ -34,8 +34,7 @@ impl From<[u8; 32]> for Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", hex(&self.0))
     }
 }
 
@@ -52,7 +51,7 @@ impl FromStr for Fingerprint {
         let lower = text.trim().to_ascii_lowercase();
         let digits = ["sha256:", "sha256 fingerprint="].iter().find_map(|start| lower.strip_prefix(start));
         let digits: String = digits.unwrap_or(&lower).chars().filter(|&c| c != ':').collect();
-        hash_from_hex(&digits).map(Fingerprint).ok_or_else(|| {
+        from_hex(&digits).map(Fingerprint).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidOption,
                 format!("expected sha256: and 64 hexadecimal digits, found {}", quoted(text)),
@@ -69,18 +68,23 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// Exactly 64 hexadecimal digits.
-fn hash_from_hex(digits: &str) -> Option<[u8; 32]> {
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `N` bytes of exactly `2 * N` hexadecimal digits.
+pub(super) fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let digits = digits.as_bytes();
-    if digits.len() != 64 {
+    if digits.len() != 2 * N {
         return None;
     }
-    let mut hash = [0; 32];
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let digit = |at: usize| char::from(pair[at]).to_digit(16);
         *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
     }
-    Some(hash)
+    Some(bytes)
 }
 
 /// A text in a message, cut short: what is wrong may be a whole file.

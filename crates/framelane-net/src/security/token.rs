@@ -1,4 +1,4 @@
-//! The secret that a client without a certificate shows.
+//! The secret of a client without a certificate.
 
 use std::fmt;
 use std::path::Path;
@@ -9,21 +9,19 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::files;
-use super::fingerprint::sha256;
 
 /// Where clients find their token unless they are given a file.
 pub const TOKEN_VARIABLE: &str = "FRAMELANE_TOKEN";
 
 /// Lets scanners for secrets know one when they see it in a log or a repository.
 const PREFIX: &str = "framelane_";
-const MIN_BYTES: usize = 20;
-const MAX_BYTES: usize = 256;
+const DIGITS: usize = 64;
 const REMEDY: &str =
     "give the token that `framelane identity token NAME` has printed, in FRAMELANE_TOKEN or a file";
 
-/// A secret that says who the client is.
+/// A secret that identifies a client: `framelane_` and 64 hexadecimal digits, made by [`Token::generate`].
 ///
-/// `Debug` does not show it, there is no `Display`, and its memory is overwritten when it is dropped.
+/// It never leaves the machine: links carry a proof of it. `Debug` does not show it, there is no `Display`, and its memory is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
@@ -73,15 +71,9 @@ impl Token {
         text.parse().map_err(|error: Error| error.context(format!("the token file {}", path.display())))
     }
 
-    /// The secret itself, to be sent over an encrypted link and nowhere else.
+    /// The secret itself, for the file or the terminal of its user and nothing else.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-
-    /// What the clients file holds of it. The token has 256 random bits, so there is nothing to guess that a slow hash
-    /// would have to protect.
-    pub(super) fn hash(&self) -> [u8; 32] {
-        sha256(self.0.as_bytes())
     }
 }
 
@@ -94,14 +86,16 @@ impl fmt::Debug for Token {
 impl FromStr for Token {
     type Err = Error;
 
-    /// Takes 20 to 256 printable ASCII characters without spaces; errors do not repeat them.
+    /// Takes what [`Token::generate`] makes, and nothing else: a password could be guessed from a proof. Errors do not repeat
+    /// the text.
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim_ascii();
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let digits = text.strip_prefix(PREFIX).ok_or_else(|| invalid("another text".to_owned()))?;
+        if !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(invalid("other characters".to_owned()));
         }
-        if !(MIN_BYTES..=MAX_BYTES).contains(&text.len()) {
-            return Err(invalid(format!("{} of them", text.len())));
+        if digits.len() != DIGITS {
+            return Err(invalid(format!("{} digits", digits.len())));
         }
         Ok(Token(Zeroizing::new(text.to_owned())))
     }
@@ -110,9 +104,7 @@ impl FromStr for Token {
 fn invalid(found: String) -> Error {
     Error::new(
         ErrorKind::InvalidOption,
-        format!(
-            "expected a token of {MIN_BYTES} to {MAX_BYTES} printable ASCII characters without spaces, found {found}"
-        ),
+        format!("expected a token, which is {PREFIX} and {DIGITS} hexadecimal digits, found {found}"),
     )
     .with_remedy(REMEDY)
 }
@@ -128,7 +120,7 @@ mod tests {
         let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
         assert_ne!(one.expose(), other.expose());
         assert!(one.expose().starts_with("framelane_") && one.expose().len() == 74);
-        assert_eq!(format!("{}\n", one.expose()).parse::<Token>().unwrap().hash(), one.hash());
+        assert_eq!(format!("{}\n", one.expose()).parse::<Token>().unwrap().id(), one.id());
     }
 
     #[test]
@@ -137,7 +129,8 @@ mod tests {
         assert!(!format!("{token:?}").contains(&token.expose()[10..]));
         let spaced = format!("{} secret words", token.expose());
         let long = "secret".repeat(50);
-        for text in ["", "secret", &spaced, &long, "sécret-that-is-long-enough"] {
+        let short = format!("{PREFIX}{}", "secret".repeat(10));
+        for text in ["", "secret", &spaced, &long, &short, "framelane_sécret-that-is-long-enough"] {
             let error = text.parse::<Token>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption);
             assert!(!error.to_string().contains("cret"), "{error}");

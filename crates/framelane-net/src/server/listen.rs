@@ -75,7 +75,7 @@ impl Listener {
         };
         let found: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
         if !secure && !allow_insecure && !found.iter().all(|address| address.ip().is_loopback()) {
-            return Err(insecure(address, "frames and tokens"));
+            return Err(insecure(address));
         }
         let listener = TcpListener::bind(&found[..]).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;

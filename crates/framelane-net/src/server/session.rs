@@ -15,10 +15,12 @@ use super::{Access, Role, Server, ServerEvent};
 use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
 use crate::incoming::{Received, Receiving};
 use crate::outgoing::{self, Sent, Terms};
-use crate::proto::{Direction, Hello, Message, Refusal, Sink, Welcome};
+use crate::proto::{Challenge, ChannelRequest, Direction, Message, Refusal, Request, Sink, Welcome};
 use crate::remote::policy_of;
 use crate::resume::known;
-use crate::security::{Fingerprint, Grant, peer_fingerprint, tls_error_of_client};
+use crate::security::{
+    AccessList, Fingerprint, Grant, Transcript, is_none, nonce, peer_fingerprint, tls_error_of_client, user,
+};
 use crate::stream::{Socket, Stream, Tls};
 use crate::time::{machine, realtime_ns};
 
@@ -37,13 +39,21 @@ pub(super) struct Session<'a> {
 struct Agreed {
     stream: Arc<dyn Stream>,
     inbox: Inbox,
-    hello: Hello,
-    hello_received_ns: u64,
+    request: ChannelRequest,
+    request_received_ns: u64,
     codec: Codec,
     /// `None`: anybody.
     grant: Option<Grant>,
     /// Connections of the same client are the same owner.
     owner: String,
+}
+
+/// An open connection whose client has not proved who it is.
+struct Opened {
+    stream: Arc<dyn Stream>,
+    certificate: Option<Fingerprint>,
+    /// Of TLS; else zeros.
+    binding: [u8; 32],
 }
 
 /// Tells a connection that there is no room for it, without waiting.
@@ -65,7 +75,7 @@ impl Session<'_> {
                 return;
             }
         };
-        let result = match agreed.hello.direction {
+        let result = match agreed.request.direction {
             Direction::Receive => self.send_frames(agreed),
             Direction::Send => self.receive_frames(agreed),
         };
@@ -84,55 +94,35 @@ impl Session<'_> {
 
     fn agree(&self, socket: Socket, ip: Option<IpAddr>, secure: bool) -> Result<Agreed, Fault> {
         let deadline = Instant::now() + self.server.options.handshake;
-        let (stream, certificate) = self.open(socket, secure, deadline)?;
-        let mut inbox = Inbox::new();
-        let message = match inbox.expect(&*stream, self.peer, deadline, &mut || self.go_on()) {
-            Ok(message) => message,
-            Err(fault) if fault.error.kind() == ErrorKind::Io => {
-                stream.shut();
-                let source =
-                    std::error::Error::source(&fault.error).and_then(|e| e.downcast_ref::<io::Error>());
-                return Err(match source {
-                    // A client that does not trust us says so only now.
-                    Some(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                        Fault::lasting(tls_error_of_client(error, self.peer))
-                    }
-                    _ => fault,
-                });
-            }
-            Err(fault) => {
-                self.refuse(&*stream, &fault);
-                return Err(fault);
-            }
-        };
-        let hello_received_ns = realtime_ns();
-        let Message::Hello(mut hello) = message else {
-            let fault = unexpected("a hello", &message);
-            self.refuse(&*stream, &fault);
-            return Err(fault);
-        };
-        let token = std::mem::take(&mut hello.token);
-        let admitted = self.admit(&hello, &token, certificate, ip, secure);
-        drop(token);
-        match admitted {
-            Ok((grant, owner, codec)) => {
-                Ok(Agreed { stream, inbox, hello, hello_received_ns, codec, grant, owner })
-            }
-            Err(fault) => {
-                self.refuse(&*stream, &fault);
-                Err(fault)
-            }
-        }
+        let opened = self.open(socket, ip, secure, deadline)?;
+        let stream = opened.stream.clone();
+        // The first message of this side begins with the magic bytes.
+        let mut begun = false;
+        self.shake_hands(opened, ip, deadline, &mut begun)
+            .inspect_err(|fault| self.refuse(&*stream, fault, begun))
     }
 
     fn open(
         &self,
         socket: Socket,
+        ip: Option<IpAddr>,
         secure: bool,
         deadline: Instant,
-    ) -> Result<(Arc<dyn Stream>, Option<Fingerprint>), Fault> {
+    ) -> Result<Opened, Fault> {
         if !secure {
-            return Ok((Arc::new(socket), None));
+            let allowed = match ip {
+                Some(_) => Ok(()),
+                None => socket
+                    .peer_uid()
+                    .map_err(|error| Error::from_io("looking up the user of a client", error))
+                    .and_then(user::check_client),
+            };
+            if let Err(error) = allowed {
+                let fault = Fault::lasting(error);
+                self.refuse(&socket, &fault, false);
+                return Err(fault);
+            }
+            return Ok(Opened { stream: Arc::new(socket), certificate: None, binding: [0; 32] });
         }
         let config = self.server.tls.clone().expect("there is one when a listener is secure");
         let connection = ServerConnection::new(config)
@@ -143,87 +133,77 @@ impl Session<'_> {
             Err(ended) => ended,
         })?;
         let certificate = tls.with_peer_certificates(peer_fingerprint);
-        Ok((Arc::new(tls), certificate))
+        let binding = tls.binding().map_err(|error| Fault::io(self.peer, error))?;
+        Ok(Opened { stream: Arc::new(tls), certificate, binding })
     }
 
-    /// Tells the client why it cannot have what it wants.
-    fn refuse(&self, stream: &dyn Stream, fault: &Fault) {
-        let bytes = opening(&Message::Refused(fault.refusal()));
-        let until = Instant::now() + LOOK;
-        let _ = write_all(stream, &bytes, false, self.peer, &mut || {
-            if Instant::now() < until { self.go_on() } else { Err(Fault::stopped()) }
-        });
-        stream.shut();
-    }
-
-    /// Who the client is, and whether it may do what it wants.
-    fn admit(
+    /// Finds out who the client is and what it wants. Nothing that it asks for is read before it has proved who it is.
+    fn shake_hands(
         &self,
-        hello: &Hello,
-        token: &str,
-        certificate: Option<Fingerprint>,
+        opened: Opened,
         ip: Option<IpAddr>,
-        secure: bool,
-    ) -> Result<(Option<Grant>, String, Codec), Fault> {
-        // Before anything is looked at that takes names: a URL would have this server connect to where a stranger says.
-        framelane::check_name(&hello.channel).map_err(Fault::lasting)?;
-        let options = &self.server.options;
-        let grant = match (&options.access, ip) {
-            // A Unix socket's file says who may connect.
-            (Access::Anyone, _) | (_, None) => None,
-            (Access::Clients(list), Some(_)) => {
-                // One that is shown decides, and must be right: what cannot be a token is a wrong one.
-                let token =
-                    if token.is_empty() { None } else { Some(token.parse().map_err(Fault::lasting)?) };
-                Some(list.authorize(token.as_ref(), certificate.filter(|_| secure)).map_err(|error| {
-                    if error.kind() == ErrorKind::Permission {
-                        return Fault::lasting(error);
-                    }
-                    // What is wrong with our own files is not for strangers.
-                    (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
-                    let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
-                    Fault::passing(error.with_remedy("see what `framelane serve` says there"))
-                })?)
-            }
+        deadline: Instant,
+        begun: &mut bool,
+    ) -> Result<Agreed, Fault> {
+        let Opened { stream, certificate, binding } = opened;
+        let mut inbox = Inbox::new();
+        let hello = match self.expect(&mut inbox, &*stream, deadline)? {
+            Message::Hello(hello) => hello,
+            other => return Err(unexpected("HELLO", &other)),
         };
-        let (offered, allowed, verb) = match hello.direction {
-            Direction::Receive => (&options.read, grant.as_ref().map(|grant| &grant.read), "be received"),
-            Direction::Send => (&options.write, grant.as_ref().map(|grant| &grant.write), "be sent to"),
+        // The kernel has said who a client on this machine is.
+        let list = match &self.server.options.access {
+            Access::Clients(list) if ip.is_some() => Some(list),
+            _ => None,
         };
-        if !offered.matches(&hello.channel) || allowed.is_some_and(|allowed| !allowed.matches(&hello.channel))
-        {
-            // The same words whether the server does not offer it or this client may not: neither is a stranger's business.
-            let error = Error::new(
-                ErrorKind::Permission,
-                format!("channel {} may not {verb} by this client", hello.channel),
-            );
-            return Err(Fault::lasting(error.with_remedy(
-                "on the server, `framelane serve --read PATTERNS --write PATTERNS` offers channels, and \
-                 `framelane identity list` shows what each client may do",
-            )));
+        let server_nonce = nonce().map_err(|error| Fault::private(error, true))?;
+        let transcript =
+            Transcript { client_nonce: hello.nonce, server_nonce, token_id: hello.token_id, binding };
+        let list = list.map(|list| (list, !is_none(&hello.token_id)));
+        let proof = match list {
+            Some((list, true)) => list.prove(&transcript).map_err(|error| self.denied(error))?,
+            _ => [0; 32],
+        };
+        let challenge = Message::Challenge(Challenge { nonce: server_nonce, proof });
+        *begun = true;
+        self.write(&*stream, &opening(&challenge), deadline)?;
+        let request = match self.expect(&mut inbox, &*stream, deadline)? {
+            Message::Request(request) => request,
+            other => return Err(unexpected("REQUEST", &other)),
+        };
+        let request_received_ns = realtime_ns();
+        let grant = self.authorize(list, &transcript, &request, certificate)?;
+        if grant.is_some() || ip.is_none() {
+            inbox.authenticated();
         }
-        let codec: Codec = hello.codec.parse().map_err(Fault::lasting)?;
+        let request = ChannelRequest::decode(&request.body).map_err(Fault::lasting)?;
+        let codec = self.admit(&request, grant.as_ref())?;
         let owner = match (&grant, ip) {
             (Some(grant), _) => grant.name.clone(),
             (None, Some(ip)) => ip.to_string(),
             (None, None) => "this machine".to_owned(),
         };
-        Ok((grant, owner, codec))
+        Ok(Agreed { stream, inbox, request, request_received_ns, codec, grant, owner })
     }
 
-    fn welcome(&self, agreed: &Agreed, last: Option<Origin>) -> Result<(), Fault> {
-        let last = last.unwrap_or_default();
-        let welcome = Welcome {
-            received_ns: agreed.hello_received_ns,
-            sent_ns: realtime_ns(),
-            max_payload: self.server.options.max_bytes,
-            last: (last.epoch, last.sequence),
-            machine: machine(),
-            codec: agreed.codec.to_string(),
-        };
-        let until = Instant::now() + self.server.options.handshake;
-        write_all(&*agreed.stream, &opening(&Message::Welcome(welcome)), false, self.peer, &mut || {
-            if Instant::now() < until {
+    fn expect(&self, inbox: &mut Inbox, stream: &dyn Stream, deadline: Instant) -> Result<Message, Fault> {
+        inbox.expect(stream, self.peer, deadline, &mut || self.go_on()).map_err(|fault| {
+            let source =
+                std::error::Error::source(&fault.error).and_then(|error| error.downcast_ref::<io::Error>());
+            match source {
+                // A client that does not trust us says so only now.
+                Some(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                    Fault::lasting(tls_error_of_client(error, self.peer))
+                }
+                _ => fault,
+            }
+        })
+    }
+
+    /// Sends bytes before the deadline.
+    fn write(&self, stream: &dyn Stream, bytes: &[u8], deadline: Instant) -> Result<(), Fault> {
+        write_all(stream, bytes, false, self.peer, &mut || {
+            if Instant::now() < deadline {
                 self.go_on()
             } else {
                 Err(Fault::silent(self.peer, self.server.options.handshake))
@@ -231,12 +211,110 @@ impl Session<'_> {
         })
     }
 
+    /// Tells the client why it cannot have what it wants.
+    fn refuse(&self, stream: &dyn Stream, fault: &Fault, begun: bool) {
+        let message = Message::Refused(fault.refusal());
+        let mut bytes = Vec::new();
+        if begun {
+            message.encode(&mut bytes);
+        } else {
+            bytes = opening(&message);
+        }
+        let until = Instant::now() + LOOK;
+        let _ = write_all(stream, &bytes, false, self.peer, &mut || {
+            if Instant::now() < until { self.go_on() } else { Err(Fault::stopped()) }
+        });
+        stream.shut();
+    }
+
+    /// The rights of the client; `None`: those of anybody.
+    fn authorize(
+        &self,
+        list: Option<(&AccessList, bool)>,
+        transcript: &Transcript,
+        request: &Request,
+        certificate: Option<Fingerprint>,
+    ) -> Result<Option<Grant>, Fault> {
+        let grant = match list {
+            None => return Ok(None),
+            Some((list, true)) => list.authorize_proof(transcript, &request.body, &request.proof),
+            Some((list, false)) => list.authorize_certificate(certificate),
+        };
+        grant.map(Some).map_err(|error| self.denied(error))
+    }
+
+    /// The fault of a client that is not let in.
+    fn denied(&self, error: Error) -> Fault {
+        if error.kind() == ErrorKind::Permission {
+            return Fault::lasting(error);
+        }
+        // What is wrong with our own files is not for strangers.
+        (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
+        let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
+        Fault::passing(error.with_remedy("read the log of `framelane serve` there"))
+    }
+
+    /// Whether the client may have the channel that it asks for. Errors do not repeat its text: it may be anybody.
+    fn admit(&self, request: &ChannelRequest, grant: Option<&Grant>) -> Result<Codec, Fault> {
+        // Before anything is looked at that takes names: a URL would have this server connect to where a stranger says.
+        framelane::check_name(&request.channel).map_err(|_| {
+            Fault::lasting(
+                Error::new(ErrorKind::InvalidName, "expected the name of a channel, found another text")
+                    .with_remedy(
+                        "use parts of A-Z, a-z, 0-9, '.', '_' and '-' between slashes, as in cam0/left",
+                    ),
+            )
+        })?;
+        let options = &self.server.options;
+        let (offered, allowed, verb) = match request.direction {
+            Direction::Receive => (&options.read, grant.map(|grant| &grant.read), "be received"),
+            Direction::Send => (&options.write, grant.map(|grant| &grant.write), "be sent to"),
+        };
+        if !offered.matches(&request.channel)
+            || allowed.is_some_and(|allowed| !allowed.matches(&request.channel))
+        {
+            // The same words whether the server does not offer it or this client may not: neither is a stranger's business.
+            let error = Error::new(
+                ErrorKind::Permission,
+                format!("channel {} may not {verb} by this client", request.channel),
+            );
+            return Err(Fault::lasting(error.with_remedy(
+                "on the server, `framelane serve --read PATTERNS --write PATTERNS` offers channels, and \
+                 `framelane identity list` shows what each client may do",
+            )));
+        }
+        request.codec.parse().map_err(|_| {
+            Fault::lasting(
+                Error::new(
+                    ErrorKind::InvalidOption,
+                    "expected a codec that this framelane knows, found another",
+                )
+                .with_remedy("use raw, lz4, jpeg or h264; install the same version on both sides"),
+            )
+        })
+    }
+
+    fn welcome(&self, agreed: &Agreed, last: Option<Origin>) -> Result<(), Fault> {
+        let last = last.unwrap_or_default();
+        let welcome = Welcome {
+            received_ns: agreed.request_received_ns,
+            sent_ns: realtime_ns(),
+            max_payload: self.server.options.max_bytes,
+            last: (last.epoch, last.sequence),
+            machine: machine(),
+            codec: agreed.codec.to_string(),
+        };
+        let mut bytes = Vec::new();
+        Message::Welcome(welcome).encode(&mut bytes);
+        self.write(&*agreed.stream, &bytes, Instant::now() + self.server.options.handshake)
+    }
+
     fn connected(&self, agreed: &Agreed, role: Role) {
         (self.events)(ServerEvent::Connected {
             connection: self.connection,
             peer: self.peer,
             client: agreed.grant.as_ref().map(|grant| grant.name.as_str()),
-            channel: &agreed.hello.channel,
+            channel: &agreed.request.channel,
             role,
             codec: agreed.codec.to_string(),
         });
@@ -287,23 +365,23 @@ impl Session<'_> {
 
     /// The client receives.
     fn send_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
-        let hello = &agreed.hello;
-        let size = (hello.size != (0, 0)).then_some(hello.size);
+        let request = &agreed.request;
+        let size = (request.size != (0, 0)).then_some(request.size);
         // Said at the door rather than at the first frame.
         let possible = self.check_size(size).and_then(|()| Encoder::new(agreed.codec, size).map(drop));
         if let Err(error) = possible {
             let fault = Fault::lasting(error);
-            self.refuse(&*agreed.stream, &fault);
+            self.refuse(&*agreed.stream, &fault, true);
             return Err(fault);
         }
         let terms = Terms {
-            channel: hello.channel.clone(),
-            subscriber: self.server.options.subscriber().mode(hello.mode),
+            channel: request.channel.clone(),
+            subscriber: self.server.options.subscriber().mode(request.mode),
             codec: agreed.codec,
             size,
-            max_milli_fps: hello.max_milli_fps,
-            max_payload: hello.max_payload,
-            last: known(hello.last),
+            max_milli_fps: request.max_milli_fps,
+            max_payload: request.max_payload,
+            last: known(request.last),
             patience: self.server.options.patience,
             ends_with_channel: false,
             count: None,
@@ -331,10 +409,10 @@ impl Session<'_> {
     /// The client sends.
     fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let options = &self.server.options;
-        let publisher = options.publisher().policy(policy_of(agreed.hello.mode));
+        let publisher = options.publisher().policy(policy_of(agreed.request.mode));
         let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
             let inboxes = &self.server.inboxes;
-            let claimed = inboxes.claim(&agreed.hello.channel, &agreed.owner, &agreed.stream, &publisher);
+            let claimed = inboxes.claim(&agreed.request.channel, &agreed.owner, &agreed.stream, &publisher);
             claimed.map_err(|error| {
                 let try_again = error.kind() == ErrorKind::ChannelBusy;
                 Fault::private(error, try_again)
@@ -343,7 +421,7 @@ impl Session<'_> {
         let mut claim: Claim<'_> = match claimed {
             Ok(claim) => claim,
             Err(fault) => {
-                self.refuse(&*agreed.stream, &fault);
+                self.refuse(&*agreed.stream, &fault, true);
                 return Err(fault);
             }
         };
@@ -352,8 +430,8 @@ impl Session<'_> {
         self.connected(&agreed, Role::Sends);
         let allowed = self.still_allowed(&agreed);
         let replaced = claim.replaced.clone();
-        let mut sink = Sink::new(Instant::now(), agreed.hello.mode, last, options.patience);
-        sink.clock.compare_machines(machine(), agreed.hello.machine);
+        let mut sink = Sink::new(Instant::now(), agreed.request.mode, last, options.patience);
+        sink.clock.compare_machines(machine(), agreed.request.machine);
         let inbox = claim.inbox();
         let before = inbox.received.clone();
         sink.begin_missed(inbox.received.missed);
@@ -391,7 +469,7 @@ impl Session<'_> {
         (self.events)(ServerEvent::Ended {
             connection: self.connection,
             peer: self.peer,
-            channel: &agreed.hello.channel,
+            channel: &agreed.request.channel,
             sent: None,
             received: Some(&since(&before, &claim.inbox().received)),
             error: error.as_ref(),

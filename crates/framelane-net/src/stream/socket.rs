@@ -30,6 +30,11 @@ impl Socket {
         Socket(stream.into())
     }
 
+    /// The user of the process at the other end of a Unix socket, as the kernel knows it: of a server, the one that listens.
+    pub(crate) fn peer_uid(&self) -> io::Result<u32> {
+        Ok(sockopt::socket_peercred(&self.0)?.uid.as_raw())
+    }
+
     /// Sends some of the pieces, without waiting. `more`: others follow at once.
     ///
     /// # Errors

@@ -81,6 +81,14 @@ impl Tls {
         Ok(tls)
     }
 
+    /// A number that only the two ends of this connection know (RFC 9266): what is proved with it is proved for this
+    /// connection.
+    pub(crate) fn binding(&self) -> io::Result<[u8; 32]> {
+        let exported =
+            lock(&self.connection).export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);
+        exported.map_err(io::Error::other)
+    }
+
     /// What the other side has shown, and proved to hold the key of.
     pub(crate) fn with_peer_certificates<T>(
         &self,

@@ -53,7 +53,8 @@ fn an_unknown_token_is_refused_without_being_repeated() {
     let (_place, file) = file();
     let known = add_token(&file, "viewer", "**", "");
     let list = AccessList::load(file.path()).unwrap();
-    let almost = format!("{}x", &known.expose()[..known.expose().len() - 1]).parse::<Token>().unwrap();
+    let (most, last) = known.expose().split_at(known.expose().len() - 1);
+    let almost = format!("{most}{}", if last == "0" { "1" } else { "0" }).parse::<Token>().unwrap();
     for token in [Token::generate().unwrap(), almost] {
         let error = list.authorize(Some(&token), None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission);
@@ -65,15 +66,18 @@ fn an_unknown_token_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn a_hash_is_no_token_and_a_fingerprint_no_hash() {
+fn keys_of_the_clients_file_are_no_token() {
     let (_place, file) = file();
     let token = add_token(&file, "viewer", "**", "");
     let text = fs::read_to_string(file.path()).unwrap();
-    assert!(!text.contains(token.expose()));
-    let hash = text.split("token=").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(!text.contains(token.expose()) && !text.contains(&token.expose()[10..]));
+    let keys = text.split("token=hmac-sha256:").nth(1).unwrap().split(' ').next().unwrap();
     let list = AccessList::load(file.path()).unwrap();
-    assert!(list.authorize(Some(&hash.parse().unwrap()), None).is_err());
-    assert!(list.authorize(None, Some(hash.parse().unwrap())).is_err());
+    for key in keys.split(':').skip(1) {
+        let shown = format!("framelane_{key}").parse().unwrap();
+        assert!(list.authorize(Some(&shown), None).is_err());
+        assert!(list.authorize(None, Some(key.parse().unwrap())).is_err());
+    }
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn a_file_that_is_gone_or_damaged_lets_nobody_in_until_it_is_mended() {
         Some(&b""[..]),
         Some(&whole[..whole.len() / 2]),
         Some(b"\xff\xfe"),
-        Some(b"framelane-clients 2\n"),
+        Some(b"framelane-clients 1\n"),
     ] {
         match damage {
             None => fs::remove_file(file.path()).unwrap(),
@@ -168,7 +172,7 @@ fn a_file_that_is_gone_or_damaged_lets_nobody_in_until_it_is_mended() {
 }
 
 #[test]
-fn a_file_that_others_may_write_to_or_replace_is_refused() {
+fn clients_file_that_others_may_use_is_refused() {
     let (_place, file) = file();
     let token = add_token(&file, "viewer", "**", "");
     let list = AccessList::load(file.path()).unwrap();
@@ -176,6 +180,7 @@ fn a_file_that_others_may_write_to_or_replace_is_refused() {
     for (path, bad, good) in [
         (file.path(), 0o620, 0o600),
         (file.path(), 0o602, 0o640),
+        (file.path(), 0o604, 0o600),
         (&directory, 0o770, 0o700),
         (&directory, 0o707, 0o755),
     ] {
@@ -207,6 +212,7 @@ fn what_is_no_file_is_refused_at_once() {
     assert_eq!(AccessList::load(&path).unwrap_err().kind(), ErrorKind::InvalidOption);
     fs::remove_file(&path).unwrap();
     fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    mode(&path, 0o600);
     assert!(AccessList::load(&path).unwrap_err().message().contains("mebibyte"));
 }
 
@@ -296,7 +302,7 @@ fn comments_and_order_survive_a_revocation() {
 fn damage_is_told_with_its_line_and_without_secrets() {
     let hash = fingerprint(7);
     let good = format!("a certificate={hash} read=** write= made=2026-11-25");
-    assert_eq!(parse(&format!("framelane-clients 1\n\n# x\n  {good}  \n")).unwrap().len(), 1);
+    assert_eq!(parse(&format!("framelane-clients 2\n\n# x\n  {good}  \n")).unwrap().len(), 1);
     let secret = Token::generate().unwrap();
     let secret = secret.expose();
     for line in [
@@ -307,13 +313,15 @@ fn damage_is_told_with_its_line_and_without_secrets() {
         format!("{good} expires=2026-11-26"),
         format!("{good} read=cam0"),
         format!("{good} token={hash}"),
+        format!("a token={hash} read=** write= made=2026-11-25"),
+        format!("a token=hmac-sha256:{secret}:{secret}:{secret} read=** write= made=2026-11-25"),
         good.replace(" write=", ""),
         good.replace("2026-11-25", "yesterday"),
         good.replace("read=**", "read=a,,b"),
         format!("{good}\n{good}"),
         format!("{good}\n{}", good.replacen('a', "b", 1)),
     ] {
-        let error = parse(&format!("framelane-clients 1\n# x\n{line}\n")).unwrap_err();
+        let error = parse(&format!("framelane-clients 2\n# x\n{line}\n")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
         assert!(error.message().starts_with("line ") && error.remedy().is_some(), "{error}");
         assert!(!error.to_string().contains(secret), "{error}");
@@ -328,7 +336,7 @@ proptest! {
 
     #[test]
     fn no_change_of_a_clients_file_does_harm(at in 0usize..140, byte in any::<u8>(), cut in 0usize..140) {
-        let text = format!("framelane-clients 1\nlaptop certificate={} read=** write= made=2026-11-25\n", fingerprint(9));
+        let text = format!("framelane-clients 2\nlaptop certificate={} read=** write= made=2026-11-25\n", fingerprint(9));
         let mut bytes = text.into_bytes();
         let at = at % bytes.len();
         bytes[at] = byte;
