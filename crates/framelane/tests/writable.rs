@@ -107,6 +107,8 @@ fn write_to_read_only_frame_is_reported_before_the_end() {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "write_to_read_only_frame_is_reported_before_the_end", "--nocapture"]);
     let directory = tempfile::tempdir().unwrap();
+    // The address sanitizer handles SIGSEGV by default, and the process then exits without a signal.
+    command.env("ASAN_OPTIONS", "handle_segv=0");
     let output = command.env(HALF, directory.path()).stdout(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(11), "{text}");
