@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
-use crate::os;
+use crate::os::{self, DirectoryFault, OpenDirectory, Place};
 
 /// The longest channel name.
 const MAX_NAME_BYTES: usize = 200;
@@ -71,20 +71,15 @@ fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// The directory that holds the files of channels.
+/// The directory that holds the files of channels. It stays the same one until it is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct Directory(OpenDirectory);
 
 impl Directory {
     /// The given directory, else `$FRAMELANE_DIR`, else this user's own; created if it is missing.
     pub(crate) fn resolve(given: Option<&Path>) -> Result<Self, Error> {
-        if let Some(path) = given {
-            return Self::shared(path.to_owned());
-        }
-        match std::env::var_os("FRAMELANE_DIR") {
-            Some(path) if !path.is_empty() => Self::shared(path.into()),
-            _ => Self::private(os::default_directory()),
-        }
+        let path = Self::path_of(given);
+        if path == os::default_directory() { Self::private(&path) } else { Self::shared(&path) }
     }
 
     /// The path that [`Directory::resolve`] would use.
@@ -95,49 +90,73 @@ impl Directory {
             .unwrap_or_else(os::default_directory)
     }
 
-    /// Without a look at what is there.
-    #[cfg(framelane_testing)]
-    pub(crate) fn named(path: &Path) -> Self {
-        Directory(path.to_owned())
-    }
-
     /// A directory that the user named. If it exists, its owner has decided who may use it; else only this user may.
-    fn shared(path: PathBuf) -> Result<Self, Error> {
-        os::make_private_directories(&path).map_err(|error| {
-            Error::from_io(format!("the channel directory {}", path.display()), error)
-                .with_remedy("give a directory that you may write to, best on a tmpfs as /dev/shm is")
-        })?;
-        Ok(Directory(path))
+    fn shared(path: &Path) -> Result<Self, Error> {
+        os::make_private_directories(path).and_then(|()| OpenDirectory::open(path)).map(Directory).map_err(
+            |error| {
+                let shortage = os::remedy(&error);
+                Error::from_io(format!("the channel directory {}", path.display()), error).with_remedy(
+                    shortage
+                        .unwrap_or("give a directory that you may write to, best on a tmpfs as /dev/shm is"),
+                )
+            },
+        )
     }
 
     /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet: there are no
     /// channels, as before the first publisher has started.
     pub(crate) fn existing(given: Option<&Path>) -> Result<Option<Self>, Error> {
         let path = Self::path_of(given);
-        match std::fs::metadata(&path) {
-            Ok(found) if !found.is_dir() => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("the channel directory {} is not a directory", path.display()),
-            )
-            .with_remedy("name the directory that the publishers use (--dir, FRAMELANE_DIR)")),
-            Ok(_) if path == os::default_directory() => Self::private(path).map(Some),
-            Ok(_) => Ok(Some(Directory(path))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::from_io(format!("the channel directory {}", path.display()), error)
-                .with_remedy("name the directory that the publishers use (--dir, FRAMELANE_DIR)")),
+        match OpenDirectory::open(&path) {
+            Ok(_) if path == os::default_directory() => Self::private(&path).map(Some),
+            Ok(opened) => Ok(Some(Directory(opened))),
+            Err(error) => cannot_open(&path, error),
         }
     }
 
-    fn private(path: PathBuf) -> Result<Self, Error> {
-        let found = match os::ensure_private_directory(&path) {
-            Ok(()) => return Ok(Directory(path)),
-            Err(os::DirectoryFault::Io(error)) => {
-                return Err(Error::from_io(format!("the channel directory {}", path.display()), error)
-                    .with_remedy("mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs"));
+    /// As [`Directory::existing`], to remove what others may have left: a directory that another user can exchange for
+    /// another one on the way is refused.
+    pub(crate) fn trusted(given: Option<&Path>) -> Result<Option<Self>, Error> {
+        let path = Self::path_of(given);
+        if path == os::default_directory() {
+            return Self::existing(given);
+        }
+        let refused = |found: String| {
+            Error::new(ErrorKind::Permission, format!("cannot remove files in {}: {found}", path.display()))
+        };
+        match OpenDirectory::open_trusted(&path) {
+            Ok(opened) => Ok(Some(Directory(opened))),
+            Err(DirectoryFault::ForeignOwner(user)) => {
+                Err(refused(format!("user {user} owns the directory"))
+                    .with_remedy(format!("run `framelane doctor --fix` as that user (`sudo -u '#{user}'`)")))
             }
-            Err(os::DirectoryFault::NotDirectory) => "something that is not a directory".to_owned(),
-            Err(os::DirectoryFault::ForeignOwner(uid)) => format!("a directory of user {uid}"),
-            Err(os::DirectoryFault::OpenToOthers(mode)) => {
+            Err(DirectoryFault::ForeignLink(link)) => {
+                Err(refused(format!("{} is a symbolic link of another user", link.display())).with_remedy(
+                    "give the path without that link (`realpath` prints it), after a look at it",
+                ))
+            }
+            Err(DirectoryFault::Io(error)) => cannot_open(&path, error),
+            Err(DirectoryFault::NotDirectory | DirectoryFault::OpenToOthers(_)) => {
+                cannot_open(&path, std::io::ErrorKind::NotADirectory.into())
+            }
+        }
+    }
+
+    fn private(path: &Path) -> Result<Self, Error> {
+        let found = match OpenDirectory::private(path) {
+            Ok(opened) => return Ok(Directory(opened)),
+            Err(DirectoryFault::Io(error)) => {
+                let shortage = os::remedy(&error);
+                return Err(Error::from_io(format!("the channel directory {}", path.display()), error)
+                    .with_remedy(
+                        shortage.unwrap_or("mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs"),
+                    ));
+            }
+            Err(DirectoryFault::NotDirectory | DirectoryFault::ForeignLink(_)) => {
+                "something that is not a directory".to_owned()
+            }
+            Err(DirectoryFault::ForeignOwner(uid)) => format!("a directory of user {uid}"),
+            Err(DirectoryFault::OpenToOthers(mode)) => {
                 format!("a directory that others can write to (mode {mode:04o})")
             }
         };
@@ -152,43 +171,78 @@ impl Directory {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
-    fn file(&self, channel: &str, suffix: &str) -> PathBuf {
-        self.0.join(format!("{}.{suffix}", channel.replace('/', "@")))
+    /// Whether its path still leads to it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.0.is_here()
     }
 
-    pub(crate) fn control(&self, channel: &str) -> PathBuf {
-        self.file(channel, "control")
+    /// Free and total bytes of its file system.
+    pub(crate) fn room(&self) -> std::io::Result<(u64, u64)> {
+        self.0.room()
     }
 
-    pub(crate) fn readers(&self, channel: &str) -> PathBuf {
-        self.file(channel, "readers")
+    pub(crate) fn control(&self, channel: &str) -> Place {
+        self.0.place(file_name(channel, Part::Control))
     }
 
-    pub(crate) fn data(&self, channel: &str, generation: u64) -> PathBuf {
-        self.file(channel, &format!("data.{generation}"))
+    pub(crate) fn readers(&self, channel: &str) -> Place {
+        self.0.place(file_name(channel, Part::Readers))
+    }
+
+    pub(crate) fn data(&self, channel: &str, generation: u64) -> Place {
+        self.0.place(file_name(channel, Part::Data(generation)))
     }
 
     /// A name that nobody else uses, for a file that is not complete yet.
-    pub(crate) fn unfinished(&self, channel: &str) -> PathBuf {
-        let name = format!(".{}.{:016x}.new", channel.replace('/', "@"), os::random_u64());
-        self.0.join(name)
+    pub(crate) fn unfinished(&self, channel: &str) -> Place {
+        self.0.place(file_name(channel, Part::Unfinished))
     }
 
     /// Every file in the directory that belongs to framelane.
     pub(crate) fn files(&self) -> Result<Vec<ChannelFile>, Error> {
-        let names = os::names(&self.0)
-            .map_err(|error| Error::from_io(format!("the channel directory {}", self.0.display()), error))?;
+        let names = self.0.names().map_err(|error| {
+            Error::from_io(format!("the channel directory {}", self.path().display()), error)
+        })?;
         Ok(names
             .iter()
             .filter_map(|name| name.to_str())
             .filter_map(|name| {
                 let (channel, part) = parse_file_name(name)?;
-                Some(ChannelFile { channel, part, path: self.0.join(name) })
+                Some(ChannelFile { channel, part, place: self.0.place(name.to_owned()) })
             })
             .collect())
+    }
+}
+
+/// `None` when there is no such directory.
+fn cannot_open(path: &Path, error: std::io::Error) -> Result<Option<Directory>, Error> {
+    let remedy = "name the directory that the publishers use (--dir, FRAMELANE_DIR)";
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(None),
+        std::io::ErrorKind::NotADirectory => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("the channel directory {} is not a directory", path.display()),
+        )
+        .with_remedy(remedy)),
+        _ => {
+            let shortage = os::remedy(&error);
+            Err(Error::from_io(format!("the channel directory {}", path.display()), error)
+                .with_remedy(shortage.unwrap_or(remedy)))
+        }
+    }
+}
+
+/// The name of a channel's file; another one each time for [`Part::Unfinished`].
+pub(crate) fn file_name(channel: &str, part: Part) -> String {
+    let stem = channel.replace('/', "@");
+    match part {
+        Part::Control => format!("{stem}.control"),
+        Part::Readers => format!("{stem}.readers"),
+        Part::Data(generation) => format!("{stem}.data.{generation}"),
+        Part::Unfinished => format!(".{stem}.{:016x}.new", os::random_u64()),
     }
 }
 
@@ -206,7 +260,7 @@ pub(crate) enum Part {
 pub(crate) struct ChannelFile {
     pub channel: String,
     pub part: Part,
-    pub path: PathBuf,
+    pub place: Place,
 }
 
 pub(crate) fn parse_file_name(name: &str) -> Option<(String, Part)> {
@@ -275,19 +329,12 @@ mod tests {
 
     #[test]
     fn file_names_lead_back_to_their_channel() {
-        let directory = Directory(PathBuf::from("/d"));
         for channel in
             ["cam0", "cam0/detections", "cam0.data.3", "x.control", ".hidden", "x.new", ".x.00.new"]
         {
-            let cases = [
-                (directory.control(channel), Part::Control),
-                (directory.readers(channel), Part::Readers),
-                (directory.data(channel, 17), Part::Data(17)),
-                (directory.unfinished(channel), Part::Unfinished),
-            ];
-            for (path, part) in cases {
-                let name = path.file_name().unwrap().to_str().unwrap();
-                assert_eq!(parse_file_name(name), Some((channel.to_owned(), part)), "{name}");
+            for part in [Part::Control, Part::Readers, Part::Data(17), Part::Unfinished] {
+                let name = file_name(channel, part);
+                assert_eq!(parse_file_name(&name), Some((channel.to_owned(), part)), "{name}");
             }
         }
         for name in ["x", ".x", "x.data", "x.data.y", "a b.control", ".x.new"] {

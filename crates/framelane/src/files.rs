@@ -1,12 +1,11 @@
 //! The three files of a channel: made, opened, and checked before anything in them is used.
 
 use std::fs::File;
-use std::path::Path;
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::os::{self, FileId, LockFile, Map};
+use crate::os::{self, FileId, LockFile, Map, Place};
 use crate::ring::{
     AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
     MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, SOURCE_OFFSET, Shared, SourceWords, State,
@@ -21,7 +20,7 @@ const LONGEST_BYTES: usize = MAX_SLOTS * MAX_FRAME_BYTES + (1 << 20);
 /// The lock byte of the publisher in `control`.
 pub(crate) const PUBLISHER_LOCK: u64 = 0;
 
-fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
+fn damaged(path: &Place, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("{} is damaged: {what}", path.display()))
         .with_remedy("end the channel's publisher, then run `framelane doctor --fix`")
 }
@@ -48,7 +47,7 @@ pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
 }
 
 /// What to say when something has the name of a channel's file and cannot be one.
-pub(crate) fn stranger(path: &Path) -> Option<Error> {
+pub(crate) fn stranger(path: &Place) -> Option<Error> {
     let found = os::irregular(path)?;
     let fault = format!("expected {} to be a regular file, found {found}", path.display());
     Some(
@@ -58,7 +57,7 @@ pub(crate) fn stranger(path: &Path) -> Option<Error> {
 }
 
 /// Opens a file of a channel.
-fn open(path: &Path, writable: bool) -> Result<File, Error> {
+fn open(path: &Place, writable: bool) -> Result<File, Error> {
     os::open(path, writable).map_err(|error| {
         if let Some(stranger) = stranger(path) {
             return stranger;
@@ -77,7 +76,7 @@ fn open(path: &Path, writable: bool) -> Result<File, Error> {
 
 /// The descriptor for locks: an opening of its own. A map keeps its opening alive, with all locks, for as long as a
 /// forked child has the map; this one ends when the child closes its descriptor.
-fn lock_file(path: &Path, file: &File, writable: bool) -> Result<LockFile, Error> {
+fn lock_file(path: &Place, file: &File, writable: bool) -> Result<LockFile, Error> {
     let lock = LockFile::new(open(path, writable)?);
     if lock.is_same(file) {
         Ok(lock)
@@ -87,17 +86,17 @@ fn lock_file(path: &Path, file: &File, writable: bool) -> Result<LockFile, Error
 }
 
 /// Maps a file whose length must be at least `least` and, if given, exactly `exact`.
-fn map(path: &Path, file: &File, least: usize, exact: bool, writable: bool) -> Result<Map, Error> {
+fn map(path: &Place, file: &File, least: usize, exact: bool, writable: bool) -> Result<Map, Error> {
     let len = checked_len(path, file, least, exact)?;
     Map::new(file, len, writable).map_err(|error| cannot_map(path, len, error))
 }
 
-fn cannot_map(path: &Path, len: usize, error: std::io::Error) -> Error {
+fn cannot_map(path: &Place, len: usize, error: std::io::Error) -> Error {
     Error::from_io(format!("mapping {len} bytes of {}", path.display()), error)
 }
 
 /// The length of a file, which must be at least `least` and, if given, exactly `exact`.
-fn checked_len(path: &Path, file: &File, least: usize, exact: bool) -> Result<usize, Error> {
+fn checked_len(path: &Place, file: &File, least: usize, exact: bool) -> Result<usize, Error> {
     let found = file.metadata().map_err(|error| Error::from_io(path.display(), error))?.len();
     if found < least as u64 || (exact && found != least as u64) {
         return Err(damaged(path, format!("expected {least} bytes, found {found}")));
@@ -108,11 +107,11 @@ fn checked_len(path: &Path, file: &File, least: usize, exact: bool) -> Result<us
 }
 
 /// The words of type `T` at `offset` of a map whose length was checked.
-fn words<'m, T: Shared>(path: &Path, map: &'m Map, offset: usize) -> Result<&'m T, Error> {
+fn words<'m, T: Shared>(path: &Place, map: &'m Map, offset: usize) -> Result<&'m T, Error> {
     map.words(offset).ok_or_else(|| damaged(path, "its header ends behind the file"))
 }
 
-fn check_header(path: &Path, magic: u64, found: (&AtomicU64, &AtomicU32, &AtomicU32)) -> Result<(), Error> {
+fn check_header(path: &Place, magic: u64, found: (&AtomicU64, &AtomicU32, &AtomicU32)) -> Result<(), Error> {
     if found.0.load(Relaxed) != magic {
         return Err(damaged(path, format!("it does not begin with {:?}", magic_text(magic))));
     }
@@ -145,7 +144,7 @@ pub(crate) struct ControlFile {
 
 impl ControlFile {
     /// Makes the file under an unfinished name, with the publisher's lock already taken.
-    pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Place, mode: u32) -> Result<Self, Error> {
         let (map, lock) = make(path, CONTROL_BYTES, mode & !0o022, |file| {
             Ok((map(path, file, CONTROL_BYTES, true, true)?, lock_file(path, file, true)?))
         })?;
@@ -165,7 +164,7 @@ impl ControlFile {
     }
 
     /// Opens and checks an existing file.
-    pub(crate) fn open(path: &Path, writable: bool) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Place, writable: bool) -> Result<Self, Error> {
         let file = open(path, writable)?;
         let map = map(path, &file, CONTROL_BYTES, true, writable)?;
         let control: &Control = words(path, &map, 0)?;
@@ -196,7 +195,7 @@ pub(crate) struct ReadersFile {
 
 impl ReadersFile {
     /// Makes the file under an unfinished name.
-    pub(crate) fn create(path: &Path, mode: u32, channel_id: u64) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Place, mode: u32, channel_id: u64) -> Result<Self, Error> {
         let made = make(path, size_of::<Readers>(), mode, |file| {
             let map = map(path, file, size_of::<Readers>(), true, true)?;
             Ok(ReadersFile { map, lock: lock_file(path, file, true)? })
@@ -212,7 +211,7 @@ impl ReadersFile {
     }
 
     /// Opens and checks an existing file of the channel with this id.
-    pub(crate) fn open(path: &Path, channel_id: u64) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Place, channel_id: u64) -> Result<Self, Error> {
         let file = open(path, true)?;
         let map = map(path, &file, size_of::<Readers>(), true, true)?;
         let readers: &Readers = words(path, &map, 0)?;
@@ -279,7 +278,9 @@ impl DataFile {
         })?;
         let path = directory.data(channel, generation);
         // Not a publisher's: the channel is locked, and this generation was never made.
-        let _ = std::fs::remove_file(&path);
+        if path.is_own() {
+            let _ = path.remove();
+        }
         let made = make(&path, len, mode & !0o022, |file| {
             let id = FileId::open(file).map_err(|error| Error::from_io(path.display(), error))?;
             Ok((map(&path, file, len, true, true)?, id))
@@ -358,7 +359,7 @@ impl DataFile {
     }
 
     fn checked(
-        path: &Path,
+        path: &Place,
         map: Map,
         file: &File,
         (channel_id, generation): (u64, u64),
@@ -394,17 +395,17 @@ impl DataFile {
     }
 
     /// Whether `path` names this file.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, path: &Place) -> bool {
         self.id.is_at(path)
     }
 
     /// Removes the file's name, unless another file has it by now.
-    pub(crate) fn remove(&self, path: &Path) {
+    pub(crate) fn remove(&self, path: &Place) {
         self.id.remove(path);
     }
 
     /// Returns the memory of some slots to the file system. The caller has claimed them and writes to them no more.
-    pub(crate) fn release(&self, path: &Path, slots: impl Iterator<Item = usize>) -> Result<(), Error> {
+    pub(crate) fn release(&self, path: &Place, slots: impl Iterator<Item = usize>) -> Result<(), Error> {
         let context = |error| Error::from_io(format!("releasing slots of {}", path.display()), error);
         let file = open(path, true)?;
         if FileId::open(&file).map_err(context)? != self.id {
@@ -451,7 +452,7 @@ impl DataFile {
 
 /// Makes a file of `len` bytes, and what `build` makes of it; leaves nothing behind when either fails.
 fn make<T>(
-    path: &Path,
+    path: &Place,
     len: usize,
     mode: u32,
     build: impl FnOnce(&File) -> Result<T, Error>,
@@ -469,13 +470,11 @@ fn make<T>(
             _ => made,
         }
     })?;
-    build(&file).inspect_err(|_| {
-        let _ = std::fs::remove_file(path);
-    })
+    build(&file).inspect_err(|_| os::remove(&file, path))
 }
 
 fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize, need: usize) -> Error {
-    let (free, total) = os::room(directory.path()).unwrap_or((0, 0));
+    let (free, total) = directory.room().unwrap_or((0, 0));
     let path = directory.path();
     let enlarge = if path.starts_with("/dev/shm") {
         "enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)".to_owned()

@@ -29,7 +29,12 @@ impl Channel {
         let shm = Path::new("/dev/shm");
         let folder = tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap();
         let len = TABLE_AT + SLOTS * size_of::<Entry>();
-        let file = os::create(&folder.path().join("ring"), len as u64, 0o600).unwrap();
+        let file = os::create(
+            &os::OpenDirectory::open(folder.path()).unwrap().place("ring".to_owned()),
+            len as u64,
+            0o600,
+        )
+        .unwrap();
         let payloads = [const { Payload(UnsafeCell::new([0; WORDS])) }; SLOTS];
         Channel { map: Map::new(file, len, true).unwrap(), payloads }
     }

@@ -10,14 +10,14 @@ use crate::error::{Error, ErrorKind};
 use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link;
-use crate::os::{self, LockFile};
+use crate::os::{self, LockFile, Place};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
 
 /// Numbers from which nobody can have counted up to here: a thousand years at a million frames a second.
 pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
-const MAX_GENERATION: u64 = 1 << 48;
+pub(super) const MAX_GENERATION: u64 = 1 << 48;
 
 /// What a publisher does when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl PublisherOptions {
                 step(Step::TakeOverClosed);
                 words.wake.fetch_add(1, Ordering::Release);
                 os::wake_all(&words.wake);
-                std::fs::remove_file(&path)
+                path.remove()
                     .map_err(|error| Error::from_io(format!("removing {}", path.display()), error))?;
                 Ok(None)
             }
@@ -212,8 +212,8 @@ impl PublisherOptions {
         let control = ControlFile::create(&unfinished, self.mode)?;
         step(Step::ControlMade);
         let path = directory.control(channel);
-        if let Err(error) = os::rename_new(&unfinished, &path) {
-            let _ = std::fs::remove_file(&unfinished);
+        if let Err(error) = unfinished.rename_new(&path) {
+            control.lock.remove(&unfinished);
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 return Ok(None);
             }
@@ -243,8 +243,11 @@ impl PublisherOptions {
         step(Step::ReadersMade);
         let path = directory.readers(channel);
         // A leftover of the same name has no control file: nobody is attached to it.
-        if let Err(error) = std::fs::rename(&unfinished, &path) {
-            let _ = std::fs::remove_file(&unfinished);
+        if let Err(error) = unfinished.rename(&path) {
+            readers.lock.remove(&unfinished);
+            if let Some(owner) = path.protected_by() {
+                return Err(foreign(&path, owner));
+            }
             return Err(files::stranger(&path)
                 .unwrap_or_else(|| Error::from_io(format!("naming {}", path.display()), error)));
         }
@@ -271,9 +274,13 @@ impl PublisherOptions {
             return Err(out_of_range("frame", sequence));
         }
         let announced = words.generation.load(Ordering::Relaxed);
-        let data = data_files(directory, channel)?;
-        // The highest generation in use: pins on files of the dead must never match those of ours.
-        let generation = data.iter().map(|&(generation, _)| generation).fold(announced, u64::max);
+        // Files of other users mean nothing: whoever may write to the directory can make them.
+        let mut data = data_files(directory, channel)?;
+        data.retain(|(_, place)| place.is_own());
+        // The highest generation in use: pins on files of the dead must never match those of ours. No publisher has
+        // made one beyond the range.
+        let made = data.iter().map(|&(generation, _)| generation);
+        let generation = made.filter(|&generation| generation < MAX_GENERATION).fold(announced, u64::max);
         if generation >= MAX_GENERATION {
             return Err(out_of_range("generation", generation));
         }
@@ -287,8 +294,8 @@ impl PublisherOptions {
         step(Step::RingAdopted);
         // The others: of a change of size that the dead publisher did not finish, or of a channel that it did not close.
         let kept = current.as_ref().map(|slots| slots.generation().data.generation);
-        for (_, path) in data.iter().filter(|&&(generation, _)| Some(generation) != kept) {
-            let _ = std::fs::remove_file(path);
+        for (_, place) in data.iter().filter(|&&(generation, _)| Some(generation) != kept) {
+            let _ = place.remove();
         }
         words.epoch_after.store(sequence, Ordering::Relaxed);
         words.closed_by.store(0, Ordering::Relaxed);
@@ -335,21 +342,24 @@ impl PublisherOptions {
 }
 
 /// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have written.
-fn check_owner(path: &Path, file: &LockFile) -> Result<(), Error> {
+fn check_owner(path: &Place, file: &LockFile) -> Result<(), Error> {
     let owner = os::foreign_owner(file).map_err(|error| Error::from_io(path.display(), error))?;
-    let Some(owner) = owner else { return Ok(()) };
-    Err(Error::new(
+    owner.map_or(Ok(()), |owner| Err(foreign(path, owner)))
+}
+
+fn foreign(path: &Place, owner: u32) -> Error {
+    Error::new(
         ErrorKind::Permission,
         format!("expected {} to be a file of yours, found that user {owner} owns it", path.display()),
     )
-    .with_remedy("publish under another name, run as that user, or remove the file"))
+    .with_remedy("publish under another name, run as that user, or remove the file")
 }
 
 /// The data files of a channel, with their generations.
-fn data_files(directory: &Directory, channel: &str) -> Result<Vec<(u64, PathBuf)>, Error> {
+fn data_files(directory: &Directory, channel: &str) -> Result<Vec<(u64, Place)>, Error> {
     let files = directory.files()?.into_iter().filter(|file| file.channel == channel);
     let data = files.filter_map(|file| match file.part {
-        Part::Data(generation) => Some((generation, file.path)),
+        Part::Data(generation) => Some((generation, file.place)),
         _ => None,
     });
     Ok(data.collect())
@@ -367,7 +377,7 @@ fn newest_origin(Adopted { data, .. }: &Adopted) -> Option<Origin> {
     descriptor::read(newest, data.slot_bytes).ok()?.info.origin
 }
 
-fn out_of_range(what: &str, number: u64) -> Error {
+pub(super) fn out_of_range(what: &str, number: u64) -> Error {
     let fault = format!("the control file is damaged: {what} number {number} is out of range");
     Error::new(ErrorKind::Damaged, fault).with_remedy("run `framelane doctor --fix`")
 }

@@ -129,7 +129,7 @@ impl Publisher {
 
     /// The processes that hold slots of the ring, those with the most first. Reads `/proc`.
     pub fn slot_holders(&self) -> Vec<SlotHolder> {
-        status::holders((&self.directory, &self.channel), self.control.words(), &self.readers, None)
+        status::holders(self.control.words(), &self.readers, None)
     }
 
     /// The error with its reason: for [`LoanError::NoFreeSlot`], the processes that hold the slots.
@@ -403,7 +403,8 @@ impl Publisher {
         if self.removed {
             return Err(files::removed(&self.channel, &self.directory));
         }
-        let here = self.control.lock.is_at(&self.directory.control(&self.channel))
+        let here = self.directory.is_here()
+            && self.control.lock.is_at(&self.directory.control(&self.channel))
             && self.readers.lock.is_at(&self.directory.readers(&self.channel));
         if here {
             if let Some(current) = &mut self.current {
@@ -554,19 +555,28 @@ impl Publisher {
         let used = self.current.iter().chain(&self.next).map(|slots| {
             os::used_bytes(&self.directory.data(&self.channel, slots.generation().data.generation))
         });
-        let (free, _) = os::room(self.directory.path()).unwrap_or_default();
+        let (free, _) = self.directory.room().unwrap_or_default();
         free + used.sum::<u64>()
             >= DataFile::len_for(self.slot_count, frame_bytes).unwrap_or(usize::MAX) as u64
     }
 
     fn make_generation(&mut self, frame_bytes: usize) -> Result<Slots, Error> {
-        let generation = self.generation + 1;
-        let ids = (self.control.words().channel_id.load(Relaxed), self.epoch, generation);
+        let channel_id = self.control.words().channel_id.load(Relaxed);
         let (directory, channel) = (&self.directory, &self.channel);
-        let slots = Slots::create(directory, channel, self.mode, ids, self.slot_count, frame_bytes)?;
-        self.generation = generation;
-        step(Step::DataMade);
-        Ok(slots)
+        for generation in self.generation + 1..create::MAX_GENERATION {
+            let ids = (channel_id, self.epoch, generation);
+            match Slots::create(directory, channel, self.mode, ids, self.slot_count, frame_bytes) {
+                Ok(slots) => {
+                    self.generation = generation;
+                    step(Step::DataMade);
+                    return Ok(slots);
+                }
+                // Something else has the name, and another user may not even let it be removed.
+                Err(_) if directory.data(channel, generation).exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(create::out_of_range("generation", create::MAX_GENERATION))
     }
 
     /// Frees what dead readers among `suspects` (a bit for each) hold; true when there was one.

@@ -1,12 +1,12 @@
 //! The publisher's own account of one generation of slots: shared memory is never asked what it holds.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::files::{Adopted, DataFile};
+use crate::os::Place;
 use crate::ring::{self, Readers};
 
 /// A data file, shared with the slots held out of it.
@@ -108,7 +108,7 @@ impl Slots {
     /// Returns the memory of all slots that nobody holds to the file system; of the newest too, if `newest`.
     ///
     /// The ring takes no more frames. Leases stay valid.
-    pub(super) fn release(&mut self, path: &Path, readers: &Readers, newest: bool) -> Result<(), Error> {
+    pub(super) fn release(&mut self, path: &Place, readers: &Readers, newest: bool) -> Result<(), Error> {
         self.retire();
         if newest {
             self.newest = None;

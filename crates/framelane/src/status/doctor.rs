@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::directory::{ChannelFile, Directory, Part, compare_names};
 use crate::error::Error;
 use crate::files::{ControlFile, PUBLISHER_LOCK};
-use crate::os::{self, LockFile};
+use crate::os::{self, LockFile, Place};
 use crate::ring::State;
 use crate::step::{Step, step};
 
@@ -66,8 +66,13 @@ pub struct Leftover {
 ///
 /// Live channels are never touched. Subscribers that wait on a removed channel learn that it is closed.
 ///
+/// Files that another user protects (the directory is sticky, as /tmp is) are reported, not removed.
+///
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
+/// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with `remove` where the directory belongs to another user
+/// and is not shared, and where a symbolic link of another user leads to it. Root is refused every directory of
+/// another user.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
     doctor_of(directory, &|_| true, remove)
 }
@@ -82,10 +87,12 @@ pub fn doctor_of(
     is_wanted: &dyn Fn(&str) -> bool,
     remove: bool,
 ) -> Result<Diagnosis, Error> {
-    let Some(directory) = Directory::existing(directory)? else {
+    let opened = if remove { Directory::trusted(directory)? } else { Directory::existing(directory)? };
+    let Some(directory) = opened else {
         return without_directory(Directory::path_of(directory));
     };
-    let (free_bytes, total_bytes) = os::room(directory.path())
+    let (free_bytes, total_bytes) = directory
+        .room()
         .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
     let mut channels: BTreeMap<String, Vec<ChannelFile>> = BTreeMap::new();
     for file in directory.files()?.into_iter().filter(|file| is_wanted(&file.channel)) {
@@ -140,11 +147,21 @@ fn look_at(
     let strange = strange(&channel, &files);
     let skip = strange.is_some();
     diagnosis.leftovers.extend(strange);
+    let control = files.iter().find(|file| file.part == Part::Control);
+    let (owner, protector) =
+        control.map_or((None, None), |file| (file.place.owner(), file.place.protected_by()));
+    // Other users' files under names of this channel mean nothing to it.
+    let (strays, files): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .partition(|file| file.place.protected_by().is_some() && file.place.owner() != owner);
     if !files.is_empty() && !skip {
-        match examine(directory, &channel, &files, remove)? {
+        match examine(directory, &channel, &files, remove && protector.is_none())? {
             Some((reason, lock)) => {
                 step(Step::DoctorLocked);
-                let leftover = leftover(directory, channel.clone(), reason, files, remove)?;
+                let leftover = match protector {
+                    Some(user) => protected(channel.clone(), format!("{reason}, and"), user, files),
+                    None => leftover(directory, channel.clone(), reason, files, remove)?,
+                };
                 diagnosis.leftovers.push(leftover);
                 drop(lock);
             }
@@ -155,12 +172,26 @@ fn look_at(
             }
         }
     }
-    let old: Vec<_> = unfinished.into_iter().filter(|file| is_old(&file.path)).collect();
+    if let (Some(user), false) = (strays.first().and_then(|file| file.place.owner()), skip) {
+        let reason = "no publisher of the channel made them:".to_owned();
+        diagnosis.leftovers.push(protected(channel.clone(), reason, user, strays));
+    }
+    let old =
+        |file: &ChannelFile| os::is_older(&file.place, UNFINISHED_AGE) && file.place.protected_by().is_none();
+    let old: Vec<_> = unfinished.into_iter().filter(old).collect();
     if !old.is_empty() {
         let reason = "a publisher was killed while it made the channel".to_owned();
         diagnosis.leftovers.push(leftover(directory, channel, reason, old, remove)?);
     }
     Ok(())
+}
+
+/// Files that only another user may remove.
+fn protected(channel: String, reason: String, user: u32, files: Vec<ChannelFile>) -> Leftover {
+    let bytes = files.iter().map(|file| os::used_bytes(&file.place)).sum();
+    let reason = format!("{reason} only user {user} or root may remove the files");
+    let files = files.into_iter().map(|file| file.place.path()).collect();
+    Leftover { channel, reason, files, bytes, removed: false, removable: false }
 }
 
 fn starved(status: &ChannelStatus) -> Option<Starved> {
@@ -172,11 +203,11 @@ fn starved(status: &ChannelStatus) -> Option<Starved> {
 /// What has the name of a channel's file and cannot be one: told, and left to the user.
 fn strange(channel: &str, files: &[ChannelFile]) -> Option<Leftover> {
     let strange: Vec<_> =
-        files.iter().filter_map(|file| Some((file.path.clone(), os::irregular(&file.path)?))).collect();
-    let (path, found) = strange.first()?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+        files.iter().filter_map(|file| Some((&file.place, os::irregular(&file.place)?))).collect();
+    let (place, found) = strange.first()?;
+    let name = place.name();
     let reason = format!("{name} is {found}, which framelane has not made: remove it yourself");
-    let files = strange.into_iter().map(|(path, _)| path).collect();
+    let files = strange.iter().map(|(place, _)| place.path()).collect();
     Some(Leftover { channel: channel.to_owned(), reason, files, bytes: 0, removed: false, removable: false })
 }
 
@@ -196,15 +227,15 @@ fn examine(
         // The name is taken while the strays go: otherwise they could be a new publisher's by then.
         let unfinished = directory.unfinished(channel);
         let Some(control) = readable(ControlFile::create(&unfinished, 0o600))? else { return Ok(None) };
-        if os::rename_new(&unfinished, &path).is_err() {
-            let _ = std::fs::remove_file(&unfinished);
+        if unfinished.rename_new(&path).is_err() {
+            control.lock.remove(&unfinished);
             return Ok(None);
         }
         return Ok(Some((reason, Some(control.lock))));
     }
     // Opened without a check of what it holds: damaged files and those of other versions are left over too.
     let opened =
-        os::open(&path, true).map_err(|error| Error::from_io(format!("opening {}", path.display()), error));
+        os::open(&path, remove).map_err(|error| Error::from_io(format!("opening {}", path.display()), error));
     let Some(file) = readable(opened)? else { return Ok(None) };
     let lock = LockFile::new(file);
     let abandoned = if remove {
@@ -236,7 +267,7 @@ fn leftover(
     files: Vec<ChannelFile>,
     remove: bool,
 ) -> Result<Leftover, Error> {
-    let bytes = files.iter().map(|file| os::used_bytes(&file.path)).sum();
+    let bytes = files.iter().map(|file| os::used_bytes(&file.place)).sum();
     if remove {
         if let Some(control) = readable(ControlFile::open(&directory.control(&channel), true))?
             && files.iter().any(|file| file.part == Part::Control)
@@ -249,27 +280,30 @@ fn leftover(
             step(Step::DoctorClosed);
         }
         // The control file last: its lock keeps new publishers, and their files of the same names, away until then.
-        let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.path.clone());
+        let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.place.clone());
         let unfinished = files.iter().all(|file| file.part == Part::Unfinished);
-        let control = (!unfinished).then(|| directory.control(&channel));
-        for path in others.chain(control) {
-            if path == directory.control(&channel) {
-                step(Step::DoctorRemoved);
-            }
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from_io(format!("removing {}", path.display()), error));
-                }
-                _ => {}
-            }
+        let others: Vec<_> = others.collect();
+        let mut failed = None;
+        for place in &others {
+            failed = failed.or(remove_file(place).err());
+        }
+        if !unfinished {
+            step(Step::DoctorRemoved);
+            failed = failed.or(remove_file(&directory.control(&channel)).err());
+        }
+        if let Some(failed) = failed {
+            return Err(failed);
         }
     }
-    let files = files.into_iter().map(|file| file.path).collect();
+    let files = files.into_iter().map(|file| file.place.path()).collect();
     Ok(Leftover { channel, reason, files, bytes, removed: remove, removable: true })
 }
 
-fn is_old(path: &Path) -> bool {
-    std::fs::symlink_metadata(path)
-        .and_then(|meta| meta.modified())
-        .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED_AGE))
+fn remove_file(place: &Place) -> Result<(), Error> {
+    match place.remove() {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from_io(format!("removing {}", place.display()), error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,5 @@
 //! Which processes hold the slots of a ring.
 
-use crate::directory::Directory;
 use crate::files::ReadersFile;
 use crate::os;
 use crate::ring::{self, Control, Ordering::Relaxed, READERS};
@@ -34,12 +33,7 @@ pub(crate) fn describe(holders: &[SlotHolder]) -> String {
 /// The live processes that hold slots of the newest ring, those with the most slots first.
 ///
 /// `own` is the record of the caller, whose lock it cannot see.
-pub(crate) fn holders(
-    (directory, channel): (&Directory, &str),
-    control: &Control,
-    readers: &ReadersFile,
-    own: Option<usize>,
-) -> Vec<SlotHolder> {
+pub(crate) fn holders(control: &Control, readers: &ReadersFile, own: Option<usize>) -> Vec<SlotHolder> {
     let (words, generation) = (readers.words(), control.generation_now());
     let active = words.active.load(Relaxed);
     let mut found: Vec<SlotHolder> = Vec::new();
@@ -59,7 +53,7 @@ pub(crate) fn holders(
         }
     }
     for holder in &mut found {
-        holder.name = os::process_name(holder.pid, &directory.readers(channel));
+        holder.name = os::process_name(holder.pid, &readers.lock);
     }
     found.sort_by_key(|holder| std::cmp::Reverse(holder.slots));
     found

@@ -175,7 +175,7 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         dropped: 0,
         slots: 0,
         policy: Policy::Drop,
-        memory_bytes: own.map(|file| os::used_bytes(&file.path)).sum(),
+        memory_bytes: own.map(|file| os::used_bytes(&file.place)).sum(),
         layout: None,
         color: Color::default(),
         newest_published_ns: None,
@@ -231,7 +231,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
     if let Some(readers) = readable(ReadersFile::open(&directory.readers(channel), channel_id))? {
         status.subscribers = subscribers(&readers);
         status.held_slots = held_slots(words, &readers);
-        status.holders = holders((directory, channel), words, &readers, None);
+        status.holders = holders(words, &readers, None);
     }
     control.check(channel)?;
     Ok(status)

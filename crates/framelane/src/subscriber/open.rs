@@ -159,7 +159,7 @@ impl SubscriberOptions {
             return Ok(subscriber);
         }
         check_name(channel)?;
-        let directory = Directory::resolve(self.directory.as_deref())?;
+        let mut directory = Directory::resolve(self.directory.as_deref())?;
         // Made when the first look was in vain, and followed by another look: what appears in between is not missed.
         // (The kernel takes milliseconds to end a watch.)
         let mut watch = None;
@@ -177,6 +177,10 @@ impl SubscriberOptions {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(self.not_found(channel, &directory, &not_yet));
+            }
+            if !directory.is_here() {
+                directory = Directory::resolve(self.directory.as_deref())?;
+                watch = None;
             }
             let watched = watch.is_some();
             let watch = watch.get_or_insert_with(|| os::Watch::new(directory.path()));

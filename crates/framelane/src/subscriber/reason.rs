@@ -58,7 +58,6 @@ impl Subscriber {
 
     fn silence(&self, waited: Option<Duration>) -> Error {
         let (words, readers) = (self.attachment.control.words(), &self.attachment.readers);
-        let place = (&self.directory, self.channel());
         let seen = Seen {
             channel: self.channel(),
             pid: words.publisher_pid.load(Relaxed),
@@ -68,7 +67,7 @@ impl Subscriber {
             held_slots: held_slots(words, readers),
             age: self.newest_age(),
         };
-        seen.silence(waited, || holders(place, words, readers, Some(self.attachment.index)))
+        seen.silence(waited, || holders(words, readers, Some(self.attachment.index)))
     }
 
     /// The age of the newest frame of this epoch.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::directory::{self, Directory, check_name};
+use crate::directory::{self, Directory, Part, check_name, file_name};
 use crate::files::PUBLISHER_LOCK;
 use crate::os::{self, LockFile};
 use crate::ring::{Entry, Ordering::Relaxed};
@@ -30,21 +30,13 @@ pub fn batch(bytes: &[u8]) {
 /// A channel's name, and a file's: no name leads out of the directory, and each leads back to its channel.
 pub fn name(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let root = Path::new("/channels");
     let valid = check_name(text).is_ok();
     if valid {
-        let directory = Directory::named(root);
-        let paths = [
-            directory.control(text),
-            directory.readers(text),
-            directory.data(text, u64::MAX),
-            directory.unfinished(text),
-        ];
-        for path in paths {
-            assert_eq!(path.parent(), Some(root), "{text:?}");
-            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        for part in [Part::Control, Part::Readers, Part::Data(u64::MAX), Part::Unfinished] {
+            let name = file_name(text, part);
+            assert!(!name.contains('/') && !matches!(&*name, "." | ".."), "{text:?}");
             assert!(name.len() <= 255, "{} bytes", name.len());
-            let (channel, _) = directory::parse_file_name(name).expect("a file of ours");
+            let (channel, _) = directory::parse_file_name(&name).expect("a file of ours");
             assert_eq!(channel, text);
         }
     }
@@ -163,7 +155,8 @@ impl Files {
         self.look_from_outside();
         {
             // While it looks alive.
-            let lock = LockFile::new(os::open(&self.whole[0].0, true).expect("a file"));
+            let directory = Directory::resolve(path).expect("a directory");
+            let lock = LockFile::new(os::open(&directory.control(CHANNEL), true).expect("a file"));
             assert!(lock.try_lock(PUBLISHER_LOCK).expect("a lock"));
             self.look_from_outside();
             for mode in [Mode::Newest, Mode::Every] {

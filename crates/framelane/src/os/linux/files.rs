@@ -1,19 +1,21 @@
-//! Files of a tmpfs, and the directory that holds them.
+//! Files of a tmpfs.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags};
+use rustix::fs::{FallocateFlags, OFlags};
+
+use super::directory::Place;
 
 /// Opens an existing file; never follows a symbolic link, never survives `exec`.
-pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
-    // O_NONBLOCK: a FIFO of this name must not keep us waiting for its other end.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = std::fs::OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
+pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
+    let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+    // NONBLOCK: a FIFO of this name must not keep us waiting for its other end.
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = place.open_file(flags)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("expected a regular file, found something else"));
     }
@@ -32,36 +34,37 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// What is at `path`, if it is neither a regular file nor nothing.
-pub(crate) fn irregular(path: &Path) -> Option<&'static str> {
-    let kind = std::fs::symlink_metadata(path).ok()?.file_type();
-    let kinds = [
-        (kind.is_symlink(), "a symbolic link"),
-        (kind.is_dir(), "a directory"),
-        (kind.is_fifo(), "a FIFO"),
-        (kind.is_socket(), "a socket"),
-        (kind.is_block_device() || kind.is_char_device(), "a device"),
-    ];
-    kinds.into_iter().find(|&(is, _)| is).map(|(_, name)| name)
+/// What is at `place`, if it is neither a regular file nor nothing.
+pub(crate) fn irregular(place: &Place) -> Option<&'static str> {
+    match place.stat().ok()?.st_mode & libc::S_IFMT {
+        libc::S_IFLNK => Some("a symbolic link"),
+        libc::S_IFDIR => Some("a directory"),
+        libc::S_IFIFO => Some("a FIFO"),
+        libc::S_IFSOCK => Some("a socket"),
+        libc::S_IFBLK | libc::S_IFCHR => Some("a device"),
+        _ => None,
+    }
 }
 
 /// Creates a file of `len` bytes with room for all of them, and exactly these permissions.
 ///
 /// The room is taken now: running out later would be a `SIGBUS` in the middle of a frame.
-pub(crate) fn create(path: &Path, len: u64, mode: u32) -> io::Result<File> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+pub(crate) fn create(place: &Place, len: u64, mode: u32) -> io::Result<File> {
+    let file =
+        place.open_file(OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
     let sized = take_room(&file, len).and_then(|()| set_mode(&file, mode));
     if let Err(error) = sized {
-        let _ = std::fs::remove_file(path);
+        remove(&file, place);
         return Err(error);
     }
     Ok(file)
+}
+
+/// Removes the name of an open file, unless another file has it by now.
+pub(crate) fn remove(file: impl AsFd, place: &Place) {
+    if let Ok(id) = FileId::open(file) {
+        id.remove(place);
+    }
 }
 
 /// Takes the room of the first `len` bytes of a file.
@@ -88,7 +91,7 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    fn of(stat: &rustix::fs::Stat) -> Self {
+    pub(super) fn of(stat: &rustix::fs::Stat) -> Self {
         FileId { device: stat.st_dev, inode: stat.st_ino }
     }
 
@@ -97,16 +100,21 @@ impl FileId {
         Ok(Self::of(&rustix::fs::fstat(file)?))
     }
 
-    /// Whether `path` names this file.
-    pub(crate) fn is_at(self, path: &Path) -> bool {
-        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| Self::of(&stat) == self)
+    /// Whether `place` names this file.
+    pub(crate) fn is_at(self, place: &Place) -> bool {
+        place.stat().is_ok_and(|stat| Self::of(&stat) == self)
     }
 
     /// Removes the file's name, unless another file has it by now.
-    pub(crate) fn remove(self, path: &Path) {
-        if self.is_at(path) {
-            let _ = std::fs::remove_file(path);
+    pub(crate) fn remove(self, place: &Place) {
+        if self.is_at(place) {
+            let _ = place.remove();
         }
+    }
+
+    /// The file's number in its file system.
+    pub(super) fn inode(self) -> u64 {
+        self.inode
     }
 }
 
@@ -121,14 +129,16 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))
 }
 
-/// Renames, unless something already has the new name (`AlreadyExists`).
-pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+/// Bytes that a file takes up.
+pub(crate) fn used_bytes(place: &Place) -> u64 {
+    place.stat().map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
 }
 
-/// Bytes that a file takes up.
-pub(crate) fn used_bytes(path: &Path) -> u64 {
-    std::fs::symlink_metadata(path).map_or(0, |meta| meta.blocks() * 512)
+/// Whether what has the name was last changed longer ago than `age`.
+pub(crate) fn is_older(place: &Place, age: std::time::Duration) -> bool {
+    let Ok(stat) = place.stat() else { return false };
+    let changed_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+    i128::from(super::realtime_ns()) - changed_ns > i128::try_from(age.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// Free and total bytes of the file system that holds `path`.
@@ -137,70 +147,7 @@ pub(crate) fn room(path: &Path) -> io::Result<(u64, u64)> {
     Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
 }
 
-/// The directory of this user's channels.
-pub(crate) fn default_directory() -> std::path::PathBuf {
-    format!("/dev/shm/framelane-{}", rustix::process::geteuid().as_raw()).into()
-}
-
-/// What `ensure_private_directory` found wrong.
-pub(crate) enum DirectoryFault {
-    NotDirectory,
-    ForeignOwner(u32),
-    OpenToOthers(u32),
-    Io(io::Error),
-}
-
-/// Creates the directory with mode 0700, or checks that it is a directory of ours that no one else can write.
-pub(crate) fn ensure_private_directory(path: &Path) -> Result<(), DirectoryFault> {
-    match make_private_directory(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(DirectoryFault::Io(error)),
-    }
-    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| DirectoryFault::Io(errno.into()))?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-        Err(DirectoryFault::NotDirectory)
-    } else if stat.st_uid != rustix::process::geteuid().as_raw() {
-        Err(DirectoryFault::ForeignOwner(stat.st_uid))
-    } else if stat.st_mode & 0o022 != 0 {
-        Err(DirectoryFault::OpenToOthers(stat.st_mode & 0o777))
-    } else {
-        Ok(())
-    }
-}
-
-/// Creates a directory with mode 0700, whatever the umask.
-fn make_private_directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(path)?;
-    // A umask can only have taken permissions of the owner away.
-    if std::fs::symlink_metadata(path)?.mode() & 0o777 != 0o700 {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
-/// Creates a directory and its parents where they are missing, each with mode 0700. What exists stays as it is.
-pub(crate) fn make_private_directories(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_private_directories(parent)?;
-    }
-    match make_private_directory(path) {
-        // By another process, meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
-    }
-}
-
-/// Names in a directory.
-pub(crate) fn names(path: &Path) -> io::Result<Vec<OsString>> {
-    std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(rustix::io::Errno::INTR) => {}

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use super::directory::Place;
 use super::files::FileId;
 
 /// Counts the forks that lie between this process and the first one; a handle remembers the count.
@@ -93,16 +93,14 @@ impl LockFile {
         matches!((FileId::open(self), FileId::open(file)), (Ok(ours), Ok(other)) if ours == other)
     }
 
-    /// Whether `path` still names this file.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        FileId::open(self).is_ok_and(|id| id.is_at(path))
+    /// Whether `place` still names this file.
+    pub(crate) fn is_at(&self, place: &Place) -> bool {
+        FileId::open(self).is_ok_and(|id| id.is_at(place))
     }
 
     /// Removes the file's name, unless another file has it by now.
-    pub(crate) fn remove(&self, path: &Path) {
-        if let Ok(id) = FileId::open(self) {
-            id.remove(path);
-        }
+    pub(crate) fn remove(&self, place: &Place) {
+        super::files::remove(self, place);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Linux: tmpfs files, shared maps, futexes, open-file-description locks, inotify.
 
+mod directory;
 mod files;
 mod locks;
 mod maps;
@@ -7,6 +8,7 @@ mod process;
 mod signals;
 mod sleep;
 
+pub(crate) use directory::*;
 pub(crate) use files::*;
 pub(crate) use locks::*;
 pub(crate) use maps::*;

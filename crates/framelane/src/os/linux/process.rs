@@ -1,13 +1,14 @@
 //! What the system shows of other processes.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::fd::AsFd;
+
+use super::files::FileId;
 
 /// The name of a process that has `file` mapped; `None` when the system shows no such process.
 ///
 /// The id may be of another pid namespace: then it is no process here, or one that does not map the file.
-pub(crate) fn process_name(pid: u32, file: &Path) -> Option<String> {
-    let inode = std::fs::metadata(file).ok()?.ino();
+pub(crate) fn process_name(pid: u32, file: impl AsFd) -> Option<String> {
+    let inode = FileId::open(file).ok()?.inode();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     // ADDRESSES PERMISSIONS OFFSET DEVICE INODE PATH
     let maps_it = maps.lines().any(|line| {

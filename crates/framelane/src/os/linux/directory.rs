@@ -1,0 +1,292 @@
+//! An open directory, and names in it. Every call is relative to the open directory: a link or a directory that is
+//! replaced on the way to it changes nothing.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::files::{FileId, retry};
+
+/// Symbolic links that the way to a directory may have, as in the kernel.
+const MOST_LINKS: usize = 40;
+/// Opens a directory for calls that are relative to it. Needs no permission to list it.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The directory of this user's channels.
+pub(crate) fn default_directory() -> PathBuf {
+    format!("/dev/shm/framelane-{}", rustix::process::geteuid().as_raw()).into()
+}
+
+/// A directory that is not as expected.
+pub(crate) enum DirectoryFault {
+    NotDirectory,
+    ForeignOwner(u32),
+    OpenToOthers(u32),
+    /// A symbolic link of another user is on the way to it.
+    ForeignLink(PathBuf),
+    Io(io::Error),
+}
+
+impl From<io::Error> for DirectoryFault {
+    fn from(error: io::Error) -> Self {
+        DirectoryFault::Io(error)
+    }
+}
+
+impl From<Errno> for DirectoryFault {
+    fn from(errno: Errno) -> Self {
+        DirectoryFault::Io(errno.into())
+    }
+}
+
+/// A directory that stays the same one, whatever happens to its name.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenDirectory {
+    fd: Arc<OwnedFd>,
+    path: Arc<Path>,
+}
+
+impl OpenDirectory {
+    /// Opens an existing directory. Follows symbolic links.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // Absolute: the process may change its working directory.
+        let path = std::path::absolute(path)?;
+        let fd = retry(|| rustix::fs::open(&path, DIRECTORY, Mode::empty()))?;
+        Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+    }
+
+    /// Opens an existing directory to remove files in it, one name after the other.
+    ///
+    /// Symbolic links are followed only if root or this user made them. The directory must belong to this user, or
+    /// to root, or be shared with this user by its mode. Root takes no directory of another user.
+    pub(crate) fn open_trusted(path: &Path) -> Result<Self, DirectoryFault> {
+        let path = std::path::absolute(path)?;
+        let mut fd = retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()))?;
+        let mut names: VecDeque<OsString> = names_of(&path).collect();
+        let mut walked = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = names.pop_front() {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let next = retry(|| rustix::fs::openat(&fd, &name, flags, Mode::empty()))?;
+            let stat = rustix::fs::fstat(&next)?;
+            match stat.st_mode & libc::S_IFMT {
+                libc::S_IFDIR => {
+                    walked.push(&name);
+                    fd = next;
+                }
+                libc::S_IFLNK => {
+                    if stat.st_uid != 0 && stat.st_uid != euid() {
+                        return Err(DirectoryFault::ForeignLink(walked.join(&name)));
+                    }
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    // Of the link that was checked: its name may be another's by now.
+                    let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        fd = retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()))?;
+                        walked = PathBuf::from("/");
+                    }
+                    for name in names_of(&target).collect::<Vec<_>>().into_iter().rev() {
+                        names.push_front(name);
+                    }
+                }
+                _ => return Err(DirectoryFault::NotDirectory),
+            }
+        }
+        let stat = rustix::fs::fstat(&fd)?;
+        let shared = stat.st_mode & 0o022 != 0 && euid() != 0;
+        if stat.st_uid != 0 && stat.st_uid != euid() && !shared {
+            return Err(DirectoryFault::ForeignOwner(stat.st_uid));
+        }
+        Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+    }
+
+    /// Opens the directory of this user, or makes it with mode 0700. No one else can write to it.
+    pub(crate) fn private(path: &Path) -> Result<Self, DirectoryFault> {
+        match make_private_directory(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = DIRECTORY.union(OFlags::NOFOLLOW);
+        let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::ENOTDIR | libc::ELOOP) => DirectoryFault::NotDirectory,
+                _ => error.into(),
+            }
+        })?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if stat.st_uid != euid() {
+            Err(DirectoryFault::ForeignOwner(stat.st_uid))
+        } else if stat.st_mode & 0o022 != 0 {
+            Err(DirectoryFault::OpenToOthers(stat.st_mode & 0o777))
+        } else {
+            Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+        }
+    }
+
+    /// The path that it was opened by, for messages and for programs that watch it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether its path still leads to it.
+    pub(crate) fn is_here(&self) -> bool {
+        let there = rustix::fs::statat(CWD, &*self.path, AtFlags::empty());
+        matches!((FileId::open(&self.fd), there), (Ok(ours), Ok(stat)) if ours == FileId::of(&stat))
+    }
+
+    /// A name in it.
+    pub(crate) fn place(&self, name: String) -> Place {
+        Place { directory: self.clone(), name }
+    }
+
+    /// The names in it.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listed = retry(|| rustix::fs::openat(&self.fd, c".", flags, Mode::empty()))?;
+        let is_name = |name: &CStr| !matches!(name.to_bytes(), b"." | b"..");
+        rustix::fs::Dir::new(listed)?
+            .map(|entry| Ok(entry?))
+            .filter(|entry: &io::Result<rustix::fs::DirEntry>| {
+                entry.as_ref().map_or(true, |entry| is_name(entry.file_name()))
+            })
+            .map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()))
+            .collect()
+    }
+
+    /// Free and total bytes of its file system.
+    pub(crate) fn room(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstatvfs(&self.fd)?;
+        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A name in an open directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    directory: OpenDirectory,
+    name: String,
+}
+
+impl Place {
+    /// The whole path, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path.join(&self.name)
+    }
+
+    pub(crate) fn display(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn open_file(&self, flags: OFlags) -> io::Result<File> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(retry(|| rustix::fs::openat(self.directory.fd(), &self.name, flags, mode))?.into())
+    }
+
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        let directory = self.directory.fd();
+        Ok(rustix::fs::statat(directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Whether something has this name.
+    pub(crate) fn exists(&self) -> bool {
+        self.stat().is_ok()
+    }
+
+    /// Removes the name.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self.directory.fd(), &self.name, AtFlags::empty())?)
+    }
+
+    /// The owner of what has the name.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        self.stat().ok().map(|stat| stat.st_uid)
+    }
+
+    /// Whether what has the name belongs to this user.
+    pub(crate) fn is_own(&self) -> bool {
+        self.stat().is_ok_and(|stat| stat.st_uid == euid())
+    }
+
+    /// The owner of what has the name, if only the owner, the directory's owner or root may remove it.
+    pub(crate) fn protected_by(&self) -> Option<u32> {
+        let directory = rustix::fs::fstat(self.directory.fd()).ok()?;
+        let owner = self.stat().ok()?.st_uid;
+        let removable =
+            directory.st_mode & libc::S_ISVTX == 0 || [0, owner, directory.st_uid].contains(&euid());
+        (!removable).then_some(owner)
+    }
+
+    /// Renames to `to` in the same directory. What has that name is replaced.
+    pub(crate) fn rename(&self, to: &Place) -> io::Result<()> {
+        Ok(rustix::fs::renameat(self.directory.fd(), &self.name, to.directory.fd(), &to.name)?)
+    }
+
+    /// Renames to `to` in the same directory, unless something already has that name (`AlreadyExists`).
+    pub(crate) fn rename_new(&self, to: &Place) -> io::Result<()> {
+        let (from, flags) = (self.directory.fd(), RenameFlags::NOREPLACE);
+        Ok(rustix::fs::renameat_with(from, &self.name, to.directory.fd(), &to.name, flags)?)
+    }
+}
+
+fn euid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The names on the way along a path, `..` among them.
+fn names_of(path: &Path) -> impl Iterator<Item = OsString> + '_ {
+    path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    })
+}
+
+/// Creates a directory with mode 0700, whatever the umask.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    retry(|| rustix::fs::mkdir(path, Mode::RWXU))?;
+    let made = retry(|| rustix::fs::open(path, DIRECTORY.union(OFlags::NOFOLLOW), Mode::empty()))?;
+    let stat = rustix::fs::fstat(&made)?;
+    // A umask can only have taken permissions of the owner away. Through the descriptor: the name may be another's.
+    if stat.st_uid == euid() && stat.st_mode & 0o777 != 0o700 {
+        let this = format!("/proc/self/fd/{}", made.as_raw_fd());
+        std::fs::set_permissions(this, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Creates a directory and its parents where they are missing, each with mode 0700. What exists stays as it is.
+pub(crate) fn make_private_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_private_directories(parent)?;
+    }
+    match make_private_directory(path) {
+        // By another process, meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
