@@ -97,12 +97,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, Error> {
         out.clear();
-        let bytes = bytes.get(..layout.size_bytes()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidFrame,
-                format!("expected {} bytes of a frame, found {}", layout.size_bytes(), bytes.len()),
-            )
-        })?;
+        let bytes = whole(layout, bytes)?;
         let scaled = match self.size {
             Some((width, height))
                 if layout.format() != PixelFormat::Detections
@@ -133,6 +128,29 @@ impl Encoder {
         }
         result.map(|()| encoded)
     }
+}
+
+/// Copies a frame to `out` with its rows next to each other, in place of what `out` held; returns the layout of the copy.
+///
+/// For frames in a slot that is needed again before they are encoded. The copy takes as much memory as the frame has
+/// pixels, however far its rows lie apart.
+///
+/// # Errors
+/// [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes` are fewer than the layout says.
+pub fn pack(layout: &Layout, bytes: &[u8], out: &mut Vec<u8>) -> Result<Layout, Error> {
+    out.clear();
+    let bytes = whole(layout, bytes)?;
+    planes::pack(layout, bytes, out);
+    Layout::packed(layout.format(), layout.width(), layout.height())
+}
+
+fn whole<'b>(layout: &Layout, bytes: &'b [u8]) -> Result<&'b [u8], Error> {
+    bytes.get(..layout.size_bytes()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidFrame,
+            format!("expected {} bytes of a frame, found {}", layout.size_bytes(), bytes.len()),
+        )
+    })
 }
 
 /// A matrix has no colour, whatever the publisher says of it.

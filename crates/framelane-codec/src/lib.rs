@@ -42,4 +42,4 @@ pub mod testing;
 
 pub use codec::Codec;
 pub use decoder::Decoder;
-pub use encoder::{Encoded, Encoder};
+pub use encoder::{Encoded, Encoder, pack};

@@ -1,16 +1,19 @@
 //! Links that this side begins, and begins again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::budget::{Budget, Quantity, Share};
 use crate::channel_io::Fault;
+use crate::coder;
 use crate::connect::connect;
-use crate::incoming::{Received, Receiving};
-use crate::outgoing::{self, Sent, Terms};
+use crate::incoming::{Limits, Received, Receiving};
+use crate::outgoing::{self, Means, Sent, Terms};
 use crate::proto::{Backoff, Direction, Sink};
-use crate::resume::{Kept, known};
+use crate::resume::{self, Kept, known};
 use crate::time::machine;
 use crate::url::LinkUrl;
 
@@ -89,10 +92,13 @@ pub fn receive(
     let mut received = Received { last: publisher.inherited(), ..Received::default() };
     received.link.peer = url.to_string();
     publisher.set_link(&received.link);
+    let memory = Budget::of_one_peer(Quantity::Memory, url.options.max_memory, "max-memory=");
+    let mut ring = memory.share_of(&received.link.peer);
     let mut tries = Tries::new();
     loop {
         tries.begun = Instant::now();
-        let result = receive_once(url, publisher, once, &mut received, events, keep);
+        let memory = (&memory, &mut ring);
+        let result = receive_once(url, publisher, once, &mut received, memory, events, keep);
         match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
             Next::Again => {}
             Next::End => return Ok(received),
@@ -105,6 +111,7 @@ fn receive_once(
     publisher: &mut Publisher,
     once: bool,
     received: &mut Received,
+    (memory, ring): (&Arc<Budget>, &mut Share),
     events: &mut dyn FnMut(LinkEvent<'_, Received>),
     keep: &dyn Fn() -> bool,
 ) -> Result<(), Fault> {
@@ -116,6 +123,10 @@ fn receive_once(
     sink.clock.compare_machines(machine(), connected.welcome.machine);
     sink.clock.add(Instant::now(), connected.times);
     sink.begin_missed(received.missed);
+    if received.frames == 0 {
+        // What a dead process has left in the ring may be of another server.
+        sink.doubt_last();
+    }
     let receiving = Receiving {
         stream: &*connected.stream,
         inbox: &mut connected.inbox,
@@ -123,7 +134,12 @@ fn receive_once(
         publisher,
         sink,
         codec: connected.codec,
-        max_bytes: options.max_bytes,
+        limits: Limits {
+            max_bytes: options.max_bytes,
+            max_pixels: options.max_pixels,
+            ring,
+            buffers: memory.share_of(&received.link.peer),
+        },
         patience: options.patience,
         ends_with_channel: once,
         received,
@@ -190,8 +206,8 @@ fn send_once(
     let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
-    let last = known(connected.welcome.last);
     let subscriber = sending.subscriber.clone().mode(options.mode);
+    let last = known(connected.welcome.last).filter(|last| resume::may_be(&subscriber, channel, *last));
     if let Some(kept) = kept {
         let lost = kept.go_back(&subscriber, last);
         total.frames = total.frames.saturating_sub(lost);
@@ -199,8 +215,6 @@ fn send_once(
     let terms = Terms {
         channel: channel.to_owned(),
         subscriber,
-        codec: connected.codec,
-        size: options.size,
         max_milli_fps: options.max_milli_fps(),
         max_payload: connected.welcome.max_payload,
         last,
@@ -220,7 +234,10 @@ fn send_once(
         go_on()
     };
     let peer = url.address.to_string();
-    let result = outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, kept, &watch);
+    let coder = coder::Member::alone(connected.codec, options.size)?;
+    let mut means = Means { coder, copies: None };
+    let result =
+        outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, kept, &mut means, &watch);
     let (result, sent) = match result {
         Ok(sent) => (Ok(()), sent),
         Err((fault, sent)) => (Err(fault), sent),

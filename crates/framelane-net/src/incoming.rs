@@ -3,9 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, FrameInfo, LinkStatus, Loan, LoanError, Origin, PixelFormat, Publisher};
+use framelane::{
+    Error, ErrorKind, FrameInfo, Layout, LinkStatus, Loan, LoanError, Origin, PixelFormat, Publisher,
+};
 use framelane_codec::{Codec, Decoder};
 
+use crate::budget::{Exceeded, Share};
 use crate::channel_io::{Fault, Inbox, LOOK, send};
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
@@ -18,6 +21,8 @@ const PIECE_BYTES: usize = 1 << 20;
 const DISCARD_BYTES: usize = 64 << 10;
 /// How long the other side may take to end the connection when everything has come.
 const DONE: Duration = Duration::from_secs(2);
+/// Slots begin at pages.
+const PAGE_BYTES: u64 = 4096;
 /// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
 const DETECTIONS_MAGIC: &[u8] = b"FLDT";
 const DETECTIONS_TIMESTAMP: usize = 24;
@@ -53,13 +58,34 @@ pub(crate) struct Receiving<'a> {
     pub publisher: &'a mut Publisher,
     pub sink: Sink,
     pub codec: Codec,
-    pub max_bytes: u64,
+    pub limits: Limits<'a>,
     pub patience: std::time::Duration,
     pub ends_with_channel: bool,
     /// Goes on over connections.
     pub received: &'a mut Received,
     /// Asked several times a second, and after every frame: whether to go on.
     pub watch: &'a mut dyn FnMut(&Received) -> Result<(), Fault>,
+}
+
+/// Limits on what the peer's frames use here.
+pub(crate) struct Limits<'a> {
+    /// Bytes of a frame.
+    pub max_bytes: u64,
+    /// Pixels of a frame that has to be decoded: they decide how long that takes.
+    pub max_pixels: u64,
+    /// Shared memory of the channel. Lasts as long as the channel does.
+    pub ring: &'a mut Share,
+    /// Memory of this connection for payloads and for decoding.
+    pub buffers: Share,
+}
+
+/// What is kept from frame to frame.
+#[derive(Default)]
+struct Buffers {
+    decoder: Option<Decoder>,
+    payload: Vec<u8>,
+    /// Size of the largest frame published so far. The ring takes such frames.
+    largest: usize,
 }
 
 impl Receiving<'_> {
@@ -93,16 +119,14 @@ impl Receiving<'_> {
     }
 
     fn receive(&mut self) -> Result<(), Fault> {
-        let mut decoder = None;
-        let mut payload = Vec::new();
-        let mut largest = 0;
+        let mut buffers = Buffers::default();
         loop {
             self.tend()?;
             let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(LOOK);
             let Some(message) = self.inbox.next(self.stream, self.peer, nap)? else { continue };
             match message {
                 Message::Frame(head, payload_bytes) => {
-                    self.take_frame(*head, payload_bytes, &mut decoder, &mut payload, &mut largest)?;
+                    self.take_frame(*head, payload_bytes, &mut buffers)?;
                 }
                 other => {
                     let before = self.sink.state();
@@ -162,29 +186,10 @@ impl Receiving<'_> {
         &mut self,
         head: FrameHead,
         payload_bytes: u64,
-        decoder: &mut Option<Decoder>,
-        payload: &mut Vec<u8>,
-        largest: &mut usize,
+        buffers: &mut Buffers,
     ) -> Result<(), Fault> {
-        let size_bytes = head.layout.size_bytes();
-        if payload_bytes > self.max_bytes || size_bytes as u64 > self.max_bytes {
-            return Err(Fault::lasting(
-                Error::new(
-                    ErrorKind::FrameTooLarge,
-                    format!(
-                        "expected frames of at most {} bytes, found one of {}",
-                        self.max_bytes,
-                        payload_bytes.max(size_bytes as u64)
-                    ),
-                )
-                .with_remedy("raise max-bytes, or have the frames scaled with size="),
-            ));
-        }
-        if !head.coded && payload_bytes != size_bytes as u64 {
-            return Err(Fault::passing(crate::proto::violation(format_args!(
-                "expected {size_bytes} bytes of a frame, found {payload_bytes}"
-            ))));
-        }
+        self.check_limits(&head, payload_bytes)?;
+        let head = if head.coded { without_padding(head)? } else { head };
         let missed = match self.sink.arrival(Instant::now(), &head).map_err(Fault::passing)? {
             Arrival::New { missed } => missed,
             Arrival::PassOver => {
@@ -200,25 +205,16 @@ impl Receiving<'_> {
             self.publisher.set_link(&self.received.link);
         }
         if head.coded {
-            self.read_whole(payload_bytes, payload)?;
-            self.sink.frame_done(Instant::now());
-            self.tend()?;
-            let decoder = match decoder {
-                Some(decoder) => decoder,
-                None => decoder.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
-            };
-            self.publish_from(&head, |bytes| decoder.decode(payload, &head.layout, bytes))?;
-        } else if size_bytes > *largest {
+            self.take_coded(&head, payload_bytes, buffers)?;
+        } else if head.layout.size_bytes() > buffers.largest {
             // A ring for such frames is made when one has come, not when somebody says that one will.
-            self.read_whole(payload_bytes, payload)?;
+            self.read_whole(payload_bytes, &mut buffers.payload)?;
             self.sink.frame_done(Instant::now());
             self.tend()?;
-            self.publish_from(&head, |bytes| {
-                bytes.copy_from_slice(payload);
-                Ok(())
-            })?;
-            *payload = Vec::new();
-            *largest = size_bytes;
+            let frame = std::mem::take(&mut buffers.payload);
+            self.publish_larger(&head, &frame, &mut buffers.largest)?;
+            drop(frame);
+            let _ = self.limits.buffers.set(0);
         } else {
             self.publish_raw(&head)?;
             self.sink.frame_done(Instant::now());
@@ -228,6 +224,112 @@ impl Receiving<'_> {
         self.received.missed = self.sink.missed();
         self.note(&head);
         (self.watch)(self.received)
+    }
+
+    /// Checks what a frame claims before anything is done for it.
+    fn check_limits(&self, head: &FrameHead, payload_bytes: u64) -> Result<(), Fault> {
+        let (layout, limits) = (&head.layout, &self.limits);
+        let size_bytes = layout.size_bytes() as u64;
+        let largest = payload_bytes.max(size_bytes);
+        if largest > limits.max_bytes {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!("expected frames of at most {} bytes, found one of {largest}", limits.max_bytes),
+                )
+                .with_remedy("raise max-bytes, or have the frames scaled with size="),
+            ));
+        }
+        let pixels = u64::from(layout.width()) * u64::from(layout.height());
+        let is_slow = matches!(self.codec, Codec::Jpeg { .. } | Codec::H264 { .. });
+        if head.coded && is_slow && pixels > limits.max_pixels {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!("expected coded frames of at most {} pixels, found {pixels}", limits.max_pixels),
+                )
+                .with_remedy("raise max-pixels, or have the frames scaled with size="),
+            ));
+        }
+        if !head.coded && payload_bytes != size_bytes {
+            return Err(Fault::passing(crate::proto::violation(format_args!(
+                "expected {size_bytes} bytes of a frame, found {payload_bytes}"
+            ))));
+        }
+        Ok(())
+    }
+
+    fn take_coded(
+        &mut self,
+        head: &FrameHead,
+        payload_bytes: u64,
+        buffers: &mut Buffers,
+    ) -> Result<(), Fault> {
+        self.read_whole(payload_bytes, &mut buffers.payload)?;
+        self.sink.frame_done(Instant::now());
+        self.tend()?;
+        let decoder = match &mut buffers.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
+        };
+        let payload = &buffers.payload;
+        let size_bytes = head.layout.size_bytes();
+        let decoding = decoding_bytes(self.codec, &head.layout);
+        self.need(payload.len() as u64 + decoding)?;
+        if size_bytes <= buffers.largest {
+            return self.publish_from(head, |bytes| decoder.decode(payload, &head.layout, bytes));
+        }
+        // A few bytes can claim a frame of any size. Only a frame that was decoded gets a ring.
+        self.need(payload.len() as u64 + decoding + size_bytes as u64)?;
+        let mut frame = vec![0; size_bytes];
+        match decoder.decode(payload, &head.layout, &mut frame) {
+            Ok(()) => self.publish_larger(head, &frame, &mut buffers.largest),
+            Err(error) => self.not_decoded(error),
+        }
+    }
+
+    /// Charges the memory of this connection.
+    fn need(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.limits.buffers.need(bytes).map_err(Exceeded::into_fault)
+    }
+
+    /// Publishes a frame that is larger than those before it.
+    fn publish_larger(&mut self, head: &FrameHead, frame: &[u8], largest: &mut usize) -> Result<(), Fault> {
+        let size_bytes = frame.len();
+        let slot_bytes = (size_bytes as u64).next_multiple_of(PAGE_BYTES);
+        let ring_bytes = slot_bytes.saturating_mul(self.publisher.slots() as u64);
+        let before = self.limits.ring.amount();
+        // The ring before it stays until a frame in the new one is published.
+        let grows = ring_bytes > before;
+        if grows {
+            let both = before.saturating_add(ring_bytes);
+            self.limits.ring.set(both).map_err(Exceeded::into_fault).inspect_err(|_| {
+                self.sink.not_taken(head.origin);
+            })?;
+        }
+        let frames = self.received.frames;
+        self.publish_from(head, |bytes| {
+            bytes.copy_from_slice(frame);
+            Ok(())
+        })?;
+        if self.received.frames > frames {
+            *largest = size_bytes;
+            if grows {
+                let _ = self.limits.ring.set(ring_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// A payload that holds no such frame is counted. Another error ends the link.
+    fn not_decoded(&mut self, error: Error) -> Result<(), Fault> {
+        if error.kind() != ErrorKind::Damaged {
+            return Err(Fault::lasting(error));
+        }
+        self.received.damaged += 1;
+        self.sink.cannot_decode();
+        self.publisher.skip();
+        Ok(())
     }
 
     /// Straight into the slot.
@@ -300,13 +402,7 @@ impl Receiving<'_> {
                 received.frames += 1;
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                received.damaged += 1;
-                sink.cannot_decode();
-                self.publisher.skip();
-                Ok(())
-            }
-            Err(error) => Err(Fault::lasting(error)),
+            Err(error) => self.not_decoded(error),
         }
     }
 
@@ -316,6 +412,8 @@ impl Receiving<'_> {
         let (mut filled, mut looks) = (0, Looks::new());
         while filled < total {
             let end = total.min(filled + PIECE_BYTES);
+            self.need(end as u64)?;
+            payload.reserve_exact(end - filled);
             payload.resize(end, 0);
             while filled < end {
                 let len =
@@ -369,6 +467,24 @@ impl Receiving<'_> {
         link.received_bytes = self.received.bytes;
         link.missed = self.received.missed;
         self.publisher.set_link(link);
+    }
+}
+
+/// The same frame with its rows next to each other. What a sender leaves between them has no place in a coded payload.
+fn without_padding(head: FrameHead) -> Result<FrameHead, Fault> {
+    let (format, width, height) = (head.layout.format(), head.layout.width(), head.layout.height());
+    let layout = Layout::packed(format, width, height).map_err(Fault::lasting)?;
+    Ok(FrameHead { layout, ..head })
+}
+
+/// Memory that a decoder takes for frames of this layout, at most. JPEG: all coefficients of a progressive picture.
+/// H.264: the pictures that others are predicted from, with what belongs to them.
+fn decoding_bytes(codec: Codec, layout: &Layout) -> u64 {
+    let pixels = u64::from(layout.width()) * u64::from(layout.height());
+    match codec {
+        Codec::Raw | Codec::Lz4 => 0,
+        Codec::Jpeg { .. } => pixels.saturating_mul(8),
+        Codec::H264 { .. } => pixels.saturating_mul(16),
     }
 }
 

@@ -6,6 +6,7 @@ use framelane::{Layout, Mode, PublisherOptions, SubscriberOptions};
 use framelane_codec::Encoder;
 
 use super::*;
+use crate::budget::{Budget, Quantity};
 use crate::channel_io::opening;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -63,6 +64,8 @@ fn receive(
     watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
 ) -> (Fault, Received) {
     let mut received = Received::default();
+    let memory = Budget::of_one_peer(Quantity::Memory, 1 << 20, "max-memory");
+    let mut ring = memory.share_of("the peer");
     let receiving = Receiving {
         stream: peer,
         inbox: &mut Inbox::new(),
@@ -70,7 +73,12 @@ fn receive(
         publisher,
         sink,
         codec,
-        max_bytes: 1 << 20,
+        limits: Limits {
+            max_bytes: 1 << 20,
+            max_pixels: 1 << 20,
+            ring: &mut ring,
+            buffers: memory.share_of("the peer"),
+        },
         patience,
         ends_with_channel: false,
         received: &mut received,

@@ -20,8 +20,10 @@
 //! `mode=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in [`security`].
 #![forbid(unsafe_code)]
 
+mod budget;
 mod channel_io;
 mod client;
+mod coder;
 mod connect;
 mod incoming;
 mod outgoing;

@@ -5,9 +5,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, SubscriberOptions};
-use framelane_codec::{Codec, Encoder};
 
+use crate::budget::{Exceeded, Share};
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
+use crate::coder::{self, Coded};
 use crate::proto::{ChannelState, FrameHead, Message, Ready, Reply, Source};
 use crate::resume::{self, Kept};
 use crate::stream::Stream;
@@ -24,8 +25,6 @@ const HEAR: Duration = Duration::from_millis(10);
 pub(crate) struct Terms {
     pub channel: String,
     pub subscriber: SubscriberOptions,
-    pub codec: Codec,
-    pub size: Option<(u32, u32)>,
     pub max_milli_fps: u32,
     /// The longest payload that the other side takes.
     pub max_payload: u64,
@@ -36,6 +35,13 @@ pub(crate) struct Terms {
     pub ends_with_channel: bool,
     /// Ends after so many frames as if the channel was closed then.
     pub count: Option<u64>,
+}
+
+/// What a link encodes and keeps frames with.
+pub(crate) struct Means<'c> {
+    pub coder: coder::Member<'c>,
+    /// Memory for the copy of a frame that the receiver takes slowly. `None`: without a limit.
+    pub copies: Option<Share>,
 }
 
 /// What has happened on a sending link.
@@ -65,6 +71,7 @@ pub(crate) fn run(
     peer: &str,
     terms: &Terms,
     kept: &mut Option<Kept>,
+    means: &mut Means<'_>,
     watch: Watch<'_>,
 ) -> Result<Sent, (Fault, Sent)> {
     let source = Source::new(Instant::now(), terms.max_milli_fps, terms.patience);
@@ -92,8 +99,8 @@ pub(crate) fn run(
             sent: Sent::default(),
             last: terms.last,
             kept,
-            encoder: None,
-            bytes: Vec::new(),
+            means,
+            overcounted: 0,
             in_frame: false,
         };
         let ran = sender.run();
@@ -240,20 +247,19 @@ impl Link<'_> {
     }
 }
 
-struct Sender<'a, 'l> {
+struct Sender<'a, 'l, 'c> {
     link: &'a Link<'l>,
     sent: Sent,
     last: Option<Origin>,
     kept: &'a mut Option<Kept>,
-    /// With whether it is for pictures, which alone are scaled.
-    encoder: Option<(bool, Encoder)>,
-    /// The coded frame; kept for its room.
-    bytes: Vec<u8>,
+    means: &'a mut Means<'c>,
+    /// Frames that the subscriber will count as dropped, and that were sent or counted.
+    overcounted: u64,
     /// Whether a part of a frame has gone, and not all of it.
     in_frame: bool,
 }
 
-impl Sender<'_, '_> {
+impl Sender<'_, '_, '_> {
     fn go_on(&self) -> Result<(), Fault> {
         self.link.go_on()?;
         (self.link.watch)(&self.sent)
@@ -264,6 +270,8 @@ impl Sender<'_, '_> {
         loop {
             self.say(ChannelState::Waiting)?;
             let Some(mut channel) = self.open()? else { continue };
+            let Terms { channel: name, subscriber, .. } = terms;
+            self.last = self.last.filter(|last| resume::may_be(subscriber, name, *last));
             // A connection that breaks here must not take the subscriber along.
             self.sent.live = true;
             let all = self.say(ChannelState::Live).and_then(|()| self.send_all(&mut channel));
@@ -381,18 +389,53 @@ impl Sender<'_, '_> {
             };
             let origin = frame.origin();
             // Until the first one is sent nothing is left out: it has to be the newest then.
-            self.sent.skipped += if self.last.is_some() { frame.dropped() } else { 0 };
+            let dropped = frame.dropped().saturating_sub(std::mem::take(&mut self.overcounted));
+            self.sent.skipped += if self.last.is_some() { dropped } else { 0 };
             // After a break the newest frame may be the one that was sent last.
             if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
                 continue;
             }
             self.say_whether_live(true)?;
-            channel.begin(&frame);
-            self.send_frame(frame)?;
+            let origin = if self.means.coder.takes(frame.format()) {
+                let Some(coded) = self.code(channel, frame)? else { continue };
+                channel.begin(coded.local_sequence);
+                self.send_coded(&coded)?;
+                coded.origin
+            } else {
+                channel.begin(frame.local_sequence());
+                self.send_frame(frame)?;
+                origin
+            };
             channel.note(origin);
             self.last = Some(origin);
             self.sent.frames += 1;
         }
+    }
+
+    /// The payload of this frame or of one near it. `None`: the newest frame is to be received again.
+    fn code(&mut self, channel: &mut Kept, frame: Frame) -> Result<Option<std::sync::Arc<Coded>>, Fault> {
+        let (epoch, sequence) = (channel.subscriber.epoch(), frame.local_sequence());
+        let keyframe = lock(&self.link.source).take_keyframe();
+        let Sender { link, means, sent, .. } = self;
+        let coded = means.coder.code(frame, epoch, keyframe, &mut || {
+            link.go_on()?;
+            (link.watch)(sent)
+        })?;
+        let before = |coded: &Coded| coded.epoch != epoch || coded.local_sequence < sequence;
+        match &coded {
+            Some(coded) if before(coded) => {
+                // It was counted as dropped.
+                self.sent.skipped = self.sent.skipped.saturating_sub(1);
+                channel.subscriber.rewind(sequence - 1);
+            }
+            Some(coded) if coded.local_sequence > sequence => {
+                self.overcounted = coded.local_sequence - sequence;
+                self.sent.skipped += if self.last.is_some() { self.overcounted - 1 } else { 0 };
+            }
+            Some(_) => {}
+            None => channel.subscriber.rewind(sequence - 1),
+        }
+        Ok(coded)
     }
 
     fn wait_until_ready(&self) -> Result<(), Fault> {
@@ -411,79 +454,68 @@ impl Sender<'_, '_> {
         }
     }
 
+    /// Sends a frame as it is, from its slot.
     fn send_frame(&mut self, frame: Frame) -> Result<(), Fault> {
-        let now = Instant::now();
-        let keyframe = {
-            let mut source = lock(&self.link.source);
-            source.sent(now);
-            source.take_keyframe()
-        };
+        let until = Instant::now() + LEASE;
         let (layout, info) = (frame.layout().clone(), frame.info().clone());
-        let origin = frame.origin();
-        let coded = self.encode(&frame, keyframe)?;
-        let (layout, info, standalone, is_coded) = match coded {
-            Some(coded) => {
-                (coded.layout, FrameInfo { color: coded.info.color, ..info }, coded.keyframe, true)
-            }
-            None => (layout, info, true, false),
+        let payload_bytes = layout.size_bytes() as u64;
+        if let Some(copies) = &mut self.means.copies {
+            copies.need(payload_bytes).map_err(Exceeded::into_fault)?;
+        }
+        let head = FrameHead {
+            origin: frame.origin(),
+            layout,
+            info: FrameInfo { origin: None, ..info },
+            standalone: true,
+            coded: false,
+            sent_ns: realtime_ns(),
+            sent_monotonic_ns: monotonic_ns(),
         };
-        let payload_bytes = if is_coded { self.bytes.len() } else { layout.size_bytes() } as u64;
-        let max_payload = self.link.terms.max_payload;
-        if payload_bytes > max_payload || layout.size_bytes() as u64 > max_payload {
+        self.send_payload(head, payload_bytes, |sender| sender.write_leased(frame, until))
+    }
+
+    fn send_coded(&mut self, coded: &Coded) -> Result<(), Fault> {
+        let head = FrameHead {
+            origin: coded.origin,
+            layout: coded.layout.clone(),
+            info: FrameInfo { origin: None, ..coded.info.clone() },
+            standalone: coded.standalone,
+            coded: true,
+            sent_ns: realtime_ns(),
+            sent_monotonic_ns: monotonic_ns(),
+        };
+        self.send_payload(head, coded.bytes.len() as u64, |sender| {
+            write_all(sender.link.stream, &coded.bytes, false, sender.link.peer, &mut || sender.go_on())
+        })
+    }
+
+    fn send_payload(
+        &mut self,
+        head: FrameHead,
+        payload_bytes: u64,
+        write: impl FnOnce(&Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        lock(&self.link.source).sent(Instant::now());
+        let (max_payload, size_bytes) = (self.link.terms.max_payload, head.layout.size_bytes());
+        if payload_bytes > max_payload || size_bytes as u64 > max_payload {
             return Err(Fault::lasting(
                 Error::new(
                     ErrorKind::FrameTooLarge,
-                    format!(
-                        "a frame of {} bytes; the receiver takes at most {max_payload}",
-                        layout.size_bytes()
-                    ),
+                    format!("a frame of {size_bytes} bytes; the receiver takes at most {max_payload}"),
                 )
                 .with_remedy("raise max-bytes on the receiving side, or send a smaller size="),
             ));
         }
-        let head = FrameHead {
-            origin,
-            layout,
-            info: FrameInfo { origin: None, ..info },
-            standalone,
-            coded: is_coded,
-            sent_ns: realtime_ns(),
-            sent_monotonic_ns: monotonic_ns(),
-        };
         let mut bytes = Vec::with_capacity(256);
         Message::Frame(Box::new(head), payload_bytes).encode(&mut bytes);
-        let (stream, peer) = (self.link.stream, self.link.peer);
         let turn = lock(&self.link.writing);
         self.in_frame = true;
-        write_all(stream, &bytes, true, peer, &mut || self.go_on())?;
-        if is_coded {
-            drop(frame);
-            write_all(stream, &self.bytes, false, peer, &mut || self.go_on())?;
-        } else {
-            self.write_leased(frame, now + LEASE)?;
-        }
+        write_all(self.link.stream, &bytes, true, self.link.peer, &mut || self.go_on())?;
+        write(self)?;
         self.in_frame = false;
         drop(turn);
         self.sent.bytes += payload_bytes;
         self.link.answer()
-    }
-
-    /// Codes the frame into `bytes`; `None` when it goes as it is.
-    fn encode(&mut self, frame: &Frame, keyframe: bool) -> Result<Option<framelane_codec::Encoded>, Fault> {
-        let terms = self.link.terms;
-        let picture = is_picture(frame);
-        if (terms.codec == Codec::Raw && terms.size.is_none()) || !picture && terms.codec != Codec::Lz4 {
-            return Ok(None);
-        }
-        let (_, encoder) = match &mut self.encoder {
-            Some(made) if made.0 == picture => made,
-            other => {
-                let size = terms.size.filter(|_| picture);
-                other.insert((picture, Encoder::new(terms.codec, size).map_err(Fault::lasting)?))
-            }
-        };
-        let coded = encoder.encode(frame.layout(), frame.info(), frame.bytes(), keyframe, &mut self.bytes);
-        coded.map(Some).map_err(Fault::lasting)
     }
 
     /// Sends the frame's bytes from its slot, for as long as the lease may last; what is left then, from a copy.
@@ -520,11 +552,6 @@ fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     let error =
         fault.error.context(what).with_remedy("check the server and the network, and send them again");
     Fault { error, try_again: false, ..fault }
-}
-
-/// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.
-fn is_picture(frame: &Frame) -> bool {
-    framelane::PixelFormat::VIDEO.contains(&frame.format())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{Layout, PixelFormat, PublisherOptions};
+use framelane_codec::Codec;
 
 use super::*;
 use crate::channel_io::opening;
@@ -89,8 +90,6 @@ fn terms(directory: &std::path::Path, ends_with_channel: bool) -> Terms {
     Terms {
         channel: "cam0".to_owned(),
         subscriber: SubscriberOptions::new().directory(directory),
-        codec: Codec::Raw,
-        size: None,
         max_milli_fps: 0,
         max_payload: 1 << 20,
         last: None,
@@ -98,6 +97,10 @@ fn terms(directory: &std::path::Path, ends_with_channel: bool) -> Terms {
         ends_with_channel,
         count: None,
     }
+}
+
+fn means() -> Means<'static> {
+    Means { coder: coder::Member::alone(Codec::Raw, None).unwrap(), copies: None }
 }
 
 #[test]
@@ -116,7 +119,8 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
         told.store(true, Ordering::Relaxed);
         Err(Fault::lasting(Error::new(ErrorKind::Permission, "revoked")))
     };
-    let (fault, _) = run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &watch).unwrap_err();
+    let (fault, _) =
+        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &mut means(), &watch).unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::Permission);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
@@ -139,7 +143,7 @@ fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
         }
         Ok(())
     };
-    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &mut None, &watch)
+    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &mut None, &mut means(), &watch)
 }
 
 #[test]
@@ -177,8 +181,15 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
                 publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
             }
         });
-        let ended =
-            run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), false), &mut None, &watch);
+        let ended = run(
+            &peer,
+            &mut Inbox::new(),
+            "the peer",
+            &terms(directory.path(), false),
+            &mut None,
+            &mut means(),
+            &watch,
+        );
         done.store(true, Ordering::Relaxed);
         assert_eq!(ended.unwrap_err().1.frames, 3);
     });
@@ -196,6 +207,7 @@ fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
     Message::State(ChannelState::Waiting).encode(&mut waiting);
     let peer = Peer::new(1 << 20, &waiting, &[], &told);
     let (fault, _) =
-        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut kept, &|_: &Sent| Ok(())).unwrap_err();
+        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut kept, &mut means(), &|_: &Sent| Ok(()))
+            .unwrap_err();
     assert!(fault.try_again && kept.is_some(), "{fault:?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use framelane::{Frame, Mode, Origin, Subscriber, SubscriberOptions};
+use framelane::{Mode, Origin, Subscriber, SubscriberOptions};
 
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
@@ -28,8 +28,8 @@ impl Kept {
     }
 
     /// Before a frame is sent.
-    pub(crate) fn begin(&mut self, frame: &Frame) {
-        self.begun = Some(frame.local_sequence());
+    pub(crate) fn begin(&mut self, local_sequence: u64) {
+        self.begun = Some(local_sequence);
     }
 
     /// When all of a frame was sent.
@@ -74,6 +74,17 @@ impl Kept {
         self.sent.truncate(at + 1);
         lost as u64
     }
+}
+
+/// Whether the channel may have had the frame `last`. The other side claims that it was here: another sender, or the other
+/// side itself, may have made its number up. What cannot be looked up is believed.
+pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -> bool {
+    let newest = options.clone().mode(Mode::Newest).after(None).wait(Some(Duration::ZERO)).open(channel);
+    let newest = newest.ok().and_then(|mut newest| newest.recv_timeout(Duration::ZERO).ok());
+    newest.is_none_or(|newest| {
+        let newest = newest.origin();
+        newest.epoch != last.epoch || last.sequence <= newest.sequence
+    })
 }
 
 /// Where in the channel to go on: behind `last`, the frame that the other side has already. `None` when nothing is there.
@@ -146,7 +157,7 @@ mod tests {
             for _ in 0..6 {
                 publisher.send(&layout, &FrameInfo::default(), &[0]).unwrap();
                 let frame = kept.subscriber.recv().unwrap();
-                kept.begin(&frame);
+                kept.begin(frame.local_sequence());
                 kept.note(frame.origin());
             }
             assert_eq!(kept.go_back(&options, Some(sixth)), 0);

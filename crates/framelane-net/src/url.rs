@@ -20,6 +20,10 @@ pub(crate) const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 const SLOTS: usize = 6;
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
 const MAX_BYTES: u64 = 160 << 20;
+/// Six slots of such frames fit.
+const MAX_MEMORY: u64 = 1 << 30;
+/// 8192x4096.
+const MAX_PIXELS: u64 = 32 << 20;
 
 /// An address that can be listened on or connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,10 @@ pub struct LinkOptions {
     pub patience: Duration,
     /// `max-bytes=`: the largest frame that is taken.
     pub max_bytes: u64,
+    /// `max-memory=`: the most memory in bytes that frames from the link use here, shared memory included. Default 1 GiB.
+    pub max_memory: u64,
+    /// `max-pixels=`: the largest frame in pixels that is decoded. Default 33,554,432, which is 8192x4096.
+    pub max_pixels: u64,
     /// `slots=`: of the ring that a subscriber of a URL receives into; two more than the frames that it holds at once.
     pub slots: usize,
 }
@@ -100,6 +108,8 @@ impl Default for LinkOptions {
             server_uid: None,
             patience: PATIENCE,
             max_bytes: MAX_BYTES,
+            max_memory: MAX_MEMORY,
+            max_pixels: MAX_PIXELS,
             slots: SLOTS,
         }
     }
@@ -371,6 +381,14 @@ impl LinkOptions {
                 let bytes = value.parse().ok().filter(|bytes| (1..=1 << 32).contains(bytes));
                 self.max_bytes = bytes.ok_or_else(|| wrong("1 to 4294967296 bytes"))?;
             }
+            "max-memory" => {
+                let bytes = value.parse().ok().filter(|bytes| *bytes >= 1);
+                self.max_memory = bytes.ok_or_else(|| wrong("1 byte or more"))?;
+            }
+            "max-pixels" => {
+                let pixels = value.parse().ok().filter(|pixels| *pixels >= 1);
+                self.max_pixels = pixels.ok_or_else(|| wrong("1 pixel or more"))?;
+            }
             "slots" => {
                 let slots = value.parse().ok().filter(|slots| (2..=128).contains(slots));
                 self.slots = slots.ok_or_else(|| wrong("2 to 128"))?;
@@ -378,7 +396,7 @@ impl LinkOptions {
             _ => {
                 return Err(invalid("an option of a link", name).with_remedy(
                     "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
-                     server-uid, patience, max-bytes and slots",
+                     server-uid, patience, max-bytes, max-memory, max-pixels and slots",
                 ));
             }
         }

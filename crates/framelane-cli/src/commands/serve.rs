@@ -70,12 +70,21 @@ pub struct Serve {
     /// Connections at a time
     #[arg(long, default_value = "256", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     max_connections: u32,
-    /// Connections at a time from one address
+    /// Connections at a time of one client, or of one address or IPv6 network (/64) whose client is not known
     #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     max_per_address: u32,
     /// The largest frame that clients may send
     #[arg(long, default_value = "167772160", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     max_bytes: u64,
+    /// Memory for all clients: channels that they send to, and frames on their way. One client may use half of it
+    #[arg(long, default_value = "2147483648", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    max_memory: u64,
+    /// Encoders for all clients. One client may use half of them; links of one channel, codec and size share one
+    #[arg(long, default_value = "32", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_encoders: u32,
+    /// Pixels of the frames of all encoders. One client may use half, and send coded frames of half
+    #[arg(long, default_value = "67108864", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
     /// How long a client may take to say who it is and what it wants
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     handshake: Duration,
@@ -193,6 +202,9 @@ impl Serve {
         options.max_connections = self.max_connections as usize;
         options.max_per_address = self.max_per_address as usize;
         options.max_bytes = self.max_bytes;
+        options.max_memory = self.max_memory;
+        options.max_encoders = self.max_encoders as usize;
+        options.max_pixels = self.max_pixels;
         options.handshake = self.handshake;
         options.patience = self.patience;
         options.linger = self.linger;

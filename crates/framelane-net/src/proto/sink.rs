@@ -41,6 +41,8 @@ pub(crate) struct Sink {
     state: ChannelState,
     needs_keyframe: bool,
     ask_keyframe: bool,
+    /// Whether `last` may be a number that the source never gave to a frame.
+    doubts_last: bool,
 }
 
 impl Sink {
@@ -61,7 +63,14 @@ impl Sink {
             state: ChannelState::Waiting,
             needs_keyframe: true,
             ask_keyframe: false,
+            doubts_last: false,
         }
+    }
+
+    /// Lets the first frame decide whether `last` was right. It comes from before this program's start, from a source that
+    /// may have been another one. A source that is sent a `last` which it knows sends only later frames.
+    pub(crate) fn doubt_last(&mut self) {
+        self.doubts_last = true;
     }
 
     /// Takes a message that is no frame; `now_ns` is when it came, on `CLOCK_REALTIME`.
@@ -99,9 +108,11 @@ impl Sink {
             return Ok(Arrival::PassOver);
         }
         let Origin { epoch, sequence } = head.origin;
+        let disputed = std::mem::take(&mut self.doubts_last);
         let missed = match self.last {
             // Numbers go on when a publisher is taken over, and begin anew when a channel does.
             Some(last) if sequence > last.sequence => sequence - last.sequence - 1,
+            Some(last) if disputed && epoch == last.epoch && sequence < last.sequence => 0,
             Some(last) if epoch == last.epoch => return Ok(Arrival::PassOver),
             _ => 0,
         };
@@ -230,6 +241,25 @@ mod tests {
         assert_eq!(arrival(7, 1), Arrival::PassOver);
         assert_eq!(arrival(7, u64::MAX), Arrival::New { missed: u32::MAX });
         assert_eq!(sink.missed(), 3 + u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn forged_number_from_before_does_not_silence_the_source() {
+        let forged = Origin { epoch: 5, sequence: u64::MAX };
+        let (mut sink, now) = sink(Some(forged));
+        sink.doubt_last();
+        assert_eq!(sink.arrival(now, &head(5, 7, true)).unwrap(), Arrival::New { missed: 0 });
+        sink.frame_done(now);
+        assert_eq!(sink.arrival(now, &head(5, 7, true)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(5, 9, true)).unwrap(), Arrival::New { missed: 1 });
+    }
+
+    #[test]
+    fn frame_that_is_here_from_before_is_not_taken_twice() {
+        let (mut sink, now) = sink(Some(Origin { epoch: 5, sequence: 7 }));
+        sink.doubt_last();
+        assert_eq!(sink.arrival(now, &head(5, 7, true)).unwrap(), Arrival::PassOver);
+        assert_eq!(sink.arrival(now, &head(5, 6, true)).unwrap(), Arrival::PassOver);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Publisher, PublisherOptions};
+use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 
-use crate::channel_io::Ended;
+use crate::budget::{Budget, Share};
+use crate::channel_io::{Ended, Fault};
 use crate::incoming::Received;
 use crate::stream::Stream;
 
@@ -19,12 +20,15 @@ use crate::stream::Stream;
 const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long of that it has to tell its client why. A client that is not told would come again, and end this one in turn.
 const TELL: Duration = Duration::from_secs(1);
+/// Owners of one channel whose newest frames are remembered.
+const MOST_OWNERS: usize = 64;
 
 pub(super) struct Inboxes {
     linger: Duration,
     /// Channels that one owner may leave behind; all owners together may leave `most_in_all`.
     most_of_one: usize,
     most_in_all: usize,
+    memory: Arc<Budget>,
     channels: Mutex<HashMap<String, State>>,
     /// Told when a publisher has come back.
     returned: Condvar,
@@ -39,6 +43,36 @@ enum State {
 pub(super) struct Inbox {
     pub(super) publisher: Publisher,
     pub(super) received: Received,
+    /// Shared memory of the channel.
+    pub(super) ring: Share,
+    /// Whether `received.last` was found in the ring of a dead process. Which owner sent that frame is not known.
+    pub(super) is_inherited: bool,
+    /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of another.
+    others: Vec<(String, Option<Origin>)>,
+}
+
+impl Inbox {
+    /// Whether a frame was published, by this process or by the one before it.
+    fn has_frames(&self) -> bool {
+        self.received.frames > 0 || self.publisher.inherited().is_some()
+    }
+
+    /// Goes from one owner to another, whose memory is counted for `account`.
+    fn hand_over(&mut self, from: &str, to: &str, account: &str) -> Result<(), Fault> {
+        if from == to {
+            return Ok(());
+        }
+        self.ring.hand_over(account).map_err(crate::budget::Exceeded::into_fault)?;
+        if self.others.len() == MOST_OWNERS {
+            self.others.remove(0);
+        }
+        self.others.push((from.to_owned(), self.received.last.take()));
+        self.is_inherited = false;
+        if let Some(at) = self.others.iter().position(|(owner, _)| owner == to) {
+            self.received.last = self.others.remove(at).1;
+        }
+        Ok(())
+    }
 }
 
 /// A connection that a newer one of the same client can end.
@@ -55,47 +89,62 @@ pub(super) struct Claim<'i> {
 
 impl Inboxes {
     /// Channels stay for `linger`; of one owner so many, and so many in all.
-    pub(super) fn new(linger: Duration, most_of_one: usize, most_in_all: usize) -> Self {
-        Inboxes { linger, most_of_one, most_in_all, channels: Mutex::default(), returned: Condvar::new() }
+    pub(super) fn new(linger: Duration, most_of_one: usize, most_in_all: usize, memory: Arc<Budget>) -> Self {
+        let (channels, returned) = (Mutex::default(), Condvar::new());
+        Inboxes { linger, most_of_one, most_in_all, memory, channels, returned }
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, State>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel's publisher, for `owner`, made with `options` if there is none.
+    /// The channel's publisher, for `owner`, made with `options` if there is none. Its memory is counted for `account`.
     ///
     /// # Errors
-    /// [`ErrorKind::ChannelBusy`] when another client sends to the channel; else as [`PublisherOptions::create`].
+    /// [`ErrorKind::ChannelBusy`] when another client sends to the channel, and the limit that the memory of its channel
+    /// exceeds; else as [`PublisherOptions::create`].
     pub(super) fn claim(
         &self,
         channel: &str,
-        owner: &str,
+        (owner, account): (&str, &str),
         stream: &Arc<dyn Stream>,
         options: &PublisherOptions,
-    ) -> Result<Claim<'_>, Error> {
+    ) -> Result<Claim<'_>, Fault> {
         let begun = Instant::now();
         let mut channels = self.channels();
         let inbox = loop {
             match channels.entry(channel.to_owned()) {
                 Entry::Vacant(_) => {
-                    let publisher = options.create(channel)?;
+                    let publisher = options.create(channel).map_err(private)?;
                     let received = Received { last: publisher.inherited(), ..Received::default() };
-                    break Box::new(Inbox { publisher, received });
+                    break Box::new(Inbox {
+                        is_inherited: received.last.is_some(),
+                        ring: self.memory.share_of(account),
+                        publisher,
+                        received,
+                        others: Vec::new(),
+                    });
                 }
                 Entry::Occupied(entry) => match entry.get() {
                     State::Idle { .. } => {
-                        let State::Idle { inbox, .. } = entry.remove() else {
+                        let State::Idle { owner: before, mut inbox, since } = entry.remove() else {
                             unreachable!("just looked at")
                         };
+                        if let Err(fault) = inbox.hand_over(&before, owner, account) {
+                            let idle = State::Idle { owner: before, inbox, since };
+                            channels.insert(channel.to_owned(), idle);
+                            return Err(fault);
+                        }
                         break inbox;
                     }
                     State::Busy { owner: other, .. } if other != owner => {
-                        return Err(Error::new(
-                            ErrorKind::ChannelBusy,
-                            format!("another client, {other}, sends to channel {channel}"),
-                        )
-                        .with_remedy("end that one, or send to a channel of another name"));
+                        return Err(private(
+                            Error::new(
+                                ErrorKind::ChannelBusy,
+                                format!("another client, {other}, sends to channel {channel}"),
+                            )
+                            .with_remedy("end that one, or send to a channel of another name"),
+                        ));
                     }
                     State::Busy { replaced, stream, .. } => {
                         replaced.set();
@@ -107,10 +156,10 @@ impl Inboxes {
             }
             let left = HAND_OVER.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Err(Error::new(
+                return Err(private(Error::new(
                     ErrorKind::ChannelBusy,
                     "an older connection of this client has not ended",
-                ));
+                )));
             }
             channels = self
                 .returned
@@ -147,6 +196,7 @@ impl Drop for Claim<'_> {
         channels.remove(&self.channel);
         if let Some(inbox) = self.inbox.take()
             && self.stays
+            && inbox.has_frames()
         {
             make_room(&mut channels, Some(&self.owner), self.inboxes.most_of_one);
             make_room(&mut channels, None, self.inboxes.most_in_all);
@@ -156,6 +206,11 @@ impl Drop for Claim<'_> {
         drop(channels);
         self.inboxes.returned.notify_all();
     }
+}
+
+fn private(error: Error) -> Fault {
+    let try_again = error.kind() == ErrorKind::ChannelBusy;
+    Fault::private(error, try_again)
 }
 
 /// Closes the channel that was left behind first, of this owner or of anybody, when there are as many as there may be.

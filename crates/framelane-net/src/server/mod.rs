@@ -6,12 +6,14 @@ mod listen;
 mod session;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
 
+use crate::budget::{Budget, Quantity};
+use crate::coder::{Budgets, Coders};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::security::{AccessList, Identity, Patterns, server_config};
@@ -55,8 +57,17 @@ pub struct ServerOptions {
     pub slots: usize,
     /// Connections in all, and from one address.
     pub max_connections: usize,
-    /// Connections from one address.
+    /// Connections of one client. Where the client is not known: of one IPv4 address, or of one IPv6 network (/64).
     pub max_per_address: usize,
+    /// Memory in bytes that clients use in all: shared memory of the channels that they send to, frames that are encoded or
+    /// decoded for them, and frames that wait for them. One client may use half of it. Default 2 GiB.
+    pub max_memory: u64,
+    /// Encoders in all. Clients that want the same channel, codec and size share one. One client may use half of them.
+    /// Default 32.
+    pub max_encoders: usize,
+    /// Pixels of the frames of all encoders. One client may use half of them, and a coded frame that a client sends may have
+    /// half of them. Default 67,108,864, which is two frames of 8192x4096.
+    pub max_pixels: u64,
     /// The largest frame that is taken from a client, in bytes.
     pub max_bytes: u64,
     /// How long all that comes before the first frame may take.
@@ -82,6 +93,9 @@ impl ServerOptions {
             slots: 6,
             max_connections: 256,
             max_per_address: 64,
+            max_memory: 2 << 30,
+            max_encoders: 32,
+            max_pixels: 64 << 20,
             max_bytes: 160 << 20,
             handshake: Duration::from_secs(10),
             patience: Duration::from_secs(10),
@@ -168,6 +182,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     tls: Option<Arc<rustls::ServerConfig>>,
     limits: Limits,
+    budgets: Budgets,
+    coders: Coders,
     inboxes: Inboxes,
     connections: AtomicU64,
 }
@@ -209,8 +225,24 @@ impl Server {
         let listeners = options.listen.iter().map(|address| Listener::bind(address, options.insecure));
         let listeners = listeners.collect::<Result<_, _>>()?;
         let limits = Limits::new(options.max_connections, options.max_per_address);
-        let inboxes = Inboxes::new(options.linger, options.max_per_address, options.max_connections);
-        Ok(Server { options, listeners, tls, limits, inboxes, connections: AtomicU64::new(1) })
+        let encoders = options.max_encoders as u64;
+        let budgets = Budgets {
+            memory: Budget::new(Quantity::Memory, options.max_memory, "serve --max-memory"),
+            encoders: Budget::new(Quantity::Encoders, encoders, "serve --max-encoders"),
+            pixels: Budget::new(Quantity::Pixels, options.max_pixels, "serve --max-pixels"),
+        };
+        let (coders, memory) = (Coders::new(budgets.clone()), budgets.memory.clone());
+        let inboxes = Inboxes::new(options.linger, options.max_per_address, options.max_connections, memory);
+        Ok(Server {
+            options,
+            listeners,
+            tls,
+            limits,
+            budgets,
+            coders,
+            inboxes,
+            connections: AtomicU64::new(1),
+        })
     }
 
     /// Where it listens, with the ports that the system has given for port 0.
@@ -253,15 +285,15 @@ impl Server {
                         };
                         let connection = self.connections.fetch_add(1, Ordering::Relaxed);
                         let name = guest.name.clone();
-                        let spawned =
-                            std::thread::Builder::new().name("link".to_owned()).spawn_scoped(
-                                scope,
-                                move || {
-                                    let _admitted = admitted;
-                                    Session { server: self, connection, peer: &guest.name, events, keep }
-                                        .run(guest.socket, guest.ip, listener.secure);
-                                },
-                            );
+                        let spawned = std::thread::Builder::new().name("link".to_owned()).spawn_scoped(
+                            scope,
+                            move || {
+                                let (peer, counted) = (&guest.name, Mutex::new(admitted));
+                                let session =
+                                    Session { server: self, connection, peer, counted, events, keep };
+                                session.run(guest.socket, guest.ip, listener.secure);
+                            },
+                        );
                         if let Err(error) = spawned {
                             let error = Error::from_io("starting a thread for a connection", error);
                             events(ServerEvent::Refused { peer: &name, error: &error });

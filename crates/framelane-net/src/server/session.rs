@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Origin};
-use framelane_codec::{Codec, Decoder, Encoder};
+use framelane::{Error, ErrorKind, Mode, Origin};
+use framelane_codec::{Codec, Decoder};
 use rustls::ServerConnection;
 
 use super::inboxes::Claim;
+use super::limits::{Counted, network_of};
 use super::listen::Guest;
 use super::{Access, Role, Server, ServerEvent};
 use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
-use crate::incoming::{Received, Receiving};
-use crate::outgoing::{self, Sent, Terms};
+use crate::coder::{Member, Wanted};
+use crate::incoming::{self, Received, Receiving};
+use crate::outgoing::{self, Means, Sent, Terms};
 use crate::proto::{Challenge, ChannelRequest, Direction, Message, Refusal, Request, Sink, Welcome};
 use crate::remote::policy_of;
 use crate::resume::known;
@@ -31,6 +33,7 @@ pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
     pub(super) connection: u64,
     pub(super) peer: &'a str,
+    pub(super) counted: Mutex<Counted<'a>>,
     pub(super) events: &'a (dyn Fn(ServerEvent<'_>) + Sync),
     pub(super) keep: &'a (dyn Fn() -> bool + Sync),
 }
@@ -46,6 +49,8 @@ struct Agreed {
     grant: Option<Grant>,
     /// Connections of the same client are the same owner.
     owner: String,
+    /// What limits are counted for: the client, or its network.
+    account: String,
 }
 
 /// An open connection whose client has not proved who it is.
@@ -66,7 +71,7 @@ pub(super) fn turn_away(guest: &Guest, secure: bool, error: &Error) {
     guest.socket.shut();
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
     pub(super) fn run(&self, socket: Socket, ip: Option<IpAddr>, secure: bool) {
         let agreed = match self.agree(socket, ip, secure) {
             Ok(agreed) => agreed,
@@ -178,12 +183,21 @@ impl Session<'_> {
         }
         let request = ChannelRequest::decode(&request.body).map_err(Fault::lasting)?;
         let codec = self.admit(&request, grant.as_ref())?;
+        if let Some(grant) = &grant {
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            let limited = |limit| Fault::passing(Error::new(ErrorKind::TooManySubscribers, limit));
+            counted.count_for(&grant.name).map_err(limited)?;
+        }
         let owner = match (&grant, ip) {
             (Some(grant), _) => grant.name.clone(),
             (None, Some(ip)) => ip.to_string(),
             (None, None) => "this machine".to_owned(),
         };
-        Ok(Agreed { stream, inbox, request, request_received_ns, codec, grant, owner })
+        let account = match (&grant, ip) {
+            (None, Some(ip)) => network_of(ip).to_string(),
+            _ => owner.clone(),
+        };
+        Ok(Agreed { stream, inbox, request, request_received_ns, codec, grant, owner, account })
     }
 
     fn expect(&self, inbox: &mut Inbox, stream: &dyn Stream, deadline: Instant) -> Result<Message, Fault> {
@@ -321,7 +335,7 @@ impl Session<'_> {
     }
 
     /// Whether the client may still do what it does; looked at every second.
-    fn still_allowed(&self, agreed: &Agreed) -> impl Fn() -> Result<(), Fault> + Sync + use<'_> {
+    fn still_allowed(&self, agreed: &Agreed) -> impl Fn() -> Result<(), Fault> + Sync + use<'_, 'a> {
         let grant = agreed.grant.clone();
         let checked = Mutex::new(Instant::now());
         move || {
@@ -363,22 +377,40 @@ impl Session<'_> {
         .with_remedy("ask for a smaller size; `framelane serve --max-bytes` is the limit"))
     }
 
+    /// What encodes for the client: an encoder of its own, or one that it shares with others.
+    fn coder(&self, agreed: &Agreed, size: Option<(u32, u32)>) -> Result<Member<'a>, Fault> {
+        let (request, codec, client) = (&agreed.request, agreed.codec, &agreed.account);
+        match (codec, size, request.mode) {
+            // Nothing is encoded.
+            (Codec::Raw, None, _) => Member::alone(codec, size),
+            (_, _, Mode::Every) => self.server.coders.own(codec, size, client),
+            _ => {
+                let paced = matches!(codec, Codec::H264 { .. });
+                let max_milli_fps = if paced { request.max_milli_fps } else { 0 };
+                let wanted = Wanted { channel: request.channel.clone(), codec, size, max_milli_fps };
+                self.server.coders.join(wanted, client)
+            }
+        }
+    }
+
     /// The client receives.
     fn send_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let request = &agreed.request;
         let size = (request.size != (0, 0)).then_some(request.size);
         // Said at the door rather than at the first frame.
-        let possible = self.check_size(size).and_then(|()| Encoder::new(agreed.codec, size).map(drop));
-        if let Err(error) = possible {
-            let fault = Fault::lasting(error);
-            self.refuse(&*agreed.stream, &fault, true);
-            return Err(fault);
-        }
+        let possible = self.check_size(size).map_err(Fault::lasting).and_then(|()| self.coder(&agreed, size));
+        let coder = match possible {
+            Ok(coder) => coder,
+            Err(fault) => {
+                self.refuse(&*agreed.stream, &fault, true);
+                return Err(fault);
+            }
+        };
+        let copies = Some(self.server.budgets.memory.share_of(&agreed.account));
+        let mut means = Means { coder, copies };
         let terms = Terms {
             channel: request.channel.clone(),
             subscriber: self.server.options.subscriber().mode(request.mode),
-            codec: agreed.codec,
-            size,
             max_milli_fps: request.max_milli_fps,
             max_payload: request.max_payload,
             last: known(request.last),
@@ -390,7 +422,8 @@ impl Session<'_> {
         self.connected(&agreed, Role::Receives);
         let allowed = self.still_allowed(&agreed);
         let watch = |_: &Sent| allowed();
-        let result = outgoing::run(&*agreed.stream, &mut agreed.inbox, self.peer, &terms, &mut None, &watch);
+        let (stream, inbox) = (&*agreed.stream, &mut agreed.inbox);
+        let result = outgoing::run(stream, inbox, self.peer, &terms, &mut None, &mut means, &watch);
         let (sent, error) = match result {
             Ok(sent) => (sent, None),
             Err((fault, sent)) => (sent, ended_by(fault)),
@@ -412,11 +445,8 @@ impl Session<'_> {
         let publisher = options.publisher().policy(policy_of(agreed.request.mode));
         let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
             let inboxes = &self.server.inboxes;
-            let claimed = inboxes.claim(&agreed.request.channel, &agreed.owner, &agreed.stream, &publisher);
-            claimed.map_err(|error| {
-                let try_again = error.kind() == ErrorKind::ChannelBusy;
-                Fault::private(error, try_again)
-            })
+            let owner = (agreed.owner.as_str(), agreed.account.as_str());
+            inboxes.claim(&agreed.request.channel, owner, &agreed.stream, &publisher)
         });
         let mut claim: Claim<'_> = match claimed {
             Ok(claim) => claim,
@@ -433,6 +463,9 @@ impl Session<'_> {
         let mut sink = Sink::new(Instant::now(), agreed.request.mode, last, options.patience);
         sink.clock.compare_machines(machine(), agreed.request.machine);
         let inbox = claim.inbox();
+        if inbox.is_inherited && inbox.received.frames == 0 {
+            sink.doubt_last();
+        }
         let before = inbox.received.clone();
         sink.begin_missed(inbox.received.missed);
         inbox.received.link.peer = format!("{} (it sends here)", self.peer);
@@ -443,7 +476,12 @@ impl Session<'_> {
             publisher: &mut inbox.publisher,
             sink,
             codec: agreed.codec,
-            max_bytes: options.max_bytes,
+            limits: incoming::Limits {
+                max_bytes: options.max_bytes,
+                max_pixels: self.server.budgets.pixels.most_of_one(),
+                ring: &mut inbox.ring,
+                buffers: self.server.budgets.memory.share_of(&agreed.account),
+            },
             patience: options.patience,
             ends_with_channel: true,
             received: &mut inbox.received,

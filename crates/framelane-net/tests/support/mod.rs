@@ -1,6 +1,8 @@
 //! What the tests share: a server in this process, and subscribers of its URLs.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod raw;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,0 +1,564 @@
+//! Encoding the frames of a channel, once for all links that want the same.
+//!
+//! A slot is leased only while its frame is copied: encoding takes longer than a publisher can spare a slot. The link that
+//! wants a frame first encodes it, on its own thread. Links that want a frame meanwhile give theirs back, wait, and take
+//! the result if it is as new. So there is no thread more, and nothing is encoded that no link wants.
+//!
+//! Payloads of H.264 build on each other, so a link takes each of them in turn. One that falls behind, or joins, needs a
+//! keyframe. A keyframe costs all links of the encoder bits: there is one in half a second at most. A link that falls behind
+//! again and again goes on with an encoder of its own, if the limits allow for one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Frame, FrameInfo, Layout, Origin, PixelFormat};
+use framelane_codec::{Codec, Encoder, pack};
+
+use crate::budget::{Budget, Exceeded, Share};
+use crate::channel_io::{Fault, LOOK};
+
+/// The shortest time between keyframes that links of one encoder ask for.
+const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
+/// Payloads of H.264 that are kept for links which are a little slower than others.
+const RECENT: usize = 8;
+/// A link that falls behind twice in this time is slower than the others.
+const SLOW: Duration = Duration::from_secs(10);
+/// A channel may be scaled up to this, whatever its own size is: 1920x1080.
+const MOST_SCALED_PIXELS: u64 = 1920 * 1080;
+
+/// A frame's payload, with what the receiver is told of it.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    pub origin: Origin,
+    pub local_sequence: u64,
+    /// The life of the channel that `local_sequence` counts in.
+    pub epoch: u64,
+    /// Counts the payloads of an encoder.
+    number: u64,
+    pub layout: Layout,
+    pub info: FrameInfo,
+    pub standalone: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// What links of one encoder have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub channel: String,
+    pub codec: Codec,
+    pub size: Option<(u32, u32)>,
+    /// For H.264 alone: its payloads are taken at one pace.
+    pub max_milli_fps: u32,
+}
+
+/// What encoders may use.
+#[derive(Clone)]
+pub(crate) struct Budgets {
+    pub memory: Arc<Budget>,
+    pub encoders: Arc<Budget>,
+    pub pixels: Arc<Budget>,
+}
+
+/// The encoders of a server.
+pub(crate) struct Coders {
+    budgets: Budgets,
+    coders: Mutex<HashMap<Wanted, Weak<Coder>>>,
+}
+
+/// An encoder with its newest payloads.
+struct Coder {
+    codec: Codec,
+    size: Option<(u32, u32)>,
+    state: Mutex<State>,
+    /// Told when a link has finished encoding.
+    changed: Condvar,
+    /// `None` in a program that encodes for itself.
+    costs: Option<Mutex<Costs>>,
+}
+
+struct State {
+    /// `None` while a link encodes.
+    engine: Option<Box<Engine>>,
+    recent: VecDeque<Arc<Coded>>,
+    number: u64,
+    links: usize,
+    /// A link waits for a keyframe.
+    keyframe: bool,
+    last_keyframe: Option<Instant>,
+}
+
+/// What encodes, with its memory.
+#[derive(Default)]
+struct Engine {
+    /// With whether it is for pictures, which alone are scaled.
+    encoder: Option<(bool, Encoder)>,
+    frame: Vec<u8>,
+    /// Of a payload that nobody sends any more.
+    spare: Vec<u8>,
+}
+
+/// What one link has of an encoder.
+pub(crate) struct Member<'c> {
+    coder: Arc<Coder>,
+    shared: Option<(&'c Coders, String)>,
+    /// The last payload taken.
+    taken: Option<u64>,
+    needs_keyframe: bool,
+    fell_behind: Option<Instant>,
+}
+
+/// Numbers of a layout that costs follow from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Need {
+    pixels: u64,
+    engine_bytes: u64,
+    /// Of a payload, at most.
+    payload_bytes: u64,
+}
+
+/// Charges of an encoder: once in all, and for each client that has links to it.
+struct Costs {
+    budgets: Budgets,
+    need: Need,
+    in_all: [Share; 3],
+    clients: HashMap<String, Client>,
+}
+
+struct Client {
+    links: u64,
+    /// What was charged last.
+    need: Need,
+    parts: [Share; 3],
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Coders {
+    pub(crate) fn new(budgets: Budgets) -> Self {
+        Coders { budgets, coders: Mutex::default() }
+    }
+
+    /// An encoder for the links that want the same.
+    ///
+    /// # Errors
+    /// The limit that the encoder exceeds, and what is wrong with the codec.
+    pub(crate) fn join(&self, wanted: Wanted, client: &str) -> Result<Member<'_>, Fault> {
+        let mut coders = lock(&self.coders);
+        coders.retain(|_, coder| coder.strong_count() > 0);
+        let coder = match coders.get(&wanted).and_then(Weak::upgrade) {
+            Some(coder) => coder,
+            None => {
+                let coder = Coder::new(wanted.codec, wanted.size, Some(Costs::new(&self.budgets)))?;
+                coders.insert(wanted, Arc::downgrade(&coder));
+                coder
+            }
+        };
+        drop(coders);
+        self.member(coder, client)
+    }
+
+    /// An encoder for one link, which wants every frame.
+    ///
+    /// # Errors
+    /// As [`Coders::join`].
+    pub(crate) fn own(
+        &self,
+        codec: Codec,
+        size: Option<(u32, u32)>,
+        client: &str,
+    ) -> Result<Member<'_>, Fault> {
+        self.member(Coder::new(codec, size, Some(Costs::new(&self.budgets)))?, client)
+    }
+
+    fn member(&self, coder: Arc<Coder>, client: &str) -> Result<Member<'_>, Fault> {
+        coder.join(client)?;
+        let shared = Some((self, client.to_owned()));
+        Ok(Member { coder, shared, taken: None, needs_keyframe: true, fell_behind: None })
+    }
+}
+
+impl Member<'static> {
+    /// An encoder of this program's own, without limits.
+    ///
+    /// # Errors
+    /// What is wrong with the codec.
+    pub(crate) fn alone(codec: Codec, size: Option<(u32, u32)>) -> Result<Self, Fault> {
+        let coder = Coder::new(codec, size, None)?;
+        Ok(Member { coder, shared: None, taken: None, needs_keyframe: true, fell_behind: None })
+    }
+}
+
+impl Member<'_> {
+    /// Whether such a frame is coded at all. Other frames (detections, matrices) go as they are, or without loss.
+    pub(crate) fn takes(&self, format: PixelFormat) -> bool {
+        match (self.coder.codec, self.coder.size) {
+            (Codec::Raw, None) => false,
+            (Codec::Lz4, _) => true,
+            _ => is_picture(format),
+        }
+    }
+
+    /// The payload of this frame or of a newer one; with H.264 the one after that taken before. Gives the frame back as
+    /// soon as it is copied. `None` when the frame is no longer here: the caller takes the newest, and asks again.
+    ///
+    /// `epoch` is that of the subscriber. Asks `keep` whether to go on while another link encodes.
+    ///
+    /// # Errors
+    /// The limit that the frame exceeds, and why it cannot be encoded.
+    pub(crate) fn code(
+        &mut self,
+        frame: Frame,
+        epoch: u64,
+        keyframe: bool,
+        keep: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<Option<Arc<Coded>>, Fault> {
+        self.needs_keyframe |= keyframe;
+        let wanted = (epoch, frame.local_sequence());
+        let mut frame = Some(frame);
+        loop {
+            self.catch_up();
+            let mut state = lock(&self.coder.state);
+            if let Some(coded) = state.find(self, wanted) {
+                drop(state);
+                return Ok(Some(self.take(coded)));
+            }
+            let may_encode = self.may_encode(&mut state);
+            match (frame.take(), may_encode.then(|| state.engine.take()).flatten()) {
+                (Some(frame), Some(engine)) => {
+                    let forced = std::mem::take(&mut state.keyframe) || self.needs_keyframe;
+                    if forced {
+                        state.last_keyframe = Some(Instant::now());
+                    }
+                    // Other links have this frame, and would discard it. This one gets it alone, and the next keyframe with
+                    // the others.
+                    let again = self.coder.is_chained() && state.links > 1 && state.has(wanted);
+                    state.keyframe = again;
+                    drop(state);
+                    let coded = self.encode(frame, epoch, (forced, again), engine)?;
+                    if again {
+                        self.taken = None;
+                        self.needs_keyframe = true;
+                        return Ok(Some(coded));
+                    }
+                    return Ok(Some(self.take(coded)));
+                }
+                (None, Some(engine)) => {
+                    state.engine = Some(engine);
+                    return Ok(None);
+                }
+                (held, None) => {
+                    // No slot is held while another link encodes.
+                    drop(held);
+                    drop(self.coder.changed.wait_timeout(state, LOOK));
+                    keep()?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, coded: Arc<Coded>) -> Arc<Coded> {
+        self.taken = Some(coded.number);
+        self.needs_keyframe = false;
+        coded
+    }
+
+    /// Whether a payload that is encoded now is of use to this link.
+    fn may_encode(&self, state: &mut State) -> bool {
+        let in_turn = !self.coder.is_chained() || self.taken == Some(state.number) && !self.needs_keyframe;
+        if in_turn || state.links <= 1 {
+            return true;
+        }
+        state.keyframe |= state.last_keyframe.is_none_or(|last| last.elapsed() >= KEYFRAME_PAUSE);
+        state.keyframe
+    }
+
+    /// Encodes on this thread. The engine goes back whatever happens.
+    fn encode(
+        &mut self,
+        frame: Frame,
+        epoch: u64,
+        (keyframe, again): (bool, bool),
+        engine: Box<Engine>,
+    ) -> Result<Arc<Coded>, Fault> {
+        let coder = self.coder.clone();
+        let mut turn = Turn { coder: &coder, engine: Some(engine) };
+        if let Some((_, client)) = &self.shared {
+            coder.fit(frame.layout(), client)?;
+        }
+        let engine = turn.engine.as_mut().expect("taken at the end of the turn only");
+        let (origin, local_sequence) = (frame.origin(), frame.local_sequence());
+        let info = frame.info().clone();
+        engine.frame.clear();
+        let layout = pack(frame.layout(), frame.bytes(), &mut engine.frame).map_err(Fault::lasting)?;
+        drop(frame);
+        let (encoded, bytes) = engine.encode(&coder, &layout, &info, keyframe)?;
+        let mut state = lock(&coder.state);
+        state.number += u64::from(!again);
+        let coded = Arc::new(Coded {
+            origin,
+            local_sequence,
+            epoch,
+            number: state.number,
+            layout: encoded.layout,
+            info: FrameInfo { color: encoded.info.color, ..info },
+            standalone: encoded.keyframe,
+            bytes,
+        });
+        if again {
+            return Ok(coded);
+        }
+        let most = if coder.is_chained() { RECENT } else { 1 };
+        if state.recent.len() == most
+            && let Some(oldest) = state.recent.pop_front()
+            && let Ok(oldest) = Arc::try_unwrap(oldest)
+        {
+            engine.spare = oldest.bytes;
+        }
+        state.recent.push_back(coded.clone());
+        Ok(coded)
+    }
+
+    /// When the next payload in turn is gone, asks for a keyframe. A link that is slower than the others gets an encoder of
+    /// its own.
+    fn catch_up(&mut self) {
+        let state = lock(&self.coder.state);
+        let Some(next) = self.taken.map(|taken| taken + 1).filter(|_| self.coder.is_chained()) else {
+            return;
+        };
+        if next > state.number || state.recent.iter().any(|coded| coded.number == next) {
+            return;
+        }
+        let shares = state.links > 1;
+        drop(state);
+        self.taken = None;
+        self.needs_keyframe = true;
+        let before = self.fell_behind.replace(Instant::now());
+        let Some((coders, client)) = self.shared.clone() else { return };
+        if shares && before.is_some_and(|before| before.elapsed() < SLOW) {
+            // Without room for one it stays, and gets a keyframe now and then.
+            if let Ok(own) = coders.own(self.coder.codec, self.coder.size, &client) {
+                *self = own;
+            }
+        }
+    }
+}
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        if let Some((_, client)) = &self.shared {
+            self.coder.leave(client);
+        }
+    }
+}
+
+impl State {
+    /// Whether links have this frame.
+    fn has(&self, (epoch, sequence): (u64, u64)) -> bool {
+        self.recent.back().is_some_and(|coded| coded.epoch == epoch && coded.local_sequence >= sequence)
+    }
+
+    /// A payload that this link can use.
+    fn find(&self, link: &Member<'_>, (epoch, sequence): (u64, u64)) -> Option<Arc<Coded>> {
+        let is_new = |coded: &&Arc<Coded>| coded.epoch == epoch && coded.local_sequence >= sequence;
+        let found = if !link.coder.is_chained() {
+            self.recent.back().filter(is_new)
+        } else if link.needs_keyframe {
+            self.recent.iter().rev().find(|coded| coded.standalone).filter(is_new)
+        } else {
+            self.recent.iter().find(|coded| Some(coded.number) == link.taken.map(|taken| taken + 1))
+        };
+        found.cloned()
+    }
+}
+
+/// Gives the engine back and wakes those who wait for it.
+struct Turn<'c> {
+    coder: &'c Coder,
+    engine: Option<Box<Engine>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.coder.state).engine = self.engine.take();
+        self.coder.changed.notify_all();
+    }
+}
+
+impl Engine {
+    fn encode(
+        &mut self,
+        coder: &Coder,
+        layout: &Layout,
+        info: &FrameInfo,
+        keyframe: bool,
+    ) -> Result<(framelane_codec::Encoded, Vec<u8>), Fault> {
+        let picture = is_picture(layout.format());
+        let (_, encoder) = match &mut self.encoder {
+            Some(made) if made.0 == picture => made,
+            other => {
+                let size = coder.size.filter(|_| picture);
+                other.insert((picture, Encoder::new(coder.codec, size).map_err(Fault::lasting)?))
+            }
+        };
+        let mut bytes = std::mem::take(&mut self.spare);
+        let encoded = encoder.encode(layout, info, &self.frame, keyframe, &mut bytes);
+        Ok((encoded.map_err(Fault::lasting)?, bytes))
+    }
+}
+
+impl Coder {
+    fn new(codec: Codec, size: Option<(u32, u32)>, costs: Option<Costs>) -> Result<Arc<Self>, Fault> {
+        // Reported before the first frame.
+        Encoder::new(codec, size).map_err(Fault::lasting)?;
+        let state = State {
+            engine: Some(Box::default()),
+            recent: VecDeque::new(),
+            number: 0,
+            links: 0,
+            keyframe: false,
+            last_keyframe: None,
+        };
+        let (state, costs) = (Mutex::new(state), costs.map(Mutex::new));
+        Ok(Arc::new(Coder { codec, size, state, changed: Condvar::new(), costs }))
+    }
+
+    /// Whether a payload needs those before it.
+    fn is_chained(&self) -> bool {
+        matches!(self.codec, Codec::H264 { .. })
+    }
+
+    fn join(&self, client: &str) -> Result<(), Fault> {
+        if let Some(costs) = &self.costs {
+            lock(costs).join(client).map_err(Exceeded::into_fault)?;
+        }
+        lock(&self.state).links += 1;
+        Ok(())
+    }
+
+    fn leave(&self, client: &str) {
+        lock(&self.state).links -= 1;
+        if let Some(costs) = &self.costs {
+            lock(costs).leave(client);
+        }
+    }
+
+    /// Charges what frames of this layout cost.
+    fn fit(&self, layout: &Layout, client: &str) -> Result<(), Fault> {
+        let Some(costs) = &self.costs else { return Ok(()) };
+        let need = self.need(layout)?;
+        lock(costs).fit(need, client).map_err(Exceeded::into_fault)
+    }
+
+    fn need(&self, layout: &Layout) -> Result<Need, Fault> {
+        let area = |(width, height)| u64::from(width) * u64::from(height);
+        let own = (layout.width(), layout.height());
+        let size = self.size.filter(|_| is_picture(layout.format())).unwrap_or(own);
+        if area(size) > area(own).max(MOST_SCALED_PIXELS) {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!(
+                        "expected a size of at most {MOST_SCALED_PIXELS} pixels, or that of the channel ({}x{}), found {}x{}",
+                        own.0, own.1, size.0, size.1
+                    ),
+                )
+                .with_remedy("ask for a smaller size=, and scale the frames where they are received"),
+            ));
+        }
+        let packed = |(width, height)| Layout::packed(layout.format(), width, height).map_err(Fault::lasting);
+        let (source, target) = (packed(own)?.size_bytes() as u64, packed(size)?.size_bytes() as u64);
+        let pixels = area(size);
+        // Roughly, and rather too much: the copy, what the scaler makes of it, and what the codec keeps.
+        let scaled = if size == own { 0 } else { source + target };
+        let (codec, payload_bytes) = match self.codec {
+            Codec::Raw => (0, target),
+            Codec::Lz4 | Codec::Jpeg { .. } => (2 * target, target),
+            Codec::H264 { .. } => (32 * pixels, target / 8),
+        };
+        Ok(Need { pixels, engine_bytes: source + scaled + codec, payload_bytes })
+    }
+}
+
+impl Need {
+    /// Memory, encoders and pixels.
+    fn amounts(self, links: u64) -> [u64; 3] {
+        // Each link may hold another payload.
+        [self.engine_bytes + self.payload_bytes.saturating_mul(links), 1, self.pixels]
+    }
+}
+
+impl Costs {
+    fn new(budgets: &Budgets) -> Self {
+        let Budgets { memory, encoders, pixels } = budgets;
+        let in_all = [memory, encoders, pixels].map(Budget::common);
+        Costs { budgets: budgets.clone(), need: Need::default(), in_all, clients: HashMap::new() }
+    }
+
+    fn join(&mut self, client: &str) -> Result<(), Exceeded> {
+        let Budgets { memory, encoders, pixels } = &self.budgets;
+        let entry = self.clients.entry(client.to_owned()).or_insert_with(|| Client {
+            links: 0,
+            need: self.need,
+            parts: [memory, encoders, pixels].map(|budget| budget.part_of(client)),
+        });
+        entry.links += 1;
+        let joined = self.charge(client, self.need);
+        if joined.is_err() {
+            self.leave(client);
+        }
+        joined
+    }
+
+    fn leave(&mut self, client: &str) {
+        let need = match self.clients.get_mut(client) {
+            Some(entry) => {
+                entry.links -= 1;
+                entry.need
+            }
+            None => return,
+        };
+        if self.clients.get(client).is_some_and(|entry| entry.links == 0) {
+            self.clients.remove(client);
+        }
+        if self.links() > 0 {
+            // Less is always possible.
+            let _ = self.charge(client, need);
+        }
+    }
+
+    /// # Errors
+    /// The limit of all clients, or of this one. Others are charged when it is their turn.
+    fn fit(&mut self, need: Need, client: &str) -> Result<(), Exceeded> {
+        if need == self.need && self.clients.get(client).is_some_and(|entry| entry.need == need) {
+            return Ok(());
+        }
+        self.charge(client, need)
+    }
+
+    fn charge(&mut self, client: &str, need: Need) -> Result<(), Exceeded> {
+        let links = self.links();
+        if let Some(entry) = self.clients.get_mut(client) {
+            set_all(&mut entry.parts, need.amounts(entry.links))?;
+            entry.need = need;
+        }
+        set_all(&mut self.in_all, need.amounts(links))?;
+        self.need = need;
+        Ok(())
+    }
+
+    fn links(&self) -> u64 {
+        self.clients.values().map(|client| client.links).sum()
+    }
+}
+
+fn set_all(shares: &mut [Share; 3], amounts: [u64; 3]) -> Result<(), Exceeded> {
+    shares.iter_mut().zip(amounts).try_for_each(|(share, amount)| share.set(amount))
+}
+
+/// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.
+fn is_picture(format: PixelFormat) -> bool {
+    PixelFormat::VIDEO.contains(&format)
+}
