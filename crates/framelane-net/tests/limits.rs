@@ -368,7 +368,8 @@ fn encoders_pixels_and_memory_of_a_client_are_limited() {
     let picture = |publisher: &mut Publisher| {
         publisher.send(&gray(1000, 1000), &FrameInfo::default(), &vec![80; 1_000_000]).unwrap();
     };
-    let cases: [(&str, fn(&mut ServerOptions)); 3] = [
+    type Limit = fn(&mut ServerOptions);
+    let cases: [(&str, Limit); 3] = [
         ("expected at most 2 encoders for 127.0.0.1, found 3", |options| options.max_encoders = 4),
         ("expected at most 2500000 pixels in encoders for 127.0.0.1, found 3000000", |options| {
             options.max_pixels = 5_000_000;
