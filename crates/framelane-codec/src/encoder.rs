@@ -130,10 +130,11 @@ impl Encoder {
     }
 }
 
-/// Copies a frame to `out` with its rows next to each other, in place of what `out` held; returns the layout of the copy.
+/// Copies a frame to `out` with its rows next to each other, and replaces what `out` held. Returns the layout
+/// of the copy.
 ///
-/// For frames in a slot that is needed again before they are encoded. The copy takes as much memory as the frame has
-/// pixels, however far its rows lie apart.
+/// For frames in a slot that is needed again before they are encoded. The copy takes as much memory as the
+/// frame has pixels, however far its rows lie apart.
 ///
 /// # Errors
 /// [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes` are fewer than the layout says.

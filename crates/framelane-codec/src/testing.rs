@@ -6,13 +6,14 @@ use crate::{Codec, Decoder, Encoder, pack};
 
 const CODECS: [Codec; 4] =
     [Codec::Raw, Codec::Lz4, Codec::Jpeg { quality: 80 }, Codec::H264 { bits_per_second: 1_000_000 }];
-/// What the first byte begins at in frames to encode.
+/// The lowest first byte of frames to encode.
 const ENCODES: u8 = 0x80;
 /// Bytes in front of the payloads.
 const HEAD_BYTES: usize = 5;
 /// The most memory of a frame whose bytes are real. Larger layouts are checked without memory.
 const MOST_BYTES: usize = 1 << 20;
-/// The most address space of a frame whose rows lie gigabytes apart. Its pages are zeros that nothing touches.
+/// The most address space of a frame whose rows lie gigabytes apart. Its pages are zeros that nothing
+/// touches.
 const MOST_SPARSE_BYTES: usize = 5 << 30;
 
 fn formats() -> Vec<PixelFormat> {
@@ -31,10 +32,11 @@ pub fn codec(bytes: &[u8]) {
     }
 }
 
-/// Decodes payloads as from a network. In front: codec, format, width, height and padding, a byte each. The payloads have
-/// two bytes of length before each, but the last.
+/// Decodes payloads as from a network. In front: codec, format, width, height and padding, a byte each. The
+/// payloads have two bytes of length before each, but the last.
 ///
-/// The padding's upper half is a power of 2 and its lower half what is added to it, so that rows lie 0 to 32 KiB apart.
+/// The padding's upper half is a power of 2 and its lower half what is added to it, so that rows lie 0 to 32
+/// KiB apart.
 ///
 /// # Panics
 /// When a decoder writes outside the frame that it was asked for, or refuses a payload for another reason than its bytes.
@@ -62,10 +64,10 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
-/// Encodes a frame as from a foreign publisher: any strides, offsets and sizes that a layout can have. In front: codec,
-/// format, width, height, the size to scale to (0: none), a byte each; then offset and stride of each of three planes and
-/// the size of the frame, two bytes each, which stand for numbers of every magnitude. The other bytes are repeated as
-/// the first bytes of each plane.
+/// Encodes a frame as from a foreign publisher: any strides, offsets and sizes that a layout can have. In
+/// front: codec, format, width, height, the size to scale to (0: none), a byte each; then offset and stride
+/// of each of three planes and the size of the frame, two bytes each, which stand for numbers of every
+/// magnitude. The other bytes are repeated as the first bytes of each plane.
 ///
 /// # Panics
 /// When memory does not follow the pixels, or a frame is refused for another reason than its layout.

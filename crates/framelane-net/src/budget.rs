@@ -48,7 +48,7 @@ pub(crate) struct Share {
 #[derive(Debug)]
 pub(crate) struct Exceeded {
     error: Error,
-    /// Whether other clients may make room.
+    /// True if other clients may make room.
     in_all: bool,
 }
 

@@ -1,12 +1,14 @@
 //! Encoding the frames of a channel, once for all links that want the same.
 //!
-//! A slot is leased only while its frame is copied: encoding takes longer than a publisher can spare a slot. The link that
-//! wants a frame first encodes it, on its own thread. Links that want a frame meanwhile give theirs back, wait, and take
-//! the result if it is as new. So there is no thread more, and nothing is encoded that no link wants.
+//! A slot is leased only while its frame is copied: encoding takes longer than a publisher can spare a slot.
+//! The link that wants a frame first encodes it, on its own thread. Links that want a frame meanwhile give
+//! theirs back, wait, and take the result if it is as new. So there is no thread more, and nothing is encoded
+//! that no link wants.
 //!
-//! Payloads of H.264 build on each other, so a link takes each of them in turn. One that falls behind, or joins, needs a
-//! keyframe. A keyframe costs all links of the encoder bits: there is one in half a second at most. A link that falls behind
-//! again and again goes on with an encoder of its own, if the limits allow for one.
+//! Payloads of H.264 build on each other, so a link takes each of them in turn. One that falls behind, or
+//! joins, needs a keyframe. A keyframe costs all links of the encoder bits: there is one in half a second at
+//! most. A link that falls behind again and again goes on with a separate encoder, if the limits allow for
+//! one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,10 +26,10 @@ const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
 const RECENT: usize = 8;
 /// A link that falls behind twice in this time is slower than the others.
 const SLOW: Duration = Duration::from_secs(10);
-/// A channel may be scaled up to this, whatever its own size is: 1920x1080.
+/// A channel may be scaled up to this, also if its frames are smaller: 1920x1080.
 const MOST_SCALED_PIXELS: u64 = 1920 * 1080;
 
-/// A frame's payload, with what the receiver is told of it.
+/// A frame's payload and description.
 #[derive(Debug)]
 pub(crate) struct Coded {
     pub origin: Origin,
@@ -42,7 +44,7 @@ pub(crate) struct Coded {
     pub bytes: Vec<u8>,
 }
 
-/// What links of one encoder have in common.
+/// The properties that links of one encoder have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wanted {
     pub channel: String,
@@ -52,7 +54,7 @@ pub(crate) struct Wanted {
     pub max_milli_fps: u32,
 }
 
-/// What encoders may use.
+/// The budgets of encoders.
 #[derive(Clone)]
 pub(crate) struct Budgets {
     pub memory: Arc<Budget>,
@@ -71,7 +73,7 @@ struct Coder {
     codec: Codec,
     size: Option<(u32, u32)>,
     state: Mutex<State>,
-    /// Told when a link has finished encoding.
+    /// Notified when a link has finished encoding.
     changed: Condvar,
     /// `None` in a program that encodes for itself.
     costs: Option<Mutex<Costs>>,
@@ -88,17 +90,17 @@ struct State {
     last_keyframe: Option<Instant>,
 }
 
-/// What encodes, with its memory.
+/// An encoder, with its memory.
 #[derive(Default)]
 struct Engine {
     /// With whether it is for pictures, which alone are scaled.
     encoder: Option<(bool, Encoder)>,
     frame: Vec<u8>,
-    /// Of a payload that nobody sends any more.
+    /// The memory of a payload that no link sends any more.
     spare: Vec<u8>,
 }
 
-/// What one link has of an encoder.
+/// The part of one link in an encoder.
 pub(crate) struct Member<'c> {
     coder: Arc<Coder>,
     shared: Option<(&'c Coders, String)>,
@@ -127,7 +129,7 @@ struct Costs {
 
 struct Client {
     links: u64,
-    /// What was charged last.
+    /// Charged last.
     need: Need,
     parts: [Share; 3],
 }
@@ -192,7 +194,8 @@ impl Member<'static> {
 }
 
 impl Member<'_> {
-    /// Whether such a frame is coded at all. Other frames (detections, matrices) go as they are, or without loss.
+    /// Returns whether frames of this format are coded at all. Other frames (detections, matrices) go as they
+    /// are, or without loss.
     pub(crate) fn takes(&self, format: PixelFormat) -> bool {
         match (self.coder.codec, self.coder.size) {
             (Codec::Raw, None) => false,
@@ -201,8 +204,9 @@ impl Member<'_> {
         }
     }
 
-    /// The payload of this frame or of a newer one; with H.264 the one after that taken before. Gives the frame back as
-    /// soon as it is copied. `None` when the frame is no longer here: the caller takes the newest, and asks again.
+    /// The payload of this frame or of a newer one; with H.264 the one after that taken before. Drops the
+    /// frame as soon as it is copied. `None` when the frame is no longer here: the caller takes the newest,
+    /// and asks again.
     ///
     /// `epoch` is that of the subscriber. Asks `keep` whether to go on while another link encodes.
     ///
@@ -232,8 +236,8 @@ impl Member<'_> {
                     if forced {
                         state.last_keyframe = Some(Instant::now());
                     }
-                    // Other links have this frame, and would discard it. This one gets it alone, and the next keyframe with
-                    // the others.
+                    // Other links have this frame, and would discard it. This one gets it alone, and the next
+                    // keyframe with the others.
                     let again = self.coder.is_chained() && state.links > 1 && state.has(wanted);
                     state.keyframe = again;
                     drop(state);
@@ -265,7 +269,7 @@ impl Member<'_> {
         coded
     }
 
-    /// Whether a payload that is encoded now is of use to this link.
+    /// Returns whether a payload that is encoded now is of use to this link.
     fn may_encode(&self, state: &mut State) -> bool {
         let in_turn = !self.coder.is_chained() || self.taken == Some(state.number) && !self.needs_keyframe;
         if in_turn || state.links <= 1 {
@@ -275,7 +279,7 @@ impl Member<'_> {
         state.keyframe
     }
 
-    /// Encodes on this thread. The engine goes back whatever happens.
+    /// Encodes on this thread. The engine is returned on errors too.
     fn encode(
         &mut self,
         frame: Frame,
@@ -321,8 +325,8 @@ impl Member<'_> {
         Ok(coded)
     }
 
-    /// When the next payload in turn is gone, asks for a keyframe. A link that is slower than the others gets an encoder of
-    /// its own.
+    /// When the next payload in turn is gone, asks for a keyframe. A link that is slower than the others gets
+    /// a separate encoder.
     fn catch_up(&mut self) {
         let state = lock(&self.coder.state);
         let Some(next) = self.taken.map(|taken| taken + 1).filter(|_| self.coder.is_chained()) else {
@@ -355,7 +359,7 @@ impl Drop for Member<'_> {
 }
 
 impl State {
-    /// Whether links have this frame.
+    /// Returns whether links have this frame.
     fn has(&self, (epoch, sequence): (u64, u64)) -> bool {
         self.recent.back().is_some_and(|coded| coded.epoch == epoch && coded.local_sequence >= sequence)
     }
@@ -374,7 +378,7 @@ impl State {
     }
 }
 
-/// Gives the engine back and wakes those who wait for it.
+/// Returns the engine and wakes the links that wait for it.
 struct Turn<'c> {
     coder: &'c Coder,
     engine: Option<Box<Engine>>,
@@ -425,7 +429,7 @@ impl Coder {
         Ok(Arc::new(Coder { codec, size, state, changed: Condvar::new(), costs }))
     }
 
-    /// Whether a payload needs those before it.
+    /// Returns whether a payload needs those before it.
     fn is_chained(&self) -> bool {
         matches!(self.codec, Codec::H264 { .. })
     }
@@ -558,7 +562,8 @@ fn set_all(shares: &mut [Share; 3], amounts: [u64; 3]) -> Result<(), Exceeded> {
     shares.iter_mut().zip(amounts).try_for_each(|(share, amount)| share.set(amount))
 }
 
-/// What codecs for pictures and scaling are for; all else (detections, matrices) goes as it is, or without loss.
+/// Returns whether codecs for pictures and scaling take the format. Other frames go as they are, or without
+/// loss.
 fn is_picture(format: PixelFormat) -> bool {
     PixelFormat::VIDEO.contains(&format)
 }

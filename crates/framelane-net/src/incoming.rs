@@ -79,7 +79,7 @@ pub(crate) struct Limits<'a> {
     pub buffers: Share,
 }
 
-/// What is kept from frame to frame.
+/// Memory that is kept from frame to frame.
 #[derive(Default)]
 struct Buffers {
     decoder: Option<Decoder>,
@@ -470,15 +470,16 @@ impl Receiving<'_> {
     }
 }
 
-/// The same frame with its rows next to each other. What a sender leaves between them has no place in a coded payload.
+/// The same frame with its rows next to each other. What a sender leaves between them has no place in a coded
+/// payload.
 fn without_padding(head: FrameHead) -> Result<FrameHead, Fault> {
     let (format, width, height) = (head.layout.format(), head.layout.width(), head.layout.height());
     let layout = Layout::packed(format, width, height).map_err(Fault::lasting)?;
     Ok(FrameHead { layout, ..head })
 }
 
-/// Memory that a decoder takes for frames of this layout, at most. JPEG: all coefficients of a progressive picture.
-/// H.264: the pictures that others are predicted from, with what belongs to them.
+/// Memory that a decoder takes for frames of this layout, at most. JPEG: all coefficients of a progressive
+/// picture. H.264: the pictures that others are predicted from, with what belongs to them.
 fn decoding_bytes(codec: Codec, layout: &Layout) -> u64 {
     let pixels = u64::from(layout.width()) * u64::from(layout.height());
     match codec {

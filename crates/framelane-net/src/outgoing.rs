@@ -37,7 +37,7 @@ pub(crate) struct Terms {
     pub count: Option<u64>,
 }
 
-/// What a link encodes and keeps frames with.
+/// The encoder of a link, and its memory for copies.
 pub(crate) struct Means<'c> {
     pub coder: coder::Member<'c>,
     /// Memory for the copy of a frame that the receiver takes slowly. `None`: without a limit.

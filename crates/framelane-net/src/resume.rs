@@ -76,8 +76,8 @@ impl Kept {
     }
 }
 
-/// Whether the channel may have had the frame `last`. The other side claims that it was here: another sender, or the other
-/// side itself, may have made its number up. What cannot be looked up is believed.
+/// Returns whether the channel may have had the frame `last`, which the peer claims to have. Another sender,
+/// or the peer itself, may have made its number up. A claim that cannot be checked is believed.
 pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -> bool {
     let newest = options.clone().mode(Mode::Newest).after(None).wait(Some(Duration::ZERO)).open(channel);
     let newest = newest.ok().and_then(|mut newest| newest.recv_timeout(Duration::ZERO).ok());

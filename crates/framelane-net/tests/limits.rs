@@ -1,4 +1,4 @@
-//! Peers that claim, ask for or send more than they may: what it costs, and what they are told.
+//! Peers that claim, ask for or send more than they may: the cost, and the errors that they receive.
 
 mod support;
 
@@ -198,7 +198,7 @@ fn forged_origin_of_one_client_does_not_silence_another() {
     let options = SubscriberOptions::new().directory(served.directory.path());
     let mut subscriber = options.mode(Mode::Every).open("cam0").unwrap();
     assert_eq!(send(attacker, u64::MAX), [0, 0], "the attacker learns nothing of the victim's frames");
-    assert_eq!(send(victim, 2), [7, 1], "the victim hears of its own frame");
+    assert_eq!(send(victim, 2), [7, 1], "the victim hears of its frame");
     let sequences = [1, 2, 3].map(|_| subscriber.recv_timeout(Duration::from_secs(60)).unwrap().sequence());
     assert_eq!(sequences, [1, u64::MAX, 2]);
 }
@@ -219,7 +219,7 @@ fn frame_that_a_server_made_up_does_not_silence_a_sender() {
     }
 }
 
-/// Plays a server to a subscriber of its URL; what the subscriber is told at last, and what its rings took.
+/// Plays a server to a subscriber of its URL. Returns the subscriber's error and the bytes of its rings.
 fn serve_to(options: &str, codec: &str, play: impl FnOnce(&mut Raw) + Send) -> (Error, u64) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}/cam0?codec={codec}&{options}", listener.local_addr().unwrap());
@@ -302,7 +302,8 @@ fn anonymous_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// Sends frames of 320x240 at 30 a second while clients do what they like. No frame must find all slots taken.
+/// Sends frames of 320x240 at 30 a second while clients do what they like. No frame must find all slots
+/// taken.
 fn publish_during(served: &Served, attack: impl FnOnce() + Send) {
     let mut publisher = served.publisher("cam0");
     let layout = Layout::packed(PixelFormat::Bgr8, 320, 240).unwrap();
@@ -384,7 +385,7 @@ fn encoders_pixels_and_memory_of_a_client_are_limited() {
         picture(&mut publisher);
         let mut held = Vec::new();
         let mut told = None;
-        // Qualities differ, so that each needs an encoder of its own.
+        // Qualities differ, so that each needs a separate encoder.
         for quality in 80..83 {
             let codec = format!("jpeg:{quality}");
             let (mut client, kind, body) = Raw::ask(served.port(), &receives("cam0", &codec, (0, 0)));

@@ -76,10 +76,12 @@ pub struct Serve {
     /// The largest frame that clients may send
     #[arg(long, default_value = "167772160", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     max_bytes: u64,
-    /// Memory for all clients: channels that they send to, and frames on their way. One client may use half of it
+    /// Memory for all clients: channels that they send to, and frames on their way. One client may use half
+    /// of it
     #[arg(long, default_value = "2147483648", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_memory: u64,
-    /// Encoders for all clients. One client may use half of them; links of one channel, codec and size share one
+    /// Encoders for all clients. One client may use half of them; links of one channel, codec and size share
+    /// one
     #[arg(long, default_value = "32", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_encoders: u32,
     /// Pixels of the frames of all encoders. One client may use half, and send coded frames of half

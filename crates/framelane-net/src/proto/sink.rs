@@ -41,7 +41,7 @@ pub(crate) struct Sink {
     state: ChannelState,
     needs_keyframe: bool,
     ask_keyframe: bool,
-    /// Whether `last` may be a number that the source never gave to a frame.
+    /// True if the source may never have given the number `last` to a frame.
     doubts_last: bool,
 }
 
@@ -67,8 +67,9 @@ impl Sink {
         }
     }
 
-    /// Lets the first frame decide whether `last` was right. It comes from before this program's start, from a source that
-    /// may have been another one. A source that is sent a `last` which it knows sends only later frames.
+    /// Lets the first frame decide whether `last` was right. It comes from before this program's start, from
+    /// a source that may have been another one. A source that is sent a `last` which it knows sends only
+    /// later frames.
     pub(crate) fn doubt_last(&mut self) {
         self.doubts_last = true;
     }

@@ -45,14 +45,15 @@ pub(super) struct Inbox {
     pub(super) received: Received,
     /// Shared memory of the channel.
     pub(super) ring: Share,
-    /// Whether `received.last` was found in the ring of a dead process. Which owner sent that frame is not known.
+    /// True if `received.last` was found in the ring of a dead process. The owner of that frame is not known.
     pub(super) is_inherited: bool,
-    /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of another.
+    /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of
+    /// another.
     others: Vec<(String, Option<Origin>)>,
 }
 
 impl Inbox {
-    /// Whether a frame was published, by this process or by the one before it.
+    /// Returns whether a frame was published, by this process or by the one before it.
     fn has_frames(&self) -> bool {
         self.received.frames > 0 || self.publisher.inherited().is_some()
     }
@@ -98,7 +99,8 @@ impl Inboxes {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel's publisher, for `owner`, made with `options` if there is none. Its memory is counted for `account`.
+    /// The channel's publisher, for `owner`, made with `options` if there is none. Its memory is counted for
+    /// `account`.
     ///
     /// # Errors
     /// [`ErrorKind::ChannelBusy`] when another client sends to the channel, and the limit that the memory of its channel

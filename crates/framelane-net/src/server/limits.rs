@@ -19,7 +19,7 @@ struct Counts {
     of: HashMap<Origin, usize>,
 }
 
-/// What a connection counts for.
+/// The party that a connection counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     /// A Unix socket.
@@ -36,8 +36,8 @@ pub(super) struct Counted<'l> {
     origin: Origin,
 }
 
-/// The part of an address that one customer of a network has: all of an IPv4 address, and the first 64 bits of an IPv6
-/// address.
+/// The part of an address that one customer of a network has: all of an IPv4 address, and the first 64 bits
+/// of an IPv6 address.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -98,7 +98,7 @@ impl Counts {
 }
 
 impl Counted<'_> {
-    /// Counts the connection for a client that has said who it is. Strangers of its network then leave it room.
+    /// Counts the connection for a client that has proved who it is, and no longer for its network.
     ///
     /// # Errors
     /// The limit that is reached.

@@ -57,16 +57,18 @@ pub struct ServerOptions {
     pub slots: usize,
     /// Connections in all, and from one address.
     pub max_connections: usize,
-    /// Connections of one client. Where the client is not known: of one IPv4 address, or of one IPv6 network (/64).
+    /// Connections of one client. Where the client is not known: of one IPv4 address, or of one IPv6 network
+    /// (/64).
     pub max_per_address: usize,
-    /// Memory in bytes that clients use in all: shared memory of the channels that they send to, frames that are encoded or
-    /// decoded for them, and frames that wait for them. One client may use half of it. Default 2 GiB.
+    /// Memory in bytes that clients use in all: shared memory of the channels that they send to, frames that
+    /// are encoded or decoded for them, and frames that wait for them. One client may use half of it. Default
+    /// 2 GiB.
     pub max_memory: u64,
-    /// Encoders in all. Clients that want the same channel, codec and size share one. One client may use half of them.
-    /// Default 32.
+    /// Encoders in all. Clients that want the same channel, codec and size share one. One client may use half
+    /// of them. Default 32.
     pub max_encoders: usize,
-    /// Pixels of the frames of all encoders. One client may use half of them, and a coded frame that a client sends may have
-    /// half of them. Default 67,108,864, which is two frames of 8192x4096.
+    /// Pixels of the frames of all encoders. One client may use half of them, and a coded frame that a client
+    /// sends may have half of them. Default 67,108,864, which is two frames of 8192x4096.
     pub max_pixels: u64,
     /// The largest frame that is taken from a client, in bytes.
     pub max_bytes: u64,

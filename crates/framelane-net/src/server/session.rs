@@ -49,7 +49,7 @@ struct Agreed {
     grant: Option<Grant>,
     /// Connections of the same client are the same owner.
     owner: String,
-    /// What limits are counted for: the client, or its network.
+    /// The name that limits are counted for: the client, or its network.
     account: String,
 }
 
@@ -377,7 +377,7 @@ impl<'a> Session<'a> {
         .with_remedy("ask for a smaller size; `framelane serve --max-bytes` is the limit"))
     }
 
-    /// What encodes for the client: an encoder of its own, or one that it shares with others.
+    /// Returns the encoder of the client, which may be shared with others.
     fn coder(&self, agreed: &Agreed, size: Option<(u32, u32)>) -> Result<Member<'a>, Fault> {
         let (request, codec, client) = (&agreed.request, agreed.codec, &agreed.account);
         match (codec, size, request.mode) {

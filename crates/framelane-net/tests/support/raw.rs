@@ -28,7 +28,7 @@ pub struct Raw {
     pub credits: u64,
 }
 
-/// What a client asks for.
+/// The request of a client.
 pub struct Wish<'w> {
     /// 1: to receive, 2: to send.
     pub direction: u8,
@@ -179,7 +179,7 @@ impl Raw {
     }
 }
 
-/// What a refusal says.
+/// Returns the texts of a refusal.
 pub fn reason(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[8..]).into_owned()
 }
