@@ -7,9 +7,12 @@
  *   Pointers that it would have set are NULL or untouched then.
  * - NULL where something must be is an error (FRAMELANE_ERROR_INVALID_OPTION), or gives 0 or NULL.
  * - Structs of options begin with their size: begin with the _INIT macro. 0 and NULL mean default.
- * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all.
- * - Text is UTF-8. Text and pixels that a function gives belong to the handle that it was asked of.
- * - Handles may be used from any thread; calls on one handle take turns. Do not free a handle that another call uses.
+ * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all. Other negative ones are errors.
+ * - Text is UTF-8, directories are any bytes. Text and pixels that a function gives belong to the handle that it was asked of.
+ * - Handles may be used from any thread. Calls on one handle take turns. A _close function ends the calls that wait. _free
+ *   does so too, and no call of the handle may begin afterwards.
+ * - Calls of a handle from its own keep_waiting are errors (FRAMELANE_ERROR_MISUSE). Signal handlers must not call the library:
+ *   let them set a flag that keep_waiting reads.
  *
  * Made from bindings/c/src by bindings/c/tests/header.rs; do not edit.
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -65,6 +68,8 @@
 #define FRAMELANE_ERROR_INTERNAL 19
 /** Another program removed the files of the channel. */
 #define FRAMELANE_ERROR_CHANNEL_REMOVED 20
+/** The program calls an object that cannot be called here. */
+#define FRAMELANE_ERROR_MISUSE 21
 
 /* An error that nobody looks at is a fault of the program. */
 #if defined(__GNUC__)
@@ -263,12 +268,12 @@
 typedef struct framelane_channels framelane_channels;
 
 /**
- * The detector's end: publishes what was found in frames.
+ * Publishes what was found in frames.
  */
 typedef struct framelane_detection_publisher framelane_detection_publisher;
 
 /**
- * The end that wants to know what was found.
+ * Receives what was found in frames.
  */
 typedef struct framelane_detection_subscriber framelane_detection_subscriber;
 
@@ -293,12 +298,12 @@ typedef struct framelane_frame framelane_frame;
 typedef struct framelane_loan framelane_loan;
 
 /**
- * The one that publishes a channel's frames.
+ * Publishes the frames of a channel. What it shares with its loans, and with calls that go on when it is freed.
  */
 typedef struct framelane_publisher framelane_publisher;
 
 /**
- * One that receives a channel's frames; up to 64 on a channel.
+ * Receives the frames of a channel. Up to 64 on a channel.
  */
 typedef struct framelane_subscriber framelane_subscriber;
 
@@ -349,8 +354,12 @@ typedef struct {
 } framelane_channel;
 
 /**
- * Asked several times a second, and after each signal, while a call waits: 0 ends the wait with
- * FRAMELANE_ERROR_INTERRUPTED. Called in the thread that waits; must not use the handle that waits.
+ * Called several times a second, and after each signal, while a call waits: 0 ends the wait with
+ * FRAMELANE_ERROR_INTERRUPTED.
+ *
+ * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do calls that would
+ * wait for another thread's call of another handle. Counters and names can be read. The handle can be closed or freed: the
+ * call that waits then ends with FRAMELANE_ERROR_CLOSED.
  */
 typedef int (*framelane_keep_waiting)(void *context);
 
@@ -510,9 +519,10 @@ typedef struct {
    */
   uint32_t reconnect;
   /**
-   * 0.
+   * 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it. Other subscribers do
+   * not see the changes, and the frame holds no slot. 0: frames are read where they were published.
    */
-  uint32_t reserved_2;
+  uint32_t writable;
 } framelane_subscriber_options;
 
 /**
@@ -695,7 +705,12 @@ framelane_error *framelane_detection_publisher_create(const char *channel,
                                                       framelane_detection_publisher **publisher);
 
 /**
- * Closes the channel and frees the publisher.
+ * As `framelane_publisher_close`.
+ */
+void framelane_detection_publisher_close(const framelane_detection_publisher *publisher);
+
+/**
+ * As `framelane_publisher_free`.
  */
 void framelane_detection_publisher_free(framelane_detection_publisher *publisher);
 
@@ -730,7 +745,12 @@ framelane_error *framelane_detection_subscriber_open(const char *channel,
                                                      framelane_detection_subscriber **subscriber);
 
 /**
- * Frees the subscriber.
+ * As `framelane_subscriber_close`.
+ */
+void framelane_detection_subscriber_close(const framelane_detection_subscriber *subscriber);
+
+/**
+ * As `framelane_subscriber_free`.
  */
 void framelane_detection_subscriber_free(framelane_detection_subscriber *subscriber);
 
@@ -894,10 +914,16 @@ framelane_error *framelane_layout_packed(uint32_t format,
 void framelane_frame_free(framelane_frame *frame);
 
 /**
- * The frame's bytes, of the layout's size, without a copy. Mapped for reading only: to write there ends the process.
- * Valid until the frame is freed.
+ * The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless the subscriber
+ * has the option `writable`. Valid until the frame is freed.
  */
 const uint8_t *framelane_frame_data(const framelane_frame *frame);
+
+/**
+ * The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers do not see the
+ * changes. Valid until the frame is freed.
+ */
+uint8_t *framelane_frame_writable_data(const framelane_frame *frame);
 
 /**
  * Size, format and planes. Valid until the frame is freed.
@@ -967,8 +993,18 @@ framelane_error *framelane_publisher_create(const char *channel,
                                             framelane_publisher **publisher);
 
 /**
- * Closes the channel and frees the publisher. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not
- * received yet; to be sure that they get all, call `framelane_publisher_drain` before.
+ * Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received yet. To be sure
+ * that they get all, call `framelane_publisher_drain` first.
+ *
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the channel is gone.
+ * Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From `keep_waiting` it returns at once: the
+ * call that waits closes the channel when it ends. Not for signal handlers.
+ */
+void framelane_publisher_close(const framelane_publisher *publisher);
+
+/**
+ * Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin afterwards: close it
+ * first when other threads may still call it.
  */
 void framelane_publisher_free(framelane_publisher *publisher);
 
@@ -1064,7 +1100,7 @@ uint64_t framelane_publisher_dropped(const framelane_publisher *publisher);
 uint32_t framelane_publisher_slots(const framelane_publisher *publisher);
 
 /**
- * Subscribers attached now. Makes a system call for each; waits for a call that another thread is in.
+ * Subscribers attached now. Makes a system call for each, and does not wait for calls of other threads.
  */
 uint32_t framelane_publisher_subscribers(const framelane_publisher *publisher);
 
@@ -1083,7 +1119,7 @@ const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
  *
  * Frees the loan, also when it fails. Makes no system call when nobody waits.
  *
- * Errors: FRAMELANE_ERROR_CLOSED when the publisher has been freed; _INVALID_OPTION for a wrong `info`; _FORKED.
+ * Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`; _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_loan_publish(framelane_loan *loan,
@@ -1110,7 +1146,17 @@ framelane_error *framelane_subscriber_open(const char *channel,
                                            framelane_subscriber **subscriber);
 
 /**
- * Frees the subscriber. Its frames stay valid.
+ * Detaches from the channel. Frames that were received stay valid.
+ *
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits for. Later calls fail
+ * with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting` it returns at once: the call that
+ * waits detaches when it ends. Not for signal handlers.
+ */
+void framelane_subscriber_close(const framelane_subscriber *subscriber);
+
+/**
+ * Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call of it may begin
+ * afterwards: close it first when other threads may still call it.
  */
 void framelane_subscriber_free(framelane_subscriber *subscriber);
 
@@ -1145,12 +1191,13 @@ uint64_t framelane_subscriber_dropped(const framelane_subscriber *subscriber);
 
 /**
  * The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
- * `framelane_frame_epoch`. Waits for a call that another thread is in.
+ * `framelane_frame_epoch`. Does not wait for calls of other threads.
  */
 uint64_t framelane_subscriber_epoch(const framelane_subscriber *subscriber);
 
 /**
- * 1 when a publisher holds the channel now, else 0. Makes a system call; waits for a call that another thread is in.
+ * 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls, and does not
+ * wait for calls of other threads.
  */
 uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscriber);
 

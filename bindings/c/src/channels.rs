@@ -2,11 +2,10 @@
 
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
-use std::path::Path;
 
 use framelane::ChannelState;
 
-use crate::boundary::{c_text, fallible, free, given, text};
+use crate::boundary::{c_text, fallible, free, given, path};
 use crate::error::framelane_error;
 
 /// A publisher holds the channel.
@@ -62,8 +61,7 @@ pub extern "C" fn framelane_channels_list(
 ) -> *mut framelane_error {
     fallible(|| {
         let channels = given(channels, "channels")?.write(std::ptr::null_mut());
-        let directory = if directory.is_null() { None } else { Some(text(directory, "directory")?) };
-        let found = framelane::list(directory.map(Path::new))?;
+        let found = framelane::list(path(directory)?)?;
         let names: Vec<_> = found.iter().map(|status| c_text(&status.name)).collect();
         let entries = found.iter().zip(&names).map(|(status, name)| framelane_channel {
             name: name.as_ptr(),

@@ -2,15 +2,18 @@
 
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use framelane::{
-    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error, LoanError, Mode,
+    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error, ErrorKind,
+    LoanError, Mode,
 };
 
-use crate::boundary::{array, c_text, fallible, free, give, given, lock, text, timeout};
+use crate::boundary::{
+    self, Wait, array, c_text, fallible, free, give, given, handle, share, text, unshare, value,
+};
 use crate::error::framelane_error;
+use crate::handle::Handle;
 use crate::info::{OwnedId, framelane_frame_id};
 use crate::options::{self, KeepWaiting, framelane_publisher_options, framelane_subscriber_options};
 
@@ -25,6 +28,16 @@ const _: () = {
 };
 
 const SLOTS: usize = 32;
+/// The most boxes or labels in a batch. Checked before they are read.
+const MOST: usize = 1 << 24;
+
+fn check_count(count: usize, what: &str) -> Result<(), Error> {
+    if count <= MOST {
+        return Ok(());
+    }
+    let fault = format!("expected at most {MOST} {what}, found {count}");
+    Err(Error::new(ErrorKind::FrameTooLarge, fault).with_remedy(format!("check the count of {what}")))
+}
 
 /// One object found in a frame.
 #[repr(C)]
@@ -64,40 +77,41 @@ impl From<&framelane_detection> for Detection {
     }
 }
 
-/// The detector's end: publishes what was found in frames.
+/// Publishes what was found in frames.
 pub struct framelane_detection_publisher {
-    publisher: Mutex<DetectionPublisher>,
+    handle: Handle<DetectionPublisher>,
     keep: KeepWaiting,
 }
 
-/// The end that wants to know what was found.
+/// Receives what was found in frames.
 pub struct framelane_detection_subscriber {
-    subscriber: Mutex<DetectionSubscriber>,
+    handle: Handle<DetectionSubscriber>,
     keep: KeepWaiting,
 }
 
-/// What a call of the subscriber gives, as a handle for the caller; NULL when it fails.
-fn receive<E: Into<Error>>(
+/// What a call of the subscriber returns, as a handle for the caller. NULL when it fails.
+fn receive(
     subscriber: &framelane_detection_subscriber,
     detections: &mut MaybeUninit<*mut framelane_detections>,
-    call: impl FnOnce(&mut DetectionSubscriber, &mut dyn FnMut() -> bool) -> Result<Detections, E>,
+    wait: Wait,
+    call: impl FnOnce(&mut DetectionSubscriber, &mut dyn FnMut() -> bool) -> Result<Detections, Error>,
 ) -> Result<(), Error> {
     let detections = detections.write(std::ptr::null_mut());
-    let found = call(&mut lock(&subscriber.subscriber), &mut || subscriber.keep.ask());
-    *detections = Box::into_raw(Box::new(found.map_err(Into::into)?.into()));
+    let found = subscriber.handle.call(subscriber.keep, wait.deadline, call)?;
+    *detections = Box::into_raw(Box::new(found.into()));
     Ok(())
 }
 
-/// The boxes of a frame that was sent, from whoever finds them.
+/// The boxes of a frame that was sent, from any detector.
 pub(crate) fn answer(
     subscriber: &framelane_detection_subscriber,
     (epoch, sequence): (u64, u64),
-    timeout_ns: i64,
+    wait: Wait,
     detections: &mut MaybeUninit<*mut framelane_detections>,
 ) -> Result<(), Error> {
-    let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
-    receive(subscriber, detections, |subscriber, keep| {
-        subscriber.answer_while((epoch, sequence), timeout, keep)
+    receive(subscriber, detections, wait, |subscriber, keep| {
+        let left = wait.left().unwrap_or(Duration::MAX);
+        Ok(subscriber.answer_while((epoch, sequence), left, keep)?)
     })
 }
 
@@ -145,32 +159,41 @@ pub extern "C" fn framelane_detection_publisher_create(
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
         let (options, keep) = options::publisher(options, SLOTS)?;
+        check_count(label_count, "labels")?;
         let labels = array(labels, label_count, "labels")?;
         let labels = labels.iter().map(|&label| text(label, "label")).collect::<Result<Vec<_>, _>>()?;
         let model = if model.is_null() { "" } else { text(model, "model")? };
-        let made = DetectionPublisher::with_options(options, text(channel, "channel")?, &labels, model)?;
-        *publisher =
-            Box::into_raw(Box::new(framelane_detection_publisher { publisher: Mutex::new(made), keep }));
+        let channel = boundary::channel(channel)?;
+        let made = DetectionPublisher::with_options(options, channel, &labels, model)?;
+        *publisher = handle(framelane_detection_publisher { handle: Handle::new("publisher", made), keep });
         Ok(())
     })
 }
 
-/// Closes the channel and frees the publisher.
+/// As `framelane_publisher_close`.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_detection_publisher_free(publisher: Option<Box<framelane_detection_publisher>>) {
-    free(publisher);
+pub extern "C" fn framelane_detection_publisher_close(publisher: *const framelane_detection_publisher) {
+    value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
+}
+
+/// As `framelane_publisher_free`.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_publisher_free(publisher: *mut framelane_detection_publisher) {
+    value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
 /// As `framelane_publisher_drain`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_publisher_drain(
-    publisher: Option<&framelane_detection_publisher>,
+    publisher: *const framelane_detection_publisher,
 ) -> *mut framelane_error {
     fallible(|| {
-        let publisher = given(publisher, "publisher")?;
-        let drained = lock(&publisher.publisher).publisher_mut().drain_while(&mut || publisher.keep.ask());
-        if drained { Ok(()) } else { Err(LoanError::Interrupted.into()) }
+        let publisher = share(publisher, "publisher")?;
+        publisher.handle.call(publisher.keep, None, |publisher, keep| {
+            let drained = publisher.publisher_mut().drain_while(keep);
+            if drained { Ok(()) } else { Err(LoanError::Interrupted.into()) }
+        })
     })
 }
 
@@ -182,18 +205,20 @@ pub extern "C" fn framelane_detection_publisher_drain(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_publisher_send(
-    publisher: Option<&framelane_detection_publisher>,
+    publisher: *const framelane_detection_publisher,
     frame: Option<&framelane_frame_id>,
     boxes: *const framelane_detection,
     count: usize,
     sequence: Option<&mut MaybeUninit<u64>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let publisher = given(publisher, "publisher")?;
+        let publisher = share(publisher, "publisher")?;
         let frame = given(frame, "frame")?.read()?;
+        check_count(count, "boxes")?;
         let boxes: Vec<_> = array(boxes, count, "boxes")?.iter().map(Detection::from).collect();
-        let sent = lock(&publisher.publisher).send_while(&frame, &boxes, &mut || publisher.keep.ask());
-        let sent = sent.map_err(Error::from)?;
+        let sent = publisher
+            .handle
+            .call(publisher.keep, None, |publisher, keep| Ok(publisher.send_while(&frame, &boxes, keep)?))?;
         give(sequence, sent.unwrap_or(0));
         Ok(())
     })
@@ -211,21 +236,25 @@ pub extern "C" fn framelane_detection_subscriber_open(
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) = options::subscriber(options, timeout(timeout_ns))?;
+        let (options, keep) = options::subscriber(options, Wait::new(timeout_ns)?.timeout)?;
         let options = options.mode(Mode::Every);
-        let opened = options.open_while(text(channel, "channel")?, &mut || keep.ask())?;
-        let made = Mutex::new(DetectionSubscriber::new(opened));
-        *subscriber = Box::into_raw(Box::new(framelane_detection_subscriber { subscriber: made, keep }));
+        let opened = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
+        let made = Handle::new("subscriber", DetectionSubscriber::new(opened));
+        *subscriber = handle(framelane_detection_subscriber { handle: made, keep });
         Ok(())
     })
 }
 
-/// Frees the subscriber.
+/// As `framelane_subscriber_close`.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_detection_subscriber_free(
-    subscriber: Option<Box<framelane_detection_subscriber>>,
-) {
-    free(subscriber);
+pub extern "C" fn framelane_detection_subscriber_close(subscriber: *const framelane_detection_subscriber) {
+    value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
+}
+
+/// As `framelane_subscriber_free`.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_detection_subscriber_free(subscriber: *mut framelane_detection_subscriber) {
+    value((), || unshare(subscriber).map(|subscriber| subscriber.handle.close()));
 }
 
 /// Waits up to `timeout_ns` for the next batch; the caller frees it.
@@ -234,15 +263,16 @@ pub extern "C" fn framelane_detection_subscriber_free(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_recv(
-    subscriber: Option<&framelane_detection_subscriber>,
+    subscriber: *const framelane_detection_subscriber,
     timeout_ns: i64,
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
-        receive(subscriber, detections, |subscriber, keep| {
-            let received = subscriber.recv_while(timeout(timeout_ns), keep);
-            received.map_err(|error| subscriber.subscriber().explain(error, timeout(timeout_ns)))
+        let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
+        let wait = Wait::new(timeout_ns)?;
+        receive(&subscriber, detections, wait, |subscriber, keep| {
+            let received = subscriber.recv_while(wait.left(), keep);
+            received.map_err(|error| subscriber.subscriber().explain(error, wait.timeout))
         })
     })
 }
@@ -258,17 +288,18 @@ pub extern "C" fn framelane_detection_subscriber_recv(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_for_frame(
-    subscriber: Option<&framelane_detection_subscriber>,
+    subscriber: *const framelane_detection_subscriber,
     epoch: u64,
     sequence: u64,
     timeout_ns: i64,
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
-        let timeout = timeout(timeout_ns).unwrap_or(Duration::MAX);
-        receive(subscriber, detections, |subscriber, keep| {
-            subscriber.for_frame_while((epoch, sequence), timeout, keep)
+        let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
+        let wait = Wait::new(timeout_ns)?;
+        receive(&subscriber, detections, wait, |subscriber, keep| {
+            let left = wait.left().unwrap_or(Duration::MAX);
+            Ok(subscriber.for_frame_while((epoch, sequence), left, keep)?)
         })
     })
 }
@@ -277,15 +308,15 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_answer(
-    subscriber: Option<&framelane_detection_subscriber>,
+    subscriber: *const framelane_detection_subscriber,
     epoch: u64,
     sequence: u64,
     timeout_ns: i64,
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let (subscriber, detections) = (given(subscriber, "subscriber")?, given(detections, "detections")?);
-        answer(subscriber, (epoch, sequence), timeout_ns, detections)
+        let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
+        answer(&subscriber, (epoch, sequence), Wait::new(timeout_ns)?, detections)
     })
 }
 

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use framelane::{Depth, Error, ErrorKind, Layout, MatrixType, PixelFormat, Plane};
 
-use crate::boundary::{array, fallible, given, null, text, value};
+use crate::boundary::{array, fallible, given, null, reserved, text, value};
 use crate::error::framelane_error;
 
 /// One 8-bit luminance sample per pixel.
@@ -55,6 +55,10 @@ const _: () = {
     assert!(FRAMELANE_DEPTH_S32 == Depth::S32 as u32 && FRAMELANE_DEPTH_F32 == Depth::F32 as u32);
     assert!(FRAMELANE_DEPTH_F64 == Depth::F64 as u32 && FRAMELANE_DEPTH_F16 == Depth::F16 as u32);
 };
+
+/// The longest stride of an image, but for rows that are longer. A number that a caller has made of a negative one of 32 bits
+/// is longer.
+const MAX_STRIDE: usize = i32::MAX as usize;
 
 /// The most planes that an image has.
 pub const FRAMELANE_MAX_PLANES: usize = 4;
@@ -226,6 +230,7 @@ impl framelane_layout {
 impl framelane_image {
     /// The layout that the image has once it is packed.
     pub(crate) fn packed(&self) -> Result<Layout, Error> {
+        reserved(self.reserved.into(), "reserved of the image")?;
         Layout::packed(format_of(self.format)?, self.width, self.height)
     }
 
@@ -234,15 +239,18 @@ impl framelane_image {
         let mut sources = [(&[][..], 0); FRAMELANE_MAX_PLANES];
         for (index, source) in sources.iter_mut().enumerate().take(layout.planes().len()) {
             let (rows, row_bytes) = layout.format().plane_shape(index, layout.width(), layout.height());
-            let stride = match self.strides_bytes[index] {
-                0 => row_bytes,
-                stride => usize::try_from(stride).unwrap_or(usize::MAX),
-            };
+            // As a signed number: a negative stride of the caller arrives as a huge one.
+            let given = self.strides_bytes[index].cast_signed();
+            let stride = if given == 0 { row_bytes } else { usize::try_from(given).unwrap_or(0) };
             let bytes = stride.checked_mul(rows as usize - 1).and_then(|last| last.checked_add(row_bytes));
-            let Some(bytes) = bytes.filter(|_| stride >= row_bytes) else {
-                return Err(Error::new(
-                    ErrorKind::InvalidFrame,
-                    format!("plane {index} has rows of {row_bytes} bytes, found a stride of {stride}"),
+            let bytes = bytes.filter(|_| stride == row_bytes || (row_bytes..=MAX_STRIDE).contains(&stride));
+            let Some(bytes) = bytes else {
+                let fault = format!(
+                    "plane {index}: expected a stride from {row_bytes} (a row) to {MAX_STRIDE} bytes, found {given}"
+                );
+                return Err(Error::new(ErrorKind::InvalidFrame, fault).with_remedy(
+                    "give the bytes from one row to the next, or 0 for rows without padding; flip images that are \
+                     stored upside down",
                 ));
             };
             if self.planes[index].is_null() {

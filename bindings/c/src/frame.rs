@@ -36,11 +36,18 @@ pub extern "C" fn framelane_frame_free(frame: Option<Box<framelane_frame>>) {
     free(frame);
 }
 
-/// The frame's bytes, of the layout's size, without a copy. Mapped for reading only: to write there ends the process.
-/// Valid until the frame is freed.
+/// The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless the subscriber
+/// has the option `writable`. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_data(frame: Option<&framelane_frame>) -> *const u8 {
     frame.map_or(std::ptr::null(), |frame| frame.frame.bytes().as_ptr())
+}
+
+/// The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers do not see the
+/// changes. Valid until the frame is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_frame_writable_data(frame: Option<&framelane_frame>) -> *mut u8 {
+    frame.and_then(|frame| frame.frame.as_mut_ptr()).unwrap_or(std::ptr::null_mut())
 }
 
 /// Size, format and planes. Valid until the frame is freed.

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 
 use framelane::{Color, ColorRange, Error, ErrorKind, FrameId, FrameInfo};
 
-use crate::boundary::{c_text, text};
+use crate::boundary::{c_text, reserved, text};
 use crate::options::{SizedStruct, read_sized};
 
 /// A frame without a position in its media.
@@ -76,6 +76,7 @@ impl framelane_info {
         };
         let wrong =
             |what: String| Err(Error::new(ErrorKind::InvalidOption, format!("info: expected {what}")));
+        reserved(info.reserved.into(), "reserved of the info")?;
         let range = match info.range {
             FRAMELANE_RANGE_UNSPECIFIED => ColorRange::Unspecified,
             FRAMELANE_RANGE_LIMITED => ColorRange::Limited,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use framelane::{Error, ErrorKind, Mode, Policy, PublisherOptions, SubscriberOptions};
 
-use crate::boundary::text;
+use crate::boundary::{path, reserved};
 
 /// When every slot is in use, a new frame is dropped, and counted.
 pub const FRAMELANE_POLICY_DROP: u32 = 0;
@@ -17,8 +17,12 @@ pub const FRAMELANE_MODE_NEWEST: u32 = 0;
 /// Every frame, in order.
 pub const FRAMELANE_MODE_EVERY: u32 = 1;
 
-/// Asked several times a second, and after each signal, while a call waits: 0 ends the wait with
-/// FRAMELANE_ERROR_INTERRUPTED. Called in the thread that waits; must not use the handle that waits.
+/// Called several times a second, and after each signal, while a call waits: 0 ends the wait with
+/// FRAMELANE_ERROR_INTERRUPTED.
+///
+/// Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do calls that would
+/// wait for another thread's call of another handle. Counters and names can be read. The handle can be closed or freed: the
+/// call that waits then ends with FRAMELANE_ERROR_CLOSED.
 pub type framelane_keep_waiting = Option<extern "C" fn(context: *mut c_void) -> c_int>;
 
 /// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
@@ -66,8 +70,9 @@ pub struct framelane_subscriber_options {
     /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of ending with
     /// FRAMELANE_ERROR_CLOSED. 0: they end.
     pub reconnect: u32,
-    /// 0.
-    pub reserved_2: u32,
+    /// 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it. Other subscribers do
+    /// not see the changes, and the frame holds no slot. 0: frames are read where they were published.
+    pub writable: u32,
 }
 
 /// A struct of numbers and pointers that begins with its size: every pattern of bits is a value.
@@ -118,7 +123,7 @@ pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<O
     Ok(Some(unsafe { value.assume_init() }))
 }
 
-/// The caller's say in how long to wait.
+/// The caller's answer to whether a wait goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepWaiting {
     ask: framelane_keep_waiting,
@@ -131,6 +136,9 @@ unsafe impl Send for KeepWaiting {}
 unsafe impl Sync for KeepWaiting {}
 
 impl KeepWaiting {
+    /// Waits for as long as the call says.
+    pub(crate) const NONE: Self = KeepWaiting { ask: None, context: std::ptr::null_mut() };
+
     /// Whether to go on.
     pub(crate) fn ask(self) -> bool {
         self.ask.is_none_or(|ask| ask(self.context) != 0)
@@ -145,8 +153,9 @@ pub(crate) fn publisher(
     framelane_net::install();
     let made = PublisherOptions::new().slots(slots);
     let Some(given) = read_sized(options, "options")? else {
-        return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));
+        return Ok((made, KeepWaiting::NONE));
     };
+    reserved(given.reserved.into(), "reserved")?;
     let policy = match given.policy {
         FRAMELANE_POLICY_DROP => Policy::Drop,
         FRAMELANE_POLICY_WAIT => Policy::Wait,
@@ -159,8 +168,8 @@ pub(crate) fn publisher(
     if given.mode != 0 {
         made = made.mode(given.mode);
     }
-    if !given.directory.is_null() {
-        made = made.directory(text(given.directory, "directory")?);
+    if let Some(directory) = path(given.directory)? {
+        made = made.directory(directory);
     }
     Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
 }
@@ -173,23 +182,36 @@ pub(crate) fn subscriber(
     framelane_net::install();
     let made = SubscriberOptions::new().wait(wait);
     let Some(given) = read_sized(options, "options")? else {
-        return Ok((made, KeepWaiting { ask: None, context: std::ptr::null_mut() }));
+        return Ok((made, KeepWaiting::NONE));
     };
+    reserved(given.reserved.into(), "reserved")?;
     let mode = match given.mode {
         FRAMELANE_MODE_NEWEST => Mode::Newest,
         FRAMELANE_MODE_EVERY => Mode::Every,
         other => return Err(unknown("mode", "FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY", other)),
     };
-    let reconnect = match given.reconnect {
-        0 => false,
-        1 => true,
-        other => return Err(unknown("reconnect", "0 or 1", other)),
-    };
-    let mut made = made.mode(mode).spin(Duration::from_nanos(given.spin_ns)).reconnect(reconnect);
-    if !given.directory.is_null() {
-        made = made.directory(text(given.directory, "directory")?);
+    if i64::try_from(given.spin_ns).is_err() {
+        let fault = format!("spin_ns: expected nanoseconds up to INT64_MAX, found {}", given.spin_ns);
+        return Err(Error::new(ErrorKind::InvalidOption, fault));
+    }
+    let mut made = made
+        .mode(mode)
+        .spin(Duration::from_nanos(given.spin_ns))
+        .reconnect(flag("reconnect", given.reconnect)?)
+        .writable(flag("writable", given.writable)?);
+    if let Some(directory) = path(given.directory)? {
+        made = made.directory(directory);
     }
     Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
+}
+
+/// A field that is 0 or 1.
+fn flag(name: &str, value: u32) -> Result<bool, Error> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(unknown(name, "0 or 1", other)),
+    }
 }
 
 fn unknown(name: &str, expected: &str, found: u32) -> Error {
@@ -217,7 +239,7 @@ mod tests {
             keep_waiting: None,
             context: std::ptr::null_mut(),
             reconnect: 0,
-            reserved_2: 0,
+            writable: 0,
         }
     }
 

@@ -2,29 +2,25 @@
 
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use framelane::{Error, ErrorKind, HeldSlot, Layout, LoanError, Publisher};
+use framelane::{Error, HeldSlot, Layout, LoanError, Observer, Publisher};
 
-use crate::boundary::{array, c_text, fallible, free, give, given, lock, text, value};
+use crate::boundary::{Wait, array, c_text, fallible, free, give, given, handle, share, unshare, value};
 use crate::detection::{answer, framelane_detection_subscriber, framelane_detections};
 use crate::error::framelane_error;
 use crate::format::{copy_rows, framelane_image, framelane_layout};
+use crate::handle::Handle;
 use crate::info::framelane_info;
 use crate::options::{self, KeepWaiting, framelane_publisher_options};
 
 const SLOTS: usize = 6;
 
-/// The one that publishes a channel's frames.
+/// Publishes the frames of a channel. What it shares with its loans, and with calls that go on when it is freed.
 pub struct framelane_publisher {
-    shared: Arc<Shared>,
-}
-
-/// What the handle and its loans share. Who asks for a counter does not wait for a call that waits.
-struct Shared {
-    /// `None` once the handle is freed.
-    publisher: Mutex<Option<Publisher>>,
+    handle: Handle<Publisher>,
+    observer: Observer,
     channel: CString,
     epoch: u64,
     slots: u32,
@@ -33,23 +29,23 @@ struct Shared {
     dropped: AtomicU64,
 }
 
-impl Shared {
-    fn with<T>(&self, call: impl FnOnce(&mut Publisher) -> Result<T, LoanError>) -> Result<T, Error> {
-        let mut publisher = lock(&self.publisher);
-        let publisher = publisher.as_mut().ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "expected an open publisher, found one that has been freed")
-                .with_remedy("publish or free loans before freeing their publisher")
-        })?;
-        let result = call(publisher);
-        self.sequence.store(publisher.sequence(), Ordering::Relaxed);
-        self.dropped.store(publisher.dropped(), Ordering::Relaxed);
-        result.map_err(|error| publisher.explain(error))
+impl framelane_publisher {
+    fn with<T>(
+        &self,
+        call: impl FnOnce(&mut Publisher, &mut dyn FnMut() -> bool) -> Result<T, LoanError>,
+    ) -> Result<T, Error> {
+        self.handle.call(self.keep, None, |publisher, keep| {
+            let result = call(publisher, keep);
+            self.sequence.store(publisher.sequence(), Ordering::Relaxed);
+            self.dropped.store(publisher.dropped(), Ordering::Relaxed);
+            result.map_err(|error| publisher.explain(error))
+        })
     }
 }
 
 /// A slot lent to the publisher, to write one frame in place.
 pub struct framelane_loan {
-    shared: Arc<Shared>,
+    publisher: Arc<framelane_publisher>,
     held: HeldSlot,
     layout: Layout,
     shown: framelane_layout,
@@ -71,29 +67,37 @@ pub extern "C" fn framelane_publisher_create(
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
         let (options, keep) = options::publisher(options, SLOTS)?;
-        let made = options.create(text(channel, "channel")?)?;
-        let shared = Arc::new(Shared {
+        let made = options.create(crate::boundary::channel(channel)?)?;
+        *publisher = handle(framelane_publisher {
+            observer: made.observer(),
             channel: c_text(made.channel()),
             epoch: made.epoch(),
             slots: made.slots() as u32,
             keep,
             sequence: AtomicU64::new(made.sequence()),
             dropped: AtomicU64::new(made.dropped()),
-            publisher: Mutex::new(Some(made)),
+            handle: Handle::new("publisher", made),
         });
-        *publisher = Box::into_raw(Box::new(framelane_publisher { shared }));
         Ok(())
     })
 }
 
-/// Closes the channel and frees the publisher. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not
-/// received yet; to be sure that they get all, call `framelane_publisher_drain` before.
+/// Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received yet. To be sure
+/// that they get all, call `framelane_publisher_drain` first.
+///
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the channel is gone.
+/// Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From `keep_waiting` it returns at once: the
+/// call that waits closes the channel when it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_publisher_free(publisher: Option<Box<framelane_publisher>>) {
-    if let Some(publisher) = &publisher {
-        value((), || lock(&publisher.shared.publisher).take().map(drop));
-    }
-    free(publisher);
+pub extern "C" fn framelane_publisher_close(publisher: *const framelane_publisher) {
+    value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
+}
+
+/// Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin afterwards: close it
+/// first when other threads may still call it.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) {
+    value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
 /// With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does nothing.
@@ -101,11 +105,10 @@ pub extern "C" fn framelane_publisher_free(publisher: Option<Box<framelane_publi
 /// Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_publisher_drain(publisher: Option<&framelane_publisher>) -> *mut framelane_error {
+pub extern "C" fn framelane_publisher_drain(publisher: *const framelane_publisher) -> *mut framelane_error {
     fallible(|| {
-        let shared = &given(publisher, "publisher")?.shared;
-        shared.with(|publisher| {
-            let drained = publisher.drain_while(&mut || shared.keep.ask());
+        share(publisher, "publisher")?.with(|publisher, keep| {
+            let drained = publisher.drain_while(keep);
             if drained { Ok(()) } else { Err(LoanError::Interrupted) }
         })
     })
@@ -120,13 +123,13 @@ pub extern "C" fn framelane_publisher_drain(publisher: Option<&framelane_publish
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_send(
-    publisher: Option<&framelane_publisher>,
+    publisher: *const framelane_publisher,
     image: Option<&framelane_image>,
     info: *const framelane_info,
     sequence: Option<&mut MaybeUninit<u64>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let sent = send(&given(publisher, "publisher")?.shared, given(image, "image")?, info)?;
+        let sent = send(&*share(publisher, "publisher")?, given(image, "image")?, info)?;
         give(sequence, sent);
         Ok(())
     })
@@ -143,33 +146,38 @@ pub extern "C" fn framelane_publisher_send(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_send_and_wait(
-    publisher: Option<&framelane_publisher>,
+    publisher: *const framelane_publisher,
     image: Option<&framelane_image>,
     info: *const framelane_info,
-    subscriber: Option<&framelane_detection_subscriber>,
+    subscriber: *const framelane_detection_subscriber,
     timeout_ns: i64,
     detections: Option<&mut MaybeUninit<*mut framelane_detections>>,
 ) -> *mut framelane_error {
     fallible(|| {
         let detections = given(detections, "detections")?;
         detections.write(std::ptr::null_mut());
-        let subscriber = given(subscriber, "subscriber")?;
-        let shared = &given(publisher, "publisher")?.shared;
-        let sequence = match send(shared, given(image, "image")?, info)? {
-            0 => return shared.with(|_| Err(LoanError::NoFreeSlot)),
+        let subscriber = share(subscriber, "subscriber")?;
+        let publisher = share(publisher, "publisher")?;
+        let wait = Wait::new(timeout_ns)?;
+        let sequence = match send(&publisher, given(image, "image")?, info)? {
+            0 => return publisher.with(|_, _| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
         };
-        answer(subscriber, (shared.epoch, sequence), timeout_ns, detections)
+        answer(&subscriber, (publisher.epoch, sequence), wait, detections)
     })
 }
 
-/// Copies an image into a slot and publishes it; gives its number, 0 when it was dropped.
-fn send(shared: &Shared, image: &framelane_image, info: *const framelane_info) -> Result<u64, Error> {
+/// Copies an image into a slot and publishes it. Returns its number, 0 when it was dropped.
+fn send(
+    publisher: &framelane_publisher,
+    image: &framelane_image,
+    info: *const framelane_info,
+) -> Result<u64, Error> {
     let info = framelane_info::read(info)?;
     let layout = image.packed()?;
     let sources = image.sources(&layout)?;
-    shared.with(|publisher| {
-        let mut loan = match publisher.loan_while(&layout, &mut || shared.keep.ask()) {
+    publisher.with(|publisher, keep| {
+        let mut loan = match publisher.loan_while(&layout, keep) {
             Err(LoanError::NoFreeSlot) => return Ok(0),
             loan => loan?,
         };
@@ -188,7 +196,7 @@ fn send(shared: &Shared, image: &framelane_image, info: *const framelane_info) -
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_send_bytes(
-    publisher: Option<&framelane_publisher>,
+    publisher: *const framelane_publisher,
     layout: Option<&framelane_layout>,
     bytes: *const u8,
     size_bytes: usize,
@@ -196,12 +204,11 @@ pub extern "C" fn framelane_publisher_send_bytes(
     sequence: Option<&mut MaybeUninit<u64>>,
 ) -> *mut framelane_error {
     fallible(|| {
-        let shared = &given(publisher, "publisher")?.shared;
+        let publisher = share(publisher, "publisher")?;
         let layout = given(layout, "layout")?.checked()?;
         let info = framelane_info::read(info)?;
         let bytes = array(bytes, size_bytes, "bytes")?;
-        let sent = shared
-            .with(|publisher| publisher.send_while(&layout, &info, bytes, &mut || shared.keep.ask()))?;
+        let sent = publisher.with(|publisher, keep| publisher.send_while(&layout, &info, bytes, keep))?;
         give(sequence, sent.unwrap_or(0));
         Ok(())
     })
@@ -216,17 +223,17 @@ pub extern "C" fn framelane_publisher_send_bytes(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_loan(
-    publisher: Option<&framelane_publisher>,
+    publisher: *const framelane_publisher,
     layout: Option<&framelane_layout>,
     loan: Option<&mut MaybeUninit<*mut framelane_loan>>,
 ) -> *mut framelane_error {
     fallible(|| {
         let loan = given(loan, "loan")?.write(std::ptr::null_mut());
-        let shared = &given(publisher, "publisher")?.shared;
+        let publisher = share(publisher, "publisher")?;
         let layout = given(layout, "layout")?.checked()?;
-        let held = shared.with(|publisher| publisher.hold_while(&layout, &mut || shared.keep.ask()))?;
+        let held = publisher.with(|publisher, keep| publisher.hold_while(&layout, keep))?;
         let shown = framelane_layout::from(&layout);
-        *loan = Box::into_raw(Box::new(framelane_loan { shared: shared.clone(), held, layout, shown }));
+        *loan = Box::into_raw(Box::new(framelane_loan { publisher, held, layout, shown }));
         Ok(())
     })
 }
@@ -234,37 +241,46 @@ pub extern "C" fn framelane_publisher_loan(
 /// The channel's name. Valid until the publisher is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_channel(publisher: Option<&framelane_publisher>) -> *const c_char {
-    publisher.map_or(std::ptr::null(), |publisher| publisher.shared.channel.as_ptr())
+    publisher.map_or(std::ptr::null(), |publisher| publisher.channel.as_ptr())
 }
 
 /// The number of this life of the publisher.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_epoch(publisher: Option<&framelane_publisher>) -> u64 {
-    publisher.map_or(0, |publisher| publisher.shared.epoch)
+    publisher.map_or(0, |publisher| publisher.epoch)
 }
 
 /// The number given to the last frame, published or dropped; 0 before the first.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_sequence(publisher: Option<&framelane_publisher>) -> u64 {
-    publisher.map_or(0, |publisher| publisher.shared.sequence.load(Ordering::Relaxed))
+    publisher.map_or(0, |publisher| publisher.sequence.load(Ordering::Relaxed))
 }
 
 /// Frames that got a number but no slot.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_dropped(publisher: Option<&framelane_publisher>) -> u64 {
-    publisher.map_or(0, |publisher| publisher.shared.dropped.load(Ordering::Relaxed))
+    publisher.map_or(0, |publisher| publisher.dropped.load(Ordering::Relaxed))
 }
 
 /// Slots of the ring.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_slots(publisher: Option<&framelane_publisher>) -> u32 {
-    publisher.map_or(0, |publisher| publisher.shared.slots)
+    publisher.map_or(0, |publisher| publisher.slots)
 }
 
-/// Subscribers attached now. Makes a system call for each; waits for a call that another thread is in.
+/// Subscribers attached now. Makes a system call for each, and does not wait for calls of other threads.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_publisher_subscribers(publisher: Option<&framelane_publisher>) -> u32 {
-    value(0, || Some(lock(&publisher?.shared.publisher).as_ref()?.subscribers() as u32))
+pub extern "C" fn framelane_publisher_subscribers(publisher: *const framelane_publisher) -> u32 {
+    value(0, || {
+        let publisher = share(publisher, "publisher").ok()?;
+        let here = publisher.handle.peek(framelane::Publisher::subscribers);
+        let count = match here {
+            None if publisher.handle.is_closing() => 0,
+            None => publisher.observer.subscribers(),
+            Some(count) => count,
+        };
+        Some(count as u32)
+    })
 }
 
 /// The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or freed.
@@ -283,7 +299,7 @@ pub extern "C" fn framelane_loan_layout(loan: Option<&framelane_loan>) -> *const
 ///
 /// Frees the loan, also when it fails. Makes no system call when nobody waits.
 ///
-/// Errors: FRAMELANE_ERROR_CLOSED when the publisher has been freed; _INVALID_OPTION for a wrong `info`; _FORKED.
+/// Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`; _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_publish(
@@ -294,9 +310,9 @@ pub extern "C" fn framelane_loan_publish(
     fallible(|| {
         let loan = given(loan, "loan")?;
         let info = framelane_info::read(info)?;
-        let sent = loan.shared.with(|publisher| {
-            publisher.publish_held_while(&loan.held, &loan.layout, &info, &mut || loan.shared.keep.ask())
-        })?;
+        let sent = loan
+            .publisher
+            .with(|publisher, keep| publisher.publish_held_while(&loan.held, &loan.layout, &info, keep))?;
         give(sequence, sent);
         Ok(())
     })

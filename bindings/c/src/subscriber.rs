@@ -2,24 +2,27 @@
 
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use framelane::Subscriber;
+use framelane::{Observer, Subscriber};
 
-use crate::boundary::{c_text, fallible, free, given, lock, text, timeout, value};
+use crate::boundary::{self, Wait, c_text, fallible, given, handle, share, unshare, value};
 use crate::error::framelane_error;
 use crate::frame::framelane_frame;
+use crate::handle::Handle;
 use crate::options::{self, KeepWaiting, framelane_subscriber_options};
 
-/// One that receives a channel's frames; up to 64 on a channel.
+/// Receives the frames of a channel. Up to 64 on a channel.
 pub struct framelane_subscriber {
-    subscriber: Mutex<Subscriber>,
+    handle: Handle<Subscriber>,
+    observer: Observer,
     /// Shared with its frames.
     channel: Arc<CString>,
     keep: KeepWaiting,
     received: AtomicU64,
     dropped: AtomicU64,
+    epoch: AtomicU64,
 }
 
 /// Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
@@ -38,23 +41,36 @@ pub extern "C" fn framelane_subscriber_open(
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) = options::subscriber(options, timeout(timeout_ns))?;
-        let made = options.open_while(text(channel, "channel")?, &mut || keep.ask())?;
-        *subscriber = Box::into_raw(Box::new(framelane_subscriber {
+        let (options, keep) = options::subscriber(options, Wait::new(timeout_ns)?.timeout)?;
+        let made = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
+        *subscriber = handle(framelane_subscriber {
+            observer: made.observer(),
             channel: Arc::new(c_text(made.channel())),
-            subscriber: Mutex::new(made),
             keep,
             received: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-        }));
+            epoch: AtomicU64::new(made.epoch()),
+            handle: Handle::new("subscriber", made),
+        });
         Ok(())
     })
 }
 
-/// Frees the subscriber. Its frames stay valid.
+/// Detaches from the channel. Frames that were received stay valid.
+///
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits for. Later calls fail
+/// with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting` it returns at once: the call that
+/// waits detaches when it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_subscriber_free(subscriber: Option<Box<framelane_subscriber>>) {
-    free(subscriber);
+pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
+    value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
+}
+
+/// Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call of it may begin
+/// afterwards: close it first when other threads may still call it.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_subscriber_free(subscriber: *mut framelane_subscriber) {
+    value((), || unshare(subscriber).map(|subscriber| subscriber.handle.close()));
 }
 
 /// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
@@ -67,18 +83,21 @@ pub extern "C" fn framelane_subscriber_free(subscriber: Option<Box<framelane_sub
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_recv(
-    subscriber: Option<&framelane_subscriber>,
+    subscriber: *const framelane_subscriber,
     timeout_ns: i64,
     frame: Option<&mut MaybeUninit<*mut framelane_frame>>,
 ) -> *mut framelane_error {
     fallible(|| {
         let frame = given(frame, "frame")?.write(std::ptr::null_mut());
-        let subscriber = given(subscriber, "subscriber")?;
-        let mut taken = lock(&subscriber.subscriber);
-        let received = taken.recv_while(timeout(timeout_ns), &mut || subscriber.keep.ask());
-        subscriber.received.store(taken.received(), Ordering::Relaxed);
-        subscriber.dropped.store(taken.dropped(), Ordering::Relaxed);
-        let received = received.map_err(|error| taken.explain(error, timeout(timeout_ns)))?;
+        let subscriber = share(subscriber, "subscriber")?;
+        let wait = Wait::new(timeout_ns)?;
+        let received = subscriber.handle.call(subscriber.keep, wait.deadline, |taken, keep| {
+            let received = taken.recv_while(wait.left(), keep);
+            subscriber.received.store(taken.received(), Ordering::Relaxed);
+            subscriber.dropped.store(taken.dropped(), Ordering::Relaxed);
+            subscriber.epoch.store(taken.epoch(), Ordering::Relaxed);
+            received.map_err(|error| taken.explain(error, wait.timeout))
+        })?;
         *frame = Box::into_raw(Box::new(framelane_frame::new(received, &subscriber.channel)));
         Ok(())
     })
@@ -103,14 +122,24 @@ pub extern "C" fn framelane_subscriber_dropped(subscriber: Option<&framelane_sub
 }
 
 /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
-/// `framelane_frame_epoch`. Waits for a call that another thread is in.
+/// `framelane_frame_epoch`. Does not wait for calls of other threads.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_subscriber_epoch(subscriber: Option<&framelane_subscriber>) -> u64 {
-    value(0, || Some(lock(&subscriber?.subscriber).epoch()))
+pub extern "C" fn framelane_subscriber_epoch(subscriber: *const framelane_subscriber) -> u64 {
+    value(0, || {
+        let subscriber = share(subscriber, "subscriber").ok()?;
+        let here = subscriber.handle.peek(Subscriber::epoch);
+        let seen = || (!subscriber.handle.is_closing()).then(|| subscriber.observer.epoch())?;
+        Some(here.or_else(seen).unwrap_or_else(|| subscriber.epoch.load(Ordering::Relaxed)))
+    })
 }
 
-/// 1 when a publisher holds the channel now, else 0. Makes a system call; waits for a call that another thread is in.
+/// 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls, and does not
+/// wait for calls of other threads.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_subscriber_publisher_alive(subscriber: Option<&framelane_subscriber>) -> u8 {
-    value(0, || Some(u8::from(lock(&subscriber?.subscriber).publisher_alive())))
+pub extern "C" fn framelane_subscriber_publisher_alive(subscriber: *const framelane_subscriber) -> u8 {
+    value(0, || {
+        let subscriber = share(subscriber, "subscriber").ok()?;
+        let seen = || !subscriber.handle.is_closing() && subscriber.observer.publisher_alive();
+        Some(u8::from(subscriber.handle.peek(Subscriber::publisher_alive).unwrap_or_else(seen)))
+    })
 }

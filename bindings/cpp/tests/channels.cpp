@@ -16,5 +16,5 @@ TEST_CASE("channels are listed with their newest frame and their readers") {
   CHECK((channels[0].format == framelane::Format::Bgr8 && channels[0].width == 64 && channels[0].height == 32));
   CHECK((!channels[1].format && channels[1].publisher_pid == static_cast<std::uint32_t>(getpid())));
   CHECK(framelane::list_channels("/nowhere").empty());
-  CHECK_THROWS_AS(framelane::list_channels("/dev/null"), framelane::Error);
+  CHECK_THROWS_AS(framelane::list_channels("/dev/null"), framelane::FramelaneError);
 }

@@ -49,7 +49,7 @@ TEST_CASE("batches are had in order or by their frame, also empty ones") {
   try {
     found.for_frame(3, 6, 1ms);
     FAIL("there is no frame 6");
-  } catch (const framelane::Error& error) {
+  } catch (const framelane::FramelaneError& error) {
     CHECK(error.code() == framelane::Code::Timeout);
     CHECK(std::string(error.what()).find("newest are of frame 5") != std::string::npos);
   }
@@ -59,7 +59,7 @@ TEST_CASE("a channel of images is no channel of detections") {
   framelane::Publisher publisher("images");
   framelane::DetectionSubscriber found("images");
   publisher.loan({framelane::Format::Gray8, 1, 1}).publish();
-  CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"), framelane::Error);
+  CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"), framelane::FramelaneError);
 }
 
 TEST_CASE("a frame that is sent comes back as its boxes, from one detector and the next") {
@@ -82,7 +82,7 @@ TEST_CASE("a frame that is sent comes back as its boxes, from one detector and t
   worker.join();
   first.reset();
   CHECK_THROWS_WITH_AS(framelane::send_and_wait(publisher, cv::Mat(2, 2, CV_8UC1, cv::Scalar(5)), detections, 1ms),
-                       doctest::Contains("nobody publishes"), framelane::Error);
+                       doctest::Contains("nobody publishes"), framelane::FramelaneError);
   framelane::DetectionPublisher second("ask/detections");
   std::thread next([&] { detect(second, 1); });
   // What was asked when there was no detector is answered by the next.

@@ -48,7 +48,7 @@ TEST_CASE("the usual types become video formats, others matrices, and a format c
   framelane::publish(publisher, rgb, {}, Format::Rgb8);
   const auto frame = subscriber.recv();
   CHECK((frame.format() == Format::Rgb8 && same(framelane::mat(frame), rgb)));
-  CHECK_THROWS_AS(framelane::publish(publisher, rgb, {}, Format::Gray8), framelane::Error);
+  CHECK_THROWS_AS(framelane::publish(publisher, rgb, {}, Format::Gray8), framelane::FramelaneError);
 }
 
 TEST_CASE("planar formats travel in OpenCV's form") {
@@ -62,11 +62,11 @@ TEST_CASE("planar formats travel in OpenCV's form") {
     CHECK(same(framelane::mat(frame), sent));
     CHECK(same(framelane::plane_mat(frame, 0), sent.rowRange(0, 12)));
   }
-  CHECK_THROWS_AS(framelane::publish(publisher, noise(10, 16, CV_8UC1), {}, Format::I420), framelane::Error);
+  CHECK_THROWS_AS(framelane::publish(publisher, noise(10, 16, CV_8UC1), {}, Format::I420), framelane::FramelaneError);
   // An odd side does not line up as one matrix; its planes are there.
   publisher.loan({Format::Nv12, 5, 3}).publish();
   const auto odd = subscriber.recv();
-  CHECK_THROWS_WITH_AS(framelane::mat(odd), doctest::Contains("plane_mat"), framelane::Error);
+  CHECK_THROWS_WITH_AS(framelane::mat(odd), doctest::Contains("plane_mat"), framelane::FramelaneError);
   const cv::Mat chroma = framelane::plane_mat(odd, 1);
   CHECK((chroma.type() == CV_8UC2 && chroma.rows == 2 && chroma.cols == 3));
 }
@@ -84,10 +84,10 @@ TEST_CASE("a matrix over a loan writes where the readers read") {
   const auto frame = subscriber.recv();
   const cv::Mat view = framelane::mat(frame);
   CHECK((view.data == frame.data() && same(view, picture)));
-  CHECK_THROWS_AS(framelane::loan(publisher, 0, 4, CV_8UC1), framelane::Error);
-  CHECK_THROWS_AS(framelane::publish(publisher, cv::Mat()), framelane::Error);
+  CHECK_THROWS_AS(framelane::loan(publisher, 0, 4, CV_8UC1), framelane::FramelaneError);
+  CHECK_THROWS_AS(framelane::publish(publisher, cv::Mat()), framelane::FramelaneError);
   const int sizes[] = {2, 2, 2};
-  CHECK_THROWS_AS(framelane::publish(publisher, cv::Mat(3, sizes, CV_8UC1)), framelane::Error);
+  CHECK_THROWS_AS(framelane::publish(publisher, cv::Mat(3, sizes, CV_8UC1)), framelane::FramelaneError);
 }
 
 TEST_CASE("a matrix that owns its frame outlives everything, and lets the slot go with its last header") {
@@ -114,6 +114,35 @@ TEST_CASE("a matrix that owns its frame outlives everything, and lets the slot g
     framelane::publish(publisher, cv::Mat(8, 8, CV_8UC1, cv::Scalar(i)));
     std::thread([mat = framelane::mat(subscriber.recv()), i] { CHECK(cv::countNonZero(mat != i) == 0); }).join();
   }
+}
+
+TEST_CASE("writable_matrix_is_drawn_into_and_others_do_not_see_it") {
+  Publisher publisher("draw");
+  framelane::SubscriberOptions options;
+  options.writable = true;
+  Subscriber drawing("draw", options), reading("draw");
+  const cv::Mat sent = noise(12 * 3 / 2, 16, CV_8UC1), picture = noise(8, 8, CV_8UC3);
+  framelane::publish(publisher, picture);
+  auto frame = drawing.recv();
+  cv::Mat image = framelane::writable_mat(frame);
+  CHECK((image.data == frame.data() && same(image, picture)));
+  image = cv::Scalar(1, 2, 3);
+  CHECK(frame.data()[0] == 1);
+  // A copy of the header of a view writes to the same memory.
+  cv::Mat view = framelane::mat(frame);
+  view.at<cv::Vec3b>(7, 7) = cv::Vec3b(7, 8, 9);
+  CHECK(image.at<cv::Vec3b>(7, 7) == cv::Vec3b(7, 8, 9));
+  cv::Mat owned = framelane::mat(std::move(frame));
+  owned = cv::Scalar(4, 5, 6);
+  auto shared = reading.recv();
+  CHECK(same(framelane::mat(shared), picture));
+  CHECK_THROWS_WITH_AS(framelane::writable_mat(shared), doctest::Contains("SubscriberOptions::writable"),
+                       framelane::FramelaneError);
+  framelane::publish(publisher, sent, {}, Format::I420);
+  auto planar = drawing.recv();
+  framelane::writable_plane_mat(planar, 2) = cv::Scalar(9);
+  CHECK(cv::countNonZero(framelane::plane_mat(planar, 2) != 9) == 0);
+  CHECK(same(framelane::plane_mat(planar, 0), sent.rowRange(0, 12)));
 }
 
 TEST_CASE("writing through a frame's matrix ends the writer, not the frame" *

@@ -6,7 +6,7 @@
 #include <thread>
 
 using framelane::Code;
-using framelane::Error;
+using framelane::FramelaneError;
 using framelane::Format;
 using namespace std::chrono_literals;
 
@@ -15,11 +15,10 @@ TEST_CASE("a wait ends with its time: as an error, or as nothing") {
   framelane::Subscriber subscriber("timeout");
   CHECK(!subscriber.try_recv());
   CHECK(!subscriber.try_recv(10ms));
-  CHECK(!subscriber.try_recv(-1s));
   try {
     subscriber.recv(1ms);
     FAIL("there is no frame");
-  } catch (const Error& error) {
+  } catch (const FramelaneError& error) {
     CHECK(error.code() == Code::Timeout);
   }
 }
@@ -30,7 +29,7 @@ TEST_CASE("a channel that is not there is waited for as long as was said") {
   try {
     framelane::Subscriber("missing", options);
     FAIL("there is no channel");
-  } catch (const Error& error) {
+  } catch (const FramelaneError& error) {
     CHECK(error.code() == Code::NotFound);
   }
   std::thread late([] {
@@ -52,7 +51,7 @@ TEST_CASE("a question that says no ends the wait") {
   try {
     subscriber.recv();
     FAIL("nothing was published");
-  } catch (const Error& error) {
+  } catch (const FramelaneError& error) {
     CHECK(error.code() == Code::Interrupted);
   }
   CHECK(asked == 2);
@@ -84,7 +83,7 @@ TEST_CASE("an object that moves keeps its question") {
   auto made = std::make_optional<framelane::Subscriber>("moves", options);
   framelane::Subscriber moved = std::move(*made);
   made.reset();
-  CHECK_THROWS_AS(moved.recv(), Error);
+  CHECK_THROWS_AS(moved.recv(), FramelaneError);
 }
 
 TEST_CASE("threads take turns on one publisher") {

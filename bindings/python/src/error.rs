@@ -89,6 +89,7 @@ fn row(kind: ErrorKind) -> Option<Row> {
         ErrorKind::ChannelRemoved => {
             plain("ChannelRemoved", "Another program removed the files of the channel.")
         }
+        ErrorKind::Misuse => plain("Misuse", "The program calls an object that cannot be called here."),
         ErrorKind::Internal => plain("InternalError", "A fault of framelane itself: please report it."),
         _ => return None,
     })

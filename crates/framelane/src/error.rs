@@ -63,6 +63,7 @@ error_kinds! {
     Io = 18, "io", "The operating system reports another error.";
     Internal = 19, "internal", "A fault of framelane itself: please report it.";
     ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.";
+    Misuse = 21, "misuse", "The program calls an object that cannot be called here.";
 }
 
 /// An error with its kind, what was expected and found, and what to do about it.

@@ -78,6 +78,9 @@ pub use detection::{
 #[cfg(not(loom))]
 pub use link::{Link, LinkStatus, Links, install_links};
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use os::fork_count;
+#[cfg(not(loom))]
 pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
 #[cfg(not(loom))]
 pub use source::SourceStatus;

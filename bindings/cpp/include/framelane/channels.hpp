@@ -29,16 +29,16 @@ struct ChannelStatus {
   std::uint32_t subscribers = 0;
 };
 
-/// The channels of a directory, by name; empty: the usual directory. \throws Error NotFound, Permission, Io.
+/// The channels of a directory, by name; empty: the usual directory. \throws FramelaneError NotFound, Permission, Io.
 inline std::vector<ChannelStatus> list_channels(const std::string& directory = {}) {
   framelane_channels* handle = nullptr;
-  detail::check(framelane_channels_list(directory.empty() ? nullptr : directory.c_str(), &handle));
-  const std::unique_ptr<framelane_channels, void (*)(framelane_channels*)> free(handle, &framelane_channels_free);
+  inner::check(framelane_channels_list(inner::c_directory(directory), &handle));
+  const std::unique_ptr<framelane_channels, void (*)(framelane_channels*)> owner(handle, &framelane_channels_free);
   std::vector<ChannelStatus> found;
   for (std::size_t i = 0; i < framelane_channels_count(handle); ++i) {
     const framelane_channel& c = *framelane_channels_get(handle, i);
     ChannelStatus status;
-    status.name = c.name;
+    status.name = inner::text(c.name);
     status.state = c.state;
     status.publisher_pid = c.publisher_pid;
     status.sequence = c.sequence;

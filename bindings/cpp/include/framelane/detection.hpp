@@ -11,9 +11,9 @@ namespace framelane {
 /// One object found in a frame: a box in pixels from the upper left corner, and what is known of it.
 struct Detection : framelane_detection {
   Detection() : framelane_detection{} {}
-  Detection(float x, float y, float width, float height, float score = 1, std::uint32_t class_id = 0,
-            std::uint64_t track_id = 0)
-      : framelane_detection{x, y, width, height, 0, score, class_id, 0, track_id} {}
+  Detection(float left, float top, float columns, float rows, float confidence = 1, std::uint32_t class_number = 0,
+            std::uint64_t track = 0)
+      : framelane_detection{left, top, columns, rows, 0, confidence, class_number, 0, track} {}
   explicit Detection(const framelane_detection& c) : framelane_detection(c) {}
 
   /// The tracker has lost the object; the box is where it was last.
@@ -49,16 +49,16 @@ struct Detections {
   }
 };
 
-namespace detail {
+namespace inner {
 
 /// Takes a batch over from the C interface, and frees it there.
 inline Detections take(framelane_detections* handle) {
-  const std::unique_ptr<framelane_detections, Deleter<framelane_detections_free>> free(handle);
+  const std::unique_ptr<framelane_detections, Deleter<framelane_detections_free>> owner(handle);
   Detections found;
   found.frame = FrameId(*framelane_detections_frame(handle));
-  found.model = framelane_detections_model(handle);
+  found.model = text(framelane_detections_model(handle));
   for (std::uint32_t id = 0; id < framelane_detections_label_count(handle); ++id) {
-    found.labels.emplace_back(framelane_detections_label(handle, id));
+    found.labels.push_back(text(framelane_detections_label(handle, id)));
   }
   const framelane_detection* boxes = framelane_detections_boxes(handle);
   for (std::size_t i = 0; i < framelane_detections_count(handle); ++i) found.boxes.emplace_back(boxes[i]);
@@ -69,77 +69,94 @@ inline Detections take(framelane_detections* handle) {
   return found;
 }
 
-}  // namespace detail
+}  // namespace inner
 
-/// The detector's end. Send a batch for every frame that was looked at, also when nothing was found.
+/// Publishes what was found in frames. Send a batch for every frame that was looked at, also when nothing was found.
+///
+/// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionPublisher {
  public:
   /// Makes a detections channel, by convention called CHANNEL/detections; `labels` and `model` go with every batch.
-  /// \throws Error as Publisher.
+  /// \throws FramelaneError as Publisher; InvalidOption for a label or model with a NUL inside.
   explicit DetectionPublisher(const std::string& channel, const std::vector<std::string>& labels = {},
                               const std::string& model = {}, PublisherOptions options = {})
-      : question_(detail::make_question(std::move(options.keep_waiting))) {
-    const auto c = detail::c_options(options, question_);
+      : question_(inner::make_question(std::move(options.keep_waiting))) {
+    const auto c_options = inner::c_options(options, question_);
     std::vector<const char*> c_labels;
-    for (const std::string& label : labels) c_labels.push_back(label.c_str());
-    framelane_detection_publisher* handle = nullptr;
-    detail::check(framelane_detection_publisher_create(channel.c_str(), &c, c_labels.data(), c_labels.size(),
-                                                       model.c_str(), &handle));
-    handle_.reset(handle);
+    for (const std::string& label : labels) c_labels.push_back(inner::c_text(label, "a label"));
+    framelane_detection_publisher* made = nullptr;
+    const inner::Call call(question_);
+    call.check(framelane_detection_publisher_create(inner::c_channel(channel), &c_options, c_labels.data(),
+                                                    c_labels.size(), inner::c_text(model, "a model"), &made));
+    handle_.reset(made);
   }
 
-  /// Sends the boxes found in a frame; gives the batch's own number, nothing when it was dropped.
-  /// \throws Error FrameTooLarge with more than 2^24 boxes; NoSpace, Interrupted.
+  /// Sends the boxes found in a frame. Returns the batch's own number, or nothing when it was dropped.
+  /// \throws FramelaneError FrameTooLarge with more than 2^24 boxes; NoSpace, Interrupted.
   std::optional<std::uint64_t> send(const FrameId& frame, const std::vector<Detection>& boxes) {
     const framelane_frame_id id = frame.c();
-    std::uint64_t sequence = 0;
-    detail::check(framelane_detection_publisher_send(handle_.get(), &id, boxes.data(), boxes.size(), &sequence), question_);
-    return sequence == 0 ? std::nullopt : std::make_optional(sequence);
+    std::uint64_t number = 0;
+    const inner::Call call(question_);
+    call.check(framelane_detection_publisher_send(handle(), &id, boxes.data(), boxes.size(), &number));
+    return number == 0 ? std::nullopt : std::make_optional(number);
   }
   std::optional<std::uint64_t> send(const Frame& frame, const std::vector<Detection>& boxes) {
     return send(frame.id(), boxes);
   }
 
   /// As Publisher::drain.
-  void drain() { detail::check(framelane_detection_publisher_drain(handle_.get()), question_); }
+  void drain() {
+    const inner::Call call(question_);
+    call.check(framelane_detection_publisher_drain(handle()));
+  }
+
+  /// As Publisher::close.
+  void close() { framelane_detection_publisher_close(handle()); }
 
  private:
-  std::unique_ptr<detail::Question> question_;
-  std::unique_ptr<framelane_detection_publisher, detail::Deleter<framelane_detection_publisher_free>> handle_;
+  framelane_detection_publisher* handle() const { return inner::given(handle_, "DetectionPublisher"); }
+
+  inner::SharedQuestion question_;
+  std::unique_ptr<framelane_detection_publisher, inner::Deleter<framelane_detection_publisher_free>> handle_;
 };
 
-/// The end that wants to know what was found: every batch in order, or that of one frame.
+/// Receives what was found in frames: every batch in order, or that of one frame.
+///
+/// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionSubscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws Error as Subscriber.
+  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws FramelaneError as Subscriber.
   explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
-      : question_(detail::make_question(std::move(options.keep_waiting))) {
-    const auto c = detail::c_options(options, question_);
-    framelane_detection_subscriber* handle = nullptr;
-    detail::check(framelane_detection_subscriber_open(channel.c_str(), &c, detail::timeout_ns(options.wait), &handle),
-                  question_);
-    handle_.reset(handle);
+      : question_(inner::make_question(std::move(options.keep_waiting))) {
+    const auto c_options = inner::c_options(options, question_);
+    framelane_detection_subscriber* opened = nullptr;
+    const inner::Call call(question_);
+    call.check(
+        framelane_detection_subscriber_open(inner::c_channel(channel), &c_options, options.wait.ns(), &opened));
+    handle_.reset(opened);
   }
 
-  /// The next batch. \throws Error Timeout, Closed, InvalidFrame when the channel carries images.
+  /// The next batch. \throws FramelaneError Timeout, Closed, InvalidFrame when the channel carries images.
   Detections recv(Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    detail::check(framelane_detection_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &found), question_);
-    return detail::take(found);
+    const inner::Call call(question_);
+    call.check(framelane_detection_subscriber_recv(handle(), timeout.ns(), &found));
+    return inner::take(found);
   }
 
-  /// As `recv`; nothing when the time has passed. By default takes only what is there.
-  std::optional<Detections> try_recv(std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0)) {
+  /// As `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  std::optional<Detections> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_detections* found = nullptr;
-    framelane_error* error = framelane_detection_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &found);
-    if (detail::failed_with(error, Code::Timeout)) return std::nullopt;
-    detail::check(error, question_);
-    return detail::take(found);
+    const inner::Call call(question_);
+    framelane_error* error = framelane_detection_subscriber_recv(handle(), timeout.ns(), &found);
+    if (call.failed_with(error, Code::Timeout)) return std::nullopt;
+    call.check(error);
+    return inner::take(found);
   }
 
   /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for by the frame, by
   /// its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and what `send` or `publish` returned.
-  /// \throws Error Timeout, which names the newest frame whose detections are here; Closed.
+  /// \throws FramelaneError Timeout, which names the newest frame whose detections are here; Closed.
   Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
     return for_frame(frame.epoch, frame.sequence, timeout);
   }
@@ -148,13 +165,13 @@ class DetectionSubscriber {
   }
   Detections for_frame(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    detail::check(framelane_detection_subscriber_for_frame(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),
-                  question_);
-    return detail::take(found);
+    const inner::Call call(question_);
+    call.check(framelane_detection_subscriber_for_frame(handle(), epoch, sequence, timeout.ns(), &found));
+    return inner::take(found);
   }
 
   /// As `for_frame`, from any detector: when one ends, waits for the next.
-  /// \throws Error Timeout, also when there is no detector.
+  /// \throws FramelaneError Timeout, also when there is no detector.
   Detections answer(const FrameId& frame, Timeout timeout = std::nullopt) {
     return answer(frame.epoch, frame.sequence, timeout);
   }
@@ -163,27 +180,33 @@ class DetectionSubscriber {
   }
   Detections answer(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    detail::check(framelane_detection_subscriber_answer(handle_.get(), epoch, sequence, detail::timeout_ns(timeout), &found),
-                  question_);
-    return detail::take(found);
+    const inner::Call call(question_);
+    call.check(framelane_detection_subscriber_answer(handle(), epoch, sequence, timeout.ns(), &found));
+    return inner::take(found);
   }
 
+  /// As Subscriber::close.
+  void close() { framelane_detection_subscriber_close(handle()); }
+
   /// The handle of the C interface, still owned by this object.
-  framelane_detection_subscriber* c() const noexcept { return handle_.get(); }
+  framelane_detection_subscriber* c() const { return handle(); }
 
  private:
-  std::unique_ptr<detail::Question> question_;
-  std::unique_ptr<framelane_detection_subscriber, detail::Deleter<framelane_detection_subscriber_free>> handle_;
+  friend class Publisher;
+  framelane_detection_subscriber* handle() const { return inner::given(handle_, "DetectionSubscriber"); }
+
+  inner::SharedQuestion question_;
+  std::unique_ptr<framelane_detection_subscriber, inner::Deleter<framelane_detection_subscriber_free>> handle_;
 };
 
 inline Detections Publisher::send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout,
                                            const FrameInfo& info) {
-  const std::optional<std::uint64_t> sequence = send(image, info);
-  if (!sequence) {
-    throw Error(Code::NoFreeSlot, "every slot is leased, held or the newest",
-                "give the channel more slots, or hold fewer leases");
-  }
-  return detections.answer(epoch(), *sequence, timeout);
+  const framelane_image c_image = image.c();
+  framelane_detections* found = nullptr;
+  // Both may ask, one after the other, and both objects may be destroyed meanwhile.
+  const inner::Call call(question_), second(detections.question_);
+  second.check(framelane_publisher_send_and_wait(handle(), &c_image, &info, detections.handle(), timeout.ns(), &found));
+  return inner::take(found);
 }
 
 }  // namespace framelane

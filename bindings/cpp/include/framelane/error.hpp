@@ -2,15 +2,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
+#if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
+#error "framelane needs C++17: compile with -std=c++17 or later (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
+#endif
+
 #include <framelane.h>
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 namespace framelane {
 
-/// Why a call failed; the numbers are those of every language.
+/// Why a call failed. The numbers are those of every language.
 enum class Code : std::uint32_t {
   InvalidName = FRAMELANE_ERROR_INVALID_NAME,
   ChannelBusy = FRAMELANE_ERROR_CHANNEL_BUSY,
@@ -32,12 +37,15 @@ enum class Code : std::uint32_t {
   Io = FRAMELANE_ERROR_IO,
   Internal = FRAMELANE_ERROR_INTERNAL,
   ChannelRemoved = FRAMELANE_ERROR_CHANNEL_REMOVED,
+  Misuse = FRAMELANE_ERROR_MISUSE,
 };
 
-/// What every failing call throws: a code for programs; what was expected, found and is to be done, for people.
-class Error : public std::runtime_error {
+/// The exception of every failing call: a code for programs, and for people what was expected, found and is to be done.
+///
+/// Not called Error: OpenCV has a namespace of that name, and programs use both with `using namespace`.
+class FramelaneError : public std::runtime_error {
  public:
-  Error(Code code, const std::string& message, std::string remedy = {})
+  FramelaneError(Code code, const std::string& message, std::string remedy = {})
       : std::runtime_error(remedy.empty() ? message : message + ". Remedy: " + remedy),
         code_(code),
         remedy_(std::move(remedy)) {}
@@ -45,7 +53,7 @@ class Error : public std::runtime_error {
   /// The stable code.
   Code code() const noexcept { return code_; }
 
-  /// What to do about it; empty when there is nothing.
+  /// What to do about it. Empty when there is nothing.
   const std::string& remedy() const noexcept { return remedy_; }
 
  private:
@@ -53,30 +61,53 @@ class Error : public std::runtime_error {
   std::string remedy_;
 };
 
-namespace detail {
+namespace inner {
 
-/// A text of the C interface; empty for NULL, which an object that was moved from gives.
-inline std::string text(const char* text) { return text == nullptr ? std::string() : std::string(text); }
+/// A text of the C interface. Empty for NULL.
+inline std::string text(const char* c) { return c == nullptr ? std::string() : std::string(c); }
 
-/// Whether a call failed with `code`; then the error is freed. Other errors are left alone.
-inline bool failed_with(framelane_error*& error, Code code) noexcept {
-  if (framelane_error_code(error) != static_cast<std::uint32_t>(code)) return false;
-  framelane_error_free(error);
-  error = nullptr;
-  return true;
+/// A text for the C interface, where a NUL ends it. \throws FramelaneError `code` when there is one inside.
+inline const char* c_text(const std::string& given, const char* what, Code code = Code::InvalidOption) {
+  const std::size_t at = given.find('\0');
+  if (at != std::string::npos) {
+    throw FramelaneError(code,
+                         std::string("expected ") + what + " without a NUL, found one at byte " + std::to_string(at) +
+                             " of " + std::to_string(given.size()) + " behind \"" + given.c_str() + "\"",
+                         "end the text at the NUL, as std::string(text.c_str()) does");
+  }
+  return given.c_str();
 }
 
-/// Throws what a call of the C interface gave.
+/// The name of a channel, or a URL, for the C interface.
+inline const char* c_channel(const std::string& channel) {
+  return c_text(channel, "a channel name", Code::InvalidName);
+}
+
+/// A directory for the C interface: NULL for the usual one.
+inline const char* c_directory(const std::string& directory) {
+  return directory.empty() ? nullptr : c_text(directory, "a directory");
+}
+
+/// The handle of an object. \throws FramelaneError Misuse when the object has none.
+template <class Owner>
+auto* given(const Owner& handle, const char* what, const char* fate = "moved from") {
+  if (handle == nullptr) {
+    throw FramelaneError(Code::Misuse, std::string("expected a ") + what + ", found one that was " + fate,
+                         "use the object that it was moved to, or make another");
+  }
+  return handle.get();
+}
+
+/// Throws the error that a call of the C interface returned, if any.
 inline void check(framelane_error* error) {
   if (error == nullptr) return;
-  struct Free {
+  struct Owner {
     framelane_error* error;
-    ~Free() { framelane_error_free(error); }
-  } const free{error};
-  const char* remedy = framelane_error_remedy(error);
-  throw Error(static_cast<Code>(framelane_error_code(error)), framelane_error_message(error),
-              remedy == nullptr ? "" : remedy);
+    ~Owner() { framelane_error_free(error); }
+  } const owner{error};
+  throw FramelaneError(static_cast<Code>(framelane_error_code(error)), framelane_error_message(error),
+                       text(framelane_error_remedy(error)));
 }
 
-}  // namespace detail
+}  // namespace inner
 }  // namespace framelane

@@ -30,19 +30,21 @@ class Format {
   /// From the code of the C interface.
   constexpr explicit Format(std::uint32_t code) noexcept : code_(code) {}
 
-  /// A matrix of 1 to 512 channels. \throws Error InvalidOption for other numbers of channels.
-  static Format matrix(Depth depth, std::uint32_t channels) {
-    const std::uint32_t code = framelane_format_matrix(static_cast<std::uint32_t>(depth), channels);
+  /// A matrix of 1 to 512 channels. \throws FramelaneError InvalidOption for other numbers of channels, or another depth.
+  static Format matrix(Depth element, std::uint32_t count) {
+    const auto number = static_cast<std::uint32_t>(element);
+    const std::uint32_t code = framelane_format_matrix(number, count);
     if (code == 0) {
-      throw Error(Code::InvalidOption, "a matrix has 1 to 512 channels, found " + std::to_string(channels));
+      throw FramelaneError(Code::InvalidOption, "expected a matrix of depth 0 to 7 and 1 to 512 channels, found depth " +
+                                                    std::to_string(number) + " and " + std::to_string(count) + " channels");
     }
     return Format(code);
   }
 
-  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws Error InvalidOption, naming the known ones.
-  static Format from_name(const std::string& name) {
+  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws FramelaneError InvalidOption, naming the known ones.
+  static Format from_name(const std::string& text) {
     std::uint32_t code = 0;
-    detail::check(framelane_format_from_name(name.c_str(), &code));
+    inner::check(framelane_format_from_name(inner::c_text(text, "the name of a format"), &code));
     return Format(code);
   }
 
@@ -89,12 +91,12 @@ using PlaneLayout = framelane_plane;
 class Layout {
  public:
   /// Rows without padding, planes back to back.
-  /// \throws Error InvalidFrame for a side of 0 or an unknown format; FrameTooLarge above 4 GiB.
+  /// \throws FramelaneError InvalidFrame for a side of 0 or an unknown format; FrameTooLarge above 4 GiB.
   Layout(Format format, std::uint32_t width, std::uint32_t height) {
-    detail::check(framelane_layout_packed(format.code(), width, height, &layout_));
+    inner::check(framelane_layout_packed(format.code(), width, height, &layout_));
   }
 
-  /// As the C interface has it: planes wherever they lie.
+  /// As the C interface has it: planes wherever they lie. Checked when it is used.
   explicit Layout(const framelane_layout& layout) noexcept : layout_(layout) {}
 
   Format format() const noexcept { return Format(layout_.format); }
@@ -106,7 +108,7 @@ class Layout {
   std::size_t plane_count() const noexcept { return layout_.plane_count; }
   /// One of them. \throws std::out_of_range
   const PlaneLayout& plane(std::size_t index) const {
-    if (index >= plane_count()) throw std::out_of_range("the frame has " + std::to_string(plane_count()) + " planes");
+    if (index >= plane_count() || index >= FRAMELANE_MAX_PLANES) throw std::out_of_range("the frame has " + std::to_string(plane_count()) + " planes");
     return layout_.planes[index];
   }
   /// Bytes of the whole frame, padding included.
@@ -144,8 +146,8 @@ struct Image {
   Image() = default;
 
   /// An image of one plane.
-  Image(Format format, std::uint32_t width, std::uint32_t height, const void* pixels, std::uint64_t stride_bytes = 0)
-      : format(format), width(width), height(height), planes{pixels}, strides_bytes{stride_bytes} {}
+  Image(Format of, std::uint32_t columns, std::uint32_t rows, const void* pixels, std::uint64_t stride_bytes = 0)
+      : format(of), width(columns), height(rows), planes{pixels}, strides_bytes{stride_bytes} {}
 
   framelane_image c() const noexcept {
     framelane_image image{};

@@ -9,10 +9,13 @@
 //     framelane::Subscriber subscriber("cam0");                            // usually in another process
 //     for (framelane::Frame& frame : subscriber) use(frame.data());        // the newest frame, until the channel closes
 //
-// Objects own what they stand for and can be moved, not copied. Every failing call throws framelane::Error.
+// Objects own what they stand for and can be moved, not copied. Every failing call throws framelane::FramelaneError.
 // With OpenCV, include <framelane/opencv.hpp>.
 #pragma once
 
+#if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
+#error "framelane needs C++17: compile with -std=c++17 or later (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
+#else
 #include <framelane/channels.hpp>
 #include <framelane/detection.hpp>
 #include <framelane/error.hpp>
@@ -20,3 +23,4 @@
 #include <framelane/options.hpp>
 #include <framelane/publisher.hpp>
 #include <framelane/subscriber.hpp>
+#endif

@@ -12,13 +12,17 @@
 //     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; keeps the frame for as long as it is used
 //
 // A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that is written
-// through ends the process, where other means would have torn the frame under other readers. `clone()` what is to change.
+// through ends the process, where other means would have torn the frame under other readers. `clone()` what is to change,
+// or subscribe with SubscriberOptions::writable:
+//
+//     cv::Mat image = framelane::writable_mat(frame);   // to be drawn into; others do not see it
 #pragma once
 
 #include <framelane/framelane.hpp>
 
 #include <opencv2/core/mat.hpp>
 
+#include <limits>
 #include <utility>
 
 namespace framelane {
@@ -43,12 +47,17 @@ inline int mat_type(Format format) {
     case FRAMELANE_FORMAT_NV12:
       return CV_8UC1;
     default:
-      throw Error(Code::InvalidFrame, "expected an image, found " + format.name());
+      throw FramelaneError(Code::InvalidFrame, "expected an image, found " + format.name());
   }
 }
 
 /// The format of a matrix of this OpenCV type: gray8, gray16, bgr8 and bgra8 for the usual ones, else a matrix.
+/// \throws FramelaneError InvalidOption for a number that is no type, or of a depth that framelane does not have.
 inline Format format_of(int type) {
+  if (type != CV_MAT_TYPE(type)) {
+    throw FramelaneError(Code::InvalidOption, "expected a type of OpenCV, found " + std::to_string(type),
+                         "pass Mat::type(), or a constant such as CV_8UC3");
+  }
   switch (type) {
     case CV_8UC1:
       return Format::Gray8;
@@ -63,7 +72,7 @@ inline Format format_of(int type) {
   }
 }
 
-namespace detail {
+namespace inner {
 
 /// Where the matrix over a whole image lies.
 struct MatShape {
@@ -77,7 +86,15 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
   int type = mat_type(layout.format());
   if (index == 1 && layout.plane_count() == 2) type = CV_MAKETYPE(CV_MAT_DEPTH(type), 2);
   const auto pixel_bytes = static_cast<std::uint64_t>(CV_ELEM_SIZE(type));
-  return {static_cast<int>(plane.rows), static_cast<int>(plane.row_bytes / pixel_bytes), type, plane.stride_bytes};
+  const std::uint64_t cols = plane.row_bytes / pixel_bytes;
+  // Half as much again: the rows of a whole i420 image.
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<int>::max());
+  if (plane.rows > most / 3 * 2 || cols > most) {
+    throw FramelaneError(Code::InvalidFrame, "expected rows and columns that a cv::Mat can have, found " +
+                                                 std::to_string(cols) + "x" + std::to_string(plane.rows),
+                         "read it by Frame::data, or publish it in parts");
+  }
+  return {static_cast<int>(plane.rows), static_cast<int>(cols), type, plane.stride_bytes};
 }
 
 /// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor takes them.
@@ -97,12 +114,12 @@ inline MatShape image_shape(const Layout& layout) {
     next += chroma.stride_bytes * chroma.rows;
   }
   if (!lines_up) {
-    throw Error(Code::InvalidFrame,
+    throw FramelaneError(Code::InvalidFrame,
                 "expected planes that line up as one matrix, found " + std::to_string(layout.width()) + "x" +
                     std::to_string(layout.height()) + " " + layout.format().name() + " with padding or an odd side",
                 "use framelane::plane_mat for each plane");
   }
-  shape.rows = shape.rows * 3 / 2;
+  shape.rows += shape.rows / 2;
   return shape;
 }
 
@@ -150,12 +167,12 @@ class FrameAllocator final : public cv::MatAllocator {
   }
 };
 
-}  // namespace detail
+}  // namespace inner
 
-/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws Error as Publisher::loan.
+/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws FramelaneError as Publisher::loan.
 inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
   if (rows <= 0 || cols <= 0) {
-    throw Error(Code::InvalidFrame,
+    throw FramelaneError(Code::InvalidFrame,
                 "a frame has at least one pixel, found " + std::to_string(cols) + "x" + std::to_string(rows));
   }
   return publisher.loan(
@@ -166,44 +183,57 @@ inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
 ///
 /// OpenCV functions that would need another size or type than the matrix has allocate a new one, and the slot stays as
 /// it was: compare `data` with that of the loan where this can happen (`publish` below does not have the question).
-inline cv::Mat mat(Loan& loan) { return detail::over(detail::image_shape(loan.layout()), loan.data()); }
+inline cv::Mat mat(Loan& loan) { return inner::over(inner::image_shape(loan.layout()), loan.data()); }
 
 /// One plane of the loan.
 inline cv::Mat plane_mat(Loan& loan, std::size_t plane) {
-  return detail::over(detail::plane_shape(loan.layout(), plane), loan.plane(plane));
+  return inner::over(inner::plane_shape(loan.layout(), plane), loan.plane(plane));
 }
 
 /// The frame as a matrix, without a copy; valid while the frame is. Not to be written to.
-/// \throws Error InvalidFrame when the planes do not line up as one matrix: use plane_mat then.
+/// \throws FramelaneError InvalidFrame when the planes do not line up as one matrix: use plane_mat then.
 inline const cv::Mat mat(const Frame& frame) {
-  return detail::over(detail::image_shape(frame.layout()), frame.data());
+  return inner::over(inner::image_shape(frame.layout()), frame.data());
 }
 
 /// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the channel, and be
 /// passed on; the last copy of the header lets the frame go. Each is one of the subscriber's leases until then.
-/// Not to be written to. \throws Error InvalidFrame as above; the frame stays yours then.
+/// Not to be written to. \throws FramelaneError InvalidFrame as above; the frame stays yours then.
 inline const cv::Mat mat(Frame&& frame) {
-  const detail::MatShape shape = detail::image_shape(frame.layout());
-  return detail::FrameAllocator::instance().adopt(std::move(frame), shape);
+  const inner::MatShape shape = inner::image_shape(frame.layout());
+  return inner::FrameAllocator::instance().adopt(std::move(frame), shape);
+}
+
+/// The frame as a matrix to write to, of a subscriber with SubscriberOptions::writable. No copy beyond that of receiving it;
+/// valid while the frame is. Other subscribers do not see the changes.
+/// \throws FramelaneError Misuse when the frame is read-only; InvalidFrame as above.
+inline cv::Mat writable_mat(Frame& frame) {
+  return inner::over(inner::image_shape(frame.layout()), frame.writable_data());
 }
 
 /// One plane of the frame; valid while the frame is. Not to be written to.
 inline const cv::Mat plane_mat(const Frame& frame, std::size_t plane) {
-  return detail::over(detail::plane_shape(frame.layout(), plane), frame.plane(plane));
+  return inner::over(inner::plane_shape(frame.layout(), plane), frame.plane(plane));
+}
+
+/// One plane of the frame, to write to. As writable_mat.
+inline cv::Mat writable_plane_mat(Frame& frame, std::size_t plane) {
+  const inner::MatShape shape = inner::plane_shape(frame.layout(), plane);
+  return inner::over(shape, frame.writable_data() + frame.layout().plane(plane).offset_bytes);
 }
 
 /// The matrix as an image to send, without a copy; valid while the matrix is. Any depth and channels, regions of interest too.
-/// \throws Error InvalidFrame for an empty matrix or one of more than two dimensions.
+/// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions.
 inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullopt) {
   if (mat.dims > 2 || mat.empty()) {
-    throw Error(Code::InvalidFrame,
+    throw FramelaneError(Code::InvalidFrame,
                 "expected a matrix of rows and columns, found " +
                     (mat.empty() ? std::string("an empty one") : std::to_string(mat.dims) + " dimensions"),
                 "was the image read? Matrices of more dimensions can be sent as channels: Mat::reshape");
   }
   const Format chosen = format.value_or(format_of(mat.type()));
   if (mat_type(chosen) != mat.type()) {
-    throw Error(Code::InvalidFrame, chosen.name() + " is of OpenCV type " + std::to_string(mat_type(chosen)) +
+    throw FramelaneError(Code::InvalidFrame, chosen.name() + " is of OpenCV type " + std::to_string(mat_type(chosen)) +
                                         ", found a matrix of type " + std::to_string(mat.type()));
   }
   auto height = static_cast<std::uint32_t>(mat.rows);
@@ -213,7 +243,7 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
 
   // Luminance rows, then half as many of chroma, in OpenCV's form.
   if (height % 3 != 0 || width % 2 != 0 || (height / 3 * 2) % 2 != 0 || (three && !mat.isContinuous())) {
-    throw Error(Code::InvalidFrame, "expected a continuous matrix of height * 3 / 2 rows with even sides for " +
+    throw FramelaneError(Code::InvalidFrame, "expected a continuous matrix of height * 3 / 2 rows with even sides for " +
                                         chosen.name() + ", found " + std::to_string(width) + "x" + std::to_string(height));
   }
   height = height / 3 * 2;
@@ -230,7 +260,7 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
 
 /// Copies any matrix into a slot and publishes it; gives its sequence, nothing when it was dropped. One copy.
 /// `format` says what the samples mean when it is not OpenCV's usual order, as Format::Rgb8 or Format::I420.
-/// \throws Error InvalidFrame for an empty matrix or one of more than two dimensions; else as Publisher::send.
+/// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions; else as Publisher::send.
 inline std::optional<std::uint64_t> publish(Publisher& publisher, const cv::Mat& mat, const FrameInfo& info = {},
                                             std::optional<Format> format = std::nullopt) {
   return publisher.send(image(mat, format), info);

@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <ratio>
 #include <string>
 #include <utility>
 
@@ -31,8 +33,41 @@ enum class Mode : std::uint32_t {
   Every = FRAMELANE_MODE_EVERY,
 };
 
-/// How long to wait; none: without limit, zero: not at all.
-using Timeout = std::optional<std::chrono::nanoseconds>;
+/// How long to wait. Any duration of std::chrono, or std::nullopt: without limit.
+///
+/// Durations beyond 292 years wait without end in sight. \throws FramelaneError InvalidOption for a negative duration or
+/// NaN: pass zero when a deadline has passed.
+class Timeout {
+ public:
+  /// Waits without limit.
+  constexpr Timeout() noexcept = default;
+  /// Waits without limit.
+  constexpr Timeout(std::nullopt_t) noexcept {}
+  /// Waits this long. Zero does not wait.
+  template <class Rep, class Period>
+  Timeout(std::chrono::duration<Rep, Period> time) : ns_(count(time)) {}
+  /// Waits this long, or without limit.
+  template <class Rep, class Period>
+  Timeout(const std::optional<std::chrono::duration<Rep, Period>>& time) : ns_(time ? count(*time) : FRAMELANE_FOREVER) {}
+
+  /// Nanoseconds, or FRAMELANE_FOREVER, as the C interface takes them.
+  constexpr std::int64_t ns() const noexcept { return ns_; }
+
+ private:
+  template <class Rep, class Period>
+  static std::int64_t count(std::chrono::duration<Rep, Period> time) {
+    // Wide enough for every duration: hours::max() has no number of nanoseconds.
+    const long double ns = std::chrono::duration<long double, std::nano>(time).count();
+    if (!(ns >= 0)) {
+      throw FramelaneError(Code::InvalidOption, "expected a timeout from 0, found " + std::to_string(ns / 1e9L) + " s",
+                           "pass zero when a deadline has passed, or std::nullopt to wait without limit");
+    }
+    constexpr auto most = std::numeric_limits<std::int64_t>::max();
+    return ns >= static_cast<long double>(most) ? most : static_cast<std::int64_t>(ns);
+  }
+
+  std::int64_t ns_ = FRAMELANE_FOREVER;
+};
 
 /// How to make a channel.
 struct PublisherOptions {
@@ -45,8 +80,9 @@ struct PublisherOptions {
   std::uint32_t mode = 0;
   /// Room that each slot gets at least.
   std::uint64_t frame_bytes = 0;
-  /// Asked several times a second, and after each signal, while a call waits; false ends it with Code::Interrupted. What
-  /// it throws comes out of the call that waited. It must not use the object that waits.
+  /// Called several times a second, and after each signal, while a call waits; false ends it with Code::Interrupted. An exception
+  /// that it throws comes out of the call that waits. Runs in the thread that waits. It may read counters and `close` the object;
+  /// other calls of the object that waits fail with Code::Misuse.
   std::function<bool()> keep_waiting{};
 };
 
@@ -63,82 +99,99 @@ struct SubscriberOptions {
   std::function<bool()> keep_waiting{};
   /// When the publisher closes the channel: wait for it to be published again, instead of ending with Code::Closed.
   bool reconnect = false;
+  /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other subscribers do not
+  /// see the changes, and the frame holds no slot.
+  bool writable = false;
 };
 
-namespace detail {
+namespace inner {
 
-inline std::int64_t timeout_ns(const Timeout& timeout) noexcept {
-  if (!timeout) return FRAMELANE_FOREVER;
-  return timeout->count() < 0 ? 0 : static_cast<std::int64_t>(timeout->count());
+/// What a program answers while a call waits. Shared by an object and its calls, which may outlive it.
+struct Question {
+  std::function<bool()> ask;
+};
+
+using SharedQuestion = std::shared_ptr<const Question>;
+
+inline SharedQuestion make_question(std::function<bool()> ask) {
+  return ask ? std::make_shared<const Question>(Question{std::move(ask)}) : nullptr;
 }
 
-/// A question that C code asks; exceptions wait here until C is left behind.
-class Question {
+/// One call that may wait, in its thread. What the question throws stays here until C is left behind.
+class Call {
  public:
-  explicit Question(std::function<bool()> ask) : ask_(std::move(ask)) {}
+  explicit Call(SharedQuestion question) : question_(std::move(question)), outer_(std::exchange(innermost(), this)) {}
+  ~Call() { innermost() = outer_; }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
-  static framelane_keep_waiting function(const std::unique_ptr<Question>& question) {
-    return question ? &Question::call : nullptr;
+  /// Throws what the question threw, or the error.
+  void check(framelane_error* error) const {
+    if (error != nullptr && thrown_) {
+      framelane_error_free(error);
+      std::rethrow_exception(thrown_);
+    }
+    inner::check(error);
   }
 
-  void rethrow() {
-    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  /// Whether the call failed with `code`. Then the error is freed. Other errors are left alone.
+  bool failed_with(framelane_error*& error, Code code) const noexcept {
+    if (thrown_ || framelane_error_code(error) != static_cast<std::uint32_t>(code)) return false;
+    framelane_error_free(error);
+    error = nullptr;
+    return true;
   }
 
- private:
-  static int call(void* context) noexcept {
-    auto* question = static_cast<Question*>(context);
+  /// `keep_waiting` of the C interface; the context is a Question.
+  static int ask(void* context) noexcept {
     try {
-      return question->ask_() ? 1 : 0;
+      return static_cast<const Question*>(context)->ask() ? 1 : 0;
     } catch (...) {
-      question->thrown_ = std::current_exception();
+      if (Call* call = innermost()) call->thrown_ = std::current_exception();
       return 0;
     }
   }
 
-  std::function<bool()> ask_;
+ private:
+  /// The call that this thread is in.
+  static Call*& innermost() noexcept {
+    static thread_local Call* call = nullptr;
+    return call;
+  }
+
+  const SharedQuestion question_;
+  Call* const outer_;
   std::exception_ptr thrown_;
 };
 
-inline std::unique_ptr<Question> make_question(std::function<bool()> ask) {
-  return ask ? std::make_unique<Question>(std::move(ask)) : nullptr;
+/// Sets what C asks while a call waits.
+template <class Options>
+void ask(Options& c, const SharedQuestion& question) {
+  c.keep_waiting = question ? &Call::ask : nullptr;
+  c.context = const_cast<Question*>(question.get());
 }
 
-/// Throws what the question threw, or what the call gave.
-inline void check(framelane_error* error, const std::unique_ptr<Question>& question) {
-  if (question && error != nullptr) {
-    try {
-      question->rethrow();
-    } catch (...) {
-      framelane_error_free(error);
-      throw;
-    }
-  }
-  check(error);
-}
-
-inline framelane_publisher_options c_options(const PublisherOptions& options, const std::unique_ptr<Question>& question) {
+inline framelane_publisher_options c_options(const PublisherOptions& options, const SharedQuestion& question) {
   framelane_publisher_options c = FRAMELANE_PUBLISHER_OPTIONS_INIT;
-  c.directory = options.directory.empty() ? nullptr : options.directory.c_str();
+  c.directory = c_directory(options.directory);
   c.slots = options.slots;
   c.policy = static_cast<std::uint32_t>(options.policy);
   c.mode = options.mode;
   c.frame_bytes = options.frame_bytes;
-  c.keep_waiting = Question::function(question);
-  c.context = question.get();
+  ask(c, question);
   return c;
 }
 
-inline framelane_subscriber_options c_options(const SubscriberOptions& options, const std::unique_ptr<Question>& question) {
+inline framelane_subscriber_options c_options(const SubscriberOptions& options, const SharedQuestion& question) {
   framelane_subscriber_options c = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
-  c.directory = options.directory.empty() ? nullptr : options.directory.c_str();
+  c.directory = c_directory(options.directory);
   c.mode = static_cast<std::uint32_t>(options.mode);
-  c.spin_ns = options.spin.count() < 0 ? 0 : static_cast<std::uint64_t>(options.spin.count());
+  c.spin_ns = static_cast<std::uint64_t>(Timeout(options.spin).ns());
   c.reconnect = options.reconnect ? 1 : 0;
-  c.keep_waiting = Question::function(question);
-  c.context = question.get();
+  c.writable = options.writable ? 1 : 0;
+  ask(c, question);
   return c;
 }
 
-}  // namespace detail
+}  // namespace inner
 }  // namespace framelane

@@ -24,7 +24,7 @@ struct FrameId {
 
   FrameId() = default;
   explicit FrameId(const framelane_frame_id& id)
-      : channel(id.channel),
+      : channel(inner::text(id.channel)),
         epoch(id.epoch),
         sequence(id.sequence),
         timestamp_ns(id.timestamp_ns),
@@ -32,111 +32,137 @@ struct FrameId {
         width(id.width),
         height(id.height) {}
 
-  /// Valid while this object is.
-  framelane_frame_id c() const noexcept {
-    return {channel.c_str(), epoch, sequence, timestamp_ns, published_ns, width, height};
+  /// Valid while this object is. \throws FramelaneError InvalidName when the channel's name has a NUL inside.
+  framelane_frame_id c() const {
+    return {inner::c_channel(channel), epoch, sequence, timestamp_ns, published_ns, width, height};
   }
 };
 
 /// A frame, read where the publisher wrote it: it does not change until this object is destroyed.
 ///
-/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it. Move-only; may go to other threads.
+/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it. Move-only; may go to
+/// other threads. Methods of one that was moved from throw FramelaneError Misuse.
 class Frame {
  public:
-  /// The bytes, `layout().size_bytes()` of them, without a copy. Mapped for reading only.
-  const std::uint8_t* data() const noexcept { return framelane_frame_data(handle_.get()); }
+  /// The bytes, `layout().size_bytes()` of them. Mapped for reading only, unless `is_writable`.
+  const std::uint8_t* data() const { return framelane_frame_data(handle()); }
   /// The first sample of a plane. \throws std::out_of_range
-  const std::uint8_t* plane(std::size_t index) const { return data() + layout_.plane(index).offset_bytes; }
+  const std::uint8_t* plane(std::size_t index) const { return data() + layout().plane(index).offset_bytes; }
+  /// Whether the bytes may be changed: those of a subscriber with SubscriberOptions::writable.
+  bool is_writable() const { return framelane_frame_writable_data(handle()) != nullptr; }
+  /// The bytes, to be changed. Other subscribers do not see the changes.
+  /// \throws FramelaneError Misuse when the subscriber was opened without SubscriberOptions::writable.
+  std::uint8_t* writable_data() {
+    std::uint8_t* bytes = framelane_frame_writable_data(handle());
+    if (bytes == nullptr) {
+      throw FramelaneError(Code::Misuse, "expected a writable frame, found one that is read-only",
+                           "set SubscriberOptions::writable, or change a copy");
+    }
+    return bytes;
+  }
   /// Size, format and planes.
-  const Layout& layout() const noexcept { return layout_; }
-  std::uint32_t width() const noexcept { return layout_.width(); }
-  std::uint32_t height() const noexcept { return layout_.height(); }
-  Format format() const noexcept { return layout_.format(); }
+  const Layout& layout() const {
+    handle();
+    return layout_;
+  }
+  std::uint32_t width() const { return layout().width(); }
+  std::uint32_t height() const { return layout().height(); }
+  Format format() const { return layout().format(); }
 
-  /// Times, colour, rotation; the capture time is always there.
-  FrameInfo info() const noexcept {
+  /// Times, colour, rotation. The capture time is always there.
+  FrameInfo info() const {
     FrameInfo info;
-    static_cast<framelane_info&>(info) = *framelane_frame_info(handle_.get());
+    static_cast<framelane_info&>(info) = *framelane_frame_info(handle());
     return info;
   }
   /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
-  std::uint64_t sequence() const noexcept { return framelane_frame_sequence(handle_.get()); }
+  std::uint64_t sequence() const { return framelane_frame_sequence(handle()); }
   /// The life of the frame's publisher: `Publisher::epoch` there, also over links.
-  std::uint64_t epoch() const noexcept { return framelane_frame_epoch(handle_.get()); }
+  std::uint64_t epoch() const { return framelane_frame_epoch(handle()); }
   /// Frames that the subscriber missed between the frame before and this one.
-  std::uint64_t dropped() const noexcept { return framelane_frame_dropped(handle_.get()); }
+  std::uint64_t dropped() const { return framelane_frame_dropped(handle()); }
   /// Capture time in nanoseconds since 1970.
-  std::uint64_t timestamp_ns() const noexcept { return framelane_frame_info(handle_.get())->timestamp_ns; }
+  std::uint64_t timestamp_ns() const { return framelane_frame_info(handle())->timestamp_ns; }
   /// When it was published, in nanoseconds on CLOCK_MONOTONIC.
-  std::uint64_t published_ns() const noexcept { return framelane_frame_published_ns(handle_.get()); }
+  std::uint64_t published_ns() const { return framelane_frame_published_ns(handle()); }
   /// Nanoseconds since it was published.
-  std::uint64_t age_ns() const noexcept { return framelane_frame_age_ns(handle_.get()); }
+  std::uint64_t age_ns() const { return framelane_frame_age_ns(handle()); }
   /// Whether everything that was read of the frame before this call was the frame; see `framelane_frame_is_intact`.
-  bool is_intact() const noexcept { return framelane_frame_is_intact(handle_.get()) != 0; }
+  bool is_intact() const { return framelane_frame_is_intact(handle()) != 0; }
 
   /// What detections need to name this frame. Boxes that are found on one machine match the frame on every other.
   FrameId id() const {
     framelane_frame_id id{};
-    detail::check(framelane_frame_get_id(handle_.get(), &id));
+    inner::check(framelane_frame_get_id(handle(), &id));
     return FrameId(id);
   }
 
  private:
   friend class Subscriber;
-  explicit Frame(framelane_frame* handle) : handle_(handle), layout_(*framelane_frame_layout(handle)) {}
+  explicit Frame(framelane_frame* frame) : handle_(frame), layout_(*framelane_frame_layout(frame)) {}
 
-  std::unique_ptr<framelane_frame, detail::Deleter<framelane_frame_free>> handle_;
+  framelane_frame* handle() const { return inner::given(handle_, "Frame"); }
+
+  std::unique_ptr<framelane_frame, inner::Deleter<framelane_frame_free>> handle_;
   Layout layout_;
 };
 
-/// One that receives a channel's frames; up to 64 on a channel.
+/// Receives the frames of a channel. Up to 64 on a channel.
 ///
 ///     framelane::Subscriber subscriber("cam0");
 ///     for (framelane::Frame& frame : subscriber) …   // the newest frame, until the channel closes
 ///
-/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself.
+/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself. Usable from any thread; calls
+/// take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class Subscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::wait) and subscribes.
-  /// \throws Error NotFound, InvalidName, Permission, LayoutVersion, Damaged, TooManySubscribers, Interrupted.
-  explicit Subscriber(const std::string& channel, SubscriberOptions options = {})
-      : question_(detail::make_question(std::move(options.keep_waiting))) {
-    const auto c = detail::c_options(options, question_);
-    framelane_subscriber* handle = nullptr;
-    detail::check(framelane_subscriber_open(channel.c_str(), &c, detail::timeout_ns(options.wait), &handle), question_);
-    handle_.reset(handle);
+  /// \throws FramelaneError NotFound, InvalidName, Permission, LayoutVersion, Damaged, TooManySubscribers, Interrupted.
+  explicit Subscriber(const std::string& name, SubscriberOptions options = {})
+      : question_(inner::make_question(std::move(options.keep_waiting))) {
+    const auto c_options = inner::c_options(options, question_);
+    framelane_subscriber* opened = nullptr;
+    const inner::Call call(question_);
+    call.check(framelane_subscriber_open(inner::c_channel(name), &c_options, options.wait.ns(), &opened));
+    handle_.reset(opened);
   }
 
   /// Waits for a frame that has not been received yet.
-  /// \throws Error Timeout, Closed, TooManyLeases, Interrupted, Damaged.
+  /// \throws FramelaneError Timeout, Closed, TooManyLeases, Interrupted, Damaged.
   Frame recv(Timeout timeout = std::nullopt) {
     framelane_frame* frame = nullptr;
-    detail::check(framelane_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &frame), question_);
+    const inner::Call call(question_);
+    call.check(framelane_subscriber_recv(handle(), timeout.ns(), &frame));
     return Frame(frame);
   }
 
-  /// As `recv`; nothing when the time has passed. By default takes only what is there.
-  std::optional<Frame> try_recv(std::chrono::nanoseconds timeout = std::chrono::nanoseconds(0)) {
+  /// As `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  std::optional<Frame> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_frame* frame = nullptr;
-    framelane_error* error = framelane_subscriber_recv(handle_.get(), detail::timeout_ns(timeout), &frame);
-    if (detail::failed_with(error, Code::Timeout)) return std::nullopt;
-    detail::check(error, question_);
+    const inner::Call call(question_);
+    framelane_error* error = framelane_subscriber_recv(handle(), timeout.ns(), &frame);
+    if (call.failed_with(error, Code::Timeout)) return std::nullopt;
+    call.check(error);
     return Frame(frame);
   }
+
+  /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with Code::Closed within half a
+  /// second, and loops end; later calls fail. Returns when they have ended; from `keep_waiting`, at once. Frames stay valid.
+  void close() { framelane_subscriber_close(handle()); }
 
   /// The channel's name.
-  std::string channel() const { return detail::text(framelane_subscriber_channel(handle_.get())); }
+  std::string channel() const { return inner::text(framelane_subscriber_channel(handle())); }
   /// Frames received so far.
-  std::uint64_t received() const noexcept { return framelane_subscriber_received(handle_.get()); }
+  std::uint64_t received() const { return framelane_subscriber_received(handle()); }
   /// Frames skipped so far, by their numbers.
-  std::uint64_t dropped() const noexcept { return framelane_subscriber_dropped(handle_.get()); }
+  std::uint64_t dropped() const { return framelane_subscriber_dropped(handle()); }
   /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not `Frame::epoch`.
-  std::uint64_t epoch() const noexcept { return framelane_subscriber_epoch(handle_.get()); }
+  std::uint64_t epoch() const { return framelane_subscriber_epoch(handle()); }
   /// Whether a publisher holds the channel now. Makes a system call.
-  bool publisher_alive() const noexcept { return framelane_subscriber_publisher_alive(handle_.get()) != 0; }
+  bool publisher_alive() const { return framelane_subscriber_publisher_alive(handle()) != 0; }
 
   /// Goes over frames as they come, until the channel closes. Each frame is let go before the next is received, unless
-  /// it was moved out.
+  /// it was moved out. At the end, access throws FramelaneError Misuse.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -148,17 +174,22 @@ class Subscriber {
     explicit Iterator(Subscriber* subscriber) : subscriber_(subscriber) {
       if (subscriber_ != nullptr) ++*this;
     }
-    Frame& operator*() { return *frame_; }
-    Frame* operator->() { return &*frame_; }
+    Frame& operator*() {
+      if (!frame_) throw at_end();
+      return *frame_;
+    }
+    Frame* operator->() { return &**this; }
     Iterator& operator++() {
+      if (subscriber_ == nullptr) throw at_end();
       frame_.reset();
       framelane_frame* frame = nullptr;
-      framelane_error* error = framelane_subscriber_recv(subscriber_->c(), FRAMELANE_FOREVER, &frame);
-      if (detail::failed_with(error, Code::Closed)) {
+      const inner::Call call(subscriber_->question_);
+      framelane_error* error = framelane_subscriber_recv(subscriber_->handle(), FRAMELANE_FOREVER, &frame);
+      if (call.failed_with(error, Code::Closed)) {
         subscriber_ = nullptr;
         return *this;
       }
-      detail::check(error, subscriber_->question_);
+      call.check(error);
       frame_.emplace(Frame(frame));
       return *this;
     }
@@ -166,6 +197,11 @@ class Subscriber {
     friend bool operator!=(const Iterator& a, const Iterator& b) { return !(a == b); }
 
    private:
+    static FramelaneError at_end() {
+      return FramelaneError(Code::Misuse, "expected an iterator with a frame, found one at the end or moved from",
+                            "compare it with end() first");
+    }
+
     Subscriber* subscriber_;
     std::optional<Frame> frame_;
   };
@@ -175,11 +211,14 @@ class Subscriber {
   Iterator end() { return Iterator(nullptr); }
 
   /// The handle of the C interface, still owned by this object.
-  framelane_subscriber* c() const noexcept { return handle_.get(); }
+  framelane_subscriber* c() const { return handle(); }
 
  private:
-  std::unique_ptr<detail::Question> question_;
-  std::unique_ptr<framelane_subscriber, detail::Deleter<framelane_subscriber_free>> handle_;
+  framelane_subscriber* handle() const { return inner::given(handle_, "Subscriber"); }
+
+  // The handle asks it: freed first.
+  inner::SharedQuestion question_;
+  std::unique_ptr<framelane_subscriber, inner::Deleter<framelane_subscriber_free>> handle_;
 };
 
 }  // namespace framelane

@@ -4,4 +4,5 @@
 #[path = "linux/mod.rs"]
 mod system;
 
+pub use system::fork_count;
 pub(crate) use system::*;

@@ -18,6 +18,7 @@ use crate::os::{self, Woken};
 use crate::ring::{self, Ordering::Relaxed, State};
 use crate::status::{self, SlotHolder};
 use crate::step::{Step, step};
+use crate::subscriber::Observer;
 
 pub use create::{Policy, PublisherOptions};
 pub use error::LoanError;
@@ -138,6 +139,11 @@ impl Publisher {
             LoanError::NoFreeSlot => status::all_held(&self.channel, self.slot_count, &self.slot_holders()),
             error => error.into(),
         }
+    }
+
+    /// Returns an observer, which answers while another thread has the publisher.
+    pub fn observer(&self) -> Observer {
+        Observer::new(&self.channel, &self.directory, false)
     }
 
     /// Subscribers attached now. Makes a system call for each.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::ring::{self, Ordering::Relaxed, PINS};
-use crate::status::{ChannelState, SlotHolder, all_held, held_slots, holders, status};
+use crate::status::{ChannelState, ChannelStatus, SlotHolder, all_held, held_slots, holders, status};
 
 impl Subscriber {
     /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when it published
@@ -51,9 +51,9 @@ impl Subscriber {
         })
     }
 
-    /// What explains a timeout while another thread has the subscriber.
+    /// Returns an observer, which answers while another thread has the subscriber.
     pub fn observer(&self) -> Observer {
-        Observer { channel: self.channel().to_owned(), directory: self.directory.clone() }
+        Observer::new(self.channel(), &self.directory, self.remote.is_some())
     }
 
     fn silence(&self, waited: Option<Duration>) -> Error {
@@ -81,17 +81,46 @@ impl Subscriber {
     }
 }
 
-/// Explains why a subscriber receives nothing, without the subscriber.
+/// Describes the channel of a subscriber or publisher while another thread has that object. Each call opens the
+/// channel's files.
 #[derive(Clone, Debug)]
 pub struct Observer {
     channel: String,
     directory: Directory,
+    /// Whether a link feeds the channel on behalf of the subscriber.
+    is_remote: bool,
 }
 
 impl Observer {
+    pub(crate) fn new(channel: &str, directory: &Directory, is_remote: bool) -> Self {
+        Observer { channel: channel.to_owned(), directory: directory.clone(), is_remote }
+    }
+
+    fn status(&self) -> Result<ChannelStatus, Error> {
+        status(Some(self.directory.path()), &self.channel)
+    }
+
+    /// As [`Subscriber::publisher_alive`].
+    pub fn publisher_alive(&self) -> bool {
+        self.status().is_ok_and(|found| match &found.link {
+            Some(link) if self.is_remote => link.connected && link.live,
+            _ => found.state == ChannelState::Live,
+        })
+    }
+
+    /// As [`Subscriber::epoch`]; `None` when the channel cannot be read.
+    pub fn epoch(&self) -> Option<u64> {
+        self.status().ok().map(|found| found.epoch)
+    }
+
+    /// As [`Publisher::subscribers`](crate::Publisher::subscribers).
+    pub fn subscribers(&self) -> usize {
+        self.status().map_or(0, |found| found.subscribers.len())
+    }
+
     /// The error of a call that received nothing within `waited`, with its reason. Opens the channel's files.
     pub fn explain_timeout(&self, waited: Option<Duration>) -> Error {
-        let Ok(found) = status(Some(self.directory.path()), &self.channel) else {
+        let Ok(found) = self.status() else {
             return RecvError::Timeout.into();
         };
         let seen = Seen {

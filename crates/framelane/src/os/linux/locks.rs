@@ -28,7 +28,7 @@ extern "C" fn in_child() {
 }
 
 /// A number that differs between a process and its forked children.
-pub(crate) fn fork_count() -> u64 {
+pub fn fork_count() -> u64 {
     static HANDLER: Once = Once::new();
     HANDLER.call_once(|| {
         // SAFETY: `in_child` only touches atomics and calls `close`, both allowed after a fork.

@@ -10,6 +10,7 @@ mod sleep;
 
 pub(crate) use directory::*;
 pub(crate) use files::*;
+pub use locks::fork_count;
 pub(crate) use locks::*;
 pub(crate) use maps::*;
 pub(crate) use process::*;
