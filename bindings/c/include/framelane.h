@@ -7,12 +7,14 @@
  *   Pointers that it would have set are NULL or untouched then.
  * - NULL where something must be is an error (FRAMELANE_ERROR_INVALID_OPTION), or gives 0 or NULL.
  * - Structs of options begin with their size: begin with the _INIT macro. 0 and NULL mean default.
- * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all. Other negative ones are errors.
- * - Text is UTF-8, directories are any bytes. Text and pixels that a function gives belong to the handle that it was asked of.
- * - Handles may be used from any thread. Calls on one handle take turns. A _close function ends the calls that wait. _free
- *   does so too, and no call of the handle may begin afterwards.
- * - Calls of a handle from its own keep_waiting are errors (FRAMELANE_ERROR_MISUSE). Signal handlers must not call the library:
- *   let them set a flag that keep_waiting reads.
+ * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all. Other negative ones are
+ *   errors.
+ * - Text is UTF-8, directories are any bytes. Text and pixels that a function returns belong to the handle that
+ *   it was asked of.
+ * - Handles may be used from any thread. Calls on one handle take turns. A _close function ends the calls that
+ *   wait. _free does so too, and no call of the handle may begin afterwards.
+ * - Calls of a handle from its own keep_waiting are errors (FRAMELANE_ERROR_MISUSE). Signal handlers must not
+ *   call the library: let them set a flag that keep_waiting reads.
  *
  * Made from bindings/c/src by bindings/c/tests/header.rs; do not edit.
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -248,7 +250,8 @@
 #define FRAMELANE_POLICY_DROP 0
 
 /**
- * When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not received.
+ * When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
+ * received.
  */
 #define FRAMELANE_POLICY_WAIT 1
 
@@ -288,7 +291,8 @@ typedef struct framelane_detections framelane_detections;
 typedef struct framelane_error framelane_error;
 
 /**
- * A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its subscriber.
+ * A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its
+ * subscriber.
  */
 typedef struct framelane_frame framelane_frame;
 
@@ -298,7 +302,7 @@ typedef struct framelane_frame framelane_frame;
 typedef struct framelane_loan framelane_loan;
 
 /**
- * Publishes the frames of a channel. What it shares with its loans, and with calls that go on when it is freed.
+ * Publishes the frames of a channel. At most one on a channel.
  */
 typedef struct framelane_publisher framelane_publisher;
 
@@ -357,9 +361,9 @@ typedef struct {
  * Called several times a second, and after each signal, while a call waits: 0 ends the wait with
  * FRAMELANE_ERROR_INTERRUPTED.
  *
- * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do calls that would
- * wait for another thread's call of another handle. Counters and names can be read. The handle can be closed or freed: the
- * call that waits then ends with FRAMELANE_ERROR_CLOSED.
+ * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
+ * calls that would wait for another thread's call of another handle. Counters and names can be read. The
+ * handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CLOSED.
  */
 typedef int (*framelane_keep_waiting)(void *context);
 
@@ -376,7 +380,8 @@ typedef struct {
    */
   const char *directory;
   /**
-   * Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold at once.
+   * Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold
+   * at once.
    */
   uint32_t slots;
   /**
@@ -494,7 +499,8 @@ typedef struct {
    */
   const char *directory;
   /**
-   * FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of them.
+   * FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of
+   * them.
    */
   uint32_t mode;
   /**
@@ -502,7 +508,8 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a core.
+   * How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
+   * core.
    */
   uint64_t spin_ns;
   /**
@@ -514,13 +521,14 @@ typedef struct {
    */
   void *context;
   /**
-   * 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of ending with
-   * FRAMELANE_ERROR_CLOSED. 0: they end.
+   * 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
+   * ending with FRAMELANE_ERROR_CLOSED. 0: they end.
    */
   uint32_t reconnect;
   /**
-   * 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it. Other subscribers do
-   * not see the changes, and the frame holds no slot. 0: frames are read where they were published.
+   * 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it.
+   * Other subscribers do not see the changes, and the frame holds no slot. 0: frames are read where they
+   * were published.
    */
   uint32_t writable;
 } framelane_subscriber_options;
@@ -705,12 +713,12 @@ framelane_error *framelane_detection_publisher_create(const char *channel,
                                                       framelane_detection_publisher **publisher);
 
 /**
- * As `framelane_publisher_close`.
+ * Same as `framelane_publisher_close`.
  */
 void framelane_detection_publisher_close(const framelane_detection_publisher *publisher);
 
 /**
- * As `framelane_publisher_free`.
+ * Same as `framelane_publisher_free`.
  */
 void framelane_detection_publisher_free(framelane_detection_publisher *publisher);
 
@@ -721,9 +729,11 @@ FRAMELANE_MUST_USE
 framelane_error *framelane_detection_publisher_drain(const framelane_detection_publisher *publisher);
 
 /**
- * Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when nothing was found.
+ * Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when
+ * nothing was found.
  *
- * `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with FRAMELANE_POLICY_WAIT.
+ * `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
+ * FRAMELANE_POLICY_WAIT.
  *
  * Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
  */
@@ -745,19 +755,20 @@ framelane_error *framelane_detection_subscriber_open(const char *channel,
                                                      framelane_detection_subscriber **subscriber);
 
 /**
- * As `framelane_subscriber_close`.
+ * Same as `framelane_subscriber_close`.
  */
 void framelane_detection_subscriber_close(const framelane_detection_subscriber *subscriber);
 
 /**
- * As `framelane_subscriber_free`.
+ * Same as `framelane_subscriber_free`.
  */
 void framelane_detection_subscriber_free(framelane_detection_subscriber *subscriber);
 
 /**
  * Waits up to `timeout_ns` for the next batch; the caller frees it.
  *
- * Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries images.
+ * Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries
+ * images.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_recv(const framelane_detection_subscriber *subscriber,
@@ -765,11 +776,12 @@ framelane_error *framelane_detection_subscriber_recv(const framelane_detection_s
                                                      framelane_detections **detections);
 
 /**
- * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames may be asked
- * for in any order, among the last 256.
+ * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames
+ * may be asked for in any order, among the last 256.
  *
  * `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
- * `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every machine.
+ * `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every
+ * machine.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
  * `framelane_detection_subscriber_recv`.
@@ -782,7 +794,8 @@ framelane_error *framelane_detection_subscriber_for_frame(const framelane_detect
                                                           framelane_detections **detections);
 
 /**
- * As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+ * As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next.
+ * Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_answer(const framelane_detection_subscriber *subscriber,
@@ -877,12 +890,13 @@ const char *framelane_error_remedy(const framelane_error *error);
 void framelane_error_free(framelane_error *error);
 
 /**
- * The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such matrix.
+ * The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such
+ * matrix.
  *
- * Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3 channels.
+ * Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3
+ * channels.
  */
-uint32_t framelane_format_matrix(uint32_t depth,
-                                 uint32_t channels);
+uint32_t framelane_format_matrix(uint32_t depth, uint32_t channels);
 
 /**
  * The format of this name, as in "bgr8" or "matrix:f32:3".
@@ -890,17 +904,16 @@ uint32_t framelane_format_matrix(uint32_t depth,
 FRAMELANE_MUST_USE framelane_error *framelane_format_from_name(const char *name, uint32_t *format);
 
 /**
- * Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the length of
- * the whole name, or 0 when there is no such format.
+ * Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the
+ * length of the whole name, or 0 when there is no such format.
  */
-size_t framelane_format_name(uint32_t format,
-                             char *name,
-                             size_t size_bytes);
+size_t framelane_format_name(uint32_t format, char *name, size_t size_bytes);
 
 /**
  * The layout of an image without padding.
  *
- * Errors: FRAMELANE_ERROR_INVALID_FRAME for an unknown format or a side of 0; FRAMELANE_ERROR_FRAME_TOO_LARGE above 4 GiB.
+ * Errors: FRAMELANE_ERROR_INVALID_FRAME for an unknown format or a side of 0;
+ * FRAMELANE_ERROR_FRAME_TOO_LARGE above 4 GiB.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_layout_packed(uint32_t format,
@@ -914,14 +927,14 @@ framelane_error *framelane_layout_packed(uint32_t format,
 void framelane_frame_free(framelane_frame *frame);
 
 /**
- * The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless the subscriber
- * has the option `writable`. Valid until the frame is freed.
+ * The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless
+ * the subscriber has the option `writable`. Valid until the frame is freed.
  */
 const uint8_t *framelane_frame_data(const framelane_frame *frame);
 
 /**
- * The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers do not see the
- * changes. Valid until the frame is freed.
+ * The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers
+ * do not see the changes. Valid until the frame is freed.
  */
 uint8_t *framelane_frame_writable_data(const framelane_frame *frame);
 
@@ -961,9 +974,10 @@ uint64_t framelane_frame_published_ns(const framelane_frame *frame);
 uint64_t framelane_frame_age_ns(const framelane_frame *frame);
 
 /**
- * 1 when everything that was read of the frame before this call was the frame; 0 when a process that does not keep to
- * the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0 in a forked child: the
- * frame is the parent's, and changes once the parent frees it. Copy a frame before a fork.
+ * 1 when everything that was read of the frame before this call was the frame; 0 when a process that does
+ * not keep to the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0
+ * in a forked child: the frame is the parent's, and changes once the parent frees it. Copy a frame before a
+ * fork.
  */
 uint8_t framelane_frame_is_intact(const framelane_frame *frame);
 
@@ -980,12 +994,13 @@ framelane_error *framelane_frame_get_id(const framelane_frame *frame,
 const char *framelane_frame_channel(const framelane_frame *frame);
 
 /**
- * Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be NULL.
+ * Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be
+ * NULL.
  *
  * `channel` is a name, or the URL of a channel on another machine: the frames then go there.
  *
- * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives), _PERMISSION, _NO_SPACE,
- * _LAYOUT_VERSION, _DAMAGED.
+ * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
+ * _PERMISSION, _NO_SPACE, _LAYOUT_VERSION, _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_create(const char *channel,
@@ -993,34 +1008,35 @@ framelane_error *framelane_publisher_create(const char *channel,
                                             framelane_publisher **publisher);
 
 /**
- * Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received yet. To be sure
- * that they get all, call `framelane_publisher_drain` first.
+ * Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received
+ * yet. To be sure that they get all, call `framelane_publisher_drain` first.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the channel is gone.
- * Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From `keep_waiting` it returns at once: the
- * call that waits closes the channel when it ends. Not for signal handlers.
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the
+ * channel is gone. Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From
+ * `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
+ * handlers.
  */
 void framelane_publisher_close(const framelane_publisher *publisher);
 
 /**
- * Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin afterwards: close it
- * first when other threads may still call it.
+ * Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin
+ * afterwards: close it first when other threads may still call it.
  */
 void framelane_publisher_free(framelane_publisher *publisher);
 
 /**
- * With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does nothing.
+ * With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does
+ * nothing.
  *
  * Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
  */
-FRAMELANE_MUST_USE
-framelane_error *framelane_publisher_drain(const framelane_publisher *publisher);
+FRAMELANE_MUST_USE framelane_error *framelane_publisher_drain(const framelane_publisher *publisher);
 
 /**
  * Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
  *
- * `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use. Blocks only
- * with FRAMELANE_POLICY_WAIT.
+ * `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
+ * Blocks only with FRAMELANE_POLICY_WAIT.
  *
  * Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
@@ -1031,11 +1047,12 @@ framelane_error *framelane_publisher_send(const framelane_publisher *publisher,
                                           uint64_t *sequence);
 
 /**
- * Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in it: to call a
- * detector like a function. The caller frees them.
+ * Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in
+ * it: to call a detector like a function. The caller frees them.
  *
- * `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the next is waited
- * for. Other threads may publish meanwhile, but a detector that takes the newest frame may then pass over this one.
+ * `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the
+ * next is waited for. Other threads may publish meanwhile, but a detector that takes the newest frame may
+ * then pass over this one.
  *
  * Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
  * `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
@@ -1066,8 +1083,8 @@ framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publi
  *
  * Blocks only with FRAMELANE_POLICY_WAIT, until a reader lets a slot go. Several loans may be held at once.
  *
- * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame counts as dropped);
- * FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame
+ * counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_loan(const framelane_publisher *publisher,
@@ -1105,7 +1122,8 @@ uint32_t framelane_publisher_slots(const framelane_publisher *publisher);
 uint32_t framelane_publisher_subscribers(const framelane_publisher *publisher);
 
 /**
- * The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or freed.
+ * The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or
+ * freed.
  */
 uint8_t *framelane_loan_data(const framelane_loan *loan);
 
@@ -1119,7 +1137,8 @@ const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
  *
  * Frees the loan, also when it fails. Makes no system call when nobody waits.
  *
- * Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`; _FORKED.
+ * Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
+ * _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_loan_publish(framelane_loan *loan,
@@ -1134,7 +1153,8 @@ void framelane_loan_free(framelane_loan *loan);
 /**
  * Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
  *
- * `channel` is a name, or the URL of a channel on another machine, as in "tls://camera:7420/cam0?fingerprint=sha256:...".
+ * `channel` is a name, or the URL of a channel on another machine, as in
+ * "tls://camera:7420/cam0?fingerprint=sha256:...".
  *
  * Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
  * _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
@@ -1148,26 +1168,29 @@ framelane_error *framelane_subscriber_open(const char *channel,
 /**
  * Detaches from the channel. Frames that were received stay valid.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits for. Later calls fail
- * with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting` it returns at once: the call that
- * waits detaches when it ends. Not for signal handlers.
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits
+ * for. Later calls fail with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting`
+ * it returns at once: the call that waits detaches when it ends. Not for signal handlers.
  */
 void framelane_subscriber_close(const framelane_subscriber *subscriber);
 
 /**
- * Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call of it may begin
- * afterwards: close it first when other threads may still call it.
+ * Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call
+ * of it may begin afterwards: close it first when other threads may still call it.
  */
 void framelane_subscriber_free(framelane_subscriber *subscriber);
 
 /**
- * Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
+ * Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the
+ * slot back.
  *
- * A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots.
- * When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself.
+ * A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default
+ * of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel is picked up by
+ * itself.
  *
- * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when
- * the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
+ * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
+ * _CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
+ * _FORKED; _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscriber,
@@ -1196,8 +1219,8 @@ uint64_t framelane_subscriber_dropped(const framelane_subscriber *subscriber);
 uint64_t framelane_subscriber_epoch(const framelane_subscriber *subscriber);
 
 /**
- * 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls, and does not
- * wait for calls of other threads.
+ * 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls,
+ * and does not wait for calls of other threads.
  */
 uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscriber);
 

@@ -56,7 +56,7 @@ pub(crate) fn handle<T>(value: T) -> *mut T {
     Arc::into_raw(Arc::new(value)).cast_mut()
 }
 
-/// A reference of its own to what a handle stands for: a call goes on when the handle is freed meanwhile.
+/// Another reference to the object of a handle: a call goes on when the handle is freed meanwhile.
 pub(crate) fn share<T>(handle: *const T, name: &str) -> Result<Arc<T>, Error> {
     if handle.is_null() {
         return Err(null(name));
@@ -72,7 +72,8 @@ pub(crate) fn unshare<T>(handle: *mut T) -> Option<Arc<T>> {
     if handle.is_null() {
         return None;
     }
-    // SAFETY: not NULL, so by the contract of this crate made by `handle`. C gives its reference up, and does so once.
+    // SAFETY: not NULL, so by the contract of this crate made by `handle`. C gives its reference up, and does
+    // so once.
     Some(unsafe { Arc::from_raw(handle) })
 }
 
@@ -88,7 +89,8 @@ fn bytes<'t>(text: *const c_char, name: &str) -> Result<&'t [u8], Error> {
     if text.is_null() {
         return Err(null(name));
     }
-    // SAFETY: not NULL, so by the contract of this crate a text that ends with a NUL and stays during the call.
+    // SAFETY: not NULL, so by the contract of this crate a text that ends with a NUL and stays during the
+    // call.
     Ok(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
@@ -153,8 +155,8 @@ pub(crate) fn array<'a, T>(start: *const T, count: usize, name: &str) -> Result<
             format!("{name}: expected an array, found {count} values at {start:p}"),
         ));
     }
-    // SAFETY: not NULL, aligned, not too long, and by the contract of this crate `count` values that nobody changes
-    // during the call; every `T` here is made of numbers and pointers, which have no invalid values.
+    // SAFETY: not NULL, aligned, not too long, and by the contract of this crate `count` values that nobody
+    // changes during the call; every `T` here is made of numbers and pointers, which have no invalid values.
     Ok(unsafe { std::slice::from_raw_parts(start, count) })
 }
 
@@ -197,7 +199,8 @@ impl Wait {
     }
 }
 
-/// Locks what calls take turns with; a call that panicked has left nothing half done that is not checked later.
+/// Locks what calls take turns with; a call that panicked has left nothing half done that is not checked
+/// later.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

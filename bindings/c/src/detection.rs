@@ -89,7 +89,7 @@ pub struct framelane_detection_subscriber {
     keep: KeepWaiting,
 }
 
-/// What a call of the subscriber returns, as a handle for the caller. NULL when it fails.
+/// Calls the subscriber, and makes a handle of the batch that it returns. NULL when the call fails.
 fn receive(
     subscriber: &framelane_detection_subscriber,
     detections: &mut MaybeUninit<*mut framelane_detections>,
@@ -170,13 +170,13 @@ pub extern "C" fn framelane_detection_publisher_create(
     })
 }
 
-/// As `framelane_publisher_close`.
+/// Same as `framelane_publisher_close`.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_publisher_close(publisher: *const framelane_detection_publisher) {
     value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
 }
 
-/// As `framelane_publisher_free`.
+/// Same as `framelane_publisher_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_publisher_free(publisher: *mut framelane_detection_publisher) {
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
@@ -197,9 +197,11 @@ pub extern "C" fn framelane_detection_publisher_drain(
     })
 }
 
-/// Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when nothing was found.
+/// Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when
+/// nothing was found.
 ///
-/// `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with FRAMELANE_POLICY_WAIT.
+/// `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
+/// FRAMELANE_POLICY_WAIT.
 ///
 /// Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
@@ -245,13 +247,13 @@ pub extern "C" fn framelane_detection_subscriber_open(
     })
 }
 
-/// As `framelane_subscriber_close`.
+/// Same as `framelane_subscriber_close`.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_close(subscriber: *const framelane_detection_subscriber) {
     value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
 }
 
-/// As `framelane_subscriber_free`.
+/// Same as `framelane_subscriber_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_free(subscriber: *mut framelane_detection_subscriber) {
     value((), || unshare(subscriber).map(|subscriber| subscriber.handle.close()));
@@ -259,7 +261,8 @@ pub extern "C" fn framelane_detection_subscriber_free(subscriber: *mut framelane
 
 /// Waits up to `timeout_ns` for the next batch; the caller frees it.
 ///
-/// Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries images.
+/// Errors as for `framelane_subscriber_recv`, and FRAMELANE_ERROR_INVALID_FRAME when the channel carries
+/// images.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_recv(
@@ -277,11 +280,12 @@ pub extern "C" fn framelane_detection_subscriber_recv(
     })
 }
 
-/// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames may be asked
-/// for in any order, among the last 256.
+/// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames
+/// may be asked for in any order, among the last 256.
 ///
 /// `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
-/// `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every machine.
+/// `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every
+/// machine.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT, which names the newest frame whose detections are here; else as
 /// `framelane_detection_subscriber_recv`.
@@ -304,7 +308,8 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     })
 }
 
-/// As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next. Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+/// As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next.
+/// Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_answer(

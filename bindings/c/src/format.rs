@@ -56,8 +56,8 @@ const _: () = {
     assert!(FRAMELANE_DEPTH_F64 == Depth::F64 as u32 && FRAMELANE_DEPTH_F16 == Depth::F16 as u32);
 };
 
-/// The longest stride of an image, but for rows that are longer. A number that a caller has made of a negative one of 32 bits
-/// is longer.
+/// The longest stride of an image, but for rows that are longer. A number that a caller has made of a
+/// negative one of 32 bits is longer.
 const MAX_STRIDE: usize = i32::MAX as usize;
 
 /// The most planes that an image has.
@@ -113,9 +113,11 @@ pub struct framelane_image {
     pub strides_bytes: [u64; FRAMELANE_MAX_PLANES],
 }
 
-/// The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such matrix.
+/// The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such
+/// matrix.
 ///
-/// Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3 channels.
+/// Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3
+/// channels.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_format_matrix(depth: u32, channels: u32) -> u32 {
     value(0, || {
@@ -139,15 +141,16 @@ pub extern "C" fn framelane_format_from_name(
     })
 }
 
-/// Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the length of
-/// the whole name, or 0 when there is no such format.
+/// Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the
+/// length of the whole name, or 0 when there is no such format.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_format_name(format: u32, name: *mut c_char, size_bytes: usize) -> usize {
     value(0, || {
         let text = PixelFormat::from_code(format)?.name();
         if !name.is_null() && size_bytes > 0 {
             let len = text.len().min(size_bytes - 1);
-            // SAFETY: by the contract of this crate `size_bytes` bytes at `name` are the caller's; `len` is less.
+            // SAFETY: by the contract of this crate `size_bytes` bytes at `name` are the caller's; `len` is
+            // less.
             unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), name.cast::<u8>(), len) };
             // SAFETY: `len` is within the same bytes.
             let end = unsafe { name.add(len) };
@@ -160,7 +163,8 @@ pub extern "C" fn framelane_format_name(format: u32, name: *mut c_char, size_byt
 
 /// The layout of an image without padding.
 ///
-/// Errors: FRAMELANE_ERROR_INVALID_FRAME for an unknown format or a side of 0; FRAMELANE_ERROR_FRAME_TOO_LARGE above 4 GiB.
+/// Errors: FRAMELANE_ERROR_INVALID_FRAME for an unknown format or a side of 0;
+/// FRAMELANE_ERROR_FRAME_TOO_LARGE above 4 GiB.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_layout_packed(

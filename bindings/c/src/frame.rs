@@ -11,7 +11,8 @@ use crate::error::framelane_error;
 use crate::format::framelane_layout;
 use crate::info::{framelane_frame_id, framelane_info};
 
-/// A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its subscriber.
+/// A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its
+/// subscriber.
 pub struct framelane_frame {
     frame: Frame,
     layout: framelane_layout,
@@ -36,15 +37,15 @@ pub extern "C" fn framelane_frame_free(frame: Option<Box<framelane_frame>>) {
     free(frame);
 }
 
-/// The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless the subscriber
-/// has the option `writable`. Valid until the frame is freed.
+/// The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless
+/// the subscriber has the option `writable`. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_data(frame: Option<&framelane_frame>) -> *const u8 {
     frame.map_or(std::ptr::null(), |frame| frame.frame.bytes().as_ptr())
 }
 
-/// The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers do not see the
-/// changes. Valid until the frame is freed.
+/// The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers
+/// do not see the changes. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_writable_data(frame: Option<&framelane_frame>) -> *mut u8 {
     frame.and_then(|frame| frame.frame.as_mut_ptr()).unwrap_or(std::ptr::null_mut())
@@ -92,9 +93,10 @@ pub extern "C" fn framelane_frame_age_ns(frame: Option<&framelane_frame>) -> u64
     value(0, || Some(frame?.frame.age_ns()))
 }
 
-/// 1 when everything that was read of the frame before this call was the frame; 0 when a process that does not keep to
-/// the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0 in a forked child: the
-/// frame is the parent's, and changes once the parent frees it. Copy a frame before a fork.
+/// 1 when everything that was read of the frame before this call was the frame; 0 when a process that does
+/// not keep to the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0
+/// in a forked child: the frame is the parent's, and changes once the parent frees it. Copy a frame before a
+/// fork.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_is_intact(frame: Option<&framelane_frame>) -> u8 {
     value(0, || Some(u8::from(frame?.frame.is_intact())))

@@ -1,8 +1,8 @@
 //! One core object shared by the threads of a C program: lent to a call, put back afterwards.
 //!
-//! A plain lock does not do. A thread that waits for it cannot be ended by `close`, a call from `keep_waiting` would
-//! wait for its own thread, and a forked child for a thread that it does not have. The mutex here guards a move, and is
-//! never held while a call runs.
+//! A plain lock does not do. A thread that waits for it cannot be ended by `close`, a call from
+//! `keep_waiting` would wait for its own thread, and a forked child for a thread that it does not have. The
+//! mutex here guards a move, and is never held while a call runs.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ use crate::boundary::lock;
 use crate::options::KeepWaiting;
 
 thread_local! {
-    /// The number of calls that this thread is in. More than 0 in `keep_waiting` only. Its address names the thread.
+    /// The number of calls that this thread is in. More than 0 in `keep_waiting` only. Its address names the
+    /// thread.
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -24,7 +25,7 @@ fn this_thread() -> usize {
     CALLS.with(|calls| std::ptr::from_ref(calls).addr())
 }
 
-/// Where the object is.
+/// The place of the object.
 enum Place<T> {
     Here(Box<T>),
     /// In a call of this thread.
@@ -60,12 +61,12 @@ impl<T> Handle<T> {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument of `call`
-    /// returns false when the wait is to end: asked by `keep`, or because the object is closed.
+    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument
+    /// of `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
     ///
     /// # Errors
-    /// Forked; Closed; Misuse within a call of this thread; Timeout when other threads have the object until `deadline`;
-    /// those of `call`.
+    /// Forked; Closed; Misuse within a call of this thread; Timeout when other threads have the object until
+    /// `deadline`; those of `call`.
     pub(crate) fn call<R>(
         &self,
         keep: KeepWaiting,
@@ -94,8 +95,8 @@ impl<T> Handle<T> {
 
     /// Closes the object: it is dropped when this returns. Calls of other threads end, which this waits for.
     ///
-    /// Within a call of this thread it does not wait: the call that has the object drops it when it returns. In a forked child
-    /// it does nothing else than refuse calls.
+    /// Within a call of this thread it does not wait: the call that has the object drops it when it returns.
+    /// In a forked child it does nothing else than refuse calls.
     pub(crate) fn close(&self) {
         // Before the lock: a call that puts the object back either sees this, or has put it back for us.
         self.closing.store(true, Ordering::Release);
@@ -145,7 +146,8 @@ impl<T> Handle<T> {
                     if thread == this_thread() {
                         return Err(self.nested());
                     }
-                    // A thread that has one object and waits for another could wait for a thread that waits for the first.
+                    // A thread that has one object and waits for another could wait for a thread that waits
+                    // for the first.
                     if CALLS.get() > 0 {
                         return Err(self.busy());
                     }

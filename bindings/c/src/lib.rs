@@ -3,21 +3,23 @@
 //! # Conventions
 //!
 //! - A function's name begins with the type that it belongs to: `framelane_publisher_send`.
-//! - A handle is a pointer to a type whose inside is not shown. Who gets a handle frees it, with the type's `_free`;
-//!   freeing NULL does nothing. A frame, a loan or a batch may outlive what it came from.
-//! - A function that can fail gives a `framelane_error *`: NULL when all went well, else an error that the caller
-//!   frees. What it would have written through its pointers is then NULL or untouched.
+//! - A handle is a pointer to a type whose inside is not shown. Who gets a handle frees it, with the type's
+//!   `_free`; freeing NULL does nothing. A frame, a loan or a batch may outlive what it came from.
+//! - A function that can fail gives a `framelane_error *`: NULL when all went well, else an error that the
+//!   caller frees. What it would have written through its pointers is then NULL or untouched.
 //! - NULL for what must not be NULL is an error of code `FRAMELANE_ERROR_INVALID_OPTION`; functions that give
 //!   a value give 0 or NULL for it.
-//! - Structs of options begin with their size, so that they can grow: begin with the `_INIT` macro. Zero means default.
+//! - Structs of options begin with their size, so that they can grow: begin with the `_INIT` macro. Zero
+//!   means default.
 //! - Constants are macros, and their types integers of a fixed width.
-//! - Timeouts are in nanoseconds: `FRAMELANE_FOREVER` waits without limit, 0 not at all. Other negative ones are errors.
-//! - Text is UTF-8 and ends with a NUL. Directories are any bytes. Text and pixels that a function gives belong to the handle
-//!   that it was asked of. A NUL inside a text of another process is shown as U+2400.
-//! - Handles may be used from any thread. Calls on one handle take turns. A `_close` function ends the calls that wait. `_free`
-//!   does so too, and no call of the handle may begin afterwards.
-//! - Calls of a handle from its own `keep_waiting` are errors of code `FRAMELANE_ERROR_MISUSE`. Signal handlers must not call the
-//!   library: let them set a flag that `keep_waiting` reads.
+//! - Timeouts are in nanoseconds: `FRAMELANE_FOREVER` waits without limit, 0 not at all. Other negative ones
+//!   are errors.
+//! - Text is UTF-8 and ends with a NUL. Directories are any bytes. Text and pixels that a function gives
+//!   belong to the handle that it was asked of. A NUL inside a text of another process is shown as U+2400.
+//! - Handles may be used from any thread. Calls on one handle take turns. A `_close` function ends the calls
+//!   that wait. `_free` does so too, and no call of the handle may begin afterwards.
+//! - Calls of a handle from its own `keep_waiting` are errors of code `FRAMELANE_ERROR_MISUSE`. Signal
+//!   handlers must not call the library: let them set a flag that `keep_waiting` reads.
 //! - No panic crosses the boundary: it becomes an error of code `FRAMELANE_ERROR_INTERNAL`.
 //!
 //! # Numbers
@@ -30,13 +32,14 @@
 //! | `spin_ns` | 0 to `INT64_MAX` | `INVALID_OPTION` |
 //! | `slots`, `mode` (permissions) | 0, 2 to 128; 0, 0600 to 0777 with 0600 set | `INVALID_OPTION` |
 //! | `frame_bytes`, `size_bytes` of a layout | 0 to 4 GiB | `FRAME_TOO_LARGE` |
-//! | `policy`, `mode`, `reconnect`, `writable`, `range`, `keyframe`, `rotation_degrees` | their constants | `INVALID_OPTION` |
+//! | `policy`, `mode`, `reconnect`, `writable` | their constants | `INVALID_OPTION` |
+//! | `range`, `keyframe`, `rotation_degrees` | their constants | `INVALID_OPTION` |
 //! | `format` | the constants, `framelane_format_matrix` | `INVALID_FRAME` |
 //! | `depth`, `channels` of `framelane_format_matrix` | 0 to 7, 1 to 512 | returns 0 |
 //! | `width`, `height` | 1 to `UINT32_MAX`, the frame at most 4 GiB | `INVALID_FRAME`, `FRAME_TOO_LARGE` |
-//! | `plane_count`, `offset_bytes`, `stride_bytes` of a layout | 0 or the format's; planes within `size_bytes` | `INVALID_FRAME` |
+//! | `plane_count`, `offset_bytes`, `stride_bytes` of a layout | the format's; within `size_bytes` | `INVALID_FRAME` |
 //! | `strides_bytes` of an image | 0, the row's length, or from it to `INT32_MAX` | `INVALID_FRAME` |
-//! | `size_bytes` of a frame | at least the layout's | `INVALID_FRAME`; beyond `PTRDIFF_MAX` `INVALID_OPTION` |
+//! | `size_bytes` of a frame | the layout's to `PTRDIFF_MAX` | `INVALID_FRAME`, `INVALID_OPTION` |
 //! | `count`, `label_count` | 0 to 2^24 | `FRAME_TOO_LARGE`, before the array is read |
 //! | `class_id` of a label, `index` of a channel | any | returns NULL |
 //! | `reserved` | 0 | `INVALID_OPTION` |
@@ -45,9 +48,10 @@
 //!
 //! # Safety
 //!
-//! What C must keep to, for all functions: a pointer is NULL or valid for what its type says (a handle: from the function
-//! that makes it, and not freed), text ends with a NUL, counts are those of the arrays, and nobody else changes what
-//! a pointer leads to during the call. References and boxes in the signatures below say just that.
+//! What C must keep to, for all functions: a pointer is NULL or valid for what its type says (a handle: from
+//! the function that makes it, and not freed), text ends with a NUL, counts are those of the arrays, and
+//! nobody else changes what a pointer leads to during the call. References and boxes in the signatures below
+//! say just that.
 #![allow(non_camel_case_types, reason = "the names that C sees")]
 #![allow(
     clippy::not_unsafe_ptr_arg_deref,

@@ -10,7 +10,8 @@ use crate::boundary::{path, reserved};
 
 /// When every slot is in use, a new frame is dropped, and counted.
 pub const FRAMELANE_POLICY_DROP: u32 = 0;
-/// When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not received.
+/// When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
+/// received.
 pub const FRAMELANE_POLICY_WAIT: u32 = 1;
 /// The newest frame; older ones are skipped, and counted.
 pub const FRAMELANE_MODE_NEWEST: u32 = 0;
@@ -20,9 +21,9 @@ pub const FRAMELANE_MODE_EVERY: u32 = 1;
 /// Called several times a second, and after each signal, while a call waits: 0 ends the wait with
 /// FRAMELANE_ERROR_INTERRUPTED.
 ///
-/// Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do calls that would
-/// wait for another thread's call of another handle. Counters and names can be read. The handle can be closed or freed: the
-/// call that waits then ends with FRAMELANE_ERROR_CLOSED.
+/// Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
+/// calls that would wait for another thread's call of another handle. Counters and names can be read. The
+/// handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CLOSED.
 pub type framelane_keep_waiting = Option<extern "C" fn(context: *mut c_void) -> c_int>;
 
 /// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
@@ -33,7 +34,8 @@ pub struct framelane_publisher_options {
     pub size: usize,
     /// The directory of the channel's files; NULL: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
     pub directory: *const c_char,
-    /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold at once.
+    /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold
+    /// at once.
     pub slots: u32,
     /// FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT.
     pub policy: u32,
@@ -57,21 +59,24 @@ pub struct framelane_subscriber_options {
     pub size: usize,
     /// The directory of the channel's files, as for the publisher.
     pub directory: *const c_char,
-    /// FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of them.
+    /// FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of
+    /// them.
     pub mode: u32,
     /// 0.
     pub reserved: u32,
-    /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a core.
+    /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
+    /// core.
     pub spin_ns: u64,
     /// Asked while a call waits, or NULL.
     pub keep_waiting: framelane_keep_waiting,
     /// Given to `keep_waiting`.
     pub context: *mut c_void,
-    /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of ending with
-    /// FRAMELANE_ERROR_CLOSED. 0: they end.
+    /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
+    /// ending with FRAMELANE_ERROR_CLOSED. 0: they end.
     pub reconnect: u32,
-    /// 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it. Other subscribers do
-    /// not see the changes, and the frame holds no slot. 0: frames are read where they were published.
+    /// 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it.
+    /// Other subscribers do not see the changes, and the frame holds no slot. 0: frames are read where they
+    /// were published.
     pub writable: u32,
 }
 
@@ -81,13 +86,14 @@ pub struct framelane_subscriber_options {
 /// That it is so; the first field is `size: usize`, and the struct is `repr(C)`.
 pub(crate) unsafe trait SizedStruct: Copy {}
 
-// SAFETY: numbers, pointers and a pointer to a function that may be NULL; the size comes first. A pointer to a function is
-// either zeroed here or what the caller put there, which by the contract of this crate is one.
+// SAFETY: numbers, pointers and a pointer to a function that may be NULL; the size comes first. A pointer to
+// a function is either zeroed here or what the caller put there, which by the contract of this crate is one.
 unsafe impl SizedStruct for framelane_publisher_options {}
 // SAFETY: as above.
 unsafe impl SizedStruct for framelane_subscriber_options {}
 
-/// Reads a struct of the caller's size: fields that it does not have are 0; ones that only a later version knows must be.
+/// Reads a struct of the caller's size: fields that it does not have are 0; ones that only a later version
+/// knows must be.
 pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<Option<T>, Error> {
     if from.is_null() {
         return Ok(None);
@@ -130,7 +136,8 @@ pub(crate) struct KeepWaiting {
     context: *mut c_void,
 }
 
-// SAFETY: the context is only handed to the caller's function, in whichever thread waits, as its documentation says.
+// SAFETY: the context is only handed to the caller's function, in whichever thread waits, as its
+// documentation says.
 unsafe impl Send for KeepWaiting {}
 // SAFETY: as above.
 unsafe impl Sync for KeepWaiting {}

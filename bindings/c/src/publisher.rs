@@ -17,7 +17,7 @@ use crate::options::{self, KeepWaiting, framelane_publisher_options};
 
 const SLOTS: usize = 6;
 
-/// Publishes the frames of a channel. What it shares with its loans, and with calls that go on when it is freed.
+/// Publishes the frames of a channel. At most one on a channel.
 pub struct framelane_publisher {
     handle: Handle<Publisher>,
     observer: Observer,
@@ -51,12 +51,13 @@ pub struct framelane_loan {
     shown: framelane_layout,
 }
 
-/// Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be NULL.
+/// Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be
+/// NULL.
 ///
 /// `channel` is a name, or the URL of a channel on another machine: the frames then go there.
 ///
-/// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives), _PERMISSION, _NO_SPACE,
-/// _LAYOUT_VERSION, _DAMAGED.
+/// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
+/// _PERMISSION, _NO_SPACE, _LAYOUT_VERSION, _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_create(
@@ -82,25 +83,27 @@ pub extern "C" fn framelane_publisher_create(
     })
 }
 
-/// Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received yet. To be sure
-/// that they get all, call `framelane_publisher_drain` first.
+/// Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received
+/// yet. To be sure that they get all, call `framelane_publisher_drain` first.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the channel is gone.
-/// Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From `keep_waiting` it returns at once: the
-/// call that waits closes the channel when it ends. Not for signal handlers.
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the
+/// channel is gone. Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From
+/// `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
+/// handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_close(publisher: *const framelane_publisher) {
     value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
 }
 
-/// Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin afterwards: close it
-/// first when other threads may still call it.
+/// Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin
+/// afterwards: close it first when other threads may still call it.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) {
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
-/// With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does nothing.
+/// With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does
+/// nothing.
 ///
 /// Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
 #[must_use]
@@ -116,8 +119,8 @@ pub extern "C" fn framelane_publisher_drain(publisher: *const framelane_publishe
 
 /// Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
 ///
-/// `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use. Blocks only
-/// with FRAMELANE_POLICY_WAIT.
+/// `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
+/// Blocks only with FRAMELANE_POLICY_WAIT.
 ///
 /// Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
@@ -135,11 +138,12 @@ pub extern "C" fn framelane_publisher_send(
     })
 }
 
-/// Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in it: to call a
-/// detector like a function. The caller frees them.
+/// Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in
+/// it: to call a detector like a function. The caller frees them.
 ///
-/// `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the next is waited
-/// for. Other threads may publish meanwhile, but a detector that takes the newest frame may then pass over this one.
+/// `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the
+/// next is waited for. Other threads may publish meanwhile, but a detector that takes the newest frame may
+/// then pass over this one.
 ///
 /// Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
 /// `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
@@ -218,8 +222,8 @@ pub extern "C" fn framelane_publisher_send_bytes(
 ///
 /// Blocks only with FRAMELANE_POLICY_WAIT, until a reader lets a slot go. Several loans may be held at once.
 ///
-/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame counts as dropped);
-/// FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame
+/// counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_loan(
@@ -283,7 +287,8 @@ pub extern "C" fn framelane_publisher_subscribers(publisher: *const framelane_pu
     })
 }
 
-/// The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or freed.
+/// The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or
+/// freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_data(loan: Option<&framelane_loan>) -> *mut u8 {
     loan.map_or(std::ptr::null_mut(), |loan| loan.held.as_ptr().as_ptr())
@@ -299,7 +304,8 @@ pub extern "C" fn framelane_loan_layout(loan: Option<&framelane_loan>) -> *const
 ///
 /// Frees the loan, also when it fails. Makes no system call when nobody waits.
 ///
-/// Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`; _FORKED.
+/// Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
+/// _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_publish(

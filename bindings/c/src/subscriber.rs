@@ -27,7 +27,8 @@ pub struct framelane_subscriber {
 
 /// Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
 ///
-/// `channel` is a name, or the URL of a channel on another machine, as in "tls://camera:7420/cam0?fingerprint=sha256:...".
+/// `channel` is a name, or the URL of a channel on another machine, as in
+/// "tls://camera:7420/cam0?fingerprint=sha256:...".
 ///
 /// Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
 /// _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
@@ -58,28 +59,31 @@ pub extern "C" fn framelane_subscriber_open(
 
 /// Detaches from the channel. Frames that were received stay valid.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits for. Later calls fail
-/// with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting` it returns at once: the call that
-/// waits detaches when it ends. Not for signal handlers.
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits
+/// for. Later calls fail with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting`
+/// it returns at once: the call that waits detaches when it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
     value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
 }
 
-/// Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call of it may begin
-/// afterwards: close it first when other threads may still call it.
+/// Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call
+/// of it may begin afterwards: close it first when other threads may still call it.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_free(subscriber: *mut framelane_subscriber) {
     value((), || unshare(subscriber).map(|subscriber| subscriber.handle.close()));
 }
 
-/// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the slot back.
+/// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the
+/// slot back.
 ///
-/// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default of 6 slots.
-/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself.
+/// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default
+/// of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel is picked up by
+/// itself.
 ///
-/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot; _CLOSED when
-/// the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED; _FORKED; _DAMAGED.
+/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
+/// _CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
+/// _FORKED; _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_recv(
@@ -133,8 +137,8 @@ pub extern "C" fn framelane_subscriber_epoch(subscriber: *const framelane_subscr
     })
 }
 
-/// 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls, and does not
-/// wait for calls of other threads.
+/// 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls,
+/// and does not wait for calls of other threads.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_publisher_alive(subscriber: *const framelane_subscriber) -> u8 {
     value(0, || {

@@ -1,4 +1,4 @@
-/* What the tests of the C interface share: checks, and channels of their own. Compiled as C99, C11 and C++17. */
+/* Checks and a directory of channels for the tests of the C interface. Compiled as C99, C11 and C++17. */
 #ifndef FRAMELANE_TESTS_CHECK_H
 #define FRAMELANE_TESTS_CHECK_H
 

@@ -1,4 +1,4 @@
-/* Handles that are closed or freed while a call waits, and calls from `keep_waiting`: every call ends, none hangs.
+/* Handles that are closed or freed while a call waits, and calls from `keep_waiting`: every call ends.
  *
  * Compiled as C99, C11 and C++17; also under the thread sanitizer. */
 #define _POSIX_C_SOURCE 200809L

@@ -79,7 +79,7 @@ static void leases_beyond_the_limit_are_refused(void) {
   framelane_publisher_free(publisher);
 }
 
-/* Two subscribers hold all slots between them: both sides are told which process it is. */
+/* Two subscribers hold all slots between them: errors on both sides name the process. */
 static void errors_of_a_full_ring_name_the_holders(void) {
   framelane_publisher_options options = FRAMELANE_PUBLISHER_OPTIONS_INIT;
   framelane_publisher *publisher = NULL;

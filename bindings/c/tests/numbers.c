@@ -1,4 +1,5 @@
-/* Every number that a caller passes is checked before it is used as another type: see the table in bindings/c/src/lib.rs.
+/* Every number that a caller passes is checked before it is used as another type: the table in
+ * bindings/c/src/lib.rs lists them.
  *
  * Compiled as C99, C11 and C++17. */
 #define _POSIX_C_SOURCE 200809L

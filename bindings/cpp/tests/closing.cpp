@@ -157,7 +157,8 @@ TEST_CASE("calls_that_cross_in_keep_waiting_do_not_deadlock") {
   std::thread second([&] { outcomes[1] = code_of([&] { other->recv(); }); });
   first.join();
   second.join();
-  // At least one meets the other in its call. The one that is free by then is waited for by `recv`, and closed.
+  // At least one meets the other in its call. The one that is free by then is waited for by `recv`, and
+  // closed.
   CHECK((outcomes[0] == FRAMELANE_ERROR_MISUSE || outcomes[1] == FRAMELANE_ERROR_MISUSE));
 }
 

@@ -1,5 +1,5 @@
-// Every public name of framelane, in a program that uses three namespaces at once: none is ambiguous. Compiled only, with
-// every warning that its user may have.
+// Every public name of framelane, in a program that uses three namespaces at once: none is ambiguous.
+// Compiled only, with every warning that its user may have.
 #include <opencv2/opencv.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/stitching.hpp>

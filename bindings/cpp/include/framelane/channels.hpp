@@ -29,7 +29,8 @@ struct ChannelStatus {
   std::uint32_t subscribers = 0;
 };
 
-/// The channels of a directory, by name; empty: the usual directory. \throws FramelaneError NotFound, Permission, Io.
+/// The channels of a directory, by name; empty: the usual directory. \throws FramelaneError NotFound,
+/// Permission, Io.
 inline std::vector<ChannelStatus> list_channels(const std::string& directory = {}) {
   framelane_channels* handle = nullptr;
   inner::check(framelane_channels_list(inner::c_directory(directory), &handle));

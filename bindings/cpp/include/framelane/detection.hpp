@@ -71,12 +71,14 @@ inline Detections take(framelane_detections* handle) {
 
 }  // namespace inner
 
-/// Publishes what was found in frames. Send a batch for every frame that was looked at, also when nothing was found.
+/// Publishes what was found in frames. Send a batch for every frame that was looked at, also when nothing was
+/// found.
 ///
 /// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionPublisher {
  public:
-  /// Makes a detections channel, by convention called CHANNEL/detections; `labels` and `model` go with every batch.
+  /// Makes a detections channel, by convention called CHANNEL/detections; `labels` and `model` go with every
+  /// batch.
   /// \throws FramelaneError as Publisher; InvalidOption for a label or model with a NUL inside.
   explicit DetectionPublisher(const std::string& channel, const std::vector<std::string>& labels = {},
                               const std::string& model = {}, PublisherOptions options = {})
@@ -110,7 +112,7 @@ class DetectionPublisher {
     call.check(framelane_detection_publisher_drain(handle()));
   }
 
-  /// As Publisher::close.
+  /// Same as Publisher::close.
   void close() { framelane_detection_publisher_close(handle()); }
 
  private:
@@ -125,7 +127,8 @@ class DetectionPublisher {
 /// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionSubscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws FramelaneError as Subscriber.
+  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws FramelaneError as
+  /// Subscriber.
   explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
@@ -144,7 +147,7 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// As `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
   std::optional<Detections> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_detections* found = nullptr;
     const inner::Call call(question_);
@@ -154,8 +157,9 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for by the frame, by
-  /// its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and what `send` or `publish` returned.
+  /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for
+  /// by the frame, by its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and
+  /// what `send` or `publish` returned.
   /// \throws FramelaneError Timeout, which names the newest frame whose detections are here; Closed.
   Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
     return for_frame(frame.epoch, frame.sequence, timeout);
@@ -185,7 +189,7 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// As Subscriber::close.
+  /// Same as Subscriber::close.
   void close() { framelane_detection_subscriber_close(handle()); }
 
   /// The handle of the C interface, still owned by this object.

@@ -15,7 +15,7 @@
 
 namespace framelane {
 
-/// Why a call failed. The numbers are those of every language.
+/// The kind of a failure. The numbers are those of every language.
 enum class Code : std::uint32_t {
   InvalidName = FRAMELANE_ERROR_INVALID_NAME,
   ChannelBusy = FRAMELANE_ERROR_CHANNEL_BUSY,
@@ -40,7 +40,8 @@ enum class Code : std::uint32_t {
   Misuse = FRAMELANE_ERROR_MISUSE,
 };
 
-/// The exception of every failing call: a code for programs, and for people what was expected, found and is to be done.
+/// The exception of every failing call: a code for programs, and for people what was expected, found and is
+/// to be done.
 ///
 /// Not called Error: OpenCV has a namespace of that name, and programs use both with `using namespace`.
 class FramelaneError : public std::runtime_error {
@@ -53,7 +54,7 @@ class FramelaneError : public std::runtime_error {
   /// The stable code.
   Code code() const noexcept { return code_; }
 
-  /// What to do about it. Empty when there is nothing.
+  /// The remedy. Empty when there is none.
   const std::string& remedy() const noexcept { return remedy_; }
 
  private:

@@ -30,7 +30,8 @@ class Format {
   /// From the code of the C interface.
   constexpr explicit Format(std::uint32_t code) noexcept : code_(code) {}
 
-  /// A matrix of 1 to 512 channels. \throws FramelaneError InvalidOption for other numbers of channels, or another depth.
+  /// A matrix of 1 to 512 channels. \throws FramelaneError InvalidOption for other numbers of channels, or
+  /// another depth.
   static Format matrix(Depth element, std::uint32_t count) {
     const auto number = static_cast<std::uint32_t>(element);
     const std::uint32_t code = framelane_format_matrix(number, count);
@@ -41,7 +42,8 @@ class Format {
     return Format(code);
   }
 
-  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws FramelaneError InvalidOption, naming the known ones.
+  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws FramelaneError InvalidOption, naming
+  /// the known ones.
   static Format from_name(const std::string& text) {
     std::uint32_t code = 0;
     inner::check(framelane_format_from_name(inner::c_text(text, "the name of a format"), &code));
@@ -96,7 +98,7 @@ class Layout {
     inner::check(framelane_layout_packed(format.code(), width, height, &layout_));
   }
 
-  /// As the C interface has it: planes wherever they lie. Checked when it is used.
+  /// A layout of the C interface, with planes anywhere. Checked when it is used.
   explicit Layout(const framelane_layout& layout) noexcept : layout_(layout) {}
 
   Format format() const noexcept { return Format(layout_.format); }
@@ -120,8 +122,8 @@ class Layout {
   framelane_layout layout_{};
 };
 
-/// Times, colour and rotation of a frame, beside its layout. Nothing is said at first: captured when it is published, without
-/// position (FRAMELANE_NO_PTS) and duration (FRAMELANE_NO_DURATION).
+/// Times, colour and rotation of a frame, beside its layout. Nothing is said at first: captured when it is
+/// published, without position (FRAMELANE_NO_PTS) and duration (FRAMELANE_NO_DURATION).
 struct FrameInfo : framelane_info {
   FrameInfo() noexcept : framelane_info FRAMELANE_INFO_INIT {}
 

@@ -9,8 +9,8 @@
 //     framelane::Subscriber subscriber("cam0");                            // usually in another process
 //     for (framelane::Frame& frame : subscriber) use(frame.data());        // the newest frame, until the channel closes
 //
-// Objects own what they stand for and can be moved, not copied. Every failing call throws framelane::FramelaneError.
-// With OpenCV, include <framelane/opencv.hpp>.
+// Objects own what they stand for and can be moved, not copied. Every failing call throws
+// framelane::FramelaneError. With OpenCV, include <framelane/opencv.hpp>.
 #pragma once
 
 #if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L

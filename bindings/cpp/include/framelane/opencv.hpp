@@ -11,9 +11,9 @@
 //     const cv::Mat view = framelane::mat(frame);   // no copy; valid while the frame is
 //     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; keeps the frame for as long as it is used
 //
-// A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that is written
-// through ends the process, where other means would have torn the frame under other readers. `clone()` what is to change,
-// or subscribe with SubscriberOptions::writable:
+// A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that
+// is written through ends the process, where other means would have torn the frame under other readers.
+// `clone()` what is to change, or subscribe with SubscriberOptions::writable:
 //
 //     cv::Mat image = framelane::writable_mat(frame);   // to be drawn into; others do not see it
 #pragma once
@@ -27,7 +27,8 @@
 
 namespace framelane {
 
-/// The OpenCV type of a format's samples, as rows of pixels: CV_8UC3 for bgr8. Of planar formats, that of the first plane.
+/// The OpenCV type of a format's samples, as rows of pixels: CV_8UC3 for bgr8. Of planar formats, that of the
+/// first plane.
 inline int mat_type(Format format) {
   if (format.is_matrix()) return CV_MAKETYPE(static_cast<int>(format.depth()), static_cast<int>(format.channels()));
   switch (format.code()) {
@@ -51,8 +52,10 @@ inline int mat_type(Format format) {
   }
 }
 
-/// The format of a matrix of this OpenCV type: gray8, gray16, bgr8 and bgra8 for the usual ones, else a matrix.
-/// \throws FramelaneError InvalidOption for a number that is no type, or of a depth that framelane does not have.
+/// The format of a matrix of this OpenCV type: gray8, gray16, bgr8 and bgra8 for the usual ones, else a
+/// matrix.
+/// \throws FramelaneError InvalidOption for a number that is no type, or of a depth that framelane does not
+/// have.
 inline Format format_of(int type) {
   if (type != CV_MAT_TYPE(type)) {
     throw FramelaneError(Code::InvalidOption, "expected a type of OpenCV, found " + std::to_string(type),
@@ -97,12 +100,14 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
   return {static_cast<int>(plane.rows), static_cast<int>(cols), type, plane.stride_bytes};
 }
 
-/// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor takes them.
+/// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor
+/// takes them.
 inline MatShape image_shape(const Layout& layout) {
   MatShape shape = plane_shape(layout, 0);
   if (layout.plane_count() == 1) return shape;
   const PlaneLayout& luma = layout.plane(0);
-  // OpenCV's form: chroma rows go on where the luminance ends; with three planes there is no room for padding.
+  // OpenCV's form: chroma rows go on where the luminance ends; with three planes there is no room for
+  // padding.
   bool lines_up = layout.width() % 2 == 0 && layout.height() % 2 == 0 && luma.offset_bytes == 0;
   const bool three = layout.plane_count() == 3;
   std::uint64_t next = luma.stride_bytes * luma.rows;
@@ -169,7 +174,8 @@ class FrameAllocator final : public cv::MatAllocator {
 
 }  // namespace inner
 
-/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws FramelaneError as Publisher::loan.
+/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws FramelaneError as
+/// Publisher::loan.
 inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
   if (rows <= 0 || cols <= 0) {
     throw FramelaneError(Code::InvalidFrame,
@@ -181,8 +187,9 @@ inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
 
 /// The loan as a matrix to write to, without a copy. Valid until the loan is published or destroyed.
 ///
-/// OpenCV functions that would need another size or type than the matrix has allocate a new one, and the slot stays as
-/// it was: compare `data` with that of the loan where this can happen (`publish` below does not have the question).
+/// OpenCV functions that would need another size or type than the matrix has allocate a new one, and the slot
+/// stays as it was: compare `data` with that of the loan where this can happen (`publish` below does not have
+/// the question).
 inline cv::Mat mat(Loan& loan) { return inner::over(inner::image_shape(loan.layout()), loan.data()); }
 
 /// One plane of the loan.
@@ -196,16 +203,17 @@ inline const cv::Mat mat(const Frame& frame) {
   return inner::over(inner::image_shape(frame.layout()), frame.data());
 }
 
-/// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the channel, and be
-/// passed on; the last copy of the header lets the frame go. Each is one of the subscriber's leases until then.
-/// Not to be written to. \throws FramelaneError InvalidFrame as above; the frame stays yours then.
+/// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the
+/// channel, and be passed on; the last copy of the header lets the frame go. Each is one of the subscriber's
+/// leases until then. Not to be written to. \throws FramelaneError InvalidFrame as above; the frame stays
+/// yours then.
 inline const cv::Mat mat(Frame&& frame) {
   const inner::MatShape shape = inner::image_shape(frame.layout());
   return inner::FrameAllocator::instance().adopt(std::move(frame), shape);
 }
 
-/// The frame as a matrix to write to, of a subscriber with SubscriberOptions::writable. No copy beyond that of receiving it;
-/// valid while the frame is. Other subscribers do not see the changes.
+/// The frame as a matrix to write to, of a subscriber with SubscriberOptions::writable. No copy beyond that
+/// of receiving it; valid while the frame is. Other subscribers do not see the changes.
 /// \throws FramelaneError Misuse when the frame is read-only; InvalidFrame as above.
 inline cv::Mat writable_mat(Frame& frame) {
   return inner::over(inner::image_shape(frame.layout()), frame.writable_data());
@@ -222,7 +230,8 @@ inline cv::Mat writable_plane_mat(Frame& frame, std::size_t plane) {
   return inner::over(shape, frame.writable_data() + frame.layout().plane(plane).offset_bytes);
 }
 
-/// The matrix as an image to send, without a copy; valid while the matrix is. Any depth and channels, regions of interest too.
+/// The matrix as an image to send, without a copy; valid while the matrix is. Any depth and channels, regions
+/// of interest too.
 /// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions.
 inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullopt) {
   if (mat.dims > 2 || mat.empty()) {
@@ -260,7 +269,8 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
 
 /// Copies any matrix into a slot and publishes it; gives its sequence, nothing when it was dropped. One copy.
 /// `format` says what the samples mean when it is not OpenCV's usual order, as Format::Rgb8 or Format::I420.
-/// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions; else as Publisher::send.
+/// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions; else as
+/// Publisher::send.
 inline std::optional<std::uint64_t> publish(Publisher& publisher, const cv::Mat& mat, const FrameInfo& info = {},
                                             std::optional<Format> format = std::nullopt) {
   return publisher.send(image(mat, format), info);

@@ -33,10 +33,10 @@ enum class Mode : std::uint32_t {
   Every = FRAMELANE_MODE_EVERY,
 };
 
-/// How long to wait. Any duration of std::chrono, or std::nullopt: without limit.
+/// The time to wait. Any duration of std::chrono, or std::nullopt: without limit.
 ///
-/// Durations beyond 292 years wait without end in sight. \throws FramelaneError InvalidOption for a negative duration or
-/// NaN: pass zero when a deadline has passed.
+/// Durations beyond 292 years wait without end in sight. \throws FramelaneError InvalidOption for a negative
+/// duration or NaN: pass zero when a deadline has passed.
 class Timeout {
  public:
   /// Waits without limit.
@@ -71,7 +71,8 @@ class Timeout {
 
 /// How to make a channel.
 struct PublisherOptions {
-  /// Frames that the ring holds, 2 to 128: at least 2 more than all readers hold at once. 0: 6, or 32 for detections.
+  /// Frames that the ring holds, 2 to 128: at least 2 more than all readers hold at once. 0: 6, or 32 for
+  /// detections.
   std::uint32_t slots = 0;
   Policy policy = Policy::Drop;
   /// The directory of the channel's files; empty: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
@@ -80,9 +81,10 @@ struct PublisherOptions {
   std::uint32_t mode = 0;
   /// Room that each slot gets at least.
   std::uint64_t frame_bytes = 0;
-  /// Called several times a second, and after each signal, while a call waits; false ends it with Code::Interrupted. An exception
-  /// that it throws comes out of the call that waits. Runs in the thread that waits. It may read counters and `close` the object;
-  /// other calls of the object that waits fail with Code::Misuse.
+  /// Called several times a second, and after each signal, while a call waits; false ends it with
+  /// Code::Interrupted. An exception that it throws comes out of the call that waits. Runs in the thread that
+  /// waits. It may read counters and `close` the object; other calls of the object that waits fail with
+  /// Code::Misuse.
   std::function<bool()> keep_waiting{};
 };
 
@@ -97,16 +99,17 @@ struct SubscriberOptions {
   std::chrono::nanoseconds spin{0};
   /// As for the publisher.
   std::function<bool()> keep_waiting{};
-  /// When the publisher closes the channel: wait for it to be published again, instead of ending with Code::Closed.
+  /// When the publisher closes the channel: wait for it to be published again, instead of ending with
+  /// Code::Closed.
   bool reconnect = false;
-  /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other subscribers do not
-  /// see the changes, and the frame holds no slot.
+  /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other
+  /// subscribers do not see the changes, and the frame holds no slot.
   bool writable = false;
 };
 
 namespace inner {
 
-/// What a program answers while a call waits. Shared by an object and its calls, which may outlive it.
+/// The function `keep_waiting`. Shared by an object and its calls, which may outlive it.
 struct Question {
   std::function<bool()> ask;
 };
@@ -134,7 +137,7 @@ class Call {
     inner::check(error);
   }
 
-  /// Whether the call failed with `code`. Then the error is freed. Other errors are left alone.
+  /// True when the call failed with `code`. Then the error is freed. Other errors are left alone.
   bool failed_with(framelane_error*& error, Code code) const noexcept {
     if (thrown_ || framelane_error_code(error) != static_cast<std::uint32_t>(code)) return false;
     framelane_error_free(error);

@@ -25,12 +25,14 @@ struct Deleter {
 class DetectionSubscriber;
 struct Detections;
 
-/// A slot lent to the publisher, to write one frame in place. Destroyed without `publish`, it gives the slot back.
+/// A slot lent to the publisher, to write one frame in place. Destroyed without `publish`, it gives the slot
+/// back.
 ///
 /// A loan that was published or moved from has no slot: its methods throw FramelaneError Misuse.
 class Loan {
  public:
-  /// The slot's bytes, `layout().size_bytes()` of them. They hold an older frame at first. Valid until `publish`.
+  /// The slot's bytes, `layout().size_bytes()` of them. They hold an older frame at first. Valid until
+  /// `publish`.
   std::uint8_t* data() const { return framelane_loan_data(handle()); }
   /// The first sample of a plane. \throws std::out_of_range
   std::uint8_t* plane(std::size_t index) const { return data() + layout().plane(index).offset_bytes; }
@@ -40,7 +42,8 @@ class Loan {
     return layout_;
   }
 
-  /// Makes the frame the newest of the channel. Returns its sequence. The loan is used up, also when this throws.
+  /// Makes the frame the newest of the channel. Returns its sequence. The loan is used up, also when this
+  /// throws.
   /// \throws FramelaneError Closed when the publisher is gone; InvalidOption for a wrong `info`; Interrupted.
   std::uint64_t publish(const FrameInfo& info = {}) {
     handle();
@@ -64,12 +67,13 @@ class Loan {
 
 /// Publishes the frames of a channel. Closes the channel when it is destroyed.
 ///
-/// Usable from any thread; calls take turns. Moving is allowed, copying is not. Methods of one that was moved from throw
-/// FramelaneError Misuse.
+/// Usable from any thread; calls take turns. Moving is allowed, copying is not. Methods of one that was moved
+/// from throw FramelaneError Misuse.
 class Publisher {
  public:
   /// Makes the channel, or takes it over, with its subscribers, when its publisher has died.
-  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives), Permission, NoSpace, Damaged.
+  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives), Permission,
+  /// NoSpace, Damaged.
   explicit Publisher(const std::string& name, PublisherOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
@@ -79,8 +83,10 @@ class Publisher {
     handle_.reset(made);
   }
 
-  /// Lends a slot to write in place, without a copy. Blocks only with Policy::Wait. Several loans may be held at once.
-  /// \throws FramelaneError NoFreeSlot with Policy::Drop when every slot is in use (counted as dropped); NoSpace; Interrupted.
+  /// Lends a slot to write in place, without a copy. Blocks only with Policy::Wait. Several loans may be held
+  /// at once.
+  /// \throws FramelaneError NoFreeSlot with Policy::Drop when every slot is in use (counted as dropped);
+  /// NoSpace; Interrupted.
   Loan loan(const Layout& layout) {
     framelane_loan* lent = nullptr;
     const inner::Call call(question_);
@@ -88,7 +94,7 @@ class Publisher {
     return Loan(lent, question_);
   }
 
-  /// As `loan`. Returns nothing when every slot is in use.
+  /// Same as `loan`. Returns nothing when every slot is in use.
   std::optional<Loan> try_loan(const Layout& layout) {
     framelane_loan* lent = nullptr;
     const inner::Call call(question_);
@@ -98,8 +104,8 @@ class Publisher {
     return Loan(lent, question_);
   }
 
-  /// Copies an image into a slot and publishes it: one copy, whatever its strides. Returns its sequence, or nothing when it
-  /// was dropped because every slot was in use.
+  /// Copies an image into a slot and publishes it: one copy, also with padded rows. Returns its sequence, or
+  /// nothing when it was dropped because every slot was in use.
   /// \throws FramelaneError InvalidFrame, FrameTooLarge, NoSpace, Interrupted.
   std::optional<std::uint64_t> send(const Image& image, const FrameInfo& info = {}) {
     const framelane_image c_image = image.c();
@@ -109,21 +115,23 @@ class Publisher {
     return number == 0 ? std::nullopt : std::make_optional(number);
   }
 
-  /// Publishes an image as `send` does and waits for the boxes found in it: to call a detector like a function.
-  /// `detections` is a subscriber of its channel; when the detector ends, the next one is waited for.
-  /// \throws FramelaneError NoFreeSlot when the frame was dropped; Timeout; as `send` and DetectionSubscriber::recv.
+  /// Publishes an image as `send` does and waits for the boxes found in it: to call a detector like a
+  /// function. `detections` is a subscriber of its channel; when the detector ends, the next one is waited
+  /// for.
+  /// \throws FramelaneError NoFreeSlot when the frame was dropped; Timeout; as `send` and
+  /// DetectionSubscriber::recv.
   Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
                            const FrameInfo& info = {});
 
-  /// With Policy::Wait, waits until every live reader of every frame has received all. Call it before the end of a
-  /// channel of which nothing may be missed. \throws FramelaneError Interrupted.
+  /// With Policy::Wait, waits until every live reader of every frame has received all. Call it before the end
+  /// of a channel of which nothing may be missed. \throws FramelaneError Interrupted.
   void drain() {
     const inner::Call call(question_);
     call.check(framelane_publisher_drain(handle()));
   }
 
-  /// Closes the channel, as the destructor does. Calls that wait in other threads end with Code::Closed, as do later calls.
-  /// Returns when they have ended and the channel is gone; from `keep_waiting`, at once.
+  /// Closes the channel, as the destructor does. Calls that wait in other threads end with Code::Closed, as
+  /// do later calls. Returns when they have ended and the channel is gone; from `keep_waiting`, at once.
   void close() { framelane_publisher_close(handle()); }
 
   /// The channel's name.

@@ -40,15 +40,15 @@ struct FrameId {
 
 /// A frame, read where the publisher wrote it: it does not change until this object is destroyed.
 ///
-/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it. Move-only; may go to
-/// other threads. Methods of one that was moved from throw FramelaneError Misuse.
+/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it.
+/// Move-only; may go to other threads. Methods of one that was moved from throw FramelaneError Misuse.
 class Frame {
  public:
   /// The bytes, `layout().size_bytes()` of them. Mapped for reading only, unless `is_writable`.
   const std::uint8_t* data() const { return framelane_frame_data(handle()); }
   /// The first sample of a plane. \throws std::out_of_range
   const std::uint8_t* plane(std::size_t index) const { return data() + layout().plane(index).offset_bytes; }
-  /// Whether the bytes may be changed: those of a subscriber with SubscriberOptions::writable.
+  /// True when the bytes may be changed: those of a subscriber with SubscriberOptions::writable.
   bool is_writable() const { return framelane_frame_writable_data(handle()) != nullptr; }
   /// The bytes, to be changed. Other subscribers do not see the changes.
   /// \throws FramelaneError Misuse when the subscriber was opened without SubscriberOptions::writable.
@@ -87,10 +87,12 @@ class Frame {
   std::uint64_t published_ns() const { return framelane_frame_published_ns(handle()); }
   /// Nanoseconds since it was published.
   std::uint64_t age_ns() const { return framelane_frame_age_ns(handle()); }
-  /// Whether everything that was read of the frame before this call was the frame; see `framelane_frame_is_intact`.
+  /// Whether everything that was read of the frame before this call was the frame; see
+  /// `framelane_frame_is_intact`.
   bool is_intact() const { return framelane_frame_is_intact(handle()) != 0; }
 
-  /// What detections need to name this frame. Boxes that are found on one machine match the frame on every other.
+  /// What detections need to name this frame. Boxes that are found on one machine match the frame on every
+  /// other.
   FrameId id() const {
     framelane_frame_id id{};
     inner::check(framelane_frame_get_id(handle(), &id));
@@ -112,12 +114,13 @@ class Frame {
 ///     framelane::Subscriber subscriber("cam0");
 ///     for (framelane::Frame& frame : subscriber) …   // the newest frame, until the channel closes
 ///
-/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself. Usable from any thread; calls
-/// take turns. Methods of one that was moved from throw FramelaneError Misuse.
+/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself. Usable
+/// from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class Subscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::wait) and subscribes.
-  /// \throws FramelaneError NotFound, InvalidName, Permission, LayoutVersion, Damaged, TooManySubscribers, Interrupted.
+  /// \throws FramelaneError NotFound, InvalidName, Permission, LayoutVersion, Damaged, TooManySubscribers,
+  /// Interrupted.
   explicit Subscriber(const std::string& name, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
@@ -136,7 +139,7 @@ class Subscriber {
     return Frame(frame);
   }
 
-  /// As `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
   std::optional<Frame> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_frame* frame = nullptr;
     const inner::Call call(question_);
@@ -146,8 +149,9 @@ class Subscriber {
     return Frame(frame);
   }
 
-  /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with Code::Closed within half a
-  /// second, and loops end; later calls fail. Returns when they have ended; from `keep_waiting`, at once. Frames stay valid.
+  /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with
+  /// Code::Closed within half a second, and loops end; later calls fail. Returns when they have ended; from
+  /// `keep_waiting`, at once. Frames stay valid.
   void close() { framelane_subscriber_close(handle()); }
 
   /// The channel's name.
@@ -156,13 +160,14 @@ class Subscriber {
   std::uint64_t received() const { return framelane_subscriber_received(handle()); }
   /// Frames skipped so far, by their numbers.
   std::uint64_t dropped() const { return framelane_subscriber_dropped(handle()); }
-  /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not `Frame::epoch`.
+  /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
+  /// `Frame::epoch`.
   std::uint64_t epoch() const { return framelane_subscriber_epoch(handle()); }
   /// Whether a publisher holds the channel now. Makes a system call.
   bool publisher_alive() const { return framelane_subscriber_publisher_alive(handle()) != 0; }
 
-  /// Goes over frames as they come, until the channel closes. Each frame is let go before the next is received, unless
-  /// it was moved out. At the end, access throws FramelaneError Misuse.
+  /// Goes over frames as they come, until the channel closes. Each frame is let go before the next is
+  /// received, unless it was moved out. At the end, access throws FramelaneError Misuse.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;

@@ -12,11 +12,11 @@ use crate::ring::{self, Ordering::Relaxed, PINS};
 use crate::status::{ChannelState, ChannelStatus, SlotHolder, all_held, held_slots, holders, status};
 
 impl Subscriber {
-    /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when it published
-    /// last, which processes hold the slots.
+    /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when
+    /// it published last, which processes hold the slots.
     ///
-    /// `waited` is the timeout of the call, for the message. `From<RecvError>` knows nothing of the channel. Makes some system
-    /// calls, and reads `/proc` when slots are used up.
+    /// `waited` is the timeout of the call, for the message. `From<RecvError>` knows nothing of the channel.
+    /// Makes some system calls, and reads `/proc` when slots are used up.
     pub fn explain(&self, error: RecvError, waited: Option<Duration>) -> Error {
         match error {
             RecvError::Timeout => self.silence(waited),
@@ -25,10 +25,12 @@ impl Subscriber {
         }
     }
 
-    /// Frames that this subscriber may hold at a time: the slots of the ring less two, at least 2 and at most 8.
+    /// Frames that this subscriber may hold at a time: the slots of the ring less two, at least 2 and at most
+    /// 8.
     ///
-    /// The publisher keeps the newest frame in one slot and writes to another: with at most so many leases one subscriber never
-    /// stops a channel of four slots or more. Two is what a loop needs that receives a frame before it drops the last one.
+    /// The publisher keeps the newest frame in one slot and writes to another: with at most so many leases
+    /// one subscriber never stops a channel of four slots or more. Two is what a loop needs that receives a
+    /// frame before it drops the last one.
     pub fn max_leases(&self) -> usize {
         self.slots().saturating_sub(2).clamp(2, PINS)
     }
@@ -81,13 +83,13 @@ impl Subscriber {
     }
 }
 
-/// Describes the channel of a subscriber or publisher while another thread has that object. Each call opens the
-/// channel's files.
+/// Describes the channel of a subscriber or publisher while another thread has that object. Each call opens
+/// the channel's files.
 #[derive(Clone, Debug)]
 pub struct Observer {
     channel: String,
     directory: Directory,
-    /// Whether a link feeds the channel on behalf of the subscriber.
+    /// A link feeds the channel on behalf of the subscriber.
     is_remote: bool,
 }
 
@@ -100,7 +102,7 @@ impl Observer {
         status(Some(self.directory.path()), &self.channel)
     }
 
-    /// As [`Subscriber::publisher_alive`].
+    /// Same as [`Subscriber::publisher_alive`].
     pub fn publisher_alive(&self) -> bool {
         self.status().is_ok_and(|found| match &found.link {
             Some(link) if self.is_remote => link.connected && link.live,
@@ -108,12 +110,12 @@ impl Observer {
         })
     }
 
-    /// As [`Subscriber::epoch`]; `None` when the channel cannot be read.
+    /// Same as [`Subscriber::epoch`]. `None` when the channel cannot be read.
     pub fn epoch(&self) -> Option<u64> {
         self.status().ok().map(|found| found.epoch)
     }
 
-    /// As [`Publisher::subscribers`](crate::Publisher::subscribers).
+    /// Same as [`Publisher::subscribers`](crate::Publisher::subscribers).
     pub fn subscribers(&self) -> usize {
         self.status().map_or(0, |found| found.subscribers.len())
     }
