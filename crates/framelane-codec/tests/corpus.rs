@@ -35,11 +35,11 @@ fn frames_of_every_stride_and_offset_are_encoded_alike() {
     let mut tried = 0;
     for codec in 0x80..0x84_u8 {
         for format in 0..13 {
-            for (power, plane) in (0..34).flat_map(|power| (0..3).map(move |plane| (power, plane))) {
+            for (power, plane) in (0..34).flat_map(|power| (0..3_u8).map(move |plane| (power, plane))) {
                 // Offset and stride in turn; sizes that are scaled and that are not.
                 for number in [2 * plane, 2 * plane + 1] {
                     let mut input = vec![codec, format, 16, 2, (power % 3) * 8, (power % 3) * 4];
-                    let mut numbers = [0; 14];
+                    let mut numbers = [0_u8; 14];
                     numbers[2 * usize::from(number)] = power;
                     numbers[2 * usize::from(number) + 1] = 1;
                     // H.264 takes milliseconds to open.

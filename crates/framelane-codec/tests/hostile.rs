@@ -144,3 +144,30 @@ fn a_jpeg_with_other_chroma_than_i420_has_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     }
 }
+
+#[test]
+fn sides_beyond_c_integers_are_refused() {
+    // Zero pages that nothing touches take no memory.
+    for (width, height) in [(u32::MAX, 1), (1, u32::MAX), (0x8000_0000, 1), (1, 0x8000_0001)] {
+        let layout = Layout::packed(PixelFormat::Gray8, width, height).unwrap();
+        let mut frame = vec![0; layout.size_bytes()];
+        let scaled = Some((16, 16));
+        for (codec, size) in
+            [("h264", None), ("jpeg", None), ("h264", scaled), ("jpeg", scaled), ("raw", scaled)]
+        {
+            let mut encoder = Encoder::new(codec.parse().unwrap(), size).unwrap();
+            let error = encoder
+                .encode(&layout, &FrameInfo::default(), &frame, true, &mut Vec::new())
+                .expect_err("sides that FFmpeg cannot have");
+            assert!(
+                matches!(error.kind(), ErrorKind::FrameTooLarge | ErrorKind::InvalidOption),
+                "{codec} {width}x{height}: {error}"
+            );
+        }
+        for codec in ["h264", "jpeg"] {
+            let mut decoder = Decoder::new(codec.parse().unwrap()).unwrap();
+            let error = decoder.decode(&[0, 0, 1, 0x67, 1], &layout, &mut frame).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{codec} {width}x{height}: {error}");
+        }
+    }
+}

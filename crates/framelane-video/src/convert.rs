@@ -2,7 +2,7 @@
 
 use framelane::{Color, Error, Layout};
 
-use crate::ffmpeg::picture::Picture;
+use crate::ffmpeg::picture::{Picture, check_sides};
 use crate::ffmpeg::scale::Scaler;
 
 /// Converts and scales frames, as `framelane publish --format --size` does: see the crate's documentation on colour.
@@ -35,6 +35,8 @@ impl Converter {
         let bytes = bytes.get(..from.size_bytes()).ok_or_else(|| {
             Error::new(framelane::ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
         })?;
+        check_sides(from)?;
+        check_sides(to)?;
         self.padded.clear();
         let packed = if from.is_packed() {
             self.padded.extend_from_slice(bytes);

@@ -5,8 +5,8 @@
 //! encoder beside it writes: one parameter set of each kind, progressive 4:2:0 of 8 bits, one picture a packet, each
 //! picture after the one that it is predicted from.
 
-/// More slices than an encoder has threads; each may cost as much time as a whole picture.
-const MOST_SLICES: u32 = 64;
+/// More slices than framelane's encoder has threads. Each may cost as much time as a whole picture.
+const MOST_SLICES: u32 = 16;
 /// More pictures to predict from than any setting for low latency has.
 const MOST_REFERENCES: u32 = 4;
 /// What is read of a unit; all that matters stands in its first bytes.

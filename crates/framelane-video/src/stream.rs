@@ -22,6 +22,9 @@ pub struct StreamEncoder {
     rate: Rate,
 }
 
+/// The longest side that libx264 takes.
+const MOST_SIDE: u32 = 16_384;
+
 /// What an encoder is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
@@ -58,6 +61,7 @@ impl StreamEncoder {
         let bytes = bytes.get(..layout.size_bytes()).ok_or_else(|| {
             Error::new(ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
         })?;
+        check_sides(layout)?;
         let key = Key {
             width: layout.width().next_multiple_of(2),
             height: layout.height().next_multiple_of(2),
@@ -92,6 +96,19 @@ impl fmt::Debug for StreamEncoder {
             .field("bits_per_second", &self.bits_per_second)
             .finish_non_exhaustive()
     }
+}
+
+/// Refuses sides that H.264 cannot have, before they reach FFmpeg as C integers.
+fn check_sides(layout: &Layout) -> Result<(), Error> {
+    let (width, height) = (layout.width(), layout.height());
+    if width.max(height) <= MOST_SIDE {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::FrameTooLarge,
+        format!("expected sides of at most {MOST_SIDE} pixels for H.264, found {width}x{height}"),
+    )
+    .with_remedy("use lz4, or a smaller size"))
 }
 
 /// Writes a frame into an i420 picture that is as large, or larger by the column or row that makes its sides even.
@@ -228,6 +245,7 @@ impl StreamDecoder {
     }
 
     fn decode_next(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
+        check_sides(layout).map_err(|error| Error::new(ErrorKind::Damaged, error.message()))?;
         let (width, height) = (layout.width().next_multiple_of(2), layout.height().next_multiple_of(2));
         if self.open.as_ref().is_some_and(|open| (open.0, open.1) != (width, height)) {
             self.open = None;

@@ -149,6 +149,25 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The longest side that swscale takes: it multiplies sides by bytes and by filter sizes in C integers.
+const MOST_SIDE: u32 = 1 << 20;
+
+/// Refuses sides that overflow in swscale.
+///
+/// # Errors
+/// [`ErrorKind::FrameTooLarge`].
+pub(crate) fn check_sides(layout: &Layout) -> Result<(), Error> {
+    let (width, height) = (layout.width(), layout.height());
+    if width.max(height) <= MOST_SIDE {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::FrameTooLarge,
+        format!("expected sides of at most {MOST_SIDE} pixels to convert, found {width}x{height}"),
+    )
+    .with_remedy("use a smaller size, or no size"))
+}
+
 /// The stride as FFmpeg takes it.
 fn c_stride(stride_bytes: usize) -> Result<c_int, Error> {
     c_int::try_from(stride_bytes).map_err(|_| {
