@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use framelane::{Error, ErrorKind, Policy, Publisher, redact};
+use framelane_legacy::memory::OpenCv;
 
 use super::link_options::LinkArgs;
 use super::urls::{headings, scheme, unknown_scheme};
@@ -32,19 +33,19 @@ use crate::signals::Stop;
 Links: connects again when either side restarts, in any order; subscribers of the channel here stay
 attached. The channel there may come later.
 
-legacy-memory: The format has no counter and no lock. Changes are found by comparing: a sixteenth
-of the rows at each look, all of them within 16 looks. A frame is read until two reads, --settle-ms
-apart, agree: one that is being written is not published. One whose writer pauses half-way for
-longer looks complete, and is published torn: the format cannot tell. A writer that changes a few
-rows only, and that faster than 16 looks, loses frames: --looks makes that rarer. Two equal frames
-in a row are one frame here. Waits for the mapping, and again when it goes away.
+legacy-memory: The format has no counter and no lock. A change is found by comparing a sixteenth of
+the rows at each look, all of them within 16 looks. It is published when it is known to be a whole
+frame: the threads that may write were asleep or elsewhere, or the next frame began at the top. A
+frame of a writer that is not visible here (another container) is published then, or when nothing
+has changed for --settle-ms. Two equal frames in a row are one frame here. Waits for the mapping,
+and again when it goes away. Type codes of OpenCV 4 and 5 are told apart; --opencv decides.
 
 legacy: Serves one sender at a time; others wait in the system's queue until it goes. JPEGs become
 bgr8, or gray8 if they are gray. A frame is answered when it is published; so is one that is no
 picture, which is left out, told of and counted. A sender that breaks the format is disconnected;
 the channel stays.")]
 pub struct Receive {
-    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0] or legacy://HOST[:8081]
+    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
     #[arg(value_name = "URL")]
     pub source: String,
     /// The channel's name here [default for links: the one there]
@@ -68,12 +69,15 @@ pub struct Receive {
         help_heading = headings::LEGACY_MEMORY
     )]
     pub looks: f64,
-    /// Time between the two reads of a frame that must agree: the longer, the longer may a writer pause half-way
+    /// Publish after so long without a change where no writer is visible
     #[arg(
-        long, default_value = "2", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000),
+        long, default_value = "200", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000),
         help_heading = headings::LEGACY_MEMORY
     )]
     pub settle_ms: u64,
+    /// Type codes of the frames: 4, 5 or auto [default: the URL's ?opencv=, else auto]
+    #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
+    pub opencv: Option<OpenCv>,
     #[command(flatten)]
     pub stream: receive_stream::StreamOptions,
     #[command(flatten)]

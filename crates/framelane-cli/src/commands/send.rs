@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use framelane::{Subscriber, SubscriberOptions};
+use framelane_legacy::memory::OpenCv;
 
 use super::link_options::LinkArgs;
 use super::urls::{headings, scheme, unknown_scheme};
@@ -44,14 +45,15 @@ here and counted. Connects again when either side restarts.
 legacy-memory: Old readers take 1920x1080 BGR pixels without a look at the header: by default every
 frame is made so (or of the ?size=). The format has no lock: a reader can see a frame half written;
 docs/migrating-from-sharememory.md shows the way out. The mapping is removed at the end if this
-command has made it and it has one stream; it is made anew when it goes away meanwhile.
+command has made it and it has one stream; it is made anew when it goes away meanwhile. A mapping
+of another user is refused, unless the address names that user (owner=UID).
 
 legacy: The newest frame, each time when the last one was answered; older ones are skipped, and
 counted. Connects again when the receiver goes away, answers something else, or stands still.")]
 pub struct Send {
     /// The channel's name
     pub channel: String,
-    /// Where to: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0] or legacy://HOST[:8081][?quality=90]
+    /// Where to: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or legacy://HOST[:8081][?quality=90]
     #[arg(value_name = "URL")]
     pub target: String,
     /// End after this many frames
@@ -69,6 +71,9 @@ pub struct Send {
     /// scale: to BGR pixels of the size in the URL; keep: as they are, if they fit
     #[arg(long, default_value = "scale", help_heading = headings::LEGACY_MEMORY)]
     pub fit: Fit,
+    /// Type codes that the readers have: 4 or 5 [default: the URL's ?opencv=, else 4]
+    #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
+    pub opencv: Option<OpenCv>,
     #[command(flatten)]
     pub stream: send_stream::StreamOptions,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Frame, Layout, PixelFormat, RecvError, Subscriber};
-use framelane_legacy::memory::{Address, Header, Made, Writer};
+use framelane_legacy::memory::{Address, Header, Made, OpenCv, Writer};
 use framelane_video::Converter;
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::table::{counted, human_rate, rate};
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event<'e> {
     Started { channel: &'e str, target: String, made: bool },
+    Warning { reason: String },
     Skipped { sequence: u64, reason: String },
     Summary { frames: u64, skipped: u64, frames_per_second: Option<f64> },
 }
@@ -26,6 +27,10 @@ enum Event<'e> {
 /// Mirrors the channel until its end.
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = send.target.parse()?;
+    let address = match send.opencv {
+        Some(opencv) => address.with_opencv(opencv),
+        None => address,
+    };
     let notes = Notes::new(global.json);
     let mut subscriber = send.open(global, global.subscriber().reconnect(send.reconnect), &notes, stop)?;
     let writer = Writer::open(&address)?;
@@ -35,6 +40,12 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     }
     let how = if made { "made" } else { "there already" };
     notes.say(&format!("channel {} to the mapping {} ({how})", send.channel, address.name()));
+    if let Some(reason) = writer.owner()?.warning(&address) {
+        notes.say(&format!("warning: {reason}"));
+        if global.json {
+            print_json(&Event::Warning { reason })?;
+        }
+    }
     notes.start_progress(send.count);
     let mut mirror = Mirror::new(&address, writer, send.fit)?;
     let result = mirror_all(send, &mut subscriber, &mut mirror, &notes, global.json, stop);
@@ -92,6 +103,11 @@ fn mirror_all(
     Ok(elapsed)
 }
 
+/// Whether readers that do not look at the header can take one for the other.
+fn has_type_of(layout: &Layout, wanted: &Layout) -> bool {
+    Header::of(layout, OpenCv::V4) == Header::of(wanted, OpenCv::V4)
+}
+
 /// Writes frames as they are or as old readers expect them.
 struct Mirror {
     writer: Writer,
@@ -122,7 +138,7 @@ impl Mirror {
         let is_matrix = matches!(layout.format(), PixelFormat::Matrix(_) | PixelFormat::Detections);
         match &self.wanted {
             // Matrices have no colour to convert: they travel as they are.
-            Some(wanted) if !is_matrix && Header::of(layout) != Header::of(wanted) => {
+            Some(wanted) if !is_matrix && !has_type_of(layout, wanted) => {
                 self.converted.resize(wanted.size_bytes(), 0);
                 let from = (layout, frame.info().color, frame.bytes());
                 self.converter.convert(from, wanted, &mut self.converted)?;

@@ -1,11 +1,11 @@
-//! `legacy-memory:NAME[?size=1920x1080&streams=1&index=0]`
+//! `legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID]`
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use framelane::{Error, ErrorKind};
 
-use super::header::HEADER_BYTES;
+use super::header::{HEADER_BYTES, OpenCv};
 
 /// What an address begins with.
 pub const SCHEME: &str = "legacy-memory:";
@@ -21,6 +21,8 @@ pub struct Address {
     size: (u32, u32),
     streams: u32,
     index: u32,
+    opencv: OpenCv,
+    owner: Option<u32>,
 }
 
 impl Address {
@@ -42,6 +44,23 @@ impl Address {
     /// How many areas the mapping has.
     pub fn streams(&self) -> u32 {
         self.streams
+    }
+
+    /// The type codes of the frames.
+    pub fn opencv(&self) -> OpenCv {
+        self.opencv
+    }
+
+    /// The same area with other type codes.
+    #[must_use]
+    pub fn with_opencv(mut self, opencv: OpenCv) -> Self {
+        self.opencv = opencv;
+        self
+    }
+
+    /// The number of the user that the mapping must belong to, if the address names one.
+    pub fn owner(&self) -> Option<u32> {
+        self.owner
     }
 
     /// Where Linux has it.
@@ -67,8 +86,12 @@ impl Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Address { name, size: (width, height), streams, index } = self;
-        write!(f, "{SCHEME}{name}?size={width}x{height}&streams={streams}&index={index}")
+        let Address { name, size: (width, height), streams, index, opencv, owner } = self;
+        write!(f, "{SCHEME}{name}?size={width}x{height}&streams={streams}&index={index}")?;
+        if *opencv != OpenCv::Auto {
+            write!(f, "&opencv={opencv}")?;
+        }
+        owner.map_or(Ok(()), |owner| write!(f, "&owner={owner}"))
     }
 }
 
@@ -96,8 +119,21 @@ impl FromStr for Address {
         if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) || name == "." || name == ".." {
             return Err(wrong(name, "the name of a mapping: 1 to 255 bytes without a slash"));
         }
-        let mut address = Address { name: name.to_owned(), size: (1920, 1080), streams: 1, index: 0 };
+        let mut address = Address {
+            name: name.to_owned(),
+            size: (1920, 1080),
+            streams: 1,
+            index: 0,
+            opencv: OpenCv::Auto,
+            owner: None,
+        };
+        let mut given: Vec<&str> = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
+            let key = option.split_once('=').map_or(option, |(key, _)| key);
+            if given.contains(&key) {
+                return Err(wrong(option, &format!("{key}= once")));
+            }
+            given.push(key);
             match option.split_once('=') {
                 Some(("size", value)) => {
                     let (width, height) =
@@ -106,7 +142,15 @@ impl FromStr for Address {
                 }
                 Some(("streams", value)) => address.streams = number("streams", value, 1)?,
                 Some(("index", value)) => address.index = number("index", value, 0)?,
-                _ => return Err(wrong(option, "size=, streams= or index=")),
+                Some(("opencv", value)) => {
+                    address.opencv = value.parse().map_err(|_| wrong(value, "opencv to be 4, 5 or auto"))?;
+                }
+                Some(("owner", value)) => {
+                    let owner =
+                        value.parse().map_err(|_| wrong(value, "owner to be the number of a user"))?;
+                    address.owner = Some(owner);
+                }
+                _ => return Err(wrong(option, "size=, streams=, index=, opencv= or owner=")),
             }
         }
         if address.index >= address.streams {
@@ -153,7 +197,10 @@ mod tests {
             ("legacy-memory:a?size=4x99999", "height"),
             ("legacy-memory:a?streams=0", "streams"),
             ("legacy-memory:a?index=1", "index"),
-            ("legacy-memory:a?fit=keep", "size=, streams= or index="),
+            ("legacy-memory:a?fit=keep", "size=, streams=, index=, opencv= or owner="),
+            ("legacy-memory:a?opencv=3", "opencv"),
+            ("legacy-memory:a?owner=root", "owner"),
+            ("legacy-memory:a?opencv=4&opencv=5", "opencv= once"),
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.message().contains(named), "{text}: {error}");
@@ -162,8 +209,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_comes_back_as_it_was(name in "[A-Za-z0-9_.-]{1,20}x", w in 1..=MAX, h in 1..=MAX, streams in 1..=MAX, at in any::<u32>()) {
-            let address = Address { name, size: (w, h), streams, index: at % streams };
+        fn an_address_comes_back_as_it_was(
+            name in "[A-Za-z0-9_.-]{1,20}x", w in 1..=MAX, h in 1..=MAX, streams in 1..=MAX, at in any::<u32>(),
+            opencv in prop::sample::select(vec![OpenCv::Auto, OpenCv::V4, OpenCv::V5]), owner: Option<u32>,
+        ) {
+            let address = Address { name, size: (w, h), streams, index: at % streams, opencv, owner };
             prop_assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
         }
 

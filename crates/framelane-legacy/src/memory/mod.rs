@@ -2,8 +2,10 @@
 
 mod address;
 mod header;
+mod owner;
 mod reader;
 mod writer;
+mod writers;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -19,6 +21,7 @@ fn is_same(a: &Metadata, b: &Metadata) -> bool {
 }
 
 pub use address::{Address, SCHEME};
-pub use header::{HEADER_BYTES, Header};
-pub use reader::{Confirmed, Look, Reader};
+pub use header::{HEADER_BYTES, Header, OpenCv};
+pub use owner::Owner;
+pub use reader::{Poll, Reader};
 pub use writer::{Made, Writer};

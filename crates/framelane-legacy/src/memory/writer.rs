@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use framelane::{Error, ErrorKind, Layout};
+use rustix::process::geteuid;
 
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
+use super::owner::Owner;
 use super::{NO_SURPRISE, is_same};
 
 /// Whether the mapping was there before.
@@ -31,8 +33,8 @@ impl Writer {
     /// Opens the mapping, or makes it, for this user alone.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area; [`ErrorKind::Permission`];
-    /// [`ErrorKind::NoSpace`].
+    /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area; [`ErrorKind::NoSpace`];
+    /// [`ErrorKind::Permission`], also when it belongs to another user than this process's, or [`Address::owner`].
     pub fn open(address: &Address) -> Result<Self, Error> {
         let path = address.path();
         let failed = |error| {
@@ -53,7 +55,19 @@ impl Writer {
                 Err(error) => return Err(failed(error)),
             }
         };
-        let found = file.metadata().map_err(failed)?.len();
+        let there = file.metadata().map_err(failed)?;
+        if !there.is_file() {
+            let message = format!("expected a mapping at {}, found something else", path.display());
+            return Err(
+                Error::new(ErrorKind::Damaged, message).with_remedy("remove it, or choose another name")
+            );
+        }
+        // Of the open file: the frames go there, whatever has the name by now.
+        let expected = address.owner().unwrap_or_else(|| geteuid().as_raw());
+        if made == Made::Found {
+            Owner::of(&file).map_err(failed)?.check(address, "write to", expected)?;
+        }
+        let found = there.len();
         let wanted = address.total_bytes();
         if found == 0 {
             file.set_len(wanted).map_err(failed)?;
@@ -75,13 +89,21 @@ impl Writer {
         self.made
     }
 
+    /// The owner and permissions of the mapping.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn owner(&self) -> Result<Owner, Error> {
+        Owner::of(&self.file).map_err(|error| Error::from_io("reading the owner of a mapping", error))
+    }
+
     /// Writes a frame: the header, then the rows without padding.
     ///
     /// # Errors
     /// [`ErrorKind::FrameTooLarge`] when the area has no room; [`ErrorKind::InvalidFrame`] when the format has no OpenCV
     /// type; [`ErrorKind::NoSpace`] when shared memory is full. Nothing is written in the first two cases.
     pub fn write(&mut self, layout: &Layout, bytes: &[u8]) -> Result<(), Error> {
-        let header = Header::of(layout).ok_or_else(|| {
+        let header = Header::of(layout, self.address.opencv()).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidFrame,
                 format!(

@@ -127,13 +127,13 @@ impl FrameBuffer {
 }
 
 fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Error> {
-    // Readers at hand take the line with atoi or int(): padding on either side, and NULs where a C string ends.
+    // Receivers at hand take the line with atoi or int(): white space or NULs before the digits, a plus sign, and
+    // anything behind them, as a line end or what was in the buffer before.
     let is_padding = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0B);
-    let start = line.iter().position(|byte| !is_padding(byte)).unwrap_or(0);
-    let end = line.iter().rposition(|byte| !is_padding(byte)).map_or(0, |last| last + 1);
-    let digits = line.get(start..end).unwrap_or_default();
-    let digits = digits.strip_prefix(b"+").unwrap_or(digits);
-    let text = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
+    let start = line.iter().position(|byte| !is_padding(byte)).unwrap_or(LENGTH_BYTES);
+    let number = line[start..].strip_prefix(b"+").unwrap_or(&line[start..]);
+    let end = number.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(number.len());
+    let text = std::str::from_utf8(&number[..end]).ok();
     let Some(length) = text.and_then(|text| text.parse::<u64>().ok()) else {
         let found = line.escape_ascii();
         return Err(Error::new(
@@ -254,10 +254,10 @@ pub(crate) fn check(bytes: &[u8]) {
     let fault = loop {
         let Some((line, after)) = rest.split_first_chunk::<LENGTH_BYTES>() else { break false };
         let text = String::from_utf8_lossy(line);
-        let digits = text.trim_matches([' ', '\0', '\r', '\n', '\t', '\x0B', '\x0C']);
+        let digits = text.trim_start_matches([' ', '\0', '\r', '\n', '\t', '\x0B', '\x0C']);
         let digits = digits.strip_prefix('+').unwrap_or(digits);
-        let right = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
-        let length = digits.parse::<usize>().ok().filter(|length| right && (1..=LIMIT).contains(length));
+        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+        let length = digits.parse::<usize>().ok().filter(|length| (1..=LIMIT).contains(length));
         let Some(length) = length else { break true };
         let Some((jpeg, after)) = after.split_at_checked(length) else { break false };
         naive.push(jpeg.to_vec());

@@ -58,9 +58,10 @@ fn two_frames_arrive_whole_however_they_are_split() {
 fn what_is_no_length_is_refused_and_shown() {
     for (line, found) in [
         (b"-1              ", "\"-1  "),
-        (b"1 2             ", "\"1 2 "),
-        (b"1.5             ", "1.5"),
-        (b"0x10            ", "0x10"),
+        (b"+-1             ", "\"+-1  "),
+        (b"- 1             ", "\"- 1  "),
+        (b"abc12           ", "abc12"),
+        (b"0x10            ", "length 0"),
         (b"                ", "\"      "),
         (b"GET / HTTP/1.1\r\n", "GET / HTTP"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01", "\\xff\\xd8"),
@@ -76,19 +77,35 @@ fn what_is_no_length_is_refused_and_shown() {
         assert!(none.is_empty() && error.message().contains(found), "{error}");
         assert!(error.message().starts_with("expected") && error.remedy().is_some(), "{error}");
     }
-    for line in [
-        &b"1000            "[..],
-        b"0000000000000007",
-        b"7               ",
-        b"+1              ",
-        b" 1              ",
-        b"              12",
-        b"1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-        b"12\n             ",
-        b"12\r\n\0\0\0\0\0\0\0\0\0\0\0\0",
-        b"\t 999 \n\0\0\0\0\0\0\0\0",
+}
+
+#[test]
+fn length_is_taken_as_atoi_and_int_take_it() {
+    for (line, length) in [
+        (b"1000            ", 1000),
+        (b"0000000000000007", 7),
+        (b"7               ", 7),
+        (b"+1              ", 1),
+        (b"+0012           ", 12),
+        (b" 1              ", 1),
+        (b"              12", 12),
+        (b"1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0\0\x0012", 12),
+        (b"12\n             ", 12),
+        (b"12\r\n\0\0\0\0\0\0\0\0\0\0\0\0", 12),
+        (b"\t 999 \n\0\0\0\0\0\0\0\0\0", 999),
+        // atoi stops at the first byte that is no digit: another length was in the buffer before, or a name follows.
+        (b"12abc           ", 12),
+        (b"12.jpg          ", 12),
+        (b"99\x00456          ", 99),
+        (b"1 2             ", 1),
+        (b"1.5             ", 1),
+        (b"5\0\xff\xd8\xff\xe0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a", 5),
     ] {
-        assert!(frames([line]).1.is_none());
+        let jpeg = vec![9; length];
+        let (found, error) = frames([&line[..], &jpeg]);
+        assert!(error.is_none(), "{}: {error:?}", line.escape_ascii());
+        assert_eq!(found, [jpeg], "{}", line.escape_ascii());
     }
 }
 
