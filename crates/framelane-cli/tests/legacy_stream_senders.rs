@@ -91,7 +91,7 @@ fn a_sender_whose_length_is_none_is_disconnected_and_the_next_one_is_served() {
     let files = scene.files();
     for (line, found) in [
         ("-5              ", "found \"-5  "),
-        ("5\0\0 6           ", "found \"5\\x00"),
+        ("x5              ", "found \"x5 "),
         ("0               ", "found length 0"),
         ("100001          ", "at most 100000 bytes, found the length 100001"),
         ("9999999999999999", "found the length 9999999999999999"),

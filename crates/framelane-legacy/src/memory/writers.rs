@@ -1,7 +1,8 @@
 //! Shows that no program is in the middle of a write to a mapping.
 //!
 //! The format has no lock. The kernel knows more: a thread that sleeps is not in the middle of a copy, and neither is one that
-//! has slept, or has used much processor time, since the memory last changed. A thread that was preempted has done neither.
+//! has slept, or has used much processor time, since the memory last changed. A thread that was preempted or stopped has
+//! done neither.
 //! All of it is read from `/proc`: the threads of every process that has the mapping mapped for writing, or the file open for it.
 //!
 //! Processes of other users and of other PID namespaces are not visible. A change that no known thread can have made
@@ -25,6 +26,8 @@ const LEAST_RUN: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Activity {
     is_asleep: bool,
+    /// By a signal, a debugger, or the wait for a page.
+    is_stopped: bool,
     /// Number of times it went to sleep.
     sleeps: u64,
     /// Number of times it left a processor while it had work to do.
@@ -48,6 +51,7 @@ impl Activity {
         Some(Activity {
             // Sleeping, idle, or dead. Not D: a page that is read back from swap leaves a thread so, in the middle of a copy.
             is_asleep: matches!(field("State:")?, "S" | "I" | "Z" | "X"),
+            is_stopped: matches!(field("State:")?, "T" | "t" | "D"),
             sleeps: field("voluntary_ctxt_switches:")?.parse().ok()?,
             preemptions: field("nonvoluntary_ctxt_switches:")?.parse().ok()?,
             runs: numbers.nth(1).flatten(),
@@ -134,25 +138,27 @@ impl Thread {
     }
 
     /// Finds out whether it is outside a write: asleep, or waiting for a processor since it was.
+    ///
+    /// The kernel counts a stop, and the wait for a page, as sleep: after those it must be seen asleep again.
     fn see(&mut self, now: &Activity) {
         if now.is_asleep {
             self.idle_balance = now.balance();
+        } else if now.is_stopped {
+            self.idle_balance = None;
         }
         let is_waiting = now.balance().is_some() && now.balance() == self.idle_balance;
-        let is_outside = if !is_waiting {
-            now.is_asleep
-        } else if (now.sleeps, now.preemptions) == (self.seen.sleeps, self.seen.preemptions) {
+        let is_outside = if (now.sleeps, now.preemptions) == (self.seen.sleeps, self.seen.preemptions) {
             self.is_outside
         } else {
             now.preemptions == self.seen.preemptions
         };
-        self.is_outside = now.is_asleep || is_outside;
+        self.is_outside = now.is_asleep || (is_waiting && is_outside);
         self.seen = *now;
     }
 
     fn observe(&mut self, now: &Activity, run_ns: u64) {
         self.see(now);
-        if self.is_outside || now.sleeps != self.began.sleeps {
+        if self.is_outside || (self.idle_balance.is_some() && now.sleeps != self.began.sleeps) {
             self.is_cleared = true;
         } else if let Some(from) = self.ran_from_ns {
             self.is_cleared |= now.cpu_ns.saturating_sub(from) >= run_ns;
@@ -340,7 +346,14 @@ mod tests {
     #[test]
     fn activity_of_a_sleeping_thread_is_parsed() {
         let found = activity("S", 3, 4, 5);
-        let expected = Activity { is_asleep: true, sleeps: 3, preemptions: 4, runs: Some(9), cpu_ns: 5 };
+        let expected = Activity {
+            is_asleep: true,
+            is_stopped: false,
+            sleeps: 3,
+            preemptions: 4,
+            runs: Some(9),
+            cpu_ns: 5,
+        };
         assert_eq!(found, expected);
         for state in ["R", "D", "T", "t"] {
             assert!(!activity(state, 0, 0, 0).is_asleep, "{state}");
@@ -361,10 +374,9 @@ mod tests {
         assert!(see(&running("R", 6, 5, 0, 20)), "woken, and waiting");
         assert!(!see(&running("R", 6, 5, 0, 21)), "running");
         assert!(!see(&running("R", 6, 6, 0, 21)), "preempted");
-        assert!(!see(&running("R", 6, 6, 0, 21)), "still");
-        assert!(!see(&running("R", 7, 7, 0, 23)), "slept, and was preempted, in some order");
-        assert!(see(&running("R", 8, 7, 0, 24)), "slept last");
-        assert!(!see(&running("R", 8, 7, 0, 25)), "running");
+        assert!(!see(&running("T", 7, 6, 0, 22)), "stopped, which counts as sleep");
+        assert!(!see(&running("R", 7, 6, 0, 22)), "continued");
+        assert!(see(&running("S", 8, 6, 0, 23)), "asleep again");
     }
 
     #[test]
@@ -380,7 +392,9 @@ mod tests {
         thread.observe(&activity("R", 1, 9, 7_000_000), 2_000_000);
         assert!(thread.is_cleared);
         thread.is_cleared = false;
-        thread.observe(&activity("R", 2, 9, 0), 2_000_000);
+        thread.observe(&activity("T", 2, 9, 0), 2_000_000);
+        assert!(!thread.is_cleared, "stopped");
+        thread.observe(&activity("S", 3, 9, 0), 2_000_000);
         assert!(thread.is_cleared);
     }
 }
