@@ -4,9 +4,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
 use framelane_tests::links::{Reader, Running, command, program};
 use framelane_tests::{Camera, Hosts, Place, Wire, wait_until};
 use rustls::pki_types::CertificateDer;
@@ -406,4 +408,131 @@ fn a_frame_that_never_ends_takes_no_memory_and_keeps_no_server_from_ending() {
         site.server.terminate();
         until_it_hangs_up(&stream);
     });
+}
+
+/// The events of a server that tell of a refusal for this reason.
+fn refused_for(server: &mut Running, reason: &str) {
+    server.event_that(|event| event["reason"].as_str().is_some_and(|found| found.contains(reason)));
+}
+
+#[test]
+fn receivers_of_giant_sizes_cost_neither_frames_nor_memory() {
+    let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let mut publisher = here.publisher().create(CHANNEL).unwrap();
+    let layout = framelane::Layout::packed(framelane::PixelFormat::Bgr8, 320, 240).unwrap();
+    let bytes = vec![80; layout.size_bytes()];
+    let mut server = framelane_tests::links::serve(&hosts[0], &here, &[]);
+    let before = Use::of(server.id());
+    let giant = framelane_tests::links::url(&hosts[0], CHANNEL, "codec=h264&size=4096x4096");
+    let names = ["a", "b", "c", "d", "e"];
+    let mut attackers: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut receive = command(&hosts[1], &there, &["receive", &giant, name]);
+            receive.stderr(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let mut sent = 0;
+    let mut most = before;
+    loop {
+        publisher.send(&layout, &framelane::FrameInfo::default(), &bytes).unwrap();
+        sent += 1;
+        let now = Use::of(server.id());
+        most.bytes = most.bytes.max(now.bytes);
+        let ended = attackers.iter_mut().all(|attacker| attacker.try_wait().unwrap().is_some());
+        if ended && sent >= 60 {
+            break;
+        }
+        // The pace of a camera.
+        std::thread::sleep(Duration::from_millis(33));
+    }
+    assert_eq!(publisher.dropped(), 0, "of {sent} frames");
+    println!("attack: giant sizes: {before:?}, then {most:?}");
+    assert!(most.bytes < before.bytes + MOST_BYTES, "{before:?}, then {most:?}");
+    assert!(attackers.iter_mut().all(|attacker| !attacker.wait().unwrap().success()));
+    for _ in names {
+        refused_for(&mut server, "expected a size of at most 2073600 pixels");
+    }
+    server.terminate();
+}
+
+#[test]
+fn server_without_descriptors_serves_again_when_they_return() {
+    let Some(hosts) = Hosts::unless_skipped(3, Wire::default()) else { return };
+    let (here, there) = (Place::new(), Place::new());
+    let camera = Camera::start(here.publisher().create(CHANNEL).unwrap(), FRAME_BYTES, 30.0);
+    let listen = format!("tcp://{}", hosts[0].address());
+    let script = "ulimit -n 60 && exec \"$0\" \"$@\"";
+    let path = program();
+    let serve = ["serve", "--listen", &listen, "--insecure", "--anonymous", "--handshake", "3"];
+    let arguments =
+        [&["-c", script, path.to_str().unwrap()], &serve[..], &["--max-per-address", "200"]].concat();
+    let mut limited = hosts[0].command("sh", &arguments);
+    limited.env("FRAMELANE_DIR", here.path());
+    let mut server = Running::of(limited);
+    server.event("listening");
+    let url = framelane_tests::links::url(&hosts[0], CHANNEL, "");
+    let _receiver = Running::start(&hosts[1], &there, &["receive", &url]);
+    let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
+    reader.take(10);
+    let address = hosts[0].address();
+    let held: Vec<_> =
+        (0..100).map(|_| hosts[2].run(|| TcpStream::connect((address, PLAIN)).unwrap())).collect();
+    server.event("accept_failed");
+    // The client that was there goes on.
+    reader.take(30);
+    drop(held);
+    let again = ["receive", &url, "new", "--count", "2"];
+    assert!(command(&hosts[1], &there, &again).output().unwrap().status.success());
+    server.terminate();
+    drop(camera);
+}
+
+#[test]
+fn full_channel_directory_ends_the_sender_and_no_other_channel() {
+    let name = "full_channel_directory_ends_the_sender_and_no_other_channel";
+    framelane_tests::on_small_tmpfs(name, 16, |directory| {
+        let mut options = ServerOptions::new(Access::Anyone);
+        options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        options.write = "**".parse().unwrap();
+        options.directory = Some(directory.into());
+        let server = Server::bind(options).unwrap();
+        let Address::Tcp { port, .. } = *server.addresses().next().unwrap() else { unreachable!() };
+        let place = framelane::PublisherOptions::new().directory(directory);
+        let mut publisher = place.create(CHANNEL).unwrap();
+        let layout = framelane::Layout::packed(framelane::PixelFormat::Gray8, 100, 100).unwrap();
+        let mut send = || publisher.send(&layout, &framelane::FrameInfo::default(), &[7; 10_000]).unwrap();
+        send();
+        let (end, events) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let log = |event: ServerEvent<'_>| events.lock().unwrap().push(format!("{event:?}"));
+        let keep = || !end.load(Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.run(&log, &keep));
+            // Six slots of 4 MB have no room.
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(&hello(2, "attack")).unwrap();
+            until_credit(&mut stream);
+            let _ = stream.write_all(&frame(1, 4_000_000)).and_then(|()| stream.write_all(&[9; 4_000_000]));
+            until_it_hangs_up(&stream);
+            end.store(true, Ordering::Relaxed);
+        });
+        assert!(send().is_some());
+        let events = events.into_inner().unwrap();
+        assert!(events.iter().any(|event| event.contains("no_space")), "{events:#?}");
+        let names = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name());
+        let mut left = names.filter(|name| !name.to_string_lossy().starts_with(CHANNEL));
+        assert_eq!(left.next(), None);
+    });
+}
+
+/// Reads until the server grants frames.
+fn until_credit(stream: &mut TcpStream) {
+    stream.read_exact(&mut [0; 8]).unwrap();
+    let mut head = [0; 16];
+    while head[0] != CREDIT as u8 {
+        stream.read_exact(&mut head).unwrap();
+        let length = u32::from_le_bytes(head[4..8].try_into().unwrap());
+        stream.read_exact(&mut vec![0; length as usize]).unwrap();
+    }
 }
