@@ -112,7 +112,7 @@ static void *receive_boxes(void *context) {
 
 static void publisher_closed_beside_a_waiting_loan_ends_it(void) {
   struct waiting waiting;
-  framelane_loan *loans[2];
+  framelane_loan *loans[2], *more = NULL;
   framelane_publisher *again = NULL;
   const framelane_layout layout = small();
   prepare(&waiting);
@@ -126,8 +126,9 @@ static void publisher_closed_beside_a_waiting_loan_ends_it(void) {
   CHECK(code(framelane_publisher_create("closed", NULL, &again)) == 0);
   finish(&waiting);
   CHECK(waiting.outcome == CLOSED);
-  CHECK(code(framelane_publisher_loan(waiting.publisher, &layout, &loans[0])) == CLOSED && loans[0] == NULL);
-  CHECK(code(framelane_loan_publish(loans[1], NULL, NULL)) == CLOSED);
+  CHECK(code(framelane_publisher_loan(waiting.publisher, &layout, &more)) == CLOSED && more == NULL);
+  CHECK(code(framelane_loan_publish(loans[0], NULL, NULL)) == CLOSED);
+  framelane_loan_free(loans[1]);
   CHECK(strcmp(framelane_publisher_channel(waiting.publisher), "closed") == 0);
   framelane_publisher_close(waiting.publisher);
   framelane_publisher_free(waiting.publisher);
