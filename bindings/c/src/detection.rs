@@ -93,23 +93,23 @@ pub struct framelane_detection_subscriber {
 fn receive(
     subscriber: &framelane_detection_subscriber,
     detections: &mut MaybeUninit<*mut framelane_detections>,
-    wait: Wait,
+    (wait, wanted): (Wait, &dyn Fn() -> bool),
     call: impl FnOnce(&mut DetectionSubscriber, &mut dyn FnMut() -> bool) -> Result<Detections, Error>,
 ) -> Result<(), Error> {
     let detections = detections.write(std::ptr::null_mut());
-    let found = subscriber.handle.call(subscriber.keep, wait.deadline, call)?;
+    let found = subscriber.handle.call_while(subscriber.keep, wait.deadline, wanted, call)?;
     *detections = Box::into_raw(Box::new(found.into()));
     Ok(())
 }
 
-/// The boxes of a frame that was sent, from any detector.
+/// The boxes of a frame that was sent, from any detector. Ends when `wanted` returns false.
 pub(crate) fn answer(
     subscriber: &framelane_detection_subscriber,
     (epoch, sequence): (u64, u64),
-    wait: Wait,
+    (wait, wanted): (Wait, &dyn Fn() -> bool),
     detections: &mut MaybeUninit<*mut framelane_detections>,
 ) -> Result<(), Error> {
-    receive(subscriber, detections, wait, |subscriber, keep| {
+    receive(subscriber, detections, (wait, wanted), |subscriber, keep| {
         let left = wait.left().unwrap_or(Duration::MAX);
         Ok(subscriber.answer_while((epoch, sequence), left, keep)?)
     })
@@ -273,7 +273,7 @@ pub extern "C" fn framelane_detection_subscriber_recv(
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
         let wait = Wait::new(timeout_ns)?;
-        receive(&subscriber, detections, wait, |subscriber, keep| {
+        receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
             let received = subscriber.recv_while(wait.left(), keep);
             received.map_err(|error| subscriber.subscriber().explain(error, wait.timeout))
         })
@@ -301,7 +301,7 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
         let wait = Wait::new(timeout_ns)?;
-        receive(&subscriber, detections, wait, |subscriber, keep| {
+        receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
             let left = wait.left().unwrap_or(Duration::MAX);
             Ok(subscriber.for_frame_while((epoch, sequence), left, keep)?)
         })
@@ -321,7 +321,7 @@ pub extern "C" fn framelane_detection_subscriber_answer(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
-        answer(&subscriber, (epoch, sequence), Wait::new(timeout_ns)?, detections)
+        answer(&subscriber, (epoch, sequence), (Wait::new(timeout_ns)?, &|| true), detections)
     })
 }
 

@@ -7,12 +7,15 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, fork_count};
 
 use crate::boundary::lock;
 use crate::options::KeepWaiting;
+
+/// The longest wait for another thread's call in which nothing else is noticed.
+const SLICE: Duration = Duration::from_millis(500);
 
 thread_local! {
     /// The number of calls that this thread is in. More than 0 in `keep_waiting` only. Its address names the
@@ -61,8 +64,8 @@ impl<T> Handle<T> {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument
-    /// of `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
+    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument of
+    /// `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
     ///
     /// # Errors
     /// Forked; Closed; Misuse within a call of this thread; Timeout when other threads have the object until
@@ -73,10 +76,23 @@ impl<T> Handle<T> {
         deadline: Option<Instant>,
         call: impl FnOnce(&mut T, &mut dyn FnMut() -> bool) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let mut lent = self.take(deadline)?;
-        let mut wanted = || !self.is_closing() && keep.ask() && !self.is_closing();
-        let result = call(lent.value_mut(), &mut wanted);
-        match result {
+        self.call_while(keep, deadline, &|| true, call)
+    }
+
+    /// Same as [`Handle::call`]. Ends also when `wanted` returns false, with an error of kind Interrupted.
+    ///
+    /// # Errors
+    /// As [`Handle::call`].
+    pub(crate) fn call_while<R>(
+        &self,
+        keep: KeepWaiting,
+        deadline: Option<Instant>,
+        wanted: &dyn Fn() -> bool,
+        call: impl FnOnce(&mut T, &mut dyn FnMut() -> bool) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut lent = self.take(deadline, wanted)?;
+        let open = || !self.is_closing() && wanted();
+        match call(lent.value_mut(), &mut || open() && keep.ask() && open()) {
             Err(error) if error.kind() == ErrorKind::Interrupted && self.is_closing() => Err(self.closed()),
             result => result,
         }
@@ -126,7 +142,7 @@ impl<T> Handle<T> {
         }
     }
 
-    fn take(&self, deadline: Option<Instant>) -> Result<Lent<'_, T>, Error> {
+    fn take(&self, deadline: Option<Instant>, wanted: &dyn Fn() -> bool) -> Result<Lent<'_, T>, Error> {
         if self.is_forked() {
             return Err(self.forked());
         }
@@ -153,11 +169,14 @@ impl<T> Handle<T> {
                     }
                 }
             }
-            place = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                None => self.moved.wait(place).unwrap_or_else(PoisonError::into_inner),
+            let nap = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                _ if !wanted() => {
+                    return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting"));
+                }
                 Some(left) if left.is_zero() => return Err(self.timeout()),
-                Some(left) => self.moved.wait_timeout(place, left).unwrap_or_else(PoisonError::into_inner).0,
+                left => left.map_or(SLICE, |left| left.min(SLICE)),
             };
+            place = self.moved.wait_timeout(place, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -173,7 +192,7 @@ impl<T> Handle<T> {
             .with_remedy(format!("open the {what} in the child process itself"))
     }
 
-    fn closed(&self) -> Error {
+    pub(crate) fn closed(&self) -> Error {
         let fault = format!("expected an open {}, found one that this program has closed", self.what);
         Error::new(ErrorKind::Closed, fault)
     }
@@ -247,7 +266,6 @@ impl<T> Drop for Lent<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use super::*;
 

@@ -167,7 +167,10 @@ pub extern "C" fn framelane_publisher_send_and_wait(
             0 => return publisher.with(|_, _| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
         };
-        answer(&subscriber, (publisher.epoch, sequence), wait, detections)
+        // Nobody answers once the channel is closed.
+        let open = || !publisher.handle.is_closing();
+        let found = answer(&subscriber, (publisher.epoch, sequence), (wait, &open), detections);
+        found.map_err(|error| if open() { error } else { publisher.handle.closed() })
     })
 }
 

@@ -196,6 +196,46 @@ static void detection_subscriber_closed_beside_recv_ends_it(void) {
   framelane_detection_publisher_free(finder);
 }
 
+static void *ask_detector(void *context) {
+  struct waiting *waiting = (struct waiting *)context;
+  const uint8_t pixel = 0;
+  framelane_image image;
+  framelane_detections *batch = NULL;
+  memset(&image, 0, sizeof image);
+  image.format = FRAMELANE_FORMAT_GRAY8;
+  image.width = image.height = 1;
+  image.planes[0] = &pixel;
+  waiting->outcome =
+      code(framelane_publisher_send_and_wait(waiting->publisher, &image, NULL, waiting->found, FRAMELANE_FOREVER, &batch));
+  CHECK(batch == NULL);
+  return NULL;
+}
+
+/* The answer is waited for at the detections, and either object ends it. */
+static void send_and_wait_ends_when_either_object_is_closed(void) {
+  struct waiting waiting;
+  framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
+  framelane_detection_publisher *finder = NULL;
+  int closed;
+  CHECK(code(framelane_detection_publisher_create("asked/detections", NULL, NULL, 0, NULL, &finder)) == 0);
+  for (closed = 0; closed < 2; ++closed) {
+    prepare(&waiting);
+    options.keep_waiting = &ask;
+    options.context = &waiting;
+    CHECK(code(framelane_publisher_create("asked", NULL, &waiting.publisher)) == 0);
+    CHECK(code(framelane_detection_subscriber_open("asked/detections", &options, LONG_NS, &waiting.found)) == 0);
+    start(&waiting, &ask_detector);
+    until_it_waits(&waiting);
+    if (closed == 0) framelane_publisher_close(waiting.publisher);
+    else framelane_detection_subscriber_close(waiting.found);
+    finish(&waiting);
+    CHECK(waiting.outcome == CLOSED);
+    framelane_publisher_free(waiting.publisher);
+    framelane_detection_subscriber_free(waiting.found);
+  }
+  framelane_detection_publisher_free(finder);
+}
+
 static uint32_t call_again(struct waiting *waiting) {
   framelane_frame *frame = NULL;
   const uint32_t found = code(framelane_subscriber_recv(waiting->subscriber, 0, &frame));
@@ -317,6 +357,7 @@ int main(void) {
   subscriber_closed_beside_recv_ends_it(0);
   subscriber_closed_beside_recv_ends_it(1);
   detection_subscriber_closed_beside_recv_ends_it();
+  send_and_wait_ends_when_either_object_is_closed();
   calls_from_keep_waiting_end();
   timeout_counts_while_another_thread_is_in_a_call();
   forked_child_does_not_wait_for_a_thread_of_its_parent();
