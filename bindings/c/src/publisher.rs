@@ -167,7 +167,7 @@ pub extern "C" fn framelane_publisher_send_and_wait(
             0 => return publisher.with(|_, _| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
         };
-        // Nobody answers once the channel is closed.
+        // A closed channel gets no answer.
         let open = || !publisher.handle.is_closing();
         let found = answer(&subscriber, (publisher.epoch, sequence), (wait, &open), detections);
         found.map_err(|error| if open() { error } else { publisher.handle.closed() })
