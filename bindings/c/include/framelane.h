@@ -266,6 +266,22 @@
 #define FRAMELANE_MODE_EVERY 1
 
 /**
+ * URLs without options that weaken the link, name files with secrets or raise the limit of frames
+ * (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160 MiB).
+ */
+#define FRAMELANE_URLS_SAFE 0
+
+/**
+ * URLs with every option: for URLs that the program or its user wrote.
+ */
+#define FRAMELANE_URLS_TRUSTED 1
+
+/**
+ * No URLs, only the names of channels of this machine: for names from elsewhere.
+ */
+#define FRAMELANE_URLS_REFUSE 2
+
+/**
  * The channels of a directory, as they were when the list was made.
  */
 typedef struct framelane_channels framelane_channels;
@@ -393,9 +409,10 @@ typedef struct {
    */
   uint32_t mode;
   /**
-   * 0.
+   * The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
+   * FRAMELANE_URLS_REFUSE.
    */
-  uint32_t reserved;
+  uint32_t urls;
   /**
    * Room that each slot gets at least, so that frames up to this size need no new ring.
    */
@@ -504,9 +521,9 @@ typedef struct {
    */
   uint32_t mode;
   /**
-   * 0.
+   * As for the publisher.
    */
-  uint32_t reserved;
+  uint32_t urls;
   /**
    * How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
    * core.

@@ -4,9 +4,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, Policy, PublisherOptions, SubscriberOptions};
+use framelane::{Error, ErrorKind, Mode, Policy, PublisherOptions, SubscriberOptions, Urls};
 
-use crate::boundary::{path, reserved};
+use crate::boundary::path;
 
 /// When every slot is in use, a new frame is dropped, and counted.
 pub const FRAMELANE_POLICY_DROP: u32 = 0;
@@ -17,6 +17,14 @@ pub const FRAMELANE_POLICY_WAIT: u32 = 1;
 pub const FRAMELANE_MODE_NEWEST: u32 = 0;
 /// Every frame, in order.
 pub const FRAMELANE_MODE_EVERY: u32 = 1;
+
+/// URLs without options that weaken the link, name files with secrets or raise the limit of frames
+/// (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160 MiB).
+pub const FRAMELANE_URLS_SAFE: u32 = 0;
+/// URLs with every option: for URLs that the program or its user wrote.
+pub const FRAMELANE_URLS_TRUSTED: u32 = 1;
+/// No URLs, only the names of channels of this machine: for names from elsewhere.
+pub const FRAMELANE_URLS_REFUSE: u32 = 2;
 
 /// Called several times a second, and after each signal, while a call waits: 0 ends the wait with
 /// FRAMELANE_ERROR_INTERRUPTED.
@@ -41,8 +49,9 @@ pub struct framelane_publisher_options {
     pub policy: u32,
     /// Permissions of the files as for chmod; 0: 0600.
     pub mode: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
+    /// FRAMELANE_URLS_REFUSE.
+    pub urls: u32,
     /// Room that each slot gets at least, so that frames up to this size need no new ring.
     pub frame_bytes: u64,
     /// Asked while a call waits, or NULL.
@@ -62,8 +71,8 @@ pub struct framelane_subscriber_options {
     /// FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of
     /// them.
     pub mode: u32,
-    /// 0.
-    pub reserved: u32,
+    /// As for the publisher.
+    pub urls: u32,
     /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
     /// core.
     pub spin_ns: u64,
@@ -162,13 +171,15 @@ pub(crate) fn publisher(
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
     };
-    reserved(given.reserved.into(), "reserved")?;
     let policy = match given.policy {
         FRAMELANE_POLICY_DROP => Policy::Drop,
         FRAMELANE_POLICY_WAIT => Policy::Wait,
         other => return Err(unknown("policy", "FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT", other)),
     };
-    let mut made = made.policy(policy).frame_bytes(usize::try_from(given.frame_bytes).unwrap_or(usize::MAX));
+    let mut made = made
+        .policy(policy)
+        .urls(urls(given.urls)?)
+        .frame_bytes(usize::try_from(given.frame_bytes).unwrap_or(usize::MAX));
     if given.slots != 0 {
         made = made.slots(given.slots as usize);
     }
@@ -191,7 +202,6 @@ pub(crate) fn subscriber(
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
     };
-    reserved(given.reserved.into(), "reserved")?;
     let mode = match given.mode {
         FRAMELANE_MODE_NEWEST => Mode::Newest,
         FRAMELANE_MODE_EVERY => Mode::Every,
@@ -205,7 +215,8 @@ pub(crate) fn subscriber(
         .mode(mode)
         .spin(Duration::from_nanos(given.spin_ns))
         .reconnect(flag("reconnect", given.reconnect)?)
-        .writable(flag("writable", given.writable)?);
+        .writable(flag("writable", given.writable)?)
+        .urls(urls(given.urls)?);
     if let Some(directory) = path(given.directory)? {
         made = made.directory(directory);
     }
@@ -218,6 +229,15 @@ fn flag(name: &str, value: u32) -> Result<bool, Error> {
         0 => Ok(false),
         1 => Ok(true),
         other => Err(unknown(name, "0 or 1", other)),
+    }
+}
+
+fn urls(given: u32) -> Result<Urls, Error> {
+    match given {
+        FRAMELANE_URLS_SAFE => Ok(Urls::Safe),
+        FRAMELANE_URLS_TRUSTED => Ok(Urls::Trusted),
+        FRAMELANE_URLS_REFUSE => Ok(Urls::Refuse),
+        other => Err(unknown("urls", "one of the FRAMELANE_URLS_ constants", other)),
     }
 }
 
@@ -241,7 +261,7 @@ mod tests {
             size: size_of::<framelane_subscriber_options>(),
             directory: std::ptr::null(),
             mode: FRAMELANE_MODE_EVERY,
-            reserved: 0,
+            urls: FRAMELANE_URLS_SAFE,
             spin_ns: 5,
             keep_waiting: None,
             context: std::ptr::null_mut(),

@@ -104,6 +104,13 @@ static void misuse_is_an_error(void) {
   options.policy = 2;
   CHECK(code(framelane_publisher_create("misuse", &options, &publisher)) == INVALID);
   options.policy = FRAMELANE_POLICY_DROP;
+  options.urls = 3;
+  CHECK(code(framelane_publisher_create("misuse", &options, &publisher)) == INVALID);
+  options.urls = FRAMELANE_URLS_SAFE;
+  CHECK(code(framelane_publisher_create("tcp://203.0.113.7/misuse?insecure=1", &options, &publisher)) == INVALID);
+  options.urls = FRAMELANE_URLS_REFUSE;
+  CHECK(code(framelane_publisher_create("tcp://203.0.113.7/misuse", &options, &publisher)) == FRAMELANE_ERROR_INVALID_NAME);
+  options.urls = FRAMELANE_URLS_SAFE;
   CHECK(code(framelane_publisher_create(not_utf8, NULL, &publisher)) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code(framelane_subscriber_open(not_utf8, NULL, 0, &subscriber)) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code(framelane_publisher_create("mis use", NULL, &publisher)) == FRAMELANE_ERROR_INVALID_NAME);

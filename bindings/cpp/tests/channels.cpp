@@ -18,3 +18,21 @@ TEST_CASE("channels are listed with their newest frame and their readers") {
   CHECK(framelane::list_channels("/nowhere").empty());
   CHECK_THROWS_AS(framelane::list_channels("/dev/null"), framelane::FramelaneError);
 }
+
+TEST_CASE("options that weaken a link need a trusted URL") {
+  const auto code = [](const char* name, framelane::Urls urls) {
+    framelane::SubscriberOptions options;
+    options.wait = std::chrono::seconds(0);
+    options.urls = urls;
+    try {
+      framelane::Subscriber subscriber(name, options);
+    } catch (const framelane::FramelaneError& error) {
+      return error.code();
+    }
+    return framelane::Code{};
+  };
+  const char* weak = "tcp://203.0.113.7/cam0?token-file=/nonexistent&insecure=1";
+  CHECK(code(weak, framelane::Urls::Safe) == framelane::Code::InvalidOption);
+  CHECK(code(weak, framelane::Urls::Refuse) == framelane::Code::InvalidName);
+  CHECK(code("unix:/x.sock/cam0", framelane::Urls::Refuse) == framelane::Code::InvalidName);
+}

@@ -317,7 +317,8 @@ pub(crate) struct DetectionSubscriber {
 impl DetectionSubscriber {
     /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: for ever).
     #[new]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false))]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
         channel: &str,
@@ -326,15 +327,17 @@ impl DetectionSubscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, reconnect)
+        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, reconnect, urls)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
     /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of DetectionSubscriber.
     /// Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false))]
+    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
@@ -343,11 +346,12 @@ impl DetectionSubscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us, reconnect)?;
+        options(mode, None, spin_us, reconnect, urls)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, reconnect))
+        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, reconnect, urls))
     }
 
     /// Opens while `wanted()`.
@@ -363,8 +367,9 @@ impl DetectionSubscriber {
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us, reconnect)?;
+        let (options, newest_only) = options(mode, directory, spin_us, reconnect, urls)?;
         let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
         };

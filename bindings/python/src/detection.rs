@@ -228,8 +228,9 @@ pub(crate) struct DetectionPublisher {
 impl DetectionPublisher {
     /// Creates the channel. `labels` names the classes: class id 0 is the first.
     #[new]
-    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, policy="drop", directory=None, mode=None),
-           text_signature = "(channel, labels=(), model='', *, slots=None, policy='drop', directory=None, mode=None)")]
+    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, policy="drop", directory=None, mode=None,
+                        urls="safe"),
+           text_signature = "(channel, labels=(), model='', *, slots=None, policy='drop', directory=None, mode=None, urls='safe')")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -240,8 +241,9 @@ impl DetectionPublisher {
         policy: &str,
         directory: Option<PathBuf>,
         mode: Option<u32>,
+        urls: &str,
     ) -> PyResult<Self> {
-        let options = options(Some(slots.unwrap_or(SLOTS)), policy, directory, mode)?;
+        let options = options(Some(slots.unwrap_or(SLOTS)), policy, directory, mode, urls)?;
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py
             .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))

@@ -147,6 +147,7 @@ pub(crate) fn options(
     policy: &str,
     directory: Option<PathBuf>,
     mode: Option<u32>,
+    urls: &str,
 ) -> PyResult<PublisherOptions> {
     let policy = match policy {
         "drop" => Policy::Drop,
@@ -156,7 +157,7 @@ pub(crate) fn options(
             return Err(PyValueError::new_err(message));
         }
     };
-    let mut options = PublisherOptions::new().policy(policy);
+    let mut options = PublisherOptions::new().policy(policy).urls(crate::subscriber::urls(urls)?);
     if let Some(slots) = slots {
         options = options.slots(slots);
     }
@@ -209,6 +210,7 @@ pub(crate) fn frame_info(
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
 /// - `mode`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
 ///   in a `directory` that it can reach. Others never get write access to frames.
+/// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
 /// AccessDenied, and ValueError for an unknown policy. Ctrl-C ends every wait.
@@ -221,7 +223,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Creates the channel, or takes it over from a publisher that died.
     #[new]
-    #[pyo3(signature = (channel, *, slots=None, policy="drop", directory=None, mode=None))]
+    #[pyo3(signature = (channel, *, slots=None, policy="drop", directory=None, mode=None, urls="safe"))]
     fn new(
         py: Python<'_>,
         channel: &str,
@@ -229,8 +231,9 @@ impl Publisher {
         policy: &str,
         directory: Option<PathBuf>,
         mode: Option<u32>,
+        urls: &str,
     ) -> PyResult<Self> {
-        let options = options(slots, policy, directory, mode)?;
+        let options = options(slots, policy, directory, mode, urls)?;
         let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
         let shared = Arc::new(Shared {
             channel: publisher.channel().to_owned(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, RecvError, SubscriberOptions};
+use framelane::{Error, ErrorKind, Mode, RecvError, SubscriberOptions, Urls};
 use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -55,12 +55,26 @@ impl Source for framelane::Subscriber {
     }
 }
 
+/// The URLs that are accepted instead of a name.
+pub(crate) fn urls(urls: &str) -> PyResult<Urls> {
+    match urls {
+        "safe" => Ok(Urls::Safe),
+        "trusted" => Ok(Urls::Trusted),
+        "refuse" => Ok(Urls::Refuse),
+        other => {
+            let message = format!("urls: expected \"safe\", \"trusted\" or \"refuse\", found {other:?}");
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
 /// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
 pub(crate) fn options(
     mode: &str,
     directory: Option<PathBuf>,
     spin_us: u64,
     reconnect: bool,
+    urls: &str,
 ) -> PyResult<(SubscriberOptions, bool)> {
     let mode = match mode {
         "newest" => Mode::Newest,
@@ -71,8 +85,9 @@ pub(crate) fn options(
         }
     };
     let newest_only = matches!(mode, Mode::Newest);
+    let spin = Duration::from_micros(spin_us);
     let mut options =
-        SubscriberOptions::new().mode(mode).spin(Duration::from_micros(spin_us)).reconnect(reconnect);
+        SubscriberOptions::new().mode(mode).spin(spin).reconnect(reconnect).urls(self::urls(urls)?);
     if let Some(directory) = directory {
         options = options.directory(directory);
     }
@@ -151,7 +166,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as in
 /// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80": the frames then come over a link, which comes back by
-/// itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or from a file with `token-file=`.
+/// itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or, with urls="trusted", from a file (`token-file=`).
 ///
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
@@ -167,6 +182,9 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 ///   of this process that is used again; others do not see the changes, and the frame holds no slot.
 /// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False: `recv`
 ///   raises ChannelClosed and loops end. Frames that are held stay valid; the new publisher's have another epoch.
+/// - `urls`: URLs that `channel` may be. "safe" (the default): without options that weaken the link, name files with
+///   secrets or raise the limit of frames (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160
+///   MiB). "trusted": with every option, for URLs that you wrote. "refuse": none, only names, for names from elsewhere.
 ///
 /// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
 /// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most 8:
@@ -190,7 +208,7 @@ impl Subscriber {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (
-        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false
+        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn new(
         py: Python<'_>,
@@ -201,8 +219,9 @@ impl Subscriber {
         spin_us: u64,
         writable: bool,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, writable, reconnect)
+        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, writable, reconnect, urls)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or
@@ -210,7 +229,7 @@ impl Subscriber {
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     #[pyo3(signature = (
-        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false
+        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn open_async<'py>(
         py: Python<'py>,
@@ -221,11 +240,16 @@ impl Subscriber {
         spin_us: u64,
         writable: bool,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us, reconnect)?;
+        options(mode, None, spin_us, reconnect, urls)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, writable, reconnect))
+        call_async(
+            py,
+            "opening",
+            (open, channel, mode, timeout, directory, spin_us, writable, reconnect, urls),
+        )
     }
 
     /// Opens while `wanted()`.
@@ -242,8 +266,9 @@ impl Subscriber {
         spin_us: u64,
         writable: bool,
         reconnect: bool,
+        urls: &str,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us, reconnect)?;
+        let (options, newest_only) = options(mode, directory, spin_us, reconnect, urls)?;
         let options = options.writable(writable);
         let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep)

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use framelane::{PublisherOptions, SubscriberOptions};
+use framelane::{PublisherOptions, SubscriberOptions, Urls};
 
 use commands::Command;
 use failure::Failure;
@@ -73,7 +73,8 @@ struct Global {
 impl Global {
     /// Options of a publisher in the directory that was named.
     fn publisher(&self) -> PublisherOptions {
-        let options = PublisherOptions::new();
+        // The user has typed the URL.
+        let options = PublisherOptions::new().urls(Urls::Trusted);
         match &self.dir {
             Some(directory) => options.directory(directory),
             None => options,
@@ -101,7 +102,8 @@ impl Global {
 
     /// Options of a subscriber in the directory that was named.
     fn subscriber(&self) -> SubscriberOptions {
-        let options = SubscriberOptions::new();
+        // The user has typed the URL.
+        let options = SubscriberOptions::new().urls(Urls::Trusted);
         match &self.dir {
             Some(directory) => options.directory(directory),
             None => options,

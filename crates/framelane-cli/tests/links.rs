@@ -198,6 +198,14 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("receive tls://h/cam0?token=abcdefghijklmnopqrstuvwxyz", "does not belong into a URL"),
         ("receive tcp://203.0.113.7:7420/cam0", "expected TLS beyond this machine"),
         ("receive http://h/cam0", "known kind"),
+        ("receive tls://h/cam0?codec=raw --codec lz4", "each option once"),
+        ("receive tls://h/cam0?insecure --insecure", "each option once"),
+        (
+            "send cam0 tls://h/cam0?ca=x --fingerprint sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "each option once",
+        ),
+        ("receive tls://h/cam0?server-uid=1", "unix: with the option server-uid"),
+        ("receive unix:/x.sock/cam0?token-file=/nonexistent", "token file"),
         ("receive cam0 tls://h/cam0", "first in `receive URL CHANNEL`"),
         ("receive tcp://127.0.0.1:7420/cam0 --patience 1", "2 to 3600 seconds"),
         ("receive tcp://127.0.0.1:7420/cam0 --certificate keys", "tls:// with the option certificate"),
@@ -219,6 +227,25 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
         assert!(place.files().is_empty(), "{line}: {:?}", place.files());
     }
+}
+
+/// The command with a token in its environment, which a Unix socket has no use for.
+#[test]
+fn token_in_the_environment_stays_off_unix_sockets() {
+    use std::io::Read;
+
+    let place = Place::new();
+    let socket = place.path().join("stranger.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut receive = place.command(&format!("receive unix:{}/cam0 here", socket.display()));
+    receive.env("FRAMELANE_TOKEN", format!("framelane_{}", "5a".repeat(32)));
+    let mut receive = receive.spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut hello = [0; 8 + 16 + 56];
+    stream.read_exact(&mut hello).unwrap();
+    assert_eq!(hello[64..], [0; 16], "the id of the token");
+    receive.kill().unwrap();
+    receive.wait().unwrap();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::client::{self, LinkEvent, Sending};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::time::realtime_ns;
-use crate::url::LinkUrl;
+use crate::url::{LinkUrl, given};
 
 /// How long a publisher that is dropped may go on sending what was published last.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -208,8 +208,15 @@ impl Links for Remote {
         attach: &mut dyn FnMut(&str) -> Result<(), Error>,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Box<dyn Link>, Error> {
-        let mut link: LinkUrl = url.parse()?;
+        let mut link = LinkUrl::parse(url, options.get_urls())?;
         if options.get_mode() == Mode::Every {
+            if given(url, "mode").is_some_and(|mode| mode != "every") {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    "expected one mode, found the mode every and mode=newest in the URL",
+                )
+                .with_remedy("remove mode=newest from the URL, or subscribe with the mode newest"));
+            }
             link.options.mode = Mode::Every;
         }
         tidy(options.get_directory());
@@ -229,12 +236,12 @@ impl Links for Remote {
         Ok(Box::new(running))
     }
 
-    fn local_name(&self, url: &str) -> Result<String, Error> {
-        Ok(local_name(&url.parse()?))
+    fn local_name(&self, url: &str, options: &PublisherOptions) -> Result<String, Error> {
+        Ok(local_name(&LinkUrl::parse(url, options.get_urls())?))
     }
 
     fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error> {
-        let link: LinkUrl = url.parse()?;
+        let link = LinkUrl::parse(url, options.get_urls())?;
         tidy(options.get_directory());
         let again = match options.get_directory() {
             Some(directory) => SubscriberOptions::new().directory(directory),

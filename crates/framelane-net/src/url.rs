@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode};
+use framelane::{Error, ErrorKind, Mode, Urls};
 use framelane_codec::Codec;
 
 use crate::security::{ServerTrust, Token};
@@ -257,8 +257,54 @@ fn check_once(name: &str, given: &[&str]) -> Result<(), Error> {
 impl FromStr for LinkUrl {
     type Err = Error;
 
-    /// Reads a URL; the token file that it names, too.
+    /// Reads a URL as [`LinkUrl::parse`] does with [`Urls::Safe`].
     fn from_str(text: &str) -> Result<Self, Error> {
+        LinkUrl::parse(text, Urls::Safe)
+    }
+}
+
+/// The value of an option in a URL.
+pub(crate) fn given<'u>(url: &'u str, option: &str) -> Option<&'u str> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').find_map(|part| part.strip_prefix(option)?.strip_prefix('='))
+}
+
+/// Whether an option of a URL weakens the link, names a file with a secret, or raises the limit of frames.
+fn needs_trust(name: &str, value: &str) -> bool {
+    match name {
+        "insecure" => !matches!(value, "0" | "false"),
+        "token-file" | "certificate" | "server-uid" => true,
+        "max-bytes" => value.parse().is_ok_and(|bytes: u64| bytes > MAX_BYTES),
+        _ => false,
+    }
+}
+
+/// Refuses an option that only a trusted URL may have. Its value is not repeated.
+fn check_trust(name: &str, value: &str, urls: Urls) -> Result<(), Error> {
+    if urls == Urls::Trusted || !needs_trust(name, value) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOption,
+        format!("expected a URL without {name}=, which only a trusted URL may have, found it"),
+    )
+    .with_remedy(
+        "if the URL is yours and not a stranger's, allow it: urls=\"trusted\" in Python, Urls::Trusted in Rust and C++, \
+         FRAMELANE_URLS_TRUSTED in C. A token can also be given in FRAMELANE_TOKEN",
+    ))
+}
+
+impl LinkUrl {
+    /// Reads a URL, and the token file that it names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] and [`ErrorKind::InvalidName`] for what is no URL, for unknown options and those given
+    /// twice, and for options that `urls` does not allow. Those of the token file.
+    pub fn parse(text: &str, urls: Urls) -> Result<Self, Error> {
+        if urls == Urls::Refuse {
+            return Err(Error::new(ErrorKind::InvalidOption, "expected no URL, found one")
+                .with_remedy("give the name of a channel of this machine"));
+        }
         let (address, channel, query) = split(text)?;
         check_channel(channel)?;
         let mut options = LinkOptions::default();
@@ -266,6 +312,7 @@ impl FromStr for LinkUrl {
         for assignment in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = assignment.split_once('=').unwrap_or((assignment, "1"));
             check_once(name, &given)?;
+            check_trust(name, value, urls)?;
             options.set(name, value)?;
             given.push(name);
         }
@@ -273,9 +320,7 @@ impl FromStr for LinkUrl {
         url.check()?;
         Ok(url)
     }
-}
 
-impl LinkUrl {
     /// Refuses options that this address ignores. Call it again when options were added to those of the URL.
     ///
     /// # Errors
@@ -416,7 +461,11 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> LinkUrl {
-        text.parse().unwrap()
+        trusted(text).unwrap()
+    }
+
+    fn trusted(text: &str) -> Result<LinkUrl, Error> {
+        LinkUrl::parse(text, Urls::Trusted)
     }
 
     #[test]
@@ -452,9 +501,39 @@ mod tests {
             "slots=1",
             "x=1",
         ] {
-            let error = format!("tcp://h/c?{wrong}").parse::<LinkUrl>().unwrap_err();
+            let error = trusted(&format!("tcp://h/c?{wrong}")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{wrong}");
         }
+    }
+
+    #[test]
+    fn options_that_weaken_need_a_trusted_url() {
+        let large = format!("max-bytes={}", MAX_BYTES + 1);
+        for option in [
+            "insecure",
+            "insecure=1",
+            "insecure=true",
+            "insecure=x",
+            "token-file=/etc/shadow",
+            "certificate=/root",
+            "server-uid=1000",
+            &large,
+        ] {
+            let text = format!("tls://h/c?codec=raw&{option}");
+            for urls in [Urls::Safe, Urls::Refuse] {
+                let error = LinkUrl::parse(&text, urls).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidOption, "{option}");
+                assert!(!error.to_string().contains("shadow"), "{error}");
+            }
+            let error = text.parse::<LinkUrl>().unwrap_err();
+            assert!(error.message().contains(option.split('=').next().unwrap()), "{error}");
+            assert!(error.remedy().unwrap().contains("trusted"), "{error}");
+        }
+        for option in ["insecure=0", "insecure=false", "max-bytes=1000", "mode=every", "slots=9", "ca=x"] {
+            assert!(format!("tls://h/c?{option}").parse::<LinkUrl>().is_ok(), "{option}");
+        }
+        assert_eq!(url("unix:/x.sock/c?server-uid=1000").options.server_uid, Some(1000));
+        assert!(trusted("tls://h/c?server-uid=1000").is_err());
     }
 
     #[test]
@@ -527,7 +606,7 @@ mod tests {
         for option in [print.as_str(), "ca=ca.crt", "certificate=keys"] {
             let name = option.split('=').next().unwrap();
             for address in ["tcp://127.0.0.1", "unix:/x.sock"] {
-                let error = format!("{address}/c?{option}").parse::<LinkUrl>().unwrap_err();
+                let error = trusted(&format!("{address}/c?{option}")).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidOption);
                 assert!(error.message().contains(&format!("option {name}")), "{error}");
                 assert!(error.remedy().unwrap().contains("tls://"), "{error}");

@@ -158,12 +158,23 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
     assert!(refused(&format!("cam0?fingerprint={wrong}")).contains(&fingerprint));
     let denied = PublisherOptions::new()
         .directory(served.directory.path())
+        .urls(Urls::Trusted)
         .create(&served.url(&format!("cam0?{with_token}")))
         .unwrap();
     while denied.link_fault().is_none() {
         std::thread::yield_now();
     }
     assert_eq!(denied.link_fault().unwrap().kind(), ErrorKind::Permission);
+}
+
+#[test]
+fn mode_of_the_url_against_that_of_the_options_is_refused() {
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let _publisher = served.publisher("cam0");
+    let error = open(&served.url("cam0?mode=newest"), Mode::Every).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
+    assert!(open(&served.url("cam0?mode=every"), Mode::Every).is_ok());
+    assert!(open(&served.url("cam0?mode=every"), Mode::Newest).is_ok());
 }
 
 #[test]
@@ -290,7 +301,8 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
     let url = |channel: &str| served.url(&format!("{channel}?token-file={}", token_file.display()));
     let _source = served.publisher("cam0");
     let (mut subscriber, directory) = open(&url("cam0"), Mode::Newest).unwrap();
-    let mut publisher = PublisherOptions::new().directory(directory.path()).create(&url("back")).unwrap();
+    let mut publisher =
+        PublisherOptions::new().directory(directory.path()).urls(Urls::Trusted).create(&url("back")).unwrap();
     let attached = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();
     config.unwrap().revoke("lab").unwrap();
     let error = Error::from(subscriber.recv().err().unwrap());

@@ -213,6 +213,32 @@ fn unix_socket_takes_no_token() {
     assert!(error.message().contains("option token-file"), "{error}");
 }
 
+#[test]
+fn name_from_elsewhere_reads_no_secret() {
+    framelane_net::install();
+    let (token, directory) = (Token::generate().unwrap(), tempfile::tempdir().unwrap());
+    let file = token_file(directory.path(), &token);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("tcp://{address}/cam0?token-file={}&insecure=1", file.display());
+    let plain = format!("tcp://{address}/cam0");
+    for (urls, url, kind) in [
+        (Urls::Safe, &url, ErrorKind::InvalidOption),
+        (Urls::Refuse, &url, ErrorKind::InvalidName),
+        (Urls::Refuse, &plain, ErrorKind::InvalidName),
+    ] {
+        let subscriber = SubscriberOptions::new().directory(directory.path()).urls(urls).open(url);
+        assert_eq!(subscriber.err().unwrap().kind(), kind);
+        let publisher = PublisherOptions::new().directory(directory.path()).urls(urls).create(url);
+        assert_eq!(publisher.err().unwrap().kind(), kind);
+    }
+    // The default is the safe one.
+    assert_eq!(Subscriber::open(&url).err().unwrap().kind(), ErrorKind::InvalidOption);
+    assert_eq!(Publisher::create(&url).err().unwrap().kind(), ErrorKind::InvalidOption);
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "a connection");
+}
+
 /// The error of a subscriber of this URL, all of whose options are taken.
 fn trusted(url: &str) -> Result<(), Error> {
     open(url, Mode::Newest).map(drop)

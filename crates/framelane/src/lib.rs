@@ -76,7 +76,7 @@ pub use detection::{
     Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, FrameId, MatchError,
 };
 #[cfg(not(loom))]
-pub use link::{Link, LinkStatus, Links, install_links};
+pub use link::{Link, LinkStatus, Links, Urls, install_links};
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub use os::fork_count;

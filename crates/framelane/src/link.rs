@@ -91,6 +91,21 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
     })
 }
 
+/// The URLs that are accepted instead of a channel's name.
+///
+/// A name may come from elsewhere: a message, a web form, a configuration that others write. A URL in it decides which machine gets
+/// the frames, and its options could send them unencrypted or read files with secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urls {
+    /// URLs without options that weaken the link, name files with secrets or raise the limit of frames. The default.
+    #[default]
+    Safe,
+    /// URLs with every option: for URLs that the program or its user wrote.
+    Trusted,
+    /// No URLs, only the names of channels of this machine.
+    Refuse,
+}
+
 /// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent, within
 /// a few seconds.
 pub trait Link: Send + Sync {
@@ -153,7 +168,7 @@ pub trait Links: Send + Sync {
     ///
     /// # Errors
     /// Of the URL.
-    fn local_name(&self, url: &str) -> Result<String, Error>;
+    fn local_name(&self, url: &str, options: &PublisherOptions) -> Result<String, Error>;
 
     /// Connects, and sends what is published on the local channel.
     ///
@@ -177,8 +192,18 @@ pub(crate) fn is_url(channel: &str) -> bool {
 /// Who opens links.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] when nobody does.
-pub(crate) fn links(url: &str) -> Result<&'static dyn Links, Error> {
+/// [`ErrorKind::InvalidOption`] when nobody does; [`ErrorKind::InvalidName`] when URLs are refused.
+pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> {
+    if urls == Urls::Refuse {
+        // The URL is not repeated: it may hold a secret.
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            "expected the name of a channel, found a URL, which this program refuses",
+        )
+        .with_remedy(
+            "run `framelane receive URL CHANNEL` or `framelane send CHANNEL URL`, and give the name CHANNEL",
+        ));
+    }
     LINKS.get().copied().ok_or_else(|| {
         let scheme = url.split(':').next().unwrap_or_default();
         Error::new(

@@ -33,6 +33,16 @@ enum class Mode : std::uint32_t {
   Every = FRAMELANE_MODE_EVERY,
 };
 
+/// The URLs that are accepted instead of a channel's name.
+enum class Urls : std::uint32_t {
+  /// Without options that weaken the link, name files with secrets or raise the limit of frames.
+  Safe = FRAMELANE_URLS_SAFE,
+  /// With every option: for URLs that the program or its user wrote.
+  Trusted = FRAMELANE_URLS_TRUSTED,
+  /// None, only the names of channels of this machine: for names from elsewhere.
+  Refuse = FRAMELANE_URLS_REFUSE,
+};
+
 /// The time to wait. Any duration of std::chrono, or std::nullopt: without limit.
 ///
 /// Durations beyond 292 years wait without end in sight. \throws FramelaneError InvalidOption for a negative
@@ -86,6 +96,7 @@ struct PublisherOptions {
   /// waits. It may read counters and `close` the object; other calls of the object that waits fail with
   /// Code::Misuse.
   std::function<bool()> keep_waiting{};
+  Urls urls = Urls::Safe;
 };
 
 /// How to subscribe.
@@ -105,6 +116,7 @@ struct SubscriberOptions {
   /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other
   /// subscribers do not see the changes, and the frame holds no slot.
   bool writable = false;
+  Urls urls = Urls::Safe;
 };
 
 namespace inner {
@@ -181,6 +193,7 @@ inline framelane_publisher_options c_options(const PublisherOptions& options, co
   c.policy = static_cast<std::uint32_t>(options.policy);
   c.mode = options.mode;
   c.frame_bytes = options.frame_bytes;
+  c.urls = static_cast<std::uint32_t>(options.urls);
   ask(c, question);
   return c;
 }
@@ -191,6 +204,7 @@ inline framelane_subscriber_options c_options(const SubscriberOptions& options, 
   c.mode = static_cast<std::uint32_t>(options.mode);
   c.spin_ns = static_cast<std::uint64_t>(Timeout(options.spin).ns());
   c.reconnect = options.reconnect ? 1 : 0;
+  c.urls = static_cast<std::uint32_t>(options.urls);
   c.writable = options.writable ? 1 : 0;
   ask(c, question);
   return c;

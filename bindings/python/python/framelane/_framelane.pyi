@@ -15,6 +15,7 @@ PREDICTED: Final[int]
 
 _Array = npt.NDArray[Any]
 _Path = str | os.PathLike[str]
+_Urls = Literal["safe", "trusted", "refuse"]
 
 class _HasArray(Protocol):
     def __array__(self) -> _Array: ...
@@ -183,6 +184,7 @@ class Publisher:
         policy: Literal["drop", "wait"] = "drop",
         directory: _Path | None = None,
         mode: int | None = None,
+        urls: _Urls = "safe",
     ) -> Self: ...
     @property
     def channel(self) -> str: ...
@@ -251,6 +253,7 @@ class Subscriber:
         spin_us: int = 0,
         writable: bool = False,
         reconnect: bool = False,
+        urls: _Urls = "safe",
     ) -> Self: ...
     @staticmethod
     def open_async(
@@ -262,6 +265,7 @@ class Subscriber:
         spin_us: int = 0,
         writable: bool = False,
         reconnect: bool = False,
+        urls: _Urls = "safe",
     ) -> Opening[Subscriber]: ...
     @property
     def channel(self) -> str: ...
@@ -301,6 +305,7 @@ class DetectionPublisher:
         policy: Literal["drop", "wait"] = "drop",
         directory: _Path | None = None,
         mode: int | None = None,
+        urls: _Urls = "safe",
     ) -> Self: ...
     @property
     def channel(self) -> str: ...
@@ -383,6 +388,7 @@ class DetectionSubscriber:
         directory: _Path | None = None,
         spin_us: int = 0,
         reconnect: bool = False,
+        urls: _Urls = "safe",
     ) -> Self: ...
     @staticmethod
     def open_async(
@@ -393,6 +399,7 @@ class DetectionSubscriber:
         directory: _Path | None = None,
         spin_us: int = 0,
         reconnect: bool = False,
+        urls: _Urls = "safe",
     ) -> Opening[DetectionSubscriber]: ...
     @property
     def channel(self) -> str: ...

@@ -154,11 +154,11 @@ class Worker:
         labels = options.labels.split(",") if options.labels else list(getattr(module, "labels", []))
         self._events.tell("loaded", labels=labels)
         reconnect = not options.end_with_channel
-        with framelane.Subscriber(options.channel, options.mode, reconnect=reconnect) as frames:
+        with framelane.Subscriber(options.channel, options.mode, reconnect=reconnect, urls="trusted") as frames:
             self._subscriber = frames
             if self._ending.is_set():
                 return 0
-            with framelane.DetectionPublisher(options.detections, labels, options.model) as finder:
+            with framelane.DetectionPublisher(options.detections, labels, options.model, urls="trusted") as finder:
                 self._events.tell("started", detections=options.detections)
                 return self._detect(frames, finder, function)
 

@@ -15,6 +15,7 @@ mod receive;
 mod receive_link;
 mod receive_memory;
 mod receive_stream;
+mod refusals;
 mod run;
 mod run_worker;
 mod send;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{AccessList, ClientsFile, Identity, Patterns, Role, config_directory};
@@ -11,7 +11,8 @@ use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
-use super::serve_log::{Line, Log};
+use super::refusals::Network;
+use super::serve_log::{Counted, Line, Log};
 use crate::Global;
 use crate::failure::{Failure, json, print_json};
 use crate::notes::Notes;
@@ -155,11 +156,13 @@ impl Serve {
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
-                writer.run(&|| told.upgrade().map_or(0, |log| log.not_told()));
+                writer
+                    .run(&|| told.upgrade().map_or_else(Counted::default, |log| log.counted(Instant::now())));
                 let _ = ended.send(());
             })
             .map_err(|error| Error::from_io("starting the thread of the log", error))?;
         server.run(&|event| tell(&log, global.json, &event), &|| !stop.is_set());
+        log.finish();
         drop(log);
         // Unless nobody takes the output any more.
         let _ = has_ended.recv_timeout(LAST_WORDS);
@@ -222,7 +225,10 @@ fn allow_files() {
 }
 
 fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
-    let refusal = matches!(event, ServerEvent::Refused { .. });
+    let refused = match event {
+        ServerEvent::Refused { peer, .. } => Some(Network::of(peer)),
+        _ => None,
+    };
     let (text, event) = match event {
         ServerEvent::Connected { connection, peer, client, channel, role, codec } => {
             let who = client.map_or_else(|| (*peer).to_owned(), |client| format!("{client} ({peer})"));
@@ -267,5 +273,5 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
         }
         _ => return,
     };
-    log.tell(Line { text, json: as_json.then(|| json(&event)), refusal });
+    log.tell(Line { text, json: as_json.then(|| json(&event)), refused });
 }

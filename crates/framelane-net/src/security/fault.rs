@@ -131,6 +131,13 @@ pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault 
                 "give the authority that has signed it, or the fingerprint that `framelane identity show` prints on \
                  the server",
             ),
+            Some(Distrust::PathTooLong { found }) => Fault::new(
+                format!(
+                    "{whose} ({found}) is signed by an authority that the given one does not allow: its path length is \
+                     limited"
+                ),
+                "sign the server's certificate with the given authority itself, or give the file of one that allows more",
+            ),
             None => untrusted(whose, error),
         },
         CertificateError::ExpiredContext { time, not_after } => Fault::new(

@@ -7,6 +7,7 @@
 //! Nothing here opens a socket. Keys and tokens are never in a message, in `Debug` or in an argument.
 
 mod access;
+mod authority;
 mod certificate;
 mod clients;
 mod fault;

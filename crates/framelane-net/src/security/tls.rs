@@ -1,14 +1,13 @@
 //! What both sides demand of a TLS connection.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use framelane::{Error, ErrorKind};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -16,12 +15,12 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
-    RootCertStore, ServerConfig, SignatureScheme,
+    ServerConfig, SignatureScheme,
 };
 
+use super::authority::KnownAuthority;
 use super::certificate::Details;
 use super::fault::certificate_fault;
-use super::files;
 use super::fingerprint::Fingerprint;
 use super::identity::Identity;
 
@@ -87,7 +86,7 @@ pub(super) fn client_config_unchecked(
         ServerTrust::Fingerprint(expected) => {
             Arc::new(ExactServer { expected: *expected, provider: provider.clone() })
         }
-        ServerTrust::Ca(path) => Arc::new(KnownAuthority(authorities(path, &provider)?)),
+        ServerTrust::Ca(path) => Arc::new(KnownAuthority::load(path, provider.clone())?),
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
@@ -124,28 +123,6 @@ fn unusable(error: rustls::Error) -> Error {
     Error::new(ErrorKind::Internal, format!("TLS 1.3 cannot be set up: {error}")).with_remedy("report this")
 }
 
-fn authorities(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
-    let text = files::read_public(path, "the file of authorities")?;
-    let damaged = |found: String| {
-        Error::new(
-            ErrorKind::Damaged,
-            format!("{}: expected certificates of authorities in PEM, found {found}", path.display()),
-        )
-        .with_remedy("give the file that `framelane identity ca` has made, or that your authority publishes")
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        let certificate = certificate.map_err(|error| damaged(error.to_string()))?;
-        roots.add(certificate).map_err(|error| damaged(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(damaged("none".to_owned()));
-    }
-    WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
-        .build()
-        .map_err(|error| damaged(error.to_string()))
-}
-
 /// Why a server was not trusted, with what `rustls` leaves out: the certificate that was found.
 #[derive(Debug)]
 pub(super) enum Distrust {
@@ -153,10 +130,12 @@ pub(super) enum Distrust {
     WrongCertificate { expected: Fingerprint, found: Fingerprint },
     /// A certificate that no known authority has signed.
     UnknownAuthority { found: Fingerprint },
+    /// A certificate that is signed by an authority below one whose certificate does not allow that.
+    PathTooLong { found: Fingerprint },
 }
 
 impl Distrust {
-    fn into_error(self) -> rustls::Error {
+    pub(super) fn into_error(self) -> rustls::Error {
         CertificateError::Other(OtherError(Arc::new(self))).into()
     }
 }
@@ -166,6 +145,7 @@ impl fmt::Display for Distrust {
         match self {
             Distrust::WrongCertificate { expected, found } => write!(f, "expected {expected}, found {found}"),
             Distrust::UnknownAuthority { found } => write!(f, "{found} is of an unknown authority"),
+            Distrust::PathTooLong { found } => write!(f, "{found} is of an authority that may not sign"),
         }
     }
 }
@@ -215,52 +195,6 @@ impl ServerCertVerifier for ExactServer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Trusts what the usual rules of the web trust (chain, time, name, purpose), with the authorities of a file.
-#[derive(Debug)]
-struct KnownAuthority(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for KnownAuthority {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        verified.map_err(|error| match error {
-            // A bad signature here is that of the chain: an authority of the same name has another key.
-            rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => Distrust::UnknownAuthority { found: Fingerprint::of(end_entity) }.into_error(),
-            other => other,
-        })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }
 
@@ -317,6 +251,6 @@ fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), rus
 }
 
 /// Never met, since TLS 1.2 is neither offered nor built in.
-fn no_tls12() -> rustls::Error {
+pub(super) fn no_tls12() -> rustls::Error {
     PeerIncompatible::ServerDoesNotSupportTls12Or13.into()
 }

@@ -85,7 +85,7 @@ impl Drop for Served {
 /// A subscriber of a URL, in a directory of its own.
 pub fn open(url: &str, mode: Mode) -> Result<(Subscriber, tempfile::TempDir), Error> {
     let directory = tempfile::tempdir().unwrap();
-    let options = SubscriberOptions::new().directory(directory.path()).mode(mode);
+    let options = SubscriberOptions::new().directory(directory.path()).mode(mode).urls(Urls::Trusted);
     Ok((options.open(url)?, directory))
 }
 

@@ -9,7 +9,7 @@ use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{MAX_FRAME_BYTES, Origin};
-use crate::link;
+use crate::link::{self, Urls};
 use crate::os::{self, LockFile, Place};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::source;
@@ -39,11 +39,19 @@ pub struct PublisherOptions {
     directory: Option<PathBuf>,
     mode: u32,
     frame_bytes: usize,
+    urls: Urls,
 }
 
 impl Default for PublisherOptions {
     fn default() -> Self {
-        PublisherOptions { slots: 6, policy: Policy::Drop, directory: None, mode: 0o600, frame_bytes: 0 }
+        PublisherOptions {
+            slots: 6,
+            policy: Policy::Drop,
+            directory: None,
+            mode: 0o600,
+            frame_bytes: 0,
+            urls: Urls::Safe,
+        }
     }
 }
 
@@ -91,6 +99,18 @@ impl PublisherOptions {
         self
     }
 
+    /// The URLs that [`create`](PublisherOptions::create) accepts instead of a name; default [`Urls::Safe`].
+    #[must_use]
+    pub fn urls(mut self, urls: Urls) -> Self {
+        self.urls = urls;
+        self
+    }
+
+    /// The URLs that are accepted.
+    pub fn get_urls(&self) -> Urls {
+        self.urls
+    }
+
     /// The directory that was given.
     pub fn get_directory(&self) -> Option<&Path> {
         self.directory.as_deref()
@@ -107,8 +127,8 @@ impl PublisherOptions {
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
         self.check()?;
         if link::is_url(channel) {
-            let links = link::links(channel)?;
-            let local = links.local_name(channel)?;
+            let links = link::links(channel, self.urls)?;
+            let local = links.local_name(channel, self)?;
             let publisher = self.create(&local)?;
             return Ok(publisher.with_link(links.publish(channel, &local, self)?));
         }

@@ -9,7 +9,7 @@ use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::Origin;
-use crate::link;
+use crate::link::{self, Urls};
 use crate::os;
 use crate::ring::{Mode, Ordering, State};
 
@@ -28,6 +28,7 @@ pub struct SubscriberOptions {
     after: Option<Origin>,
     writable: bool,
     reconnect: bool,
+    urls: Urls,
     /// Begin before the first frame of the channel: the subscriber has waited for it.
     pub(super) from_start: bool,
 }
@@ -90,6 +91,13 @@ impl SubscriberOptions {
         self
     }
 
+    /// The URLs that [`open`](SubscriberOptions::open) accepts instead of a name; default [`Urls::Safe`].
+    #[must_use]
+    pub fn urls(mut self, urls: Urls) -> Self {
+        self.urls = urls;
+        self
+    }
+
     /// How long to look for a frame before going to sleep: saves the wake-up (some 25 µs) and costs a core.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
@@ -119,6 +127,11 @@ impl SubscriberOptions {
     /// Whether to wait for the channel again when it was closed.
     pub fn get_reconnect(&self) -> bool {
         self.reconnect
+    }
+
+    /// The URLs that are accepted.
+    pub fn get_urls(&self) -> Urls {
+        self.urls
     }
 
     /// How long to wait for the channel.
@@ -153,7 +166,8 @@ impl SubscriberOptions {
                 opened = Some(self.clone().wait(Some(Duration::ZERO)).open(local)?);
                 Ok(())
             };
-            let link = link::links(channel)?.subscribe(channel, self, &mut attach, keep_waiting)?;
+            let link =
+                link::links(channel, self.urls)?.subscribe(channel, self, &mut attach, keep_waiting)?;
             let mut subscriber = opened.expect("a link attaches before it begins");
             subscriber.remote = Some(Remote { url: channel.to_owned(), link: link::Held::new(link) });
             return Ok(subscriber);

@@ -38,6 +38,70 @@ fn signed(not_before: SystemTime, not_after: SystemTime) -> (String, Identity) {
     (pem, identity_of(&server))
 }
 
+/// A server below a second authority, which the first has signed: the first's PEM, and the server with its chain.
+fn signed_below(path_len: rcgen::BasicConstraints) -> (String, Identity) {
+    let authority = |name: &str, constraints| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(constraints);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        params
+    };
+    let root = authority("root", path_len);
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let pem = root.self_signed(&root_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(root, root_key);
+    let below = authority("below", rcgen::BasicConstraints::Constrained(0));
+    let below_key = rcgen::KeyPair::generate().unwrap();
+    let below_certificate = below.signed_by(&below_key, &issuer).unwrap().der().clone();
+    let issuer = rcgen::Issuer::new(below, below_key);
+    let options = IdentityOptions::new(Role::Server, "cam").names(["cam.example".to_owned()]);
+    let server = options.make(now() - DAY, now() + DAY, Some(&issuer)).unwrap();
+    let certificate = CertificateDer::from_pem_slice(server.certificate_pem.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(server.key_pem.as_bytes()).unwrap();
+    (pem, Identity::new(vec![certificate, below_certificate], Zeroizing::new(key)).unwrap())
+}
+
+#[test]
+fn authority_below_a_path_length_of_zero_is_refused() {
+    use rcgen::BasicConstraints::{Constrained, Unconstrained};
+
+    for constraints in [Unconstrained, Constrained(1)] {
+        let (pem, server) = signed_below(constraints);
+        let mut link = Link::new(trusting_authority(&pem).unwrap(), server_config(&server).unwrap());
+        assert_eq!(link.shake_hands(), (Ok(()), Ok(())));
+    }
+    let (pem, server) = signed_below(Constrained(0));
+    let client = trusting_authority(&pem).unwrap();
+    let (_, told) = refused_by_client(Link::new(client, server_config(&server).unwrap()));
+    assert_eq!(told.kind(), ErrorKind::Permission);
+    assert!(told.message().contains("path length"), "{told}");
+    // Another root in the file, which has not signed it, allows nothing.
+    let (other, _) = signed_below(Unconstrained);
+    let client = trusting_authority(&format!("{other}{pem}")).unwrap();
+    refused_by_client(Link::new(client, server_config(&server).unwrap()));
+}
+
+#[test]
+fn authority_outside_its_time_is_refused() {
+    let authority = made(Role::Authority, now() - 3 * DAY, now() - DAY);
+    let pem = authority.certificate_pem.clone();
+    let options = IdentityOptions::new(Role::Server, "cam").names(["cam.example".to_owned()]);
+    let server = options.make(now() - DAY, now() + DAY, Some(&authority.into_issuer().unwrap())).unwrap();
+    let client = trusting_authority(&pem).unwrap();
+    let link = Link::new(client, server_config(&identity_of(&server)).unwrap());
+    let (_, told) = refused_by_client(link);
+    assert!(told.message().contains("expired"), "{told}");
+}
+
+#[test]
+fn certificate_of_a_server_is_no_authority() {
+    let server = made(Role::Server, now() - DAY, now() + DAY);
+    let error = trusting_authority(&server.certificate_pem).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.message().contains("--fingerprint"), "{error}");
+}
+
 /// What the client is told when the handshake fails on its side; the server must learn of it too.
 fn refused_by_client(mut link: Link) -> (rustls::Error, Error) {
     let (client, server) = link.shake_hands();
