@@ -27,8 +27,8 @@ struct Rights {
 #[command(after_help = "Examples:
   framelane identity token viewer --read 'cam*'
   framelane identity token camera --write cam0 --out camera.token
-On the client: FRAMELANE_TOKEN=... or the file. The server keeps a hash only: nobody can print the
-token again.")]
+On the client: FRAMELANE_TOKEN=... or the file. It is proved and never sent. The server keeps
+keys that check it: nobody can print the token again.")]
 pub struct Token {
     /// What the client is called here
     name: String,

@@ -62,7 +62,7 @@ pub struct Serve {
     /// The folder with this server's certificate [default: that of `framelane identity server`]
     #[arg(long, value_name = "DIRECTORY")]
     identity: Option<PathBuf>,
-    /// Offer tcp:// beyond this machine: everybody on the way can read and change frames and tokens
+    /// Offer tcp:// beyond this machine: everybody on the way can read and change frames
     #[arg(long)]
     insecure: bool,
     /// Slots of channels that clients send to, 2 to 128
