@@ -360,6 +360,7 @@ int main(void) {
   send_and_wait_ends_when_either_object_is_closed();
   calls_from_keep_waiting_end();
   timeout_counts_while_another_thread_is_in_a_call();
-  forked_child_does_not_wait_for_a_thread_of_its_parent();
+  /* Valgrind takes for a leak what the thread has that the child does not have. */
+  if (getenv("FRAMELANE_NO_DEATH") == NULL) forked_child_does_not_wait_for_a_thread_of_its_parent();
   return end(directory);
 }
