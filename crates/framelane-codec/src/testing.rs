@@ -121,8 +121,8 @@ pub fn encode(bytes: &[u8]) {
     }
     if let [Ok(_), Ok(encoded)] = &results {
         assert!(codec == Codec::Raw || codec == Codec::Lz4 || !indirect.is_empty());
-        // Rows that lie apart are the same picture.
-        assert!(direct == indirect, "{codec} {layout:?}");
+        // Rows that lie apart are the same picture. Scaling is not the same to the bit each time.
+        assert!(size.is_some() || codec.name() == "h264" || direct == indirect, "{codec} {layout:?}");
         let mut target = vec![0; encoded.layout.size_bytes()];
         let decoded = Decoder::new(codec)
             .and_then(|mut decoder| decoder.decode(&indirect, &encoded.layout, &mut target));

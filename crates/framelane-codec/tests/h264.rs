@@ -232,3 +232,17 @@ fn the_bit_rate_holds_at_any_frame_rate() {
         );
     }
 }
+
+#[test]
+fn pictures_of_more_than_65536_macroblocks_are_decoded() {
+    // Slices begin at macroblocks with numbers of more than 16 bits.
+    let layout = Layout::packed(PixelFormat::Gray8, 8192, 4096).unwrap();
+    let codec = "h264:4M".parse().unwrap();
+    let (mut encoder, mut decoder) = (Encoder::new(codec, None).unwrap(), Decoder::new(codec).unwrap());
+    let mut payload = Vec::new();
+    let frame = vec![90; layout.size_bytes()];
+    let encoded = encoder.encode(&layout, &FrameInfo::default(), &frame, true, &mut payload).unwrap();
+    let mut decoded = vec![0; encoded.layout.size_bytes()];
+    decoder.decode(&payload, &encoded.layout, &mut decoded).unwrap();
+    assert!(decoded.iter().all(|pixel| pixel.abs_diff(90) < 4));
+}

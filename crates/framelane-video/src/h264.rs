@@ -9,6 +9,8 @@
 const MOST_SLICES: u32 = 16;
 /// More pictures to predict from than any setting for low latency has.
 const MOST_REFERENCES: u32 = 4;
+/// Bits of a macroblock's number in a picture of 16,384x16,384.
+const MOST_MACROBLOCK_BITS: u32 = 20;
 /// What is read of a unit; all that matters stands in its first bytes.
 const HEAD_BYTES: usize = 64;
 
@@ -202,7 +204,7 @@ fn slice(unit: &[u8], frame_num_bits: u32) -> Option<Slice> {
     let mut head = [0; HEAD_BYTES];
     let length = unescape(&unit[1..unit.len().min(HEAD_BYTES)], &mut head);
     let mut bits = Bits::new(&head[..length]);
-    let first_macroblock = bits.number()?;
+    let first_macroblock = bits.number_of(MOST_MACROBLOCK_BITS)?;
     let _kind = bits.number()?;
     let set = bits.number()?;
     let frame_num = bits.take(frame_num_bits)?;
@@ -253,10 +255,15 @@ impl<'a> Bits<'a> {
 
     /// An Exp-Golomb number, `ue(v)`, below 2^16 - 1: larger ones have no place in what is read here.
     fn number(&mut self) -> Option<u32> {
+        self.number_of(15)
+    }
+
+    /// The same, below 2^(bits + 1) - 1.
+    fn number_of(&mut self, bits: u32) -> Option<u32> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
             zeros += 1;
-            if zeros > 15 {
+            if zeros > bits {
                 return None;
             }
         }
