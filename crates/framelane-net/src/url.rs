@@ -274,9 +274,15 @@ fn needs_trust(name: &str, value: &str) -> bool {
     match name {
         "insecure" => !matches!(value, "0" | "false"),
         "token-file" | "certificate" | "server-uid" => true,
-        "max-bytes" => value.parse().is_ok_and(|bytes: u64| bytes > MAX_BYTES),
+        "max-bytes" => is_above(value, MAX_BYTES),
+        "max-memory" => is_above(value, MAX_MEMORY),
+        "max-pixels" => is_above(value, MAX_PIXELS),
         _ => false,
     }
+}
+
+fn is_above(value: &str, most: u64) -> bool {
+    value.parse().is_ok_and(|value: u64| value > most)
 }
 
 /// Refuses an option that only a trusted URL may have. Its value is not repeated.
@@ -518,6 +524,8 @@ mod tests {
             "certificate=/root",
             "server-uid=1000",
             &large,
+            "max-memory=1073741825",
+            "max-pixels=33554433",
         ] {
             let text = format!("tls://h/c?codec=raw&{option}");
             for urls in [Urls::Safe, Urls::Refuse] {
@@ -529,7 +537,15 @@ mod tests {
             assert!(error.message().contains(option.split('=').next().unwrap()), "{error}");
             assert!(error.remedy().unwrap().contains("trusted"), "{error}");
         }
-        for option in ["insecure=0", "insecure=false", "max-bytes=1000", "mode=every", "slots=9", "ca=x"] {
+        for option in [
+            "insecure=0",
+            "insecure=false",
+            "max-bytes=1000",
+            "max-memory=1000000",
+            "mode=every",
+            "slots=9",
+            "ca=x",
+        ] {
             assert!(format!("tls://h/c?{option}").parse::<LinkUrl>().is_ok(), "{option}");
         }
         assert_eq!(url("unix:/x.sock/c?server-uid=1000").options.server_uid, Some(1000));

@@ -80,12 +80,26 @@ pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
 pub(crate) fn load_text(words: &[AtomicU64]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
     let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    String::from_utf8_lossy(bytes).chars().map(|c| if changes_terminal(c) { '?' } else { c }).collect()
+}
+
+/// Whether a character moves the cursor, is invisible, or turns the text around it.
+fn changes_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stored_text_cannot_change_a_terminal() {
+        let words = [const { AtomicU64::new(0) }; 8];
+        store_text(&words, "a\u{202e}b\u{1b}c\u{2066}d\u{200b}e");
+        assert_eq!(load_text(&words), "a?b?c?d?e");
+    }
 
     #[test]
     fn stored_text_is_cut_at_a_character() {
