@@ -200,6 +200,23 @@ fn a_sender_that_stands_still_is_given_up() {
 }
 
 #[test]
+fn sender_of_single_bytes_gives_way_to_one_that_waits() {
+    let mut scene = Scene::new("--patience 0.2");
+    let mut slow = scene.connect();
+    let mut second = TcpStream::connect(("127.0.0.1", scene.port)).unwrap();
+    // Spaces, or a picture that never ends: never silent for long.
+    slow.write_all(format!("{:<16}", 1 << 20).as_bytes()).unwrap();
+    while slow.write_all(&[0]).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let reason = scene.reason();
+    assert!(reason.contains("of the 1048576 bytes") && reason.contains("another sender waits"), "{reason}");
+    scene.receive.wait_for("connected");
+    scene.arrives(&mut second);
+    scene.end();
+}
+
+#[test]
 fn others_wait_until_a_sender_goes() {
     let mut scene = Scene::new("");
     let mut first = scene.connect();

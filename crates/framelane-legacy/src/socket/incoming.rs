@@ -13,6 +13,9 @@ use super::protocol::{ANSWER, FrameBuffer};
 /// How often a caller who waits for a sender is asked whether to go on.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// A frame that takes so many times the patience gives way to another sender, however steadily its bytes come.
+const SLOW: u32 = 6;
+
 /// A port where senders connect. They are served one at a time; others wait in the system's queue.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
@@ -112,6 +115,7 @@ impl Incoming {
     ) -> Result<Option<&[u8]>, Error> {
         let Incoming { stream, peer, buffer, patience } = self;
         let mut silent_since = Instant::now();
+        let mut frame_since: Option<Instant> = None;
         loop {
             let room = buffer.room();
             let read = if keep_going() {
@@ -126,6 +130,18 @@ impl Incoming {
                 }
                 Ok(count) => {
                     silent_since = Instant::now();
+                    let since = *frame_since.get_or_insert(silent_since);
+                    if since.elapsed() > *patience * SLOW
+                        && listener.is_somebody_waiting(&Timespec::default())
+                    {
+                        let message = format!(
+                            "{peer} has sent {} in {} s, and another sender waits",
+                            buffer.progress(),
+                            since.elapsed().as_secs()
+                        );
+                        return Err(Error::new(ErrorKind::Timeout, message)
+                            .with_remedy("give slow senders a port of their own, or a longer --patience"));
+                    }
                     if buffer.advance(count).map_err(|error| error.context(&*peer))? {
                         return Ok(Some(self.buffer.jpeg()));
                     }
