@@ -121,7 +121,7 @@ pub fn encode(bytes: &[u8]) {
     }
     if let [Ok(_), Ok(encoded)] = &results {
         assert!(codec == Codec::Raw || codec == Codec::Lz4 || !indirect.is_empty());
-        // Rows that lie apart are the same picture. Scaling is not the same to the bit each time.
+        // Rows that lie apart are the same picture. H.264 follows the timing of its threads.
         assert!(size.is_some() || codec.name() == "h264" || direct == indirect, "{codec} {layout:?}");
         let mut target = vec![0; encoded.layout.size_bytes()];
         let decoded = Decoder::new(codec)
