@@ -70,7 +70,11 @@ TEST_CASE("an old writer's frames reach framelane receive") {
   const std::string folder = std::string("/dev/shm/framelane-old-programs-") + std::to_string(getpid());
   Process receive("FRAMELANE_DIR=" + folder + " " + command + " receive legacy-memory:" FRAMELANE_LEGACY_NAME " cam0 --count 1 --json");
   REQUIRE(receive.line().find("started") != std::string::npos);
-  { Process writer(program("old_writer") + " " + film()); }
+  {
+    Process writer(program("old_writer") + " " + film());
+    // It prints a line: read, or it ends before its first frame.
+    CHECK(!writer.line().empty());
+  }
   std::string summary;
   for (std::string line; !(line = receive.line()).empty();) summary = line;
   CHECK(summary.find("\"frames\":1") != std::string::npos);
