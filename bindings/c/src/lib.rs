@@ -32,7 +32,7 @@
 //! | `spin_ns` | 0 to `INT64_MAX` | `INVALID_OPTION` |
 //! | `slots`, `mode` (permissions) | 0, 2 to 128; 0, 0600 to 0777 with 0600 set | `INVALID_OPTION` |
 //! | `frame_bytes`, `size_bytes` of a layout | 0 to 4 GiB | `FRAME_TOO_LARGE` |
-//! | `policy`, `mode`, `reconnect`, `writable` | their constants | `INVALID_OPTION` |
+//! | `policy`, `mode`, `urls`, `reconnect`, `writable` | their constants | `INVALID_OPTION` |
 //! | `range`, `keyframe`, `rotation_degrees` | their constants | `INVALID_OPTION` |
 //! | `format` | the constants, `framelane_format_matrix` | `INVALID_FRAME` |
 //! | `depth`, `channels` of `framelane_format_matrix` | 0 to 7, 1 to 512 | returns 0 |
@@ -42,7 +42,7 @@
 //! | `size_bytes` of a frame | the layout's to `PTRDIFF_MAX` | `INVALID_FRAME`, `INVALID_OPTION` |
 //! | `count`, `label_count` | 0 to 2^24 | `FRAME_TOO_LARGE`, before the array is read |
 //! | `class_id` of a label, `index` of a channel | any | returns NULL |
-//! | `reserved` | 0 | `INVALID_OPTION` |
+//! | `reserved` of an image and an info | 0 | `INVALID_OPTION` |
 //! | `size` of a struct | 8 to 65536; bytes that are not known must be 0 | `INVALID_OPTION` |
 //! | times, colours, ids, boxes (NaN too) | any: carried as they are | |
 //!

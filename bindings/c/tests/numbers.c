@@ -73,7 +73,7 @@ static void options_out_of_range_are_refused(void) {
   REFUSED(mode, 0400, INVALID);
   REFUSED(mode, 04600, INVALID);
   REFUSED(mode, UINT32_MAX, INVALID);
-  REFUSED(reserved, 1, INVALID);
+  REFUSED(urls, 3, INVALID);
   REFUSED(frame_bytes, ((uint64_t)1 << 32) + 1, LARGE);
   REFUSED(frame_bytes, UINT64_MAX, LARGE);
   REFUSED(size, 7, INVALID);
@@ -82,7 +82,7 @@ static void options_out_of_range_are_refused(void) {
   REFUSED_READING(mode, UINT32_MAX);
   REFUSED_READING(reconnect, 2);
   REFUSED_READING(writable, UINT32_MAX);
-  REFUSED_READING(reserved, UINT32_MAX);
+  REFUSED_READING(urls, UINT32_MAX);
   REFUSED_READING(spin_ns, (uint64_t)-1);
   REFUSED_READING(size, 0);
 }

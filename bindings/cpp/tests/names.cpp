@@ -24,6 +24,7 @@ void publishing(const Mat& picture) {
   PublisherOptions options;
   options.slots = 8;
   options.policy = Policy::Wait;
+  options.urls = Urls::Refuse;
   Publisher publisher("cam0", options);
   const Layout layout(Format::Bgr8, 640, 480);
   const PlaneLayout& plane = layout.plane(0);
