@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use framelane::{Error, ErrorKind, redact};
 
-use crate::ffmpeg::input::{Input, Request, StreamFacts};
+use crate::ffmpeg::input::{Input, Request};
 use crate::ffmpeg::open_error;
+use crate::ffmpeg::reach::Reach;
+use crate::ffmpeg::streams::StreamFacts;
 use crate::interrupt::Interrupt;
 use crate::live::{Delivery, Facts, Origin};
 use crate::options::{Rate, SourceOptions};
@@ -81,6 +83,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
         read_timeout: read_timeout(options, origin),
         listens: listens(options, source),
         nonblocking: camera,
+        reach: Reach::of(origin == Origin::Network, options.input_format.as_deref()),
     })
     .map_err(|error| {
         let empty = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);

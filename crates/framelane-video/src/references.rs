@@ -1,6 +1,6 @@
 //! How many pictures a decoder keeps for reference, from what the stream says before it is decoded.
 
-use crate::ffmpeg::input::StreamFacts;
+use crate::ffmpeg::streams::StreamFacts;
 
 /// H.264 levels and the macroblocks that a decoder keeps (ITU-T H.264, table A-1, MaxDpbMbs).
 const H264_LEVELS: [(i32, u32); 20] = [

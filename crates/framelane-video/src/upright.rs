@@ -2,8 +2,9 @@
 
 use crate::ffmpeg::decoder::{Decoder, Received};
 use crate::ffmpeg::frame::Frame;
-use crate::ffmpeg::input::{Input, StreamFacts};
+use crate::ffmpeg::input::Input;
 use crate::ffmpeg::orientation::{Display, Orientation};
+use crate::ffmpeg::streams::StreamFacts;
 use crate::options::{Rotate, SourceOptions};
 
 /// Codecs whose pictures carry an orientation: EXIF data, or a SEI message.

@@ -93,11 +93,12 @@ fn playlist_is_live_as_long_as_it_has_no_end() {
         "a.m3u8",
         "-f lavfi -i testsrc2=size=64x48:rate=25:duration=9 -c:v libx264 -g 50 -hls_time 2 -hls_list_size 0 -f hls",
     );
-    let whole = SourceOptions::new().open(&playlist).unwrap();
+    let options = SourceOptions::new().input_format(Some("hls"));
+    let whole = options.clone().open(&playlist).unwrap();
     assert!(!whole.info().live && whole.info().duration.is_some());
     let text = std::fs::read_to_string(&playlist).unwrap();
     std::fs::write(&playlist, text.replace("#EXT-X-ENDLIST", "")).unwrap();
-    let live = SourceOptions::new().read_timeout(Some(Duration::from_secs(30))).open(&playlist).unwrap();
+    let live = options.read_timeout(Some(Duration::from_secs(30))).open(&playlist).unwrap();
     assert!(live.info().live && live.info().duration.is_none());
     // From the newest segment: the last of nine seconds, not the first.
     let mut live = live;

@@ -9,8 +9,9 @@ use framelane::{Error, ErrorKind};
 use super::error::{make, no_memory};
 use super::frame::{Frame, Packet};
 use super::hardware::{self, Device};
-use super::input::{Input, StreamFacts};
+use super::input::Input;
 use super::slots::{self, SlotPool};
+use super::streams::StreamFacts;
 
 /// What came out of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,11 @@ pub(crate) fn take() -> Vec<String> {
     lines.iter().map(|line| without_secrets(line)).collect()
 }
 
+/// The lines logged on this thread, oldest first, which stay.
+pub(super) fn lines() -> Vec<String> {
+    LINES.try_with(|lines| lines.borrow().iter().cloned().collect()).unwrap_or_default()
+}
+
 /// The secrets of the sources opened last: FFmpeg may log them in any form. Written and read under the lock.
 static SECRETS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 

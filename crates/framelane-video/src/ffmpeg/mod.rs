@@ -18,10 +18,12 @@ pub(crate) mod open_error;
 pub(crate) mod orientation;
 pub(crate) mod picture;
 pub(crate) mod pixel;
+pub(crate) mod reach;
 mod reader;
 pub(crate) mod scale;
 pub(crate) mod slots;
 pub(crate) mod stream_decoder;
+pub(crate) mod streams;
 pub(crate) mod turn;
 
 use std::sync::Once;
