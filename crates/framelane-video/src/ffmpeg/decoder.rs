@@ -208,6 +208,7 @@ mod tests {
             read_timeout: None,
             listens: false,
             nonblocking: false,
+            reach: crate::ffmpeg::reach::Reach::Default,
         })
         .unwrap();
         let facts = input.select_video(None, &file).unwrap();
