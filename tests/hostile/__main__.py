@@ -1,0 +1,112 @@
+"""Attacks a release of framelane with clients, servers, publishers and files that break every rule.
+
+    python3 tests/hostile target/debug/framelane              the quick form, about a minute
+    python3 tests/hostile target/debug/framelane --deep       everything
+    python3 tests/hostile --list                              what it tries
+
+Written from the pages in spec/ alone, with the standard library. Everything happens on loopback and in folders of
+its own. After each attack: the programs live, honest readers get whole frames, the publisher has dropped none, and
+memory, files, descriptors and threads are within bounds, and logs hold nothing of the attacker's."""
+
+import argparse
+import re
+import sys
+import time
+import traceback
+
+import credentials
+import demands
+import files
+import handshake
+import kit
+import memory
+import publisher
+import server
+from target import Target
+
+FAMILIES = {"handshake": (handshake, Target), "credentials": (credentials, Target), "demands": (demands, Target),
+            "publisher": (publisher, Target), "server": (server, server.Victims),
+            "files": (files, files.Looking), "memory": (memory, Target)}
+
+
+def main():
+    """Runs the kit. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 tests/hostile", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="the framelane program to attack")
+    parser.add_argument("--list", action="store_true", help="print what is tried")
+    parser.add_argument("--only", metavar="REGEX", default="", help="only attacks whose names match")
+    parser.add_argument("--deep", action="store_true", help="the long attacks, too")
+    options = parser.parse_args()
+    chosen = [attack for attack in kit.ATTACKS
+              if re.search(options.only, attack.name) and (options.deep or options.list or not attack.deep)]
+    if options.list:
+        for attack in chosen:
+            print(f"{attack.name}{' (deep)' if attack.deep else ''}\n    {attack.words}")
+        return 0
+    if not options.command:
+        parser.error("COMMAND is missing: the framelane program to attack")
+    if not chosen:
+        parser.error("no attack has such a name: --list prints all")
+    return report(run(options.command, chosen))
+
+
+def run(command, chosen):
+    """Runs the attacks, family by family. Returns (attack, outcome, details, seconds) of each."""
+    results = []
+    for family, (_, site) in FAMILIES.items():
+        attacks = [attack for attack in chosen if attack.family == family]
+        target = None
+        try:
+            for attack in attacks:
+                start = time.monotonic()
+                print(f"{attack.name}: {attack.words}", flush=True)
+                try:
+                    if target is None:
+                        target = site(command)
+                    target.before(attack)
+                    attack.function(target)
+                    outcome, details = "held", cost(target.check(attack))
+                except kit.Skipped as skipped:
+                    outcome, details = "skipped", str(skipped)
+                except Exception as error:  # Whatever went wrong, the others are tried as well.
+                    outcome, details = "FAILED", str(error) or type(error).__name__
+                    if not isinstance(error, (kit.Failure, OSError)):
+                        traceback.print_exc(file=sys.stdout)
+                seconds = time.monotonic() - start
+                print(f"    {outcome} after {seconds:.1f} s{': ' if details else ''}{details}", flush=True)
+                results.append((attack, outcome, details, seconds))
+                if outcome == "FAILED" and target is not None:
+                    # The next attack gets a victim that has seen none.
+                    target.close()
+                    target = None
+        finally:
+            if target is not None:
+                target.close()
+    return results
+
+
+def cost(found):
+    """What an attack cost the victim, in words."""
+    if not found:
+        return ""
+    return f"{found['memory'] >> 20} MiB, {found['shared'] >> 20} MiB shared, {found['descriptors']} descriptors at most"
+
+
+def report(results):
+    """Prints the table. Returns the exit code."""
+    print(f"\n{'attack':<44}{'outcome':<9}{'seconds':>8}")
+    for attack, outcome, _, seconds in results:
+        print(f"{attack.name:<44}{outcome:<9}{seconds:>8.1f}")
+    failed = [result for result in results if result[1] == "FAILED"]
+    for attack, _, details, _ in failed:
+        print(f"\nFAILED {attack.name}: {attack.words}\n    {details}")
+    held = sum(result[1] == "held" for result in results)
+    skipped = len(results) - held - len(failed)
+    print(f"\nhostile kit: {held} attacks held, {len(failed)} failed, {skipped} skipped, "
+          f"{sum(result[3] for result in results):.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

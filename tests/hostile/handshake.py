@@ -1,0 +1,241 @@
+"""Strangers: whatever they say first, and however slowly."""
+
+import socket
+import ssl
+import struct
+import threading
+
+import protocol
+from kit import MARK, MIB, UGLY, attack, expect
+from protocol import MAGIC, Ended, hello, hello_body, message
+from target import refused_or_ended
+
+CARRIERS = ("tls", "tcp", "unix")
+
+
+def say(target, *sayings):
+    """Says each of them over every carrier. Nobody is welcomed, and the server ends the connection."""
+    for carrier in CARRIERS:
+        for saying in sayings:
+            connection = target.connect(carrier)
+            connection.try_send(saying)
+            refused_or_ended(connection)
+
+
+@attack("speak another protocol: HTTP, TLS in plain, SSH, RTSP, nothing but zeros, 0xFF, the magic in lower case")
+def other_protocols(target):
+    say(target, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512),
+        b"SSH-2.0-OpenSSH_9.9\r\n", b"OPTIONS rtsp://x RTSP/1.0\r\nCSeq: 1\r\n\r\n", bytes(64), b"\xff" * 64,
+        b"frmllink" + message(protocol.HELLO, hello_body()))
+
+
+@attack("control characters, terminal escapes, U+202E and 8 KiB of text in place of a protocol or of any name")
+def ugly_bytes(target):
+    ugly = UGLY.encode("utf-8")
+    say(target, ugly * 200, MAGIC + ugly * 100)
+    for carrier in CARRIERS:
+        for fields in ({"channel": UGLY}, {"channel": UGLY * 8}, {"codec": UGLY[:40]}, {"token": UGLY * 4},
+                       {"channel": b"\xff\xfe\x80" + MARK.encode()}, {"codec": b"\xc3"}, {"token": b"\xed\xa0\x80"}):
+            connection = target.connect(carrier)
+            connection.try_send(hello(**fields))
+            refused_or_ended(connection)
+
+
+@attack("another major version, from 0 to 65535, and a HELLO of a higher minor one with a longer body")
+def versions(target):
+    for carrier in CARRIERS:
+        for major in (0, 2, 255, 256, 65535):
+            connection = target.connect(carrier)
+            connection.send(hello(major=major, token=target.tokens["honest"]))
+            refused_or_ended(connection)
+    with target.hello(token="honest", minor=65535, more=bytes(range(256)) * 4):
+        pass
+
+
+@attack("HELLO cut off after each of its bytes, then the end of the connection")
+def cut_off(target):
+    whole = hello(token=target.tokens["honest"])
+    for length in range(len(whole)):
+        connection = target.connect("unix" if length % 3 else "tcp")
+        connection.send(whole[:length])
+        connection.close()
+
+
+@attack("HELLO whose body is shorter than its fields, of every length, and texts that point beyond it")
+def short_bodies(target):
+    body = hello_body(token="x")
+    for length in range(0, len(body), 3):
+        connection = target.connect("tcp")
+        connection.send(MAGIC + message(protocol.HELLO, body[:length]))
+        refused_or_ended(connection)
+    fixed = body[:64]
+    for texts in (b"\xff\xff", b"\xff\xffcam0", b"\x04\x00cam0\xff\xff", struct.pack("<H", 201) + b"a" * 201,
+                  b"\x04\x00cam0" + struct.pack("<H", 65) + b"r" * 65,
+                  b"\x04\x00cam0\x03\x00raw" + struct.pack("<H", 257) + b"t" * 257):
+        connection = target.connect("tcp")
+        connection.send(MAGIC + message(protocol.HELLO, fixed + texts))
+        refused_or_ended(connection)
+
+
+@attack("messages of lengths up to 4 GiB and payloads up to 2^64 where there is none, in place of HELLO and after it")
+def lengths(target):
+    for size in (16385, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1):
+        say(target, MAGIC + message(protocol.HELLO, b"", body_bytes=size))
+    for payload in (1, 1 << 31, 1 << 32, 1 << 63, (1 << 64) - 1):
+        say(target, MAGIC + message(protocol.HELLO, hello_body(), payload_bytes=payload))
+        connection = target.hello(token="honest")
+        connection.try_send(message(protocol.PING, bytes(8), payload_bytes=payload))
+        connection.end()
+
+
+@attack("any other message in place of HELLO, 1,000 optional ones before it, a second HELLO, messages of a server")
+def out_of_order(target):
+    say(target, *(MAGIC + message(kind, bytes(8)) for kind in (0, 2, 4, 5, 6, 7, 8, 9, 10, 77, 0x7FFF, 0xFFFF)))
+    connection = target.connect("tcp")
+    connection.try_send(MAGIC + message(99, b"", flags=protocol.OPTIONAL) * 1000)
+    refused_or_ended(connection)
+    for more in (hello(token=target.tokens["honest"])[8:], message(protocol.WELCOME, bytes(64)),
+                 protocol.frame(1, bytes(32)), message(protocol.PONG, bytes(24)), message(1234), MAGIC):
+        connection = target.hello(token="honest")
+        connection.try_send(more)
+        connection.end()
+
+
+@attack("REFUSED with 4 KiB of text in place of HELLO, and with control characters: none of it is logged")
+def refusing_first(target):
+    say(target, MAGIC + protocol.refused(5, MARK * 341, MARK * 341), MAGIC + protocol.refused(5, UGLY * 30, UGLY * 30),
+        MAGIC + protocol.refused(0xFFFFFFFF, "\u202e" * 1365, MARK))
+
+
+@attack("say nothing, a byte every 100 ms, half a TLS handshake, half a HELLO: all are shown out, nobody waits")
+def slow(target):
+    whole = hello(token=target.tokens["honest"])
+    ended = threading.Event()
+
+    def trickle(connection, data):
+        for byte in data:
+            if ended.wait(0.1) or not connection.try_send(bytes([byte])):
+                return
+
+    threads, connections = [], []
+    try:
+        for number in range(20):
+            kind = number % 5
+            connection = target.connect("tls" if kind == 3 else "tcp") if kind != 1 else protocol.connect(target.tls)
+            connections.append(connection)
+            if kind == 1:
+                # A ClientHello that never ends.
+                connection.try_send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03" + bytes(number))
+            elif kind == 2:
+                connection.try_send(whole[:len(whole) // 2])
+            elif kind in (3, 4):
+                threads.append(threading.Thread(target=trickle, args=(connection, whole[:-1]), daemon=True))
+                threads[-1].start()
+        target.newcomer()
+        for connection in connections:
+            connection.silence()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+        for connection in connections:
+            connection.close()
+
+
+@attack("TLS without ALPN, with ALPN of http/1.1, and TLS 1.2: none is let in")
+def alpn(target):
+    for options in ({"alpn": None}, {"alpn": "http/1.1"}, {"oldest": ssl.TLSVersion.TLSv1_2}):
+        try:
+            connection = target.connect("tls", **options)
+        except OSError:
+            continue
+        try:
+            connection.send(hello(token=target.tokens["honest"]))
+            found = connection.message()
+            expect(found.kind == protocol.REFUSED, f"TLS with {options}: {found}")
+        except (Ended, OSError):
+            pass
+        finally:
+            connection.close()
+
+
+@attack("TLS records of nonsense, truncated and oversized, and a handshake that stops after each flight")
+def tls_garbage(target):
+    for data in (b"\x16\x03\x01\xff\xff" + bytes(65535), b"\x16\x03\x03\x00\x00" * 1000, b"\x17\x03\x03\x00\x10" + bytes(16),
+                 b"\x15\x03\x03\x00\x02\x02\x28", b"\x14\x03\x03\x00\x01\x01" * 5000, b"\x80\x2e\x01\x00\x02" + bytes(64)):
+        connection = protocol.connect(target.tls)
+        connection.try_send(data)
+        connection.silence()
+        connection.close()
+
+
+@attack("1,000 connections from one address that say nothing, then 300 that say HELLO: others get in meanwhile",
+        memory=96 * MIB)
+def flood_from_one_address(target):
+    for first in (b"", hello(token="framelane_" + "0" * 64)):
+        held = []
+        try:
+            for number in range(300 if first else 1000):
+                try:
+                    connection = protocol.connect(target.tcp if number % 2 else target.tls)
+                except OSError:
+                    continue
+                connection.try_send(first)
+                held.append(connection)
+                if number % 250 == 249:
+                    target.newcomer()
+        finally:
+            for connection in held:
+                connection.close()
+
+
+@attack("connections from 60 addresses of 127.0.0.0/8 at once: the limit of all connections holds", memory=128 * MIB,
+        deep=True)
+def flood_from_many_addresses(target):
+    held = []
+    try:
+        for number in range(600):
+            try:
+                held.append(protocol.connect(target.tcp, f"127.0.1.{number % 60 + 1}"))
+            except OSError:
+                pass
+        expect(target.server.usage()[2] < 600, f"{target.server.usage()[2]} descriptors for 600 strangers")
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@attack("20 times: refuse a connection at once with a reset, while the server answers")
+def resets(target):
+    for number in range(20):
+        connection = target.connect("tcp")
+        connection.send(hello(token=target.tokens["honest"])[:8 + number * 8])
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+
+@attack("read not one byte of what the server sends, with credits and pings without end")
+def never_read(target):
+    held = [target.hello(token="honest", carrier="tcp", mode=number % 2) for number in range(6)]
+    pings = protocol.ping() * 2000
+    try:
+        for connection in held:
+            connection.send(protocol.credit(64))
+            connection.sock.settimeout(0.5)
+            connection.try_send(pings)
+        target.newcomer()
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@attack("credits beyond 4096, credits that fall, 20,000 KEYFRAMEs, STATEs of every number from one that receives")
+def sink_messages(target):
+    for more in (protocol.credit(1 << 40), protocol.credit((1 << 64) - 1), protocol.credit(10) + protocol.credit(1),
+                 protocol.credit(3) + message(protocol.KEYFRAME) * 20000, *(protocol.state(n) for n in (0, 1, 2, 3, 1 << 31)),
+                 message(protocol.CREDIT), message(protocol.PING), message(protocol.STATE), message(protocol.CREDIT, b"\xff" * 7)):
+        connection = target.hello(token="honest", carrier="tcp")
+        connection.sock.settimeout(1)
+        connection.try_send(more)
+        connection.close()
+
