@@ -5,17 +5,16 @@ import time
 
 import protocol
 from kit import MIB, attack
-from protocol import Ended
-from target import Refusal
+from protocol import Ended, Refusal
 
 
-def ask(target, count=1, seconds=3.0, credits=8, carrier="tls", **fields):
+def ask(target, count=1, seconds=3.0, credits=8, **fields):
     """`count` clients ask at once and receive for a while. Returns how many were welcomed."""
     welcomed, threads = [], []
 
     def one():
         try:
-            with target.hello(token="reader", carrier=carrier, **fields) as connection:
+            with target.hello(token="reader", **fields) as connection:
                 welcomed.append(connection)
                 connection.sock.settimeout(0.5)
                 end, granted = time.monotonic() + seconds, credits
@@ -41,7 +40,7 @@ def ask(target, count=1, seconds=3.0, credits=8, carrier="tls", **fields):
 
 
 # One frame of 4096x4096 in yuv420p is 24 MiB. Encoders keep several, whatever the limit of pixels is.
-ENCODERS = 384 * MIB
+ENCODERS = 640 * MIB
 
 
 @attack("five times size=4096x4096&codec=h264 of a channel of 320x240", memory=ENCODERS)
@@ -135,7 +134,7 @@ def all_records(target):
 @attack("connect, ask for a picture and leave, 200 times: nothing is left of them", memory=ENCODERS)
 def come_and_go(target):
     for number in range(200):
-        connection = target.start_hello(token="reader", carrier="tcp", size=(320 + 2 * (number % 9), 240),
+        connection = target.ask(token="reader", size=(320 + 2 * (number % 9), 240),
                                         codec=("jpeg:80", "h264:1000000", "lz4")[number % 3])
         connection.try_send(protocol.credit(4))
         if number % 4 == 0:

@@ -29,52 +29,61 @@ def other_protocols(target):
         b"frmllink" + message(protocol.HELLO, hello_body()))
 
 
-@attack("control characters, terminal escapes, U+202E and 8 KiB of text in place of a protocol or of any name")
+@attack("control characters, terminal escapes, U+202E and 8 KiB of text in place of a protocol, a channel and a codec")
 def ugly_bytes(target):
     ugly = UGLY.encode("utf-8")
     say(target, ugly * 200, MAGIC + ugly * 100)
-    for carrier in CARRIERS:
-        for fields in ({"channel": UGLY}, {"channel": UGLY * 8}, {"codec": UGLY[:40]}, {"token": UGLY * 4},
-                       {"channel": b"\xff\xfe\x80" + MARK.encode()}, {"codec": b"\xc3"}, {"token": b"\xed\xa0\x80"}):
+    for carrier in ("tls", "tcp"):
+        for fields in ({"channel": UGLY}, {"channel": UGLY * 8}, {"codec": UGLY[:40]}, {"channel": b"\xff\xfe\x80" + MARK.encode()},
+                       {"codec": b"\xc3"}, {"codec": b"\xed\xa0\x80"}):
             connection = target.connect(carrier)
-            connection.try_send(hello(**fields))
+            connection.begin()
+            connection.try_send(protocol.request(**fields))
             refused_or_ended(connection)
 
 
-@attack("another major version, from 0 to 65535, and a HELLO of a higher minor one with a longer body")
+@attack("another major version, from 0 to 65535, minor 0, and a HELLO of a higher minor one with a longer body")
 def versions(target):
     for carrier in CARRIERS:
-        for major in (0, 2, 255, 256, 65535):
+        for major, minor in ((0, 1), (2, 0), (255, 1), (256, 1), (65535, 65535), (1, 0)):
             connection = target.connect(carrier)
-            connection.send(hello(major=major, token=target.tokens["honest"]))
-            refused_or_ended(connection)
-    with target.hello(token="honest", minor=65535, more=bytes(range(256)) * 4):
-        pass
+            connection.send(hello(major=major, minor=minor))
+            expect(connection.end() is not None, f"version {major}.{minor} is not refused with a reason")
+            connection.close()
+    with target.connect("tcp") as connection:
+        connection.begin(minor=65535, more=bytes(range(256)) * 4)
 
 
-@attack("HELLO cut off after each of its bytes, then the end of the connection")
+@attack("HELLO and REQUEST cut off after each of their bytes, then the end of the connection")
 def cut_off(target):
-    whole = hello(token=target.tokens["honest"])
+    whole = hello()
     for length in range(len(whole)):
         connection = target.connect("unix" if length % 3 else "tcp")
         connection.send(whole[:length])
         connection.close()
+    whole = protocol.request()
+    for length in range(0, len(whole), 3):
+        connection = target.connect("tcp")
+        connection.begin()
+        connection.send(whole[:length])
+        connection.close()
 
 
-@attack("HELLO whose body is shorter than its fields, of every length, and texts that point beyond it")
+@attack("HELLO and REQUEST whose bodies are shorter than their fields, and texts that point beyond the end")
 def short_bodies(target):
-    body = hello_body(token="x")
-    for length in range(0, len(body), 3):
+    for length in range(0, 56, 5):
         connection = target.connect("tcp")
-        connection.send(MAGIC + message(protocol.HELLO, body[:length]))
+        connection.send(MAGIC + message(protocol.HELLO, hello_body()[:length]) + protocol.request())
         refused_or_ended(connection)
-    fixed = body[:64]
-    for texts in (b"\xff\xff", b"\xff\xffcam0", b"\x04\x00cam0\xff\xff", struct.pack("<H", 201) + b"a" * 201,
-                  b"\x04\x00cam0" + struct.pack("<H", 65) + b"r" * 65,
-                  b"\x04\x00cam0\x03\x00raw" + struct.pack("<H", 257) + b"t" * 257):
-        connection = target.connect("tcp")
-        connection.send(MAGIC + message(protocol.HELLO, fixed + texts))
-        refused_or_ended(connection)
+    body = bytes(32) + protocol.request_body()
+    texts = (b"\xff\xff", b"\xff\xffcam0", b"\x04\x00cam0\xff\xff", struct.pack("<H", 201) + b"a" * 201, struct.pack("<H", 16000) + b"a" * 16000,
+             b"\x04\x00cam0" + struct.pack("<H", 65) + b"r" * 65)
+    for carrier in ("tcp", "unix"):
+        for data in [body[:length] for length in range(0, len(body), 3)] + [body[:88] + more for more in texts]:
+            connection = target.connect(carrier)
+            connection.begin()
+            connection.send(message(protocol.REQUEST, data))
+            refused_or_ended(connection)
 
 
 @attack("messages of lengths up to 4 GiB and payloads up to 2^64 where there is none, in place of HELLO and after it")
@@ -90,11 +99,16 @@ def lengths(target):
 
 @attack("any other message in place of HELLO, 1,000 optional ones before it, a second HELLO, messages of a server")
 def out_of_order(target):
-    say(target, *(MAGIC + message(kind, bytes(8)) for kind in (0, 2, 4, 5, 6, 7, 8, 9, 10, 77, 0x7FFF, 0xFFFF)))
+    say(target, *(MAGIC + message(kind, bytes(8)) for kind in (0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 77, 0x7FFF, 0xFFFF)))
     connection = target.connect("tcp")
     connection.try_send(MAGIC + message(99, b"", flags=protocol.OPTIONAL) * 1000)
     refused_or_ended(connection)
-    for more in (hello(token=target.tokens["honest"])[8:], message(protocol.WELCOME, bytes(64)),
+    for kind in (1, 2, 4, 5, 6, 7, 8, 9, 10, 77):
+        connection = target.connect("tcp")
+        connection.begin()
+        connection.try_send(message(kind, bytes(100)))
+        refused_or_ended(connection)
+    for more in (hello()[8:], protocol.request(), message(protocol.WELCOME, bytes(64)),
                  protocol.frame(1, bytes(32)), message(protocol.PONG, bytes(24)), message(1234), MAGIC):
         connection = target.hello(token="honest")
         connection.try_send(more)
@@ -109,7 +123,7 @@ def refusing_first(target):
 
 @attack("say nothing, a byte every 100 ms, half a TLS handshake, half a HELLO: all are shown out, nobody waits")
 def slow(target):
-    whole = hello(token=target.tokens["honest"])
+    whole = hello()
     ended = threading.Event()
 
     def trickle(connection, data):
@@ -150,7 +164,7 @@ def alpn(target):
         except OSError:
             continue
         try:
-            connection.send(hello(token=target.tokens["honest"]))
+            connection.send(hello())
             found = connection.message()
             expect(found.kind == protocol.REFUSED, f"TLS with {options}: {found}")
         except (Ended, OSError):
@@ -172,7 +186,7 @@ def tls_garbage(target):
 @attack("1,000 connections from one address that say nothing, then 300 that say HELLO: others get in meanwhile",
         memory=96 * MIB)
 def flood_from_one_address(target):
-    for first in (b"", hello(token="framelane_" + "0" * 64)):
+    for first in (b"", hello()):
         held = []
         try:
             for number in range(300 if first else 1000):
@@ -209,7 +223,7 @@ def flood_from_many_addresses(target):
 def resets(target):
     for number in range(20):
         connection = target.connect("tcp")
-        connection.send(hello(token=target.tokens["honest"])[:8 + number * 8])
+        connection.send(hello()[:8 + number * 8])
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 

@@ -6,7 +6,7 @@ import threading
 import protocol
 from kit import MIB, Skipped, attack, expect, wait_until
 from shm import Channel
-from target import Refusal
+from protocol import Refusal
 
 WANTS = ({"size": (8, 8)}, {"size": (64, 48), "codec": "jpeg:80"}, {"codec": "jpeg:80"}, {"codec": "lz4"}, {"size": (64, 48), "codec": "h264:1000000"}, {})
 

@@ -1,6 +1,8 @@
 """The link protocol, written from spec/link.md alone: messages as an attacker wants them, right or wrong."""
 
 import hashlib
+import hmac
+import os
 import socket
 import ssl
 import struct
@@ -10,7 +12,9 @@ from kit import DEADLINE_S, Failure
 
 MAGIC = b"FRMLLINK"
 HELLO, WELCOME, REFUSED, FRAME, CREDIT, PING, PONG, STATE, KEYFRAME = range(1, 10)
-NAMES = dict(zip(range(1, 10), "HELLO WELCOME REFUSED FRAME CREDIT PING PONG STATE KEYFRAME".split()))
+CHALLENGE, REQUEST = 10, 11
+NAMES = dict(zip(range(1, 12), "HELLO WELCOME REFUSED FRAME CREDIT PING PONG STATE KEYFRAME CHALLENGE REQUEST".split()))
+MAJOR, MINOR = 1, 1
 OPTIONAL = 1
 RECEIVE, SEND = 1, 2
 NEWEST, EVERY = 0, 1
@@ -32,12 +36,34 @@ def message(kind, body=b"", payload_bytes=0, flags=0, body_bytes=None):
     return struct.pack("<HHIQ", kind, flags, len(body) if body_bytes is None else body_bytes, payload_bytes) + body
 
 
-def hello_body(direction=RECEIVE, channel="cam0", codec="raw", token="", *, major=1, minor=0, mode=NEWEST,
-               max_milli_fps=0, size=(0, 0), max_payload=1 << 28, last=(0, 0), machine=0, more=b""):
+def mac(key, *parts):
+    """HMAC-SHA256."""
+    return hmac.digest(key, b"".join(parts), "sha256")
+
+
+class Token:
+    """What both sides compute from a token."""
+
+    def __init__(self, text):
+        token = text.encode()
+        self.id = mac(token, b"framelane token id")[:16]
+        self.client_key = mac(token, b"framelane token client key")
+        self.stored_key = hashlib.sha256(self.client_key).digest()
+        self.server_key = mac(token, b"framelane token server key")
+
+    def server_proof(self, facts):
+        """The proof in CHALLENGE."""
+        return mac(self.server_key, b"framelane link server", facts)
+
+    def client_proof(self, facts, body):
+        """The proof in REQUEST."""
+        mask = mac(self.stored_key, b"framelane link client", facts, body)
+        return bytes(a ^ b for a, b in zip(self.client_key, mask))
+
+
+def hello_body(nonce=None, token_id=bytes(16), *, major=MAJOR, minor=MINOR, more=b""):
     """The body of HELLO."""
-    body = struct.pack("<HHBBHIIIIQQQQQ", major, minor, direction, mode, 0, max_milli_fps, size[0], size[1], 0,
-                       max_payload, last[0], last[1], time.time_ns(), machine)
-    return body + text(channel) + text(codec) + text(token) + more
+    return struct.pack("<HHI", major, minor, 0) + (os.urandom(32) if nonce is None else nonce) + token_id + more
 
 
 def hello(**fields):
@@ -45,11 +71,30 @@ def hello(**fields):
     return MAGIC + message(HELLO, hello_body(**fields))
 
 
-def welcome(codec="raw", *, major=1, minor=0, max_payload=1 << 28, last=(0, 0)):
-    """The first bytes of a server that agrees."""
+def challenge(nonce=None, proof=bytes(32), *, major=MAJOR, minor=MINOR):
+    """The first bytes of a server."""
+    body = struct.pack("<HHI", major, minor, 0) + (os.urandom(32) if nonce is None else nonce) + proof
+    return MAGIC + message(CHALLENGE, body)
+
+
+def request_body(direction=RECEIVE, channel="cam0", codec="raw", *, mode=NEWEST, max_milli_fps=0, size=(0, 0), max_payload=1 << 28,
+                 last=(0, 0), machine=0, sent_ns=None, more=b""):
+    """The body of REQUEST, without the proof in front."""
+    body = struct.pack("<BBHIIIQQQQQ", direction, mode, 0, max_milli_fps, size[0], size[1], max_payload, last[0], last[1],
+                       time.time_ns() if sent_ns is None else sent_ns, machine)
+    return body + text(channel) + text(codec) + more
+
+
+def request(proof=bytes(32), **fields):
+    """REQUEST of a client without a token."""
+    return message(REQUEST, proof + request_body(**fields))
+
+
+def welcome(codec="raw", *, received_ns=None, sent_ns=None, max_payload=1 << 28, last=(0, 0), machine=0):
+    """WELCOME."""
     now = time.time_ns()
-    return MAGIC + message(WELCOME, struct.pack("<HHIQQQQQQ", major, minor, 0, now, now, max_payload, *last, 0)
-                           + text(codec))
+    return message(WELCOME, struct.pack("<QQQQQQ", now if received_ns is None else received_ns, now if sent_ns is None else sent_ns,
+                                        max_payload, *last, machine) + text(codec))
 
 
 def refused(code, reason, remedy="", try_again=0):
@@ -121,6 +166,14 @@ class Ended(Failure):
     """The other side ended the connection."""
 
 
+class Refusal(Failure):
+    """REFUSED instead of CHALLENGE or WELCOME."""
+
+    def __init__(self, code, again, reason, remedy):
+        super().__init__(f"refused with code {code}: {reason}")
+        self.code, self.again, self.reason, self.remedy = code, again, reason, remedy
+
+
 class Connection:
     """A socket, with or without TLS, and what came over it."""
 
@@ -129,6 +182,7 @@ class Connection:
         self.sock.settimeout(DEADLINE_S)
         self.buffer = bytearray()
         self.begun = False
+        self.sent = []
 
     def __enter__(self):
         return self
@@ -141,6 +195,8 @@ class Connection:
 
     def send(self, data):
         """Sends all of it. Raises Ended when the other side has gone."""
+        if len(self.sent) < 2:
+            self.sent.append(data)
         try:
             self.sock.sendall(data)
         except (OSError, ssl.SSLError) as error:
@@ -187,6 +243,32 @@ class Connection:
         body = self.exactly(body_bytes)
         return Message(kind, flags, body, self.exactly(payload_bytes))
 
+    def begin(self, token=None, **hello_fields):
+        """HELLO and CHALLENGE of a client. Returns what its proof is made with; raises Refusal."""
+        nonce = os.urandom(32)
+        token_id = token.id if token else bytes(16)
+        self.send(hello(nonce=nonce, token_id=token_id, **hello_fields))
+        found = self.until(CHALLENGE, REFUSED)
+        if found.kind == REFUSED:
+            raise Refusal(*refusal(found))
+        facts = nonce + found.body[8:40] + token_id + bytes(32)
+        if token and not hmac.compare_digest(found.body[40:72], token.server_proof(facts)):
+            raise Failure("the server's proof is wrong")
+        return facts
+
+    def ask(self, token=None, **fields):
+        """HELLO, CHALLENGE and REQUEST of a client over TCP or a Unix socket. The answer is still to come."""
+        facts = self.begin(token)
+        body = request_body(**fields)
+        self.send(message(REQUEST, (token.client_proof(facts, body) if token else bytes(32)) + body))
+
+    def answer(self):
+        """WELCOME; raises Refusal."""
+        found = self.until(WELCOME, REFUSED)
+        if found.kind == REFUSED:
+            raise Refusal(*refusal(found))
+        return found
+
     def until(self, *kinds):
         """The next message of one of these kinds; others are skipped."""
         while True:
@@ -219,13 +301,15 @@ class Connection:
             return
 
 
-def tls_client(alpn="framelane", oldest=None):
+def tls_client(alpn="framelane", oldest=None, card=None):
     """A context of a client that looks at the fingerprint itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if oldest:
         context.maximum_version = oldest
+    if card:
+        context.load_cert_chain(card / "client.crt", card / "client.key")
     if alpn:
         context.set_alpn_protocols([alpn])
     return context

@@ -8,8 +8,7 @@ import time
 import media
 import protocol
 from kit import DEADLINE_S, MARK, MIB, UGLY, attack, expect, wait_until
-from protocol import CODED, STANDALONE, Ended, frame
-from target import Refusal
+from protocol import CODED, STANDALONE, Ended, Refusal, frame
 
 MAGNITUDES = (0, 1, 15, 16, 31, 32, 33, 255, 4096, 65535, 65536, (1 << 31) - 1, 1 << 31, (1 << 31) + 4096, (1 << 32) - 1,
               1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 16, (1 << 64) - 1)

@@ -5,13 +5,14 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 
 import media
 import pattern
 import protocol
-from kit import DEADLINE_S, MARK, MIB, UGLY, attack, expect, wait_until
+from kit import DEADLINE_S, MARK, MIB, UGLY, Skipped, attack, expect, wait_until
 from processes import Place
 from protocol import CODED, STANDALONE, Connection, Ended, frame, message, welcome
 from target import Feed
@@ -29,7 +30,7 @@ class Server:
         self.listener.bind(address)
         self.listener.listen(16)
         self.address = self.listener.getsockname()
-        self.hellos = []
+        self.bytes, self.requests = b"", 0
         self.played = threading.Event()
         self.ended = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
@@ -60,20 +61,30 @@ class Server:
             if part is not self.honest:
                 self.played.set()
 
-    def hello(self, connection):
-        """Reads HELLO. Returns its three texts."""
+    def hello(self, connection, answer=None):
+        """Reads HELLO."""
         found = connection.message()
-        texts, at = [], 64
-        for _ in range(3):
+        self.bytes += found.body
+        if answer is not None:
+            connection.send(answer)
+        return found
+
+    def request(self, connection):
+        """Reads HELLO, answers with CHALLENGE, reads REQUEST. Returns its two texts."""
+        self.hello(connection, protocol.challenge())
+        found = connection.message()
+        self.bytes += found.body
+        self.requests += 1
+        texts, at = [], 88
+        for _ in range(2):
             (count,) = struct.unpack_from("<H", found.body, at)
             texts.append(found.body[at + 2:at + 2 + count].decode())
             at += 2 + count
-        self.hellos.append(texts)
         return texts
 
     def agree(self, connection, **fields):
-        """Reads HELLO, and welcomes the client to what it asks for."""
-        texts = self.hello(connection)
+        """Agrees with the client to what it asks for."""
+        texts = self.request(connection)
         connection.send(welcome(texts[1], **fields))
         return texts
 
@@ -187,16 +198,28 @@ def sending(*data, wait=0.3, **fields):
 
 
 def first(data, wait=0.2):
-    """A part: say this in place of a welcome."""
+    """A part: say this instead of a CHALLENGE."""
     def part(server, connection):
-        server.hello(connection)
-        connection.send(data)
-        connection.sock.settimeout(wait)
-        try:
-            connection.receive()
-        except TimeoutError:
-            pass
+        server.hello(connection, data)
+        _linger(connection, wait)
     return part
+
+
+def second(data, wait=0.2):
+    """A part: say this instead of a WELCOME."""
+    def part(server, connection):
+        server.request(connection)
+        connection.send(data)
+        _linger(connection, wait)
+    return part
+
+
+def _linger(connection, wait):
+    connection.sock.settimeout(wait)
+    try:
+        connection.receive()
+    except TimeoutError:
+        pass
 
 
 def without_end(data, seconds=1.5):
@@ -209,21 +232,25 @@ def without_end(data, seconds=1.5):
     return part
 
 
-@attack("another protocol, another magic, nothing, the end at once, a reset, a WELCOME cut short, of another codec or version")
+@attack("another protocol, another magic, nothing, the end at once, a CHALLENGE or WELCOME cut short, other versions and codecs")
 def no_welcome(victims):
-    now = message(protocol.WELCOME, bytes(56) + protocol.text("raw"))
-    victims.play(first(b"HTTP/1.1 400 Bad Request\r\n\r\n"), first(b"FRMLLINX" + now), first(b""), first(protocol.MAGIC), first(welcome("jpeg:80")),
-                 first(welcome(major=2)), first(welcome(codec="\u202e" + MARK)), first(protocol.MAGIC + message(protocol.WELCOME, bytes(20))),
-                 first(protocol.MAGIC + message(protocol.WELCOME, b"", body_bytes=(1 << 32) - 1)), first(protocol.MAGIC + message(protocol.HELLO, bytes(80))),
-                 first(protocol.MAGIC + message(protocol.WELCOME, bytes(56) + b"\xff\xffraw")), lambda server, connection: None)
+    huge = dict(body_bytes=(1 << 32) - 1)
+    victims.play(first(b"HTTP/1.1 400 Bad Request\r\n\r\n"), first(b"FRMLLINX" + protocol.challenge()[8:]), first(b""), first(protocol.MAGIC),
+                 first(protocol.challenge(major=2)), first(protocol.challenge(minor=0)), first(protocol.challenge(proof=b"\xff" * 32)),
+                 first(protocol.MAGIC + message(protocol.CHALLENGE, bytes(20))), first(protocol.MAGIC + message(protocol.CHALLENGE, b"", **huge)),
+                 first(protocol.MAGIC + welcome()), first(protocol.MAGIC + message(protocol.HELLO, bytes(80))), lambda server, connection: None)
+    victims.play(second(welcome("jpeg:80")), second(welcome("\u202e" + MARK)), second(welcome("x" * 16000)), second(message(protocol.WELCOME, bytes(20))),
+                 second(message(protocol.WELCOME, b"", **huge)), second(message(protocol.WELCOME, bytes(48) + b"\xff\xffraw")),
+                 second(protocol.challenge()[8:]), second(message(protocol.REQUEST, bytes(120))), second(b""))
 
 
-@attack("REFUSED with 8 KiB of text, with control characters and U+202E, at once and after the welcome")
+@attack("REFUSED with 8 KiB of text, with control characters and U+202E: instead of CHALLENGE, of WELCOME, and later")
 def refusals(victims):
     long, ugly = "\u00e4" * 2048, UGLY.replace(MARK, "") * 8
-    victims.play(*(first(protocol.MAGIC + protocol.refused(code, reason, reason, try_again))
-                   for code in (5, 0xFFFFFFFF) for reason in (long, ugly) for try_again in (0, 1)),
-                 sending(protocol.refused(18, ugly, ugly, 1)), sending(protocol.refused(18, "\u202e" * 1365, "", 1)),
+    for when in (lambda data: first(protocol.MAGIC + data), second):
+        victims.play(*(when(protocol.refused(code, reason, reason, try_again))
+                       for code in (5, 0xFFFFFFFF) for reason in (long, ugly) for try_again in (0, 1)))
+    victims.play(sending(protocol.refused(18, ugly, ugly, 1)), sending(protocol.refused(18, "\u202e" * 1365, "", 1)),
                  first(protocol.MAGIC + message(protocol.REFUSED, struct.pack("<II", 5, 1) + b"\xff\xff")))
 
 
@@ -238,9 +265,7 @@ def floods(victims):
 def clocks(victims):
     def part(sent, received, stamp):
         def play(server, connection):
-            texts = server.hello(connection)
-            connection.send(protocol.MAGIC + message(protocol.WELCOME, struct.pack("<HHIQQQQQQ", 1, 0, 0, received, sent, TOP, 0, 0, 0)
-                                                     + protocol.text(texts[1])))
+            server.agree(connection, received_ns=received, sent_ns=sent)
             connection.until(protocol.CREDIT)
             for number in range(1, 4):
                 connection.send(frame(number, bytes(32), timestamp=stamp) + message(protocol.PONG, struct.pack("<QQQ", sent, received, stamp)))
@@ -324,7 +349,8 @@ def certificates(victims):
     seen = []
 
     def part(server, connection):
-        seen.append(connection.exactly(8))
+        server.hello(connection, protocol.challenge())
+        seen.append(connection.message().kind)
 
     for folder, alpn, newest in ((other, "framelane", None), (place.config, None, None), (place.config, "http/1.1", None),
                                  (place.config, "framelane", ssl.TLSVersion.TLSv1_2)):
@@ -338,20 +364,75 @@ def certificates(victims):
     expect(not seen, f"a client spoke to a server that it must not trust: {seen}")
 
 
-@attack("tcp:// on loopback and unix: with the token in the environment: whoever has the port does not get the token")
+@attack("tcp:// on loopback and unix: with a token in the environment: whoever has the port gets neither token nor request")
 def token_to_anybody(victims):
     token = "framelane_" + "5" * 64
-    path = str(victims.place.path / "port.sock")
-    for server, url in ((Server(Server.agree), None), (Server(Server.agree, family=socket.AF_UNIX, address=path), f"unix:{path}/cam0")):
-        url = url or f"tcp://127.0.0.1:{server.address[1]}/cam0"
-        client = victims.place.start("receive", url, "here", FRAMELANE_TOKEN=token)
+    keys = protocol.Token(token)
+
+    def honest_looking(server, connection):
+        server.agree(connection)
+
+    def wrong(server, connection):
+        server.hello(connection, protocol.challenge(proof=os.urandom(32)))
+        server.bytes += connection.message().body
+        server.requests += 1
+
+    def reflected(server, connection):
+        found = server.hello(connection)
+        facts = found.body[8:40] + found.body[8:40] + keys.id + bytes(32)
+        connection.send(protocol.challenge(nonce=found.body[8:40], proof=protocol.mac(keys.stored_key, b"framelane link server", facts)))
+        server.bytes += connection.message().body
+        server.requests += 1
+
+    for part in (honest_looking, wrong, reflected):
+        server = Server(part)
+        client = victims.place.start("receive", f"tcp://127.0.0.1:{server.address[1]}/cam0", "here", FRAMELANE_TOKEN=token)
         try:
             wait_until(lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect")
-            expect(not any(token in texts for texts in server.hellos), f"the token was sent to {url.split(':')[0]}:")
+            expect(token.encode() not in server.bytes, "the token was sent to whoever has the port")
+            expect(server.requests == 0, f"a client with a token sent its request to a server that did not prove itself ({part.__name__})")
             client.check_log()
         finally:
             client.stop()
             server.close()
+    # A Unix socket of this user: it is known by its user, and needs no token.
+    path = str(victims.place.path / "port.sock")
+    server = Server(honest_looking, family=socket.AF_UNIX, address=path)
+    client = victims.place.start("receive", f"unix:{path}/cam0", "here", FRAMELANE_TOKEN=token)
+    try:
+        wait_until(lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect")
+        expect(keys.id not in server.bytes and token.encode() not in server.bytes, "the token was used at a Unix socket")
+    finally:
+        client.stop()
+        server.close()
+
+
+@attack("a Unix socket of another user: the client says nothing to it, and a client of another user is not let in")
+def unix_of_another_user(victims):
+    if os.geteuid() != 0:
+        raise Skipped("another user's socket can be made by root only")
+    folder = victims.place.path / "foreign"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, 65534, 65534)
+    for parent in (victims.place.path, folder):
+        parent.chmod(0o755)
+    path = str(folder / "port.sock")
+    code = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(1)\nprint('up',flush=True)\n"
+            "c=s.accept()[0]\nc.settimeout(20)\nprint('got',len(c.recv(4096)),flush=True)\n")
+    stranger = subprocess.Popen(["/usr/bin/python3", "-c", code, path], stdout=subprocess.PIPE, user=65534, group=65534, extra_groups=[])
+    client = None
+    try:
+        stranger.stdout.readline()
+        client = victims.place.start("receive", f"unix:{path}/cam0", "here")
+        said = stranger.stdout.readline()
+        expect(said in (b"got 0\n", b""), f"the client spoke to another user's server: {said}")
+        client.check_log()
+    finally:
+        if client:
+            client.stop()
+        stranger.kill()
+        stranger.wait()
+        victims.place.path.chmod(0o700)
 
 
 @attack("`subscribe URL` of a server that lies, refuses, and shows clocks of 2^64-1", shared=64 * MIB)
@@ -407,5 +488,5 @@ def sinks(victims):
 
 
 def sending_last():
-    """A server that claims to have everything up to the end of time."""
+    """A server that claims to have everything up to the last number."""
     return lambda server, connection: (server.agree(connection, last=(TOP, TOP)), connection.send(protocol.credit(4)), time.sleep(0.3))

@@ -11,7 +11,7 @@ import pattern
 import protocol
 from kit import DEADLINE_S, Failure, expect, wait_until
 from processes import Place, Watch
-from protocol import Connection, Ended, connect
+from protocol import Connection, Ended, Refusal, Token, connect
 
 RATE = 15
 # Honest clients come from addresses of their own, as they would from machines of their own.
@@ -144,6 +144,7 @@ class Target:
     def __init__(self, command):
         self.place = place = Place(command)
         self.feed = self.watch = None
+        self.turn = False
         self.readers = []
         try:
             self._start(place)
@@ -157,6 +158,7 @@ class Target:
         self.tokens = {name: self.token(name, **rights) for name, rights in {
             "honest": {"read": "**"}, "reader": {"read": "cam*"}, "writer": {"write": "w/**"},
             "both": {"read": "cam*,w/**", "write": "w/**"}, "nothing": {"read": "no/**"}}.items()}
+        self.card("honest-card", read="**")
         self.feed = Feed(place)
         self.socket = str(place.path / "server.sock")
         limits = place.options("serve", handshake=2, patience__idle_timeout=4, linger=1)
@@ -192,19 +194,34 @@ class Target:
             return connect(self.tls, source, protocol.tls_client(**tls), self.fingerprint)
         return connect(self.tcp if carrier == "tcp" else self.socket, source)
 
-    def start_hello(self, token=None, carrier="tls", source="127.0.0.1", **fields):
-        """A connection with HELLO sent. `token` names one of ours, or is one, or is None."""
-        connection = self.connect(carrier, source)
-        connection.send(protocol.hello(token=self.tokens.get(token, token) or "", **fields))
+    def card(self, name, **rights):
+        """A new client with a certificate."""
+        folder = self.place.path / name
+        made = json.loads(self.place.run("identity", "client", name, "--out", folder, "--json").output)
+        words = [word for right, value in rights.items() for word in (f"--{right}", value)]
+        found = self.place.run("identity", "allow", name, made["fingerprint"], *words)
+        expect(found.code == 0, f"`identity allow` failed: {found.output[-300:]!a}")
+        return folder
+
+    def ask(self, token=None, carrier="tcp", source="127.0.0.1", card=None, **fields):
+        """A connection with REQUEST sent. `token` names one of ours, or is one, or is None. A token's proof over TLS
+        needs the exporter of the connection, which Python does not have: clients over TLS have a certificate."""
+        connection = self.connect(carrier, source, **({"card": self.place.path / card} if card else {}))
+        try:
+            connection.ask(token and Token(self.tokens.get(token, token)), **fields)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def hello(self, token=None, carrier="tls", source="127.0.0.1", **fields):
+    def hello(self, token=None, carrier="tcp", source="127.0.0.1", card=None, **fields):
         """A connection that the server has welcomed."""
-        connection = self.start_hello(token, carrier, source, **fields)
-        found = connection.until(protocol.WELCOME, protocol.REFUSED)
-        if found.kind == protocol.REFUSED:
+        connection = self.ask(token, carrier, source, card, **fields)
+        try:
+            connection.answer()
+        except BaseException:
             connection.close()
-            raise Refusal(*protocol.refusal(found))
+            raise
         return connection
 
     def newcomer(self):
@@ -212,7 +229,10 @@ class Target:
         end = time.monotonic() + DEADLINE_S
         while True:
             try:
-                with self.hello(token="honest", source=NEWCOMER) as connection:
+                # In turn over TCP with a token, and over TLS with a certificate.
+                self.turn = not self.turn
+                who = {"token": "honest"} if self.turn else {"card": "honest-card", "carrier": "tls"}
+                with self.hello(source=NEWCOMER, **who) as connection:
                     connection.send(protocol.credit(2) + protocol.ping())
                     for _ in range(2):
                         found = connection.until(protocol.FRAME, protocol.REFUSED)
@@ -285,14 +305,6 @@ class Target:
         self.place.close()
 
 
-class Refusal(Failure):
-    """REFUSED instead of WELCOME."""
-
-    def __init__(self, code, again, reason, remedy):
-        super().__init__(f"refused with code {code}: {reason}")
-        self.code, self.again, self.reason, self.remedy = code, again, reason, remedy
-
-
 def expect_refused(target, *codes, **hello):
     """A client with this HELLO is refused with one of the codes."""
     try:
@@ -308,7 +320,7 @@ def refused_or_ended(connection: Connection):
     try:
         while True:
             found = connection.message()
-            expect(found.kind == protocol.REFUSED, f"expected a refusal or the end, found {found}")
+            expect(found.kind in (protocol.REFUSED, protocol.CHALLENGE), f"expected a refusal or the end, found {found}")
     except Ended:
         pass
     finally:

@@ -23,9 +23,14 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps the first `len` bytes of the file, which must be as long, and brings the pages in.
+    /// Maps the first `len` bytes of the file, which must be as long, and brings the pages in. Of a file with holes the
+    /// pages stay out: bringing them in would fill the holes, and a hostile publisher could make a subscriber take as
+    /// much memory as there is.
     pub(crate) fn new(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
-        Self::with_flags(fd, len, writable, MapFlags::SHARED | MapFlags::POPULATE)
+        let blocks = u64::try_from(rustix::fs::fstat(&fd)?.st_blocks).unwrap_or(0);
+        let is_whole = blocks.saturating_mul(512) >= len as u64;
+        let populate = if is_whole { MapFlags::POPULATE } else { MapFlags::empty() };
+        Self::with_flags(fd, len, writable, MapFlags::SHARED | populate)
     }
 
     /// As [`Map::new`], without the pages: of a file with holes, which bringing them in would fill.
@@ -87,5 +92,21 @@ impl Drop for Map {
         // SAFETY: the range is the one that `mmap` gave; references into it borrow `self` or keep it alive.
         let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn map_of_a_file_with_holes_takes_no_memory() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let file = std::fs::File::create_new(directory.path().join("file")).unwrap();
+        let reading = std::fs::File::open(directory.path().join("file")).unwrap();
+        file.set_len(1 << 20).unwrap();
+        let map = Map::new(&reading, 1 << 20, false).unwrap();
+        assert_eq!(map.len(), 1 << 20);
+        assert_eq!(rustix::fs::fstat(&file).unwrap().st_blocks, 0);
     }
 }
