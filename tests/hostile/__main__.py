@@ -4,9 +4,10 @@
     python3 tests/hostile target/debug/framelane --deep       everything
     python3 tests/hostile --list                              what it tries
 
-Written from the pages in spec/ alone, with the standard library. Everything happens on loopback and in folders of
-its own. After each attack: the programs live, honest readers get whole frames, the publisher has dropped none, and
-memory, files, descriptors and threads are within bounds, and logs hold nothing of the attacker's."""
+Written from the pages in spec/ alone, with the standard library. It uses loopback and temporary folders only.
+After each attack it checks that the programs run, that honest readers get whole frames, that the publisher
+has dropped none, that memory, files, descriptors and threads are within bounds, and that logs hold no text of the
+attacker."""
 
 import argparse
 import re
@@ -19,27 +20,41 @@ import demands
 import files
 import handshake
 import kit
+import legacy
 import memory
 import publisher
 import server
 from target import Target
 
-FAMILIES = {"handshake": (handshake, Target), "credentials": (credentials, Target), "demands": (demands, Target),
-            "publisher": (publisher, Target), "server": (server, server.Victims),
-            "files": (files, files.Looking), "memory": (memory, Target)}
+FAMILIES = {
+    "handshake": (handshake, Target),
+    "credentials": (credentials, Target),
+    "demands": (demands, Target),
+    "publisher": (publisher, Target),
+    "server": (server, server.Victims),
+    "files": (files, files.Looking),
+    "memory": (memory, Target),
+    "legacy": (legacy, legacy.Old),
+}
 
 
 def main():
     """Runs the kit. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 tests/hostile", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python3 tests/hostile",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="the framelane program to attack")
     parser.add_argument("--list", action="store_true", help="print what is tried")
     parser.add_argument("--only", metavar="REGEX", default="", help="only attacks whose names match")
     parser.add_argument("--deep", action="store_true", help="the long attacks, too")
     options = parser.parse_args()
-    chosen = [attack for attack in kit.ATTACKS
-              if re.search(options.only, attack.name) and (options.deep or options.list or not attack.deep)]
+    chosen = [
+        attack
+        for attack in kit.ATTACKS
+        if re.search(options.only, attack.name) and (options.deep or options.list or not attack.deep)
+    ]
     if options.list:
         for attack in chosen:
             print(f"{attack.name}{' (deep)' if attack.deep else ''}\n    {attack.words}")
@@ -87,10 +102,11 @@ def run(command, chosen):
 
 
 def cost(found):
-    """What an attack cost the victim, in words."""
+    """The cost of an attack to the victim, in words."""
     if not found:
         return ""
-    return f"{found['memory'] >> 20} MiB, {found['shared'] >> 20} MiB shared, {found['descriptors']} descriptors at most"
+    memory, shared = found["memory"] >> 20, found["shared"] >> 20
+    return f"{memory} MiB, {shared} MiB shared, {found['descriptors']} descriptors at most"
 
 
 def report(results):
@@ -103,8 +119,10 @@ def report(results):
         print(f"\nFAILED {attack.name}: {attack.words}\n    {details}")
     held = sum(result[1] == "held" for result in results)
     skipped = len(results) - held - len(failed)
-    print(f"\nhostile kit: {held} attacks held, {len(failed)} failed, {skipped} skipped, "
-          f"{sum(result[3] for result in results):.0f} s")
+    print(
+        f"\nhostile kit: {held} attacks held, {len(failed)} failed, {skipped} skipped, "
+        f"{sum(result[3] for result in results):.0f} s"
+    )
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Clients that may receive, and ask for more than anybody needs."""
+"""Clients that may receive, and ask for excessive sizes, codecs and numbers of frames."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ def ask(target, count=1, seconds=3.0, credits=8, **fields):
     return len(welcomed)
 
 
-# One frame of 4096x4096 in yuv420p is 24 MiB. Encoders keep several, whatever the limit of pixels is.
+# One frame of 4096x4096 in yuv420p is 24 MiB. An encoder keeps several. A client may use two such encoders.
 ENCODERS = 640 * MIB
 
 
@@ -60,16 +60,39 @@ def many_sizes(target):
     for number in range(12):
         size = (640 + 16 * number, 480 + 16 * number)
         codec = "jpeg:95" if number % 2 else "h264:1000000"
-        threads.append(threading.Thread(target=ask, args=(target,), kwargs={"size": size, "codec": codec}, daemon=True))
+        threads.append(
+            threading.Thread(target=ask, args=(target,), kwargs={"size": size, "codec": codec}, daemon=True)
+        )
         threads[-1].start()
     for thread in threads:
         thread.join()
 
 
-@attack("sizes of every magnitude: 1x1, 1x65535, 2^31 x 2^31, 2^32-1, width without height", memory=ENCODERS)
+@attack(
+    "sizes of every magnitude: 1x1, 1x65535, 2^31 x 2^31, 2^32-1, a width without a height", memory=ENCODERS
+)
 def sizes(target):
-    numbers = (0, 1, 3, 4096, 16384, 16385, 32767, 65535, 65536, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
-    pairs = [(n, n) for n in numbers] + [(n, 1) for n in numbers] + [(1, n) for n in numbers] + [(n, 0) for n in numbers]
+    numbers = (
+        0,
+        1,
+        3,
+        4096,
+        16384,
+        16385,
+        32767,
+        65535,
+        65536,
+        1 << 20,
+        (1 << 31) - 1,
+        1 << 31,
+        (1 << 32) - 1,
+    )
+    pairs = (
+        [(n, n) for n in numbers]
+        + [(n, 1) for n in numbers]
+        + [(1, n) for n in numbers]
+        + [(n, 0) for n in numbers]
+    )
     for number, size in enumerate(pairs):
         codec = ("raw", "lz4", "jpeg:80", "h264:1000000")[number % 4]
         _glance(target, size=size, codec=codec)
@@ -77,21 +100,56 @@ def sizes(target):
 
 @attack("unknown codecs, qualities and bit rates of every magnitude, contradictions")
 def codecs(target):
-    for codec in ("", "RAW", "raw:", "raw:1", "gzip", "jpeg", "jpeg:", "jpeg:0", "jpeg:101", "jpeg:-1", "jpeg:1e9", "jpeg:80:80",
-                  "jpeg:99999999999999999999", "h264", "h264:0", "h264:-1", "h264:18446744073709551616", "h264:4M", "lz4:9",
-                  "raw\0", " raw", "raw,lz4", "../raw", "h264:1", "h264:18446744073709551615", "h265:1", "x" * 64, "jpeg:٨٠"):
+    for codec in (
+        "",
+        "RAW",
+        "raw:",
+        "raw:1",
+        "gzip",
+        "jpeg",
+        "jpeg:",
+        "jpeg:0",
+        "jpeg:101",
+        "jpeg:-1",
+        "jpeg:1e9",
+        "jpeg:80:80",
+        "jpeg:99999999999999999999",
+        "h264",
+        "h264:0",
+        "h264:-1",
+        "h264:18446744073709551616",
+        "h264:4M",
+        "lz4:9",
+        "raw\0",
+        " raw",
+        "raw,lz4",
+        "../raw",
+        "h264:1",
+        "h264:18446744073709551615",
+        "h265:1",
+        "x" * 64,
+        "jpeg:٨٠",
+    ):
         _glance(target, codec=codec, size=(64, 64))
 
 
-@attack("max_payload of 0, 1 and 2^64-1, frame rates of 1 in 1,000 s and 4 million a second, from epochs of the future")
+@attack("max_payload of 0, 1 and 2^64-1, extreme frame rates, epochs and sequences of the future")
 def limits(target):
-    for fields in ({"max_payload": 0}, {"max_payload": 1}, {"max_payload": (1 << 64) - 1}, {"max_milli_fps": 1},
-                   {"max_milli_fps": (1 << 32) - 1}, {"last": ((1 << 64) - 1, (1 << 64) - 1)}, {"last": (0, 1 << 63)},
-                   {"last": (1, (1 << 64) - 1), "mode": protocol.EVERY}, {"machine": (1 << 64) - 1}):
+    for fields in (
+        {"max_payload": 0},
+        {"max_payload": 1},
+        {"max_payload": (1 << 64) - 1},
+        {"max_milli_fps": 1},
+        {"max_milli_fps": (1 << 32) - 1},
+        {"last": ((1 << 64) - 1, (1 << 64) - 1)},
+        {"last": (0, 1 << 63)},
+        {"last": (1, (1 << 64) - 1), "mode": protocol.EVERY},
+        {"machine": (1 << 64) - 1},
+    ):
         _glance(target, **fields)
 
 
-@attack("20 receivers of mode every that hold all credits and take one frame a second", memory=128 * MIB)
+@attack("20 receivers of mode every with 64 credits each that read slowly", memory=128 * MIB)
 def slow_receivers(target):
     held = []
     try:
@@ -131,11 +189,14 @@ def all_records(target):
             connection.close()
 
 
-@attack("connect, ask for a picture and leave, 200 times: nothing is left of them", memory=ENCODERS)
+@attack("200 clients that ask for coded frames and disconnect at once", memory=ENCODERS)
 def come_and_go(target):
     for number in range(200):
-        connection = target.ask(token="reader", size=(320 + 2 * (number % 9), 240),
-                                        codec=("jpeg:80", "h264:1000000", "lz4")[number % 3])
+        connection = target.ask(
+            token="reader",
+            size=(320 + 2 * (number % 9), 240),
+            codec=("jpeg:80", "h264:1000000", "lz4")[number % 3],
+        )
         connection.try_send(protocol.credit(4))
         if number % 4 == 0:
             connection.sock.settimeout(0.2)
@@ -146,7 +207,7 @@ def come_and_go(target):
         connection.close()
 
 
-@attack("2,000 channel names that nobody publishes", deep=True)
+@attack("2,000 channel names that have no publisher", deep=True)
 def names_without_channels(target):
     held = []
     try:
@@ -175,4 +236,3 @@ def _glance(target, **fields):
                 connection.buffer.clear()
     except (Refusal, Ended, TimeoutError):
         pass
-

@@ -1,4 +1,4 @@
-"""Channel files that lie, are cut short or are no files, before `list`, `info`, `doctor`, `top`, `subscribe`, `publish` and Python."""
+"""Hostile channel files for `list`, `info`, `doctor`, `top`, `subscribe`, `publish` and Python."""
 
 import os
 import random
@@ -14,7 +14,22 @@ from kit import MIB, UGLY, Skipped, attack, expect
 from processes import Place
 from shm import CONTROL, DATA, ENTRY, READERS, Channel
 
-EXTREMES = (0, 1, 2, 255, 4096, 65535, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 40) + 1, (1 << 55) - 1, 1 << 63, (1 << 64) - 2, (1 << 64) - 1)
+EXTREMES = (
+    0,
+    1,
+    2,
+    255,
+    4096,
+    65535,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+    (1 << 40) + 1,
+    (1 << 55) - 1,
+    1 << 63,
+    (1 << 64) - 2,
+    (1 << 64) - 1,
+)
 PYTHON = """
 import sys, framelane
 for name in sys.argv[1:]:
@@ -40,7 +55,11 @@ class Looking:
     def _python(self):
         """A Python with this release's package, if there is one."""
         name = os.environ.get("FRAMELANE_PYTHON")
-        if name and subprocess.run([name, "-c", "import framelane"], capture_output=True, check=False).returncode == 0:
+        if (
+            name
+            and subprocess.run([name, "-c", "import framelane"], capture_output=True, check=False).returncode
+            == 0
+        ):
             return name
         return None
 
@@ -59,7 +78,7 @@ class Looking:
         return self.channels[-1]
 
     def glance(self, *arguments, seconds=0.4):
-        """Runs a command that may go on; ends it after a moment. Its end is not a signal's, and its text is clean."""
+        """Runs a command and ends it after a moment. Checks its exit code and its output."""
         process = self.place.start(*arguments, stdout=subprocess.DEVNULL if "--stdout" in arguments else None)
         try:
             end = time.monotonic() + seconds
@@ -79,19 +98,29 @@ class Looking:
     def look(self, names, subscribe=True, every=1):
         """Everything that looks: at the directory, and at each of these channels."""
         place = self.place
-        for arguments in (["list"], ["list", "--json"], ["doctor"], ["doctor", "--json"], ["top", "--count", "1", "--interval", "0.05"],
-                          ["top", "--count", "1", "--interval", "0.05", "--json"]):
+        for arguments in (
+            ["list"],
+            ["list", "--json"],
+            ["doctor"],
+            ["doctor", "--json"],
+            ["top", "--count", "1", "--interval", "0.05"],
+            ["top", "--count", "1", "--interval", "0.05", "--json"],
+        ):
             found = place.run(*arguments).check(256 * MIB)
             self.memory = max(self.memory, 0)
             expect(len(found.output) < 1 << 20, f"`{found.words}` printed {len(found.output)} bytes")
         for name in names[::every]:
             place.run("info", name).check(256 * MIB)
         if subscribe:
-            shots = [("subscribe", name, "--timeout", "0", "--count", "1", "--stdout", ("y4m", "raw")[number % 2])
-                     for number, name in enumerate(names[::every])]
+            shots = [
+                ("subscribe", name, "--timeout", "0", "--count", "1", "--stdout", ("y4m", "raw")[number % 2])
+                for number, name in enumerate(names[::every])
+            ]
             self.together(shots)
         if self.python:
-            place.run("-c", PYTHON, *names, program=[self.python], FRAMELANE_DIR=str(place.channels)).check(512 * MIB)
+            place.run("-c", PYTHON, *names, program=[self.python], FRAMELANE_DIR=str(place.channels)).check(
+                512 * MIB
+            )
 
     def together(self, commands, at_once=8):
         """Glances, a few at a time."""
@@ -103,6 +132,7 @@ class Looking:
                     self.glance(*arguments)
                 except Exception as error:
                     errors.append(error)
+
         threads = [threading.Thread(target=run, args=(commands[start::at_once],)) for start in range(at_once)]
         for thread in threads:
             thread.start()
@@ -112,11 +142,16 @@ class Looking:
             raise errors[0]
 
     def check(self, attack):
-        """What must hold after every attack: another channel of the directory can still be made, read and removed."""
+        """Checks that an honest publisher can still make and remove a channel in the directory."""
         place = self.place
-        found = place.run("publish", "testsrc=64x48@60", "honest", "--frames", "3", "--rate", "max").check(256 * MIB)
+        found = place.run("publish", "testsrc=64x48@60", "honest", "--frames", "3", "--rate", "max").check(
+            256 * MIB
+        )
         expect(found.code == 0, f"an honest publisher next to hostile files: {found.output[-300:]!a}")
-        expect(self.memory <= attack.memory, f"a command took {self.memory >> 20} MiB, over {attack.memory >> 20}")
+        expect(
+            self.memory <= attack.memory,
+            f"a command took {self.memory >> 20} MiB, over {attack.memory >> 20}",
+        )
         return {"memory": self.memory, "shared": place.bytes_used(), "descriptors": 0}
 
     def close(self):
@@ -126,11 +161,18 @@ class Looking:
         self.place.close()
 
 
-@attack("stub files of many lengths in place of each file: empty, one byte, a page less one, zeros, ones, noise")
+@attack("stub files instead of each file: empty, one byte, a page less one, zeros, ones, noise")
 def stubs(looking):
     folder, noise, names = looking.place.channels, random.Random(1), []
     for length in (0, 1, 7, 8, 63, 511, 512, 4095, 4096, 4097, 20479, 20480, 65536):
-        for kind, data in enumerate((bytes(length), b"\xff" * length, noise.randbytes(length), (b"FRMLCTRL" + noise.randbytes(length))[:length])):
+        for kind, data in enumerate(
+            (
+                bytes(length),
+                b"\xff" * length,
+                noise.randbytes(length),
+                (b"FRMLCTRL" + noise.randbytes(length))[:length],
+            )
+        ):
             name = f"stub{length}-{kind}"
             names.append(name)
             for part in ("control", "readers", "data.1"):
@@ -144,7 +186,10 @@ def stubs(looking):
     looking.look(names)
 
 
-@attack("every field of control, readers, data and of a frame's entry, each with 14 extreme values, live", memory=256 * MIB)
+@attack(
+    "every field of control, readers, data and of a frame's entry, each with 14 extreme values, live",
+    memory=256 * MIB,
+)
 def fields(looking):
     numbers = [0]
 
@@ -153,7 +198,7 @@ def fields(looking):
         for field in table:
             if field in ("link_peer", "source_name", "source_reason"):
                 continue
-            for value in EXTREMES[numbers[0] % 3::3]:
+            for value in EXTREMES[numbers[0] % 3 :: 3]:
                 numbers[0] += 1
                 names.append(f"{part[0]}{numbers[0]}")
                 looking.channel(names[-1], **{part: {field: value}})
@@ -162,20 +207,32 @@ def fields(looking):
         for channel in looking.channels:
             channel.remove()
         looking.channels.clear()
+
     for part, table in (("control", CONTROL), ("readers", READERS), ("data", DATA), ("entry", ENTRY)):
         sweep(part, table)
 
 
-@attack("control characters, escapes, U+202E, no UTF-8 and text without an end as peer, source and reason")
+@attack("control characters, escapes, U+202E and invalid UTF-8 as link peer, source and reason")
 def texts(looking):
     names = []
-    for number, text in enumerate((UGLY.encode(), b"\xff\xfe" * 96, b"a" * 192, "\u202e".encode() * 64, b"\r" * 192, b"\x1b[31m" * 30)):
+    for number, text in enumerate(
+        (UGLY.encode(), b"\xff\xfe" * 96, b"a" * 192, "\u202e".encode() * 64, b"\r" * 192, b"\x1b[31m" * 30)
+    ):
         names.append(f"text{number}")
-        looking.channel(names[-1], control={"link_state": 1, "link_peer": text, "source_state": 2, "source_name": text, "source_reason": text})
+        looking.channel(
+            names[-1],
+            control={
+                "link_state": 1,
+                "link_peer": text,
+                "source_state": 2,
+                "source_name": text,
+                "source_reason": text,
+            },
+        )
     looking.look(names)
 
 
-@attack("links, FIFOs, sockets, devices and directories in place of each file: none is opened, followed or removed")
+@attack("links, FIFOs, sockets, devices and directories instead of each file: none is opened or removed")
 def no_files(looking):
     place, names = looking.place, []
     victim = place.path / "victim"
@@ -216,25 +273,42 @@ def no_files(looking):
                 path.symlink_to(folder)
     looking.look(names)
     place.run("doctor", "--fix").check()
-    looking.together([("publish", "testsrc=64x48@60", name, "--frames", "2", "--rate", "max") for name in names])
+    looking.together(
+        [("publish", "testsrc=64x48@60", name, "--frames", "2", "--rate", "max") for name in names]
+    )
     expect(victim.read_bytes() == kept, "a file outside the channel directory was changed")
     expect((folder / "inside").exists(), "a file outside the channel directory was removed")
     expect(not (place.path / "nowhere").exists(), "a file outside the channel directory was made")
 
 
-@attack("file names with control characters, not UTF-8, of 255 bytes, that are no channel's, numbers beyond 64 bits")
+@attack("file names with control characters, invalid UTF-8, 255 bytes, numbers beyond 64 bits")
 def names_of_files(looking):
     folder = os.fsencode(looking.place.channels)
-    for name in (UGLY.replace("\0", "").encode() + b".control", b"\xff\xfe.control", b"a" * 247 + b".control", b".control", b"@.control",
-                 b"..control", b"a@@b.control", b"\xe2\x80\xaegpj.control", b"cam.data.281474976710656", b"cam.data.18446744073709551616",
-                 b"cam.data.-1", b"cam.data.", b"cam.data.1.2", b".cam.0123456789abcdef.new", b"." + b"x" * 200 + b".zzzz.new", b"cam.readers"):
+    for name in (
+        UGLY.replace("\0", "").encode() + b".control",
+        b"\xff\xfe.control",
+        b"a" * 247 + b".control",
+        b".control",
+        b"@.control",
+        b"..control",
+        b"a@@b.control",
+        b"\xe2\x80\xaegpj.control",
+        b"cam.data.281474976710656",
+        b"cam.data.18446744073709551616",
+        b"cam.data.-1",
+        b"cam.data.",
+        b"cam.data.1.2",
+        b".cam.0123456789abcdef.new",
+        b"." + b"x" * 200 + b".zzzz.new",
+        b"cam.readers",
+    ):
         with open(folder + b"/" + name, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(b"x" * 100)
     looking.look(["cam"])
     looking.glance("publish", "testsrc=64x48@60", "cam", "--frames", "3", "--rate", "max", seconds=20)
 
 
-@attack("a ring that names 2^48 in a data file of another user: the channel can still be made", memory=64 * MIB)
+@attack("data files of another user with extreme numbers: the channel can still be made", memory=64 * MIB)
 def foreign_files(looking):
     if os.geteuid() != 0:
         raise Skipped("files of another user can be made by root only")
@@ -245,9 +319,15 @@ def foreign_files(looking):
         path.write_bytes(b"x")
         os.chown(path, 65534, 65534)
     try:
-        found = looking.place.run("publish", "testsrc=64x48@60", "cam1", "--frames", "3", "--rate", "max").check()
+        found = looking.place.run(
+            "publish", "testsrc=64x48@60", "cam1", "--frames", "3", "--rate", "max"
+        ).check()
         expect(found.code == 0, f"a foreign data file keeps a name from starting: {found.output[-300:]!a}")
-        left = [name for name in os.listdir(folder) if name.startswith("cam1.data.") and (folder / name).stat().st_uid == 0]
+        left = [
+            name
+            for name in os.listdir(folder)
+            if name.startswith("cam1.data.") and (folder / name).stat().st_uid == 0
+        ]
         expect(not left, f"files are left: {left}")
     finally:
         folder.chmod(0o700)
@@ -275,37 +355,65 @@ def cut_while_mapped(looking):
             with open(path, "r+b") as file:
                 file.write(noise.randbytes(noise.randrange(4096)))
             channel.set(wake=noise.randrange(1 << 32), head=noise.randrange(1 << 63), generation=1, state=1)
+
     for part in ("data.1", "readers", "control"):
         channel, ended = looking.channel(f"shaken-{part[0]}"), threading.Event()
         thread = threading.Thread(target=shake, args=(channel, part, ended))
         thread.start()
         try:
-            looking.together([("subscribe", channel.name, "--stdout", "raw", "--mode", mode, "--timeout", "1")
-                              for mode in ("newest", "every")] * 2 + [("info", channel.name), ("list",)])
+            looking.together(
+                [
+                    ("subscribe", channel.name, "--stdout", "raw", "--mode", mode, "--timeout", "1")
+                    for mode in ("newest", "every")
+                ]
+                * 2
+                + [("info", channel.name), ("list",)]
+            )
         finally:
             ended.set()
             thread.join()
 
 
-@attack("a publisher that gives numbers without end, jumps back, closes and comes again, as fast as it can", memory=64 * MIB)
+@attack("a control file whose epoch, head, generation and state change all the time", memory=64 * MIB)
 def restless(looking):
     channel, ended, noise = looking.channel("restless"), threading.Event(), random.Random(3)
 
     def shake():
         while not ended.is_set():
-            channel.set(epoch=noise.randrange(1 << 64), head=noise.randrange(1 << 64), generation=noise.randrange(3), state=noise.randrange(4),
-                        wake=noise.randrange(1 << 32), dropped=noise.randrange(1 << 64), given=noise.randrange(1 << 64))
+            channel.set(
+                epoch=noise.randrange(1 << 64),
+                head=noise.randrange(1 << 64),
+                generation=noise.randrange(3),
+                state=noise.randrange(4),
+                wake=noise.randrange(1 << 32),
+                dropped=noise.randrange(1 << 64),
+                given=noise.randrange(1 << 64),
+            )
+
     thread = threading.Thread(target=shake)
     thread.start()
     try:
-        looking.together([("subscribe", "restless", "--stdout", "raw", "--mode", mode, "--timeout", "1") for mode in ("newest", "every")]
-                         + [("subscribe", "restless", "--json", "--reconnect"), ("info", "restless", "--json"), ("top", "--count", "1", "--interval", "0.1")])
+        looking.together(
+            [
+                ("subscribe", "restless", "--stdout", "raw", "--mode", mode, "--timeout", "1")
+                for mode in ("newest", "every")
+            ]
+            + [
+                ("subscribe", "restless", "--json", "--reconnect"),
+                ("info", "restless", "--json"),
+                ("top", "--count", "1", "--interval", "0.1"),
+            ]
+        )
     finally:
         ended.set()
         thread.join()
 
 
-@attack("a sparse ring of 3 GiB that holds one frame: whoever attaches does not fill the memory of the machine", memory=128 * MIB, shared=256 * MIB)
+@attack(
+    "a sparse ring of 3 GiB that holds one frame: a subscriber does not fill it with memory",
+    memory=128 * MIB,
+    shared=256 * MIB,
+)
 def sparse(looking):
     looking.channel("sparse", slots=2, slot_bytes=3 << 29)
     most = [0]
@@ -314,6 +422,7 @@ def sparse(looking):
     def watch():
         while not ended.wait(0.02):
             most[0] = max(most[0], looking.place.bytes_used())
+
     thread = threading.Thread(target=watch)
     thread.start()
     try:
@@ -324,7 +433,7 @@ def sparse(looking):
     expect(most[0] < 256 * MIB, f"a subscriber filled {most[0] >> 20} MiB of a hole with memory")
 
 
-@attack("`doctor --fix` while a directory above is swapped for a link to another directory: nothing there is removed")
+@attack("`doctor --fix` while its directory is swapped for a link: nothing behind the link is removed")
 def swapped_directory(looking):
     place = looking.place
     above, elsewhere = place.path / "above", place.path / "elsewhere"
@@ -340,6 +449,7 @@ def swapped_directory(looking):
             time.sleep(0.0005)
             os.unlink(above / "channels")
             os.rename(above / "aside", above / "channels")
+
     thread = threading.Thread(target=swap)
     thread.start()
     try:
@@ -353,4 +463,7 @@ def swapped_directory(looking):
         thread.join()
     left = sorted(os.listdir(elsewhere / "channels"))
     dead.remove()
-    expect(left == ["live.control", "live.data.1", "live.readers"], f"a live channel elsewhere was touched: {left}")
+    expect(
+        left == ["live.control", "live.data.1", "live.readers"],
+        f"a live channel elsewhere was touched: {left}",
+    )

@@ -1,4 +1,4 @@
-"""Strangers: whatever they say first, and however slowly."""
+"""Unauthenticated clients: first bytes of every kind, slow ones and floods."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ CARRIERS = ("tls", "tcp", "unix")
 
 
 def say(target, *sayings):
-    """Says each of them over every carrier. Nobody is welcomed, and the server ends the connection."""
+    """Sends each of them over every carrier. No client is welcomed, and the server ends the connection."""
     for carrier in CARRIERS:
         for saying in sayings:
             connection = target.connect(carrier)
@@ -22,27 +22,40 @@ def say(target, *sayings):
             refused_or_ended(connection)
 
 
-@attack("speak another protocol: HTTP, TLS in plain, SSH, RTSP, nothing but zeros, 0xFF, the magic in lower case")
+@attack("other protocols: HTTP, TLS without TLS, SSH, RTSP, zeros, 0xFF, the magic in lower case")
 def other_protocols(target):
-    say(target, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512),
-        b"SSH-2.0-OpenSSH_9.9\r\n", b"OPTIONS rtsp://x RTSP/1.0\r\nCSeq: 1\r\n\r\n", bytes(64), b"\xff" * 64,
-        b"frmllink" + message(protocol.HELLO, hello_body()))
+    say(
+        target,
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512),
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"OPTIONS rtsp://x RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+        bytes(64),
+        b"\xff" * 64,
+        b"frmllink" + message(protocol.HELLO, hello_body()),
+    )
 
 
-@attack("control characters, terminal escapes, U+202E and 8 KiB of text in place of a protocol, a channel and a codec")
+@attack("control characters, escapes, U+202E and 8 KiB of text instead of a protocol, channel or codec")
 def ugly_bytes(target):
     ugly = UGLY.encode("utf-8")
     say(target, ugly * 200, MAGIC + ugly * 100)
     for carrier in ("tls", "tcp"):
-        for fields in ({"channel": UGLY}, {"channel": UGLY * 8}, {"codec": UGLY[:40]}, {"channel": b"\xff\xfe\x80" + MARK.encode()},
-                       {"codec": b"\xc3"}, {"codec": b"\xed\xa0\x80"}):
+        for fields in (
+            {"channel": UGLY},
+            {"channel": UGLY * 8},
+            {"codec": UGLY[:40]},
+            {"channel": b"\xff\xfe\x80" + MARK.encode()},
+            {"codec": b"\xc3"},
+            {"codec": b"\xed\xa0\x80"},
+        ):
             connection = target.connect(carrier)
             connection.begin()
             connection.try_send(protocol.request(**fields))
             refused_or_ended(connection)
 
 
-@attack("another major version, from 0 to 65535, minor 0, and a HELLO of a higher minor one with a longer body")
+@attack("another major version, minor 0, and a HELLO of a higher minor version with a longer body")
 def versions(target):
     for carrier in CARRIERS:
         for major, minor in ((0, 1), (2, 0), (255, 1), (256, 1), (65535, 65535), (1, 0)):
@@ -54,7 +67,7 @@ def versions(target):
         connection.begin(minor=65535, more=bytes(range(256)) * 4)
 
 
-@attack("HELLO and REQUEST cut off after each of their bytes, then the end of the connection")
+@attack("HELLO and REQUEST cut off after each of their bytes")
 def cut_off(target):
     whole = hello()
     for length in range(len(whole)):
@@ -76,17 +89,25 @@ def short_bodies(target):
         connection.send(MAGIC + message(protocol.HELLO, hello_body()[:length]) + protocol.request())
         refused_or_ended(connection)
     body = bytes(32) + protocol.request_body()
-    texts = (b"\xff\xff", b"\xff\xffcam0", b"\x04\x00cam0\xff\xff", struct.pack("<H", 201) + b"a" * 201, struct.pack("<H", 16000) + b"a" * 16000,
-             b"\x04\x00cam0" + struct.pack("<H", 65) + b"r" * 65)
+    texts = (
+        b"\xff\xff",
+        b"\xff\xffcam0",
+        b"\x04\x00cam0\xff\xff",
+        struct.pack("<H", 201) + b"a" * 201,
+        struct.pack("<H", 16000) + b"a" * 16000,
+        b"\x04\x00cam0" + struct.pack("<H", 65) + b"r" * 65,
+    )
     for carrier in ("tcp", "unix"):
-        for data in [body[:length] for length in range(0, len(body), 3)] + [body[:88] + more for more in texts]:
+        for data in [body[:length] for length in range(0, len(body), 3)] + [
+            body[:88] + more for more in texts
+        ]:
             connection = target.connect(carrier)
             connection.begin()
             connection.send(message(protocol.REQUEST, data))
             refused_or_ended(connection)
 
 
-@attack("messages of lengths up to 4 GiB and payloads up to 2^64 where there is none, in place of HELLO and after it")
+@attack("messages of up to 4 GiB and payloads of up to 2^64 bytes, instead of HELLO and after it")
 def lengths(target):
     for size in (16385, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1):
         say(target, MAGIC + message(protocol.HELLO, b"", body_bytes=size))
@@ -97,9 +118,12 @@ def lengths(target):
         connection.end()
 
 
-@attack("any other message in place of HELLO, 1,000 optional ones before it, a second HELLO, messages of a server")
+@attack("any other message instead of HELLO and REQUEST, 1,000 optional ones, a second HELLO")
 def out_of_order(target):
-    say(target, *(MAGIC + message(kind, bytes(8)) for kind in (0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 77, 0x7FFF, 0xFFFF)))
+    say(
+        target,
+        *(MAGIC + message(kind, bytes(8)) for kind in (0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 77, 0x7FFF, 0xFFFF)),
+    )
     connection = target.connect("tcp")
     connection.try_send(MAGIC + message(99, b"", flags=protocol.OPTIONAL) * 1000)
     refused_or_ended(connection)
@@ -108,20 +132,31 @@ def out_of_order(target):
         connection.begin()
         connection.try_send(message(kind, bytes(100)))
         refused_or_ended(connection)
-    for more in (hello()[8:], protocol.request(), message(protocol.WELCOME, bytes(64)),
-                 protocol.frame(1, bytes(32)), message(protocol.PONG, bytes(24)), message(1234), MAGIC):
+    for more in (
+        hello()[8:],
+        protocol.request(),
+        message(protocol.WELCOME, bytes(64)),
+        protocol.frame(1, bytes(32)),
+        message(protocol.PONG, bytes(24)),
+        message(1234),
+        MAGIC,
+    ):
         connection = target.hello(token="honest")
         connection.try_send(more)
         connection.end()
 
 
-@attack("REFUSED with 4 KiB of text in place of HELLO, and with control characters: none of it is logged")
+@attack("REFUSED with 4 KiB of text or control characters instead of HELLO: none of it is logged")
 def refusing_first(target):
-    say(target, MAGIC + protocol.refused(5, MARK * 341, MARK * 341), MAGIC + protocol.refused(5, UGLY * 30, UGLY * 30),
-        MAGIC + protocol.refused(0xFFFFFFFF, "\u202e" * 1365, MARK))
+    say(
+        target,
+        MAGIC + protocol.refused(5, MARK * 341, MARK * 341),
+        MAGIC + protocol.refused(5, UGLY * 30, UGLY * 30),
+        MAGIC + protocol.refused(0xFFFFFFFF, "\u202e" * 1365, MARK),
+    )
 
 
-@attack("say nothing, a byte every 100 ms, half a TLS handshake, half a HELLO: all are shown out, nobody waits")
+@attack("no byte, a byte every 100 ms, half a TLS handshake, half a HELLO: all are disconnected")
 def slow(target):
     whole = hello()
     ended = threading.Event()
@@ -135,13 +170,15 @@ def slow(target):
     try:
         for number in range(20):
             kind = number % 5
-            connection = target.connect("tls" if kind == 3 else "tcp") if kind != 1 else protocol.connect(target.tls)
+            connection = (
+                target.connect("tls" if kind == 3 else "tcp") if kind != 1 else protocol.connect(target.tls)
+            )
             connections.append(connection)
             if kind == 1:
                 # A ClientHello that never ends.
                 connection.try_send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03" + bytes(number))
             elif kind == 2:
-                connection.try_send(whole[:len(whole) // 2])
+                connection.try_send(whole[: len(whole) // 2])
             elif kind in (3, 4):
                 threads.append(threading.Thread(target=trickle, args=(connection, whole[:-1]), daemon=True))
                 threads[-1].start()
@@ -156,7 +193,7 @@ def slow(target):
             connection.close()
 
 
-@attack("TLS without ALPN, with ALPN of http/1.1, and TLS 1.2: none is let in")
+@attack("TLS without ALPN, with ALPN of http/1.1, and TLS 1.2: all are refused")
 def alpn(target):
     for options in ({"alpn": None}, {"alpn": "http/1.1"}, {"oldest": ssl.TLSVersion.TLSv1_2}):
         try:
@@ -173,18 +210,26 @@ def alpn(target):
             connection.close()
 
 
-@attack("TLS records of nonsense, truncated and oversized, and a handshake that stops after each flight")
+@attack("TLS records that are random, truncated, oversized or empty")
 def tls_garbage(target):
-    for data in (b"\x16\x03\x01\xff\xff" + bytes(65535), b"\x16\x03\x03\x00\x00" * 1000, b"\x17\x03\x03\x00\x10" + bytes(16),
-                 b"\x15\x03\x03\x00\x02\x02\x28", b"\x14\x03\x03\x00\x01\x01" * 5000, b"\x80\x2e\x01\x00\x02" + bytes(64)):
+    for data in (
+        b"\x16\x03\x01\xff\xff" + bytes(65535),
+        b"\x16\x03\x03\x00\x00" * 1000,
+        b"\x17\x03\x03\x00\x10" + bytes(16),
+        b"\x15\x03\x03\x00\x02\x02\x28",
+        b"\x14\x03\x03\x00\x01\x01" * 5000,
+        b"\x80\x2e\x01\x00\x02" + bytes(64),
+    ):
         connection = protocol.connect(target.tls)
         connection.try_send(data)
         connection.silence()
         connection.close()
 
 
-@attack("1,000 connections from one address that say nothing, then 300 that say HELLO: others get in meanwhile",
-        memory=96 * MIB)
+@attack(
+    "1,000 silent connections from one address, then 300 with HELLO: other addresses are served",
+    memory=96 * MIB,
+)
 def flood_from_one_address(target):
     for first in (b"", hello()):
         held = []
@@ -203,8 +248,11 @@ def flood_from_one_address(target):
                 connection.close()
 
 
-@attack("connections from 60 addresses of 127.0.0.0/8 at once: the limit of all connections holds", memory=128 * MIB,
-        deep=True)
+@attack(
+    "connections from 60 addresses of 127.0.0.0/8 at once: the limit of all connections holds",
+    memory=128 * MIB,
+    deep=True,
+)
 def flood_from_many_addresses(target):
     held = []
     try:
@@ -213,22 +261,22 @@ def flood_from_many_addresses(target):
                 held.append(protocol.connect(target.tcp, f"127.0.1.{number % 60 + 1}"))
             except OSError:
                 pass
-        expect(target.server.usage()[2] < 600, f"{target.server.usage()[2]} descriptors for 600 strangers")
+        expect(target.server.usage()[2] < 600, f"{target.server.usage()[2]} descriptors for 600 clients")
     finally:
         for connection in held:
             connection.close()
 
 
-@attack("20 times: refuse a connection at once with a reset, while the server answers")
+@attack("20 connections that end with a reset while the server answers")
 def resets(target):
     for number in range(20):
         connection = target.connect("tcp")
-        connection.send(hello()[:8 + number * 8])
+        connection.send(hello()[: 8 + number * 8])
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 
 
-@attack("read not one byte of what the server sends, with credits and pings without end")
+@attack("clients that read nothing, with credits and pings without end")
 def never_read(target):
     held = [target.hello(token="honest", carrier="tcp", mode=number % 2) for number in range(6)]
     pings = protocol.ping() * 2000
@@ -243,13 +291,20 @@ def never_read(target):
             connection.close()
 
 
-@attack("credits beyond 4096, credits that fall, 20,000 KEYFRAMEs, STATEs of every number from one that receives")
+@attack("credits beyond 4096, credits that fall, 20,000 KEYFRAMEs, STATEs from a client that receives")
 def sink_messages(target):
-    for more in (protocol.credit(1 << 40), protocol.credit((1 << 64) - 1), protocol.credit(10) + protocol.credit(1),
-                 protocol.credit(3) + message(protocol.KEYFRAME) * 20000, *(protocol.state(n) for n in (0, 1, 2, 3, 1 << 31)),
-                 message(protocol.CREDIT), message(protocol.PING), message(protocol.STATE), message(protocol.CREDIT, b"\xff" * 7)):
+    for more in (
+        protocol.credit(1 << 40),
+        protocol.credit((1 << 64) - 1),
+        protocol.credit(10) + protocol.credit(1),
+        protocol.credit(3) + message(protocol.KEYFRAME) * 20000,
+        *(protocol.state(n) for n in (0, 1, 2, 3, 1 << 31)),
+        message(protocol.CREDIT),
+        message(protocol.PING),
+        message(protocol.STATE),
+        message(protocol.CREDIT, b"\xff" * 7),
+    ):
         connection = target.hello(token="honest", carrier="tcp")
         connection.sock.settimeout(1)
         connection.try_send(more)
         connection.close()
-

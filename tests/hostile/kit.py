@@ -25,7 +25,7 @@ class Skipped(Exception):
 
 
 class Attack:
-    """One attack: what it tries in plain words, the function that does it, and what it may cost the victim."""
+    """One attack: a description, its function, and limits on its cost to the victim."""
 
     def __init__(self, function, family, words, memory, shared, leaves, deep):
         self.function = function
@@ -42,8 +42,9 @@ ATTACKS = []
 
 
 def attack(words, memory=64 * MIB, shared=32 * MIB, leaves=MIB, deep=False):
-    """Registers an attack. `memory`: bytes of its own that the victim may take meanwhile. `shared`: bytes that the
-    channel directory may grow by meanwhile. `leaves`: those that may be left. `deep`: not part of the quick form."""
+    """Registers an attack. `memory`: bytes that the victim's private memory may grow by. `shared`: bytes
+    that the channel directory may grow by. `leaves`: those that may be left. `deep`:
+    not part of the quick form."""
 
     def register(function):
         family = function.__module__.rsplit(".", 1)[-1]
@@ -72,11 +73,14 @@ def wait_until(condition, text, deadline=DEADLINE_S, interval=0.02):
 
 
 def check_text(text, what, marks_allowed=False):
-    """Fails when text for people holds what an attacker put there: control characters, long lines, its own words."""
+    """Fails when text holds what an attacker put there: control characters, long lines, its words."""
     for line in text.splitlines():
         ugly = CONTROL.search(line)
         expect(not ugly, f"{what} has {ugly and ascii(ugly.group())} in {ascii(line[:160])}")
         # A line of JSON holds as many channels as there are.
-        expect(len(line) <= LONGEST_LINE or line.startswith("{"), f"{what} has a line of {len(line)} characters: {ascii(line[:160])}")
+        expect(
+            len(line) <= LONGEST_LINE or line.startswith("{"),
+            f"{what} has a line of {len(line)} characters: {ascii(line[:160])}",
+        )
         expect(marks_allowed or MARK not in line, f"{what} repeats an attacker's text: {ascii(line[:160])}")
-        expect("panicked at" not in line, f"{what} tells of a panic: {ascii(line[:200])}")
+        expect("panicked at" not in line, f"{what} reports a panic: {ascii(line[:200])}")

@@ -12,15 +12,21 @@ def jpeg(width, height, components=3, tail=b"", restarts=False, progressive=Fals
     sof = frame[0] + struct.pack(">H", len(frame[1]) + 2) + frame[1]
     # One code of one bit each: DC difference 0, and the end of the block.
     counts = bytes([1]) + bytes(15)
-    huffman = b"".join(b"\xff\xc4" + struct.pack(">HB", 20, kind) + counts + bytes([0]) for kind in (0x00, 0x10))
+    huffman = b"".join(
+        b"\xff\xc4" + struct.pack(">HB", 20, kind) + counts + bytes([0]) for kind in (0x00, 0x10)
+    )
     restart = b"\xff\xdd" + struct.pack(">HH", 4, 1) if restarts else b""
-    scan_body = bytes([components]) + b"".join(bytes([n, 0]) for n in ids) + (b"\0\0\0" if progressive else b"\0\x3f\0")
+    scan_body = (
+        bytes([components])
+        + b"".join(bytes([n, 0]) for n in ids)
+        + (b"\0\0\0" if progressive else b"\0\x3f\0")
+    )
     scan = b"\xff\xda" + struct.pack(">H", len(scan_body) + 2) + scan_body
     return b"\xff\xd8" + table + sof + huffman + restart + scan + tail + b"\xff\xd9"
 
 
 def progressive_bomb(width, height, scans):
-    """A progressive JPEG with many scans over the whole picture: a few bytes each, a pass over all blocks for each."""
+    """A progressive JPEG with many scans of a few bytes, each a pass over all blocks."""
     whole = jpeg(width, height, 1, progressive=True)[:-2]
     at = whole.index(b"\xff\xda")
     head, scan = whole[:at], whole[at:]
@@ -50,7 +56,7 @@ class Bits:
         """A NAL unit in Annex B form."""
         bits = self.bits + [1]
         bits += [0] * (-len(bits) % 8)
-        data = bytes(int("".join(map(str, bits[at:at + 8])), 2) for at in range(0, len(bits), 8))
+        data = bytes(int("".join(map(str, bits[at : at + 8])), 2) for at in range(0, len(bits), 8))
         escaped, zeros = bytearray(), 0
         for byte in data:
             if zeros >= 2 and byte <= 3:

@@ -1,4 +1,4 @@
-"""The commands under attack: started, watched and ended. A folder of their own holds all of their files."""
+"""The commands under attack: started, watched and ended. One temporary folder holds all their files."""
 
 import json
 import os
@@ -29,12 +29,12 @@ class Place:
         self._help = {}
 
     def environment(self, **more):
-        """The environment of a command: this place's folders, and no secrets of whoever runs the kit."""
+        """The environment of a command: this place's folders, without the caller's secrets."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMELANE")}
         return {**kept, "FRAMELANE_DIR": str(self.channels), "FRAMELANE_CONFIG": str(self.config), **more}
 
     def has(self, subcommand, option):
-        """Whether this release has the option."""
+        """Returns whether this release has the option."""
         if subcommand not in self._help:
             self._help[subcommand] = self.run(subcommand, "--help").output
         return re.search(rf"{option}\b", self._help[subcommand]) is not None
@@ -52,8 +52,14 @@ class Place:
 
     def run(self, *arguments, deadline=DEADLINE_S, program=None, stdin=None, **environment):
         """Runs a command to its end."""
-        return Finished(program or [self.command], [str(word) for word in arguments], self.environment(**environment),
-                        deadline, self.path, stdin)
+        return Finished(
+            program or [self.command],
+            [str(word) for word in arguments],
+            self.environment(**environment),
+            deadline,
+            self.path,
+            stdin,
+        )
 
     def start(self, *arguments, **more):
         """Starts a command, which is watched until it is stopped."""
@@ -85,8 +91,13 @@ class Finished:
     def __init__(self, program, arguments, environment, deadline, folder, stdin=None):
         self.words = " ".join(arguments)
         with tempfile.TemporaryFile(dir=folder) as log:
-            process = subprocess.Popen([*program, *arguments], env=environment, stdout=log, stderr=subprocess.STDOUT,
-                                       stdin=stdin or subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*program, *arguments],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=stdin or subprocess.DEVNULL,
+            )
             end = time.monotonic() + deadline
             while True:
                 pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -105,10 +116,15 @@ class Finished:
 
     def check(self, memory=None):
         """Fails if it crashed, panicked, took too much, or repeats an attacker's bytes."""
-        expect(self.code >= 0 and self.code != 101, f"`{self.words}` ended with {self.code}: {self.output[-300:]!a}")
+        expect(
+            self.code >= 0 and self.code != 101,
+            f"`{self.words}` ended with {self.code}: {self.output[-300:]!a}",
+        )
         check_text(self.output, f"the output of `{self.words}`", marks_allowed=True)
-        expect(memory is None or self.resident <= memory,
-               f"`{self.words}` took {self.resident >> 20} MiB, more than {(memory or 0) >> 20}")
+        expect(
+            memory is None or self.resident <= memory,
+            f"`{self.words}` took {self.resident >> 20} MiB, more than {(memory or 0) >> 20}",
+        )
         return self
 
 
@@ -119,8 +135,13 @@ class Running:
         self.words = " ".join(arguments)
         self.log = place.path / f"log-{len(place.processes)}"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([place.command, *arguments], env=place.environment(**environment),
-                                            stdin=stdin or subprocess.DEVNULL, stdout=stdout or log, stderr=log)
+            self.process = subprocess.Popen(
+                [place.command, *arguments],
+                env=place.environment(**environment),
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=stdout or log,
+                stderr=log,
+            )
         self.pid = self.process.pid
         self.checked = 0
 
@@ -134,11 +155,13 @@ class Running:
 
     def wait_for(self, pattern):
         """Waits until its output matches."""
+
         def found():
             match = re.search(pattern, self.text())
             if not match:
                 self.expect_alive()
             return match
+
         return wait_until(found, lambda: f"`{self.words}` did not print {pattern}: {self.text()[-500:]!a}")
 
     def expect_alive(self):
@@ -147,28 +170,33 @@ class Running:
         expect(code is None, f"`{self.words}` ended with {code}: {self.text()[-600:]!a}")
 
     def wait(self, allowed=0):
-        """Waits for its end; returns the exit code, which is neither a signal's (but `allowed`) nor a panic's."""
+        """Waits for its end. Returns the exit code. Fails on a signal (but `allowed`) and on a panic."""
         try:
             code = self.process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             raise Failure(f"`{self.words}` did not end: {self.text()[-300:]!a}") from None
-        expect((code >= 0 or code == allowed) and code != 101,
-               f"`{self.words}` ended with {code}: {self.text()[-600:]!a}")
+        expect(
+            (code >= 0 or code == allowed) and code != 101,
+            f"`{self.words}` ended with {code}: {self.text()[-600:]!a}",
+        )
         return code
 
     def check_log(self, marks_allowed=False):
         """Checks what it has printed since the last time."""
         text = self.text()
-        new, self.checked = text[self.checked:], len(text)
+        new, self.checked = text[self.checked :], len(text)
         check_text(new, f"the log of `{self.words.split(' --')[0]}`", marks_allowed)
 
     def usage(self):
-        """Its own memory in bytes, threads and descriptors; None when it has gone."""
+        """Its own memory in bytes, threads and descriptors. None when it has ended."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
             fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-            return (int(fields["RssAnon"].split()[0]) * 1024, int(fields["Threads"]),
-                    len(os.listdir(f"/proc/{self.pid}/fd")))
+            return (
+                int(fields["RssAnon"].split()[0]) * 1024,
+                int(fields["Threads"]),
+                len(os.listdir(f"/proc/{self.pid}/fd")),
+            )
         except (OSError, KeyError):
             return None
 

@@ -13,7 +13,9 @@ from kit import DEADLINE_S, Failure
 MAGIC = b"FRMLLINK"
 HELLO, WELCOME, REFUSED, FRAME, CREDIT, PING, PONG, STATE, KEYFRAME = range(1, 10)
 CHALLENGE, REQUEST = 10, 11
-NAMES = dict(zip(range(1, 12), "HELLO WELCOME REFUSED FRAME CREDIT PING PONG STATE KEYFRAME CHALLENGE REQUEST".split()))
+NAMES = dict(
+    zip(range(1, 12), "HELLO WELCOME REFUSED FRAME CREDIT PING PONG STATE KEYFRAME CHALLENGE REQUEST".split())
+)
 MAJOR, MINOR = 1, 1
 OPTIONAL = 1
 RECEIVE, SEND = 1, 2
@@ -21,8 +23,19 @@ NEWEST, EVERY = 0, 1
 KEY, STANDALONE, CODED = 1 << 16, 1 << 17, 1 << 18
 UNKNOWN = (1 << 64) - 1
 NO_PTS = -(1 << 63)
-FORMATS = {"gray8": 1, "gray16": 2, "bgr8": 3, "rgb8": 4, "bgra8": 5, "rgba8": 6, "i420": 7, "nv12": 8,
-           "yuyv": 9, "p010": 10, "detections": 0x100}
+FORMATS = {
+    "gray8": 1,
+    "gray16": 2,
+    "bgr8": 3,
+    "rgb8": 4,
+    "bgra8": 5,
+    "rgba8": 6,
+    "i420": 7,
+    "nv12": 8,
+    "yuyv": 9,
+    "p010": 10,
+    "detections": 0x100,
+}
 
 
 def text(value):
@@ -33,7 +46,10 @@ def text(value):
 
 def message(kind, body=b"", payload_bytes=0, flags=0, body_bytes=None):
     """A message's head and body. `body_bytes` lies about the length when it is given."""
-    return struct.pack("<HHIQ", kind, flags, len(body) if body_bytes is None else body_bytes, payload_bytes) + body
+    return (
+        struct.pack("<HHIQ", kind, flags, len(body) if body_bytes is None else body_bytes, payload_bytes)
+        + body
+    )
 
 
 def mac(key, *parts):
@@ -42,7 +58,7 @@ def mac(key, *parts):
 
 
 class Token:
-    """What both sides compute from a token."""
+    """The values that both sides compute from a token."""
 
     def __init__(self, text):
         token = text.encode()
@@ -63,7 +79,9 @@ class Token:
 
 def hello_body(nonce=None, token_id=bytes(16), *, major=MAJOR, minor=MINOR, more=b""):
     """The body of HELLO."""
-    return struct.pack("<HHI", major, minor, 0) + (os.urandom(32) if nonce is None else nonce) + token_id + more
+    return (
+        struct.pack("<HHI", major, minor, 0) + (os.urandom(32) if nonce is None else nonce) + token_id + more
+    )
 
 
 def hello(**fields):
@@ -77,11 +95,35 @@ def challenge(nonce=None, proof=bytes(32), *, major=MAJOR, minor=MINOR):
     return MAGIC + message(CHALLENGE, body)
 
 
-def request_body(direction=RECEIVE, channel="cam0", codec="raw", *, mode=NEWEST, max_milli_fps=0, size=(0, 0), max_payload=1 << 28,
-                 last=(0, 0), machine=0, sent_ns=None, more=b""):
+def request_body(
+    direction=RECEIVE,
+    channel="cam0",
+    codec="raw",
+    *,
+    mode=NEWEST,
+    max_milli_fps=0,
+    size=(0, 0),
+    max_payload=1 << 28,
+    last=(0, 0),
+    machine=0,
+    sent_ns=None,
+    more=b"",
+):
     """The body of REQUEST, without the proof in front."""
-    body = struct.pack("<BBHIIIQQQQQ", direction, mode, 0, max_milli_fps, size[0], size[1], max_payload, last[0], last[1],
-                       time.time_ns() if sent_ns is None else sent_ns, machine)
+    body = struct.pack(
+        "<BBHIIIQQQQQ",
+        direction,
+        mode,
+        0,
+        max_milli_fps,
+        size[0],
+        size[1],
+        max_payload,
+        last[0],
+        last[1],
+        time.time_ns() if sent_ns is None else sent_ns,
+        machine,
+    )
     return body + text(channel) + text(codec) + more
 
 
@@ -93,8 +135,18 @@ def request(proof=bytes(32), **fields):
 def welcome(codec="raw", *, received_ns=None, sent_ns=None, max_payload=1 << 28, last=(0, 0), machine=0):
     """WELCOME."""
     now = time.time_ns()
-    return message(WELCOME, struct.pack("<QQQQQQ", now if received_ns is None else received_ns, now if sent_ns is None else sent_ns,
-                                        max_payload, *last, machine) + text(codec))
+    return message(
+        WELCOME,
+        struct.pack(
+            "<QQQQQQ",
+            now if received_ns is None else received_ns,
+            now if sent_ns is None else sent_ns,
+            max_payload,
+            *last,
+            machine,
+        )
+        + text(codec),
+    )
 
 
 def refused(code, reason, remedy="", try_again=0):
@@ -102,8 +154,22 @@ def refused(code, reason, remedy="", try_again=0):
     return message(REFUSED, struct.pack("<II", code, try_again) + text(reason) + text(remedy))
 
 
-def frame(sequence, payload=b"", *, epoch=1, format="gray8", width=16, height=2, planes=None, size_bytes=None,
-          payload_bytes=None, flags=STANDALONE, color=(2, 2, 2, 0), plane_count=None, timestamp=None):
+def frame(
+    sequence,
+    payload=b"",
+    *,
+    epoch=1,
+    format="gray8",
+    width=16,
+    height=2,
+    planes=None,
+    size_bytes=None,
+    payload_bytes=None,
+    flags=STANDALONE,
+    color=(2, 2, 2, 0),
+    plane_count=None,
+    timestamp=None,
+):
     """FRAME and its payload. Without other word, planes are packed rows of one plane."""
     code = FORMATS.get(format, format)
     if planes is None:
@@ -114,9 +180,24 @@ def frame(sequence, payload=b"", *, epoch=1, format="gray8", width=16, height=2,
     if size_bytes is None:
         size_bytes = len(payload)
     flat = [number for plane in planes for number in plane] + [0] * (8 - 2 * len(planes))
-    body = struct.pack("<QQQqQQQQ4BIIIII8Q", epoch, sequence, time.time_ns() if timestamp is None else timestamp,
-                       NO_PTS, UNKNOWN, time.time_ns(), time.monotonic_ns(), size_bytes, *color, flags, code, width,
-                       height, len(planes) if plane_count is None else plane_count, *flat)
+    body = struct.pack(
+        "<QQQqQQQQ4BIIIII8Q",
+        epoch,
+        sequence,
+        time.time_ns() if timestamp is None else timestamp,
+        NO_PTS,
+        UNKNOWN,
+        time.time_ns(),
+        time.monotonic_ns(),
+        size_bytes,
+        *color,
+        flags,
+        code,
+        width,
+        height,
+        len(planes) if plane_count is None else plane_count,
+        *flat,
+    )
     return message(FRAME, body, len(payload) if payload_bytes is None else payload_bytes) + payload
 
 
@@ -142,12 +223,16 @@ class Message:
         self.kind, self.flags, self.body, self.payload = kind, flags, body, payload
 
     def __repr__(self):
-        return f"{NAMES.get(self.kind, self.kind)} {refusal(self) if self.kind == REFUSED else len(self.body)}"
+        return (
+            f"{NAMES.get(self.kind, self.kind)} {refusal(self) if self.kind == REFUSED else len(self.body)}"
+        )
 
     def frame(self):
         """The fields of a FRAME."""
-        names = ("epoch sequence timestamp pts duration sent sent_monotonic size_bytes c0 c1 c2 c3 flags format width "
-                 "height plane_count").split()
+        names = (
+            "epoch sequence timestamp pts duration sent sent_monotonic size_bytes c0 c1 c2 c3 flags format "
+            "width height plane_count"
+        ).split()
         return dict(zip(names, struct.unpack_from("<QQQqQQQQ4BIIIII", self.body)))
 
 
@@ -157,13 +242,13 @@ def refusal(found):
     texts, at = [], 8
     for _ in range(2):
         (count,) = struct.unpack_from("<H", found.body, at)
-        texts.append(found.body[at + 2:at + 2 + count].decode("utf-8"))
+        texts.append(found.body[at + 2 : at + 2 + count].decode("utf-8"))
         at += 2 + count
     return code, again, texts[0], texts[1]
 
 
 class Ended(Failure):
-    """The other side ended the connection."""
+    """The peer ended the connection."""
 
 
 class Refusal(Failure):
@@ -194,7 +279,7 @@ class Connection:
         self.sock.close()
 
     def send(self, data):
-        """Sends all of it. Raises Ended when the other side has gone."""
+        """Sends all of it. Raises Ended when the peer has ended the connection."""
         if len(self.sent) < 2:
             self.sent.append(data)
         try:
@@ -203,7 +288,7 @@ class Connection:
             raise Ended(f"sending: {error}") from None
 
     def try_send(self, data):
-        """Sends as much as the other side takes."""
+        """Sends as much as the peer accepts."""
         try:
             self.sock.sendall(data)
             return True
@@ -211,7 +296,7 @@ class Connection:
             return False
 
     def receive(self):
-        """What has come; raises TimeoutError or Ended."""
+        """Reads the bytes that have arrived. Raises TimeoutError or Ended."""
         try:
             data = self.sock.recv(1 << 18)
         except (TimeoutError, socket.timeout):
@@ -219,7 +304,7 @@ class Connection:
         except (OSError, ssl.SSLError) as error:
             raise Ended(f"{error}") from None
         if not data:
-            raise Ended("the other side ended the connection")
+            raise Ended("the peer ended the connection")
         self.buffer += data
 
     def exactly(self, count):
@@ -244,7 +329,7 @@ class Connection:
         return Message(kind, flags, body, self.exactly(payload_bytes))
 
     def begin(self, token=None, **hello_fields):
-        """HELLO and CHALLENGE of a client. Returns what its proof is made with; raises Refusal."""
+        """HELLO and CHALLENGE of a client. Returns the facts that the proof is made with. Raises Refusal."""
         nonce = os.urandom(32)
         token_id = token.id if token else bytes(16)
         self.send(hello(nonce=nonce, token_id=token_id, **hello_fields))
@@ -263,21 +348,21 @@ class Connection:
         self.send(message(REQUEST, (token.client_proof(facts, body) if token else bytes(32)) + body))
 
     def answer(self):
-        """WELCOME; raises Refusal."""
+        """Reads WELCOME. Raises Refusal."""
         found = self.until(WELCOME, REFUSED)
         if found.kind == REFUSED:
             raise Refusal(*refusal(found))
         return found
 
     def until(self, *kinds):
-        """The next message of one of these kinds; others are skipped."""
+        """The next message of one of these kinds. Others are skipped."""
         while True:
             found = self.message()
             if found.kind in kinds:
                 return found
 
     def end(self):
-        """Reads until the other side ends the connection; returns the last REFUSED, if there was one."""
+        """Reads until the peer ends the connection. Returns the last REFUSED, if there was one."""
         last = None
         try:
             while True:
@@ -290,7 +375,7 @@ class Connection:
             return last
 
     def silence(self):
-        """Reads whatever comes until the end, which need not be messages."""
+        """Reads until the end of the connection. The bytes need not be messages."""
         try:
             while True:
                 self.receive()

@@ -1,4 +1,4 @@
-"""Servers that clients connect to, and that lie to them. The victims are `framelane receive`, `send` and `subscribe`."""
+"""Hostile servers. The victims are `framelane receive`, `send` and `subscribe`."""
 
 import json
 import os
@@ -78,7 +78,7 @@ class Server:
         texts, at = [], 88
         for _ in range(2):
             (count,) = struct.unpack_from("<H", found.body, at)
-            texts.append(found.body[at + 2:at + 2 + count].decode())
+            texts.append(found.body[at + 2 : at + 2 + count].decode())
             at += 2 + count
         return texts
 
@@ -102,8 +102,16 @@ class Server:
                 connection.send(message(protocol.PONG, found.body[:8] + struct.pack("<QQ", now, now)))
             while number - 1000 < credit:
                 number += 1
-                connection.send(frame(number, pattern.frame(number), epoch=7, format="bgr8", width=pattern.WIDTH,
-                                      height=pattern.HEIGHT))
+                connection.send(
+                    frame(
+                        number,
+                        pattern.frame(number),
+                        epoch=7,
+                        format="bgr8",
+                        width=pattern.WIDTH,
+                        height=pattern.HEIGHT,
+                    )
+                )
                 time.sleep(0.03)
 
     def close(self):
@@ -125,9 +133,9 @@ class Victims:
         self.attack, self.memory, self.shared = attack, 0, 0
 
     def play(self, *parts, options=(), recovers=True, context=None, **environment):
-        """Plays each part to a `framelane receive` of its own, then serves it honestly."""
+        """Plays each part to another `framelane receive`, then serves it honestly."""
         for start in range(0, len(parts), ONCE):
-            self._play(parts[start:start + ONCE], options, recovers, context, environment)
+            self._play(parts[start : start + ONCE], options, recovers, context, environment)
 
     def _play(self, parts, options, recovers, context, environment):
         place, base = self.place, self.place.bytes_used()
@@ -135,12 +143,25 @@ class Victims:
         names = [f"here{number}" for number in range(len(parts))]
         scheme = "tls" if context else "tcp"
         limits = place.options("receive", patience__idle_timeout=3)
-        clients = [place.start("receive", f"{scheme}://127.0.0.1:{server.address[1]}/cam0", name, *limits, *options, **environment)
-                   for server, name in zip(servers, names)]
+        clients = [
+            place.start(
+                "receive",
+                f"{scheme}://127.0.0.1:{server.address[1]}/cam0",
+                name,
+                *limits,
+                *options,
+                **environment,
+            )
+            for server, name in zip(servers, names)
+        ]
         try:
             for server, client in zip(servers, clients):
-                wait_until(lambda: server.played.is_set() or client.process.poll() is not None or self._look(clients, base),
-                           f"the part {server.part.__name__} was not played: {client.text()[-300:]!a}")
+                wait_until(
+                    lambda: server.played.is_set()
+                    or client.process.poll() is not None
+                    or self._look(clients, base),
+                    f"the part {server.part.__name__} was not played: {client.text()[-300:]!a}",
+                )
             for number, (server, client, name) in enumerate(zip(servers, clients, names)):
                 self._look(clients, base)
                 code = client.process.poll()
@@ -148,9 +169,13 @@ class Victims:
                     found = place.run("subscribe", name, "--stdout", "raw", "--count", "2", "--timeout", "40")
                     self._look(clients, base)
                     code = client.process.poll()
-                    expect(code is not None or found.code == 0,
-                           f"`receive` does not recover from part {number}: {client.text()[-300:]!a}")
-                expect(code is None or 0 <= code != 101, f"`receive` ended with {code}: {client.text()[-500:]!a}")
+                    expect(
+                        code is not None or found.code == 0,
+                        f"`receive` does not recover from part {number}: {client.text()[-300:]!a}",
+                    )
+                expect(
+                    code is None or 0 <= code != 101, f"`receive` ended with {code}: {client.text()[-500:]!a}"
+                )
                 client.check_log(marks_allowed=recovers == "marks")
         finally:
             for client in clients:
@@ -158,8 +183,11 @@ class Victims:
             for server in servers:
                 server.close()
         for name in names:
-            wait_until(lambda: not [f for f in os.listdir(place.channels) if f.startswith(name + ".")],
-                       "files are left of a client that was ended", deadline=20)
+            wait_until(
+                lambda: not [f for f in os.listdir(place.channels) if f.startswith(name + ".")],
+                "files are left of a client that was ended",
+                deadline=20,
+            )
 
     def _look(self, clients, base):
         for client in clients:
@@ -169,9 +197,13 @@ class Victims:
         return False
 
     def check(self, attack):
-        """What must hold after every attack."""
-        expect(self.memory <= attack.memory, f"a client took {self.memory >> 20} MiB, over {attack.memory >> 20}")
-        expect(self.shared <= attack.shared, f"channels took {self.shared >> 20} MiB, over {attack.shared >> 20}")
+        """Checks the limits after every attack."""
+        expect(
+            self.memory <= attack.memory, f"a client took {self.memory >> 20} MiB, over {attack.memory >> 20}"
+        )
+        expect(
+            self.shared <= attack.shared, f"channels took {self.shared >> 20} MiB, over {attack.shared >> 20}"
+        )
         return {"memory": self.memory, "shared": self.shared, "descriptors": 0}
 
     def close(self):
@@ -183,6 +215,7 @@ class Victims:
 
 def sending(*data, wait=0.3, **fields):
     """A part: welcome the client, send this when it grants a credit, and go."""
+
     def part(server, connection):
         server.agree(connection, **fields)
         connection.until(protocol.CREDIT)
@@ -194,23 +227,28 @@ def sending(*data, wait=0.3, **fields):
                 connection.message()
         except TimeoutError:
             pass
+
     return part
 
 
 def first(data, wait=0.2):
     """A part: say this instead of a CHALLENGE."""
+
     def part(server, connection):
         server.hello(connection, data)
         _linger(connection, wait)
+
     return part
 
 
 def second(data, wait=0.2):
     """A part: say this instead of a WELCOME."""
+
     def part(server, connection):
         server.request(connection)
         connection.send(data)
         _linger(connection, wait)
+
     return part
 
 
@@ -224,41 +262,75 @@ def _linger(connection, wait):
 
 def without_end(data, seconds=1.5):
     """A part: welcome, then this again and again."""
+
     def part(server, connection):
         server.agree(connection)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             connection.send(data)
+
     return part
 
 
-@attack("another protocol, another magic, nothing, the end at once, a CHALLENGE or WELCOME cut short, other versions and codecs")
+@attack("other protocols and magics, no byte, short CHALLENGEs and WELCOMEs, other versions and codecs")
 def no_welcome(victims):
     huge = dict(body_bytes=(1 << 32) - 1)
-    victims.play(first(b"HTTP/1.1 400 Bad Request\r\n\r\n"), first(b"FRMLLINX" + protocol.challenge()[8:]), first(b""), first(protocol.MAGIC),
-                 first(protocol.challenge(major=2)), first(protocol.challenge(minor=0)), first(protocol.challenge(proof=b"\xff" * 32)),
-                 first(protocol.MAGIC + message(protocol.CHALLENGE, bytes(20))), first(protocol.MAGIC + message(protocol.CHALLENGE, b"", **huge)),
-                 first(protocol.MAGIC + welcome()), first(protocol.MAGIC + message(protocol.HELLO, bytes(80))), lambda server, connection: None)
-    victims.play(second(welcome("jpeg:80")), second(welcome("\u202e" + MARK)), second(welcome("x" * 16000)), second(message(protocol.WELCOME, bytes(20))),
-                 second(message(protocol.WELCOME, b"", **huge)), second(message(protocol.WELCOME, bytes(48) + b"\xff\xffraw")),
-                 second(protocol.challenge()[8:]), second(message(protocol.REQUEST, bytes(120))), second(b""))
+    victims.play(
+        first(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        first(b"FRMLLINX" + protocol.challenge()[8:]),
+        first(b""),
+        first(protocol.MAGIC),
+        first(protocol.challenge(major=2)),
+        first(protocol.challenge(minor=0)),
+        first(protocol.challenge(proof=b"\xff" * 32)),
+        first(protocol.MAGIC + message(protocol.CHALLENGE, bytes(20))),
+        first(protocol.MAGIC + message(protocol.CHALLENGE, b"", **huge)),
+        first(protocol.MAGIC + welcome()),
+        first(protocol.MAGIC + message(protocol.HELLO, bytes(80))),
+        lambda server, connection: None,
+    )
+    victims.play(
+        second(welcome("jpeg:80")),
+        second(welcome("\u202e" + MARK)),
+        second(welcome("x" * 16000)),
+        second(message(protocol.WELCOME, bytes(20))),
+        second(message(protocol.WELCOME, b"", **huge)),
+        second(message(protocol.WELCOME, bytes(48) + b"\xff\xffraw")),
+        second(protocol.challenge()[8:]),
+        second(message(protocol.REQUEST, bytes(120))),
+        second(b""),
+    )
 
 
-@attack("REFUSED with 8 KiB of text, with control characters and U+202E: instead of CHALLENGE, of WELCOME, and later")
+@attack("REFUSED with 8 KiB of text, control characters and U+202E, at each step of the handshake")
 def refusals(victims):
     long, ugly = "\u00e4" * 2048, UGLY.replace(MARK, "") * 8
     for when in (lambda data: first(protocol.MAGIC + data), second):
-        victims.play(*(when(protocol.refused(code, reason, reason, try_again))
-                       for code in (5, 0xFFFFFFFF) for reason in (long, ugly) for try_again in (0, 1)))
-    victims.play(sending(protocol.refused(18, ugly, ugly, 1)), sending(protocol.refused(18, "\u202e" * 1365, "", 1)),
-                 first(protocol.MAGIC + message(protocol.REFUSED, struct.pack("<II", 5, 1) + b"\xff\xff")))
+        victims.play(
+            *(
+                when(protocol.refused(code, reason, reason, try_again))
+                for code in (5, 0xFFFFFFFF)
+                for reason in (long, ugly)
+                for try_again in (0, 1)
+            )
+        )
+    victims.play(
+        sending(protocol.refused(18, ugly, ugly, 1)),
+        sending(protocol.refused(18, "\u202e" * 1365, "", 1)),
+        first(protocol.MAGIC + message(protocol.REFUSED, struct.pack("<II", 5, 1) + b"\xff\xff")),
+    )
 
 
-@attack("endless pings, optional messages, STATEs, KEYFRAMEs, PONGs that nobody asked for, CREDITs to one that receives")
+@attack("endless PINGs, optional messages, STATEs and KEYFRAMEs, PONGs without a PING, CREDITs to a sink")
 def floods(victims):
-    victims.play(without_end(protocol.ping() * 500), without_end(message(99, bytes(16384), flags=1)),
-                 without_end(b"".join(map(protocol.state, (0, 1, 3, 1 << 31))) * 100), without_end(message(protocol.KEYFRAME) * 500),
-                 without_end(message(protocol.PONG, bytes(24)) * 500), without_end(protocol.credit(1) * 500))
+    victims.play(
+        without_end(protocol.ping() * 500),
+        without_end(message(99, bytes(16384), flags=1)),
+        without_end(b"".join(map(protocol.state, (0, 1, 3, 1 << 31))) * 100),
+        without_end(message(protocol.KEYFRAME) * 500),
+        without_end(message(protocol.PONG, bytes(24)) * 500),
+        without_end(protocol.credit(1) * 500),
+    )
 
 
 @attack("clocks of 0 and 2^64-1 in WELCOME, PONG and frames, round trips of minus 584 years")
@@ -268,49 +340,92 @@ def clocks(victims):
             server.agree(connection, received_ns=received, sent_ns=sent)
             connection.until(protocol.CREDIT)
             for number in range(1, 4):
-                connection.send(frame(number, bytes(32), timestamp=stamp) + message(protocol.PONG, struct.pack("<QQQ", sent, received, stamp)))
+                connection.send(
+                    frame(number, bytes(32), timestamp=stamp)
+                    + message(protocol.PONG, struct.pack("<QQQ", sent, received, stamp))
+                )
             found = connection.until(protocol.PING)
             connection.send(message(protocol.PONG, found.body[:8] + struct.pack("<QQ", received, sent)))
             connection.send(frame(9, bytes(32), timestamp=stamp))
             time.sleep(0.2)
+
         return play
+
     half = 1 << 63
-    victims.play(part(BOTTOM, TOP, BOTTOM), part(TOP, BOTTOM, TOP - 1), part(half, half - 1, half), part(TOP, TOP, 1), part(0, 0, TOP - 1),
-                 part(half - 1, half, half - 1))
+    victims.play(
+        part(BOTTOM, TOP, BOTTOM),
+        part(TOP, BOTTOM, TOP - 1),
+        part(half, half - 1, half),
+        part(TOP, TOP, 1),
+        part(0, 0, TOP - 1),
+        part(half - 1, half, half - 1),
+    )
 
 
-@attack("frames whose sizes, strides, offsets, formats and planes lie, by every magnitude", shared=64 * MIB)
+@attack("frames with sizes, strides, offsets, formats and plane counts of every magnitude", shared=64 * MIB)
 def lies(victims):
     numbers = (0, 1, 15, 17, 65536, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 63, TOP)
     small = [number for number in numbers if number < 1 << 32]
     frames = [frame(1, bytes(48), planes=[(0, number)], size_bytes=48) for number in numbers]
     frames += [frame(1, bytes(48), planes=[(number, 16)], size_bytes=48) for number in numbers]
     frames += [frame(1, bytes(48), planes=[(0, 16)], size_bytes=number) for number in numbers]
-    frames += [frame(1, bytes(48), planes=[(0, 16)], width=number, height=2, size_bytes=48) for number in small]
-    frames += [frame(1, bytes(48), format=code, planes=[(0, 16)], size_bytes=48) for code in (0, 11, 0xFFFFFFFF, 0x10000000, 0x100F0200)]
-    frames += [frame(1, bytes(48), plane_count=count, planes=[(0, 16)], size_bytes=48) for count in (0, 2, 5, TOP >> 32)]
+    frames += [
+        frame(1, bytes(48), planes=[(0, 16)], width=number, height=2, size_bytes=48) for number in small
+    ]
+    frames += [
+        frame(1, bytes(48), format=code, planes=[(0, 16)], size_bytes=48)
+        for code in (0, 11, 0xFFFFFFFF, 0x10000000, 0x100F0200)
+    ]
+    frames += [
+        frame(1, bytes(48), plane_count=count, planes=[(0, 16)], size_bytes=48)
+        for count in (0, 2, 5, TOP >> 32)
+    ]
     victims.play(*[sending(data, wait=0.1) for data in frames[::2]])
 
 
-@attack("sequence 0, sequences that go back, epochs that change with every frame, 2^64-1 and then honest frames")
+@attack("sequence 0, falling sequences, an epoch per frame, 2^64-1 and then honest frames")
 def sequences(victims):
     def numbered(*pairs):
         return sending(*(frame(sequence, bytes(32), epoch=epoch) for epoch, sequence in pairs))
-    victims.play(numbered((1, 0)), numbered((1, 5), (1, 4), (1, 3)), numbered(*((n, 1) for n in range(1, 30))), numbered((8, TOP)),
-                 numbered((TOP, TOP), (0, 1)), numbered((8, TOP), (6, TOP), (8, 1)), numbered((1, 1), (1, TOP), (1, 2)))
+
+    victims.play(
+        numbered((1, 0)),
+        numbered((1, 5), (1, 4), (1, 3)),
+        numbered(*((n, 1) for n in range(1, 30))),
+        numbered((8, TOP)),
+        numbered((TOP, TOP), (0, 1)),
+        numbered((8, TOP), (6, TOP), (8, 1)),
+        numbered((1, 1), (1, TOP), (1, 2)),
+    )
 
 
-@attack("coded frames of one byte that claim 160 MiB; JPEG, H.264 and LZ4 bombs", memory=256 * MIB, shared=64 * MIB)
+@attack(
+    "coded frames of one byte that claim 160 MiB; JPEG, H.264 and LZ4 bombs",
+    memory=256 * MIB,
+    shared=64 * MIB,
+)
 def bombs(victims):
     claim = dict(width=7300, height=7300, format="bgr8", flags=STANDALONE | CODED)
     small = dict(width=64, height=64, format="bgr8", flags=STANDALONE | CODED)
-    for codec, payloads in (("jpeg:80", [b"\0", media.jpeg(65500, 65500, tail=bytes(999)), media.progressive_bomb(4096, 4096, 300)]),
-                            ("h264:1000000", [b"\0", media.h264(16384, 16384), media.h264(64, 64, references=16) * 9]),
-                            ("lz4", [b"\0", b"\x1f\x00\x01\x00" + b"\xff" * 60000 + b"\x00", b"\x0f\xff\xff\x00"])):
-        victims.play(*(sending(frame(1, payload, **fields)) for payload in payloads for fields in (claim, small)), options=("--codec", codec))
+    for codec, payloads in (
+        (
+            "jpeg:80",
+            [b"\0", media.jpeg(65500, 65500, tail=bytes(999)), media.progressive_bomb(4096, 4096, 300)],
+        ),
+        ("h264:1000000", [b"\0", media.h264(16384, 16384), media.h264(64, 64, references=16) * 9]),
+        ("lz4", [b"\0", b"\x1f\x00\x01\x00" + b"\xff" * 60000 + b"\x00", b"\x0f\xff\xff\x00"]),
+    ):
+        victims.play(
+            *(sending(frame(1, payload, **fields)) for payload in payloads for fields in (claim, small)),
+            options=("--codec", codec),
+        )
 
 
-@attack("payloads that never come or never end, frames without credit, 200,000 of them", shared=1100 * MIB, memory=256 * MIB)
+@attack(
+    "payloads that never start or never end, frames without credit as fast as possible",
+    shared=1100 * MIB,
+    memory=256 * MIB,
+)
 def payloads(victims):
     def trickle(server, connection):
         server.agree(connection)
@@ -319,8 +434,14 @@ def payloads(victims):
         for _ in range(15):
             connection.send(b"x")
             time.sleep(0.1)
+
     tiny = frame(1, bytes(32))
-    victims.play(trickle, without_end(tiny * 200), sending(frame(1, bytes(31), payload_bytes=1 << 40)), sending(tiny, payload_after_state()))
+    victims.play(
+        trickle,
+        without_end(tiny * 200),
+        sending(frame(1, bytes(31), payload_bytes=1 << 40)),
+        sending(tiny, payload_after_state()),
+    )
 
 
 def payload_after_state():
@@ -328,16 +449,35 @@ def payload_after_state():
     return message(protocol.STATE, struct.pack("<I", 1), payload_bytes=1 << 33)
 
 
-@attack("detections that lie about their counts, and whose times are 0 and 2^64-1")
+@attack("detections with wrong counts and sizes, and times of 0 and 2^64-1")
 def detections(victims):
     def batch(count, size, texts, header, stamp):
-        data = struct.pack("<4sHHQQQQIIIIII", b"FLDT", 1, 0, 1, 1, stamp, stamp, 64, 64, count, size, texts, header) + bytes(64)
-        return sending(frame(1, data, format="detections", width=len(data), height=1, planes=[(0, len(data))], size_bytes=len(data)))
-    victims.play(batch(1 << 31, 48, 2, 64, 0), batch(0, 48, TOP >> 32, 64, 0), batch(0, 0, 2, 0, TOP), batch(1, 48, 2, 64, TOP), batch(0, 48, 2, TOP >> 32, TOP),
-                 batch(0, 48, 4, 64, 1))
+        data = struct.pack(
+            "<4sHHQQQQIIIIII", b"FLDT", 1, 0, 1, 1, stamp, stamp, 64, 64, count, size, texts, header
+        ) + bytes(64)
+        return sending(
+            frame(
+                1,
+                data,
+                format="detections",
+                width=len(data),
+                height=1,
+                planes=[(0, len(data))],
+                size_bytes=len(data),
+            )
+        )
+
+    victims.play(
+        batch(1 << 31, 48, 2, 64, 0),
+        batch(0, 48, TOP >> 32, 64, 0),
+        batch(0, 0, 2, 0, TOP),
+        batch(1, 48, 2, 64, TOP),
+        batch(0, 48, 2, TOP >> 32, TOP),
+        batch(0, 48, 4, 64, 1),
+    )
 
 
-@attack("TLS: a certificate that is not the one asked for, no ALPN, TLS 1.2, an end in the middle; the token stays unseen")
+@attack("TLS servers with another certificate, without ALPN, with TLS 1.2: the client sends no HELLO")
 def certificates(victims):
     place = victims.place
     other = place.path / "other"
@@ -352,19 +492,25 @@ def certificates(victims):
         server.hello(connection, protocol.challenge())
         seen.append(connection.message().kind)
 
-    for folder, alpn, newest in ((other, "framelane", None), (place.config, None, None), (place.config, "http/1.1", None),
-                                 (place.config, "framelane", ssl.TLSVersion.TLSv1_2)):
+    for folder, alpn, newest in (
+        (other, "framelane", None),
+        (place.config, None, None),
+        (place.config, "http/1.1", None),
+        (place.config, "framelane", ssl.TLSVersion.TLSv1_2),
+    ):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.crt", folder / "server.key")
         if newest:
             context.maximum_version = newest
         if alpn:
             context.set_alpn_protocols([alpn])
-        victims.play(part, context=context, options=("--fingerprint", right), recovers=False, FRAMELANE_TOKEN=token)
+        victims.play(
+            part, context=context, options=("--fingerprint", right), recovers=False, FRAMELANE_TOKEN=token
+        )
     expect(not seen, f"a client spoke to a server that it must not trust: {seen}")
 
 
-@attack("tcp:// on loopback and unix: with a token in the environment: whoever has the port gets neither token nor request")
+@attack("tcp:// and unix: with FRAMELANE_TOKEN set: an impostor gets neither token nor request")
 def token_to_anybody(victims):
     token = "framelane_" + "5" * 64
     keys = protocol.Token(token)
@@ -380,17 +526,29 @@ def token_to_anybody(victims):
     def reflected(server, connection):
         found = server.hello(connection)
         facts = found.body[8:40] + found.body[8:40] + keys.id + bytes(32)
-        connection.send(protocol.challenge(nonce=found.body[8:40], proof=protocol.mac(keys.stored_key, b"framelane link server", facts)))
+        connection.send(
+            protocol.challenge(
+                nonce=found.body[8:40], proof=protocol.mac(keys.stored_key, b"framelane link server", facts)
+            )
+        )
         server.bytes += connection.message().body
         server.requests += 1
 
     for part in (honest_looking, wrong, reflected):
         server = Server(part)
-        client = victims.place.start("receive", f"tcp://127.0.0.1:{server.address[1]}/cam0", "here", FRAMELANE_TOKEN=token)
+        client = victims.place.start(
+            "receive", f"tcp://127.0.0.1:{server.address[1]}/cam0", "here", FRAMELANE_TOKEN=token
+        )
         try:
-            wait_until(lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect")
-            expect(token.encode() not in server.bytes, "the token was sent to whoever has the port")
-            expect(server.requests == 0, f"a client with a token sent its request to a server that did not prove itself ({part.__name__})")
+            wait_until(
+                lambda: server.played.is_set() or client.process.poll() is not None,
+                "the client did not connect",
+            )
+            expect(token.encode() not in server.bytes, "the token was sent to an impostor")
+            expect(
+                server.requests == 0,
+                f"a client sent its request to a server without the right proof ({part.__name__})",
+            )
             client.check_log()
         finally:
             client.stop()
@@ -400,14 +558,19 @@ def token_to_anybody(victims):
     server = Server(honest_looking, family=socket.AF_UNIX, address=path)
     client = victims.place.start("receive", f"unix:{path}/cam0", "here", FRAMELANE_TOKEN=token)
     try:
-        wait_until(lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect")
-        expect(keys.id not in server.bytes and token.encode() not in server.bytes, "the token was used at a Unix socket")
+        wait_until(
+            lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect"
+        )
+        expect(
+            keys.id not in server.bytes and token.encode() not in server.bytes,
+            "the token was used at a Unix socket",
+        )
     finally:
         client.stop()
         server.close()
 
 
-@attack("a Unix socket of another user: the client says nothing to it, and a client of another user is not let in")
+@attack("a Unix socket of another user: the client sends nothing to it")
 def unix_of_another_user(victims):
     if os.geteuid() != 0:
         raise Skipped("another user's socket can be made by root only")
@@ -417,9 +580,17 @@ def unix_of_another_user(victims):
     for parent in (victims.place.path, folder):
         parent.chmod(0o755)
     path = str(folder / "port.sock")
-    code = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(1)\nprint('up',flush=True)\n"
-            "c=s.accept()[0]\nc.settimeout(20)\nprint('got',len(c.recv(4096)),flush=True)\n")
-    stranger = subprocess.Popen(["/usr/bin/python3", "-c", code, path], stdout=subprocess.PIPE, user=65534, group=65534, extra_groups=[])
+    code = (
+        "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(1)\nprint('up',flush=True)\n"
+        "c=s.accept()[0]\nc.settimeout(20)\nprint('got',len(c.recv(4096)),flush=True)\n"
+    )
+    stranger = subprocess.Popen(
+        ["/usr/bin/python3", "-c", code, path],
+        stdout=subprocess.PIPE,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+    )
     client = None
     try:
         stranger.stdout.readline()
@@ -438,46 +609,78 @@ def unix_of_another_user(victims):
 @attack("`subscribe URL` of a server that lies, refuses, and shows clocks of 2^64-1", shared=64 * MIB)
 def subscribe_urls(victims):
     place = victims.place
-    parts = (first(protocol.MAGIC + protocol.refused(5, UGLY.replace(MARK, "") * 20, "\u202e" * 900)),
-             sending(frame(1, bytes(48), planes=[(0, 1 << 31)], size_bytes=48)), sending(frame(1, bytes(32), timestamp=TOP - 1)),
-             without_end(protocol.ping() * 100), sending(frame(TOP, bytes(32), epoch=TOP)))
+    parts = (
+        first(protocol.MAGIC + protocol.refused(5, UGLY.replace(MARK, "") * 20, "\u202e" * 900)),
+        sending(frame(1, bytes(48), planes=[(0, 1 << 31)], size_bytes=48)),
+        sending(frame(1, bytes(32), timestamp=TOP - 1)),
+        without_end(protocol.ping() * 100),
+        sending(frame(TOP, bytes(32), epoch=TOP)),
+    )
     for part in parts:
         server = Server(part)
         try:
-            found = place.run("subscribe", f"tcp://127.0.0.1:{server.address[1]}/cam0", "--count", "3", "--timeout", "20")
+            found = place.run(
+                "subscribe", f"tcp://127.0.0.1:{server.address[1]}/cam0", "--count", "3", "--timeout", "20"
+            )
             found.check(400 * MIB)
         finally:
             server.close()
 
 
-@attack("`send` to a server that grants 2^64 credits, takes them back, asks for 10,000 keyframes, reads nothing, refuses")
+@attack("`send` to a server that grants 2^64 credits, reduces them, asks for 10,000 keyframes, reads nothing")
 def sinks(victims):
     place = victims.place
     victims.feed = victims.feed or Feed(place)
+
     def reads_nothing(server, connection):
         server.agree(connection)
         connection.send(protocol.credit(64))
         time.sleep(2)
+
     def credits(*numbers):
-        return lambda server, connection: (server.agree(connection), connection.send(b"".join(map(protocol.credit, numbers))), time.sleep(0.3))
+        return lambda server, connection: (
+            server.agree(connection),
+            connection.send(b"".join(map(protocol.credit, numbers))),
+            time.sleep(0.3),
+        )
+
     def keyframes(server, connection):
         server.agree(connection)
         connection.send(protocol.credit(3) + message(protocol.KEYFRAME) * 10000)
         time.sleep(0.3)
-    parts = (reads_nothing, credits(TOP), credits(9, 1), keyframes, credits(*range(200)), sending_last(),
-             first(protocol.MAGIC + protocol.refused(2, "\u202e" * 1365, UGLY.replace(MARK, "") * 9, 1)))
+
+    parts = (
+        reads_nothing,
+        credits(TOP),
+        credits(9, 1),
+        keyframes,
+        credits(*range(200)),
+        sending_last(),
+        first(protocol.MAGIC + protocol.refused(2, "\u202e" * 1365, UGLY.replace(MARK, "") * 9, 1)),
+    )
     for codec in ("raw", "h264:1000000"):
         for part in parts:
             server = Server(part)
-            client = place.start("send", "cam0", f"tcp://127.0.0.1:{server.address[1]}/there", "--codec", codec,
-                                 *place.options("send", patience__idle_timeout=3))
+            client = place.start(
+                "send",
+                "cam0",
+                f"tcp://127.0.0.1:{server.address[1]}/there",
+                "--codec",
+                codec,
+                *place.options("send", patience__idle_timeout=3),
+            )
             try:
-                wait_until(lambda: server.played.is_set() or client.process.poll() is not None, "the client did not connect")
+                wait_until(
+                    lambda: server.played.is_set() or client.process.poll() is not None,
+                    "the client did not connect",
+                )
                 time.sleep(0.1)
                 usage = client.usage()
                 victims.memory = max(victims.memory, usage[0] if usage else 0)
                 code = client.process.poll()
-                expect(code is None or 0 <= code != 101, f"`send` ended with {code}: {client.text()[-300:]!a}")
+                expect(
+                    code is None or 0 <= code != 101, f"`send` ended with {code}: {client.text()[-300:]!a}"
+                )
                 client.check_log()
             finally:
                 client.stop()
@@ -489,4 +692,8 @@ def sinks(victims):
 
 def sending_last():
     """A server that claims to have everything up to the last number."""
-    return lambda server, connection: (server.agree(connection, last=(TOP, TOP)), connection.send(protocol.credit(4)), time.sleep(0.3))
+    return lambda server, connection: (
+        server.agree(connection, last=(TOP, TOP)),
+        connection.send(protocol.credit(4)),
+        time.sleep(0.3),
+    )

@@ -1,4 +1,4 @@
-"""A server under attack: `framelane serve` on loopback, a publisher whose frames can be checked, and honest clients."""
+"""A server under attack: `framelane serve` on loopback, a publisher and honest clients."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from processes import Place, Watch
 from protocol import Connection, Ended, Refusal, Token, connect
 
 RATE = 15
-# Honest clients come from addresses of their own, as they would from machines of their own.
+# Honest clients have other addresses than the attacker, as on other machines.
 HONEST, NEWCOMER = "127.0.0.2", "127.0.0.3"
 
 
@@ -22,8 +22,15 @@ class Feed:
     """`framelane publish` with frames of the kit on its standard input."""
 
     def __init__(self, place, channel="cam0"):
-        self.process = place.start("publish", "-", channel, "--raw",
-                                   f"bgr8:{pattern.WIDTH}x{pattern.HEIGHT}@{RATE}", "--no-live", stdin=subprocess.PIPE)
+        self.process = place.start(
+            "publish",
+            "-",
+            channel,
+            "--raw",
+            f"bgr8:{pattern.WIDTH}x{pattern.HEIGHT}@{RATE}",
+            "--no-live",
+            stdin=subprocess.PIPE,
+        )
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._feed, daemon=True)
         self.thread.start()
@@ -70,6 +77,7 @@ class Reader:
         def goes_on():
             expect(not self.error, f"{what}: {self.error}")
             return self.count >= seen + more
+
         wait_until(goes_on, f"{what} gets no frames")
         expect(self.torn == 0, f"{what} got {self.torn} torn or old frames")
 
@@ -126,6 +134,7 @@ class LinkReader(Reader):
     def _message(self):
         """The next message, or None when none is whole yet."""
         import struct
+
         buffer = self.connection.buffer
         while True:
             if len(buffer) >= 16:
@@ -155,15 +164,30 @@ class Target:
     def _start(self, place):
         made = json.loads(place.run("identity", "server", "--json").output)
         self.fingerprint = made["fingerprint"]
-        self.tokens = {name: self.token(name, **rights) for name, rights in {
-            "honest": {"read": "**"}, "reader": {"read": "cam*"}, "writer": {"write": "w/**"},
-            "both": {"read": "cam*,w/**", "write": "w/**"}, "nothing": {"read": "no/**"}}.items()}
+        self.tokens = {
+            name: self.token(name, **rights)
+            for name, rights in {
+                "honest": {"read": "**"},
+                "reader": {"read": "cam*"},
+                "writer": {"write": "w/**"},
+                "both": {"read": "cam*,w/**", "write": "w/**"},
+                "nothing": {"read": "no/**"},
+            }.items()
+        }
         self.card("honest-card", read="**")
         self.feed = Feed(place)
         self.socket = str(place.path / "server.sock")
         limits = place.options("serve", handshake=2, patience__idle_timeout=4, linger=1)
-        self.server = place.start("serve", "--listen", "tls://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0",
-                                  "--listen", f"unix:{self.socket}", *limits)
+        self.server = place.start(
+            "serve",
+            "--listen",
+            "tls://127.0.0.1:0",
+            "--listen",
+            "tcp://127.0.0.1:0",
+            "--listen",
+            f"unix:{self.socket}",
+            *limits,
+        )
         self.tls = ("127.0.0.1", int(self.server.wait_for(r"tls://127\.0\.0\.1:(\d+)").group(1)))
         self.tcp = ("127.0.0.1", int(self.server.wait_for(r"tcp://127\.0\.0\.1:(\d+)").group(1)))
         self.local = LocalReader(place)
@@ -189,7 +213,7 @@ class Target:
         expect(self.place.run("identity", "revoke", name).code == 0, f"`identity revoke {name}` failed")
 
     def connect(self, carrier="tls", source="127.0.0.1", **tls):
-        """A connection as a stranger makes it."""
+        """A new connection without any message."""
         if carrier == "tls":
             return connect(self.tls, source, protocol.tls_client(**tls), self.fingerprint)
         return connect(self.tcp if carrier == "tcp" else self.socket, source)
@@ -204,8 +228,9 @@ class Target:
         return folder
 
     def ask(self, token=None, carrier="tcp", source="127.0.0.1", card=None, **fields):
-        """A connection with REQUEST sent. `token` names one of ours, or is one, or is None. A token's proof over TLS
-        needs the exporter of the connection, which Python does not have: clients over TLS have a certificate."""
+        """A connection with REQUEST sent. `token` is a name, a token or None. A proof over TLS
+        needs the exporter of the connection, which Python does not have: clients over TLS have a certificate.
+        """
         connection = self.connect(carrier, source, **({"card": self.place.path / card} if card else {}))
         try:
             connection.ask(token and Token(self.tokens.get(token, token)), **fields)
@@ -237,7 +262,9 @@ class Target:
                     for _ in range(2):
                         found = connection.until(protocol.FRAME, protocol.REFUSED)
                         expect(found.kind == protocol.FRAME, f"a new honest client: {found}")
-                        expect(pattern.check(found.payload) is not None, "a new honest client got a torn frame")
+                        expect(
+                            pattern.check(found.payload) is not None, "a new honest client got a torn frame"
+                        )
                 return
             except (Refusal, Ended, OSError) as error:
                 if time.monotonic() > end:
@@ -258,10 +285,15 @@ class Target:
         return json.loads(found.output)["dropped"]
 
     def settled(self):
-        """What the server takes when nothing happens."""
+        """The resources of the idle server."""
         memory, threads, descriptors = self.server.usage()
-        return {"memory": memory, "threads": threads, "descriptors": descriptors, "shared": self.place.bytes_used(),
-                "dropped": self.dropped()}
+        return {
+            "memory": memory,
+            "threads": threads,
+            "descriptors": descriptors,
+            "shared": self.place.bytes_used(),
+            "dropped": self.dropped(),
+        }
 
     def before(self, attack):
         """Notes where the attack begins."""
@@ -271,7 +303,7 @@ class Target:
         self.watch.reset()
 
     def check(self, attack):
-        """What must hold after every attack. Returns what it has cost."""
+        """Checks the invariants after every attack. Returns the cost."""
         for process in (self.server, self.feed.process, self.local.process):
             process.expect_alive()
         self.watch.look()
@@ -282,15 +314,23 @@ class Target:
         dropped = self.dropped() - base["dropped"]
         expect(dropped == 0, f"the publisher dropped {dropped} frames for want of a free slot")
         memory, shared = watch.memory - base["memory"], watch.shared - base["shared"]
-        expect(memory <= attack.memory, f"the server took {memory >> 20} MiB more, over {attack.memory >> 20}")
+        expect(
+            memory <= attack.memory, f"the server took {memory >> 20} MiB more, over {attack.memory >> 20}"
+        )
         expect(shared <= attack.shared, f"channels took {shared >> 20} MiB more, over {attack.shared >> 20}")
         # The newcomer may be on its way out still.
-        wait_until(lambda: self.server.usage()[2] <= base["descriptors"] + 2,
-                   lambda: f"descriptors are left: {self.server.usage()[2]}, before {base['descriptors']}")
-        wait_until(lambda: self.server.usage()[1] <= base["threads"] + 2,
-                   lambda: f"threads are left: {self.server.usage()[1]}, before {base['threads']}")
-        wait_until(lambda: self.place.bytes_used() - base["shared"] <= attack.leaves,
-                   lambda: f"files are left: {sorted(os.listdir(self.place.channels))}")
+        wait_until(
+            lambda: self.server.usage()[2] <= base["descriptors"] + 2,
+            lambda: f"descriptors are left: {self.server.usage()[2]}, before {base['descriptors']}",
+        )
+        wait_until(
+            lambda: self.server.usage()[1] <= base["threads"] + 2,
+            lambda: f"threads are left: {self.server.usage()[1]}, before {base['threads']}",
+        )
+        wait_until(
+            lambda: self.place.bytes_used() - base["shared"] <= attack.leaves,
+            lambda: f"files are left: {sorted(os.listdir(self.place.channels))}",
+        )
         self.server.check_log()
         return {"memory": max(memory, 0), "shared": max(shared, 0), "descriptors": watch.descriptors}
 
@@ -310,17 +350,23 @@ def expect_refused(target, *codes, **hello):
     try:
         target.hello(**hello).close()
     except Refusal as refusal:
-        expect(not codes or refusal.code in codes, f"expected code {codes}, found {refusal.code}: {refusal.reason}")
+        expect(
+            not codes or refusal.code in codes,
+            f"expected code {codes}, found {refusal.code}: {refusal.reason}",
+        )
         return refusal
     raise Failure(f"the server welcomed {({name: str(value)[:60] for name, value in hello.items()})}")
 
 
 def refused_or_ended(connection: Connection):
-    """The server ends the connection, with or without REFUSED; it welcomes nobody."""
+    """Expects the end of the connection, with or without REFUSED, and no WELCOME."""
     try:
         while True:
             found = connection.message()
-            expect(found.kind in (protocol.REFUSED, protocol.CHALLENGE), f"expected a refusal or the end, found {found}")
+            expect(
+                found.kind in (protocol.REFUSED, protocol.CHALLENGE),
+                f"expected a refusal or the end, found {found}",
+            )
     except Ended:
         pass
     finally:
