@@ -266,6 +266,10 @@ impl SourceOptions {
     }
 
     /// FFmpeg's name of the demuxer or device (`ffmpeg -formats`), when it must not be guessed.
+    ///
+    /// A file or pipe opens nothing but itself. One that refers to other sources (`hls`, `dash`, `concat`, `sdp`) is
+    /// refused unless its format is named here. A stream from the network may refer to other addresses on the network,
+    /// never to local files. The FFmpeg options `protocol_whitelist` and `format_whitelist` replace these limits.
     #[must_use]
     pub fn input_format(mut self, name: Option<&str>) -> Self {
         self.input_format = name.map(str::to_owned);

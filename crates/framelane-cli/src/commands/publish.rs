@@ -85,7 +85,7 @@ pub struct Publish {
     /// Frames without a container: FORMAT:WxH[@FPS]
     #[arg(long, value_name = "FORMAT:WxH@FPS", value_parser = parse::raw)]
     raw: Option<RawFormat>,
-    /// FFmpeg's name of the input format, when it is not to be guessed
+    /// Name FFmpeg's input format, required for playlist files
     #[arg(long, value_name = "NAME")]
     input_format: Option<String>,
     /// An option for FFmpeg's demuxer, protocol or device; may be given again
