@@ -3,7 +3,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 PREFIX ?= /usr/local
 
-.PHONY: check demo docs install test test-deep fuzz soak bench clean
+.PHONY: check demo docs install test test-hostile test-deep fuzz soak bench clean
 
 demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo
@@ -19,6 +19,10 @@ check: ## the quick checks before a commit: formatting, lints, prose, unit tests
 
 test: ## the whole suite
 	@scripts/test
+
+test-hostile: ## attack the command with hostile clients, servers, publishers and files (five minutes)
+	@cargo build --quiet --package framelane-cli
+	@python3 tests/hostile target/debug/framelane
 
 test-deep: ## the long forms: deeper models, mutants, thousands of kills, sanitizers, fuzzing, a soak (an hour or more)
 	@scripts/test-deep
