@@ -28,6 +28,8 @@ const RECENT: usize = 8;
 const SLOW: Duration = Duration::from_secs(10);
 /// A channel may be scaled up to this, also if its frames are smaller: 1920x1080.
 const MOST_SCALED_PIXELS: u64 = 1920 * 1080;
+/// The longest side that frames are scaled to, unless the channel's own is longer: a scaler needs memory for each column.
+const LONGEST_SCALED_SIDE: u32 = 8192;
 
 /// A frame's payload and description.
 #[derive(Debug)]
@@ -466,6 +468,19 @@ impl Coder {
                     ErrorKind::FrameTooLarge,
                     format!(
                         "expected a size of at most {MOST_SCALED_PIXELS} pixels, or that of the channel ({}x{}), found {}x{}",
+                        own.0, own.1, size.0, size.1
+                    ),
+                )
+                .with_remedy("ask for a smaller size=, and scale the frames where they are received"),
+            ));
+        }
+        let side = |(width, height): (u32, u32)| width.max(height);
+        if side(size) > side(own).max(LONGEST_SCALED_SIDE) {
+            return Err(Fault::lasting(
+                Error::new(
+                    ErrorKind::FrameTooLarge,
+                    format!(
+                        "expected a size with sides of at most {LONGEST_SCALED_SIDE} pixels, or that of the channel ({}x{}), found {}x{}",
                         own.0, own.1, size.0, size.1
                     ),
                 )

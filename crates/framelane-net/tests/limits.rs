@@ -326,19 +326,21 @@ fn receivers_that_ask_for_scaled_up_frames_are_refused() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let before = anonymous_bytes();
     publish_during(&served, || {
-        for (codec, size) in [
-            ("h264:4000000", (4096, 4096)),
-            ("h264:4000000", (1921, 1080)),
-            ("jpeg:80", (4096, 4096)),
-            ("lz4", (6000, 6000)),
-            ("raw", (6000, 6000)),
+        for (codec, size, limit) in [
+            ("h264:4000000", (4096, 4096), "a size of at most 2073600 pixels"),
+            ("h264:4000000", (1921, 1080), "a size of at most 2073600 pixels"),
+            ("jpeg:80", (4096, 4096), "a size of at most 2073600 pixels"),
+            ("lz4", (6000, 6000), "a size of at most 2073600 pixels"),
+            ("raw", (6000, 6000), "a size of at most 2073600 pixels"),
+            ("raw", (65_535, 1), "sides of at most 8192 pixels"),
+            ("h264:4000000", (1, 8193), "sides of at most 8192 pixels"),
         ]
         .repeat(2)
         {
             let (mut client, kind, body) = Raw::ask(served.port(), &receives("cam0", codec, size));
             assert_eq!(kind, WELCOME, "{}", reason(&body));
             let said = client.take_frames(2).expect("a refusal");
-            assert!(said.contains("expected a size of at most 2073600 pixels"), "{codec}: {said}");
+            assert!(said.contains(limit), "{codec}: {said}");
         }
     });
     let grown = anonymous_bytes().saturating_sub(before);
