@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use framelane::{
-    Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Mode, Policy, status,
+    Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Mode, Policy, Urls, status,
 };
 use framelane_tests::links::{Reader, Running, command, serve, url};
 use framelane_tests::{Camera, Host, Hosts, Place, Wire, wait_until};
@@ -276,7 +276,7 @@ fn fifty_receivers_of_one_channel_all_get_frames() {
         std::thread::scope(|scope| {
             for _ in 0..RECEIVERS {
                 scope.spawn(|| {
-                    let mut reader = Reader::new(there.subscriber().open(&url).unwrap());
+                    let mut reader = Reader::new(there.subscriber().urls(Urls::Trusted).open(&url).unwrap());
                     reader.take(3);
                     // None goes before all are there.
                     open.fetch_add(1, Ordering::Relaxed);
