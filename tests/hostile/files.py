@@ -161,7 +161,7 @@ class Looking:
         self.place.close()
 
 
-@attack("stub files instead of each file: empty, one byte, a page less one, zeros, ones, noise")
+@attack("stub files instead of each file: empty, one byte, a page less one, zeros, ones, noise", deep=True)
 def stubs(looking):
     folder, noise, names = looking.place.channels, random.Random(1), []
     for length in (0, 1, 7, 8, 63, 511, 512, 4095, 4096, 4097, 20479, 20480, 65536):
@@ -189,6 +189,7 @@ def stubs(looking):
 @attack(
     "every field of control, readers, data and of a frame's entry, each with 14 extreme values, live",
     memory=256 * MIB,
+    deep=True,
 )
 def fields(looking):
     numbers = [0]
@@ -232,7 +233,10 @@ def texts(looking):
     looking.look(names)
 
 
-@attack("links, FIFOs, sockets, devices and directories instead of each file: none is opened or removed")
+@attack(
+    "links, FIFOs, sockets, devices and directories instead of each file: none is opened or removed",
+    deep=True,
+)
 def no_files(looking):
     place, names = looking.place, []
     victim = place.path / "victim"
@@ -437,32 +441,30 @@ def sparse(looking):
 def swapped_directory(looking):
     place = looking.place
     above, elsewhere = place.path / "above", place.path / "elsewhere"
-    for folder in (above, above / "channels", elsewhere, elsewhere / "channels"):
+    for folder in (above, above / "mine", elsewhere):
         folder.mkdir(mode=0o700, exist_ok=True)
-    dead = Channel(elsewhere / "channels", "live")
+    # The link leads to the caller's directory and to the other one in turn. Only the first has a dead channel.
+    link = above / "channels"
+    live = Channel(elsewhere, "live")
     ended = threading.Event()
 
     def swap():
         while not ended.is_set():
-            os.rename(above / "channels", above / "aside")
-            os.symlink(elsewhere / "channels", above / "channels")
-            time.sleep(0.0005)
-            os.unlink(above / "channels")
-            os.rename(above / "aside", above / "channels")
+            for folder in (elsewhere, above / "mine"):
+                os.symlink(folder, above / "next")
+                os.rename(above / "next", link)
 
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        for _ in range(20):
-            Channel(above / "aside" if (above / "aside").exists() else above / "channels", "live", live=False)
-            place.run("doctor", "--fix", FRAMELANE_DIR=str(above / "channels")).check()
-    except FileNotFoundError:
-        pass
+        for _ in range(10):
+            Channel(above / "mine", "live", live=False)
+            place.run("doctor", "--fix", FRAMELANE_DIR=str(link)).check()
     finally:
         ended.set()
         thread.join()
-    left = sorted(os.listdir(elsewhere / "channels"))
-    dead.remove()
+    left = sorted(os.listdir(elsewhere))
+    live.remove()
     expect(
         left == ["live.control", "live.data.1", "live.readers"],
         f"a live channel elsewhere was touched: {left}",

@@ -118,7 +118,7 @@ def lengths(target):
         connection.end()
 
 
-@attack("any other message instead of HELLO and REQUEST, 1,000 optional ones, a second HELLO")
+@attack("any other message instead of HELLO and REQUEST, 1,000 optional ones, a second HELLO", deep=True)
 def out_of_order(target):
     say(
         target,

@@ -203,7 +203,7 @@ def growing(old):
     )
 
 
-@attack("receivers that answer with other bytes, twice, never or without end, or read nothing")
+@attack("receivers that answer with other bytes, twice, never or without end, or read nothing", deep=True)
 def answers(old):
     old.feed = old.feed or Feed(old.place)
     kinds = (UGLY.encode(), ANSWER * 50, b"", b"\0" * 33, b"x" * 100_000, b"OK\n", ANSWER[:5])
@@ -315,7 +315,7 @@ def foreign_mapping(old):
     expect(not any(victim.read_bytes()), "frames were written into a file that a link leads to")
 
 
-@attack("mapping names with slashes, parents and 300 bytes: no file outside /dev/shm is made")
+@attack("mapping names with slashes, parents and 300 bytes: no file outside /dev/shm is made", deep=True)
 def mapping_names(old):
     old.feed = old.feed or Feed(old.place)
     before = set(os.listdir("/dev")) | set(os.listdir("/"))

@@ -222,7 +222,7 @@ class Watch:
         self.thread.start()
 
     def _look(self):
-        while not self.ended.wait(0.03):
+        while not self.ended.wait(0.05):
             self.look()
 
     def look(self):

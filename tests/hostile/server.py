@@ -362,8 +362,8 @@ def clocks(victims):
     )
 
 
-@attack("frames with sizes, strides, offsets, formats and plane counts of every magnitude", shared=64 * MIB)
-def lies(victims):
+def lying_frames():
+    """Frames with wrong descriptions."""
     numbers = (0, 1, 15, 17, 65536, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 63, TOP)
     small = [number for number in numbers if number < 1 << 32]
     frames = [frame(1, bytes(48), planes=[(0, number)], size_bytes=48) for number in numbers]
@@ -380,7 +380,21 @@ def lies(victims):
         frame(1, bytes(48), plane_count=count, planes=[(0, 16)], size_bytes=48)
         for count in (0, 2, 5, TOP >> 32)
     ]
-    victims.play(*[sending(data, wait=0.1) for data in frames[::2]])
+    return frames
+
+
+@attack("frames with sizes, strides, offsets, formats and plane counts of every magnitude", shared=64 * MIB)
+def lies(victims):
+    victims.play(*[sending(data, wait=0.1) for data in lying_frames()[::5]])
+
+
+@attack(
+    "57 frames with wrong sizes, strides, offsets, formats and plane counts, all magnitudes",
+    shared=64 * MIB,
+    deep=True,
+)
+def all_lies(victims):
+    victims.play(*[sending(data, wait=0.1) for data in lying_frames()])
 
 
 @attack("sequence 0, falling sequences, an epoch per frame, 2^64-1 and then honest frames")
@@ -627,7 +641,10 @@ def subscribe_urls(victims):
             server.close()
 
 
-@attack("`send` to a server that grants 2^64 credits, reduces them, asks for 10,000 keyframes, reads nothing")
+@attack(
+    "`send` to a server that grants 2^64 credits, reduces them, asks for 10,000 keyframes, reads nothing",
+    deep=True,
+)
 def sinks(victims):
     place = victims.place
     victims.feed = victims.feed or Feed(place)
