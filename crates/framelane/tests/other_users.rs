@@ -203,8 +203,8 @@ fn publisher_skips_a_foreign_name_at_a_take_over() {
         return;
     }
     let root = sticky();
-    act_for(ALICE, || std::mem::forget(publish(root.path(), "c")));
-    // The lock of a publisher that was forgotten is still held: the file is copied, as if its process had died.
+    let _first = act_for(ALICE, || publish(root.path(), "c"));
+    // The first publisher holds its lock until the end. The copy of its file has none, as if its process had died.
     let control = root.path().join("c.control");
     fs::rename(&control, root.path().join("old")).unwrap();
     fs::copy(root.path().join("old"), &control).unwrap();
