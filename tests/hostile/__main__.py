@@ -6,8 +6,8 @@
 
 Written from the pages in spec/ alone, with the standard library. It uses loopback and temporary folders only.
 After each attack it checks that the programs run, that honest readers get whole frames, that the publisher
-has dropped none, that memory, files, descriptors and threads are within bounds, and that logs hold no text of the
-attacker."""
+has dropped none, that memory, files, descriptors and threads are within bounds, and that logs hold no text
+of the attacker."""
 
 import argparse
 import re

@@ -443,7 +443,8 @@ def swapped_directory(looking):
     above, elsewhere = place.path / "above", place.path / "elsewhere"
     for folder in (above, above / "mine", elsewhere):
         folder.mkdir(mode=0o700, exist_ok=True)
-    # The link leads to the caller's directory and to the other one in turn. Only the first has a dead channel.
+    # The link leads to the caller's directory and to the other one in turn. Only the first has a dead
+    # channel.
     link = above / "channels"
     live = Channel(elsewhere, "live")
     ended = threading.Event()
