@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use framelane::{Error, ErrorKind};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Details, Validity};
 use super::files;
 use super::fingerprint::Fingerprint;
-use super::tls::{Distrust, no_tls12};
+use super::tls::{Distrust, signatures_of_tls13};
 
 /// Trusts chain, time, name and purpose as the web does, with the authorities of a file.
 ///
@@ -103,7 +103,7 @@ impl KnownAuthority {
 }
 
 impl Authority {
-    /// The error says what was found in place of an authority.
+    /// Reads the certificate of an authority. The error names what was found instead.
     fn read(certificate: &CertificateDer<'_>) -> Result<Self, String> {
         let anchor =
             webpki::anchor_from_trusted_cert(certificate).map_err(|error| error.to_string())?.to_owned();
@@ -150,25 +150,5 @@ impl ServerCertVerifier for KnownAuthority {
         Ok(verified)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
+    signatures_of_tls13!();
 }
