@@ -9,22 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "errors.h"
+
 using framelane::Code;
 using framelane::Format;
 using framelane::FramelaneError;
 using framelane::Timeout;
 using namespace std::chrono_literals;
-
-/// The code of what `call` throws; 0 when it does not.
-template <class Call>
-static std::uint32_t code_of(Call call) {
-  try {
-    call();
-  } catch (const FramelaneError& error) {
-    return static_cast<std::uint32_t>(error.code());
-  }
-  return 0;
-}
 
 TEST_CASE("text_with_a_nul_is_refused_wherever_it_crosses") {
   const std::string nul("a\0b", 3);

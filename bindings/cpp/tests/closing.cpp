@@ -9,21 +9,12 @@
 #include <string>
 #include <thread>
 
+#include "errors.h"
+
 using framelane::Code;
 using framelane::Format;
 using framelane::FramelaneError;
 using namespace std::chrono_literals;
-
-/// The code of what `call` throws; 0 when it does not.
-template <class Call>
-static std::uint32_t code_of(Call call) {
-  try {
-    call();
-  } catch (const FramelaneError& error) {
-    return static_cast<std::uint32_t>(error.code());
-  }
-  return 0;
-}
 
 /// Set by a call that waits, in `keep_waiting`.
 struct Waiting {

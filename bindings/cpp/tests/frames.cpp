@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "errors.h"
+
 using framelane::Code;
 using framelane::FramelaneError;
 using framelane::Format;
@@ -21,17 +23,6 @@ static_assert(!std::is_copy_constructible_v<framelane::Frame> && std::is_nothrow
 static_assert(!std::is_copy_constructible_v<framelane::Loan> && std::is_nothrow_move_constructible_v<framelane::Loan>);
 static_assert(!std::is_copy_constructible_v<Publisher> && std::is_nothrow_move_constructible_v<Publisher>);
 static_assert(!std::is_copy_constructible_v<Subscriber> && std::is_nothrow_move_constructible_v<Subscriber>);
-
-/// The code of what `call` throws; 0 when it does not.
-template <class Call>
-static std::uint32_t code_of(Call call) {
-  try {
-    call();
-  } catch (const FramelaneError& error) {
-    return static_cast<std::uint32_t>(error.code());
-  }
-  return 0;
-}
 
 TEST_CASE("what is written to a loan is what a frame shows, with all that was said of it") {
   Publisher publisher("loan");
