@@ -295,7 +295,7 @@ fn check_trust(name: &str, value: &str, urls: Urls) -> Result<(), Error> {
         format!("expected a URL without {name}=, which only a trusted URL may have, found it"),
     )
     .with_remedy(
-        "if the URL is yours and not a stranger's, allow it: urls=\"trusted\" in Python, Urls::Trusted in Rust and C++, \
+        "if you trust the source of the URL, allow it: urls=\"trusted\" in Python, Urls::Trusted in Rust and C++, \
          FRAMELANE_URLS_TRUSTED in C. A token can also be given in FRAMELANE_TOKEN",
     ))
 }
@@ -336,7 +336,7 @@ impl LinkUrl {
         let options = &self.options;
         let is_unix = matches!(self.address, Address::Unix(_));
         let misplaced = |option: &str, scheme: &str, why: &str| {
-            // Whoever gives it expects to be protected by it.
+            // The user who sets it expects to be protected by it.
             let error = Error::new(
                 ErrorKind::InvalidOption,
                 format!("expected {scheme} with the option {option}, found {}, {why}", self.address),
@@ -353,11 +353,9 @@ impl LinkUrl {
             Some(option) if !matches!(self.address, Address::Tls { .. }) => {
                 misplaced(option, "tls://", "where nothing would be checked")
             }
-            _ if is_unix && options.token.is_some() => misplaced(
-                "token-file",
-                "tls://",
-                "where the user of each side is checked in place of a token",
-            ),
+            _ if is_unix && options.token.is_some() => {
+                misplaced("token-file", "tls://", "where the user of each side is checked instead of a token")
+            }
             _ if !is_unix && options.server_uid.is_some() => {
                 misplaced("server-uid", "unix:", "where no user is known")
             }

@@ -46,8 +46,8 @@ pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
     )
 }
 
-/// What to say when something has the name of a channel's file and cannot be one.
-pub(crate) fn stranger(path: &Place) -> Option<Error> {
+/// Returns the error for an object that has the name of a channel's file and is no regular file.
+pub(crate) fn not_a_file(path: &Place) -> Option<Error> {
     let found = os::irregular(path)?;
     let fault = format!("expected {} to be a regular file, found {found}", path.display());
     Some(
@@ -59,8 +59,8 @@ pub(crate) fn stranger(path: &Place) -> Option<Error> {
 /// Opens a file of a channel.
 fn open(path: &Place, writable: bool) -> Result<File, Error> {
     os::open(path, writable).map_err(|error| {
-        if let Some(stranger) = stranger(path) {
-            return stranger;
+        if let Some(error) = not_a_file(path) {
+            return error;
         }
         let made = Error::from_io(format!("opening {}", path.display()), error);
         if made.kind() == ErrorKind::Permission {
@@ -458,8 +458,8 @@ fn make<T>(
     build: impl FnOnce(&File) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let file = os::create(path, len as u64, mode).map_err(|error| {
-        if let Some(stranger) = stranger(path) {
-            return stranger;
+        if let Some(error) = not_a_file(path) {
+            return error;
         }
         let made = Error::from_io(format!("creating {} with {len} bytes", path.display()), error);
         match made.kind() {

@@ -122,7 +122,7 @@ class Layout {
   framelane_layout layout_{};
 };
 
-/// Times, colour and rotation of a frame, beside its layout. Nothing is said at first: captured when it is
+/// Times, colour and rotation of a frame. All are unset by default: captured when it is
 /// published, without position (FRAMELANE_NO_PTS) and duration (FRAMELANE_NO_DURATION).
 struct FrameInfo : framelane_info {
   FrameInfo() noexcept : framelane_info FRAMELANE_INFO_INIT {}

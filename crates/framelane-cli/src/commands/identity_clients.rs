@@ -28,7 +28,7 @@ struct Rights {
   framelane identity token viewer --read 'cam*'
   framelane identity token camera --write cam0 --out camera.token
 On the client: FRAMELANE_TOKEN=... or the file. It is proved and never sent. The server keeps
-keys that check it: nobody can print the token again.")]
+keys that check it: the token cannot be printed again.")]
 pub struct Token {
     /// What the client is called here
     name: String,
@@ -113,7 +113,7 @@ impl Token {
         file.add(&client)?;
         let printed = self.print(global, &client, &token);
         if printed.is_err() && out.is_none() {
-            // Nobody has seen it, and nobody can print it again.
+            // It was not printed, and it cannot be printed again.
             file.revoke(&self.name)?;
         }
         if let Some(out) = out {

@@ -38,7 +38,7 @@ the rows at each look, all of them within 16 looks. It is published when it is k
 frame: the threads that may write were asleep or elsewhere, or the next frame began at the top. A
 frame of a writer that is not visible here (another container) is published then, or when nothing
 has changed for --settle-ms. Two equal frames in a row are one frame here. Waits for the mapping,
-and again when it goes away. Type codes of OpenCV 4 and 5 are told apart; --opencv decides.
+and again when it goes away. Type codes of OpenCV 4 and 5 are distinguished; --opencv decides.
 
 legacy: Serves one sender at a time; others wait in the system's queue until it goes. JPEGs become
 bgr8, or gray8 if they are gray. A frame is answered when it is published; so is one that is no

@@ -79,14 +79,14 @@ fn relay_all(
 ) -> Result<Duration, Failure> {
     let period = Duration::from_secs_f64(1.0 / receive.looks);
     let (mut first, mut elapsed) = (None, Duration::ZERO);
-    let mut reports = Reports { notes, json, told: String::new(), busy: None, warned: None };
+    let mut reports = Reports { notes, json, reported: String::new(), busy: None, warned: None };
     while !stop.is_set() && receive.count.is_none_or(|count| relay.frames < count) {
         let began = Instant::now();
         let (nap, reason) = match relay.poll()? {
             Seen::Published => {
                 elapsed = first.get_or_insert(began).elapsed();
                 notes.progress(relay.frames, "frames".to_owned());
-                reports.told.clear();
+                reports.reported.clear();
                 (period, None)
             }
             Seen::Nothing => (period, None),
@@ -115,18 +115,18 @@ fn relay_all(
 struct Reports<'n> {
     notes: &'n Notes,
     json: bool,
-    told: String,
+    reported: String,
     busy: Option<Instant>,
     warned: Option<Owner>,
 }
 
 impl Reports<'_> {
     fn waiting(&mut self, reason: String) -> Result<(), Failure> {
-        if reason == self.told {
+        if reason == self.reported {
             return Ok(());
         }
         self.notes.say(&reason);
-        self.told.clone_from(&reason);
+        self.reported.clone_from(&reason);
         if self.json {
             print_json(&Event::Waiting { reason })?;
         }
@@ -139,7 +139,7 @@ impl Reports<'_> {
             return Ok(());
         }
         self.busy = Some(Instant::now());
-        self.told.clear();
+        self.reported.clear();
         self.waiting(relay.busy())
     }
 

@@ -51,7 +51,7 @@ pub struct More {
 /// Counts the refusals of a second.
 pub struct Refusals {
     since: Instant,
-    told: u64,
+    logged: u64,
     of: HashMap<Network, u64>,
     /// Of networks that found no room.
     others: u64,
@@ -59,11 +59,11 @@ pub struct Refusals {
 
 impl Refusals {
     pub fn new(now: Instant) -> Self {
-        Refusals { since: now, told: 0, of: HashMap::new(), others: 0 }
+        Refusals { since: now, logged: 0, of: HashMap::new(), others: 0 }
     }
 
     /// Counts one, and returns whether it is logged.
-    pub fn is_told(&mut self, network: Network) -> bool {
+    pub fn is_logged(&mut self, network: Network) -> bool {
         if self.of.len() >= NETWORKS && !self.of.contains_key(&network) {
             self.others += 1;
             return false;
@@ -73,13 +73,13 @@ impl Refusals {
         if *count > EACH {
             return false;
         }
-        if self.told >= IN_ALL {
+        if self.logged >= IN_ALL {
             // Not among those that are logged, so among those that are summed up.
             *count -= 1;
             self.others += 1;
             return false;
         }
-        self.told += 1;
+        self.logged += 1;
         true
     }
 
@@ -105,7 +105,7 @@ impl Refusals {
         if others > 0 {
             sums.push(More { count: others, network: None });
         }
-        (self.told, self.others) = (0, 0);
+        (self.logged, self.others) = (0, 0);
         sums
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn refuse(refusals: &mut Refusals, peer: &str, count: u64) -> u64 {
-        (0..count).filter(|_| refusals.is_told(Network::of(peer))).count() as u64
+        (0..count).filter(|_| refusals.is_logged(Network::of(peer))).count() as u64
     }
 
     #[test]
@@ -135,8 +135,9 @@ mod tests {
     #[test]
     fn addresses_of_one_ipv6_network_count_as_one() {
         let mut refusals = Refusals::new(Instant::now());
-        let told: u64 = (0..100).map(|host| refuse(&mut refusals, &format!("[2001:db8::{host}]:1"), 1)).sum();
-        assert_eq!(told, EACH);
+        let logged: u64 =
+            (0..100).map(|host| refuse(&mut refusals, &format!("[2001:db8::{host}]:1"), 1)).sum();
+        assert_eq!(logged, EACH);
         assert_eq!(refuse(&mut refusals, "[2001:db8:0:1::1]:1", 1), 1, "another network");
         assert_eq!(refusals.end()[0].network.as_deref(), Some("2001:db8::/64"));
     }
@@ -144,13 +145,13 @@ mod tests {
     #[test]
     fn flood_of_many_addresses_is_bounded_and_counted() {
         let mut refusals = Refusals::new(Instant::now());
-        let mut told = 0;
+        let mut logged = 0;
         for number in 0..100_000_u32 {
-            told += refuse(&mut refusals, &format!("{}:1", std::net::Ipv4Addr::from_bits(number)), 1);
+            logged += refuse(&mut refusals, &format!("{}:1", std::net::Ipv4Addr::from_bits(number)), 1);
         }
-        assert_eq!((told, refusals.of.len()), (IN_ALL, NETWORKS));
+        assert_eq!((logged, refusals.of.len()), (IN_ALL, NETWORKS));
         let sums = refusals.end();
         assert!(sums.len() <= NAMED + 1);
-        assert_eq!(sums.iter().map(|more| more.count).sum::<u64>(), 100_000 - told);
+        assert_eq!(sums.iter().map(|more| more.count).sum::<u64>(), 100_000 - logged);
     }
 }

@@ -45,7 +45,7 @@ here and counted. Connects again when either side restarts.
 legacy-memory: Old readers take 1920x1080 BGR pixels without a look at the header: by default every
 frame is made so (or of the ?size=). The format has no lock: a reader can see a frame half written;
 docs/migrating-from-sharememory.md shows the way out. The mapping is removed at the end if this
-command has made it and it has one stream; it is made anew when it goes away meanwhile. A mapping
+command has made it and it has one stream; it is created again when it disappears meanwhile. A mapping
 of another user is refused, unless the address names that user (owner=UID).
 
 legacy: The newest frame, each time when the last one was answered; older ones are skipped, and

@@ -151,13 +151,13 @@ impl Serve {
         }
         let (log, writer) = Log::new(notes, global.json);
         let log = Arc::new(log);
-        let told = Arc::downgrade(&log);
+        let weak = Arc::downgrade(&log);
         let (ended, has_ended) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
                 writer
-                    .run(&|| told.upgrade().map_or_else(Counted::default, |log| log.counted(Instant::now())));
+                    .run(&|| weak.upgrade().map_or_else(Counted::default, |log| log.counted(Instant::now())));
                 let _ = ended.send(());
             })
             .map_err(|error| Error::from_io("starting the thread of the log", error))?;

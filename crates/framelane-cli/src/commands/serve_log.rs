@@ -67,7 +67,7 @@ impl Log {
 
     /// Never waits: lines for which there is no room are counted, and so are refusals above the limit.
     pub fn tell(&self, line: Line) {
-        let is_counted = line.refused.is_some_and(|network| !self.refusals().is_told(network));
+        let is_counted = line.refused.is_some_and(|network| !self.refusals().is_logged(network));
         if !is_counted && self.lines.try_send(line).is_err() {
             self.not_told.fetch_add(1, Ordering::Relaxed);
         }

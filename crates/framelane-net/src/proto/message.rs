@@ -99,7 +99,7 @@ fn of_unknown_peer(kind: ErrorKind) -> Error {
             "check the token or certificate of the client, and `framelane identity list` and `serve --read --write` on the \
              server"
         }
-        _ => "read the log of the other side, which has the details",
+        _ => "read the peer's log, which has the details",
     };
     Error::new(
         kind,
@@ -150,7 +150,7 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// What `spec/link.md` calls it: shown in place of its fields, which may be a stranger's text.
+    /// What `spec/link.md` calls it: shown instead of its fields, which may be text of an unauthenticated peer.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Message::Hello(_) => "HELLO",

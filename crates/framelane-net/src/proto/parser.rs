@@ -84,7 +84,7 @@ impl Parser {
 
 /// Says who it may be that does not begin as a link does.
 fn stranger(bytes: &[u8]) -> Error {
-    // In numbers: a stranger's text is not shown.
+    // In numbers: text of an unauthenticated peer is not shown.
     let shown: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let error = violation(format_args!("expected FRMLLINK, found the bytes {}", shown.join(" ")));
     match bytes {

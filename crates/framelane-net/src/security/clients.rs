@@ -9,7 +9,7 @@
 //!
 //! One client a line, after a first line that names the format. An unknown key is an error: a condition that a later version
 //! adds must not be ignored by an earlier one. The keys of a token check its client and prove the server. They are not the
-//! token, and still secret: whoever reads them can pretend to be this server where there is no TLS.
+//! token, and still secret: a program that reads them can impersonate this server where there is no TLS.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

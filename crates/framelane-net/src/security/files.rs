@@ -23,7 +23,7 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
     Ok(read(path, what, SECRET_OPEN)?.0)
 }
 
-/// Reads a secret file that decides who may do what: nobody else may read it, write to it or replace it.
+/// Reads a secret file that decides on access. No other user may read it, write to it or replace it.
 pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>, Metadata), Error> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

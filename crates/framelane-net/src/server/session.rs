@@ -262,7 +262,7 @@ impl<'a> Session<'a> {
         if error.kind() == ErrorKind::Permission {
             return Fault::lasting(error);
         }
-        // What is wrong with our own files is not for strangers.
+        // Faults of our own files are not shown to unauthenticated clients.
         (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
         let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
         Fault::passing(error.with_remedy("read the log of `framelane serve` there"))

@@ -148,7 +148,7 @@ impl Input {
             .ok()
             .filter(|frames| *frames > 0)
             .or_else(|| Some((duration_ns? as f64 / 1e9 * fps?).round() as u64));
-        // SAFETY: gives a constant string that ends with a zero for any number.
+        // SAFETY: returns a constant string that ends with a zero for any number.
         let codec = unsafe { ff::avcodec_get_name(parameters.codec_id) };
         // SAFETY: see above.
         let codec = unsafe { CStr::from_ptr(codec) }.to_string_lossy().into_owned();

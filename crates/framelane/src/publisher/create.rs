@@ -268,7 +268,7 @@ impl PublisherOptions {
             if let Some(owner) = path.protected_by() {
                 return Err(foreign(&path, owner));
             }
-            return Err(files::stranger(&path)
+            return Err(files::not_a_file(&path)
                 .unwrap_or_else(|| Error::from_io(format!("naming {}", path.display()), error)));
         }
         step(Step::ReadersNamed);
@@ -294,7 +294,7 @@ impl PublisherOptions {
             return Err(out_of_range("frame", sequence));
         }
         let announced = words.generation.load(Ordering::Relaxed);
-        // Files of other users mean nothing: whoever may write to the directory can make them.
+        // Files of other users mean nothing, because every user with write access to the directory can make them.
         let mut data = data_files(directory, channel)?;
         data.retain(|(_, place)| place.is_own());
         // The highest generation in use: pins on files of the dead must never match those of ours. No publisher has
