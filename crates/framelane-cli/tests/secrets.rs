@@ -123,7 +123,11 @@ fn command_with_a_misplaced_url_repeats_no_secret() {
 
 #[test]
 fn arguments_with_secrets_are_hidden_from_ps() {
-    let address = serve(|_| None);
+    let (asked, requests) = std::sync::mpsc::channel();
+    let address = serve(move |_| {
+        asked.send(()).unwrap();
+        None
+    });
     let place = Place::new();
     let line = format!("publish {} cam0 --json --ffmpeg-option headers=X-Key:{PASSWORD}", url(&address));
     let mut publisher = place.start(&line);
@@ -139,6 +143,8 @@ fn arguments_with_secrets_are_hidden_from_ps() {
     );
     assert!(shown().contains(&expected), "{}", shown());
     assert!(!shown().contains(PASSWORD) && !shown().contains(TOKEN), "{}", shown());
+    // The arguments are hidden before signals are handled. Once it has connected, both are done.
+    requests.recv_timeout(PATIENCE).expect("a request");
     publisher.signal(Signal::INT);
     assert_eq!(publisher.end().code(), Some(130));
 }
