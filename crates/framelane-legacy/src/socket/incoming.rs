@@ -13,7 +13,8 @@ use super::protocol::{ANSWER, FrameBuffer};
 /// How often a caller who waits for a sender is asked whether to go on.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// A frame that takes this many times the idle timeout yields to another sender, even if its bytes arrive steadily.
+/// A frame that takes this many times the idle timeout yields to another sender, even if its bytes arrive
+/// steadily.
 const SLOW: u32 = 6;
 
 /// A port where senders connect. They are served one at a time; others wait in the system's queue.

@@ -150,7 +150,7 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// What `spec/link.md` calls it: shown instead of its fields, which may be text of an unauthenticated peer.
+    /// The name in `spec/link.md`, shown instead of the fields: they may hold text of an unauthenticated peer.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Message::Hello(_) => "HELLO",

@@ -149,7 +149,7 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
-/// The methods of a verifier that check signatures with the algorithms of its `provider`, in TLS 1.3 only.
+/// Methods of a verifier that check signatures with the algorithms of its `provider`, in TLS 1.3 only.
 macro_rules! signatures_of_tls13 {
     () => {
         fn verify_tls12_signature(

@@ -294,7 +294,7 @@ impl PublisherOptions {
             return Err(out_of_range("frame", sequence));
         }
         let announced = words.generation.load(Ordering::Relaxed);
-        // Files of other users mean nothing, because every user with write access to the directory can make them.
+        // Files of other users mean nothing: every user with write access to the directory can make them.
         let mut data = data_files(directory, channel)?;
         data.retain(|(_, place)| place.is_own());
         // The highest generation in use: pins on files of the dead must never match those of ours. No publisher has
