@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.model.is_file():
         error = f"cannot read the model {arguments.model}: no such file"
-        sys.exit(f"error: {error}\n  remedy: run scripts/setup demo")
+        sys.exit(f"error: {error}\n  hint: run scripts/setup demo")
 
     # Leave a core to the decoder and to the subscriber that measures.
     cv2.setNumThreads(max(1, (os.cpu_count() or 2) - 1))

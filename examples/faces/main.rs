@@ -64,8 +64,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", error.message());
-            if let Some(remedy) = error.remedy() {
-                eprintln!("  remedy: {remedy}");
+            if let Some(hint) = error.hint() {
+                eprintln!("  hint: {hint}");
             }
             ExitCode::FAILURE
         }
@@ -172,7 +172,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if report.matched() == 0 || !detector_succeeded {
         eprintln!(
             "error: expected detections and a detector that exits with code 0, found {} matched batches and a \
-             detector that {}\n  remedy: read the detector's messages above",
+             detector that {}\n  hint: read the detector's messages above",
             report.matched(),
             if detector_succeeded { "succeeded" } else { "failed" }
         );
@@ -220,7 +220,7 @@ fn wait_for_detector(
     }
     if ended {
         return Err(Error::new(ErrorKind::Closed, "the detector ended before it received a frame")
-            .with_remedy("read its message above; `make demo` installs what it needs"));
+            .with_hint("read its message above; `make demo` installs what it needs"));
     }
     results.map(DetectionSubscriber::new)
 }

@@ -88,18 +88,18 @@ with framelane.DetectionPublisher('faces/detections', labels=['<square>']) as fo
 ";
 
 #[test]
-fn detector_that_exits_at_once_is_an_error_with_a_remedy() {
+fn detector_that_exits_at_once_is_an_error_with_a_hint() {
     let run = Run::new();
     let output = run.faces(&["testsrc=320x240@25", "--frames", "20"], &["false"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(errors.contains("the detector ended before it received a frame"), "{errors}");
-    assert!(errors.contains("remedy: "), "{errors}");
+    assert!(errors.contains("hint: "), "{errors}");
     run.assert_no_channel_is_left();
 }
 
 #[test]
-fn detector_without_its_model_names_the_remedy() {
+fn detector_without_its_model_names_the_hint() {
     let Some(python) = python() else { return };
     let run = Run::new();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/faces/detect.py");
@@ -107,7 +107,7 @@ fn detector_without_its_model_names_the_remedy() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(errors.contains("cannot read the model /nowhere.onnx"), "{errors}");
-    assert!(errors.contains("remedy: run scripts/setup demo"), "{errors}");
+    assert!(errors.contains("hint: run scripts/setup demo"), "{errors}");
 }
 
 #[test]

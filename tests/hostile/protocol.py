@@ -149,9 +149,9 @@ def welcome(codec="raw", *, received_ns=None, sent_ns=None, max_payload=1 << 28,
     )
 
 
-def refused(code, reason, remedy="", try_again=0):
+def refused(code, reason, hint="", try_again=0):
     """REFUSED."""
-    return message(REFUSED, struct.pack("<II", code, try_again) + text(reason) + text(remedy))
+    return message(REFUSED, struct.pack("<II", code, try_again) + text(reason) + text(hint))
 
 
 def frame(
@@ -237,7 +237,7 @@ class Message:
 
 
 def refusal(found):
-    """(code, try_again, message, remedy) of a REFUSED."""
+    """(code, try_again, message, hint) of a REFUSED."""
     code, again = struct.unpack_from("<II", found.body)
     texts, at = [], 8
     for _ in range(2):
@@ -254,9 +254,9 @@ class Ended(Failure):
 class Refusal(Failure):
     """REFUSED instead of CHALLENGE or WELCOME."""
 
-    def __init__(self, code, again, reason, remedy):
+    def __init__(self, code, again, reason, hint):
         super().__init__(f"refused with code {code}: {reason}")
-        self.code, self.again, self.reason, self.remedy = code, again, reason, remedy
+        self.code, self.again, self.reason, self.hint = code, again, reason, hint
 
 
 class Connection:

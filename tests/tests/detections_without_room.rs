@@ -69,7 +69,7 @@ fn descriptors() -> usize {
 fn assert_no_room<T>(result: Result<T, Error>, words: &[&str]) {
     let error = result.err().expect("there is no room");
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-    assert!(error.remedy().is_some_and(|remedy| remedy.contains("room")), "no remedy: {error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("room")), "no hint: {error}");
     for word in words {
         assert!(error.to_string().contains(word), "expected {word:?} in: {error}");
     }

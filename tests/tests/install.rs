@@ -17,7 +17,7 @@ fn install_without_ffmpeg_names_what_is_missing_at_once() {
     let output = install(prefix.path(), &[], &std::env::var("PATH").unwrap());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for expected in ["libavcodec", "libavdevice", "nothing was installed", "remedy:", "scripts/install"] {
+    for expected in ["libavcodec", "libavdevice", "nothing was installed", "hint:", "scripts/install"] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     assert!(output.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&output.stdout));

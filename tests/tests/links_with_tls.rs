@@ -112,7 +112,7 @@ impl Site {
         assert_eq!(output.status.code(), Some(1), "{url} {more:?}");
         let error: Value = serde_json::from_slice(&output.stderr).unwrap();
         let error = &error["error"];
-        assert!(!error["remedy"].as_str().unwrap().is_empty(), "{error}");
+        assert!(!error["hint"].as_str().unwrap().is_empty(), "{error}");
         (error["kind"].as_str().unwrap().to_owned(), error.to_string())
     }
 

@@ -129,7 +129,7 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     // It has taken a name: that is told, and nobody publishes into its file.
     let error = place.publisher().create("taken").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
-    assert!(error.message().contains("65534") && error.remedy().is_some(), "{error}");
+    assert!(error.message().contains("65534") && error.hint().is_some(), "{error}");
     assert!(doctor(Some(place.path()), false).is_ok());
 }
 

@@ -75,8 +75,8 @@ impl Scarce {
                 }
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-                    let remedy = error.remedy().unwrap_or_else(|| panic!("no remedy: {error}"));
-                    assert!(remedy.contains(self.command()), "{error}");
+                    let hint = error.hint().unwrap_or_else(|| panic!("no hint: {error}"));
+                    assert!(hint.contains(self.command()), "{error}");
                 }
             }
             meanwhile();
@@ -88,7 +88,7 @@ impl Scarce {
         panic!("it never works");
     }
 
-    /// What a remedy names.
+    /// What a hint names.
     fn command(&self) -> &str {
         match self {
             Scarce::Descriptors(_) => "ulimit -n",
@@ -264,7 +264,7 @@ fn a_subscriber_opened_with_the_last_that_is_left_receives_once_there_is_more() 
             let received = receive(reader);
             scarce.end();
             if let Err(error) = received {
-                assert!(error.remedy().is_some_and(|remedy| remedy.contains(scarce.command())), "{error}");
+                assert!(error.hint().is_some_and(|hint| hint.contains(scarce.command())), "{error}");
                 assert_eq!(receive(reader).unwrap(), sent);
             }
         },
@@ -349,7 +349,12 @@ fn filled_in_the_middle(directory: &Path) {
             Ok(()) => break,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-                assert!(error.remedy().is_some_and(|remedy| remedy.contains("doctor --fix") || remedy.contains("free room")), "{error}");
+                assert!(
+                    error
+                        .hint()
+                        .is_some_and(|hint| hint.contains("doctor --fix") || hint.contains("free room")),
+                    "{error}"
+                );
             }
         }
         publish(1000, false).unwrap();
@@ -399,15 +404,15 @@ fn a_data_file_too_long_to_map_is_that_channel_s_fault_and_hides_no_other() {
 }
 
 #[test]
-fn file_size_limit_is_an_error_with_a_remedy() {
-    let name = "file_size_limit_is_an_error_with_a_remedy";
+fn file_size_limit_is_an_error_with_a_hint() {
+    let name = "file_size_limit_is_an_error_with_a_hint";
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
         let place = Place::new();
         return run(Command::new(std::env::current_exe().unwrap()), name, "sizes", place.path());
     };
     let refused = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-        assert!(error.remedy().is_some_and(|remedy| remedy.contains("ulimit -f")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("ulimit -f")), "{error}");
     };
     for too_small in [0, 4096, 8192] {
         limit(Resource::Fsize, Some(too_small));

@@ -304,6 +304,6 @@ fn silence_of_a_dead_publisher_is_explained() {
     let error = reader.explain(error, Some(timeout));
     assert_eq!(error.kind(), framelane::ErrorKind::Timeout);
     assert!(error.message().contains(&format!("(process {id}) ended without closing")), "{error}");
-    assert!(error.remedy().is_some_and(|remedy| remedy.contains("start the publisher again")), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("start the publisher again")), "{error}");
     drop(held);
 }

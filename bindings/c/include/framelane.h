@@ -899,7 +899,7 @@ const char *framelane_error_message(const framelane_error *error);
 /**
  * What to do about it, or NULL.
  */
-const char *framelane_error_remedy(const framelane_error *error);
+const char *framelane_error_hint(const framelane_error *error);
 
 /**
  * Frees an error.

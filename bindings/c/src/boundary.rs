@@ -38,7 +38,7 @@ fn internal(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
     Error::new(ErrorKind::Internal, format!("framelane has a fault: {text}"))
-        .with_remedy("report it, with what the program did; open the channel anew before going on")
+        .with_hint("report it, with what the program did; open the channel anew before going on")
 }
 
 /// The error for a NULL where something must be.
@@ -112,7 +112,7 @@ pub(crate) fn channel<'t>(channel: *const c_char) -> Result<&'t str, Error> {
             ErrorKind::InvalidName,
             format!("the channel name {found:?} is not valid: it is not UTF-8"),
         )
-        .with_remedy("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections")
+        .with_hint("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections")
     })
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn reserved(value: u64, name: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidOption, format!("{name}: expected 0, found {value}"))
-        .with_remedy("begin with the _INIT macro of the struct, or zero it"))
+        .with_hint("begin with the _INIT macro of the struct, or zero it"))
 }
 
 /// The `count` values at `start`; `start` may be NULL when there are none.
@@ -184,7 +184,7 @@ impl Wait {
                         "timeout_ns: expected nanoseconds from 0, or FRAMELANE_FOREVER, found {timeout_ns}"
                     ),
                 )
-                .with_remedy("pass 0 when a deadline has passed")
+                .with_hint("pass 0 when a deadline has passed")
             })?)),
         };
         Ok(Wait { timeout, deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) })

@@ -36,7 +36,7 @@ fn check_count(count: usize, what: &str) -> Result<(), Error> {
         return Ok(());
     }
     let fault = format!("expected at most {MOST} {what}, found {count}");
-    Err(Error::new(ErrorKind::FrameTooLarge, fault).with_remedy(format!("check the count of {what}")))
+    Err(Error::new(ErrorKind::FrameTooLarge, fault).with_hint(format!("check the count of {what}")))
 }
 
 /// One object found in a frame.

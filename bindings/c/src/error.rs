@@ -10,8 +10,8 @@ use crate::boundary::{c_text, free, value};
 pub struct framelane_error {
     pub(crate) error: Error,
     message: CString,
-    remedy: Option<CString>,
-    /// Message and remedy in one.
+    hint: Option<CString>,
+    /// Message and hint in one.
     text: CString,
 }
 
@@ -19,7 +19,7 @@ impl From<Error> for framelane_error {
     fn from(error: Error) -> Self {
         framelane_error {
             message: c_text(error.message()),
-            remedy: error.remedy().map(c_text),
+            hint: error.hint().map(c_text),
             text: c_text(&error.to_string()),
             error,
         }
@@ -52,8 +52,8 @@ pub extern "C" fn framelane_error_message(error: Option<&framelane_error>) -> *c
 
 /// What to do about it, or NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_error_remedy(error: Option<&framelane_error>) -> *const c_char {
-    error.and_then(|error| error.remedy.as_deref()).map_or(std::ptr::null(), CStr::as_ptr)
+pub extern "C" fn framelane_error_hint(error: Option<&framelane_error>) -> *const c_char {
+    error.and_then(|error| error.hint.as_deref()).map_or(std::ptr::null(), CStr::as_ptr)
 }
 
 /// Frees an error.

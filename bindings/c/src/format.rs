@@ -183,7 +183,7 @@ pub extern "C" fn framelane_layout_packed(
 fn format_of(code: u32) -> Result<PixelFormat, Error> {
     PixelFormat::from_code(code).ok_or_else(|| {
         Error::new(ErrorKind::InvalidFrame, format!("expected a FRAMELANE_FORMAT_ code, found {code}"))
-            .with_remedy("use the constants, or framelane_format_matrix for matrices")
+            .with_hint("use the constants, or framelane_format_matrix for matrices")
     })
 }
 
@@ -252,7 +252,7 @@ impl framelane_image {
                 let fault = format!(
                     "plane {index}: expected a stride from {row_bytes} (a row) to {MAX_STRIDE} bytes, found {given}"
                 );
-                return Err(Error::new(ErrorKind::InvalidFrame, fault).with_remedy(
+                return Err(Error::new(ErrorKind::InvalidFrame, fault).with_hint(
                     "give the bytes from one row to the next, or 0 for rows without padding; flip images that are \
                      stored upside down",
                 ));

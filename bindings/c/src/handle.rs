@@ -188,8 +188,7 @@ impl<T> Handle<T> {
         let what = self.what;
         let fault =
             format!("this {what} was opened by the parent process, before the fork; a child cannot use it");
-        Error::new(ErrorKind::Forked, fault)
-            .with_remedy(format!("open the {what} in the child process itself"))
+        Error::new(ErrorKind::Forked, fault).with_hint(format!("open the {what} in the child process itself"))
     }
 
     pub(crate) fn closed(&self) -> Error {
@@ -203,7 +202,7 @@ impl<T> Handle<T> {
             ErrorKind::Misuse,
             format!("cannot call this {what} here: keep_waiting runs inside a call of it"),
         )
-        .with_remedy(format!("return 0 from keep_waiting to end that call, or close the {what}"))
+        .with_hint(format!("return 0 from keep_waiting to end that call, or close the {what}"))
     }
 
     fn busy(&self) -> Error {
@@ -212,12 +211,12 @@ impl<T> Handle<T> {
             "cannot wait here for another thread's call of this {what}: keep_waiting runs inside a call of another object"
         );
         Error::new(ErrorKind::Misuse, fault)
-            .with_remedy(format!("call the {what} after keep_waiting has returned"))
+            .with_hint(format!("call the {what} after keep_waiting has returned"))
     }
 
     fn timeout(&self) -> Error {
         let fault = format!("another thread's call had this {} for the whole time given", self.what);
-        Error::new(ErrorKind::Timeout, fault).with_remedy("open one for each thread that waits")
+        Error::new(ErrorKind::Timeout, fault).with_hint("open one for each thread that waits")
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<O
             ErrorKind::InvalidOption,
             format!("{name}: expected its size in bytes in `size`, found {size}"),
         )
-        .with_remedy("begin with the _INIT macro of the struct"));
+        .with_hint("begin with the _INIT macro of the struct"));
     }
     let bytes = from.cast::<u8>();
     let mut value = MaybeUninit::<T>::zeroed();
@@ -131,7 +131,7 @@ pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<O
                 ErrorKind::InvalidOption,
                 format!("{name}: it sets something at byte {at}, this library knows {known} bytes"),
             )
-            .with_remedy("use a library that is as new as the header"));
+            .with_hint("use a library that is as new as the header"));
         }
     }
     // SAFETY: all bytes are initialised, and `T: SizedStruct` says that every pattern of bits is a value.

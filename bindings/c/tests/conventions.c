@@ -78,7 +78,7 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(framelane_detections_latency_ns(NULL) == 0 && framelane_detections_dropped(NULL) == 0);
   CHECK(framelane_channels_count(NULL) == 0 && framelane_channels_get(NULL, 0) == NULL);
   CHECK(framelane_error_code(NULL) == 0 && strcmp(framelane_error_text(NULL), "ok") == 0);
-  CHECK(framelane_error_remedy(NULL) == NULL);
+  CHECK(framelane_error_hint(NULL) == NULL);
 
   CHECK(framelane_format_name(FRAMELANE_FORMAT_NV12, NULL, 0) == 4);
   CHECK(framelane_format_name(FRAMELANE_FORMAT_YUYV, name, sizeof name) == 4 && strcmp(name, "yuy") == 0);

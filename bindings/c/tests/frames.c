@@ -69,7 +69,7 @@ static void leases_beyond_the_limit_are_refused(void) {
   CHECK(strcmp(framelane_error_name(error), "too_many_leases") == 0);
   CHECK(strstr(framelane_error_message(error), "holds 4 frames of channel leases") != NULL);
   CHECK(strstr(framelane_error_message(error), "6 slots") != NULL);
-  CHECK(strstr(framelane_error_remedy(error), "release frames") != NULL);
+  CHECK(strstr(framelane_error_hint(error), "release frames") != NULL);
   framelane_error_free(error);
   framelane_frame_free(frames[0]);
   CHECK(code(framelane_subscriber_recv(subscriber, LONG_NS, &frames[0])) == 0);
@@ -116,7 +116,7 @@ static void errors_of_a_full_ring_name_the_holders(void) {
   for (i = 0; i < 3; ++i) {
     CHECK(framelane_error_code(errors[i]) == (i < 2 ? FRAMELANE_ERROR_NO_FREE_SLOT : FRAMELANE_ERROR_TIMEOUT));
     CHECK(strstr(framelane_error_message(errors[i]), holder) != NULL);
-    CHECK(strstr(framelane_error_remedy(errors[i]), "release or copy frames") != NULL);
+    CHECK(strstr(framelane_error_hint(errors[i]), "release or copy frames") != NULL);
     framelane_error_free(errors[i]);
   }
   CHECK(framelane_publisher_dropped(publisher) == 2);

@@ -135,7 +135,7 @@ static void images_that_do_not_fit_are_refused(void) {
   image.strides_bytes[0] = (uint64_t)-6;
   error = framelane_publisher_send(publisher, &image, NULL, &sequence);
   CHECK(strstr(framelane_error_message(error), "found -6") != NULL);
-  CHECK(strstr(framelane_error_remedy(error), "flip") != NULL);
+  CHECK(strstr(framelane_error_hint(error), "flip") != NULL);
   framelane_error_free(error);
   CHECK(sequence == 77 && framelane_publisher_sequence(publisher) == 0);
   CHECK(code(framelane_publisher_send(publisher, &good, &usual, &sequence)) == 0 && sequence == 1);

@@ -184,7 +184,7 @@ TEST_CASE("too many leases are refused, and work again when one is let go") {
   } catch (const FramelaneError& error) {
     CHECK(error.code() == Code::TooManyLeases);
     CHECK(std::string(error.what()).find("holds 8 frames of channel leases") != std::string::npos);
-    CHECK(error.remedy().find("release frames") != std::string::npos);
+    CHECK(error.hint().find("release frames") != std::string::npos);
   }
   held.pop_back();
   CHECK(subscriber.recv().sequence() == 9);
@@ -278,8 +278,8 @@ TEST_CASE("errors have the code, the text and what to do") {
   } catch (const FramelaneError& error) {
     CHECK(error.code() == Code::ChannelBusy);
     CHECK(std::string(error.what()).find(std::to_string(getpid())) != std::string::npos);
-    CHECK(!error.remedy().empty());
-    CHECK(std::string(error.what()).find(error.remedy()) != std::string::npos);
+    CHECK(!error.hint().empty());
+    CHECK(std::string(error.what()).find(error.hint()) != std::string::npos);
   }
   CHECK(code_of([] { Publisher("not a name"); }) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code_of([] { Publisher("slots", {1}); }) == FRAMELANE_ERROR_INVALID_OPTION);

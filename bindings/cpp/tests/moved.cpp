@@ -17,7 +17,7 @@ using framelane::Format;
       FAIL_CHECK(#call " does not throw");             \
     } catch (const framelane::FramelaneError& error) { \
       CHECK_MESSAGE(error.code() == Code::Misuse, #call, ": ", error.what()); \
-      CHECK(!error.remedy().empty());                  \
+      CHECK(!error.hint().empty());                  \
     }                                                  \
   } while (0)
 

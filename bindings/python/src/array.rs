@@ -123,7 +123,7 @@ fn wrong_dtype(dtype: &Bound<'_, PyAny>) -> PyErr {
     let native = text("isnative").is_none_or(|native| native == "True");
     let known = DEPTHS.into_iter().any(|depth| dtype_name(depth) == name);
     // None of these may change a value without saying so.
-    let remedy = match (name.as_str(), kind.as_str()) {
+    let hint = match (name.as_str(), kind.as_str()) {
         _ if known && !native => "image.astype(image.dtype.newbyteorder(\"=\")) keeps every value",
         (_, "b") => "image.astype(\"uint8\") makes 0 and 1 of it",
         ("uint32", _) => "image.astype(\"float64\") keeps every value",
@@ -136,7 +136,7 @@ fn wrong_dtype(dtype: &Bound<'_, PyAny>) -> PyErr {
         (_, "f") => "image.astype(\"float64\") keeps 53 bits of each value",
         _ => "send an array of numbers",
     };
-    PyTypeError::new_err(format!("{message}. Remedy: {remedy}"))
+    PyTypeError::new_err(format!("{message}. Hint: {hint}"))
 }
 
 /// The element type that `dtype`, anything numpy takes as one, names.
@@ -178,7 +178,7 @@ pub(crate) fn format_of_pil(image: &Bound<'_, PyAny>) -> PyResult<Option<PixelFo
             };
             return Err(PyValueError::new_err(format!(
                 "image: expected a PIL image of mode L, LA, RGB, RGBA, I, I;16 or F, found mode {mode}. \
-                 Remedy: image.convert(\"{to}\")"
+                 Hint: image.convert(\"{to}\")"
             )));
         }
     }))
@@ -199,7 +199,7 @@ pub(crate) fn from_user<'py>(image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
     }
     Err(PyTypeError::new_err(format!(
         "image: expected a numpy array or something with __array__, found {}. \
-         Remedy: numpy.asarray(image), with a dtype that holds its values",
+         Hint: numpy.asarray(image), with a dtype that holds its values",
         image.get_type().name()?
     )))
 }

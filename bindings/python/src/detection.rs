@@ -172,7 +172,7 @@ fn check_classes(class_ids: &[u64], labels: usize) -> PyResult<()> {
         None => Ok(()),
         Some(id) => Err(PyValueError::new_err(format!(
             "class_ids: expected 0 to {} for the {labels} labels of this publisher, found {id}. \
-             Remedy: give DetectionPublisher a label for every class of the model, or none at all",
+             Hint: give DetectionPublisher a label for every class of the model, or none at all",
             labels - 1
         ))),
     }

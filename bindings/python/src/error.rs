@@ -115,7 +115,7 @@ fn make_class<'py>(
     dict.set_item("__doc__", doc)?;
     dict.set_item("code", code)?;
     dict.set_item("kind", kind)?;
-    dict.set_item("remedy", py.None())?;
+    dict.set_item("hint", py.None())?;
     // That of OSError begins with the number as soon as there is one.
     dict.set_item("__str__", py.get_type::<pyo3::exceptions::PyBaseException>().getattr("__str__")?)?;
     Ok(py.get_type::<PyType>().call1((name, bases, dict))?.cast_into::<PyType>()?)
@@ -125,7 +125,7 @@ fn classes(py: Python<'_>) -> PyResult<&Classes> {
     CLASSES.get_or_try_init(py, || {
         let root = PyTuple::new(py, [py.get_type::<pyo3::exceptions::PyException>()])?;
         let doc = "The base of all exceptions of framelane.\n\n`code` and `kind` are stable and the same in every \
-                   language; `remedy` says what to do, if there is something.";
+                   language; `hint` says what to do, if there is something.";
         let base = make_class(py, "Error", &root, doc, 0, "error")?;
         let mut by_kind = Vec::new();
         for &kind in ErrorKind::ALL {
@@ -151,8 +151,8 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let classes = classes(py)?;
     let class = classes.by_kind.iter().find(|entry| entry.0 == kind).map_or(&classes.base, |entry| &entry.1);
     let value = class.bind(py).call1((&text,))?;
-    if let Some(remedy) = error.remedy() {
-        value.setattr("remedy", remedy)?;
+    if let Some(hint) = error.hint() {
+        value.setattr("hint", hint)?;
     }
     if let Some(errno) = errno(kind, error) {
         // Into the dictionary as well, which is what pickling carries.
@@ -167,23 +167,23 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     Ok(PyErr::from_value(value))
 }
 
-/// The exception for an error of the core; its text is the whole message with the remedy.
+/// The exception for an error of the core; its text is the whole message with the hint.
 pub(crate) fn raise(py: Python<'_>, error: impl Into<Error>) -> PyErr {
     make(py, &error.into()).unwrap_or_else(|failed| failed)
 }
 
 /// The exception for an attempt to pickle or copy an object that cannot leave its process.
-pub(crate) fn not_picklable(what: &str, because: &str, remedy: &str) -> PyErr {
-    PyTypeError::new_err(format!("cannot pickle or copy a framelane.{what}: {because}. Remedy: {remedy}"))
+pub(crate) fn not_picklable(what: &str, because: &str, hint: &str) -> PyErr {
+    PyTypeError::new_err(format!("cannot pickle or copy a framelane.{what}: {because}. Hint: {hint}"))
 }
 
 /// The same for an error found here.
-pub(crate) fn raise_new(py: Python<'_>, kind: ErrorKind, message: &str, remedy: Option<&str>) -> PyErr {
+pub(crate) fn raise_new(py: Python<'_>, kind: ErrorKind, message: &str, hint: Option<&str>) -> PyErr {
     let error = Error::new(kind, message);
     raise(
         py,
-        match remedy {
-            Some(remedy) => error.with_remedy(remedy),
+        match hint {
+            Some(hint) => error.with_hint(hint),
             None => error,
         },
     )

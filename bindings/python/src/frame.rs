@@ -41,7 +41,7 @@ impl Frame {
     pub(crate) fn leased(&self) -> PyResult<Arc<framelane::Frame>> {
         let frame = lock(&self.lease).clone().ok_or_else(|| {
             PyValueError::new_err(format!(
-                "frame {} of {} was released. Remedy: take frame.array or frame.copy() before release()",
+                "frame {} of {} was released. Hint: take frame.array or frame.copy() before release()",
                 self.info.id.sequence, self.info.id.channel
             ))
         })?;
@@ -62,7 +62,7 @@ impl Frame {
         shape::image_view(layout).ok_or_else(|| {
             PyValueError::new_err(format!(
                 "the planes of this {}x{} {} frame do not lie in memory as one array. \
-                 Remedy: frame.planes for views of each, frame.copy() for a packed copy",
+                 Hint: frame.planes for views of each, frame.copy() for a packed copy",
                 layout.width(),
                 layout.height(),
                 layout.format()
@@ -185,7 +185,7 @@ impl Frame {
         }
         if dl_device.is_some_and(|device| device != dlpack::CPU) {
             return Err(PyBufferError::new_err(format!(
-                "dl_device: expected {:?}, the CPU, found {dl_device:?}. Remedy: import first, then move it to the device",
+                "dl_device: expected {:?}, the CPU, found {dl_device:?}. Hint: import first, then move it to the device",
                 dlpack::CPU
             )));
         }
@@ -199,7 +199,7 @@ impl Frame {
         if !versioned && !frame.is_writable() {
             return Err(PyBufferError::new_err(
                 "a leased frame is read-only, which DLPack before 1.0 cannot say. \
-                 Remedy: from_dlpack(frame.copy()), or an importer that asks for max_version=(1, 0)",
+                 Hint: from_dlpack(frame.copy()), or an importer that asks for max_version=(1, 0)",
             ));
         }
         let view = Self::image_view(frame.layout())?;
@@ -337,7 +337,7 @@ fn check_image(layout: &Layout) -> PyResult<()> {
     if layout.format() == PixelFormat::Detections {
         return Err(PyValueError::new_err(
             "expected a frame with an image, found a batch of detections. \
-             Remedy: receive this channel with framelane.DetectionSubscriber",
+             Hint: receive this channel with framelane.DetectionSubscriber",
         ));
     }
     Ok(())
@@ -389,7 +389,7 @@ pub(crate) fn copy_into<'py>(
     if depth != view.depth || array.shape() != view.shape() || !array.is_c_contiguous() || !writable {
         return Err(PyValueError::new_err(format!(
             "image: expected a writable, contiguous {} array of shape {}, found {} of shape {}. \
-             Remedy: sub.read() makes a new one",
+             Hint: sub.read() makes a new one",
             shape::dtype_name(view.depth),
             shape::shape_text(view.shape()),
             shape::dtype_name(depth),

@@ -134,8 +134,8 @@ impl<T: Send> Handle<T> {
             "cannot wait here: a signal handler has interrupted a call of this {} that waits itself",
             self.what
         );
-        let remedy = "set a flag in the handler and return, close the object, or raise an exception";
-        error::raise_new(py, ErrorKind::Interrupted, &message, Some(remedy))
+        let hint = "set a flag in the handler and return, close the object, or raise an exception";
+        error::raise_new(py, ErrorKind::Interrupted, &message, Some(hint))
     }
 
     /// Takes the object if no other call has it.

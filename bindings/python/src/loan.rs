@@ -112,7 +112,7 @@ impl Loan {
         let this = slf.get();
         if !matches!(lock(&this.inner).state, State::New) {
             return Err(PyRuntimeError::new_err(
-                "a loan is entered once. Remedy: call pub.loan() for each frame",
+                "a loan is entered once. Hint: call pub.loan() for each frame",
             ));
         }
         let (held, array) = match this.shared.hold(py, &this.layout) {
@@ -185,10 +185,10 @@ impl Loan {
                 Err(PyValueError::new_err("the slot is lent inside the block: with pub.loan(...) as slot"))
             }
             State::Abandoned => {
-                Err(PyValueError::new_err("the loan was abandoned. Remedy: call pub.loan() for another slot"))
+                Err(PyValueError::new_err("the loan was abandoned. Hint: call pub.loan() for another slot"))
             }
             State::Done => Err(PyValueError::new_err(
-                "the loan has ended, and a published frame never changes. Remedy: write inside the block",
+                "the loan has ended, and a published frame never changes. Hint: write inside the block",
             )),
         }
     }

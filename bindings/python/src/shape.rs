@@ -178,8 +178,8 @@ pub(crate) fn layout_for(
         _ => {
             let error = mismatch("an image of shape (H, W) or (H, W, C)", depth, shape);
             return Err(match shape.len() {
-                4.. => error.with_remedy("send image[0], image[1] and so on, each as a frame"),
-                1 => error.with_remedy("image.reshape(height, width, channels)"),
+                4.. => error.with_hint("send image[0], image[1] and so on, each as a frame"),
+                1 => error.with_hint("image.reshape(height, width, channels)"),
                 _ => error,
             });
         }
@@ -196,7 +196,7 @@ pub(crate) fn layout_for(
     let Some(format) = format else {
         if looks_channels_first(shape) {
             let error = mismatch("an image of shape (H, W, C)", depth, shape);
-            return Err(error.context("the channels come first").with_remedy(format!(
+            return Err(error.context("the channels come first").with_hint(format!(
                 "image.transpose(1, 2, 0), or image.permute(1, 2, 0) of a torch tensor; format=\"matrix:{}:{channels}\" \
                  sends it as it is",
                 depth_code(depth)
@@ -217,7 +217,7 @@ pub(crate) fn layout_for(
     };
     if format == PixelFormat::Detections {
         return Err(Error::new(ErrorKind::InvalidFrame, "expected the format of an image, found detections")
-            .with_remedy("send boxes with a DetectionPublisher"));
+            .with_hint("send boxes with a DetectionPublisher"));
     }
     if is_planar(format) {
         if depth != wanted || channels != 1 || !pixels.is_multiple_of(2) || !rows.is_multiple_of(3) {

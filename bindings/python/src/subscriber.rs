@@ -123,8 +123,8 @@ pub(crate) fn open_waiting<T: Send>(
         // A channel that is not there in time: the same exception whatever the time.
         (Err(error), None) if error.kind() == ErrorKind::NotFound && timeout.is_some() => {
             let mut timeout = Error::new(ErrorKind::Timeout, error.message());
-            if let Some(remedy) = error.remedy() {
-                timeout = timeout.with_remedy(remedy);
+            if let Some(hint) = error.hint() {
+                timeout = timeout.with_hint(hint);
             }
             Err(raise(py, timeout))
         }

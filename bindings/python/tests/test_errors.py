@@ -26,14 +26,14 @@ def test_each_kind_has_a_public_class_of_its_own_with_its_number_and_name(kind, 
     assert issubclass(cls, framelane.Error)
     assert getattr(framelane, cls.__name__) is cls and cls.__name__ in framelane.__all__
     assert (cls.__module__, cls.code, cls.kind) == ("framelane", code, kind)
-    assert cls.__doc__ and cls.remedy is None
+    assert cls.__doc__ and cls.hint is None
     builtin = BUILTIN.get(cls.__name__)
     expected = {framelane.Error, cls} | ({builtin} if builtin else set())
     assert expected <= set(cls.__mro__)
-    with pytest.raises(cls, match="found a test. Remedy: none is needed") as caught:
+    with pytest.raises(cls, match="found a test. Hint: none is needed") as caught:
         _raise_kind(code)
     assert type(caught.value) is cls
-    assert (caught.value.code, caught.value.kind, caught.value.remedy) == (code, kind, "none is needed")
+    assert (caught.value.code, caught.value.kind, caught.value.hint) == (code, kind, "none is needed")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
@@ -56,14 +56,14 @@ def test_a_second_publisher_is_told_who_has_the_channel(publisher):
 
     with pytest.raises(framelane.ChannelBusy, match=str(os.getpid())) as caught:
         framelane.Publisher("cam0")
-    assert caught.value.remedy
+    assert caught.value.hint
 
 
 def test_a_missing_channel_is_a_timeout_that_says_what_to_do():
     for timeout in [0, 0.01]:
         with pytest.raises(framelane.Timeout, match="no channel nothing") as caught:
             framelane.Subscriber("nothing", timeout=timeout)
-        assert isinstance(caught.value, TimeoutError) and "publisher" in caught.value.remedy
+        assert isinstance(caught.value, TimeoutError) and "publisher" in caught.value.hint
 
 
 def test_a_directory_that_is_not_ours_is_refused(directory, monkeypatch):

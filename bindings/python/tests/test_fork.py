@@ -46,7 +46,7 @@ if child == 0:
             attempt()
             found[name] = "worked"
         except framelane.Forked as error:
-            found[name] = "forked" if "child" in error.remedy and error.kind == "forked" else str(error)
+            found[name] = "forked" if "child" in error.hint and error.kind == "forked" else str(error)
         except BaseException as error:
             found[name] = repr(error)
     found["sequence"] = frame.sequence

@@ -47,7 +47,7 @@ def detect(frame: Frame) -> npt.NDArray[np.float32]:
 try:
     publish(np.zeros((2, 2), np.uint8))
 except framelane.Timeout as error:
-    print(error.kind, error.code, error.remedy)
+    print(error.kind, error.code, error.hint)
 """
 
 WRONG = """
@@ -88,7 +88,7 @@ def test_every_public_thing_has_documentation():
         if isinstance(thing, type):
             assert thing.__doc__, name
             for attribute, value in vars(thing).items():
-                plain = not attribute.startswith("_") and attribute not in ("code", "kind", "remedy")
+                plain = not attribute.startswith("_") and attribute not in ("code", "kind", "hint")
                 if plain and not getattr(value, "__doc__", None):
                     missing.append(f"{name}.{attribute}")
     assert missing == []

@@ -75,7 +75,7 @@ def test_timeout_names_the_processes_that_hold_the_slots():
         readers[2].recv(timeout=0)
         with pytest.raises(framelane.Timeout, match=holder) as starved:
             readers[2].recv(timeout=0)
-        assert "--slots" in starved.value.remedy and "frame.copy()" in starved.value.remedy
+        assert "--slots" in starved.value.hint and "frame.copy()" in starved.value.hint
         with pytest.raises(framelane.NoFreeSlot, match=holder):
             publisher.send_and_wait(IMAGE, framelane.DetectionSubscriber("cam0", timeout=0), timeout=0)
         kept.clear()

@@ -208,7 +208,7 @@ def test_reader_that_keeps_frames_gets_an_error_and_others_go_on(publisher, keep
         with pytest.raises(framelane.TooManyLeases, match="holds 4 frames of channel cam0") as refused:
             keep(greedy, publisher)
         for words in ["frame.copy()", "array.copy()", "--slots 7", "slots=7"]:
-            assert words in refused.value.remedy
+            assert words in refused.value.hint
         # The traceback keeps the frames.
         for _ in range(20):
             if keep is arrays_of:

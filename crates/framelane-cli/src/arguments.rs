@@ -84,7 +84,7 @@ pub fn with_secret<'s>(source: &'s str, file: Option<&Path>) -> Result<Cow<'s, s
         Some(file) => {
             let message = format!("expected *** in a URL for the secret of {}, found none", file.display());
             return Err(Error::new(ErrorKind::InvalidOption, message)
-                .with_remedy("write *** where the secret belongs, as in 'rtsp://admin:***@HOST/live'"));
+                .with_hint("write *** where the secret belongs, as in 'rtsp://admin:***@HOST/live'"));
         }
         None if has_place => std::env::var_os(SECRET_VARIABLE).map(OsString::into_vec),
         None => return Ok(Cow::Borrowed(source)),
@@ -94,7 +94,7 @@ pub fn with_secret<'s>(source: &'s str, file: Option<&Path>) -> Result<Cow<'s, s
             ErrorKind::InvalidOption,
             format!("expected a secret for *** in {}, found none", redact::url(source)),
         )
-        .with_remedy(format!("set {SECRET_VARIABLE}, or give a file with --secret-file")));
+        .with_hint(format!("set {SECRET_VARIABLE}, or give a file with --secret-file")));
     };
     Ok(Cow::Owned(source.replace(redact::HIDDEN, &percent_encoded(&secret))))
 }

@@ -71,7 +71,7 @@ struct ErrorFields<'e> {
     code: u32,
     kind: &'static str,
     message: &'e str,
-    remedy: &'e str,
+    hint: &'e str,
 }
 
 /// Tells the user on standard error and gives the exit code.
@@ -80,13 +80,13 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
         Failure::OutputClosed => return ExitCode::SUCCESS,
         Failure::Error(error) => error,
     };
-    let (message, remedy) = (error.message(), error.remedy().unwrap_or_else(|| remedy_of(error.kind())));
+    let (message, hint) = (error.message(), error.hint().unwrap_or_else(|| hint_of(error.kind())));
     let text = if as_json {
         json(&ErrorReport {
-            error: ErrorFields { code: error.code(), kind: error.kind().name(), message, remedy },
+            error: ErrorFields { code: error.code(), kind: error.kind().name(), message, hint },
         })
     } else {
-        format!("error: {message}\n  remedy: {remedy}")
+        format!("error: {message}\n  hint: {hint}")
     };
     // Nobody is left to be told when this fails.
     let _ = writeln!(io::stderr(), "{text}");
@@ -94,7 +94,7 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
 }
 
 /// What to do about an error that does not say so itself.
-fn remedy_of(kind: ErrorKind) -> &'static str {
+fn hint_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidName => "use letters, digits, '.', '_' and '-', with '/' between parts",
         ErrorKind::ChannelBusy => "end the other publisher, or publish under another name",

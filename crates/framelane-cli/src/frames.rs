@@ -37,7 +37,7 @@ impl FrameWriter {
                 ErrorKind::InvalidOption,
                 "standard output is a terminal; --stdout expects a pipe or a file",
             );
-            return Err(error.with_remedy("add `| ffplay -` with --stdout y4m, or `> FILE`").into());
+            return Err(error.with_hint("add `| ffplay -` with --stdout y4m, or `> FILE`").into());
         }
         let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
         Ok(FrameWriter {
@@ -115,7 +115,7 @@ fn y4m_cannot_change(old: &Layout, new: &Layout) -> Error {
             new.format()
         ),
     )
-    .with_remedy("publish with a fixed --size and --format, or use --stdout raw")
+    .with_hint("publish with a fixed --size and --format, or use --stdout raw")
 }
 
 /// How `ffplay` reads raw frames of this layout.

@@ -182,7 +182,7 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let message = words.join(" ");
         let message = message.trim_start_matches("error: ");
         let error = framelane::Error::new(framelane::ErrorKind::InvalidOption, message)
-            .with_remedy("see `framelane --help`, or --help of the command");
+            .with_hint("see `framelane --help`, or --help of the command");
         failure::report(&Failure::from(error), true);
     } else if is_help {
         // A closed terminal is no reason to fail in another way.

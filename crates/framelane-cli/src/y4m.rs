@@ -53,7 +53,7 @@ fn no_picture(format: PixelFormat) -> Error {
         ErrorKind::InvalidFrame,
         format!("cannot write y4m: expected a video format, or 1, 3 or 4 channels of 8 bits, found {format}"),
     )
-    .with_remedy("use --stdout raw")
+    .with_hint("use --stdout raw")
 }
 
 /// The first line of the stream. `fps` goes before what the frame says of its duration.
@@ -66,7 +66,7 @@ pub fn header(layout: &Layout, info: &FrameInfo, fps: Option<f64>) -> Result<Str
                 ErrorKind::InvalidFrame,
                 format!("y4m holds i420 and gray8, the channel's frames are {other}"),
             )
-            .with_remedy("use --stdout raw"));
+            .with_hint("use --stdout raw"));
         }
     };
     let range = match info.color.range {
@@ -124,6 +124,6 @@ mod tests {
         let header_of_gray = header(&gray, &FrameInfo::default(), Some(50.0)).unwrap();
         assert_eq!(header_of_gray, "YUV4MPEG2 W6 H4 F50:1 Ip A1:1 Cmono\n");
         let bgr = Layout::packed(PixelFormat::Bgr8, 6, 4).unwrap();
-        assert!(header(&bgr, &info, None).unwrap_err().remedy().unwrap().contains("--stdout raw"));
+        assert!(header(&bgr, &info, None).unwrap_err().hint().unwrap().contains("--stdout raw"));
     }
 }

@@ -14,13 +14,13 @@ fn error_of(directory: &Path, line: &str) -> (String, String) {
     assert_eq!(plain.status.code(), Some(1), "{line}");
     let text = String::from_utf8(plain.stderr).unwrap();
     let error_at = text.find("error: ").unwrap_or_else(|| panic!("{line}: no error in {text:?}"));
-    let remedy_at = text.find("\n  remedy: ").unwrap_or_else(|| panic!("{line}: no remedy in {text:?}"));
-    assert!(error_at < remedy_at && text.trim_end().len() > remedy_at + 12, "{text}");
+    let hint_at = text.find("\n  hint: ").unwrap_or_else(|| panic!("{line}: no hint in {text:?}"));
+    assert!(error_at < hint_at && text.trim_end().len() > hint_at + 12, "{text}");
     let as_json = run(&format!("{line} --json"));
     assert_eq!(as_json.status.code(), Some(1), "{line}");
     let error = json_error(&as_json);
     assert!(error["code"].as_u64().unwrap() > 0, "{error}");
-    assert!(!error["remedy"].as_str().unwrap().is_empty(), "{error}");
+    assert!(!error["hint"].as_str().unwrap().is_empty(), "{error}");
     (error["kind"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
 }
 
@@ -68,10 +68,10 @@ fn the_wait_is_told_in_milliseconds_and_only_when_there_was_one() {
 }
 
 #[test]
-fn sources_that_cannot_be_opened_get_a_remedy_that_fits() {
+fn sources_that_cannot_be_opened_get_a_hint_that_fits() {
     let place = Place::new();
     let folder = place.path().display().to_string();
-    for (source, kind, remedy) in [
+    for (source, kind, hint) in [
         ("/dev/video99", "not_found", "ls /dev/video*"),
         (folder.as_str(), "invalid_option", "give a file"),
         ("/no/such/film.mp4", "not_found", "current directory"),
@@ -79,7 +79,7 @@ fn sources_that_cannot_be_opened_get_a_remedy_that_fits() {
     ] {
         let error = json_error(&place.run(&format!("publish {source} cam0 --json")));
         assert_eq!(error["kind"], kind, "{error}");
-        assert!(error["remedy"].as_str().unwrap().contains(remedy), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
     }
 }
 
@@ -133,12 +133,9 @@ fn too_little_room_is_an_error_and_no_crash() {
     let result = std::panic::catch_unwind(|| {
         let (kind, message) = error_of(place.path(), "publish testsrc=640x480 cam0");
         assert_eq!(kind, "no_space");
-        let remedy = json_error(&place.run("publish testsrc=640x480 cam0 --json"))["remedy"].to_string();
+        let hint = json_error(&place.run("publish testsrc=640x480 cam0 --json"))["hint"].to_string();
         let here = place.path().display().to_string();
-        assert!(
-            remedy.contains(&here) && (!remedy.contains("docker") || here.starts_with("/dev/shm")),
-            "{remedy}"
-        );
+        assert!(hint.contains(&here) && (!hint.contains("docker") || here.starts_with("/dev/shm")), "{hint}");
         assert!(message.contains("bytes") || message.contains("MiB") || message.contains("MB"), "{message}");
         assert!(place.files().is_empty(), "{:?}", place.files());
         let doctor = place.run("doctor --json");
@@ -146,7 +143,7 @@ fn too_little_room_is_an_error_and_no_crash() {
         let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
         let findings = report["findings"].as_array().unwrap();
         let room = findings.iter().find(|finding| finding["kind"] == "room").unwrap();
-        assert!(room["remedy"].as_str().unwrap().contains("--shm-size"), "{room}");
+        assert!(room["hint"].as_str().unwrap().contains("--shm-size"), "{room}");
     });
     assert!(Command::new("umount").arg(place.path()).status().unwrap().success());
     result.unwrap();

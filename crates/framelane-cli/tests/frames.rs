@@ -228,7 +228,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
         let error = json_error(&output);
         assert_eq!(error["kind"], "invalid_frame");
         assert!(error["message"].as_str().unwrap().contains("from 8x2 gray8 to 16x2 gray8"), "{error}");
-        assert!(error["remedy"].as_str().unwrap().contains("--stdout raw"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("--stdout raw"), "{error}");
     }
 }
 
@@ -272,7 +272,7 @@ fn matrix_that_is_no_picture_is_refused_in_y4m() {
     assert_eq!(output.status.code(), Some(1));
     let error = json_error(&output);
     assert!(error["message"].as_str().unwrap().contains("f32"), "{error}");
-    assert!(error["remedy"].as_str().unwrap().contains("--stdout raw"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--stdout raw"), "{error}");
 }
 
 #[test]
@@ -314,6 +314,6 @@ fn empty_standard_input_is_reported_as_empty() {
         let error = json_error(&place.run(line));
         let message = error["message"].as_str().unwrap();
         assert!(message.contains("standard input") && message.contains("found no"), "{line}: {error}");
-        assert!(error["remedy"].as_str().unwrap().contains("the program that writes"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("the program that writes"), "{error}");
     }
 }

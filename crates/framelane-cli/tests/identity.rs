@@ -45,7 +45,7 @@ impl Config {
         let output = self.command(&format!("{line} --json")).output().unwrap();
         assert!(!output.status.success(), "{line}");
         let error = json_error(&output);
-        assert!(!error["remedy"].as_str().unwrap().is_empty());
+        assert!(!error["hint"].as_str().unwrap().is_empty());
         (error["kind"].as_str().unwrap().to_owned(), error.to_string())
     }
 

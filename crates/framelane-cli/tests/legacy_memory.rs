@@ -325,7 +325,7 @@ fn mapping_of_another_user_gets_no_frames() {
     assert_eq!(output.status.code(), Some(1));
     let error = json_error(&output);
     assert!(error["message"].as_str().unwrap().contains("found user 65534"), "{error}");
-    assert!(error["remedy"].as_str().unwrap().contains("owner=65534"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("owner=65534"), "{error}");
     assert_eq!(std::fs::read(mapping.path()).unwrap(), vec![0; area]);
     // The user may be named. Others can read the mapping: a warning says so.
     let mut send = place.start(&format!("send cam0 {url}&owner=65534 --count 1 --json"));
@@ -356,7 +356,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         assert_eq!(output.status.code(), Some(1), "{line}");
         let error = json_error(&output);
         assert!(error["message"].as_str().unwrap().contains(expected), "{line}: {error}");
-        assert!(error["remedy"].is_string(), "{line}: {error}");
+        assert!(error["hint"].is_string(), "{line}: {error}");
     }
     assert_eq!(std::fs::read(mapping.path()).unwrap(), [0; 100]);
 }

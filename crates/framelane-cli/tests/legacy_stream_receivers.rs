@@ -246,7 +246,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         assert_eq!(output.status.code(), Some(1), "{line}");
         let error = json_error(&output);
         assert!(error["message"].as_str().unwrap().contains(expected), "{line}: {error}");
-        assert!(error["remedy"].is_string(), "{line}: {error}");
+        assert!(error["hint"].is_string(), "{line}: {error}");
     }
     // Nobody is there, and nobody is waited for.
     drop(listener);

@@ -222,7 +222,7 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         let output = place.run(&format!("{line} --json"));
         assert_eq!(output.status.code(), Some(1), "{line}");
         let error = json_error(&output);
-        let text = format!("{} {}", error["message"], error["remedy"]);
+        let text = format!("{} {}", error["message"], error["hint"]);
         assert!(text.contains(expected), "{line}: {text}");
         assert!(!text.contains("abcdefghijklmnopqrstuvwxyz"), "{text}");
         assert!(place.files().is_empty(), "{line}: {:?}", place.files());

@@ -223,7 +223,7 @@ fn doctor_warns_of_a_directory_that_anyone_may_change() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["kind"] == "permissions").unwrap();
-    assert!(finding["remedy"].as_str().unwrap().contains("chmod"), "{finding}");
+    assert!(finding["hint"].as_str().unwrap().contains("chmod"), "{finding}");
 }
 
 #[test]

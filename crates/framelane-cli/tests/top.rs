@@ -212,7 +212,7 @@ fn it_ends_well_when_nobody_reads_on() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_with_a_remedy() {
+fn what_cannot_be_done_is_refused_with_a_hint() {
     let place = Place::new();
     for wrong in ["--interval 0", "--interval 1e9", "--count 0", "--sort size"] {
         assert_eq!(place.run(&format!("top {wrong}")).status.code(), Some(2), "{wrong}");

@@ -67,7 +67,7 @@ fn server_of_another_user_is_refused_unless_it_is_named() {
         let error = json_error(&root.run(&format!("receive {url} --timeout 60 --json{more}")));
         assert_eq!(error["kind"], "permission", "{error}");
         assert!(error["message"].as_str().unwrap().contains("found user 65534"), "{error}");
-        assert!(error["remedy"].as_str().unwrap().contains("--server-uid 65534"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("--server-uid 65534"), "{error}");
     }
     let mut receive = root.start(&format!("receive {url} --server-uid 65534 --json"));
     receive.wait_for("connected");

@@ -49,5 +49,5 @@ pub(crate) fn without_video(what: &str) -> Error {
         framelane::ErrorKind::InvalidOption,
         format!("{what} needs FFmpeg, without which this program was built"),
     )
-    .with_remedy("build framelane-codec with its feature `video`, or use raw, lz4 or jpeg without a size")
+    .with_hint("build framelane-codec with its feature `video`, or use raw, lz4 or jpeg without a size")
 }

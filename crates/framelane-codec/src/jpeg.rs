@@ -335,7 +335,7 @@ fn check(layout: &Layout, length: usize, kind: ErrorKind) -> Result<(), Error> {
                 layout.height()
             ),
         )
-        .with_remedy("use lz4, or a smaller size"));
+        .with_hint("use lz4, or a smaller size"));
     }
     if layout.planes().iter().any(|plane| i32::try_from(plane.stride_bytes).is_err()) {
         return Err(Error::new(kind, "expected rows of less than 2 GiB for JPEG, found longer ones"));

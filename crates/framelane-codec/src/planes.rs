@@ -81,7 +81,7 @@ pub(crate) fn as_video(layout: &Layout, what: &str) -> Result<Layout, Error> {
                 layout.format()
             ),
         )
-        .with_remedy("use lz4 or raw, without a size, for other frames")
+        .with_hint("use lz4 or raw, without a size, for other frames")
     })?;
     Layout::with_planes(format, layout.width(), layout.height(), layout.planes(), layout.size_bytes())
 }

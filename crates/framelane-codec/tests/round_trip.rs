@@ -138,7 +138,7 @@ fn what_is_no_picture_is_not_scaled() {
     let matrix = Layout::packed("matrix:f32:1".parse().unwrap(), 4, 4).unwrap();
     let error = encoder.encode(&matrix, &FrameInfo::default(), &[0; 64], false, &mut payload).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
-    assert!(payload.is_empty() && error.remedy().is_some());
+    assert!(payload.is_empty() && error.hint().is_some());
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn pictures_alone_become_jpeg_or_h264() {
             let error =
                 encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{codec} {format}");
-            assert!(error.remedy().unwrap().contains("lz4"), "{error}");
+            assert!(error.hint().unwrap().contains("lz4"), "{error}");
         }
     }
 }

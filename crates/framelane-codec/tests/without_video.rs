@@ -8,7 +8,7 @@ const H264: Codec = Codec::H264 { bits_per_second: 1_000_000 };
 
 fn names_the_feature(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
-    assert!(error.remedy().unwrap().contains("`video`"), "{error}");
+    assert!(error.hint().unwrap().contains("`video`"), "{error}");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn mapping_of_another_user_is_refused_by_the_writer() {
     let error = Writer::open(&mapping.0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.message().contains("found user 65534"), "{error}");
-    assert!(error.remedy().unwrap().contains("owner=65534"), "{error:?}");
+    assert!(error.hint().unwrap().contains("owner=65534"), "{error:?}");
     let mut bytes = vec![0; AREA];
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes.iter().all(|&byte| byte == 0));

@@ -115,8 +115,8 @@ impl Budget {
             Quantity::Encoders => (ErrorKind::TooManySubscribers, "ask for the same codec and size"),
             Quantity::Pixels => (ErrorKind::FrameTooLarge, "use a smaller size"),
         };
-        let remedy = format!("{less}, or raise {}", self.option);
-        Exceeded { error: Error::new(kind, message).with_remedy(remedy), in_all: client.is_none() }
+        let hint = format!("{less}, or raise {}", self.option);
+        Exceeded { error: Error::new(kind, message).with_hint(hint), in_all: client.is_none() }
     }
 }
 

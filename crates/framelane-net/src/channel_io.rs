@@ -43,7 +43,7 @@ impl Fault {
         }
         let kind = self.error.kind();
         let told = Error::new(kind, kind.meaning().trim_end_matches('.'));
-        Refusal::of(&told.with_remedy("the output there says which"), try_again)
+        Refusal::of(&told.with_hint("the output there says which"), try_again)
     }
 
     pub(crate) fn lost(peer: &str) -> Self {
@@ -56,7 +56,7 @@ impl Fault {
                 ErrorKind::Timeout,
                 format!("nothing was heard of {peer} for {} s", patience.as_secs_f64()),
             )
-            .with_remedy("check the network; patience= allows for longer silence"),
+            .with_hint("check the network; patience= allows for longer silence"),
         )
     }
 
@@ -195,7 +195,7 @@ impl Inbox {
             if left.is_zero() {
                 return Err(Fault::passing(
                     Error::new(ErrorKind::Timeout, format!("{peer} did not say in time what it wants"))
-                        .with_remedy("check that a framelane of the same version is on the other side"),
+                        .with_hint("check that a framelane of the same version is on the other side"),
                 ));
             }
             if let Some(message) = self.next(stream, peer, left.min(LOOK))? {

@@ -471,7 +471,7 @@ impl Coder {
                         own.0, own.1, size.0, size.1
                     ),
                 )
-                .with_remedy("ask for a smaller size=, and scale the frames where they are received"),
+                .with_hint("ask for a smaller size=, and scale the frames where they are received"),
             ));
         }
         let side = |(width, height): (u32, u32)| width.max(height);
@@ -484,7 +484,7 @@ impl Coder {
                         own.0, own.1, size.0, size.1
                     ),
                 )
-                .with_remedy("ask for a smaller size=, and scale the frames where they are received"),
+                .with_hint("ask for a smaller size=, and scale the frames where they are received"),
             ));
         }
         let packed = |(width, height)| Layout::packed(layout.format(), width, height).map_err(Fault::lasting);

@@ -126,7 +126,7 @@ fn no_proof(address: &Address, proof: &Proof) -> Error {
         ErrorKind::Permission,
         format!("expected {address} to prove that it knows the token of this client, found {found}"),
     )
-    .with_remedy(
+    .with_hint(
         "check that it is your server, and not another program at its port. For a server without clients \
          (serve --anonymous), unset FRAMELANE_TOKEN or use tls://",
     )
@@ -216,7 +216,7 @@ fn open(
 fn hung_up(address: &Address) -> Fault {
     Fault::passing(
         Error::new(ErrorKind::Io, format!("{address} has closed the connection while TLS began"))
-            .with_remedy("check that the server listens there with tls:// and has not too many connections"),
+            .with_hint("check that the server listens there with tls:// and has not too many connections"),
     )
 }
 
@@ -244,7 +244,7 @@ fn unknown_server(address: &Address, found: &Error) -> Error {
         ErrorKind::Permission,
         format!("expected to be told which server is meant by {address}; {found}"),
     )
-    .with_remedy(
+    .with_hint(
         "compare the fingerprint with what `framelane identity show` prints on the server, then give it \
          (--fingerprint sha256:…, or ?fingerprint= in the URL); or give the file of an authority (--ca, ?ca=)",
     )
@@ -256,7 +256,7 @@ pub(crate) fn insecure(address: &Address) -> Error {
         ErrorKind::Permission,
         format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change frames"),
     )
-    .with_remedy(
+    .with_hint(
         "let the address begin with tls:// (`framelane identity server` makes what it needs), or, in a network that you \
          trust, add --insecure (?insecure=1 in a URL)",
     )
@@ -266,7 +266,7 @@ fn unix(path: &Path) -> Result<UnixStream, Fault> {
     connect_unix(path).map_err(|error| {
         let error = Error::from_io(format!("connecting to {}", path.display()), error);
         Fault::passing(
-            error.with_remedy("check that `framelane serve` runs as your user and listens at this path"),
+            error.with_hint("check that `framelane serve` runs as your user and listens at this path"),
         )
     })
 }
@@ -329,7 +329,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
         }
         Err(error) => Err(Fault::passing(
             Error::new(ErrorKind::NotFound, format!("looking up the name {host}: {error}"))
-                .with_remedy("check the name, and that this machine can look names up"),
+                .with_hint("check the name, and that this machine can look names up"),
         )),
     }
 }
@@ -349,6 +349,6 @@ fn tcp(
     let error = last.expect("a name has an address");
     Err(Fault::passing(
         Error::from_io(format!("connecting to {address}"), error)
-            .with_remedy("check that `framelane serve` runs there and that no firewall is in between"),
+            .with_hint("check that `framelane serve` runs there and that no firewall is in between"),
     ))
 }

@@ -237,7 +237,7 @@ impl Receiving<'_> {
                     ErrorKind::FrameTooLarge,
                     format!("expected frames of at most {} bytes, found one of {largest}", limits.max_bytes),
                 )
-                .with_remedy("raise max-bytes, or have the frames scaled with size="),
+                .with_hint("raise max-bytes, or have the frames scaled with size="),
             ));
         }
         let pixels = u64::from(layout.width()) * u64::from(layout.height());
@@ -248,7 +248,7 @@ impl Receiving<'_> {
                     ErrorKind::FrameTooLarge,
                     format!("expected coded frames of at most {} pixels, found {pixels}", limits.max_pixels),
                 )
-                .with_remedy("raise max-pixels, or have the frames scaled with size="),
+                .with_hint("raise max-pixels, or have the frames scaled with size="),
             ));
         }
         if !head.coded && payload_bytes != size_bytes {

@@ -503,7 +503,7 @@ impl Sender<'_, '_, '_> {
                     ErrorKind::FrameTooLarge,
                     format!("a frame of {size_bytes} bytes; the receiver takes at most {max_payload}"),
                 )
-                .with_remedy("raise max-bytes on the receiving side, or send a smaller size="),
+                .with_hint("raise max-bytes on the receiving side, or send a smaller size="),
             ));
         }
         let mut bytes = Vec::with_capacity(256);
@@ -549,8 +549,7 @@ fn not_taken(terms: &Terms, fault: Fault) -> Fault {
         return fault;
     }
     let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
-    let error =
-        fault.error.context(what).with_remedy("check the server and the network, and send them again");
+    let error = fault.error.context(what).with_hint("check the server and the network, and send them again");
     Fault { error, try_again: false, ..fault }
 }
 

@@ -130,8 +130,8 @@ impl Drop for Running {
 
 fn copy_of(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message());
-    match error.remedy() {
-        Some(remedy) => copy.with_remedy(remedy),
+    match error.hint() {
+        Some(hint) => copy.with_hint(hint),
         None => copy,
     }
 }
@@ -215,7 +215,7 @@ impl Links for Remote {
                     ErrorKind::InvalidOption,
                     "expected one mode, found the mode every and mode=newest in the URL",
                 )
-                .with_remedy("remove mode=newest from the URL, or subscribe with the mode newest"));
+                .with_hint("remove mode=newest from the URL, or subscribe with the mode newest"));
             }
             link.options.mode = Mode::Every;
         }
@@ -320,7 +320,7 @@ fn wait_until_live(
                 ErrorKind::NotFound,
                 format!("there is no channel {peer} (within the time given): {trouble}"),
             )
-            .with_remedy(
+            .with_hint(
                 "start its publisher, and check that `framelane serve` runs there and offers the channel",
             ));
         }

@@ -30,7 +30,7 @@ pub fn link(bytes: &[u8]) {
             Ok(Piece::Message(message)) => message,
             Ok(Piece::More) => continue,
             Err(error) => {
-                assert!(error.remedy().is_some(), "{error}");
+                assert!(error.hint().is_some(), "{error}");
                 return;
             }
         };

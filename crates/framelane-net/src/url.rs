@@ -142,25 +142,25 @@ impl FromStr for Address {
 
     /// Takes `tls://HOST[:PORT]`, `tcp://HOST[:PORT]` and `unix:PATH.sock`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let remedy = "as in tls://camera.example:7420, tcp://127.0.0.1:7420, tls://[::1]:7420 or unix:/run/framelane.sock";
+        let hint = "as in tls://camera.example:7420, tcp://127.0.0.1:7420, tls://[::1]:7420 or unix:/run/framelane.sock";
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() {
-                Err(invalid("the path of a socket after unix:", text).with_remedy(remedy))
+                Err(invalid("the path of a socket after unix:", text).with_hint(hint))
             } else if socket_end(path) != Some(path.len()) {
                 Err(invalid("a path whose last part, and no other, ends in .sock, and without a ?", text)
-                    .with_remedy("as in unix:/run/framelane.sock; the URLs of clients cannot name others"))
+                    .with_hint("as in unix:/run/framelane.sock; the URLs of clients cannot name others"))
             } else {
                 Ok(Address::Unix(path.into()))
             };
         }
-        let wrong = |what: &str| invalid(what, text).with_remedy(remedy);
+        let wrong = |what: &str| invalid(what, text).with_hint(hint);
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("an address with tls://, tcp:// or unix:"))?;
         if rest.contains('@') {
             // Whatever stands before it would be in lists of processes and in logs.
             return Err(Error::new(ErrorKind::InvalidOption, "an address has no user or password in it")
-                .with_remedy("give the token in FRAMELANE_TOKEN, or in a file with token-file="));
+                .with_hint("give the token in FRAMELANE_TOKEN, or in a file with token-file="));
         }
         let (host, port) = match rest.strip_prefix('[') {
             Some(rest) => {
@@ -208,12 +208,12 @@ fn split(text: &str) -> Result<(&str, &str, &str), Error> {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let missing = || {
         invalid("the name of a channel at the end of the URL", path)
-            .with_remedy("as in tls://camera.example:7420/cam0 or unix:/run/framelane.sock/cam0")
+            .with_hint("as in tls://camera.example:7420/cam0 or unix:/run/framelane.sock/cam0")
     };
     if path.starts_with("unix:") {
         let end = socket_end(path).filter(|end| *end < path.len()).ok_or_else(|| {
             invalid("a socket whose name ends in .sock, then a channel", path)
-                .with_remedy("as in unix:/run/framelane.sock/cam0")
+                .with_hint("as in unix:/run/framelane.sock/cam0")
         })?;
         let (address, channel) = path.split_at(end);
         let channel = &channel[1..];
@@ -236,7 +236,7 @@ fn check_channel(channel: &str) -> Result<(), Error> {
         ErrorKind::InvalidName,
         format!("expected the name of a channel at the end of the URL, found {sign:?} in it, after {name:?}"),
     )
-    .with_remedy(
+    .with_hint(
         "the options of a URL begin with ?, with & between them, as in tls://HOST/cam0?codec=lz4&mode=every",
     ))
 }
@@ -251,7 +251,7 @@ fn check_once(name: &str, given: &[&str]) -> Result<(), Error> {
         ErrorKind::InvalidOption,
         format!("expected each option of a URL once, and one of fingerprint= and ca=, found {found}"),
     )
-    .with_remedy(format!("remove one {name}= or {other}= from the URL")))
+    .with_hint(format!("remove one {name}= or {other}= from the URL")))
 }
 
 impl FromStr for LinkUrl {
@@ -294,7 +294,7 @@ fn check_trust(name: &str, value: &str, urls: Urls) -> Result<(), Error> {
         ErrorKind::InvalidOption,
         format!("expected a URL without {name}=, which only a trusted URL may have, found it"),
     )
-    .with_remedy(
+    .with_hint(
         "if you trust the source of the URL, allow it: urls=\"trusted\" in Python, Urls::Trusted in Rust and C++, \
          FRAMELANE_URLS_TRUSTED in C. A token can also be given in FRAMELANE_TOKEN",
     ))
@@ -309,7 +309,7 @@ impl LinkUrl {
     pub fn parse(text: &str, urls: Urls) -> Result<Self, Error> {
         if urls == Urls::Refuse {
             return Err(Error::new(ErrorKind::InvalidOption, "expected no URL, found one")
-                .with_remedy("give the name of a channel of this machine"));
+                .with_hint("give the name of a channel of this machine"));
         }
         let (address, channel, query) = split(text)?;
         check_channel(channel)?;
@@ -341,7 +341,7 @@ impl LinkUrl {
                 ErrorKind::InvalidOption,
                 format!("expected {scheme} with the option {option}, found {}, {why}", self.address),
             );
-            Err(error.with_remedy(format!("use {scheme} in the address, or remove {option}")))
+            Err(error.with_hint(format!("use {scheme} in the address, or remove {option}")))
         };
         let tls_only = match (&options.trust, &options.certificate) {
             (Some(ServerTrust::Fingerprint(_)), _) => Some("fingerprint"),
@@ -395,7 +395,7 @@ impl LinkOptions {
                 let token = Token::from_file(value.as_ref());
                 // Not the channel: that a file is missing is no reason to wait for one.
                 self.token = Some(token.map_err(|error| match error.kind() {
-                    ErrorKind::NotFound => Error::new(ErrorKind::InvalidOption, error.message()).with_remedy(
+                    ErrorKind::NotFound => Error::new(ErrorKind::InvalidOption, error.message()).with_hint(
                         "give the file that `framelane identity token NAME --out FILE` has written",
                     ),
                     _ => error,
@@ -406,7 +406,7 @@ impl LinkOptions {
                     ErrorKind::InvalidOption,
                     "a token does not belong into a URL: lists of processes and logs show it",
                 )
-                .with_remedy(
+                .with_hint(
                     "put it into FRAMELANE_TOKEN, or into a file that only you can read, with token-file=",
                 ));
             }
@@ -443,7 +443,7 @@ impl LinkOptions {
                 self.slots = slots.ok_or_else(|| wrong("2 to 128"))?;
             }
             _ => {
-                return Err(invalid("an option of a link", name).with_remedy(
+                return Err(invalid("an option of a link", name).with_hint(
                     "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
                      server-uid, patience, max-bytes, max-memory, max-pixels and slots",
                 ));
@@ -533,7 +533,7 @@ mod tests {
             }
             let error = text.parse::<LinkUrl>().unwrap_err();
             assert!(error.message().contains(option.split('=').next().unwrap()), "{error}");
-            assert!(error.remedy().unwrap().contains("trusted"), "{error}");
+            assert!(error.hint().unwrap().contains("trusted"), "{error}");
         }
         for option in [
             "insecure=0",
@@ -555,7 +555,7 @@ mod tests {
         for text in ["tls://h/c?token=framelane_secret_of_somebody", "tls://secret:secret@h/c"] {
             let error = text.parse::<LinkUrl>().unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
-            assert!(error.remedy().unwrap().contains("token-file"));
+            assert!(error.hint().unwrap().contains("token-file"));
         }
     }
 
@@ -581,7 +581,7 @@ mod tests {
             "tls://h/cam 0",
         ] {
             let error = text.parse::<LinkUrl>().unwrap_err();
-            assert!(error.remedy().is_some(), "{text}: {error}");
+            assert!(error.hint().is_some(), "{text}: {error}");
         }
     }
 
@@ -623,7 +623,7 @@ mod tests {
                 let error = trusted(&format!("{address}/c?{option}")).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidOption);
                 assert!(error.message().contains(&format!("option {name}")), "{error}");
-                assert!(error.remedy().unwrap().contains("tls://"), "{error}");
+                assert!(error.hint().unwrap().contains("tls://"), "{error}");
             }
             let mut link = url(&format!("tls://h/c?{option}"));
             link.address = url("tcp://h/c").address;
@@ -641,7 +641,7 @@ mod tests {
             let error = text.parse::<LinkUrl>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidName);
             assert!(error.message().contains("\"cam0\"") && !error.to_string().contains("secret"), "{error}");
-            assert!(error.remedy().unwrap().contains("begin with ?"), "{error}");
+            assert!(error.hint().unwrap().contains("begin with ?"), "{error}");
         }
     }
 

@@ -307,7 +307,7 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
     config.unwrap().revoke("lab").unwrap();
     let error = Error::from(subscriber.recv().err().unwrap());
     assert_eq!(error.kind(), ErrorKind::Permission);
-    assert!(error.remedy().unwrap().contains("identity list"), "{error}");
+    assert!(error.hint().unwrap().contains("identity list"), "{error}");
     // Frames that are sent until it is known go nowhere; then there is an error.
     let error = loop {
         if let Err(error) = publisher.send(&gray(1, 1), &FrameInfo::default(), &[1]) {

@@ -99,7 +99,7 @@ fn text_of_a_stranger_is_not_in_the_error() {
     });
     let error = trusted(&format!("{address}/cam0")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
-    assert!(!error.to_string().contains("evil") && error.remedy().is_some(), "{error}");
+    assert!(!error.to_string().contains("evil") && error.hint().is_some(), "{error}");
     thread.join().unwrap();
 }
 

@@ -299,18 +299,16 @@ fn no_picture(source: &str, decoder: &str, report: &Report) -> Error {
             ErrorKind::InvalidOption,
             format!("cannot decode {source}: this FFmpeg has no decoder for animated WebP"),
         )
-        .with_remedy(
-            "convert it to another format, such as GIF or MP4, or install an FFmpeg that decodes it",
-        );
+        .with_hint("convert it to another format, such as GIF or MP4, or install an FFmpeg that decodes it");
     }
     let reason = report.warnings.first().map_or(String::new(), |warning| format!(" ({warning})"));
     let message = format!("{source}: no picture could be decoded{reason}");
     if report.cut || report.damaged_packets > 0 {
         return Error::new(ErrorKind::Damaged, message)
-            .with_remedy("check with `ffprobe SOURCE` that the file is whole");
+            .with_hint("check with `ffprobe SOURCE` that the file is whole");
     }
     let kind = if report.unsupported { ErrorKind::InvalidOption } else { ErrorKind::Damaged };
-    Error::new(kind, message).with_remedy(format!(
+    Error::new(kind, message).with_hint(format!(
         "play it with another program: if that works, FFmpeg's decoder {decoder} lacks a feature, so convert it first"
     ))
 }
@@ -332,7 +330,7 @@ fn reconnects(options: &SourceOptions, source: &str, delivery: Delivery) -> Resu
             ErrorKind::InvalidOption,
             format!("expected a live source to reconnect to, found {}", redact::url(source)),
         )
-        .with_remedy("leave reconnecting out, or say that the source is live")),
+        .with_hint("leave reconnecting out, or say that the source is live")),
         Some(wanted) => Ok(wanted),
         None => Ok(can && delivery != Delivery::Pipe),
     }

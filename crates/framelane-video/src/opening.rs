@@ -39,7 +39,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
             ErrorKind::InvalidOption,
             format!("expected a file, a stream or a camera, found that {source} is a directory"),
         )
-        .with_remedy("give a file in it"));
+        .with_hint("give a file in it"));
     }
     let name = redact::url(source);
     let origin = Origin::of(source);

@@ -74,7 +74,7 @@ impl Raw {
         };
         if options.reconnect == Some(true) {
             return Err(Error::new(ErrorKind::InvalidOption, "cannot reconnect to a source of raw frames")
-                .with_remedy("leave reconnecting out, and start the command again when the input ends"));
+                .with_hint("leave reconnecting out, and start the command again when the input ends"));
         }
         let live = options.live.unwrap_or(origin != Origin::File && options.rate == Rate::Realtime);
         let delivery = match options.live {
@@ -332,5 +332,5 @@ fn read_frame(reader: &mut Reader, bytes: &mut [u8]) -> Result<Had, Error> {
 pub(crate) fn empty(source: &str) -> Error {
     let source = if source == "-" { "standard input" } else { source };
     Error::new(ErrorKind::Damaged, format!("{source} is empty: expected raw frames, found none"))
-        .with_remedy("check the program that writes into it")
+        .with_hint("check the program that writes into it")
 }

@@ -150,7 +150,7 @@ fn refuse_device(options: &SourceOptions, source: &str) -> Result<(), Error> {
             ErrorKind::InvalidOption,
             format!("expected no decoding device, found {device:?}: nothing of {source} is decoded"),
         )
-        .with_remedy("leave the hwaccel option out")),
+        .with_hint("leave the hwaccel option out")),
     }
 }
 
@@ -168,5 +168,5 @@ pub(crate) fn cannot_repeat(source: &str) -> Error {
         ErrorKind::InvalidOption,
         format!("{source} cannot be repeated: it cannot go back to its start"),
     )
-    .with_remedy("leave the repetition out, or save the stream to a file first")
+    .with_hint("leave the repetition out, or save the stream to a file first")
 }

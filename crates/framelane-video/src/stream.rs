@@ -108,7 +108,7 @@ fn check_sides(layout: &Layout) -> Result<(), Error> {
         ErrorKind::FrameTooLarge,
         format!("expected sides of at most {MOST_SIDE} pixels for H.264, found {width}x{height}"),
     )
-    .with_remedy("use lz4, or a smaller size"))
+    .with_hint("use lz4, or a smaller size"))
 }
 
 /// Writes a frame into an i420 picture that is as large, or larger by the column or row that makes its sides even.
@@ -253,7 +253,7 @@ impl StreamDecoder {
         }
         let keyframe = self.watch.accept(packet, width, height).map_err(|reason| {
             let error = Error::new(ErrorKind::Damaged, format!("a packet of H.264: {reason}"));
-            if h264::has_keyframe(packet) { error } else { error.with_remedy("ask for a keyframe") }
+            if h264::has_keyframe(packet) { error } else { error.with_hint("ask for a keyframe") }
         })?;
         // FFmpeg keeps what a damaged parameter set claimed, also over `avcodec_flush_buffers`: a delay for reordering, in
         // which later pictures stay, or a colour that later sets do not name. A new decoder knows nothing of it.

@@ -94,7 +94,7 @@ fn animated_webp_is_not_called_damaged() {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::InvalidOption);
             assert!(error.message().contains("animated WebP"), "{error}");
-            assert!(error.remedy().unwrap().contains("convert"), "{error}");
+            assert!(error.hint().unwrap().contains("convert"), "{error}");
         }
     }
 }
@@ -119,7 +119,7 @@ fn image_sequence_is_repeated_by_pattern_and_by_glob() {
         assert!(!options.open(source).unwrap().info().live, "{source}");
     }
     let error = SourceOptions::new().open(&pattern).err().unwrap();
-    assert!(error.remedy().unwrap().contains("start_number"), "{error}");
+    assert!(error.hint().unwrap().contains("start_number"), "{error}");
 }
 
 #[test]

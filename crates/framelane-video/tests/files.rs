@@ -158,7 +158,7 @@ fn damage_in_the_middle_is_counted_and_the_rest_delivered() {
 }
 
 #[test]
-fn files_that_cannot_be_played_are_refused_with_a_remedy() {
+fn files_that_cannot_be_played_are_refused_with_a_hint() {
     let folder = Folder::new();
     let sound = folder.make("sound.m4a", "-f lavfi -i sine=duration=0.2");
     let text = folder.file("text.mp4");
@@ -181,7 +181,7 @@ fn files_that_cannot_be_played_are_refused_with_a_remedy() {
         let error = SourceOptions::new().open(file).err().unwrap_or_else(|| panic!("{file} was opened"));
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(says), "{error}");
-        assert!(error.remedy().is_some(), "{error}");
+        assert!(error.hint().is_some(), "{error}");
     }
 }
 
@@ -219,7 +219,7 @@ fn a_device_that_is_not_there_is_an_error_and_auto_falls_back() {
     assert_eq!(frames.len(), 50);
     if !std::path::Path::new("/dev/dri").exists() {
         let error = SourceOptions::new().hwaccel(Some("vaapi")).open(&file).err().unwrap();
-        assert!(error.message().contains("vaapi") && error.remedy().is_some(), "{error}");
+        assert!(error.message().contains("vaapi") && error.hint().is_some(), "{error}");
     }
 }
 

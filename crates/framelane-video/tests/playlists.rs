@@ -55,7 +55,7 @@ fn plain_file_that_is_a_playlist_is_refused() {
                 let error = refusal(&source);
                 assert_eq!(error.kind(), ErrorKind::InvalidOption, "{format} {source}: {error}");
                 assert!(error.message().contains("playlist"), "{error}");
-                assert!(error.remedy().unwrap().contains("--input-format hls"), "{error}");
+                assert!(error.hint().unwrap().contains("--input-format hls"), "{error}");
             }
         }
         // The name of a picture decides its format: no picture can be decoded.

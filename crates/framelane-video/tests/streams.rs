@@ -59,7 +59,7 @@ fn http_is_played() {
 }
 
 #[test]
-fn a_refused_connection_and_a_missing_page_are_errors_with_a_remedy() {
+fn a_refused_connection_and_a_missing_page_are_errors_with_a_hint() {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let missing = format!("http://{}/x", listener.local_addr().unwrap());
@@ -76,7 +76,7 @@ fn a_refused_connection_and_a_missing_page_are_errors_with_a_remedy() {
     ] {
         let error = SourceOptions::new().open(&url).err().unwrap_or_else(|| panic!("{url} was opened"));
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.remedy().is_some(), "{error}");
+        assert!(error.hint().is_some(), "{error}");
     }
 }
 

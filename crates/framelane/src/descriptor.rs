@@ -53,7 +53,7 @@ pub(crate) struct Descriptor {
 pub(crate) fn read(entry: &Entry, slot_bytes: usize) -> Result<Descriptor, Error> {
     let damaged = |what: String| {
         Error::new(ErrorKind::Damaged, format!("the descriptor of a frame is damaged: {what}"))
-            .with_remedy("restart the channel's publisher")
+            .with_hint("restart the channel's publisher")
     };
     let code = entry.format.load(Relaxed);
     let format = PixelFormat::from_code(code).ok_or_else(|| damaged(format!("unknown format {code:#x}")))?;

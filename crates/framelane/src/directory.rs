@@ -30,7 +30,7 @@ pub fn check_name(channel: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::new(ErrorKind::InvalidName, format!("the channel name {channel:?} is not valid: {fault}"))
-        .with_remedy("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections"))
+        .with_hint("use letters, digits, '.', '_' and '-', with '/' between parts, as in cam0/detections"))
 }
 
 /// Returns the directory where channels are looked for: the given one, else `$FRAMELANE_DIR`, else
@@ -94,8 +94,8 @@ impl Directory {
     fn shared(path: &Path) -> Result<Self, Error> {
         os::make_private_directories(path).and_then(|()| OpenDirectory::open(path)).map(Directory).map_err(
             |error| {
-                let shortage = os::remedy(&error);
-                Error::from_io(format!("the channel directory {}", path.display()), error).with_remedy(
+                let shortage = os::hint(&error);
+                Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
                     shortage
                         .unwrap_or("give a directory that you may write to, best on a tmpfs as /dev/shm is"),
                 )
@@ -128,12 +128,11 @@ impl Directory {
             Ok(opened) => Ok(Some(Directory(opened))),
             Err(DirectoryFault::ForeignOwner(user)) => {
                 Err(refused(format!("user {user} owns the directory"))
-                    .with_remedy(format!("run `framelane doctor --fix` as that user (`sudo -u '#{user}'`)")))
+                    .with_hint(format!("run `framelane doctor --fix` as that user (`sudo -u '#{user}'`)")))
             }
             Err(DirectoryFault::ForeignLink(link)) => {
-                Err(refused(format!("{} is a symbolic link of another user", link.display())).with_remedy(
-                    "give the path without that link (`realpath` prints it), after a look at it",
-                ))
+                Err(refused(format!("{} is a symbolic link of another user", link.display()))
+                    .with_hint("give the path without that link (`realpath` prints it), after a look at it"))
             }
             Err(DirectoryFault::Io(error)) => cannot_open(&path, error),
             Err(DirectoryFault::NotDirectory | DirectoryFault::OpenToOthers(_)) => {
@@ -146,9 +145,9 @@ impl Directory {
         let found = match OpenDirectory::private(path) {
             Ok(opened) => return Ok(Directory(opened)),
             Err(DirectoryFault::Io(error)) => {
-                let shortage = os::remedy(&error);
+                let shortage = os::hint(&error);
                 return Err(Error::from_io(format!("the channel directory {}", path.display()), error)
-                    .with_remedy(
+                    .with_hint(
                         shortage.unwrap_or("mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs"),
                     ));
             }
@@ -167,7 +166,7 @@ impl Directory {
                 path.display()
             ),
         )
-        .with_remedy("remove it, or set FRAMELANE_DIR to a directory that you trust"))
+        .with_hint("remove it, or set FRAMELANE_DIR to a directory that you trust"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -219,18 +218,18 @@ impl Directory {
 
 /// `None` when there is no such directory.
 fn cannot_open(path: &Path, error: std::io::Error) -> Result<Option<Directory>, Error> {
-    let remedy = "name the directory that the publishers use (--dir, FRAMELANE_DIR)";
+    let hint = "name the directory that the publishers use (--dir, FRAMELANE_DIR)";
     match error.kind() {
         std::io::ErrorKind::NotFound => Ok(None),
         std::io::ErrorKind::NotADirectory => Err(Error::new(
             ErrorKind::NotFound,
             format!("the channel directory {} is not a directory", path.display()),
         )
-        .with_remedy(remedy)),
+        .with_hint(hint)),
         _ => {
-            let shortage = os::remedy(&error);
+            let shortage = os::hint(&error);
             Err(Error::from_io(format!("the channel directory {}", path.display()), error)
-                .with_remedy(shortage.unwrap_or(remedy)))
+                .with_hint(shortage.unwrap_or(hint)))
         }
     }
 }
@@ -315,12 +314,12 @@ mod tests {
     }
 
     #[test]
-    fn names_that_break_the_rules_are_refused_with_a_remedy() {
+    fn names_that_break_the_rules_are_refused_with_a_hint() {
         let long = "x".repeat(201);
         for name in ["", "/", "a//b", "/a", "a/", "a b", "ä", "..", "a/../b", ".", "a@b", "a\0b", &long] {
             let error = check_name(name).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidName, "{name:?}");
-            assert!(error.remedy().is_some());
+            assert!(error.hint().is_some());
         }
         for name in ["a", "cam0/detections", "A.b_c-9", "cam0.data.3", "x..y"] {
             assert!(check_name(name).is_ok(), "{name:?}");

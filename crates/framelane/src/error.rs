@@ -68,21 +68,21 @@ error_kinds! {
 
 /// An error with its kind, what was expected and found, and what to do about it.
 ///
-/// `Display` prints the message and, if there is one, the remedy in a second sentence. Secrets in URLs are hidden by
+/// `Display` prints the message and, if there is one, the hint in a second sentence. Secrets in URLs are hidden by
 /// [`redact::text`](crate::redact::text) when the error is made.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
     message: String,
-    remedy: Option<String>,
+    hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// Makes an error; `message` says what was expected and found.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: hidden(message.into()), remedy: None, source: None }))
+        Error(Box::new(Inner { kind, message: hidden(message.into()), hint: None, source: None }))
     }
 
     /// Makes an error from an operating-system error met while doing `what`.
@@ -98,7 +98,7 @@ impl Error {
         let mut made = Error::new(kind, format!("{what}: {error}"));
         #[cfg(not(loom))]
         {
-            made.0.remedy = crate::os::remedy(&error).map(str::to_owned);
+            made.0.hint = crate::os::hint(&error).map(str::to_owned);
         }
         made.0.source = Some(Box::new(error));
         made
@@ -108,13 +108,13 @@ impl Error {
     #[cfg(not(loom))]
     pub(crate) fn is_exhaustion(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());
-        source.and_then(crate::os::remedy).is_some()
+        source.and_then(crate::os::hint).is_some()
     }
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.0.remedy = Some(hidden(remedy.into()));
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hidden(hint.into()));
         self
     }
 
@@ -141,8 +141,8 @@ impl Error {
     }
 
     /// What to do about it, if there is something.
-    pub fn remedy(&self) -> Option<&str> {
-        self.0.remedy.as_deref()
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
     }
 }
 
@@ -157,8 +157,8 @@ fn hidden(text: String) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        match &self.0.remedy {
-            Some(remedy) => write!(f, ". Remedy: {remedy}"),
+        match &self.0.hint {
+            Some(hint) => write!(f, ". Hint: {hint}"),
             None => Ok(()),
         }
     }
@@ -182,7 +182,7 @@ pub(crate) fn forked(what: &str) -> Error {
         ErrorKind::Forked,
         format!("this {what} was opened by the parent process, before the fork; a child cannot use it"),
     )
-    .with_remedy(format!("open the {what} in the child process itself (or start children with spawn)"))
+    .with_hint(format!("open the {what} in the child process itself (or start children with spawn)"))
 }
 
 #[cfg(test)]
@@ -201,16 +201,16 @@ mod tests {
     #[test]
     fn error_with_a_url_hides_its_secrets() {
         let error = Error::new(ErrorKind::Io, "cannot open rtsp://me:secret@host/x")
-            .with_remedy("try http://host/?token=secret")
+            .with_hint("try http://host/?token=secret")
             .context("while opening http://secret@host/");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }
 
     #[test]
-    fn display_gives_context_message_and_remedy() {
+    fn display_gives_context_message_and_hint() {
         let error = Error::new(ErrorKind::NoSpace, "need 4 bytes, found 2")
-            .with_remedy("free some")
+            .with_hint("free some")
             .context("channel cam0");
-        assert_eq!(error.to_string(), "channel cam0: need 4 bytes, found 2. Remedy: free some");
+        assert_eq!(error.to_string(), "channel cam0: need 4 bytes, found 2. Hint: free some");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const PUBLISHER_LOCK: u64 = 0;
 
 fn damaged(path: &Place, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("{} is damaged: {what}", path.display()))
-        .with_remedy("end the channel's publisher, then run `framelane doctor --fix`")
+        .with_hint("end the channel's publisher, then run `framelane doctor --fix`")
 }
 
 /// What to say when a file was cut short while it was in use.
@@ -31,7 +31,7 @@ fn cut_short(channel: &str, part: &str) -> Error {
         ErrorKind::Damaged,
         format!("the {part} file of channel {channel} was cut short by another process while it was in use"),
     )
-    .with_remedy(
+    .with_hint(
         "restart the channel's publisher; share its directory only with users who may stop the service anyway",
     )
 }
@@ -40,7 +40,7 @@ fn cut_short(channel: &str, part: &str) -> Error {
 pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
     let directory = directory.path().display();
     let fault = format!("channel {channel} is gone: another program removed its files from {directory}");
-    Error::new(ErrorKind::ChannelRemoved, fault).with_remedy(
+    Error::new(ErrorKind::ChannelRemoved, fault).with_hint(
         "open the channel again; keep clean-up programs away from the directory (for logind: RemoveIPC=no, or \
          `loginctl enable-linger`), or set FRAMELANE_DIR to a directory of your own",
     )
@@ -52,7 +52,7 @@ pub(crate) fn not_a_file(path: &Place) -> Option<Error> {
     let fault = format!("expected {} to be a regular file, found {found}", path.display());
     Some(
         Error::new(ErrorKind::Damaged, fault)
-            .with_remedy("remove it: framelane has not made it, and does not follow or open it"),
+            .with_hint("remove it: framelane has not made it, and does not follow or open it"),
     )
 }
 
@@ -64,7 +64,7 @@ fn open(path: &Place, writable: bool) -> Result<File, Error> {
         }
         let made = Error::from_io(format!("opening {}", path.display()), error);
         if made.kind() == ErrorKind::Permission {
-            made.with_remedy(
+            made.with_hint(
                 "run as the same user as the publisher, or have it publish with --mode 660 in a directory \
                  (FRAMELANE_DIR) of a group that you share",
             )
@@ -124,7 +124,7 @@ fn check_header(path: &Place, magic: u64, found: (&AtomicU64, &AtomicU32, &Atomi
                 path.display()
             ),
         )
-        .with_remedy(
+        .with_hint(
             "use the same major version on both sides; if its publisher is gone, `framelane doctor --fix` \
              removes the channel",
         ));
@@ -463,10 +463,8 @@ fn make<T>(
         }
         let made = Error::from_io(format!("creating {} with {len} bytes", path.display()), error);
         match made.kind() {
-            ErrorKind::NoSpace => made.with_remedy("free room in the file system of the channel directory"),
-            ErrorKind::Permission => {
-                made.with_remedy("set FRAMELANE_DIR to a directory that you may write to")
-            }
+            ErrorKind::NoSpace => made.with_hint("free room in the file system of the channel directory"),
+            ErrorKind::Permission => made.with_hint("set FRAMELANE_DIR to a directory that you may write to"),
             _ => made,
         }
     })?;
@@ -488,7 +486,7 @@ fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize
             path.display()
         ),
     )
-    .with_remedy(format!(
+    .with_hint(format!(
         "use fewer slots or smaller frames, run `framelane doctor --fix` to remove what crashed publishers left, \
          or {enlarge}"
     ))

@@ -95,7 +95,7 @@ impl Layout {
                     "a frame has at most {MAX_FRAME_BYTES} bytes, {width}x{height} {format} needs {size_bytes}"
                 ),
             )
-            .with_remedy("send a smaller picture, or in tiles on several channels"));
+            .with_hint("send a smaller picture, or in tiles on several channels"));
         }
         for (index, plane) in planes.iter().enumerate().take(format.plane_count()) {
             let (rows, row_bytes) = format.plane_shape(index, width, height);

@@ -200,7 +200,7 @@ pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> 
             ErrorKind::InvalidName,
             "expected the name of a channel, found a URL, which this program refuses",
         )
-        .with_remedy(
+        .with_hint(
             "run `framelane receive URL CHANNEL` or `framelane send CHANNEL URL`, and give the name CHANNEL",
         ));
     }
@@ -210,7 +210,7 @@ pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> 
             ErrorKind::InvalidOption,
             format!("expected the name of a channel, found a URL ({scheme}:), and this program has no links"),
         )
-        .with_remedy(
+        .with_hint(
             "call framelane_net::install() first (crate framelane-net), or run `framelane receive URL CHANNEL` \
              and name that channel",
         )

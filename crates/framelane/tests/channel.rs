@@ -149,7 +149,7 @@ fn a_ninth_lease_is_refused_until_one_is_dropped() {
     send(&mut publisher, &gray(8, 8), 9);
     let Err(RecvError::TooManyLeases) = subscriber.recv() else { panic!("a ninth lease") };
     let error = Error::from(RecvError::TooManyLeases);
-    assert!(error.kind() == ErrorKind::TooManyLeases && error.remedy().is_some());
+    assert!(error.kind() == ErrorKind::TooManyLeases && error.hint().is_some());
     leases.remove(3);
     assert_eq!(subscriber.recv().unwrap().bytes()[0], 9);
 }
@@ -369,7 +369,7 @@ fn a_second_publisher_is_refused_and_the_sixty_fifth_subscriber_too() {
     let mut subscribers: Vec<_> = (0..64).map(|_| subscriber.open("c").unwrap()).collect();
     assert_eq!(_first.subscribers(), 64);
     let error = subscriber.open("c").err().unwrap();
-    assert!(error.kind() == ErrorKind::TooManySubscribers && error.remedy().is_some());
+    assert!(error.kind() == ErrorKind::TooManySubscribers && error.hint().is_some());
     subscribers.remove(7);
     assert!(subscriber.open("c").is_ok());
 }
@@ -570,7 +570,7 @@ fn a_url_in_place_of_a_name_says_what_it_takes() {
     for url in ["tls://camera:7420/cam0", "unix:/run/framelane.sock/cam0"] {
         let error = Subscriber::open(url).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidOption);
-        assert!(error.remedy().unwrap().contains("framelane_net::install()"));
+        assert!(error.hint().unwrap().contains("framelane_net::install()"));
         assert_eq!(Publisher::create(url).err().unwrap().kind(), ErrorKind::InvalidOption);
     }
 }

@@ -57,7 +57,7 @@ fn assert_cut_short<T: std::fmt::Debug>(result: Result<T, LoanError>, file: &str
     let error = Error::from(result.unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(error.message().contains(file) && error.message().contains("cut short"), "{error}");
-    assert!(error.remedy().is_some());
+    assert!(error.hint().is_some());
 }
 
 const POLICIES: [Policy; 2] = [Policy::Drop, Policy::Wait];

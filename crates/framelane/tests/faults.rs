@@ -23,10 +23,10 @@ fn gray(bytes: u32) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes, 1).unwrap()
 }
 
-/// Checks the kind, that there is a remedy, and that the message has these words.
+/// Checks the kind, that there is a hint, and that the message has these words.
 fn assert_error(error: &Error, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.kind(), kind, "{error}");
-    assert!(error.remedy().is_some_and(|remedy| !remedy.is_empty()), "no remedy: {error}");
+    assert!(error.hint().is_some_and(|hint| !hint.is_empty()), "no hint: {error}");
     for word in words {
         assert!(error.to_string().contains(word), "expected {word:?} in: {error}");
     }
@@ -134,13 +134,13 @@ fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_go
 }
 
 fn too_little_room(directory: &Path) {
-    let remedy = ["free or add room", "fewer slots", "doctor"];
+    let hint = ["free or add room", "fewer slots", "doctor"];
     let mut first = publisher(directory).slots(4).create("c").unwrap();
     let mut reader = subscriber(directory).open("c").unwrap();
     first.send(&gray(1000), &FrameInfo::default(), &[1; 1000]).unwrap();
     // 4 slots of 2 MiB do not fit in 4 MiB.
     let error = Error::from(first.loan(&gray(2 << 20)).err().unwrap());
-    assert_error(&error, ErrorKind::NoSpace, &remedy);
+    assert_error(&error, ErrorKind::NoSpace, &hint);
     assert_error(&error, ErrorKind::NoSpace, &["needs 8396800 bytes", "4 slots of 2097152", "of 4194304"]);
     // What is there is whole, and the next frame that fits is published.
     assert_eq!(reader.recv().unwrap().bytes(), [1; 1000]);
@@ -197,13 +197,13 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
 }
 
 fn as_another_user(directory: &Path) {
-    let remedy = ["same user", "--mode 660", "FRAMELANE_DIR"];
+    let hint = ["same user", "--mode 660", "FRAMELANE_DIR"];
     for name in ["closed", "readable"] {
         // Reading frames is not enough to subscribe: a record in the readers file has to be written.
         let error = subscriber(directory).open(name).err().unwrap();
-        assert_error(&error, ErrorKind::Permission, &remedy);
+        assert_error(&error, ErrorKind::Permission, &hint);
         let error = publisher(directory).create(name).err().unwrap();
-        assert_error(&error, ErrorKind::Permission, &remedy);
+        assert_error(&error, ErrorKind::Permission, &hint);
     }
     let mut reader = subscriber(directory).open("open").unwrap();
     assert_eq!(reader.recv().unwrap().bytes(), [1; 64]);

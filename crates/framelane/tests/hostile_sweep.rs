@@ -328,7 +328,7 @@ fn a_sequence_that_nobody_can_have_counted_to_is_refused_by_the_next_publisher()
     }
     let error = Channel::options(&directory, Policy::Drop).create("c").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
-    assert!(error.message().contains("out of range") && error.remedy().is_some(), "{error}");
+    assert!(error.message().contains("out of range") && error.hint().is_some(), "{error}");
     doctor(Some(directory.path()), true).unwrap();
     assert!(!control.exists());
     assert!(Channel::options(&directory, Policy::Drop).create("c").is_ok());

@@ -37,7 +37,7 @@ fn silence(subscriber: &mut Subscriber) -> Error {
     let error = subscriber.explain(error, Some(timeout));
     assert!(error.message().starts_with("no new frame on channel c within 0.001 s: "), "{error}");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(error.remedy().is_some(), "{error}");
+    assert!(error.hint().is_some(), "{error}");
     error
 }
 

@@ -55,7 +55,7 @@ fn send(publisher: &mut Publisher, bytes: u32) -> Result<Option<u64>, Error> {
 fn assert_told<T>(result: Result<T, Error>, what: &str, word: &str) {
     if let Err(error) = result {
         assert!(error.message().contains(word), "{what}: {error}");
-        assert!(error.remedy().is_some(), "{what}: {error}");
+        assert!(error.hint().is_some(), "{what}: {error}");
         let kinds = [ErrorKind::Damaged, ErrorKind::Permission, ErrorKind::NotFound];
         assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
     }
@@ -153,7 +153,7 @@ fn a_subscriber_is_not_led_astray_by_what_has_the_name_of_a_file() {
                 assert_told(
                     received.map_err(|error| {
                         if error.kind() == ErrorKind::Timeout {
-                            Error::new(ErrorKind::NotFound, word).with_remedy("")
+                            Error::new(ErrorKind::NotFound, word).with_hint("")
                         } else {
                             error
                         }
@@ -199,7 +199,7 @@ fn a_ring_that_grows_is_not_led_astray_by_what_has_the_name_of_the_next_one() {
 }
 
 #[test]
-fn files_without_permissions_are_refused_with_a_remedy() {
+fn files_without_permissions_are_refused_with_a_hint() {
     // Root may open everything: then there is nothing to refuse.
     let directory = tempfile::tempdir().unwrap();
     let options = PublisherOptions::new().directory(directory.path());

@@ -98,7 +98,7 @@ fn refused(channel: &str) -> Outcome {
             let loaned = publisher.loan(&layout).err();
             ensure(matches!(loaned, Some(LoanError::Forked)), "loan")?;
             let error = loaned.map(framelane::Error::from).ok_or("an error")?;
-            ensure(error.kind() == ErrorKind::Forked && error.remedy().is_some(), "kind and remedy")?;
+            ensure(error.kind() == ErrorKind::Forked && error.hint().is_some(), "kind and hint")?;
             ensure(matches!(publisher.send(&layout, &info, &[2; 64]), Err(LoanError::Forked)), "send")?;
             ensure(matches!(publisher.hold(&layout), Err(LoanError::Forked)), "hold")?;
             let published = publisher.publish_held(&held, &layout, &info);

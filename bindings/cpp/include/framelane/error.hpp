@@ -46,20 +46,20 @@ enum class Code : std::uint32_t {
 /// Not called Error: OpenCV has a namespace of that name, and programs use both with `using namespace`.
 class FramelaneError : public std::runtime_error {
  public:
-  FramelaneError(Code code, const std::string& message, std::string remedy = {})
-      : std::runtime_error(remedy.empty() ? message : message + ". Remedy: " + remedy),
+  FramelaneError(Code code, const std::string& message, std::string hint = {})
+      : std::runtime_error(hint.empty() ? message : message + ". Hint: " + hint),
         code_(code),
-        remedy_(std::move(remedy)) {}
+        hint_(std::move(hint)) {}
 
   /// The stable code.
   Code code() const noexcept { return code_; }
 
-  /// The remedy. Empty when there is none.
-  const std::string& remedy() const noexcept { return remedy_; }
+  /// The hint. Empty when there is none.
+  const std::string& hint() const noexcept { return hint_; }
 
  private:
   Code code_;
-  std::string remedy_;
+  std::string hint_;
 };
 
 namespace inner {
@@ -107,7 +107,7 @@ inline void check(framelane_error* error) {
     ~Owner() { framelane_error_free(error); }
   } const owner{error};
   throw FramelaneError(static_cast<Code>(framelane_error_code(error)), framelane_error_message(error),
-                       text(framelane_error_remedy(error)));
+                       text(framelane_error_hint(error)));
 }
 
 }  // namespace inner

@@ -23,7 +23,7 @@ class _HasArray(Protocol):
 class Error(Exception):
     code: int
     kind: str
-    remedy: str | None
+    hint: str | None
 
 class InvalidName(Error, ValueError): ...
 class ChannelBusy(Error): ...

@@ -247,8 +247,8 @@ def main() -> int:
         events.tell("finished", frames=0, boxes=0)
         return 0
     except framelane.Error as error:
-        message, _, remedy = str(error).partition(". Remedy: ")
-        events.tell("refused", code=error.code, error=message, remedy=remedy)
+        message, _, hint = str(error).partition(". Hint: ")
+        events.tell("refused", code=error.code, error=message, hint=hint)
         return 1
 
 

@@ -312,7 +312,7 @@ impl Drop for Readers {
 
 fn reader_ended(status: std::process::ExitStatus) -> Error {
     Error::new(ErrorKind::Io, format!("a reader process ended without figures ({status})"))
-        .with_remedy("see what it has said above; run the benchmark again")
+        .with_hint("see what it has said above; run the benchmark again")
 }
 
 impl Report {

@@ -62,7 +62,7 @@ struct Finding {
     /// `warning`, or `note` for what is not a fault.
     severity: &'static str,
     message: String,
-    remedy: String,
+    hint: String,
 }
 
 impl Doctor {
@@ -79,7 +79,7 @@ impl Doctor {
             kind: "slots",
             severity: "warning",
             message: starved.reason.clone(),
-            remedy: starved.remedy.clone(),
+            hint: starved.hint.clone(),
         }));
         let left = diagnosis.leftovers.iter().any(|leftover| !leftover.removed);
         let healthy = !left && findings.iter().all(|finding| finding.severity == "note");
@@ -96,9 +96,9 @@ impl Doctor {
 fn room(free_bytes: u64, total_bytes: u64) -> Vec<Finding> {
     let severity = if free_bytes < TOO_LITTLE_FREE_BYTES { "warning" } else { "note" };
     let mut findings = Vec::new();
-    let mut warn = |message: String, remedy: &str| {
-        let remedy = remedy.to_owned();
-        findings.push(Finding { kind: "room", severity, message, remedy });
+    let mut warn = |message: String, hint: &str| {
+        let hint = hint.to_owned();
+        findings.push(Finding { kind: "room", severity, message, hint });
     };
     if total_bytes <= SMALL_TOTAL_BYTES {
         warn(
@@ -136,7 +136,7 @@ fn missing(directory: &Path) -> Finding {
                 directory.display(),
                 exists.display()
             ),
-            remedy: "set FRAMELANE_DIR to a directory that you may write to, best on a tmpfs as /dev/shm is"
+            hint: "set FRAMELANE_DIR to a directory that you may write to, best on a tmpfs as /dev/shm is"
                 .to_owned(),
         };
     }
@@ -144,7 +144,7 @@ fn missing(directory: &Path) -> Finding {
         kind: "directory",
         severity: "note",
         message: format!("{} does not exist yet: the first publisher makes it", directory.display()),
-        remedy: "start a publisher; if one runs, give the directory that it uses (--dir, FRAMELANE_DIR)"
+        hint: "start a publisher; if one runs, give the directory that it uses (--dir, FRAMELANE_DIR)"
             .to_owned(),
     }
 }
@@ -157,13 +157,13 @@ fn file_system(directory: &Path) -> Option<Finding> {
         kind: "file_system",
         severity: "note",
         message: format!("{} is not on a tmpfs: frames may be written to a disk", directory.display()),
-        remedy: "use a directory under /dev/shm".to_owned(),
+        hint: "use a directory under /dev/shm".to_owned(),
     })
 }
 
 fn permissions(directory: &Path) -> Option<Finding> {
-    let warn = |message: String, remedy: String| {
-        Some(Finding { kind: "permissions", severity: "warning", message, remedy })
+    let warn = |message: String, hint: String| {
+        Some(Finding { kind: "permissions", severity: "warning", message, hint })
     };
     let path = directory.display();
     if access(directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
@@ -215,12 +215,12 @@ impl Report {
         }
         if self.leftovers.iter().any(|leftover| !leftover.removed && leftover.removable) {
             lines.push(
-                "  remedy: `framelane doctor --fix` removes it; a new publisher takes the channel over"
+                "  hint: `framelane doctor --fix` removes it; a new publisher takes the channel over"
                     .to_owned(),
             );
         }
         for finding in &self.findings {
-            lines.push(format!("{}: {}\n  remedy: {}", finding.severity, finding.message, finding.remedy));
+            lines.push(format!("{}: {}\n  hint: {}", finding.severity, finding.message, finding.hint));
         }
         if self.healthy {
             lines.push("all is well".to_owned());
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_shared_memory_of_a_default_container_is_found_too_small() {
-        assert!(room(64 << 20, 64 << 20)[0].remedy.contains("--shm-size"));
+        assert!(room(64 << 20, 64 << 20)[0].hint.contains("--shm-size"));
         // Worth a word, but healthy: every container begins like that.
         assert_eq!(room(64 << 20, 64 << 20)[0].severity, "note");
         assert_eq!(room(20 << 20, 8 << 30)[0].severity, "note");

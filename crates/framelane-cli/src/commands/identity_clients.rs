@@ -156,9 +156,9 @@ impl<'p> NewFile<'p> {
                 ErrorKind::InvalidOption,
                 format!("expected a new file, found {}", path.display()),
             )
-            .with_remedy("give the name of a file that is not there yet, or remove it")),
+            .with_hint("give the name of a file that is not there yet, or remove it")),
             Err(error) => Err(Error::from_io(format!("the token file {}", path.display()), error)
-                .with_remedy("give a file in a directory that you may write to")),
+                .with_hint("give a file in a directory that you may write to")),
         }
     }
 

@@ -110,7 +110,7 @@ fn check_once(url: &str, flag: &str, option: &str, given: bool) -> Result<(), Er
         ErrorKind::InvalidOption,
         format!("expected each option once, found --{flag} and {option}= in the URL"),
     )
-    .with_remedy(format!("remove --{flag}, or {option}= from the URL")))
+    .with_hint(format!("remove --{flag}, or {option}= from the URL")))
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 /// The error of a live source that is not opened again.
 fn lost(source: &str, reason: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("lost {source}: {reason}"))
-        .with_remedy("leave --reconnect off out to open the source again by itself")
+        .with_hint("leave --reconnect off out to open the source again by itself")
 }
 
 impl Publish {
@@ -235,7 +235,7 @@ impl Publish {
                     ErrorKind::ChannelBusy,
                     format!("channel {channel} already has a live publisher, process {pid}"),
                 )
-                .with_remedy(format!("end process {pid}, or publish under another name")))
+                .with_hint(format!("end process {pid}, or publish under another name")))
             }
             Err(error) if error.kind() == ErrorKind::InvalidName => Err(error),
             _ => Ok(()),

@@ -110,7 +110,7 @@ impl Receive {
                 ErrorKind::InvalidOption,
                 "expected the name of a channel after the address, found none",
             )
-            .with_remedy(format!("as in `framelane receive {} cam0`", redact::url(&self.source)))
+            .with_hint(format!("as in `framelane receive {} cam0`", redact::url(&self.source)))
         })
     }
 

@@ -121,7 +121,7 @@ impl Awaited {
     fn error(&self, link: &LinkUrl, trouble: &str) -> Error {
         let limit = self.limit.unwrap_or_default().as_secs_f64();
         let why = if trouble.is_empty() { "nobody publishes it there" } else { trouble };
-        Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_remedy(
+        Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_hint(
             "check the channel's name (`framelane list` there), start its publisher, or allow more time (--timeout)",
         )
     }

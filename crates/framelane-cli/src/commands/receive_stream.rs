@@ -76,7 +76,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
             ErrorKind::InvalidOption,
             "expected an address without ?quality=: the sender decides it",
         )
-        .with_remedy("leave it out here, and set it where the frames are sent")
+        .with_hint("leave it out here, and set it where the frames are sent")
         .into());
     }
     let addresses = address.resolve()?;
@@ -248,7 +248,7 @@ impl Relay<'_> {
             let message =
                 format!("expected a picture of at most {}x{} pixels, found {width}x{height}", most.0, most.1);
             return Err(Error::new(ErrorKind::FrameTooLarge, message)
-                .with_remedy("if the sender is right, allow more (--max-size)"));
+                .with_hint("if the sender is right, allow more (--max-size)"));
         }
         Layout::packed(if is_gray { PixelFormat::Gray8 } else { PixelFormat::Bgr8 }, width, height)
     }

@@ -145,7 +145,7 @@ impl Run {
                     if self.no_restart || (while_loading && !self.reload) {
                         let what = if while_loading { "could not be loaded" } else { "has failed" };
                         return Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
-                            .with_remedy("mend it; with --reload it is tried again when the file changes")
+                            .with_hint("mend it; with --reload it is tried again when the file changes")
                             .into());
                     }
                     if began.elapsed() >= RAN_WELL {
@@ -254,10 +254,10 @@ impl Run {
                     let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
                     notes.say(&format!("{} failed{at}:\n{traceback}", self.target));
                 }
-                Told::Refused { code, error, remedy } => {
+                Told::Refused { code, error, hint } => {
                     let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
                     let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
-                    let error = if remedy.is_empty() { error } else { error.with_remedy(remedy) };
+                    let error = if hint.is_empty() { error } else { error.with_hint(hint) };
                     return Err(error.into());
                 }
             }

@@ -48,7 +48,7 @@ pub enum Told {
     Refused {
         code: u32,
         error: String,
-        remedy: String,
+        hint: String,
     },
     /// Of a later version of the package.
     #[serde(other)]
@@ -87,7 +87,7 @@ impl Worker {
         }
         let mut child = command.spawn().map_err(|error| {
             Error::from_io(format!("starting {}", python.display()), error)
-                .with_remedy("install Python, or name one with --python")
+                .with_hint("install Python, or name one with --python")
         })?;
         let input = child.stdin.take();
         let output = child.stdout.take();
@@ -135,7 +135,7 @@ impl Worker {
     pub fn could_not_start(&self, status: ExitStatus) -> Error {
         let python = self.python.display();
         Error::new(ErrorKind::NotFound, format!("{python} could not start framelane's worker ({status}); see above"))
-            .with_remedy(format!(
+            .with_hint(format!(
                 "install the framelane package for it ({python} -m pip install ./bindings/python, in a clone), or name \
                  another with --python"
             ))
@@ -178,7 +178,7 @@ impl Watched {
                     ErrorKind::NotFound,
                     format!("expected a Python file at {place}, found none"),
                 )
-                .with_remedy("FILE.py:FUNCTION, from the current folder; or MODULE:FUNCTION"));
+                .with_hint("FILE.py:FUNCTION, from the current folder; or MODULE:FUNCTION"));
             }
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 folder = parent.to_owned();

@@ -76,7 +76,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
         let limit = send.timeout.unwrap_or_default().as_secs_f64();
         let why = if told.trouble.is_empty() { "no answer" } else { &told.trouble };
         return Err(Error::new(ErrorKind::Timeout, format!("expected a connection within {limit} s: {why}"))
-            .with_remedy("start `framelane serve` there, check host and port, or allow more time (--timeout)")
+            .with_hint("start `framelane serve` there, check host and port, or allow more time (--timeout)")
             .into());
     }
     let frames_per_second = rate(frames, told.elapsed);
@@ -130,8 +130,8 @@ fn tell(told: &mut Told, event: &LinkEvent<'_, Sent>, json: bool) {
 
 /// Why a connection is gone, with what to do about it.
 pub fn lost(error: &Error) -> String {
-    match error.remedy() {
-        Some(remedy) => format!("{} ({remedy})", error.message()),
+    match error.hint() {
+        Some(hint) => format!("{} ({hint})", error.message()),
         None => error.message().to_owned(),
     }
 }

@@ -199,7 +199,7 @@ impl Sender<'_> {
                 let message =
                     format!("expected a receiver within {} s: {}", limit.as_secs_f64(), error.message());
                 return Err(Error::new(ErrorKind::Timeout, message)
-                    .with_remedy("start the receiver, check host and port, or allow more time (--timeout)")
+                    .with_hint("start the receiver, check host and port, or allow more time (--timeout)")
                     .into());
             }
             if !std::mem::replace(&mut is_told, true) {

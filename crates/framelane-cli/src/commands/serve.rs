@@ -190,7 +190,7 @@ impl Serve {
                 None => ClientsFile::in_directory(&config_directory()?).path().to_owned(),
             };
             Access::Clients(AccessList::load(&path).map_err(|error| match error.kind() {
-                ErrorKind::NotFound => Error::new(error.kind(), error.message()).with_remedy(
+                ErrorKind::NotFound => Error::new(error.kind(), error.message()).with_hint(
                     "add a client with `framelane identity token NAME --read '**'`, or let anybody in with --anonymous",
                 ),
                 _ => error,

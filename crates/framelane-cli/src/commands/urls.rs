@@ -69,20 +69,20 @@ pub fn scheme(url: &str) -> &str {
 /// The error for an address that no version of this command knows.
 pub fn unknown_scheme(url: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, format!("expected an address of a known kind, found {url:?}"))
-        .with_remedy(format!(
+        .with_hint(format!(
             "known kinds: {}; the URL comes last in `send CHANNEL URL`, first in `receive URL CHANNEL`",
             KNOWN.join(", ")
         ))
 }
 
 /// Refuses the URL of a link where only a channel of this machine makes sense.
-pub fn check_local(channel: &str, remedy: &str) -> Result<(), Error> {
+pub fn check_local(channel: &str, hint: &str) -> Result<(), Error> {
     match scheme(channel) {
         "tls" | "tcp" | "unix" => Err(Error::new(
             ErrorKind::InvalidName,
             format!("expected the name of a channel here, found the URL {channel:?}"),
         )
-        .with_remedy(remedy)),
+        .with_hint(hint)),
         _ => Ok(()),
     }
 }
@@ -98,7 +98,7 @@ pub fn check_exposure(addresses: &[SocketAddr], insecure: bool) -> Result<(), Er
                  encrypted nor authenticated"
             ),
         )
-        .with_remedy("add --insecure if all who can reach the network may see and send frames")),
+        .with_hint("add --insecure if all who can reach the network may see and send frames")),
         _ => Ok(()),
     }
 }
@@ -117,7 +117,7 @@ mod tests {
         for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
             let error = check(&["127.0.0.1:1", address], false).unwrap_err();
             assert!(error.message().contains(address), "{error}");
-            assert!(error.remedy().unwrap().contains("--insecure"));
+            assert!(error.hint().unwrap().contains("--insecure"));
             assert!(check(&[address], true).is_ok());
         }
     }

@@ -96,7 +96,7 @@ impl std::fmt::Display for Address {
 }
 
 fn wrong(found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("expected {expected}, found {found:?}")).with_remedy(EXAMPLE)
+    Error::new(ErrorKind::InvalidOption, format!("expected {expected}, found {found:?}")).with_hint(EXAMPLE)
 }
 
 fn number(option: &str, value: &str, least: u32) -> Result<u32, Error> {

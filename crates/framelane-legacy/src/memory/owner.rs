@@ -43,7 +43,7 @@ impl Owner {
                 "cannot {verb} the mapping {name}: expected it to belong to user {expected}, found user {}",
                 self.user
             );
-            return Err(Error::new(ErrorKind::Permission, message).with_remedy(format!(
+            return Err(Error::new(ErrorKind::Permission, message).with_hint(format!(
                 "remove {} and start again, choose another name, or add owner={} to the address if you trust that user",
                 path.display(),
                 self.user
@@ -53,7 +53,7 @@ impl Owner {
             let message =
                 format!("cannot {verb} the mapping {name}: expected a file of 1 name, found {}", self.names);
             return Err(Error::new(ErrorKind::Permission, message)
-                .with_remedy(format!("remove the hard link {}", path.display())));
+                .with_hint(format!("remove the hard link {}", path.display())));
         }
         Ok(())
     }

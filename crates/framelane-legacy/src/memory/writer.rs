@@ -59,7 +59,7 @@ impl Writer {
         if !there.is_file() {
             let message = format!("expected a mapping at {}, found something else", path.display());
             return Err(
-                Error::new(ErrorKind::Damaged, message).with_remedy("remove it, or choose another name")
+                Error::new(ErrorKind::Damaged, message).with_hint("remove it, or choose another name")
             );
         }
         // Of the open file: the frames go there, whatever has the name by now.
@@ -76,7 +76,7 @@ impl Writer {
                 ErrorKind::InvalidOption,
                 format!("expected the mapping {} to have {wanted} bytes, found {found}", address.name()),
             )
-            .with_remedy(format!(
+            .with_hint(format!(
                 "give ?size= and ?streams= of the program that made it, or end that program and remove {}",
                 path.display()
             )));
@@ -126,7 +126,7 @@ impl Writer {
                     layout.format()
                 ),
             )
-            .with_remedy("give a larger ?size= on both sides, or let frames be scaled"));
+            .with_hint("give a larger ?size= on both sides, or let frames be scaled"));
         }
         if !self.is_current() {
             // Removed, or made anew by another program: readers look there now.

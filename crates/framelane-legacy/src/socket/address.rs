@@ -60,7 +60,7 @@ impl Address {
             ErrorKind::NotFound,
             format!("expected a host that has an address, found {host:?}: {reason}"),
         )
-        .with_remedy("check the host's name, or give its number"))
+        .with_hint("check the host's name, or give its number"))
     }
 }
 
@@ -77,7 +77,7 @@ impl std::fmt::Display for Address {
 }
 
 fn wrong(found: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("expected {expected}, found {found:?}")).with_remedy(EXAMPLE)
+    Error::new(ErrorKind::InvalidOption, format!("expected {expected}, found {found:?}")).with_hint(EXAMPLE)
 }
 
 /// Host and port; of `[::1]:8081` without the brackets.

@@ -29,7 +29,7 @@ impl Listener {
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Error> {
         let failed = |error| {
             Error::from_io(format!("listening at {}", list(addresses)), error)
-                .with_remedy("choose a port that is free, and an address of this machine")
+                .with_hint("choose a port that is free, and an address of this machine")
         };
         let listener = TcpListener::bind(addresses).map_err(failed)?;
         // A sender may leave between the look for it and the call that would give it.
@@ -141,7 +141,7 @@ impl Incoming {
                             since.elapsed().as_secs()
                         );
                         return Err(Error::new(ErrorKind::Timeout, message)
-                            .with_remedy("give slow senders a port of their own, or a longer --patience"));
+                            .with_hint("give slow senders a port of their own, or a longer --patience"));
                     }
                     if buffer.advance(count).map_err(|error| error.context(&*peer))? {
                         return Ok(Some(self.buffer.jpeg()));
@@ -154,7 +154,7 @@ impl Incoming {
                             silent_since.elapsed().as_secs()
                         );
                         return Err(Error::new(ErrorKind::Timeout, message)
-                            .with_remedy("end senders that are not in use, or give each a port of its own"));
+                            .with_hint("end senders that are not in use, or give each a port of its own"));
                     }
                 }
                 Err(error) => return Err(lost(&error, *patience, peer, &after(buffer))),

@@ -43,7 +43,7 @@ impl Outgoing {
                 Err(error) => failed = Error::from_io(format!("connecting to {address}"), error),
             }
         }
-        Err(failed.with_remedy("start the receiver, or check host and port"))
+        Err(failed.with_hint("start the receiver, or check host and port"))
     }
 
     /// The receiver's address.
@@ -96,7 +96,7 @@ impl Outgoing {
                     if complete > 1 || (complete == 1 && answers.has_begun()) {
                         let message = format!("{peer}: expected one answer to a frame, found more");
                         return Err(Error::new(ErrorKind::Damaged, message)
-                            .with_remedy("check the receiver: it answers once for each frame"));
+                            .with_hint("check the receiver: it answers once for each frame"));
                     }
                     if complete == 1 {
                         return Ok(());

@@ -63,5 +63,5 @@ pub fn lost(error: &io::Error, patience: Duration, peer: &str, doing: &str) -> E
         _ => error.to_string(),
     };
     Error::new(kind, format!("{peer} was lost {doing}: {what}"))
-        .with_remedy(format!("check the program at {peer}, and the network between"))
+        .with_hint(format!("check the program at {peer}, and the network between"))
 }

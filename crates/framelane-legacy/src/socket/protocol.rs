@@ -142,11 +142,11 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
                 "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, found \"{found}\""
             ),
         )
-        .with_remedy("check that the sender speaks this format: spec/legacy.md describes it"));
+        .with_hint("check that the sender speaks this format: spec/legacy.md describes it"));
     };
     if length == 0 {
         return Err(Error::new(ErrorKind::Damaged, "expected a JPEG of 1 byte or more, found length 0")
-            .with_remedy("check the sender: a frame that it could not encode is to be left out"));
+            .with_hint("check the sender: a frame that it could not encode is to be left out"));
     }
     match usize::try_from(length) {
         Ok(length) if length <= max_bytes => Ok(length),
@@ -154,7 +154,7 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
             ErrorKind::FrameTooLarge,
             format!("expected a JPEG of at most {max_bytes} bytes, found the length {length}"),
         )
-        .with_remedy("if the sender is right, allow more (--max-bytes)")),
+        .with_hint("if the sender is right, allow more (--max-bytes)")),
     }
 }
 
@@ -210,7 +210,7 @@ impl Answers {
         let found = [&self.seen[..self.seen_bytes], &rest[..rest.len().min(room)]].concat();
         let (expected, found) = (ANSWER.escape_ascii(), found.escape_ascii());
         Error::new(ErrorKind::Damaged, format!("expected the answer \"{expected}\", found \"{found}\""))
-            .with_remedy("check that the receiver speaks this format: spec/legacy.md describes it")
+            .with_hint("check that the receiver speaks this format: spec/legacy.md describes it")
     }
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn check(bytes: &[u8]) {
                 Ok(true) => frames.push(buffer.jpeg().to_vec()),
                 Ok(false) => {}
                 Err(error) => {
-                    assert!(error.remedy().is_some());
+                    assert!(error.hint().is_some());
                     ended = true;
                 }
             }

@@ -75,7 +75,7 @@ fn what_is_no_length_is_refused_and_shown() {
         let (none, error) = frames([&line[..]]);
         let error = error.unwrap();
         assert!(none.is_empty() && error.message().contains(found), "{error}");
-        assert!(error.message().starts_with("expected") && error.remedy().is_some(), "{error}");
+        assert!(error.message().starts_with("expected") && error.hint().is_some(), "{error}");
     }
 }
 
@@ -155,7 +155,7 @@ fn what_is_no_answer_is_shown() {
         (&[b' '; 33], "found \"                                \""),
     ] {
         let error = answers([bytes]).unwrap_err();
-        assert!(error.message().contains(found) && error.remedy().is_some(), "{error}");
+        assert!(error.message().contains(found) && error.hint().is_some(), "{error}");
         assert!(answers(bytes.chunks(1)).is_err());
     }
 }

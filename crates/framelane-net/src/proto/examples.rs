@@ -72,7 +72,7 @@ pub(super) fn messages() -> Vec<Message> {
         sent_monotonic_ns: 12,
     };
     let refusal =
-        Refusal { code: 5, try_again: false, message: "nein — no".to_owned(), remedy: "ask".to_owned() };
+        Refusal { code: 5, try_again: false, message: "nein — no".to_owned(), hint: "ask".to_owned() };
     let welcome = Welcome {
         received_ns: 1,
         sent_ns: 2,
@@ -151,8 +151,8 @@ fn fields(message: &Message) -> String {
             welcome.codec
         ),
         Message::Refused(refusal) => format!(
-            "\"type\": 3, \"code\": {}, \"try_again\": {}, \"message\": {:?}, \"remedy\": {:?}",
-            refusal.code, refusal.try_again, refusal.message, refusal.remedy
+            "\"type\": 3, \"code\": {}, \"try_again\": {}, \"message\": {:?}, \"hint\": {:?}",
+            refusal.code, refusal.try_again, refusal.message, refusal.hint
         ),
         Message::Frame(head, payload_bytes) => {
             let planes = head.layout.planes().iter();

@@ -94,7 +94,7 @@ fn check_version(reader: &mut Reader<'_>) -> Result<(), Error> {
             "the peer speaks version {major}.{minor} of the link protocol, this framelane {MAJOR}.{MINOR}"
         ),
     )
-    .with_remedy("install the same version of framelane on both sides"))
+    .with_hint("install the same version of framelane on both sides"))
 }
 
 impl Hello {

@@ -44,7 +44,7 @@ pub(crate) struct Refusal {
     /// Whether it may be otherwise later.
     pub try_again: bool,
     pub message: String,
-    pub remedy: String,
+    pub hint: String,
 }
 
 impl Refusal {
@@ -53,13 +53,13 @@ impl Refusal {
             code: error.code(),
             try_again,
             message: error.message().to_owned(),
-            remedy: error.remedy().unwrap_or_default().to_owned(),
+            hint: error.hint().unwrap_or_default().to_owned(),
         }
     }
 
     /// Removes the texts: those of a peer that is not authenticated are neither shown nor logged.
     pub(crate) fn without_texts(self) -> Self {
-        Refusal { message: String::new(), remedy: String::new(), ..self }
+        Refusal { message: String::new(), hint: String::new(), ..self }
     }
 
     pub(crate) fn into_error(self) -> Error {
@@ -70,9 +70,9 @@ impl Refusal {
             return of_unknown_peer(kind);
         }
         let error = Error::new(kind, format!("the peer reports: {message}"));
-        match shown(&self.remedy) {
-            remedy if remedy.is_empty() => error,
-            remedy => error.with_remedy(remedy),
+        match shown(&self.hint) {
+            hint if hint.is_empty() => error,
+            hint => error.with_hint(hint),
         }
     }
 }
@@ -94,7 +94,7 @@ fn shown(text: &str) -> String {
 
 /// The reason of a peer that has not proved who it is: the number that it sent, in our own words.
 fn of_unknown_peer(kind: ErrorKind) -> Error {
-    let remedy = match kind {
+    let hint = match kind {
         ErrorKind::Permission => {
             "check the token or certificate of the client, and `framelane identity list` and `serve --read --write` on the \
              server"
@@ -108,7 +108,7 @@ fn of_unknown_peer(kind: ErrorKind) -> Error {
             kind.name()
         ),
     )
-    .with_remedy(remedy)
+    .with_hint(hint)
 }
 
 /// Whether there are frames to come.
@@ -224,7 +224,7 @@ impl Message {
             Message::Refused(refusal) => {
                 bytes.extend_from_slice(&refusal.code.to_le_bytes());
                 bytes.extend_from_slice(&u32::from(refusal.try_again).to_le_bytes());
-                for text in [&refusal.message, &refusal.remedy] {
+                for text in [&refusal.message, &refusal.hint] {
                     put_text(bytes, cut(text, MAX_REASON_BYTES));
                 }
             }
@@ -258,7 +258,7 @@ impl Message {
                 code: reader.u32(),
                 try_again: reader.u32() != 0,
                 message: reader.text(MAX_REASON_BYTES)?.to_owned(),
-                remedy: reader.text(MAX_REASON_BYTES)?.to_owned(),
+                hint: reader.text(MAX_REASON_BYTES)?.to_owned(),
             }),
             4 => Message::Frame(Box::new(FrameHead::decode(&mut reader)?), head.payload_bytes),
             5 => Message::Credit(reader.u64()),
@@ -321,16 +321,16 @@ mod tests {
     #[test]
     fn reason_of_a_peer_does_nothing_to_a_terminal() {
         let text = "\u{1b}]0;title\u{7}red\u{9b}31m \u{202e}back\u{2066}\u{61c}\u{e0041}\r\nä".to_owned();
-        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), remedy: text };
+        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), hint: text };
         let error = refusal.into_error();
         assert_eq!(error.message(), "the peer reports: ]0;titlered31m backä");
-        assert_eq!(error.remedy(), Some("]0;titlered31m backä"));
+        assert_eq!(error.hint(), Some("]0;titlered31m backä"));
     }
 
     #[test]
     fn long_reason_of_a_peer_is_cut() {
         let text = "ä".repeat(2000);
-        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), remedy: text };
+        let refusal = Refusal { code: 5, try_again: false, message: text.clone(), hint: text };
         let error = refusal.into_error();
         assert!(error.to_string().len() < 1000, "{}", error.to_string().len());
         assert!(error.message().ends_with('…'), "{error}");
@@ -339,10 +339,10 @@ mod tests {
     #[test]
     fn reason_of_a_stranger_is_only_its_number() {
         let refusal =
-            Refusal { code: 2, try_again: true, message: "words".to_owned(), remedy: "more".to_owned() };
+            Refusal { code: 2, try_again: true, message: "words".to_owned(), hint: "more".to_owned() };
         let error = refusal.without_texts().into_error();
         assert_eq!(error.kind(), ErrorKind::ChannelBusy);
-        assert!(error.message().contains("channel_busy") && error.remedy().is_some(), "{error}");
+        assert!(error.message().contains("channel_busy") && error.hint().is_some(), "{error}");
         assert!(!error.to_string().contains("words") && !error.to_string().contains("more"), "{error}");
     }
 }

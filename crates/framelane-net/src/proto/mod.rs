@@ -36,5 +36,5 @@ use framelane::{Error, ErrorKind};
 /// What a peer did that the protocol does not allow.
 pub(crate) fn violation(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("the peer breaks the link protocol: {what}"))
-        .with_remedy("check that it is a framelane of the same version; spec/link.md defines the protocol")
+        .with_hint("check that it is a framelane of the same version; spec/link.md defines the protocol")
 }

@@ -89,14 +89,14 @@ fn stranger(bytes: &[u8]) -> Error {
     let error = violation(format_args!("expected FRMLLINK, found the bytes {}", shown.join(" ")));
     match bytes {
         // A TLS record: a handshake, or an alert.
-        [0x15 | 0x16, ..] => error.with_remedy(
+        [0x15 | 0x16, ..] => error.with_hint(
             "it speaks TLS (tls://) and this side does not (tcp://): use tls:// in the address of the client and in \
              that on which the server listens, or in neither",
         ),
         [b'G' | b'P' | b'H' | b'O', ..] => {
-            error.with_remedy("it looks like HTTP: check the port; framelane listens on 7420 by default")
+            error.with_hint("it looks like HTTP: check the port; framelane listens on 7420 by default")
         }
-        _ => error.with_remedy("check the host and the port; `framelane serve` listens on 7420 by default"),
+        _ => error.with_hint("check the host and the port; `framelane serve` listens on 7420 by default"),
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
                 assert_eq!(parser.feed(&[*byte]).unwrap(), Piece::More);
             }
             let error = parser.feed(&bytes[wrong..=wrong]).unwrap_err();
-            assert!(error.remedy().unwrap().contains(guess), "{error}");
+            assert!(error.hint().unwrap().contains(guess), "{error}");
         }
     }
 

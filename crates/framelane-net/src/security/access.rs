@@ -99,7 +99,7 @@ impl AccessList {
     /// When it is missing or damaged, or others may write to it.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let state = read(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => error.with_remedy(
+            ErrorKind::NotFound => error.with_hint(
                 "add a client with `framelane identity token NAME` or `framelane identity allow NAME FINGERPRINT`",
             ),
             _ => error,
@@ -182,7 +182,7 @@ impl AccessList {
                 Ok(fresh) => *state = fresh,
                 Err(error) => {
                     state.stamp = None;
-                    let remedy = error.remedy().unwrap_or("mend it, or put it back").to_owned();
+                    let hint = error.hint().unwrap_or("mend it, or put it back").to_owned();
                     return Err(Error::new(
                         ErrorKind::Damaged,
                         format!(
@@ -190,7 +190,7 @@ impl AccessList {
                             error.message()
                         ),
                     )
-                    .with_remedy(remedy));
+                    .with_hint(hint));
                 }
             }
         }
@@ -216,13 +216,13 @@ fn verifier_of(clients: &[Client], id: TokenId) -> Option<(&Client, &Verifier)> 
 
 fn unknown_token() -> Error {
     Error::new(ErrorKind::Permission, "expected the token of a client that this server knows, found another")
-        .with_remedy(
+        .with_hint(
             "give the token that `framelane identity token NAME` printed on the server; it may have been revoked",
         )
 }
 
 fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
-    let (message, remedy) = match certificate {
+    let (message, hint) = match certificate {
         Some(certificate) => (
             format!("expected a certificate that this server knows, found {certificate}"),
             format!("on the server, run `framelane identity allow NAME {certificate} --read PATTERNS`"),
@@ -234,5 +234,5 @@ fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
                 .to_owned(),
         ),
     };
-    Error::new(ErrorKind::Permission, message).with_remedy(remedy)
+    Error::new(ErrorKind::Permission, message).with_hint(hint)
 }

@@ -45,7 +45,7 @@ impl KnownAuthority {
                 ErrorKind::Damaged,
                 format!("{}: expected certificates of authorities in PEM, found {found}", path.display()),
             )
-            .with_remedy(
+            .with_hint(
                 "give the file that `framelane identity ca` has made, or that your authority publishes",
             )
         };

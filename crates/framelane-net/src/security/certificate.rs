@@ -84,7 +84,7 @@ impl Details {
 
 fn damaged() -> Error {
     Error::new(ErrorKind::Damaged, "expected an X.509 certificate, found something else")
-        .with_remedy("make it anew with `framelane identity`")
+        .with_hint("make it anew with `framelane identity`")
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

@@ -116,7 +116,7 @@ impl Client {
                 ErrorKind::InvalidOption,
                 format!("expected channels that {} may read or write, found none", self.name),
             )
-            .with_remedy("give --read or --write, as in --read 'cam*'"));
+            .with_hint("give --read or --write, as in --read 'cam*'"));
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ pub(super) fn check_client_name(name: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidOption, format!("the client's name {} is not valid", quoted(name)))
-        .with_remedy("use 1 to 64 letters, digits, '.', '_' and '-'"))
+        .with_hint("use 1 to 64 letters, digits, '.', '_' and '-'"))
 }
 
 fn is_client_name(name: &str) -> bool {
@@ -222,7 +222,7 @@ fn is_date(text: &str) -> bool {
 
 fn damaged(message: String) -> Error {
     Error::new(ErrorKind::Damaged, message)
-        .with_remedy("correct or remove that line; `framelane identity token` and `allow` write correct ones")
+        .with_hint("correct or remove that line; `framelane identity token` and `allow` write correct ones")
 }
 
 /// The clients file of a server, to look at and to change.
@@ -283,7 +283,7 @@ impl ClientsFile {
                 true => format!("expected a new client, found {} in the clients file", taken.name),
                 false => format!("expected a new certificate, found it as that of {}", taken.name),
             };
-            return Err(Error::new(ErrorKind::InvalidOption, found).with_remedy(format!(
+            return Err(Error::new(ErrorKind::InvalidOption, found).with_hint(format!(
                 "choose another name, or run `framelane identity revoke {}` first",
                 taken.name
             )));
@@ -303,7 +303,7 @@ impl ClientsFile {
     pub fn revoke(&self, name: &str) -> Result<Client, Error> {
         let unknown = || {
             Error::new(ErrorKind::NotFound, format!("expected a client called {}, found none", quoted(name)))
-                .with_remedy("see `framelane identity list`")
+                .with_hint("see `framelane identity list`")
         };
         if self.path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             return Err(unknown());

@@ -103,16 +103,16 @@ pub fn tls_where_none_was_expected(host: &str) -> Error {
 /// What is wrong, and what to do about it.
 pub(super) struct Fault {
     message: String,
-    remedy: String,
+    hint: String,
 }
 
 impl Fault {
-    fn new(message: String, remedy: impl Into<String>) -> Self {
-        Fault { message, remedy: remedy.into() }
+    fn new(message: String, hint: impl Into<String>) -> Self {
+        Fault { message, hint: hint.into() }
     }
 
     pub fn into_error(self, kind: ErrorKind) -> Error {
-        Error::new(kind, self.message).with_remedy(self.remedy)
+        Error::new(kind, self.message).with_hint(self.hint)
     }
 }
 
@@ -254,7 +254,7 @@ fn other(error: &rustls::Error, host: &str) -> Error {
 
 fn broken(error: &io::Error, host: &str) -> Error {
     use io::ErrorKind as Kind;
-    let (found, remedy) = match error.kind() {
+    let (found, hint) = match error.kind() {
         Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => (
             "it was closed",
             "see what the other side says; it may have no TLS (tcp://), refuse this side, or have ended",
@@ -264,6 +264,6 @@ fn broken(error: &io::Error, host: &str) -> Error {
         }
         _ => ("the system reported an error", "check the network and the address"),
     };
-    Fault::new(format!("expected a TLS handshake with {host}, found that {found}: {error}"), remedy)
+    Fault::new(format!("expected a TLS handshake with {host}, found that {found}: {error}"), hint)
         .into_error(ErrorKind::Io)
 }

@@ -47,7 +47,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, M
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidOption, format!("{}: expected a file", shown(what, path)))
-            .with_remedy("give the path of a regular file"));
+            .with_hint("give the path of a regular file"));
     }
     check_owner(&shown(what, path), &metadata)?;
     if metadata.mode() & forbidden != 0 {
@@ -60,7 +60,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, M
                 metadata.mode() & 0o7777
             ),
         )
-        .with_remedy(format!(
+        .with_hint(format!(
             "run `chmod 600 {}`, and make what it holds anew if others may have used it",
             path.display()
         )));
@@ -81,7 +81,7 @@ fn read(path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, M
 
 fn damaged(what: &str, path: &Path, found: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("{}: expected a short text, found {found}", shown(what, path)))
-        .with_remedy("check that it is the right file")
+        .with_hint("check that it is the right file")
 }
 
 fn shown(what: &str, path: &Path) -> String {
@@ -98,7 +98,7 @@ fn check_owner(shown: &str, metadata: &Metadata) -> Result<(), Error> {
         ErrorKind::Permission,
         format!("{shown}: expected it to belong to user {user} or to root, found user {}", metadata.uid()),
     )
-    .with_remedy("run framelane as the user who owns it, or make your own"))
+    .with_hint("run framelane as the user who owns it, or make your own"))
 }
 
 /// A directory in which nobody else can replace files; the sticky bit of a shared one sees to that too.
@@ -114,7 +114,7 @@ fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), Error> {
                 metadata.mode() & 0o7777
             ),
         )
-        .with_remedy(format!("run `chmod 700 {}`", path.display())));
+        .with_hint(format!("run `chmod 700 {}`", path.display())));
     }
     Ok(())
 }

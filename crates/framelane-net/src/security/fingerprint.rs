@@ -56,7 +56,7 @@ impl FromStr for Fingerprint {
                 ErrorKind::InvalidOption,
                 format!("expected sha256: and 64 hexadecimal digits, found {}", quoted(text)),
             )
-            .with_remedy("copy the fingerprint that `framelane identity show` prints on the other machine")
+            .with_hint("copy the fingerprint that `framelane identity show` prints on the other machine")
         })
     }
 }

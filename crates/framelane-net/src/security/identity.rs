@@ -84,7 +84,7 @@ impl Identity {
         let key_text = files::read_secret(key, "the key")?;
         let damaged = |path: &Path, expected: &str| {
             Error::new(ErrorKind::Damaged, format!("{}: expected {expected} in PEM", path.display()))
-                .with_remedy("give the right file, or make a new identity with `framelane identity`")
+                .with_hint("give the right file, or make a new identity with `framelane identity`")
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
             .collect::<Result<_, _>>()
@@ -112,13 +112,13 @@ impl Identity {
                     directory.display()
                 ),
             )
-            .with_remedy(format!("give the folder: {}", parent.unwrap_or(Path::new(".")).display())));
+            .with_hint(format!("give the folder: {}", parent.unwrap_or(Path::new(".")).display())));
         }
         let certificate = role.certificate_file(directory);
         Self::load(&certificate, &role.key_file(directory)).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 let argument = if role == Role::Client { " NAME" } else { "" };
-                error.with_remedy(format!("make it with `framelane identity {}{argument}`", role.name()))
+                error.with_hint(format!("make it with `framelane identity {}{argument}`", role.name()))
             }
             _ => error,
         })
@@ -136,7 +136,7 @@ impl Identity {
                 other => other.to_string(),
             };
             Error::new(ErrorKind::Damaged, format!("expected the key of this certificate, found {found}"))
-                .with_remedy("give the two files that belong together, or make a new identity with `framelane identity`")
+                .with_hint("give the two files that belong together, or make a new identity with `framelane identity`")
         })?;
         Ok(Identity { certified: Arc::new(certified), fingerprint, details })
     }
@@ -247,7 +247,7 @@ impl IdentityOptions {
                 ErrorKind::InvalidOption,
                 format!("expected no identity yet, found {}", there.display()),
             )
-            .with_remedy("keep it (`framelane identity show`), or make a new one in its place with --force: the other side must then be told the new fingerprint"));
+            .with_hint("keep it (`framelane identity show`), or make a new one in its place with --force: the other side must then be told the new fingerprint"));
         }
         let issuer = if self.signed { Some(authority(directory)?) } else { None };
         let now = SystemTime::now();
@@ -289,7 +289,7 @@ impl IdentityOptions {
     ) -> Result<Made, Error> {
         let failed = |error: rcgen::Error| {
             Error::new(ErrorKind::Internal, format!("a certificate could not be made: {error}"))
-                .with_remedy("report this, with the options that were given")
+                .with_hint("report this, with the options that were given")
         };
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::new(self.names.clone()).map_err(failed)?;
@@ -323,7 +323,7 @@ impl IdentityOptions {
 }
 
 fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOption, message).with_remedy("see `framelane identity --help`")
+    Error::new(ErrorKind::InvalidOption, message).with_hint("see `framelane identity --help`")
 }
 
 /// A new certificate and its key, in PEM.
@@ -340,7 +340,7 @@ impl Made {
                 ErrorKind::Damaged,
                 format!("expected an authority's certificate and key, found: {error}"),
             )
-            .with_remedy("make a new one with `framelane identity ca --force`")
+            .with_hint("make a new one with `framelane identity ca --force`")
         };
         let key = KeyPair::from_pem(&self.key_pem).map_err(damaged)?;
         Issuer::from_ca_cert_pem(&self.certificate_pem, key).map_err(damaged)
@@ -377,6 +377,6 @@ pub fn config_directory() -> Result<PathBuf, Error> {
                 ErrorKind::InvalidOption,
                 "expected a directory for keys in FRAMELANE_CONFIG or HOME, found neither",
             )
-            .with_remedy("set FRAMELANE_CONFIG to a directory of your own")
+            .with_hint("set FRAMELANE_CONFIG to a directory of your own")
         })
 }

@@ -67,7 +67,7 @@ impl FromStr for Patterns {
 }
 
 fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOption, message).with_remedy(
+    Error::new(ErrorKind::InvalidOption, message).with_hint(
         "give names of channels with commas between them, `*` for any characters between slashes and `**` for any \
          parts, as in cam0,cam1/**",
     )
@@ -205,7 +205,7 @@ mod tests {
         {
             let error = text.parse::<Patterns>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{text}");
-            assert!(error.remedy().is_some());
+            assert!(error.hint().is_some());
         }
     }
 

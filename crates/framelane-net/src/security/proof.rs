@@ -36,7 +36,7 @@ pub(crate) fn nonce() -> Result<Nonce, Error> {
     let mut nonce = [0; 32];
     SystemRandom::new().fill(&mut nonce).map_err(|_| {
         Error::new(ErrorKind::Io, "cannot make a nonce: the system returns no random numbers")
-            .with_remedy("check that this process may call getrandom (a sandbox may forbid it)")
+            .with_hint("check that this process may call getrandom (a sandbox may forbid it)")
     })?;
     Ok(nonce)
 }

@@ -16,7 +16,7 @@ pub const TOKEN_VARIABLE: &str = "FRAMELANE_TOKEN";
 /// Lets scanners for secrets know one when they see it in a log or a repository.
 const PREFIX: &str = "framelane_";
 const DIGITS: usize = 64;
-const REMEDY: &str =
+const HINT: &str =
     "give the token that `framelane identity token NAME` has printed, in FRAMELANE_TOKEN or a file";
 
 /// A secret that identifies a client: `framelane_` and 64 hexadecimal digits, made by [`Token::generate`].
@@ -34,7 +34,7 @@ impl Token {
         let mut bytes = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *bytes).map_err(|_| {
             Error::new(ErrorKind::Io, "the system gives no random numbers")
-                .with_remedy("check that this process may call getrandom (a sandbox may forbid it)")
+                .with_hint("check that this process may call getrandom (a sandbox may forbid it)")
         })?;
         // With room for all of it from the start: a string that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * bytes.len()));
@@ -106,7 +106,7 @@ fn invalid(found: String) -> Error {
         ErrorKind::InvalidOption,
         format!("expected a token, which is {PREFIX} and {DIGITS} hexadecimal digits, found {found}"),
     )
-    .with_remedy(REMEDY)
+    .with_hint(HINT)
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
         mode(0o644);
         let error = Token::from_file(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission);
-        assert!(error.remedy().unwrap().contains("chmod 600"), "{error}");
+        assert!(error.hint().unwrap().contains("chmod 600"), "{error}");
         mode(0o600);
         assert_eq!(Token::from_file(&path).unwrap().expose(), token.expose());
         std::fs::write(&path, "secret words").unwrap();

@@ -18,7 +18,7 @@ pub(crate) fn check_client(uid: u32) -> Result<(), Error> {
         ErrorKind::Permission,
         format!("expected a client of user {ours} or of root on the Unix socket, found user {uid}"),
     )
-    .with_remedy("connect as the user who runs the server, or over tls:// with a token"))
+    .with_hint("connect as the user who runs the server, or over tls:// with a token"))
 }
 
 /// Refuses a server that is neither this user nor root nor `allowed`.
@@ -35,7 +35,7 @@ pub(crate) fn check_server(uid: u32, allowed: Option<u32>) -> Result<(), Error> 
         ErrorKind::Permission,
         format!("expected a server of user {expected} or of root at the Unix socket, found user {uid}"),
     )
-    .with_remedy(format!("if that server is meant, add --server-uid {uid} (server-uid={uid} in a URL)")))
+    .with_hint(format!("if that server is meant, add --server-uid {uid} (server-uid={uid} in a URL)")))
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
         for error in [check_client(other), check_server(other, None), check_server(other, Some(other + 1))] {
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Permission);
-            assert!(error.message().contains(&other.to_string()) && error.remedy().is_some(), "{error}");
+            assert!(error.message().contains(&other.to_string()) && error.hint().is_some(), "{error}");
         }
         assert!(check_server(other, Some(other)).is_ok());
     }

@@ -145,7 +145,7 @@ impl Inboxes {
                                 ErrorKind::ChannelBusy,
                                 format!("another client, {other}, sends to channel {channel}"),
                             )
-                            .with_remedy("end that one, or send to a channel of another name"),
+                            .with_hint("end that one, or send to a channel of another name"),
                         ));
                     }
                     State::Busy { replaced, stream, .. } => {

@@ -53,13 +53,13 @@ impl Listener {
             let made = Error::from_io(format!("listening on {address}"), error);
             match made.kind() {
                 ErrorKind::Permission => {
-                    made.with_remedy("use a port above 1023, or a path that you may write to")
+                    made.with_hint("use a port above 1023, or a path that you may write to")
                 }
-                _ if matches!(address, Address::Unix(_)) => made.with_remedy(
+                _ if matches!(address, Address::Unix(_)) => made.with_hint(
                     "give a path in a folder that you may write to, with no file of that name; `ss -lxp` shows who listens",
                 ),
                 _ if made.message().contains("in use") => {
-                    made.with_remedy("end the other program (`ss -ltnp` shows it), or listen on another port")
+                    made.with_hint("end the other program (`ss -ltnp` shows it), or listen on another port")
                 }
                 _ => made,
             }

@@ -199,7 +199,7 @@ impl Server {
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")
-                .with_remedy("add --listen tls://0.0.0.0:7420"));
+                .with_hint("add --listen tls://0.0.0.0:7420"));
         }
         if options.patience < LEAST_PATIENCE {
             return Err(Error::new(
@@ -210,7 +210,7 @@ impl Server {
                     options.patience
                 ),
             )
-            .with_remedy("clients that have nothing to say are heard of every second"));
+            .with_hint("clients that have nothing to say are heard of every second"));
         }
         let wants_tls = options.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
         let tls = match (&options.identity, wants_tls) {
@@ -220,7 +220,7 @@ impl Server {
                     ErrorKind::InvalidOption,
                     "expected a certificate for tls://, found none",
                 )
-                .with_remedy("make one with `framelane identity server`"));
+                .with_hint("make one with `framelane identity server`"));
             }
             (_, false) => None,
         };

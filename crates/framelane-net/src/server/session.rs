@@ -265,7 +265,7 @@ impl<'a> Session<'a> {
         // Faults of our own files are not shown to unauthenticated clients.
         (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
         let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
-        Fault::passing(error.with_remedy("read the log of `framelane serve` there"))
+        Fault::passing(error.with_hint("read the log of `framelane serve` there"))
     }
 
     /// Whether the client may have the channel that it asks for. Errors do not repeat its text: it may be anybody.
@@ -274,7 +274,7 @@ impl<'a> Session<'a> {
         framelane::check_name(&request.channel).map_err(|_| {
             Fault::lasting(
                 Error::new(ErrorKind::InvalidName, "expected the name of a channel, found another text")
-                    .with_remedy(
+                    .with_hint(
                         "use parts of A-Z, a-z, 0-9, '.', '_' and '-' between slashes, as in cam0/left",
                     ),
             )
@@ -292,7 +292,7 @@ impl<'a> Session<'a> {
                 ErrorKind::Permission,
                 format!("channel {} may not {verb} by this client", request.channel),
             );
-            return Err(Fault::lasting(error.with_remedy(
+            return Err(Fault::lasting(error.with_hint(
                 "on the server, `framelane serve --read PATTERNS --write PATTERNS` offers channels, and \
                  `framelane identity list` shows what each client may do",
             )));
@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
                     ErrorKind::InvalidOption,
                     "expected a codec that this framelane knows, found another",
                 )
-                .with_remedy("use raw, lz4, jpeg or h264; install the same version on both sides"),
+                .with_hint("use raw, lz4, jpeg or h264; install the same version on both sides"),
             )
         })
     }
@@ -356,7 +356,7 @@ impl<'a> Session<'a> {
                 ErrorKind::Permission,
                 format!("client {} is no longer allowed what it was when it connected", grant.name),
             );
-            Err(Fault::lasting(error.with_remedy(
+            Err(Fault::lasting(error.with_hint(
                 "ask whoever runs the server for a new token, or to allow your certificate; `framelane identity list` \
                  there shows what each client may do",
             )))
@@ -374,7 +374,7 @@ impl<'a> Session<'a> {
             ErrorKind::FrameTooLarge,
             format!("expected a size of at most {most} bytes at four a pixel, found {width}x{height}"),
         )
-        .with_remedy("ask for a smaller size; `framelane serve --max-bytes` is the limit"))
+        .with_hint("ask for a smaller size; `framelane serve --max-bytes` is the limit"))
     }
 
     /// Returns the encoder of the client, which may be shared with others.
@@ -492,7 +492,7 @@ impl<'a> Session<'a> {
                             ErrorKind::ChannelBusy,
                             "a newer connection of the same client sends to the channel",
                         )
-                        .with_remedy("end one of the two, or give each a token and a channel of its own"),
+                        .with_hint("end one of the two, or give each a token and a channel of its own"),
                     ));
                 }
                 allowed()

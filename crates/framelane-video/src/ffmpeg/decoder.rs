@@ -62,7 +62,7 @@ impl<'p> Decoder<'p> {
                 ErrorKind::InvalidOption,
                 format!("this FFmpeg has no decoder for {}", facts.codec),
             )
-            .with_remedy(
+            .with_hint(
                 "install an FFmpeg with it (`ffmpeg -decoders` lists them), or convert the file first",
             ));
         }

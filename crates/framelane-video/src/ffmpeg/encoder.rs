@@ -46,7 +46,7 @@ pub(crate) fn find() -> Result<*const ff::AVCodec, Error> {
             ErrorKind::InvalidOption,
             "H.264 is encoded with libx264, which this FFmpeg does not have",
         )
-        .with_remedy("install an FFmpeg with it (`ffmpeg -encoders` lists them), or use jpeg or lz4"));
+        .with_hint("install an FFmpeg with it (`ffmpeg -encoders` lists them), or use jpeg or lz4"));
     }
     Ok(codec)
 }

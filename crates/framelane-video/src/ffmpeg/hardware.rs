@@ -43,9 +43,9 @@ impl Device {
             ));
         }
         Self::create(kind).map(Some).map_err(|error| {
-            error.context(format_args!("cannot open a {name} decoding device")).with_remedy(
-                "check the driver and the rights on /dev/dri or the GPU, or leave the option out",
-            )
+            error
+                .context(format_args!("cannot open a {name} decoding device"))
+                .with_hint("check the driver and the rights on /dev/dri or the GPU, or leave the option out")
         })
     }
 
@@ -112,7 +112,7 @@ pub(crate) fn attach(
             ErrorKind::InvalidOption,
             format!("a {} device cannot decode this codec", kind_name(device.kind)),
         )
-        .with_remedy("leave the hwaccel option out, or use auto, which falls back to the processor"));
+        .with_hint("leave the hwaccel option out, or use auto, which falls back to the processor"));
     };
     // SAFETY: a valid reference; the new one is given to the context, which drops it.
     context.hw_device_ctx = unsafe { ff::av_buffer_ref(device.reference) };

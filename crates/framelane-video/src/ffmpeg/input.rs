@@ -136,7 +136,7 @@ impl Input {
                 ErrorKind::InvalidOption,
                 format!("FFmpeg has no option {name:?} for {}", request.name),
             )
-            .with_remedy(
+            .with_hint(
                 "see `ffmpeg -h demuxer=NAME` and `ffmpeg -h protocol=NAME` for the options there are",
             ));
         }
@@ -348,7 +348,7 @@ fn find_format(name: &str) -> Result<*const ff::AVInputFormat, Error> {
             ErrorKind::InvalidOption,
             format!("this FFmpeg has no input format {name:?}"),
         )
-        .with_remedy("`ffmpeg -formats` and `ffmpeg -devices` list those it has"));
+        .with_hint("`ffmpeg -formats` and `ffmpeg -devices` list those it has"));
     }
     Ok(format)
 }
@@ -366,7 +366,7 @@ fn late(interrupt: &Interrupt, name: &str, timeout: Option<Duration>) -> Option<
     }
     log::take();
     let message = format!("cannot open {name}: {}", no_data(timeout));
-    Some(Error::new(ErrorKind::Timeout, message).with_remedy(
+    Some(Error::new(ErrorKind::Timeout, message).with_hint(
         "check that the camera or server runs and sends, and firewalls between, or allow more time (--read-timeout)",
     ))
 }

@@ -1,4 +1,4 @@
-//! What to say when a source cannot be opened: the remedy depends on what kind of thing it is.
+//! What to say when a source cannot be opened: the hint depends on what kind of thing it is.
 
 use std::ffi::c_int;
 
@@ -32,7 +32,7 @@ pub(super) fn at_open(name: &str, code: c_int) -> Error {
             logged()
         );
         return Error::new(ErrorKind::Io, message)
-            .with_remedy("check host, port and path, that the camera or server runs, and firewalls between");
+            .with_hint("check host, port and path, that the camera or server runs, and firewalls between");
     }
     of(name, code)
 }
@@ -41,19 +41,19 @@ pub(super) fn at_open(name: &str, code: c_int) -> Error {
 pub(crate) fn empty(name: &str) -> Error {
     let name = if name == "-" { "standard input" } else { name };
     Error::new(ErrorKind::Damaged, format!("cannot open {name}: expected video, found no bytes"))
-        .with_remedy("check the program that writes it")
+        .with_hint("check the program that writes it")
 }
 
 /// It could not be opened, or its streams not be found out.
 pub(super) fn of(name: &str, code: c_int) -> Error {
     let error = make(format_args!("cannot open {name}"), code);
-    match remedy(name, error.kind()) {
-        Some(remedy) => error.with_remedy(remedy),
+    match hint(name, error.kind()) {
+        Some(hint) => error.with_hint(hint),
         None => error,
     }
 }
 
-fn remedy(name: &str, error: ErrorKind) -> Option<&'static str> {
+fn hint(name: &str, error: ErrorKind) -> Option<&'static str> {
     Some(match (error, kind_of(name)) {
         (ErrorKind::Interrupted, _) => return None,
         (ErrorKind::NotFound, Kind::Camera) => {
@@ -92,15 +92,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remedies_fit_what_the_source_is() {
-        let of = |name, kind| remedy(name, kind).unwrap();
+    fn hints_fit_what_the_source_is() {
+        let of = |name, kind| hint(name, kind).unwrap();
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("ls /dev/video*"));
         assert!(of("/dev/v4l/by-id/x", ErrorKind::NotFound).contains("ls /dev/video*"));
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("--device /dev/video0"));
         assert!(of("/dev/video0", ErrorKind::Permission).contains("group video"));
         assert!(of("http://host/x", ErrorKind::NotFound).contains("check the address"));
         assert!(of("film.mp4", ErrorKind::NotFound).contains("current directory"));
-        assert!(remedy("film.mp4", ErrorKind::Interrupted).is_none());
+        assert!(hint("film.mp4", ErrorKind::Interrupted).is_none());
     }
 
     #[test]

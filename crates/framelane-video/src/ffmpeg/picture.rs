@@ -165,7 +165,7 @@ pub(crate) fn check_sides(layout: &Layout) -> Result<(), Error> {
         ErrorKind::FrameTooLarge,
         format!("expected sides of at most {MOST_SIDE} pixels to convert, found {width}x{height}"),
     )
-    .with_remedy("use a smaller size, or no size"))
+    .with_hint("use a smaller size, or no size"))
 }
 
 /// The stride as FFmpeg takes it.

@@ -111,7 +111,7 @@ pub(super) fn refused(name: &str, lines: &[String]) -> Option<Error> {
             "cannot open {name}: expected a file with video, found a playlist or another list of sources"
         ),
     };
-    Some(Error::new(ErrorKind::InvalidOption, fault).with_remedy(
+    Some(Error::new(ErrorKind::InvalidOption, fault).with_hint(
         "if you trust what it refers to, name its format (`--input-format hls`, `dash`, `concat` or `sdp`), or allow \
          the protocol (`--ffmpeg-option protocol_whitelist=…`)",
     ))

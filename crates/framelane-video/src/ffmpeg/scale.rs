@@ -168,7 +168,7 @@ impl Scaler {
                     super::error::text(code),
                 ),
             )
-            .with_remedy("choose another format or size"));
+            .with_hint("choose another format or size"));
         }
         self.set_color(picture, ranges);
         self.key = Some(key);

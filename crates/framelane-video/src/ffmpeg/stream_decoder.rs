@@ -37,7 +37,7 @@ pub(crate) fn find() -> Result<*const ff::AVCodec, Error> {
     let codec = unsafe { ff::avcodec_find_decoder_by_name(c"h264".as_ptr()) };
     if codec.is_null() {
         return Err(Error::new(ErrorKind::InvalidOption, "this FFmpeg has no decoder for H.264")
-            .with_remedy("install an FFmpeg with it (`ffmpeg -decoders` lists them), or use jpeg or lz4"));
+            .with_hint("install an FFmpeg with it (`ffmpeg -decoders` lists them), or use jpeg or lz4"));
     }
     Ok(codec)
 }

@@ -127,7 +127,7 @@ impl Input {
                 "{source} has no video: expected a video stream, found {streams} streams, none of them video"
             ),
         )
-        .with_remedy("give a file or stream with pictures; `ffprobe SOURCE` lists what there is")
+        .with_hint("give a file or stream with pictures; `ffprobe SOURCE` lists what there is")
     }
 
     fn facts(&self, index: usize) -> Option<StreamFacts> {

@@ -121,7 +121,7 @@ impl DetectionSubscriber {
             "no detections of frame {sequence} within the time given; nobody publishes channel {channel}"
         );
         let error = Error::new(ErrorKind::Timeout, message)
-            .with_remedy("start the detector, for example with `framelane run`");
+            .with_hint("start the detector, for example with `framelane run`");
         MatchError::Recv(error.into())
     }
 }

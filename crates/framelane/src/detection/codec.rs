@@ -93,7 +93,7 @@ impl<'b> Reader<'b> {
 
 fn damaged(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("a batch of detections is damaged: {what}"))
-        .with_remedy("see spec/detections.md for what its publisher should have sent")
+        .with_hint("see spec/detections.md for what its publisher should have sent")
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Detections, Error> {
@@ -107,7 +107,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Detections, Error> {
             ErrorKind::LayoutVersion,
             format!("detections of version {major}.{minor}, this framelane reads {MAJOR}.{MINOR}"),
         )
-        .with_remedy("use the same major version of framelane on both sides"));
+        .with_hint("use the same major version of framelane on both sides"));
     }
     let mut frame = FrameId {
         channel: String::new(),

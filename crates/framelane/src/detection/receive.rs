@@ -200,10 +200,7 @@ fn read(frame: &Frame) -> Result<Detections, Error> {
                 frame.format()
             ),
         )
-        .with_remedy(format!(
-            "subscribe to the detections channel, usually {}/detections",
-            frame.channel()
-        )));
+        .with_hint(format!("subscribe to the detections channel, usually {}/detections", frame.channel())));
     }
     let mut batch = Detections::decode(frame.bytes())?;
     batch.sequence = frame.sequence();

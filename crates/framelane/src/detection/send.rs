@@ -76,7 +76,7 @@ impl DetectionPublisher {
                 ErrorKind::FrameTooLarge,
                 format!("a batch of {} bytes; 4 GiB are allowed", self.bytes.len()),
             )
-            .with_remedy("send fewer boxes, or shorter labels")
+            .with_hint("send fewer boxes, or shorter labels")
         })?;
         let layout = Layout::packed(PixelFormat::Detections, width, 1)?;
         let info = FrameInfo { timestamp_ns: Some(frame.timestamp_ns), ..FrameInfo::default() };

@@ -145,7 +145,7 @@ impl PublisherOptions {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let (fault, remedy) = if !(2..=MAX_SLOTS).contains(&self.slots) {
+        let (fault, hint) = if !(2..=MAX_SLOTS).contains(&self.slots) {
             let fault = format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots);
             (fault, "use 2 slots and one more for each frame that subscribers hold at a time")
         } else if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
@@ -156,11 +156,11 @@ impl PublisherOptions {
                 ErrorKind::FrameTooLarge,
                 format!("a frame has at most {MAX_FRAME_BYTES} bytes, found {}", self.frame_bytes),
             )
-            .with_remedy("send a smaller picture, or in tiles on several channels"));
+            .with_hint("send a smaller picture, or in tiles on several channels"));
         } else {
             return Ok(());
         };
-        Err(Error::new(ErrorKind::InvalidOption, fault).with_remedy(remedy))
+        Err(Error::new(ErrorKind::InvalidOption, fault).with_hint(hint))
     }
 
     /// Takes over an existing channel whose publisher is gone; `None` when there is none any more.
@@ -179,7 +179,7 @@ impl PublisherOptions {
                     ErrorKind::ChannelBusy,
                     format!("channel {channel} already has a publisher in this very process ({pid})"),
                 )
-                .with_remedy(
+                .with_hint(
                     "close that publisher first, or go on using it (a notebook cell that is run twice makes two)",
                 ));
             }
@@ -187,7 +187,7 @@ impl PublisherOptions {
                 ErrorKind::ChannelBusy,
                 format!("channel {channel} already has a live publisher, process {pid}"),
             )
-            .with_remedy(format!("end process {pid}, or publish under another name")));
+            .with_hint(format!("end process {pid}, or publish under another name")));
         }
         step(Step::TakeOverLocked);
         check_owner(&path, &control.lock)?;
@@ -372,7 +372,7 @@ fn foreign(path: &Place, owner: u32) -> Error {
         ErrorKind::Permission,
         format!("expected {} to be a file of yours, found that user {owner} owns it", path.display()),
     )
-    .with_remedy("publish under another name, run as that user, or remove the file")
+    .with_hint("publish under another name, run as that user, or remove the file")
 }
 
 /// The data files of a channel, with their generations.
@@ -399,5 +399,5 @@ fn newest_origin(Adopted { data, .. }: &Adopted) -> Option<Origin> {
 
 pub(super) fn out_of_range(what: &str, number: u64) -> Error {
     let fault = format!("the control file is damaged: {what} number {number} is out of range");
-    Error::new(ErrorKind::Damaged, fault).with_remedy("run `framelane doctor --fix`")
+    Error::new(ErrorKind::Damaged, fault).with_hint("run `framelane doctor --fix`")
 }

@@ -22,7 +22,7 @@ impl From<LoanError> for Error {
         match error {
             LoanError::NoFreeSlot => {
                 Error::new(ErrorKind::NoFreeSlot, "every slot is leased, held or the newest")
-                    .with_remedy("give the channel more slots, or hold fewer leases")
+                    .with_hint("give the channel more slots, or hold fewer leases")
             }
             LoanError::Interrupted => {
                 Error::new(ErrorKind::Interrupted, "interrupted while waiting for a slot")

@@ -42,7 +42,7 @@ pub struct Starved {
     /// Which processes hold how many slots.
     pub reason: String,
     /// What to do.
-    pub remedy: String,
+    pub hint: String,
 }
 
 /// Files of a channel that has no publisher.
@@ -196,8 +196,8 @@ fn protected(channel: String, reason: String, user: u32, files: Vec<ChannelFile>
 
 fn starved(status: &ChannelStatus) -> Option<Starved> {
     let fault = status.starvation()?;
-    let remedy = fault.remedy().unwrap_or_default().to_owned();
-    Some(Starved { channel: status.name.clone(), reason: fault.message().to_owned(), remedy })
+    let hint = fault.hint().unwrap_or_default().to_owned();
+    Some(Starved { channel: status.name.clone(), reason: fault.message().to_owned(), hint })
 }
 
 /// What has the name of a channel's file and cannot be one: told, and left to the user.

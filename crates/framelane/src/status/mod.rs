@@ -135,7 +135,7 @@ pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, 
         let place = Directory::path_of(directory);
         let message = format!("there is no channel {channel} in {}", place.display());
         Error::new(ErrorKind::NotFound, message)
-            .with_remedy("see `framelane list`; both sides need the same FRAMELANE_DIR")
+            .with_hint("see `framelane list`; both sides need the same FRAMELANE_DIR")
     };
     let Some(place) = Directory::existing(directory)? else { return Err(missing()) };
     look(&place, channel, &place.files()?)
@@ -157,7 +157,7 @@ pub(crate) fn all_held(channel: &str, slots: usize, holders: &[SlotHolder]) -> E
     let held = if holders.is_empty() { "every slot is held".to_owned() } else { describe(holders) };
     let fault = format!("channel {channel} has no free slot of {slots}: {held}");
     let more = slots + holders.iter().map(|holder| holder.slots).sum::<usize>().clamp(2, 8);
-    Error::new(ErrorKind::NoFreeSlot, fault).with_remedy(format!(
+    Error::new(ErrorKind::NoFreeSlot, fault).with_hint(format!(
         "release or copy frames there (`frame.copy()`, `array.copy()`), or publish with more slots (`--slots {more}`, \
          `slots={more}`)"
     ))

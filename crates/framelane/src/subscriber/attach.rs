@@ -36,7 +36,7 @@ impl Attachment {
                 ErrorKind::TooManySubscribers,
                 format!("channel {channel} has {READERS} subscribers already"),
             )
-            .with_remedy("end a subscriber, or publish the frames on a second channel as well"));
+            .with_hint("end a subscriber, or publish the frames on a second channel as well"));
         };
         step(Step::RecordLocked);
         let joined_after = |control: &ControlFile| {

@@ -98,7 +98,7 @@ impl From<RecvError> for Error {
             RecvError::Closed => (ErrorKind::Closed, "the publisher has closed the channel"),
             RecvError::TooManyLeases => {
                 return Error::new(ErrorKind::TooManyLeases, TOO_MANY_LEASES)
-                    .with_remedy("drop or copy frames before receiving more, or publish with more slots");
+                    .with_hint("drop or copy frames before receiving more, or publish with more slots");
             }
             RecvError::Interrupted => (ErrorKind::Interrupted, "interrupted while waiting for a frame"),
             RecvError::Forked => return forked("subscriber"),

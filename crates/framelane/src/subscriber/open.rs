@@ -294,12 +294,12 @@ impl SubscriberOptions {
                 ErrorKind::NotFound,
                 format!("the publisher of channel {channel} in {directory}, process {pid}, has died"),
             )
-            .with_remedy("start the publisher again; it takes the channel over"),
+            .with_hint("start the publisher again; it takes the channel over"),
             _ => Error::new(
                 ErrorKind::NotFound,
                 format!("there is no channel {channel} in {directory}{waited}"),
             )
-            .with_remedy(format!(
+            .with_hint(format!(
                 "start its publisher (`framelane publish testsrc {channel}` makes one), or see `framelane list`; \
                  both sides need the same FRAMELANE_DIR"
             )),

@@ -46,7 +46,7 @@ impl Subscriber {
             "cannot receive: this subscriber holds {most} frames of channel {channel}, the most that one may hold of its {slots} slots"
         );
         let copy = "release frames, or keep copies of them (`frame.copy()`, `array.copy()`)";
-        Error::new(ErrorKind::TooManyLeases, fault).with_remedy(if most < PINS {
+        Error::new(ErrorKind::TooManyLeases, fault).with_hint(if most < PINS {
             format!("{copy}, or publish with more slots (`--slots {0}`, `slots={0}`)", slots.max(4) + 1)
         } else {
             format!("{copy}, or open another subscriber")
@@ -153,10 +153,10 @@ impl Seen<'_> {
     fn silence(self, waited: Option<Duration>, holders: impl FnOnce() -> Vec<SlotHolder>) -> Error {
         let Seen { channel, pid, .. } = self;
         let within = waited.map(|waited| format!(" within {} s", waited.as_secs_f64()));
-        let timeout = |reason: &str, remedy: &str| {
+        let timeout = |reason: &str, hint: &str| {
             let within = within.as_deref().unwrap_or_default();
             let fault = format!("no new frame on channel {channel}{within}: {reason}");
-            Error::new(ErrorKind::Timeout, fault).with_remedy(remedy)
+            Error::new(ErrorKind::Timeout, fault).with_hint(hint)
         };
         if !self.alive {
             return timeout(
@@ -173,7 +173,7 @@ impl Seen<'_> {
         }
         if self.held_slots + 1 >= self.slots {
             let starved = all_held(channel, self.slots, &holders());
-            return timeout(starved.message(), starved.remedy().unwrap_or_default());
+            return timeout(starved.message(), starved.hint().unwrap_or_default());
         }
         let reason = match self.age {
             Some(age) => {

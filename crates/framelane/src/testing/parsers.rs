@@ -168,7 +168,7 @@ impl Files {
             Ok(publisher) => publisher,
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::LayoutVersion), "{error}");
-                assert!(error.remedy().is_some(), "{error}");
+                assert!(error.hint().is_some(), "{error}");
                 crate::doctor(path, true).expect("the doctor can");
                 Self::options(&self.directory).create(CHANNEL).expect("nothing is in the way")
             }

@@ -102,10 +102,10 @@ class SHAREDMEMORY {
     if (written == Written::too_large) {
       shared_->say("a frame of " + std::to_string(image.cols) + "x" + std::to_string(image.rows) + ", " +
                    std::to_string(image.total() * image.elemSize()) + " bytes, does not fit an area of " +
-                   std::to_string(area.bytes) + "\n  remedy: define larger FRAME_W and FRAME_H in all programs");
+                   std::to_string(area.bytes) + "\n  hint: define larger FRAME_W and FRAME_H in all programs");
     } else if (written == Written::no_type) {
       shared_->say("a matrix of OpenCV type " + std::to_string(image.type()) + " has no type code in the mapping" +
-                   "\n  remedy: convert it (cv::Mat::convertTo), or define FRAMELANE_LEGACY_OPENCV 5 in all programs");
+                   "\n  hint: convert it (cv::Mat::convertTo), or define FRAMELANE_LEGACY_OPENCV 5 in all programs");
     } else if (written == Written::yes) {
       note_overlap(area, image);
       note_ambiguity(image);
@@ -129,7 +129,7 @@ class SHAREDMEMORY {
     const framelane::legacy::Written written =
         framelane::legacy::write_text(memory, shared_->mapping.bytes(), text);
     if (written == framelane::legacy::Written::too_large) {
-      shared_->say("a text is longer than the mapping\n  remedy: send a shorter one");
+      shared_->say("a text is longer than the mapping\n  hint: send a shorter one");
     }
     return written == framelane::legacy::Written::yes;
   }
@@ -155,7 +155,7 @@ class SHAREDMEMORY {
     if (boxes == nullptr) return false;
     const bool written = boxes->write(static_cast<std::size_t>(number_of(index)), found);
     if (!written && boxes->failure().empty()) {
-      shared_->say(std::to_string(found.size()) + " boxes do not fit\n  remedy: define a larger FRAMELANE_LEGACY_BOXES in all programs");
+      shared_->say(std::to_string(found.size()) + " boxes do not fit\n  hint: define a larger FRAMELANE_LEGACY_BOXES in all programs");
     }
     return written;
   }
@@ -263,12 +263,12 @@ class SHAREDMEMORY {
 
   void refuse(char index) {
 #ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
-    const std::string remedy = "pass an offset of 0 to 127 bytes";
+    const std::string hint = "pass an offset of 0 to 127 bytes";
 #else
-    const std::string remedy = "pass a stream from 0 to " + std::to_string(FRAME_NUMBER - 1) +
+    const std::string hint = "pass a stream from 0 to " + std::to_string(FRAME_NUMBER - 1) +
                                "; for byte offsets, as in the old class, define FRAMELANE_LEGACY_BYTE_OFFSETS";
 #endif
-    shared_->say("index " + std::to_string(static_cast<int>(index)) + ": expected a stream or a byte offset\n  remedy: " + remedy);
+    shared_->say("index " + std::to_string(static_cast<int>(index)) + ": expected a stream or a byte offset\n  hint: " + hint);
   }
 
   /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program has several streams.
@@ -286,7 +286,7 @@ class SHAREDMEMORY {
     if (other == start) return;
     shared_->say("frames at byte " + std::to_string(other < start ? other : start) + " and byte " +
                  std::to_string(other < start ? start : other) + " of the mapping overwrite each other" +
-                 "\n  remedy: pass the stream alone, SendMat(frame, index), with FRAME_NUMBER streams, in all programs");
+                 "\n  hint: pass the stream alone, SendMat(frame, index), with FRAME_NUMBER streams, in all programs");
   }
 
   /// Reports a type that readers of both generations of OpenCV take for another one.
@@ -297,14 +297,14 @@ class SHAREDMEMORY {
     if (element_in(image.cols, image.rows, code, area_bytes, OpenCv::automatic).channels == image.channels()) return;
     shared_->say("type " + std::to_string(code) + " is a matrix of " + std::to_string(image.channels()) +
                  " channels in OpenCV 4, and another one in OpenCV 5" +
-                 "\n  remedy: define FRAMELANE_LEGACY_OPENCV 4 in all programs");
+                 "\n  hint: define FRAMELANE_LEGACY_OPENCV 4 in all programs");
   }
 
   framelane::legacy::Boxes* boxes_of(char index) {
     const int number = number_of(index);
     if (number < 0 || number >= FRAME_NUMBER) {
       shared_->say("boxes of index " + std::to_string(static_cast<int>(index)) + ": expected a stream from 0 to " +
-                   std::to_string(FRAME_NUMBER - 1) + "\n  remedy: define a larger FRAME_NUMBER in all programs");
+                   std::to_string(FRAME_NUMBER - 1) + "\n  hint: define a larger FRAME_NUMBER in all programs");
       return nullptr;
     }
     if (state != INITSUCCESS) return nullptr;

@@ -61,8 +61,8 @@ fn an_unknown_token_is_refused_without_being_repeated() {
         assert!(!error.to_string().contains(&token.expose()[..20]), "{error}");
     }
     let error = list.authorize(None, None).unwrap_err();
-    let remedy = error.remedy().unwrap();
-    assert!(["FRAMELANE_TOKEN", "--certificate DIRECTORY"].iter().all(|way| remedy.contains(way)), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(["FRAMELANE_TOKEN", "--certificate DIRECTORY"].iter().all(|way| hint.contains(way)), "{error}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_certificate_is_known_by_its_fingerprint() {
     let error = list.authorize(None, Some(fingerprint(2))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.message().contains(&fingerprint(2).to_string()), "{error}");
-    assert!(error.remedy().unwrap().contains("identity allow"), "{error}");
+    assert!(error.hint().unwrap().contains("identity allow"), "{error}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_file_that_is_gone_or_damaged_lets_nobody_in_until_it_is_mended() {
         mode(file.path().parent().unwrap(), 0o700);
         let error = list.authorize(Some(&token), None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
-        assert!(error.remedy().is_some() && !list.still_allows(&grant));
+        assert!(error.hint().is_some() && !list.still_allows(&grant));
         fs::write(file.path(), &whole).unwrap();
         mode(file.path(), 0o600);
         assert!(list.still_allows(&grant) && list.authorize(Some(&token), None).is_ok());
@@ -187,7 +187,7 @@ fn clients_file_that_others_may_use_is_refused() {
         mode(path, bad);
         let error = AccessList::load(file.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission, "{bad:o}");
-        assert!(error.remedy().unwrap().contains("chmod"), "{error}");
+        assert!(error.hint().unwrap().contains("chmod"), "{error}");
         assert!(file.list().is_err(), "{bad:o}");
         if path == file.path() {
             assert_eq!(list.authorize(Some(&token), None).unwrap_err().kind(), ErrorKind::Damaged);
@@ -272,13 +272,10 @@ fn names_and_certificates_are_given_once() {
     for (client, word) in [(laptop("laptop", 2), "laptop"), (laptop("other", 1), "that of laptop")] {
         let error = file.add(&client).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidOption);
-        assert!(
-            error.message().contains(word) && error.remedy().unwrap().contains("revoke laptop"),
-            "{error}"
-        );
+        assert!(error.message().contains(word) && error.hint().unwrap().contains("revoke laptop"), "{error}");
     }
     let nothing = Client::with_certificate("idle", fingerprint(3), Patterns::none(), Patterns::none());
-    assert!(file.add(&nothing).unwrap_err().remedy().unwrap().contains("--read"));
+    assert!(file.add(&nothing).unwrap_err().hint().unwrap().contains("--read"));
     for name in ["", "a b", "a\nb", "#a", "a=b", &"a".repeat(65)] {
         assert_eq!(file.add(&laptop(name, 4)).unwrap_err().kind(), ErrorKind::InvalidOption, "{name}");
     }
@@ -323,7 +320,7 @@ fn damage_is_told_with_its_line_and_without_secrets() {
     ] {
         let error = parse(&format!("framelane-clients 2\n# x\n{line}\n")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
-        assert!(error.message().starts_with("line ") && error.remedy().is_some(), "{error}");
+        assert!(error.message().starts_with("line ") && error.hint().is_some(), "{error}");
         assert!(!error.to_string().contains(secret), "{error}");
     }
 }

@@ -109,7 +109,7 @@ fn refused_by_client(mut link: Link) -> (rustls::Error, Error) {
     let alert = server.unwrap_err();
     assert!(matches!(alert, rustls::Error::AlertReceived(_)), "{alert:?}");
     let told = tls_error_of_client(&alert, "peer");
-    assert!(told.message().contains("does not trust") && told.remedy().is_some(), "{told}");
+    assert!(told.message().contains("does not trust") && told.hint().is_some(), "{told}");
     let told = tls_error(&error, "cam.example");
     (error, told)
 }
@@ -121,7 +121,7 @@ fn refused_by_server(mut link: Link) -> (Error, Error) {
     let by_client = tls_error(&client.unwrap_err(), "cam.example");
     for told in [&by_server, &by_client] {
         assert_eq!(told.kind(), ErrorKind::Permission, "{told}");
-        assert!(told.remedy().is_some(), "{told}");
+        assert!(told.hint().is_some(), "{told}");
     }
     (by_client, by_server)
 }
@@ -179,7 +179,7 @@ fn own_certificates_outside_their_time_are_told_of_before_anybody_connects() {
         ),
     ] {
         assert_eq!(error.kind(), ErrorKind::InvalidOption);
-        assert!(error.message().starts_with(whose) && error.remedy().unwrap().contains("--force"), "{error}");
+        assert!(error.message().starts_with(whose) && error.hint().unwrap().contains("--force"), "{error}");
     }
 }
 
@@ -196,7 +196,7 @@ fn a_server_that_the_authority_has_signed_is_trusted_under_its_names_only() {
         let told = tls_error(&link.shake_hands().0.unwrap_err(), name);
         assert_eq!(told.kind(), ErrorKind::Permission);
         assert!(told.message().contains("cam.example") && told.message().contains(name), "{told}");
-        assert!(told.remedy().unwrap().contains(&format!("--name {name}")), "{told}");
+        assert!(told.hint().unwrap().contains(&format!("--name {name}")), "{told}");
     }
 }
 
@@ -244,7 +244,7 @@ fn a_file_without_authorities_is_told_of() {
     {
         let error = trusting_authority(pem).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
-        assert!(error.message().contains("ca.crt") && error.remedy().is_some(), "{error}");
+        assert!(error.message().contains("ca.crt") && error.hint().is_some(), "{error}");
     }
 }
 
@@ -334,10 +334,10 @@ fn what_does_not_speak_tls_is_told_apart_on_both_sides() {
     link.client.read_tls(&mut &b"framelane 1\r\n"[..]).unwrap();
     let error = std::io::Error::other(link.client.process_new_packets().unwrap_err());
     let told = tls_error(&error, "cam.example");
-    assert!(told.message().contains("speak TLS") && told.remedy().unwrap().contains("tcp://"), "{told}");
+    assert!(told.message().contains("speak TLS") && told.hint().unwrap().contains("tcp://"), "{told}");
     link.server.read_tls(&mut &b"GET / HTTP/1.1\r\n"[..]).unwrap();
     let told = tls_error_of_client(&link.server.process_new_packets().unwrap_err(), "peer");
-    assert!(told.message().contains("speak TLS") && told.remedy().unwrap().contains("tls://"), "{told}");
+    assert!(told.message().contains("speak TLS") && told.hint().unwrap().contains("tls://"), "{told}");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn broken_connections_say_whose_and_what_to_look_at() {
     for kind in [Kind::UnexpectedEof, Kind::ConnectionReset, Kind::TimedOut, Kind::Other] {
         let told = tls_error(&std::io::Error::from(kind), "cam.example");
         assert_eq!(told.kind(), ErrorKind::Io);
-        assert!(told.message().contains("cam.example") && told.remedy().is_some(), "{told}");
+        assert!(told.message().contains("cam.example") && told.hint().is_some(), "{told}");
     }
 }
 

@@ -54,7 +54,7 @@ fn an_identity_that_is_there_is_kept_unless_it_may_be_replaced() {
     let first = server().create(place.path()).unwrap();
     let error = server().create(place.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
-    assert!(error.remedy().unwrap().contains("--force"), "{error}");
+    assert!(error.hint().unwrap().contains("--force"), "{error}");
     assert_eq!(
         Identity::from_directory(place.path(), Role::Server).unwrap().fingerprint(),
         first.fingerprint()
@@ -77,7 +77,7 @@ fn a_key_that_others_may_use_is_refused() {
             Err(error) => {
                 assert!(!is_good, "{mode:o}");
                 assert_eq!(error.kind(), ErrorKind::Permission);
-                assert!(error.remedy().unwrap().contains("chmod 600"), "{error}");
+                assert!(error.hint().unwrap().contains("chmod 600"), "{error}");
             }
         }
     }
@@ -104,7 +104,7 @@ fn an_identity_that_was_never_made_says_how_to_make_it() {
     for role in Role::ALL {
         let error = Identity::from_directory(place.path(), role).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.remedy().unwrap().contains(&format!("identity {}", role.name())), "{error}");
+        assert!(error.hint().unwrap().contains(&format!("identity {}", role.name())), "{error}");
     }
 }
 
@@ -116,7 +116,7 @@ fn a_file_in_place_of_the_folder_is_told_of_with_the_folder() {
     let error = Identity::from_directory(&file, Role::Client).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(error.message().contains("the folder with client.crt and client.key"), "{error}");
-    assert!(error.remedy().unwrap().ends_with(place.path().to_str().unwrap()), "{error}");
+    assert!(error.hint().unwrap().ends_with(place.path().to_str().unwrap()), "{error}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn options_outside_their_range_are_refused_before_anything_is_written() {
 fn an_authority_signs_servers_that_its_certificate_vouches_for() {
     let place = tempfile::tempdir().unwrap();
     let missing = server().signed_by_authority(true).create(place.path()).unwrap_err();
-    assert!(missing.remedy().unwrap().contains("identity ca"), "{missing}");
+    assert!(missing.hint().unwrap().contains("identity ca"), "{missing}");
     IdentityOptions::new(Role::Authority, "our cameras").create(place.path()).unwrap();
     let server = server().signed_by_authority(true).create(place.path()).unwrap();
     let trust = crate::security::ServerTrust::Ca(Role::Authority.certificate_file(place.path()));
@@ -160,6 +160,6 @@ fn a_directory_that_others_may_write_to_gets_no_keys() {
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let error = server().create(place.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
-    assert!(error.remedy().unwrap().contains("chmod 700"), "{error}");
+    assert!(error.hint().unwrap().contains("chmod 700"), "{error}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }

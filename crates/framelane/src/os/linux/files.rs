@@ -23,7 +23,7 @@ pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
 }
 
 /// What to do about an error that has to do with a limit of the process or the system.
-pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
+pub(crate) fn hint(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {
         libc::EMFILE => Some("close files, or raise the limit on open files of the process (`ulimit -n`)"),
         libc::ENFILE => Some("close files, or raise the system's limit on open files (`sysctl fs.file-max`)"),

@@ -112,10 +112,10 @@ class Boxes {
     const std::uint32_t numbers[2] = {streams_, capacity_};
     std::memcpy(&shape, numbers, sizeof shape);
     if (!claim(0, magic)) {
-      failure_ = "holds something else than boxes\n  remedy: remove it, or take another name";
+      failure_ = "holds something else than boxes\n  hint: remove it, or take another name";
     } else if (!claim(1, shape)) {
       failure_ =
-        "was made for other numbers of streams or boxes\n  remedy: give all programs the same FRAME_NUMBER and "
+        "was made for other numbers of streams or boxes\n  hint: give all programs the same FRAME_NUMBER and "
         "FRAMELANE_LEGACY_BOXES, or remove the old one";
     }
   }

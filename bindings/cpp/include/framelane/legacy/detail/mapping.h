@@ -74,9 +74,9 @@ class Mapping {
  private:
   static std::string error_text(int number) { return std::strerror(number); }
 
-  void fail(Stage stage, const std::string& found, const std::string& remedy) {
+  void fail(Stage stage, const std::string& found, const std::string& hint) {
     stage_ = stage;
-    failure_ = found + "\n  remedy: " + remedy;
+    failure_ = found + "\n  hint: " + hint;
   }
 
   /// Whole pages, so that a frame at a small byte offset has room as it had on Windows.

@@ -13,7 +13,7 @@ import pytest
 import framelane
 
 
-def remedy_for(publisher, image):
+def hint_for(publisher, image):
     with pytest.raises((TypeError, ValueError)) as caught:
         publisher.send(image)
     return str(caught.value)
@@ -32,10 +32,10 @@ VALUES = {
 
 
 @pytest.mark.parametrize("dtype", VALUES)
-def test_remedy_for_dtype_keeps_values(publisher, dtype):
+def test_hint_for_dtype_keeps_values(publisher, dtype):
     image = np.array(VALUES[dtype], dtype)
-    text = remedy_for(publisher, image)
-    advice = text.split("Remedy: ")[1]
+    text = hint_for(publisher, image)
+    advice = text.split("Hint: ")[1]
     expression = advice[: advice.index(")") + 1]
     if "newbyteorder" in expression:
         expression = "image.astype(image.dtype.newbyteorder('='))"
@@ -50,22 +50,22 @@ def test_remedy_for_dtype_keeps_values(publisher, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "longdouble", "object", "datetime64[s]", "U3"])
-def test_no_remedy_for_dtype_advises_uint8(publisher, dtype):
-    assert "uint8\")" not in remedy_for(publisher, np.zeros((4, 4), dtype))
-    assert "uint8\")" not in remedy_for(publisher, [[1, 2], [3, 4]])
+def test_no_hint_for_dtype_advises_uint8(publisher, dtype):
+    assert "uint8\")" not in hint_for(publisher, np.zeros((4, 4), dtype))
+    assert "uint8\")" not in hint_for(publisher, [[1, 2], [3, 4]])
 
 
 @pytest.mark.parametrize("shape", [(3, 480, 640), (3, 100, 200), (1, 64, 64), (4, 32, 32)])
 def test_channels_first_image_is_refused_with_transpose(publisher, shape):
     image = np.random.default_rng(7).integers(0, 255, shape, "uint8")
-    text = remedy_for(publisher, image)
+    text = hint_for(publisher, image)
     assert "image.transpose(1, 2, 0)" in text and "permute(1, 2, 0)" in text and "reshape" not in text
     assert publisher.send(image.transpose(1, 2, 0))
 
 
 def test_channels_first_array_is_sent_as_matrix_on_request(publisher, subscriber):
     image = np.random.default_rng(7).integers(0, 255, (3, 100, 200), "uint8")
-    text = remedy_for(publisher, image)
+    text = hint_for(publisher, image)
     format = text.split('format="')[1].split('"')[0]
     publisher.send(image, format=format)
     np.testing.assert_array_equal(subscriber.recv(timeout=10).array, image)
@@ -100,13 +100,13 @@ def test_pil_image_keeps_its_colours(publisher, subscriber, mode, channels, form
 
 @pytest.mark.parametrize(("mode", "to"), [("P", "RGB"), ("CMYK", "RGB"), ("YCbCr", "RGB"), ("1", "L"), ("RGBa", "RGBA")])
 def test_pil_image_of_other_mode_is_refused_with_convert(publisher, mode, to):
-    assert f'image.convert("{to}")' in remedy_for(publisher, Picture(mode, np.zeros((4, 4, 3), "uint8")))
+    assert f'image.convert("{to}")' in hint_for(publisher, Picture(mode, np.zeros((4, 4, 3), "uint8")))
 
 
 def test_own_second_publisher_is_named_as_own(publisher):
     with pytest.raises(framelane.ChannelBusy, match="in this very process") as caught:
         framelane.Publisher("cam0")
-    assert "close" in caught.value.remedy and "cell" in caught.value.remedy
+    assert "close" in caught.value.hint and "cell" in caught.value.hint
     assert "end process" not in str(caught.value)
     publisher.close()
     with framelane.Publisher("cam0"):
@@ -137,7 +137,7 @@ def test_errors_of_operating_system_have_errno(tmp_path):
     error = caught.value
     assert f"(os error {error.errno})" in str(error) and error.strerror == str(error)
     again = pickle.loads(pickle.dumps(error))
-    assert (again.errno, str(again), again.remedy) == (error.errno, str(error), error.remedy)
+    assert (again.errno, str(again), again.hint) == (error.errno, str(error), error.hint)
     with pytest.raises(OSError) as caught:
         framelane.list_channels(tmp_path / "file")
     assert caught.value.errno == errno.ENOENT
