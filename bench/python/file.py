@@ -79,7 +79,7 @@ def with_framelane(program, clip):
     child.start()
     pipe.recv()
     began = time.monotonic()
-    command = [program, "publish", clip, channel, "--rate", "max", "--policy", "wait"]
+    command = [program, "publish", clip, channel, "--rate", "max", "--backpressure", "block"]
     command += ["--format", "bgr8", "--wait-subscribers", "1"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     account = pipe.recv()

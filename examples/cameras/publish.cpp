@@ -9,7 +9,7 @@
 
 static void camera(int number, int frames) {
   framelane::PublisherOptions options;
-  options.policy = framelane::Policy::Wait;  // so that the counts come out even; for real cameras leave this out
+  options.backpressure = framelane::Backpressure::Block;  // so that the counts come out even; for real cameras leave this out
   framelane::Publisher publisher("cameras/" + std::to_string(number), options);
   while (publisher.subscribers() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   for (int n = 0; n < frames; ++n) {

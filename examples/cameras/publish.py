@@ -11,8 +11,8 @@ import framelane
 
 
 def camera(number, frames):
-    # Policy "wait" so that the counts come out even; for real cameras leave it out.
-    with framelane.Publisher(f"cameras/{number}", policy="wait") as publisher:
+    # Backpressure "block" so that the counts come out even; for real cameras leave it out.
+    with framelane.Publisher(f"cameras/{number}", backpressure="block") as publisher:
         while publisher.subscribers == 0:
             time.sleep(0.01)
         for n in range(frames):

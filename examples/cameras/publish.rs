@@ -3,11 +3,12 @@
 //!     publish [CAMERAS] [FRAMES]
 use std::time::Duration;
 
-use framelane::{Error, FrameInfo, Layout, PixelFormat, Policy, PublisherOptions};
+use framelane::{Backpressure, Error, FrameInfo, Layout, PixelFormat, PublisherOptions};
 
 fn camera(number: u8, frames: u32) -> Result<(), Error> {
-    // Policy wait so that the counts come out even; for real cameras leave it out.
-    let mut publisher = PublisherOptions::new().policy(Policy::Wait).create(&format!("cameras/{number}"))?;
+    // Backpressure block so that the counts come out even; for real cameras leave it out.
+    let mut publisher =
+        PublisherOptions::new().backpressure(Backpressure::Block).create(&format!("cameras/{number}"))?;
     while publisher.subscribers() == 0 {
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   const int width = static_cast<int>(film.get(cv::CAP_PROP_FRAME_WIDTH));
   const int height = static_cast<int>(film.get(cv::CAP_PROP_FRAME_HEIGHT));
   framelane::PublisherOptions options;
-  options.policy = framelane::Policy::Wait;  // a film can wait; for a camera leave this out
+  options.backpressure = framelane::Backpressure::Block;  // a film can wait; for a camera leave this out
   framelane::Publisher publisher(argc > 2 ? argv[2] : "video", options);
   while (publisher.subscribers() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
 

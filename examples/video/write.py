@@ -17,8 +17,8 @@ if not film.isOpened():
     sys.exit(f"{sys.argv[1]} could not be opened")
 shape = int(film.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(film.get(cv2.CAP_PROP_FRAME_WIDTH)), 3
 frames = total = 0
-# A film can wait; for a camera leave the policy out.
-with framelane.Publisher(sys.argv[2] if len(sys.argv) > 2 else "video", policy="wait") as publisher:
+# A film can wait; for a camera leave `backpressure` out.
+with framelane.Publisher(sys.argv[2] if len(sys.argv) > 2 else "video", backpressure="block") as publisher:
     while publisher.subscribers == 0:
         time.sleep(0.01)
     while film.grab():

@@ -1,7 +1,7 @@
 //! Plays a video file into a channel, with framelane's own decoder.
 //!
 //!     write FILM [CHANNEL]        prints how many frames went
-use framelane::{PixelFormat, Policy, PublisherOptions};
+use framelane::{Backpressure, PixelFormat, PublisherOptions};
 use framelane_video::{Rate, SourceOptions};
 
 fn main() -> Result<(), framelane::Error> {
@@ -11,8 +11,8 @@ fn main() -> Result<(), framelane::Error> {
         std::process::exit(2);
     };
     let mut source = SourceOptions::new().format(Some(PixelFormat::Bgr8)).rate(Rate::Max).open(&film)?;
-    // A film can wait; for a camera leave the policy out.
-    let options = PublisherOptions::new().policy(Policy::Wait).slots(source.slots_needed(6));
+    // A film can wait; for a camera leave `backpressure` out.
+    let options = PublisherOptions::new().backpressure(Backpressure::Block).slots(source.slots_needed(6));
     let mut publisher = options.create(&arguments.next().unwrap_or("video".to_owned()))?;
     while publisher.subscribers() == 0 {
         std::thread::sleep(std::time::Duration::from_millis(10));

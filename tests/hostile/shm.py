@@ -22,7 +22,7 @@ CONTROL = {
     "epoch": (64, 8),
     "generation": (72, 8),
     "state": (80, 4),
-    "policy": (84, 4),
+    "backpressure": (84, 4),
     "slots": (88, 4),
     "publisher_pid": (92, 4),
     "started_ns": (96, 8),

@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s CHANNEL PLAN SUBSCRIBERS [DETECTIONS]\n", argv[0]);
     return 2;
   }
-  options.policy = FRAMELANE_POLICY_WAIT;
+  options.backpressure = FRAMELANE_BACKPRESSURE_BLOCK;
   check(framelane_publisher_create(argv[1], &options, &publisher));
   while (framelane_publisher_subscribers(publisher) < (uint32_t)atoi(argv[3])) nanosleep(&nap, NULL);
   if (argc > 4) check(framelane_detection_subscriber_open(argv[4], NULL, FRAMELANE_FOREVER, &detections));

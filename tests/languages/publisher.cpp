@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   framelane::PublisherOptions options;
-  options.policy = framelane::Policy::Wait;
+  options.backpressure = framelane::Backpressure::Block;
   framelane::Publisher publisher(argv[1], options);
   while (publisher.subscribers() < static_cast<unsigned>(std::atoi(argv[3]))) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::optional<framelane::DetectionSubscriber> detections;

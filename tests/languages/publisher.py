@@ -89,7 +89,7 @@ def boxes_text(found):
 
 
 channel, plan, subscribers, *detections = sys.argv[1:]
-with framelane.Publisher(channel, policy="wait") as publisher:
+with framelane.Publisher(channel, backpressure="block") as publisher:
     while publisher.subscribers < int(subscribers):
         time.sleep(0.001)
     found = framelane.DetectionSubscriber(*detections) if detections else None

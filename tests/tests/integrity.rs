@@ -1,7 +1,7 @@
 //! One publisher, eight subscribers in processes of their own, in Rust and in Python: no frame is torn, and
 //! every frame is either received or counted.
 
-use framelane::{FrameInfo, Layout, LoanError, PixelFormat, Policy, Publisher};
+use framelane::{Backpressure, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
 use framelane_tests::{Child, Pattern, Place, Random, SMALLEST_FRAME};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -48,11 +48,11 @@ fn bytes_of(random: &mut Random, sequence: u64, frames: u64) -> usize {
 }
 
 /// The slots are more than the readers can lease, 24: they let none go before they get the next frame.
-fn run(policy: Policy, slots: usize, frames: u64, modes: [&'static str; 8]) -> Vec<[u64; 4]> {
+fn run(backpressure: Backpressure, slots: usize, frames: u64, modes: [&'static str; 8]) -> Vec<[u64; 4]> {
     let place = Place::new();
     let mut random = Random::printed("integrity");
     let pattern = Pattern::new();
-    let mut publisher = place.publisher().slots(slots).policy(policy).create("c").unwrap();
+    let mut publisher = place.publisher().slots(slots).backpressure(backpressure).create("c").unwrap();
     let subscribers = start_eight(&place, modes);
     while publisher.sequence() < frames - 1 {
         let bytes = bytes_of(&mut random, publisher.sequence(), frames);
@@ -63,7 +63,7 @@ fn run(policy: Policy, slots: usize, frames: u64, modes: [&'static str; 8]) -> V
     while !send(&mut publisher, &pattern, SMALLEST_FRAME, true) {}
     let total = publisher.sequence();
     let dropped = publisher.dropped();
-    println!("{policy:?}: {total} frames, {dropped} without a free slot");
+    println!("{backpressure:?}: {total} frames, {dropped} without a free slot");
     let counts = subscribers
         .into_iter()
         .map(|(language, mode, mut child)| {
@@ -85,15 +85,15 @@ fn run(policy: Policy, slots: usize, frames: u64, modes: [&'static str; 8]) -> V
 #[test]
 fn of_100_000_frames_eight_subscribers_see_no_torn_one_and_count_every_drop() {
     let modes = ["newest", "newest", "every", "every", "newest", "newest", "every", "every"];
-    for [_, _, first, _] in run(Policy::Drop, 32, 100_000, modes) {
+    for [_, _, first, _] in run(Backpressure::Drop, 32, 100_000, modes) {
         assert_eq!(first, 1, "all were there before the first frame");
     }
 }
 
 #[test]
-fn with_policy_wait_readers_of_every_frame_lose_none_beside_readers_of_the_newest() {
+fn with_backpressure_block_readers_of_every_frame_lose_none_beside_readers_of_the_newest() {
     let modes = ["every", "every", "newest", "every", "every", "every", "every", "newest"];
-    let counts = run(Policy::Wait, 32, 5_000, modes);
+    let counts = run(Backpressure::Block, 32, 5_000, modes);
     for (mode, [received, missed, first, _]) in modes.into_iter().zip(counts) {
         if mode == "every" {
             assert_eq!((received, missed, first), (5_000, 0, 1));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use framelane::{
-    Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Mode, Policy, Urls, status,
+    Backpressure, Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Mode, Urls, status,
 };
 use framelane_tests::links::{Reader, Running, command, serve, url};
 use framelane_tests::{Camera, Host, Hosts, Place, Wire, wait_until};
@@ -175,7 +175,7 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
     let Some(hosts) = Hosts::unless_skipped(2, wire) else { return };
     let (here, there) = (Place::new(), Place::new());
     // Only a publisher that waits gives a ring that always holds what was not sent yet.
-    let publisher = here.publisher().policy(Policy::Wait).create(CHANNEL).unwrap();
+    let publisher = here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let _server = serve(&hosts[0], &here, &[]);
     let receiver = receive(&hosts[1], &there, &hosts[0], &["--every", "--once"]);
     let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
@@ -216,7 +216,7 @@ fn what_is_pushed_arrives_to_the_last_frame_though_the_wire_is_narrow() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire { loss: 0.01, ..wire(50, 2_000_000) }) else { return };
     let (here, there) = (Place::new(), Place::new());
     let _server = serve(&hosts[0], &there, &[]);
-    let mut publisher = Some(here.publisher().policy(Policy::Wait).create(CHANNEL).unwrap());
+    let mut publisher = Some(here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap());
     let send = ["send", CHANNEL, &url(&hosts[0], CHANNEL, ""), "--every"];
     let sender = Running::start(&hosts[1], &here, &send);
     let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());

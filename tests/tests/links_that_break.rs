@@ -3,7 +3,7 @@
 //! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame comes twice,
 //! torn, or after a later one (which [`Reader`] checks).
 
-use framelane::{Mode, Policy, RecvError, status};
+use framelane::{Backpressure, Mode, RecvError, status};
 use framelane_tests::links::{PORT, Reader, Running, serve, url};
 use framelane_tests::{Camera, Child, Hosts, Place, Wire, wait_until};
 
@@ -227,7 +227,7 @@ fn camera_sender_and_server_are_killed_in_every_order_and_the_reader_stays() {
 fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     let Some(hosts) = Hosts::unless_skipped(3, Wire::default()) else { return };
     let [first, middle, last] = [Place::new(), Place::new(), Place::new()];
-    let publisher = first.publisher().policy(Policy::Wait).create(CHANNEL).unwrap();
+    let publisher = first.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let (camera_server, _server) = (serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[]));
     let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "mode=every"));
     // While nobody takes its frames the relay's ring holds them: six seconds of them.
@@ -269,7 +269,7 @@ fn every_frame_that_is_sent_arrives_though_the_server_is_killed() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
     // While the server is away the sender stands for it: the publisher waits, and nothing is lost.
-    let publisher = here.publisher().policy(Policy::Wait).slots(32).create(CHANNEL).unwrap();
+    let publisher = here.publisher().backpressure(Backpressure::Block).slots(32).create(CHANNEL).unwrap();
     let mut server = serve(&hosts[0], &there, &[]);
     let target = url(&hosts[0], CHANNEL, "mode=every");
     let mut sender = Running::start(&hosts[1], &here, &["send", CHANNEL, &target]);

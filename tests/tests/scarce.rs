@@ -312,7 +312,7 @@ fn a_file_system_that_others_fill_in_the_middle_of_a_run_stops_only_what_is_new(
 
 fn filled_in_the_middle(directory: &Path) {
     let pattern = Pattern::new();
-    let mut publisher = publisher(directory).policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = publisher(directory).backpressure(Backpressure::Block).create("c").unwrap();
     let mut publish = |bytes: usize, last: bool| {
         let sequence = publisher.sequence() + 1;
         let mut loan = publisher.loan(&Layout::packed(PixelFormat::Gray8, bytes as u32, 1)?)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use framelane::testing::Step::{self, *};
 use framelane::{
-    ChannelState, ErrorKind, Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher,
+    Backpressure, ChannelState, ErrorKind, Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher,
     RecvError, Subscriber, doctor, list, status,
 };
 use framelane_tests::{Child, Pattern, Place, on_small_tmpfs, wait_until};
@@ -219,25 +219,25 @@ fn nothing_is_left(place: &Place) {
 }
 
 /// A live publisher in a process of its own, with a frame that the survivors hold.
-fn publishing(policy: &str) -> (Child, Survivors) {
-    publishing_in(Place::new(), policy)
+fn publishing(backpressure: &str) -> (Child, Survivors) {
+    publishing_in(Place::new(), backpressure)
 }
 
-fn publishing_in(place: Place, policy: &str) -> (Child, Survivors) {
+fn publishing_in(place: Place, backpressure: &str) -> (Child, Survivors) {
     let mut publisher = puppet(&place);
-    lead(&mut publisher, &[&format!("create {policy} {SLOTS}"), &format!("send {BYTES}")]);
+    lead(&mut publisher, &[&format!("create {backpressure} {SLOTS}"), &format!("send {BYTES}")]);
     let survivors = Survivors::new(place);
     (publisher, survivors)
 }
 
-/// Kills a publisher of each policy at each passage of the steps, and lets the next one take over.
+/// Kills a publisher of each backpressure at each passage of the steps, and lets the next one take over.
 fn kill_publisher(steps: &[Step], orders: &[&str]) {
-    for policy in ["drop", "wait"] {
+    for backpressure in ["drop", "block"] {
         for (&step, passage) in
             steps.iter().flat_map(|step| (1..=passages()).map(move |passage| (step, passage)))
         {
-            println!("{step:?}, passage {passage}, policy {policy}");
-            let (publisher, mut survivors) = publishing(policy);
+            println!("{step:?}, passage {passage}, backpressure {backpressure}");
+            let (publisher, mut survivors) = publishing(backpressure);
             let id = publisher.id();
             die(publisher, step, passage, orders, || survivors.read_on());
             survivors.the_truth_is(Some(ChannelState::Stale), id);
@@ -363,9 +363,9 @@ fn a_doctor_killed_at_work_leaves_what_the_next_one_and_the_next_publisher_can_u
 }
 
 /// A publisher of ours, and the survivors of its channel.
-fn published(policy: Policy) -> (Publisher, Survivors) {
+fn published(backpressure: Backpressure) -> (Publisher, Survivors) {
     let place = Place::new();
-    let mut publisher = place.publisher().policy(policy).slots(SLOTS).create("c").unwrap();
+    let mut publisher = place.publisher().backpressure(backpressure).slots(SLOTS).create("c").unwrap();
     let pattern = Pattern::new();
     let mut loan = publisher.loan(&gray(BYTES)).unwrap();
     pattern.fill(loan.bytes_mut(), 1, false);
@@ -384,8 +384,8 @@ fn goes_on(publisher: Publisher, survivors: Survivors) {
 
 fn a_subscriber_killed_while_it_comes_leaves_its_record_to_others() {
     for step in [RecordLocked, RecordFilled, RecordActive, Attached] {
-        for policy in [Policy::Drop, Policy::Wait] {
-            let (publisher, survivors) = published(policy);
+        for backpressure in [Backpressure::Drop, Backpressure::Block] {
+            let (publisher, survivors) = published(backpressure);
             die(puppet(&survivors.place), step, 1, &["open every"], || ());
             goes_on(publisher, survivors);
         }
@@ -393,12 +393,12 @@ fn a_subscriber_killed_while_it_comes_leaves_its_record_to_others() {
 }
 
 fn a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go() {
-    for policy in [Policy::Drop, Policy::Wait] {
+    for backpressure in [Backpressure::Drop, Backpressure::Block] {
         for mode in ["newest", "every"] {
             for step in [FrameChosen, Pinned, LeaseHeld, Received, DataMapped, Released] {
                 for passage in 1..=passages() {
-                    println!("{step:?}, passage {passage}, {mode}, {policy:?}");
-                    let (mut publisher, mut survivors) = published(policy);
+                    println!("{step:?}, passage {passage}, {mode}, {backpressure:?}");
+                    let (mut publisher, mut survivors) = published(backpressure);
                     let mut victim = puppet(&survivors.place);
                     lead(&mut victim, &[&format!("open {mode}")]);
                     let mut bytes = BYTES;
@@ -406,7 +406,7 @@ fn a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go() {
                     die(victim, step, passage, &["receive", "release"], || {
                         bytes += if step == DataMapped { 5000 } else { 0 };
                         match survivors.publish(&mut publisher, bytes) {
-                            // With policy wait, a larger ring must wait until the victim has read the old one.
+                            // With backpressure block, a larger ring must wait until the victim has read the old one.
                             Ok(_) | Err(LoanError::Interrupted) => survivors.read_on(),
                             Err(error) => panic!("{error}"),
                         }
@@ -419,7 +419,7 @@ fn a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go() {
 }
 
 fn a_subscriber_killed_when_it_was_too_late_for_a_frame_holds_nothing() {
-    let (mut publisher, mut survivors) = published(Policy::Drop);
+    let (mut publisher, mut survivors) = published(Backpressure::Drop);
     let mut victim = puppet(&survivors.place);
     // Not the frame that the survivors hold: its slot must be one that is used again.
     survivors.publish(&mut publisher, BYTES).unwrap();
@@ -439,8 +439,8 @@ fn a_subscriber_killed_when_it_was_too_late_for_a_frame_holds_nothing() {
 
 fn a_subscriber_killed_in_its_sleep_is_forgotten() {
     for step in [SleepAnnounced, Awake] {
-        for policy in [Policy::Drop, Policy::Wait] {
-            let (mut publisher, mut survivors) = published(policy);
+        for backpressure in [Backpressure::Drop, Backpressure::Block] {
+            let (mut publisher, mut survivors) = published(backpressure);
             let mut victim = puppet(&survivors.place);
             lead(&mut victim, &["open every", "receive", "release", &format!("kill {step:?} 1")]);
             victim.tell("receive");
@@ -467,7 +467,7 @@ fn word(place: &Place, file: &str, offset: u64) -> u32 {
 
 fn a_subscriber_killed_before_it_wakes_a_waiting_publisher_does_not_hold_it_for_ever() {
     for step in [Released, FreedChanged] {
-        let (mut publisher, mut survivors) = published(Policy::Wait);
+        let (mut publisher, mut survivors) = published(Backpressure::Block);
         let mut victim = puppet(&survivors.place);
         lead(&mut victim, &["open every", "receive"]);
         std::thread::scope(|scope| {
@@ -503,8 +503,8 @@ fn a_subscriber_killed_before_it_wakes_a_waiting_publisher_does_not_hold_it_for_
 
 fn a_subscriber_killed_while_it_leaves_leaves_its_record_to_others() {
     for step in [ReceivingStopped, PinsCleared] {
-        for policy in [Policy::Drop, Policy::Wait] {
-            let (publisher, survivors) = published(policy);
+        for backpressure in [Backpressure::Drop, Backpressure::Block] {
+            let (publisher, survivors) = published(backpressure);
             let mut victim = puppet(&survivors.place);
             lead(&mut victim, &["open every", "receive", "release"]);
             die(victim, step, 1, &["leave"], || ());
@@ -518,9 +518,9 @@ fn kill_while_a_ring_makes_way_for_a_larger_one_is_taken_over() {
     on_small_tmpfs("kill_while_a_ring_makes_way_for_a_larger_one_is_taken_over", 1, |directory| {
         // The second time the newest frame must go too.
         for (passage, sizes) in [(1, [100_000, 120_000]), (2, [180_000, 190_000])] {
-            for policy in ["drop", "wait"] {
-                println!("RingReleased, passage {passage}, policy {policy}");
-                let (publisher, mut survivors) = publishing_in(Place::under(directory), policy);
+            for backpressure in ["drop", "block"] {
+                println!("RingReleased, passage {passage}, backpressure {backpressure}");
+                let (publisher, mut survivors) = publishing_in(Place::under(directory), backpressure);
                 let id = publisher.id();
                 let orders = sizes.map(|size| format!("send {size}"));
                 die(publisher, RingReleased, passage, &[&orders[0], &orders[1]], || survivors.read_on());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, RecvError};
+use framelane::{Backpressure, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher, RecvError};
 use framelane_tests::{Child, Pattern, Place, wait_until};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -96,7 +96,7 @@ fn a_lossless_publisher_waits_for_a_reader_that_is_stopped_until_it_goes_on_or_i
     let pattern = Pattern::new();
     for kill in [false, true] {
         let place = Place::new();
-        let mut publisher = place.publisher().slots(6).policy(Policy::Wait).create("c").unwrap();
+        let mut publisher = place.publisher().slots(6).backpressure(Backpressure::Block).create("c").unwrap();
         let mut stopped = start_reader(&place, &mut publisher, &pattern, "every");
         signal(&stopped, libc::SIGSTOP);
         wait_until(|| stopped.is_stopped());

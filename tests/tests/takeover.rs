@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use framelane::{
-    DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError, Mode, PixelFormat,
-    Policy, Publisher, doctor,
+    Backpressure, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError, Mode,
+    PixelFormat, Publisher, doctor,
 };
 use framelane_tests::{Child, Place, wait_until};
 
@@ -17,7 +17,7 @@ fn gray(bytes: u32) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes, 1).unwrap()
 }
 
-/// Publishes a frame; with policy wait, gives up when the publisher would rather wait.
+/// Publishes a frame; with backpressure block, gives up when the publisher would rather wait.
 fn send(publisher: &mut Publisher) -> Result<u64, LoanError> {
     let mut asked = 0;
     let loan = publisher.loan_while(&gray(64), &mut || {
@@ -27,8 +27,8 @@ fn send(publisher: &mut Publisher) -> Result<u64, LoanError> {
     Ok(loan.publish(&FrameInfo::default()))
 }
 
-fn start(place: &Place, policy: &str) -> Child {
-    let mut publisher = place.start(PUBLISHER, &["c", policy, "steady", "1"]);
+fn start(place: &Place, backpressure: &str) -> Child {
+    let mut publisher = place.start(PUBLISHER, &["c", backpressure, "steady", "1"]);
     publisher.wait_for("ready");
     publisher
 }
@@ -43,7 +43,7 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
     while let Ok(frame) = reader.recv_timeout(Duration::ZERO) {
         assert_eq!(frame.dropped(), 0);
     }
-    let mut publisher = place.publisher().policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let sequence = send(&mut publisher).unwrap();
     let frame = reader.recv().unwrap();
     assert_eq!((frame.sequence(), frame.epoch()), (sequence, publisher.epoch()));
@@ -54,7 +54,7 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
 #[test]
 fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
     let place = Place::new();
-    let mut publisher = place.publisher().policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
     send(&mut publisher).unwrap();
     drop(reader.recv().unwrap());
@@ -72,7 +72,7 @@ fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
 #[test]
 fn a_reader_of_the_newest_frame_counts_what_it_missed_on_a_lossless_channel_too() {
     let place = Place::new();
-    let mut publisher = place.publisher().policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().open("c").unwrap();
     for _ in 0..4 {
         send(&mut publisher).unwrap();
@@ -84,7 +84,7 @@ fn a_reader_of_the_newest_frame_counts_what_it_missed_on_a_lossless_channel_too(
 #[test]
 fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
     let place = Place::new();
-    let mut publisher = place.publisher().policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
     send(&mut publisher).unwrap();
     let frame = reader.recv().unwrap();
@@ -237,11 +237,11 @@ fn abandon(place: &Place, channel: &str) {
 
 #[test]
 fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
-    for (mode, policy) in [
-        (Mode::Newest, Policy::Drop),
-        (Mode::Every, Policy::Drop),
-        (Mode::Newest, Policy::Wait),
-        (Mode::Every, Policy::Wait),
+    for (mode, backpressure) in [
+        (Mode::Newest, Backpressure::Drop),
+        (Mode::Every, Backpressure::Drop),
+        (Mode::Newest, Backpressure::Block),
+        (Mode::Every, Backpressure::Block),
     ] {
         for waits in [false, true] {
             let place = Place::new();
@@ -250,14 +250,14 @@ fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
             let opened = std::thread::spawn(move || options.open("c").unwrap());
             let (mut publisher, mut reader) = if waits {
                 // It finds the publisher dead, and waits for the next one.
-                let publisher = place.publisher().policy(policy).create("c").unwrap();
+                let publisher = place.publisher().backpressure(backpressure).create("c").unwrap();
                 (publisher, opened.join().unwrap())
             } else {
-                let publisher = place.publisher().policy(policy).create("c").unwrap();
+                let publisher = place.publisher().backpressure(backpressure).create("c").unwrap();
                 drop(opened.join().unwrap());
                 (publisher, place.subscriber().mode(mode).open("c").unwrap())
             };
-            assert!(reader.recv_timeout(Duration::ZERO).is_err(), "{mode:?} {policy:?}: an old frame");
+            assert!(reader.recv_timeout(Duration::ZERO).is_err(), "{mode:?} {backpressure:?}: an old frame");
             let sequence = send(&mut publisher).unwrap();
             let frame = reader.recv().unwrap();
             assert_eq!((frame.epoch(), frame.sequence()), (publisher.epoch(), sequence));

@@ -70,7 +70,7 @@ class FramelaneLinkEvery(FramelaneLink):
     """Every frame: the publisher waits for the link."""
 
     name = "framelane, every frame"
-    options = {"policy": "wait"}
+    options = {"backpressure": "block"}
     mode = "every"
 
 

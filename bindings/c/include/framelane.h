@@ -247,13 +247,13 @@
 /**
  * When every slot is in use, a new frame is dropped, and counted.
  */
-#define FRAMELANE_POLICY_DROP 0
+#define FRAMELANE_BACKPRESSURE_DROP 0
 
 /**
  * When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
  * received.
  */
-#define FRAMELANE_POLICY_WAIT 1
+#define FRAMELANE_BACKPRESSURE_BLOCK 1
 
 /**
  * The newest frame; older ones are skipped, and counted.
@@ -401,9 +401,9 @@ typedef struct {
    */
   uint32_t slots;
   /**
-   * FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT.
+   * FRAMELANE_BACKPRESSURE_DROP or FRAMELANE_BACKPRESSURE_BLOCK.
    */
-  uint32_t policy;
+  uint32_t backpressure;
   /**
    * Permissions of the files as for chmod; 0: 0600.
    */
@@ -750,7 +750,7 @@ framelane_error *framelane_detection_publisher_drain(const framelane_detection_p
  * nothing was found.
  *
  * `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
- * FRAMELANE_POLICY_WAIT.
+ * FRAMELANE_BACKPRESSURE_BLOCK.
  *
  * Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
  */
@@ -1042,7 +1042,7 @@ void framelane_publisher_close(const framelane_publisher *publisher);
 void framelane_publisher_free(framelane_publisher *publisher);
 
 /**
- * With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does
+ * With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else does
  * nothing.
  *
  * Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
@@ -1053,7 +1053,7 @@ FRAMELANE_MUST_USE framelane_error *framelane_publisher_drain(const framelane_pu
  * Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
  *
  * `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
- * Blocks only with FRAMELANE_POLICY_WAIT.
+ * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
  *
  * Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
@@ -1098,9 +1098,9 @@ framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publi
 /**
  * Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
  *
- * Blocks only with FRAMELANE_POLICY_WAIT, until a reader lets a slot go. Several loans may be held at once.
+ * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at once.
  *
- * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
  * counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
 FRAMELANE_MUST_USE

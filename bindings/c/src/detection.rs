@@ -201,7 +201,7 @@ pub extern "C" fn framelane_detection_publisher_drain(
 /// nothing was found.
 ///
 /// `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
-/// FRAMELANE_POLICY_WAIT.
+/// FRAMELANE_BACKPRESSURE_BLOCK.
 ///
 /// Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]

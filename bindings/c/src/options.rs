@@ -4,15 +4,15 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, Policy, PublisherOptions, SubscriberOptions, Urls};
+use framelane::{Backpressure, Error, ErrorKind, Mode, PublisherOptions, SubscriberOptions, Urls};
 
 use crate::boundary::path;
 
 /// When every slot is in use, a new frame is dropped, and counted.
-pub const FRAMELANE_POLICY_DROP: u32 = 0;
+pub const FRAMELANE_BACKPRESSURE_DROP: u32 = 0;
 /// When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
 /// received.
-pub const FRAMELANE_POLICY_WAIT: u32 = 1;
+pub const FRAMELANE_BACKPRESSURE_BLOCK: u32 = 1;
 /// The newest frame; older ones are skipped, and counted.
 pub const FRAMELANE_MODE_NEWEST: u32 = 0;
 /// Every frame, in order.
@@ -45,8 +45,8 @@ pub struct framelane_publisher_options {
     /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold
     /// at once.
     pub slots: u32,
-    /// FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT.
-    pub policy: u32,
+    /// FRAMELANE_BACKPRESSURE_DROP or FRAMELANE_BACKPRESSURE_BLOCK.
+    pub backpressure: u32,
     /// Permissions of the files as for chmod; 0: 0600.
     pub mode: u32,
     /// The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
@@ -171,13 +171,19 @@ pub(crate) fn publisher(
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
     };
-    let policy = match given.policy {
-        FRAMELANE_POLICY_DROP => Policy::Drop,
-        FRAMELANE_POLICY_WAIT => Policy::Wait,
-        other => return Err(unknown("policy", "FRAMELANE_POLICY_DROP or FRAMELANE_POLICY_WAIT", other)),
+    let backpressure = match given.backpressure {
+        FRAMELANE_BACKPRESSURE_DROP => Backpressure::Drop,
+        FRAMELANE_BACKPRESSURE_BLOCK => Backpressure::Block,
+        other => {
+            return Err(unknown(
+                "backpressure",
+                "FRAMELANE_BACKPRESSURE_DROP or FRAMELANE_BACKPRESSURE_BLOCK",
+                other,
+            ));
+        }
     };
     let mut made = made
-        .policy(policy)
+        .backpressure(backpressure)
         .urls(urls(given.urls)?)
         .frame_bytes(usize::try_from(given.frame_bytes).unwrap_or(usize::MAX));
     if given.slots != 0 {

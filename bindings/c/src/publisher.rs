@@ -102,7 +102,7 @@ pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) 
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
-/// With FRAMELANE_POLICY_WAIT, waits until every live reader of every frame has received all; else does
+/// With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else does
 /// nothing.
 ///
 /// Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
@@ -120,7 +120,7 @@ pub extern "C" fn framelane_publisher_drain(publisher: *const framelane_publishe
 /// Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
 ///
 /// `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
-/// Blocks only with FRAMELANE_POLICY_WAIT.
+/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
 ///
 /// Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
@@ -223,9 +223,9 @@ pub extern "C" fn framelane_publisher_send_bytes(
 
 /// Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
 ///
-/// Blocks only with FRAMELANE_POLICY_WAIT, until a reader lets a slot go. Several loans may be held at once.
+/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at once.
 ///
-/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_POLICY_DROP when every slot is in use (the frame
+/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
 /// counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]

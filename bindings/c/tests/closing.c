@@ -70,7 +70,7 @@ static void full(struct waiting *waiting, const char *channel, framelane_loan *l
   framelane_publisher_options options = FRAMELANE_PUBLISHER_OPTIONS_INIT;
   const framelane_layout layout = small();
   options.slots = 2;
-  options.policy = FRAMELANE_POLICY_WAIT;
+  options.backpressure = FRAMELANE_BACKPRESSURE_BLOCK;
   options.keep_waiting = &ask;
   options.context = waiting;
   CHECK(code(framelane_publisher_create(channel, &options, &waiting->publisher)) == 0);

@@ -101,9 +101,9 @@ static void misuse_is_an_error(void) {
   options.size = 0;
   CHECK(code(framelane_publisher_create("misuse", &options, &publisher)) == INVALID);
   options.size = sizeof options;
-  options.policy = 2;
+  options.backpressure = 2;
   CHECK(code(framelane_publisher_create("misuse", &options, &publisher)) == INVALID);
-  options.policy = FRAMELANE_POLICY_DROP;
+  options.backpressure = FRAMELANE_BACKPRESSURE_DROP;
   options.urls = 3;
   CHECK(code(framelane_publisher_create("misuse", &options, &publisher)) == INVALID);
   options.urls = FRAMELANE_URLS_SAFE;

@@ -69,7 +69,7 @@ static void options_out_of_range_are_refused(void) {
   REFUSED(slots, 1, INVALID);
   REFUSED(slots, 129, INVALID);
   REFUSED(slots, UINT32_MAX, INVALID);
-  REFUSED(policy, UINT32_MAX, INVALID);
+  REFUSED(backpressure, UINT32_MAX, INVALID);
   REFUSED(mode, 0400, INVALID);
   REFUSED(mode, 04600, INVALID);
   REFUSED(mode, UINT32_MAX, INVALID);

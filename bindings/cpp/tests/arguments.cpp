@@ -82,7 +82,7 @@ TEST_CASE("timeout_takes_every_duration_and_refuses_nonsense") {
 TEST_CASE("enumerators_and_sizes_out_of_range_are_refused") {
   const std::uint32_t option = FRAMELANE_ERROR_INVALID_OPTION, invalid = FRAMELANE_ERROR_INVALID_FRAME;
   framelane::PublisherOptions writing;
-  writing.policy = static_cast<framelane::Policy>(7);
+  writing.backpressure = static_cast<framelane::Backpressure>(7);
   CHECK(code_of([&] { framelane::Publisher publisher("range", writing); }) == option);
   framelane::SubscriberOptions reading;
   reading.mode = static_cast<framelane::Mode>(7);

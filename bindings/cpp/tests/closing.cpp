@@ -33,7 +33,7 @@ struct Waiting {
 static framelane::PublisherOptions two_slots(std::function<bool()> keep) {
   framelane::PublisherOptions options;
   options.slots = 2;
-  options.policy = framelane::Policy::Wait;
+  options.backpressure = framelane::Backpressure::Block;
   options.keep_waiting = std::move(keep);
   return options;
 }

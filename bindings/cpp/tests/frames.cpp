@@ -144,7 +144,7 @@ TEST_CASE("size and format change while running, and old frames stay") {
 }
 
 TEST_CASE("a range-for over a subscriber ends with the channel, and frames can be taken out of it") {
-  auto publisher = std::make_optional<Publisher>("range", framelane::PublisherOptions{4, framelane::Policy::Wait});
+  auto publisher = std::make_optional<Publisher>("range", framelane::PublisherOptions{4, framelane::Backpressure::Block});
   framelane::SubscriberOptions every;
   every.mode = framelane::Mode::Every;
   Subscriber subscriber("range", every);

@@ -23,7 +23,7 @@ void detecting();
 void publishing(const Mat& picture) {
   PublisherOptions options;
   options.slots = 8;
-  options.policy = Policy::Wait;
+  options.backpressure = Backpressure::Block;
   options.urls = Urls::Refuse;
   Publisher publisher("cam0", options);
   const Layout layout(Format::Bgr8, 640, 480);

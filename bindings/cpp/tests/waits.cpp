@@ -58,7 +58,7 @@ TEST_CASE("a question that says no ends the wait") {
 }
 
 TEST_CASE("what a question throws comes out of the call that waits, and the object goes on working") {
-  framelane::PublisherOptions options{2, framelane::Policy::Wait};
+  framelane::PublisherOptions options{2, framelane::Backpressure::Block};
   struct Mine {
     int number;
   };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use framelane::{ChannelState, Mode, Policy};
+use framelane::{Backpressure, ChannelState, Mode};
 use pyo3::prelude::*;
 
 use crate::error::raise;
@@ -55,8 +55,8 @@ pub(crate) struct ChannelStatus {
     dropped: u64,
     /// Slots of the ring.
     slots: usize,
-    /// "drop" or "wait".
-    policy: &'static str,
+    /// "drop" or "block".
+    backpressure: &'static str,
     /// Bytes that the channel's files take up.
     memory_bytes: u64,
     /// The pixel format of the newest frame.
@@ -111,7 +111,7 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
             sequence: status.sequence,
             dropped: status.dropped,
             slots: status.slots,
-            policy: if status.policy == Policy::Wait { "wait" } else { "drop" },
+            backpressure: if status.backpressure == Backpressure::Block { "block" } else { "drop" },
             memory_bytes: status.memory_bytes,
             format: layout.map(|layout| layout.format().name().into_owned()),
             width: layout.map(framelane::Layout::width),

@@ -204,8 +204,8 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 /// - `model`: the id of the model, for readers.
 /// - `slots`: batches that the ring holds, 2 to 128, by default 32: what a late reader still finds. Readers
 ///   copy batches, so those that they keep take no slots.
-/// - `policy`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the batch as dropped. "wait" waits for a slot, and until readers in "every" mode have
+/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
+///   and counts the batch as dropped. "block" waits for a slot, and until readers in "every" mode have
 ///   received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or batches are written to a disk.
@@ -213,7 +213,7 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 ///   in a `directory` that it can reach. Others never get write access to batches.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
-/// AccessDenied, and ValueError for an unknown policy. Ctrl-C ends every wait.
+/// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionPublisher {
     handle: Arc<Handle<framelane::DetectionPublisher>>,
@@ -228,9 +228,9 @@ pub(crate) struct DetectionPublisher {
 impl DetectionPublisher {
     /// Creates the channel. `labels` names the classes: class id 0 is the first.
     #[new]
-    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, policy="drop", directory=None, mode=None,
+    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, backpressure="drop", directory=None, mode=None,
                         urls="safe"),
-           text_signature = "(channel, labels=(), model='', *, slots=None, policy='drop', directory=None, mode=None, urls='safe')")]
+           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, mode=None, urls='safe')")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -238,12 +238,12 @@ impl DetectionPublisher {
         labels: Vec<String>,
         model: &str,
         slots: Option<usize>,
-        policy: &str,
+        backpressure: &str,
         directory: Option<PathBuf>,
         mode: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(Some(slots.unwrap_or(SLOTS)), policy, directory, mode, urls)?;
+        let options = options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, mode, urls)?;
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py
             .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))
@@ -255,7 +255,7 @@ impl DetectionPublisher {
             channel: channel.to_owned(),
             labels,
             model: model.to_owned(),
-            waits: policy == "wait",
+            waits: backpressure == "block",
             last: Mutex::new(0),
         })
     }
@@ -267,7 +267,7 @@ impl DetectionPublisher {
     ///
     /// Raises ValueError when shapes do not fit, and for a class id without a label when the publisher was
     /// given labels; TypeError for columns that are not numbers and for something else than a frame. With
-    /// policy "wait" it blocks while every slot is in use.
+    /// backpressure "block" it blocks while every slot is in use.
     #[pyo3(signature = (frame, boxes_xyxy, scores=None, class_ids=None, track_ids=None, *, rotations=None, flags=None))]
     #[expect(clippy::too_many_arguments, reason = "one argument for each column")]
     fn send(
@@ -306,7 +306,7 @@ impl DetectionPublisher {
         }
     }
 
-    /// Ends the channel; when it returns, the channel is gone and its name is free. With policy "wait" it first
+    /// Ends the channel; when it returns, the channel is gone and its name is free. With backpressure "block" it first
     /// waits until every subscriber has received all batches, as `Publisher.close` does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, if self.waits { Some(drain) } else { None })

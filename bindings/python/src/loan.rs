@@ -193,7 +193,7 @@ impl Loan {
         }
     }
 
-    /// Whether no slot was free (policy "drop"): `array` is scratch memory, and the frame counts as dropped.
+    /// Whether no slot was free (backpressure "drop"): `array` is scratch memory, and the frame counts as dropped.
     #[getter]
     fn dropped(&self) -> bool {
         lock(&self.inner).dropped

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use framelane::{Error, FrameInfo, Layout, LoanError, PixelFormat, Policy, PublisherOptions};
+use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     subscribers: AtomicUsize,
 }
 
-/// A loan of either kind failed: no slot, which the policy makes a drop, or an exception.
+/// A loan of either kind failed: no free slot with backpressure "drop", or an exception.
 pub(crate) enum Failure {
     NoFreeSlot,
     Raised(PyErr),
@@ -107,7 +107,7 @@ impl Shared {
         })
     }
 
-    /// A slot of its own life. With policy "wait" it waits until there is one.
+    /// A slot of its own life. With backpressure "block" it waits until there is one.
     pub(crate) fn hold(&self, py: Python<'_>, layout: &Layout) -> Result<framelane::HeldSlot, Failure> {
         self.call(py, self.waits, |publisher| {
             if self.waits {
@@ -135,7 +135,7 @@ impl Shared {
         self.handle.close(py, None)
     }
 
-    /// Closes; with policy "wait" only when every reader in "every" mode has received all frames.
+    /// Closes; with backpressure "block" only when every reader in "every" mode has received all frames.
     fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
@@ -144,20 +144,20 @@ impl Shared {
 /// The options that both kinds of publisher have.
 pub(crate) fn options(
     slots: Option<usize>,
-    policy: &str,
+    backpressure: &str,
     directory: Option<PathBuf>,
     mode: Option<u32>,
     urls: &str,
 ) -> PyResult<PublisherOptions> {
-    let policy = match policy {
-        "drop" => Policy::Drop,
-        "wait" => Policy::Wait,
+    let backpressure = match backpressure {
+        "drop" => Backpressure::Drop,
+        "block" => Backpressure::Block,
         other => {
-            let message = format!("policy: expected \"drop\" or \"wait\", found {other:?}");
+            let message = format!("backpressure: expected \"drop\" or \"block\", found {other:?}");
             return Err(PyValueError::new_err(message));
         }
     };
-    let mut options = PublisherOptions::new().policy(policy).urls(crate::subscriber::urls(urls)?);
+    let mut options = PublisherOptions::new().backpressure(backpressure).urls(crate::subscriber::urls(urls)?);
     if let Some(slots) = slots {
         options = options.slots(slots);
     }
@@ -203,8 +203,8 @@ pub(crate) fn frame_info(
 /// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written;
 ///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
 ///   readers hold at once.
-/// - `policy`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the frame as dropped. "wait" waits for a slot, and until readers in "every" mode have
+/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
+///   and counts the frame as dropped. "block" waits for a slot, and until readers in "every" mode have
 ///   received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
@@ -213,7 +213,7 @@ pub(crate) fn frame_info(
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
-/// AccessDenied, and ValueError for an unknown policy. Ctrl-C ends every wait.
+/// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
@@ -223,23 +223,23 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Creates the channel, or takes it over from a publisher that died.
     #[new]
-    #[pyo3(signature = (channel, *, slots=None, policy="drop", directory=None, mode=None, urls="safe"))]
+    #[pyo3(signature = (channel, *, slots=None, backpressure="drop", directory=None, mode=None, urls="safe"))]
     fn new(
         py: Python<'_>,
         channel: &str,
         slots: Option<usize>,
-        policy: &str,
+        backpressure: &str,
         directory: Option<PathBuf>,
         mode: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(slots, policy, directory, mode, urls)?;
+        let options = options(slots, backpressure, directory, mode, urls)?;
         let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
         let shared = Arc::new(Shared {
             channel: publisher.channel().to_owned(),
             epoch: publisher.epoch(),
             slots: publisher.slots(),
-            waits: policy == "wait",
+            waits: backpressure == "block",
             sequence: AtomicU64::new(publisher.sequence()),
             dropped: AtomicU64::new(publisher.dropped()),
             subscribers: AtomicUsize::new(0),
@@ -254,7 +254,7 @@ impl Publisher {
     /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as OpenCV's are,
     /// unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or rgba8.
     ///
-    /// Returns its sequence, or None when it was dropped because no slot was free (policy "drop"; with "wait"
+    /// Returns its sequence, or None when it was dropped because no slot was free (backpressure "drop"; with "block"
     /// it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when
     /// larger slots do not fit in the file system, ChannelClosed after `close`.
     #[pyo3(signature = (image, timestamp_ns=None, format=None, pts_ns=None, *, duration_ns=None, color=None,
@@ -403,7 +403,7 @@ impl Publisher {
     /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
     /// ChannelClosed; a call that copies ends first.
     ///
-    /// With policy "wait" it first waits until every subscriber in "every" mode has received all frames. A signal
+    /// With backpressure "block" it first waits until every subscriber in "every" mode has received all frames. A signal
     /// handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close` itself.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.drain_and_close(py)

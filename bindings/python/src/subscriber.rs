@@ -172,7 +172,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///
 /// - `mode`: "newest" (the default) gives the newest frame and passes over what came before; "every" gives
-///   all that are still in the ring, in order, which are all of them with a publisher of policy "wait".
+///   all that are still in the ring, in order, which are all of them with a publisher of backpressure "block".
 /// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`.
 /// - `spin_us`: look for a frame this many microseconds before going to sleep. Saves the wake-up (some

@@ -35,7 +35,7 @@ async def test_a_frame_that_comes_later_is_awaited(publisher, subscriber):
 
 
 async def test_async_for_gets_every_frame_until_the_channel_closes():
-    publisher = framelane.Publisher("cam0", policy="wait")
+    publisher = framelane.Publisher("cam0", backpressure="block")
     with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
 
         async def send():
@@ -232,7 +232,7 @@ async def test_async_with_drains_without_blocking_the_loop():
         async with publisher:
             publisher.send(image(1))
 
-    publisher = framelane.Publisher("cam0", policy="wait")
+    publisher = framelane.Publisher("cam0", backpressure="block")
     with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
         task = asyncio.create_task(end(publisher))
         await settle()
@@ -248,7 +248,7 @@ async def test_cancelled_async_with_closes_at_once():
         async with publisher:
             publisher.send(image(1))
 
-    publisher = framelane.Publisher("cam0", policy="wait")
+    publisher = framelane.Publisher("cam0", backpressure="block")
     with framelane.Subscriber("cam0", mode="every", timeout=0):
         task = asyncio.create_task(end(publisher))
         await settle()

@@ -14,7 +14,7 @@ def test_a_channel_is_listed_with_its_publisher_its_frames_and_its_readers(publi
     (status,) = framelane.list_channels()
     assert (status.name, status.state, status.fault) == ("cam0", "live", None)
     assert (status.publisher_pid, status.epoch) == (os.getpid(), publisher.epoch)
-    assert (status.sequence, status.dropped, status.slots, status.policy) == (2, 0, 6, "drop")
+    assert (status.sequence, status.dropped, status.slots, status.backpressure) == (2, 0, 6, "drop")
     assert (status.format, status.width, status.height) == ("bgr8", 6, 4)
     assert status.newest_published_ns == frame.published_ns
     assert status.memory_bytes > 6 * 4 * 6 * 3 and status.generation >= 1

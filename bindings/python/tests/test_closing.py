@@ -16,7 +16,7 @@ IMAGE = np.zeros((4, 4), "uint8")
 FULL = """
 import framelane, numpy as np, signal, sys, threading
 image = np.zeros((4, 4), "uint8")
-pub = framelane.Publisher("own", slots=2, policy="wait")
+pub = framelane.Publisher("own", slots=2, backpressure="block")
 reader = framelane.Subscriber("own", mode="every", timeout=0)
 pub.send(image)
 held = reader.recv()
@@ -102,7 +102,7 @@ def closing_waits(waiting):
 
 DETECTIONS = """
 import framelane, numpy as np, signal
-pub = framelane.DetectionPublisher("own", slots=2, policy="wait")
+pub = framelane.DetectionPublisher("own", slots=2, backpressure="block")
 reader = framelane.Subscriber("own", mode="every", timeout=0)
 frame = framelane.FrameId("cam0", 1, 1)
 pub.send(frame, [])
@@ -191,12 +191,12 @@ def test_recv_in_handler_of_recv_takes_frame_that_is_there(publisher, script):
     assert waiting.finish() == (0, "2\n", "")
 
 
-@pytest.mark.parametrize("policy", ["drop", "wait"])
+@pytest.mark.parametrize("backpressure", ["drop", "block"])
 @pytest.mark.parametrize("how", ["close", "with"])
-def test_close_while_other_threads_send_ends_channel(directory, policy, how):
+def test_close_while_other_threads_send_ends_channel(directory, backpressure, how):
     image = np.zeros((1000, 1000, 3), "uint8")
     for _ in range(20):
-        publisher = framelane.Publisher("cam0", policy=policy)
+        publisher = framelane.Publisher("cam0", backpressure=backpressure)
         reader = framelane.Subscriber("cam0", timeout=0)
         sent, closed = [], []
 
@@ -230,7 +230,7 @@ def test_close_while_other_threads_send_ends_channel(directory, policy, how):
 
 
 def test_close_while_other_thread_waits_for_slot_ends_channel():
-    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+    publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
     reader = framelane.Subscriber("cam0", timeout=0)
     publisher.send(IMAGE)
     held = [reader.recv(timeout=10)]
@@ -256,7 +256,7 @@ def test_close_while_other_thread_waits_for_slot_ends_channel():
 
 def test_closes_of_several_threads_return_when_channel_is_gone():
     for _ in range(20):
-        publisher = framelane.Publisher("cam0", policy="wait")
+        publisher = framelane.Publisher("cam0", backpressure="block")
         publisher.send(IMAGE)
         left = []
 
@@ -290,14 +290,14 @@ EXIT = {
 }
 
 
-@pytest.mark.parametrize("policy", ["drop", "wait"])
+@pytest.mark.parametrize("backpressure", ["drop", "block"])
 @pytest.mark.parametrize("what", EXIT)
-def test_exit_while_daemon_thread_uses_publisher_ends_channel(script, directory, what, policy):
+def test_exit_while_daemon_thread_uses_publisher_ends_channel(script, directory, what, backpressure):
     ended = script(
         f"""
 import framelane, numpy as np, threading
 image = np.zeros((500, 500), "uint8")
-pub = framelane.Publisher("cam0", policy={policy!r})
+pub = framelane.Publisher("cam0", backpressure={backpressure!r})
 reader = framelane.Subscriber("cam0", mode="every", timeout=0)
 pub.send(image)
 held, began = [], threading.Event()

@@ -169,7 +169,7 @@ def test_a_sequence_alone_is_one_of_the_epoch_that_comes_first(detector, results
 
 
 def test_batches_can_be_iterated_until_the_channel_closes():
-    with framelane.DetectionPublisher("d", policy="wait") as detector:
+    with framelane.DetectionPublisher("d", backpressure="block") as detector:
         results = framelane.DetectionSubscriber("d", timeout=0)
         for sequence in range(1, 4):
             detector.send(framelane.FrameId("cam0", 1, sequence), BOXES)

@@ -81,7 +81,7 @@ def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
 
 def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
     server = serve()
-    publisher = server.publisher("cam0", policy="wait")
+    publisher = server.publisher("cam0", backpressure="block")
     with framelane.Subscriber(server.url("cam0"), mode="every", timeout=60) as subscriber:
 
         def send():

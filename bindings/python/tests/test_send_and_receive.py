@@ -269,7 +269,7 @@ def test_a_giant_array_is_refused_before_anything_is_allocated(publisher):
         ({"slots": 1}, framelane.InvalidOption, "2 to 128 slots, found 1"),
         ({"slots": 129}, framelane.InvalidOption, "found 129"),
         ({"slots": -1}, OverflowError, None),
-        ({"policy": "keep"}, ValueError, '"drop" or "wait", found "keep"'),
+        ({"backpressure": "keep"}, ValueError, '"drop" or "block", found "keep"'),
         ({"mode": 0o1777}, framelane.InvalidOption, "mode"),
         ({"directory": 3}, TypeError, None),
         ({"directory": "/dev/null/x"}, framelane.Error, "/dev/null/x"),
@@ -314,11 +314,11 @@ def test_the_directory_can_be_given_as_an_argument(tmp_path_factory, directory):
     other.rmdir()
 
 
-def test_frames_go_from_process_to_process_and_none_is_lost_with_policy_wait(script):
+def test_frames_go_from_process_to_process_and_none_is_lost_with_backpressure_block(script):
     writer = script(
         """
         import framelane, numpy as np
-        with framelane.Publisher("cam0", policy="wait") as publisher:
+        with framelane.Publisher("cam0", backpressure="block") as publisher:
             print("ready")
             while publisher.subscribers == 0:
                 pass

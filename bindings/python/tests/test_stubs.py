@@ -19,7 +19,7 @@ import framelane
 from framelane import Frame
 
 def publish(image: npt.NDArray[np.uint8]) -> int | None:
-    with framelane.Publisher("cam0", policy="wait", slots=4) as publisher:
+    with framelane.Publisher("cam0", backpressure="block", slots=4) as publisher:
         with publisher.loan((1080, 1920, 3), "uint8") as slot:
             slot.array[:] = 0
         return publisher.send(image, timestamp_ns=1)
@@ -52,7 +52,7 @@ except framelane.Timeout as error:
 
 WRONG = """
 import framelane
-framelane.Publisher("cam0", policy="keep")
+framelane.Publisher("cam0", backpressure="keep")
 framelane.Subscriber("cam0").recv().sequense
 framelane.Frame.array = 1
 """

@@ -143,7 +143,7 @@ def test_a_subscriber_waits_for_its_channel(start):
 
 
 def test_iteration_stops_when_the_publisher_closes(start):
-    publisher = framelane.Publisher("cam0", policy="wait")
+    publisher = framelane.Publisher("cam0", backpressure="block")
     with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
 
         def send():
@@ -177,7 +177,7 @@ def test_closing_a_subscriber_ends_the_wait_of_another_thread(publisher, start):
 
 
 def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
-    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+    publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
     subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
     publisher.send(IMAGE)
     held = [subscriber.recv(timeout=10)]
@@ -225,7 +225,7 @@ def test_threads_share_a_publisher(start):
 
 
 def test_threads_share_a_subscriber_and_each_frame_goes_to_one(start):
-    publisher = framelane.Publisher("cam0", policy="wait")
+    publisher = framelane.Publisher("cam0", backpressure="block")
     with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
@@ -261,8 +261,8 @@ def test_the_publisher_tells_how_many_subscribe(publisher):
     assert publisher.subscribers == 0
 
 
-def test_policy_wait_waits_for_a_slot_and_loses_nothing(start):
-    publisher = framelane.Publisher("cam0", slots=2, policy="wait")
+def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
+    publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
     subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
 
     def send():
@@ -317,7 +317,7 @@ def test_ctrl_c_ends_the_wait_for(publisher, script, what):
         f"""
         import framelane, numpy as np
         image = np.zeros((4, 4), "uint8")
-        own = framelane.Publisher("own", slots=2, policy="wait")
+        own = framelane.Publisher("own", slots=2, backpressure="block")
         held = []
         def full():
             reader = framelane.Subscriber("own", mode="every", timeout=0)

@@ -1,8 +1,8 @@
 //! Channels, layouts and colours in JSON and for people.
 
 use framelane::{
-    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, Policy, SlotHolder, SourceStatus,
-    SubscriberStatus,
+    Backpressure, ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, SlotHolder,
+    SourceStatus, SubscriberStatus,
 };
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct ChannelReport {
     /// Frames that were given a number and no slot; those that a link left out on the way among them.
     pub dropped: u64,
     pub slots: usize,
-    pub policy: &'static str,
+    pub backpressure: &'static str,
     pub memory_bytes: u64,
     /// Size and format of the newest frame.
     pub layout: Option<LayoutReport>,
@@ -72,7 +72,7 @@ impl ChannelReport {
             sequence: status.sequence,
             dropped: status.dropped,
             slots: status.slots,
-            policy: policy_name(status.policy),
+            backpressure: backpressure_name(status.backpressure),
             memory_bytes: status.memory_bytes,
             layout: status.layout.as_ref().map(LayoutReport::new),
             color: ColorReport::new(status.color),
@@ -379,11 +379,11 @@ impl SourceReport {
 /// Of a link that is up and brings nothing, for a reason that lies on the other side.
 pub const NOT_PUBLISHED: &str = "nobody publishes it there";
 
-/// The name of a policy.
-pub fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Drop => "drop",
-        Policy::Wait => "wait",
+/// The name of a [`Backpressure`].
+pub fn backpressure_name(backpressure: Backpressure) -> &'static str {
+    match backpressure {
+        Backpressure::Drop => "drop",
+        Backpressure::Block => "block",
     }
 }
 

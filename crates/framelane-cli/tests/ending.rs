@@ -59,7 +59,7 @@ fn a_publisher_that_waits_ends_at_a_signal_too() {
     assert!(place.files().is_empty());
 
     let mut publisher =
-        place.start("publish testsrc=64x48 cam0 --json --rate max --policy wait --wait-subscribers 1");
+        place.start("publish testsrc=64x48 cam0 --json --rate max --backpressure block --wait-subscribers 1");
     publisher.wait_for("started");
     let mut stuck =
         Running::spawn(place.command("subscribe cam0 --mode every --stdout raw").stderr(Stdio::null()));

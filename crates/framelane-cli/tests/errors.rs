@@ -162,7 +162,7 @@ fn wrong_usage_is_told_with_exit_code_2() {
         "publish testsrc cam0 --rate never",
         "publish testsrc cam0 --rate -1",
         "publish testsrc cam0 --mode 999",
-        "publish testsrc cam0 --policy block",
+        "publish testsrc cam0 --backpressure wait",
         "publish testsrc cam0 --loop=0",
         "publish - cam0 --raw bgr8",
         "publish testsrc cam0 --wait-subscribers 65",

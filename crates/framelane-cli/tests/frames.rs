@@ -4,7 +4,9 @@ mod support;
 
 use std::process::Stdio;
 
-use framelane::{Depth, FrameInfo, Layout, MatrixType, Origin, PixelFormat, Plane, Policy, PublisherOptions};
+use framelane::{
+    Backpressure, Depth, FrameInfo, Layout, MatrixType, Origin, PixelFormat, Plane, PublisherOptions,
+};
 use support::{Place, feed, json_error, noise, y4m};
 
 #[test]
@@ -78,7 +80,7 @@ fn latency_of_a_frame_from_a_link_begins_with_its_capture() {
 
 /// Publishes `input` from standard input without loss; gives what a subscriber writes.
 fn through(place: &Place, input: &[u8], publish: &str, subscribe: &str) -> Vec<u8> {
-    let line = format!("publish - cam0 --rate max --policy wait --wait-subscribers 1 {publish}");
+    let line = format!("publish - cam0 --rate max --backpressure block --wait-subscribers 1 {publish}");
     let mut publisher = place.command(&line).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let feeding = feed(&mut publisher, input.to_vec());
     let received = place.run(&format!("subscribe cam0 --mode every {subscribe}"));
@@ -125,13 +127,13 @@ fn gray_frames_become_a_mono_y4m_stream() {
 }
 
 #[test]
-fn nothing_is_lost_from_a_file_with_policy_wait() {
+fn nothing_is_lost_from_a_file_with_backpressure_block() {
     let place = Place::new();
     let file = tempfile::Builder::new().suffix(".y4m").tempfile().unwrap();
     std::fs::write(file.path(), y4m(32, 16, 120)).unwrap();
     for (format, slots) in [("i420", "--slots 2"), ("bgr8", "--slots 3"), ("native", "")] {
         let mut publisher = place.start(&format!(
-            "publish {} film --json --rate max --policy wait --wait-subscribers 2 --format {format} {slots}",
+            "publish {} film --json --rate max --backpressure block --wait-subscribers 2 --format {format} {slots}",
             file.path().display()
         ));
         let mut readers = [0, 1].map(|_| place.start("subscribe film --mode every --json --per-frame"));
@@ -169,7 +171,7 @@ fn a_file_is_played_as_often_as_wanted() {
 #[test]
 fn padding_between_rows_is_left_out_of_raw_frames() {
     let place = Place::new();
-    let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+    let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
     let planes = [(0, 16), (100, 8), (150, 9)]
         .map(|(offset_bytes, stride_bytes)| Plane { offset_bytes, stride_bytes });
@@ -187,7 +189,7 @@ fn padding_between_rows_is_left_out_of_raw_frames() {
 #[test]
 fn other_strides_of_the_same_size_are_no_new_format() {
     let place = Place::new();
-    let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+    let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
     let mut subscriber = place.start("subscribe cam0 --mode every --json --per-frame");
     subscriber.wait_for("attached");
@@ -207,7 +209,7 @@ fn other_strides_of_the_same_size_are_no_new_format() {
 fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
     for (container, status) in [("y4m", Some(1)), ("raw", Some(0))] {
         let place = Place::new();
-        let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+        let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
         let mut publisher = options.create("cam0").unwrap();
         let line = format!("subscribe cam0 --stdout {container} --mode every --json --count 2");
         let subscriber = place.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -235,7 +237,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
 /// What a subscriber writes as y4m of one frame.
 fn y4m_of(layout: &Layout, bytes: &[u8]) -> std::process::Output {
     let place = Place::new();
-    let options = PublisherOptions::new().directory(place.path()).policy(Policy::Wait);
+    let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
     publisher.send(layout, &FrameInfo::default(), bytes).unwrap();
     place.run("subscribe cam0 --stdout y4m --count 1 --json")

@@ -24,7 +24,7 @@ fn list_and_info_tell_all_of_a_channel() {
     let info = place.json("info hall/cam1 --json");
     assert_eq!((&info["name"], &info["state"]), (&"hall/cam1".into(), &"live".into()));
     assert_eq!(info["publisher_pid"], publisher.child.id());
-    assert_eq!((&info["slots"], &info["policy"]), (&9.into(), &"drop".into()));
+    assert_eq!((&info["slots"], &info["backpressure"]), (&9.into(), &"drop".into()));
     let layout = &info["layout"];
     assert_eq!(
         (&layout["width"], &layout["height"], &layout["format"]),

@@ -174,7 +174,7 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         }
         let directory = tempfile::tempdir().unwrap();
         let options = PublisherOptions::new().directory(directory.path()).slots(3);
-        let mut publisher = options.policy(framelane::Policy::Wait).create("cam0").unwrap();
+        let mut publisher = options.backpressure(framelane::Backpressure::Block).create("cam0").unwrap();
         let reader = SubscriberOptions::new().directory(directory.path()).mode(Mode::Every);
         let _reader = reader.open("cam0").unwrap();
         let sink = Sink::new(Instant::now(), Mode::Every, None, PATIENCE);

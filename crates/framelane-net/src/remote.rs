@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
-    Error, ErrorKind, Link, Links, Mode, Policy, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
+    Backpressure, Error, ErrorKind, Link, Links, Mode, Publisher, PublisherOptions, Subscriber,
+    SubscriberOptions,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -189,8 +190,8 @@ fn spawn(
 }
 
 /// Nothing is lost here either when every frame is wanted.
-pub(crate) fn policy_of(mode: Mode) -> Policy {
-    if mode == Mode::Every { Policy::Wait } else { Policy::Drop }
+pub(crate) fn backpressure_of(mode: Mode) -> Backpressure {
+    if mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop }
 }
 
 fn publisher_in(directory: Option<PathBuf>) -> PublisherOptions {
@@ -221,10 +222,10 @@ impl Links for Remote {
         }
         tidy(options.get_directory());
         let local = local_name(&link);
-        let policy = policy_of(link.options.mode);
+        let backpressure = backpressure_of(link.options.mode);
         let publisher = publisher_in(options.get_directory().map(Into::into))
             .slots(link.options.slots)
-            .policy(policy)
+            .backpressure(backpressure)
             .create(&local)?;
         attach(&local)?;
         let shared = Arc::new(Shared::default());

@@ -40,7 +40,8 @@ fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
 #[test]
 fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
-    let options = PublisherOptions::new().directory(served.directory.path()).policy(Policy::Wait);
+    let options =
+        PublisherOptions::new().directory(served.directory.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
     let (mut subscriber, _directory) = open(&served.url("cam0?mode=every"), Mode::Every).unwrap();
     let sender = std::thread::spawn(move || {
@@ -231,7 +232,7 @@ fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
     let mut source = served.publisher("cam0");
     let url: LinkUrl = served.url("cam0?mode=every").parse().unwrap();
     let local = tempfile::tempdir().unwrap();
-    let options = PublisherOptions::new().directory(local.path()).policy(Policy::Wait).slots(2);
+    let options = PublisherOptions::new().directory(local.path()).backpressure(Backpressure::Block).slots(2);
     let mut publisher = options.create("cam0").unwrap();
     // It takes nothing, so that there is no slot for the next frame.
     let reader = SubscriberOptions::new().directory(local.path()).mode(Mode::Every);

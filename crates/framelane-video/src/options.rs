@@ -314,7 +314,7 @@ impl SourceOptions {
     /// RTSP, RTMP, SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source
     /// is decoded with low delay. Its frames are published as they come and never paced. When frames come
     /// faster than they can be published, the newest wins and [`Summary::skipped`](crate::Summary::skipped)
-    /// counts the others; a publisher with [`Policy::Wait`](framelane::Policy::Wait) gets all. With
+    /// counts the others; a publisher with [`Backpressure::Block`](framelane::Backpressure::Block) gets all. With
     /// [`Rate::Fps`], the source is thinned out to that rate.
     ///
     /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that

@@ -1,6 +1,6 @@
 //! Where frames go: a channel, or memory.
 
-use framelane::{Error, FrameInfo, HeldSlot, Layout, LoanError, Policy, Publisher, SourceStatus};
+use framelane::{Backpressure, Error, FrameInfo, HeldSlot, Layout, LoanError, Publisher, SourceStatus};
 
 use crate::interrupt::Interrupt;
 
@@ -94,7 +94,7 @@ impl Sink for ChannelSink<'_> {
     }
 
     fn is_lossless(&self) -> bool {
-        self.publisher.policy() == Policy::Wait
+        self.publisher.backpressure() == Backpressure::Block
     }
 
     fn set_source(&mut self, source: &SourceStatus) {

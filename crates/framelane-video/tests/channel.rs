@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{Mode, PixelFormat, Policy, PublisherOptions, RecvError, SubscriberOptions};
+use framelane::{Backpressure, Mode, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
 use framelane_video::{End, Rate, SourceOptions, Summary};
 use support::{Folder, Taken, decoded_by_ffmpeg, packed};
 
-/// Publishes with [`Policy::Wait`] to one subscriber that takes every frame, and gives all it got.
+/// Publishes with [`Backpressure::Block`] to one subscriber that takes every frame, and gives all it got.
 fn through_channel(options: SourceOptions, source: &str, slots: Option<usize>) -> (Vec<Taken>, Summary) {
     let folder = Folder::new();
     let mut source = options.rate(Rate::Max).open(source).unwrap();
@@ -19,7 +19,7 @@ fn through_channel(options: SourceOptions, source: &str, slots: Option<usize>) -
     let mut publisher = PublisherOptions::new()
         .directory(folder.path())
         .slots(slots)
-        .policy(Policy::Wait)
+        .backpressure(Backpressure::Block)
         .create("video")
         .unwrap();
     let mut subscriber =
@@ -190,7 +190,7 @@ fn without_a_reader_nothing_waits_and_nothing_is_dropped() {
 #[test]
 fn dropped_frames_are_told_and_counted() {
     let folder = Folder::new();
-    let options = PublisherOptions::new().directory(folder.path()).slots(2).policy(Policy::Drop);
+    let options = PublisherOptions::new().directory(folder.path()).slots(2).backpressure(Backpressure::Drop);
     let mut publisher = options.create("video").unwrap();
     let mut subscriber =
         SubscriberOptions::new().directory(folder.path()).mode(Mode::Newest).open("video").unwrap();
@@ -219,7 +219,7 @@ fn the_stop_flag_ends_a_wait_for_a_reader() {
         let mut publisher = PublisherOptions::new()
             .directory(channel.path())
             .slots(4)
-            .policy(Policy::Wait)
+            .backpressure(Backpressure::Block)
             .create("video")
             .unwrap();
         // Attached, and takes nothing: the publisher has to wait.

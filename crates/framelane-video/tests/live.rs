@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
-use framelane::{ErrorKind, PixelFormat, Policy, PublisherOptions};
+use framelane::{Backpressure, ErrorKind, PixelFormat, PublisherOptions};
 use framelane_video::{End, Rate, RawFormat, SourceEvent, SourceOptions};
 use support::Folder;
 use support::cameras::{Counter, Mjpeg, Rtsp, by_ffmpeg, h264, jpegs, request, serve};
@@ -232,8 +232,11 @@ fn live_source_with_a_rate_is_thinned_out() {
 fn live_source_with_backpressure_loses_nothing() {
     let folder = Folder::new();
     let file = folder.make("a.mkv", "-f lavfi -i testsrc2=size=64x48:rate=50:duration=2 -c:v libx264");
-    let mut publisher =
-        PublisherOptions::new().directory(folder.path()).policy(Policy::Wait).create("cam0").unwrap();
+    let mut publisher = PublisherOptions::new()
+        .directory(folder.path())
+        .backpressure(Backpressure::Block)
+        .create("cam0")
+        .unwrap();
     let mut source = SourceOptions::new().live(Some(true)).reconnect(Some(false)).open(&file).unwrap();
     let summary = source.publish_to(&mut publisher, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((summary.frames, summary.skipped), (100, 0));

@@ -81,7 +81,7 @@ pub use link::{Link, LinkStatus, Links, Urls, install_links};
 #[doc(hidden)]
 pub use os::fork_count;
 #[cfg(not(loom))]
-pub use publisher::{HeldSlot, Loan, LoanError, Policy, Publisher, PublisherOptions};
+pub use publisher::{Backpressure, HeldSlot, Loan, LoanError, Publisher, PublisherOptions};
 #[cfg(not(loom))]
 pub use source::SourceStatus;
 #[cfg(not(loom))]

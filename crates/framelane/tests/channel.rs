@@ -258,7 +258,7 @@ fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
         let subscriber = subscriber.clone().wait(None);
         std::thread::spawn(move || subscriber.open("later").unwrap().recv().unwrap().sequence())
     };
-    let mut publisher = publisher.policy(Policy::Wait).create("later").unwrap();
+    let mut publisher = publisher.backpressure(Backpressure::Block).create("later").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
     assert_eq!(waiting.join().unwrap(), 1);
     let error = subscriber.open("never").err().unwrap();
@@ -267,10 +267,10 @@ fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
 }
 
 #[test]
-fn policy_wait_loses_nothing_however_slow_the_reader() {
+fn backpressure_block_loses_nothing_however_slow_the_reader() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
-    let mut publisher = publisher.slots(3).policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = publisher.slots(3).backpressure(Backpressure::Block).create("c").unwrap();
     let readers: Vec<_> = (0..3)
         .map(|_| {
             let mut every = subscriber.clone().mode(Mode::Every).open("c").unwrap();
@@ -300,7 +300,7 @@ fn policy_wait_loses_nothing_however_slow_the_reader() {
 fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
-    let mut publisher = publisher.slots(2).policy(Policy::Wait).create("c").unwrap();
+    let mut publisher = publisher.slots(2).backpressure(Backpressure::Block).create("c").unwrap();
     let every = subscriber.mode(Mode::Every).open("c").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
     send(&mut publisher, &gray(8, 8), 2);

@@ -26,10 +26,13 @@ struct Channel {
 }
 
 impl Channel {
-    fn new(policy: Policy, mode: Mode) -> Self {
+    fn new(backpressure: Backpressure, mode: Mode) -> Self {
         let directory = tempfile::tempdir_in(shm()).unwrap();
-        let publisher =
-            PublisherOptions::new().directory(directory.path()).policy(policy).create("c").unwrap();
+        let publisher = PublisherOptions::new()
+            .directory(directory.path())
+            .backpressure(backpressure)
+            .create("c")
+            .unwrap();
         let subscriber = SubscriberOptions::new().directory(directory.path()).mode(mode).open("c").unwrap();
         Channel { directory, publisher, subscriber }
     }
@@ -60,15 +63,17 @@ fn assert_cut_short<T: std::fmt::Debug>(result: Result<T, LoanError>, file: &str
     assert!(error.hint().is_some());
 }
 
-const POLICIES: [Policy; 2] = [Policy::Drop, Policy::Wait];
+const BACKPRESSURES: [Backpressure; 2] = [Backpressure::Drop, Backpressure::Block];
 const MODES: [Mode; 2] = [Mode::Newest, Mode::Every];
 
 #[test]
 fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_frame_that_is_held() {
-    for (policy, mode) in POLICIES.into_iter().flat_map(|policy| MODES.map(|mode| (policy, mode))) {
+    for (backpressure, mode) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    {
         // (Cut inside its first page, its words become zeros: as if somebody had written them.)
         for len in [0, 4096] {
-            let mut channel = Channel::new(policy, mode);
+            let mut channel = Channel::new(backpressure, mode);
             channel.send(7).unwrap();
             let frame = channel.receive().unwrap();
             channel.cut("c.readers", len);
@@ -92,8 +97,10 @@ fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_fra
 
 #[test]
 fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
-    for (policy, mode) in POLICIES.into_iter().flat_map(|policy| MODES.map(|mode| (policy, mode))) {
-        let mut channel = Channel::new(policy, mode);
+    for (backpressure, mode) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    {
+        let mut channel = Channel::new(backpressure, mode);
         channel.send(7).unwrap();
         let frame = channel.receive().unwrap();
         channel.cut("c.control", 0);
@@ -109,7 +116,7 @@ fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
 
 #[test]
 fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
-    let mut channel = Channel::new(Policy::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
     let directory = channel.directory.path().to_owned();
     std::thread::scope(|scope| {
         let sleeper =
@@ -129,10 +136,12 @@ fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
 
 #[test]
 fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_new_ring() {
-    for (policy, mode) in POLICIES.into_iter().flat_map(|policy| MODES.map(|mode| (policy, mode))) {
+    for (backpressure, mode) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    {
         // Nothing left; the header; the table; the first slots and half a frame.
         for len in [0, 4096, 8192, 8192 + 30_000] {
-            let mut channel = Channel::new(policy, mode);
+            let mut channel = Channel::new(backpressure, mode);
             for value in 1..=3 {
                 channel.send(value).unwrap();
             }
@@ -151,7 +160,7 @@ fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_ne
                 match channel.receive() {
                     Ok(frame) if frame.sequence() == published => break frame,
                     Ok(_) | Err(ErrorKind::Damaged) => {}
-                    Err(error) => panic!("{error:?}, {len} bytes, {policy:?}, {mode:?}"),
+                    Err(error) => panic!("{error:?}, {len} bytes, {backpressure:?}, {mode:?}"),
                 }
             };
             assert!(frame.is_intact() && frame.bytes() == [10; BYTES as usize]);
@@ -161,7 +170,7 @@ fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_ne
 
 #[test]
 fn a_loan_survives_that_its_file_is_cut_short() {
-    let mut channel = Channel::new(Policy::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
     channel.send(1).unwrap();
     let path = channel.directory.path().to_owned();
     let held = channel.publisher.hold(&gray()).unwrap();
@@ -213,7 +222,7 @@ fn a_process_that_gets_a_signal_of_its_own() {
         // SAFETY: sets the default.
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     }
-    let mut channel = Channel::new(Policy::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
     channel.send(1).unwrap();
     if role.ends_with("sent") {
         // SAFETY: sends a signal to this process.

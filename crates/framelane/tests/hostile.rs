@@ -107,7 +107,7 @@ fn look_at(frame: &Frame) {
 
 struct Channel {
     directory: tempfile::TempDir,
-    policy: Policy,
+    backpressure: Backpressure,
     publisher: Option<Publisher>,
     subscribers: Vec<Subscriber>,
     leases: Vec<Frame>,
@@ -115,19 +115,29 @@ struct Channel {
 }
 
 impl Channel {
-    fn new(policy: Policy) -> Self {
+    fn new(backpressure: Backpressure) -> Self {
         let directory = tempfile::tempdir_in(shm()).unwrap();
-        let publisher =
-            PublisherOptions::new().directory(directory.path()).policy(policy).create("c").unwrap();
+        let publisher = PublisherOptions::new()
+            .directory(directory.path())
+            .backpressure(backpressure)
+            .create("c")
+            .unwrap();
         let options = SubscriberOptions::new().directory(directory.path());
         let subscribers = [Mode::Newest, Mode::Every, Mode::Every]
             .map(|mode| options.clone().mode(mode).open("c").unwrap())
             .into();
-        Channel { directory, policy, publisher: Some(publisher), subscribers, leases: vec![], held: None }
+        Channel {
+            directory,
+            backpressure,
+            publisher: Some(publisher),
+            subscribers,
+            leases: vec![],
+            held: None,
+        }
     }
 
     fn publisher_options(&self) -> PublisherOptions {
-        PublisherOptions::new().directory(self.directory.path()).policy(self.policy)
+        PublisherOptions::new().directory(self.directory.path()).backpressure(self.backpressure)
     }
 
     fn run(&mut self, op: Op) {
@@ -227,8 +237,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_bytes_change_under_policy_drop_everybody_gets_on(ops in prop::collection::vec(op(), 1..100)) {
-        let mut channel = Channel::new(Policy::Drop);
+    fn whatever_bytes_change_under_backpressure_drop_everybody_gets_on(ops in prop::collection::vec(op(), 1..100)) {
+        let mut channel = Channel::new(Backpressure::Drop);
         ops.into_iter().for_each(|op| channel.run(op));
         channel.recover();
     }
@@ -239,8 +249,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_bytes_change_under_policy_wait_everybody_gets_on(ops in prop::collection::vec(op(), 1..60)) {
-        let mut channel = Channel::new(Policy::Wait);
+    fn whatever_bytes_change_under_backpressure_block_everybody_gets_on(ops in prop::collection::vec(op(), 1..60)) {
+        let mut channel = Channel::new(Backpressure::Block);
         ops.into_iter().for_each(|op| channel.run(op));
         channel.recover();
     }
@@ -277,8 +287,8 @@ proptest! {
 
 #[test]
 fn records_full_of_garbage_that_nobody_has_locked_do_not_stop_a_publisher() {
-    for policy in [Policy::Drop, Policy::Wait] {
-        let mut channel = Channel::new(policy);
+    for backpressure in [Backpressure::Drop, Backpressure::Block] {
+        let mut channel = Channel::new(backpressure);
         channel.subscribers.clear();
         let publisher = channel.publisher.as_mut().unwrap();
         for pin in 0..200_u64 {
@@ -291,14 +301,14 @@ fn records_full_of_garbage_that_nobody_has_locked_do_not_stop_a_publisher() {
             harm(channel.directory.path(), 1, 64, &[0xFF; 8]);
             assert_eq!(publisher.subscribers(), 0);
             let loan = publisher.loan_while(&gray(64), &mut || false);
-            loan.unwrap_or_else(|error| panic!("{policy:?}: {error}")).publish(&FrameInfo::default());
+            loan.unwrap_or_else(|error| panic!("{backpressure:?}: {error}")).publish(&FrameInfo::default());
         }
     }
 }
 
 #[test]
 fn a_live_subscriber_that_pins_everything_costs_a_drop_publisher_frames_but_no_time() {
-    let mut channel = Channel::new(Policy::Drop);
+    let mut channel = Channel::new(Backpressure::Drop);
     let path = channel.directory.path().to_owned();
     let publisher = channel.publisher.as_mut().unwrap();
     publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
@@ -316,7 +326,7 @@ fn a_live_subscriber_that_pins_everything_costs_a_drop_publisher_frames_but_no_t
 
 #[test]
 fn a_head_and_a_wake_word_that_never_rest_do_not_hold_a_subscriber_beyond_its_time() {
-    let mut channel = Channel::new(Policy::Drop);
+    let mut channel = Channel::new(Backpressure::Drop);
     channel.publisher.as_mut().unwrap().send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
     let path = channel.directory.path().to_owned();
     let done = std::sync::atomic::AtomicBool::new(false);

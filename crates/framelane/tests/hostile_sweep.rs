@@ -62,12 +62,12 @@ struct Channel {
 }
 
 impl Channel {
-    fn new(policy: Policy) -> Self {
+    fn new(backpressure: Backpressure) -> Self {
         let shm = PathBuf::from("/dev/shm");
         let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
         let directory = tempfile::tempdir_in(parent).unwrap();
         let mut channel = Channel {
-            publisher: Self::options(&directory, policy).create("c").unwrap(),
+            publisher: Self::options(&directory, backpressure).create("c").unwrap(),
             directory,
             subscribers: Vec::new(),
             held: Vec::new(),
@@ -79,8 +79,8 @@ impl Channel {
         channel
     }
 
-    fn options(directory: &tempfile::TempDir, policy: Policy) -> PublisherOptions {
-        PublisherOptions::new().directory(directory.path()).slots(SLOTS as usize).policy(policy)
+    fn options(directory: &tempfile::TempDir, backpressure: Backpressure) -> PublisherOptions {
+        PublisherOptions::new().directory(directory.path()).slots(SLOTS as usize).backpressure(backpressure)
     }
 
     fn subscriber(&self) -> SubscriberOptions {
@@ -154,7 +154,7 @@ impl Channel {
         let (directory, received, errors) = (self.directory, self.received, self.errors);
         drop(self.publisher);
         doctor(Some(directory.path()), true).unwrap();
-        let publisher = Self::options(&directory, Policy::Drop).create("c").unwrap();
+        let publisher = Self::options(&directory, Backpressure::Drop).create("c").unwrap();
         let mut channel =
             Channel { directory, publisher, subscribers: vec![], held: vec![], received: 0, errors: 0 };
         channel.attach();
@@ -179,8 +179,8 @@ struct Sums {
 
 impl Sums {
     /// One case: a fresh channel, some bytes of it changed, and everybody goes on.
-    fn case(&mut self, policy: Policy, file: &str, at: u64, bytes: &[u8]) {
-        let mut channel = Channel::new(policy);
+    fn case(&mut self, backpressure: Backpressure, file: &str, at: u64, bytes: &[u8]) {
+        let mut channel = Channel::new(backpressure);
         channel.receive();
         channel.file(file).write_all_at(bytes, at).unwrap();
         channel.live();
@@ -216,7 +216,7 @@ fn every_byte_may_have_any_value() {
     for (file, at) in places(1) {
         let some = [random.number() as u8, 0xFF, 0, 1, 0x7F, 0x80, random.number() as u8];
         for value in &some[..if deep() { 7 } else { 1 }] {
-            sums.case(Policy::Drop, file, at, &[*value]);
+            sums.case(Backpressure::Drop, file, at, &[*value]);
         }
     }
     sums.tell("bytes");
@@ -229,30 +229,30 @@ fn every_word_may_have_an_extreme_value() {
         let wide = at % 8 == 0;
         let now = {
             let mut bytes = [0; 8];
-            Channel::new(Policy::Drop).file(file).read_exact_at(&mut bytes, at).unwrap();
+            Channel::new(Backpressure::Drop).file(file).read_exact_at(&mut bytes, at).unwrap();
             u64::from_le_bytes(bytes)
         };
         let extremes =
             [u64::MAX, 1 << 63, now.wrapping_add(1), now.wrapping_sub(1), u64::MAX - 1, 1, 1 << 31, 0];
         for value in &extremes[..if deep() { 8 } else { 3 }] {
             let bytes = value.to_le_bytes();
-            sums.case(Policy::Drop, file, at, if wide { &bytes } else { &bytes[..4] });
+            sums.case(Backpressure::Drop, file, at, if wide { &bytes } else { &bytes[..4] });
         }
     }
     sums.tell("words");
 }
 
 #[test]
-fn every_word_may_have_an_extreme_value_under_policy_wait() {
+fn every_word_may_have_an_extreme_value_under_backpressure_block() {
     // A publisher that waits in vain costs a tenth of a second: fewer values.
     let mut sums = Sums::default();
     for (file, at) in places(8).filter(|&(file, at)| file != "c.data.1" && (deep() || at % 16 == 8)) {
         let extremes = [u64::MAX, 1, 0, 1 << 63];
         for value in &extremes[..if deep() { 4 } else { 1 }] {
-            sums.case(Policy::Wait, file, at, &value.to_le_bytes());
+            sums.case(Backpressure::Block, file, at, &value.to_le_bytes());
         }
     }
-    sums.tell("words, policy wait");
+    sums.tell("words, backpressure block");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn every_page_may_be_anything() {
         for page in 0..pages {
             let noise: Vec<u8> = (0..4096).map(|_| random.number() as u8).collect();
             for bytes in [vec![0; 4096], vec![0xFF; 4096], noise] {
-                sums.case(Policy::Drop, file, 4096 * page, &bytes);
+                sums.case(Backpressure::Drop, file, 4096 * page, &bytes);
             }
         }
     }
@@ -273,7 +273,7 @@ fn every_page_may_be_anything() {
 #[test]
 fn every_word_may_change_all_the_time() {
     let turns = if deep() { 100_000 } else { 3_000 };
-    let mut channel = Channel::new(Policy::Drop);
+    let mut channel = Channel::new(Backpressure::Drop);
     let files: Vec<_> = WORDS.iter().map(|&(name, ranges)| (channel.file(name), ranges)).collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -314,7 +314,7 @@ fn every_word_may_change_all_the_time() {
 
 #[test]
 fn a_sequence_that_nobody_can_have_counted_to_is_refused_by_the_next_publisher() {
-    let channel = Channel::new(Policy::Drop);
+    let channel = Channel::new(Backpressure::Drop);
     // What a publisher that is killed leaves, with a head that is out of range.
     let control = channel.directory.path().join("c.control");
     channel.file("c.control").write_all_at(&u64::MAX.to_le_bytes(), 128).unwrap();
@@ -326,10 +326,10 @@ fn a_sequence_that_nobody_can_have_counted_to_is_refused_by_the_next_publisher()
     for (file, bytes) in files.iter().zip(kept) {
         std::fs::write(file, bytes).unwrap();
     }
-    let error = Channel::options(&directory, Policy::Drop).create("c").err().unwrap();
+    let error = Channel::options(&directory, Backpressure::Drop).create("c").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(error.message().contains("out of range") && error.hint().is_some(), "{error}");
     doctor(Some(directory.path()), true).unwrap();
     assert!(!control.exists());
-    assert!(Channel::options(&directory, Policy::Drop).create("c").is_ok());
+    assert!(Channel::options(&directory, Backpressure::Drop).create("c").is_ok());
 }

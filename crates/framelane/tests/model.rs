@@ -101,7 +101,7 @@ struct Model {
 enum Taken {
     Slot(usize),
     None,
-    /// As `None`, but a publisher with policy wait would wait for it.
+    /// As `None`, but a publisher with backpressure block would wait for it.
     Blocked,
 }
 
@@ -243,13 +243,14 @@ struct Both {
 }
 
 impl Both {
-    fn new(policy: Policy) -> Self {
+    fn new(backpressure: Backpressure) -> Self {
         let directory = tempfile::tempdir_in(shm()).unwrap();
-        let publisher = PublisherOptions::new().directory(directory.path()).slots(SLOTS).policy(policy);
+        let publisher =
+            PublisherOptions::new().directory(directory.path()).slots(SLOTS).backpressure(backpressure);
         let publisher = publisher.create("c").unwrap();
         let options = SubscriberOptions::new().directory(directory.path()).wait(Some(Duration::ZERO));
         let mut model = Model {
-            lossless: policy == Policy::Wait,
+            lossless: backpressure == Backpressure::Block,
             sequence: 0,
             dropped: 0,
             newest: 0,
@@ -459,15 +460,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn with_policy_drop_the_ring_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
-        let mut both = Both::new(Policy::Drop);
+    fn with_backpressure_drop_the_ring_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
+        let mut both = Both::new(Backpressure::Drop);
         ops.into_iter().for_each(|op| both.run(op));
         both.close();
     }
 
     #[test]
-    fn with_policy_wait_the_ring_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
-        let mut both = Both::new(Policy::Wait);
+    fn with_backpressure_block_the_ring_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
+        let mut both = Both::new(Backpressure::Block);
         ops.into_iter().for_each(|op| both.run(op));
         both.close();
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use framelane::{
-    Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout, Mode, Origin,
-    PixelFormat, Policy, Publisher, PublisherOptions, RecvError, Subscriber, SubscriberOptions,
+    Backpressure, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout, Mode,
+    Origin, PixelFormat, Publisher, PublisherOptions, RecvError, Subscriber, SubscriberOptions,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -123,11 +123,11 @@ fn reconnect_counts_frames_that_were_missed_meanwhile() {
 fn reconnect_in_a_lossless_channel_misses_nothing() {
     let place = Place::new();
     let mut subscriber = {
-        let _publisher = place.publishing().policy(Policy::Wait).create("cam0").unwrap();
+        let _publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
         place.subscriber(Mode::Every)
     };
     for life in 0..5 {
-        let mut publisher = place.publishing().policy(Policy::Wait).create("cam0").unwrap();
+        let mut publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
         // More than the ring holds, once the subscriber is there.
         send(&mut publisher, 0);
         let sending = std::thread::spawn(move || {

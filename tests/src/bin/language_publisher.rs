@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framelane::{DetectionSubscriber, FrameInfo, Layout, Plane, Policy, Publisher, PublisherOptions};
+use framelane::{Backpressure, DetectionSubscriber, FrameInfo, Layout, Plane, Publisher, PublisherOptions};
 use framelane_tests::language::{self, byte};
 
 /// Rows that are longer than they need be, planes one after the other.
@@ -48,7 +48,7 @@ fn publish(publisher: &mut Publisher, layout: &Layout, how: &str, n: u64) {
 fn main() {
     framelane_net::install();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let options = PublisherOptions::new().policy(Policy::Wait);
+    let options = PublisherOptions::new().backpressure(Backpressure::Block);
     let mut publisher = options.create(&arguments[0]).expect("a channel");
     while publisher.subscribers() < arguments[2].parse().expect("a number") {
         std::thread::sleep(Duration::from_millis(1));

@@ -7,19 +7,19 @@
 use std::error::Error;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use framelane::{FrameInfo, Layout, PixelFormat, Policy, Publisher, PublisherOptions};
+use framelane::{Backpressure, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions};
 use framelane_tests::{LARGEST_FRAME, Pattern, Random, SMALLEST_FRAME};
 
 const SLOTS: usize = 16;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, policy, kind, seed] = &arguments[..] else {
+    let [name, backpressure, kind, seed] = &arguments[..] else {
         return Err("publisher CHANNEL drop|wait steady|growing|churning SEED".into());
     };
-    let policy = if policy == "wait" { Policy::Wait } else { Policy::Drop };
+    let backpressure = if backpressure == "block" { Backpressure::Block } else { Backpressure::Drop };
     // More slots than all subscribers of a test can lease: they let none go before they get the next frame.
-    let options = PublisherOptions::new().policy(policy).slots(SLOTS);
+    let options = PublisherOptions::new().backpressure(backpressure).slots(SLOTS);
     let mut random = Random::new(seed.parse()?);
     let pattern = Pattern::new();
     let orders = orders();

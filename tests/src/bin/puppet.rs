@@ -10,7 +10,7 @@ mod puppet {
 
     use framelane::testing::{Step, kill_at, stop_at};
     use framelane::{
-        Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher, PublisherOptions,
+        Backpressure, Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher, PublisherOptions,
         Subscriber, SubscriberOptions,
     };
     use framelane_tests::Pattern;
@@ -48,9 +48,10 @@ mod puppet {
             match words[..] {
                 ["kill", name, times] => kill_at(step(name)?, times.parse()?),
                 ["stop", name] => stop_at(step(name)?),
-                ["create", policy, slots] => {
-                    let policy = if policy == "wait" { Policy::Wait } else { Policy::Drop };
-                    let options = PublisherOptions::new().policy(policy).slots(slots.parse()?);
+                ["create", backpressure, slots] => {
+                    let backpressure =
+                        if backpressure == "block" { Backpressure::Block } else { Backpressure::Drop };
+                    let options = PublisherOptions::new().backpressure(backpressure).slots(slots.parse()?);
                     self.publisher = Some(options.create(&self.channel)?);
                 }
                 ["send", bytes] => self.send(bytes.parse()?)?,

@@ -174,7 +174,7 @@ class FrameAllocator final : public cv::MatAllocator {
 
 }  // namespace inner
 
-/// A slot for a matrix of this size and type. Blocks only with Policy::Wait. \throws FramelaneError as
+/// A slot for a matrix of this size and type. Blocks only with Backpressure::Block. \throws FramelaneError as
 /// Publisher::loan.
 inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
   if (rows <= 0 || cols <= 0) {

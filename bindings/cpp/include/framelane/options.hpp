@@ -18,11 +18,11 @@
 namespace framelane {
 
 /// What a publisher does when every slot is in use.
-enum class Policy : std::uint32_t {
+enum class Backpressure : std::uint32_t {
   /// The new frame is dropped, and counted.
-  Drop = FRAMELANE_POLICY_DROP,
+  Drop = FRAMELANE_BACKPRESSURE_DROP,
   /// The publisher waits, and never overwrites what a reader of every frame has not received.
-  Wait = FRAMELANE_POLICY_WAIT,
+  Block = FRAMELANE_BACKPRESSURE_BLOCK,
 };
 
 /// Which frames a subscriber gets.
@@ -84,7 +84,7 @@ struct PublisherOptions {
   /// Frames that the ring holds, 2 to 128: at least 2 more than all readers hold at once. 0: 6, or 32 for
   /// detections.
   std::uint32_t slots = 0;
-  Policy policy = Policy::Drop;
+  Backpressure backpressure = Backpressure::Drop;
   /// The directory of the channel's files; empty: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
   std::string directory{};
   /// Permissions of the files as for chmod; 0: 0600.
@@ -190,7 +190,7 @@ inline framelane_publisher_options c_options(const PublisherOptions& options, co
   framelane_publisher_options c = FRAMELANE_PUBLISHER_OPTIONS_INIT;
   c.directory = c_directory(options.directory);
   c.slots = options.slots;
-  c.policy = static_cast<std::uint32_t>(options.policy);
+  c.backpressure = static_cast<std::uint32_t>(options.backpressure);
   c.mode = options.mode;
   c.frame_bytes = options.frame_bytes;
   c.urls = static_cast<std::uint32_t>(options.urls);

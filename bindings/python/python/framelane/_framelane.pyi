@@ -181,7 +181,7 @@ class Publisher:
         channel: str,
         *,
         slots: int | None = None,
-        policy: Literal["drop", "wait"] = "drop",
+        backpressure: Literal["drop", "block"] = "drop",
         directory: _Path | None = None,
         mode: int | None = None,
         urls: _Urls = "safe",
@@ -302,7 +302,7 @@ class DetectionPublisher:
         model: str = "",
         *,
         slots: int | None = None,
-        policy: Literal["drop", "wait"] = "drop",
+        backpressure: Literal["drop", "block"] = "drop",
         directory: _Path | None = None,
         mode: int | None = None,
         urls: _Urls = "safe",
@@ -467,7 +467,7 @@ class ChannelStatus:
     @property
     def memory_bytes(self) -> int: ...
     @property
-    def policy(self) -> str: ...
+    def backpressure(self) -> str: ...
     @property
     def format(self) -> str | None: ...
     @property

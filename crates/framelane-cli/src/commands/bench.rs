@@ -3,7 +3,7 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Policy, Publisher};
+use framelane::{Backpressure, Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher};
 use serde::Serialize;
 
 use super::bench_reader::ReaderFigures;
@@ -131,8 +131,9 @@ impl Bench {
 
     fn publisher(&self, global: &Global, layout: &Layout) -> Result<Publisher, Error> {
         let slots = self.slots.map_or(4 + usize::from(self.readers), usize::from);
-        let policy = if self.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
-        let options = global.publisher().slots(slots).policy(policy).frame_bytes(layout.size_bytes());
+        let backpressure = if self.mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop };
+        let options =
+            global.publisher().slots(slots).backpressure(backpressure).frame_bytes(layout.size_bytes());
         options.create(&format!("bench-{}", std::process::id()))
     }
 

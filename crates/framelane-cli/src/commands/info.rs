@@ -82,9 +82,9 @@ fn text(channel: &ChannelReport) -> String {
     row(
         "ring",
         format!(
-            "{} slots, policy {}, generation {}, {}",
+            "{} slots, backpressure {}, generation {}, {}",
             channel.slots,
-            channel.policy,
+            channel.backpressure,
             channel.generation,
             human_bytes(channel.memory_bytes)
         ),

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{ChannelState, Error, ErrorKind, PixelFormat, Policy, Publisher, PublisherOptions};
+use framelane::{Backpressure, ChannelState, Error, ErrorKind, PixelFormat, Publisher, PublisherOptions};
 use framelane_video::{End, Rate, RawFormat, Repeat, Rotate, Source, SourceInfo, SourceOptions};
 
 use super::publish_progress::{self as progress, Counters, Event};
 use super::publish_source::Reporter;
 use super::urls::check_local;
-use crate::describe::policy_name;
+use crate::describe::backpressure_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(10);
       waits for the camera at start, too; a camera that is lost is opened again in any case
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
-  framelane publish film.mp4 cam0 --rate max --policy wait --wait-subscribers 1
+  framelane publish film.mp4 cam0 --rate max --backpressure block --wait-subscribers 1
       without loss: every frame to every reader of --mode every
   ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
   ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
@@ -75,7 +75,7 @@ pub struct Publish {
     slots: Option<u8>,
     /// When no slot is free: drop the frame, or wait for the slowest reader (lossless)
     #[arg(long, default_value = "drop")]
-    policy: PolicyName,
+    backpressure: BackpressureName,
     /// Begin when this many subscribers are there
     #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64))]
     wait_subscribers: u8,
@@ -118,9 +118,9 @@ pub struct Publish {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum PolicyName {
+enum BackpressureName {
     Drop,
-    Wait,
+    Block,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -274,13 +274,13 @@ impl Publish {
 
     fn publisher_options(&self, global: &Global, source: &Source) -> PublisherOptions {
         let slots = self.slots.map_or_else(|| source.slots_needed(BASE_SLOTS), usize::from);
-        global.publisher().slots(slots).policy(self.policy()).mode(self.mode)
+        global.publisher().slots(slots).backpressure(self.backpressure()).mode(self.mode)
     }
 
-    fn policy(&self) -> Policy {
-        match self.policy {
-            PolicyName::Drop => Policy::Drop,
-            PolicyName::Wait => Policy::Wait,
+    fn backpressure(&self) -> Backpressure {
+        match self.backpressure {
+            BackpressureName::Drop => Backpressure::Drop,
+            BackpressureName::Block => Backpressure::Block,
         }
     }
 
@@ -314,7 +314,7 @@ impl Publish {
         let (width, height) = info.output_size;
         let fps = info.fps.map(|fps| format!(", {fps:.4} frames/s").replace(".0000", "")).unwrap_or_default();
         format!(
-            "{} ({} {}x{}{fps}{}) on channel {}: {width}x{height} {}, {} slots, policy {}",
+            "{} ({} {}x{}{fps}{}) on channel {}: {width}x{height} {}, {} slots, backpressure {}",
             info.source,
             info.codec,
             info.width,
@@ -323,7 +323,7 @@ impl Publish {
             self.channel,
             info.output_format,
             publisher.slots(),
-            policy_name(publisher.policy())
+            backpressure_name(publisher.backpressure())
         )
     }
 

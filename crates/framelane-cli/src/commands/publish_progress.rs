@@ -9,7 +9,7 @@ use framelane::Publisher;
 use framelane_video::{End, Progress, SourceEvent, SourceInfo, Summary};
 use serde::Serialize;
 
-use crate::describe::policy_name;
+use crate::describe::backpressure_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::signals::Stop;
@@ -154,7 +154,7 @@ pub enum Event<'e> {
         epoch: u64,
         pid: u32,
         slots: usize,
-        policy: &'static str,
+        backpressure: &'static str,
         source: SourceReport<'e>,
     },
     Progress {
@@ -222,7 +222,7 @@ impl<'e> Event<'e> {
             epoch: publisher.epoch(),
             pid: std::process::id(),
             slots: publisher.slots(),
-            policy: policy_name(publisher.policy()),
+            backpressure: backpressure_name(publisher.backpressure()),
             source: SourceReport {
                 name: &info.source,
                 container: &info.container,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Policy, Publisher, redact};
+use framelane::{Backpressure, Error, ErrorKind, Publisher, redact};
 use framelane_legacy::memory::OpenCv;
 
 use super::link_options::LinkArgs;
@@ -115,7 +115,12 @@ impl Receive {
     }
 
     /// Makes the channel.
-    pub fn create(&self, global: &Global, channel: &str, policy: Policy) -> Result<Publisher, Error> {
-        global.publisher().slots(self.slots.into()).policy(policy).mode(self.mode).create(channel)
+    pub fn create(
+        &self,
+        global: &Global,
+        channel: &str,
+        backpressure: Backpressure,
+    ) -> Result<Publisher, Error> {
+        global.publisher().slots(self.slots.into()).backpressure(backpressure).mode(self.mode).create(channel)
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Mode, Policy};
+use framelane::{Backpressure, Error, ErrorKind, Mode};
 use framelane_net::{LinkEvent, LinkUrl, Received};
 use serde::Serialize;
 
@@ -56,8 +56,9 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let link = receive.link.link(&receive.source, receive.size, receive.stream.patience, receive.insecure)?;
     let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
     // Nothing is lost here either when every frame is wanted.
-    let policy = if link.options.mode == Mode::Every { Policy::Wait } else { Policy::Drop };
-    let mut publisher = receive.create(global, &local, policy)?;
+    let backpressure =
+        if link.options.mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop };
+    let mut publisher = receive.create(global, &local, backpressure)?;
     let mut report = Report::new(&link.channel, global.json, receive.count);
     report.started(&local, &link)?;
     let keep = || !stop.is_set();
@@ -84,7 +85,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
         return Err(awaited.error(&link, &report.trouble).into());
     }
     report.finish(&received)?;
-    // What is there is still read by readers that take every frame, if the policy says so.
+    // What is there is still read by readers that take every frame, with `Backpressure::Block`.
     publisher.drain_while(&mut || !stop.is_set());
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, FrameInfo, Layout, LoanError, Policy, Publisher};
+use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, Publisher};
 use framelane_legacy::memory::{Address, Header, Owner, Poll, Reader};
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
         None => address,
     };
     let channel = receive.channel()?;
-    let publisher = receive.create(global, channel, Policy::Drop)?;
+    let publisher = receive.create(global, channel, Backpressure::Drop)?;
     let notes = Notes::new(global.json);
     if global.json {
         print_json(&Event::Started { channel, source: address.to_string() })?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, Policy, Publisher};
+use framelane::{Backpressure, Error, ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
 use framelane_codec::jpeg::{self, Decompressor};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     check_exposure(&addresses, receive.insecure)?;
     let listener = Listener::bind(&addresses)?;
     let channel = receive.channel()?;
-    let publisher = receive.create(global, channel, Policy::Drop)?;
+    let publisher = receive.create(global, channel, Backpressure::Drop)?;
     let notes = Notes::new(global.json);
     // The port that the system has chosen, if it was to.
     let address = address.with_port(listener.address()?.port());

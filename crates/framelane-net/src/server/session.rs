@@ -18,7 +18,7 @@ use crate::coder::{Member, Wanted};
 use crate::incoming::{self, Received, Receiving};
 use crate::outgoing::{self, Means, Sent, Terms};
 use crate::proto::{Challenge, ChannelRequest, Direction, Message, Refusal, Request, Sink, Welcome};
-use crate::remote::policy_of;
+use crate::remote::backpressure_of;
 use crate::resume::known;
 use crate::security::{
     AccessList, Fingerprint, Grant, Transcript, is_none, nonce, peer_fingerprint, tls_error_of_client, user,
@@ -442,7 +442,7 @@ impl<'a> Session<'a> {
     /// The client sends.
     fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let options = &self.server.options;
-        let publisher = options.publisher().policy(policy_of(agreed.request.mode));
+        let publisher = options.publisher().backpressure(backpressure_of(agreed.request.mode));
         let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
             let inboxes = &self.server.inboxes;
             let owner = (agreed.owner.as_str(), agreed.account.as_str());

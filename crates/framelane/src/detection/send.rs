@@ -52,7 +52,7 @@ impl DetectionPublisher {
 
     /// Sends the boxes found in `frame`; gives the batch's own number, or `None` when it was dropped.
     ///
-    /// Copies the boxes. Blocks only with [`Policy::Wait`](crate::Policy::Wait).
+    /// Copies the boxes. Blocks only with [`Backpressure::Block`](crate::Backpressure::Block).
     ///
     /// # Errors
     /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as [`Publisher::loan`].

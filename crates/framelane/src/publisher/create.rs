@@ -22,20 +22,20 @@ pub(super) const MAX_GENERATION: u64 = 1 << 48;
 /// What a publisher does when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Policy {
+pub enum Backpressure {
     /// The new frame is dropped, and counted: the publisher never waits.
     #[default]
     Drop = 0,
     /// The publisher waits for a slot, and does not overwrite what a live reader in
     /// [`Mode::Every`](crate::Mode::Every) has not received: nothing is lost, one slow reader slows all.
-    Wait = 1,
+    Block = 1,
 }
 
 /// How to make a channel.
 #[derive(Clone, Debug)]
 pub struct PublisherOptions {
     slots: usize,
-    policy: Policy,
+    backpressure: Backpressure,
     directory: Option<PathBuf>,
     mode: u32,
     frame_bytes: usize,
@@ -46,7 +46,7 @@ impl Default for PublisherOptions {
     fn default() -> Self {
         PublisherOptions {
             slots: 6,
-            policy: Policy::Drop,
+            backpressure: Backpressure::Drop,
             directory: None,
             mode: 0o600,
             frame_bytes: 0,
@@ -56,7 +56,7 @@ impl Default for PublisherOptions {
 }
 
 impl PublisherOptions {
-    /// Six slots, [`Policy::Drop`], files of mode 0600 in the user's own directory.
+    /// Six slots, [`Backpressure::Drop`], files of mode 0600 in the user's own directory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -72,8 +72,8 @@ impl PublisherOptions {
 
     /// What to do when every slot is leased.
     #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+    pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
+        self.backpressure = backpressure;
         self
     }
 
@@ -324,7 +324,7 @@ impl PublisherOptions {
         step(Step::EpochStored);
         link::clear(words);
         source::clear(control.source());
-        words.policy.store(self.policy as u32, Ordering::Relaxed);
+        words.backpressure.store(self.backpressure as u32, Ordering::Relaxed);
         words.slots.store(self.slots as u32, Ordering::Relaxed);
         words.publisher_pid.store(std::process::id(), Ordering::Relaxed);
         words.started_ns.store(os::realtime_ns(), Ordering::Relaxed);
@@ -337,7 +337,7 @@ impl PublisherOptions {
             directory: directory.clone(),
             mode: self.mode,
             slot_count: self.slots,
-            policy: self.policy,
+            backpressure: self.backpressure,
             frame_bytes: self.frame_bytes,
             control,
             readers,

@@ -20,7 +20,7 @@ use crate::status::{self, SlotHolder};
 use crate::step::{Step, step};
 use crate::subscriber::Observer;
 
-pub use create::{Policy, PublisherOptions};
+pub use create::{Backpressure, PublisherOptions};
 pub use error::LoanError;
 pub use loan::{HeldSlot, Loan};
 use slots::Slots;
@@ -37,10 +37,10 @@ const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 /// The one that publishes a channel's frames.
 ///
 /// At most one publisher lives on a channel. It never waits for a subscriber, unless it was made with
-/// [`Policy::Wait`]. Dropping it closes the channel and removes its files: subscribers get
+/// [`Backpressure::Block`]. Dropping it closes the channel and removes its files: subscribers get
 /// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped, which they do when
 /// they open the channel and when they receive. To be sure that nothing is missed at the end, use
-/// [`Policy::Wait`] and [`Publisher::close`].
+/// [`Backpressure::Block`] and [`Publisher::close`].
 ///
 /// ```
 /// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
@@ -61,7 +61,7 @@ pub struct Publisher {
     directory: Directory,
     mode: u32,
     slot_count: usize,
-    policy: Policy,
+    backpressure: Backpressure,
     /// Room that every slot gets at least.
     frame_bytes: usize,
     control: ControlFile,
@@ -124,8 +124,8 @@ impl Publisher {
     }
 
     /// What happens when no slot is free.
-    pub fn policy(&self) -> Policy {
-        self.policy
+    pub fn backpressure(&self) -> Backpressure {
+        self.backpressure
     }
 
     /// The processes that hold slots of the ring, those with the most first. Reads `/proc`.
@@ -159,7 +159,7 @@ impl Publisher {
     /// Copies a frame into a slot and publishes it; gives its sequence, or `None` when it was dropped.
     ///
     /// `bytes` are laid out as `layout` says and at least [`Layout::size_bytes`] long. One copy.
-    /// Blocks only with [`Policy::Wait`].
+    /// Blocks only with [`Backpressure::Block`].
     ///
     /// # Errors
     /// [`LoanError::Other`] of kind [`ErrorKind::InvalidFrame`] when `bytes` are too few; else as [`Publisher::loan`].
@@ -208,10 +208,10 @@ impl Publisher {
 
     /// Lends a slot to write in place; what it holds at first is left over from an older frame.
     ///
-    /// Blocks only with [`Policy::Wait`], until a reader lets a slot go.
+    /// Blocks only with [`Backpressure::Block`], until a reader lets a slot go.
     ///
     /// # Errors
-    /// [`LoanError::NoFreeSlot`] with [`Policy::Drop`] when every slot is leased or held;
+    /// [`LoanError::NoFreeSlot`] with [`Backpressure::Drop`] when every slot is leased or held;
     /// [`LoanError::Other`] of kind [`ErrorKind::NoSpace`] when larger slots do not fit in the file system.
     pub fn loan(&mut self, layout: &Layout) -> Result<Loan<'_>, LoanError> {
         self.loan_while(layout, &mut || true)
@@ -232,7 +232,7 @@ impl Publisher {
 
     /// Lends a slot with a life of its own, for decoders that go on reading a picture after its output.
     ///
-    /// Never blocks, whatever the policy, and counts no drop.
+    /// Never blocks, with either `Backpressure`, and counts no drop.
     ///
     /// # Errors
     /// [`LoanError::NoFreeSlot`]; [`LoanError::Other`] as for [`Publisher::loan`].
@@ -241,7 +241,7 @@ impl Publisher {
         Ok(HeldSlot::new(self.writing_to().generation(), slot))
     }
 
-    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as the policy says.
+    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as `backpressure` says.
     ///
     /// # Errors
     /// As [`Publisher::loan_while`].
@@ -257,7 +257,7 @@ impl Publisher {
     /// Publishes what was written to a held slot. The slot is not reused before `held` is dropped.
     ///
     /// From now on nobody may write to the slot. Published again, it is copied. `layout` must fit into [`HeldSlot::capacity`]. When the ring
-    /// has moved on to larger slots meanwhile, the frame is copied. Blocks only with [`Policy::Wait`].
+    /// has moved on to larger slots meanwhile, the frame is copied. Blocks only with [`Backpressure::Block`].
     ///
     /// # Errors
     /// [`ErrorKind::FrameTooLarge`] when the layout does not fit; else as [`Publisher::loan`].
@@ -350,16 +350,16 @@ impl Publisher {
         self.sequence
     }
 
-    /// Closes the channel. With [`Policy::Wait`], first waits until every live reader in
+    /// Closes the channel. With [`Backpressure::Block`], first waits until every live reader in
     /// [`Mode::Every`](crate::Mode::Every) has received all frames; dropping the publisher does not.
     pub fn close(mut self) {
         self.drain_while(&mut || true);
     }
 
-    /// Waits, with [`Policy::Wait`], until every live reader in [`Mode::Every`](crate::Mode::Every) has received
+    /// Waits, with [`Backpressure::Block`], until every live reader in [`Mode::Every`](crate::Mode::Every) has received
     /// all frames; gives false when `keep_waiting` (called several times a second) ended it before.
     pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
-        if self.policy == Policy::Drop || self.check_fork().is_err() || self.consumed() {
+        if self.backpressure == Backpressure::Drop || self.check_fork().is_err() || self.consumed() {
             return true;
         }
         self.wait_until(keep_waiting, |publisher| publisher.consumed_or_none_free()).is_ok()
@@ -441,14 +441,14 @@ impl Publisher {
         if self.consumed() { Ok(()) } else { Err(LoanError::NoFreeSlot) }
     }
 
-    /// Claims a slot; when none is free, waits or counts a drop, as the policy says.
+    /// Claims a slot; when none is free, waits or counts a drop, as `backpressure` says.
     fn slot_while(
         &mut self,
         size_bytes: usize,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<usize, LoanError> {
         match self.take(size_bytes) {
-            Err(LoanError::NoFreeSlot) if self.policy == Policy::Wait => {
+            Err(LoanError::NoFreeSlot) if self.backpressure == Backpressure::Block => {
                 self.wait_until(keep_waiting, |publisher| publisher.take(size_bytes))
             }
             Err(LoanError::NoFreeSlot) => {
@@ -497,7 +497,7 @@ impl Publisher {
         }
         // Two tries: the second after the pins of dead readers have come back.
         for last in [false, true] {
-            let lossless = (self.policy == Policy::Wait).then_some(self.published);
+            let lossless = (self.backpressure == Backpressure::Block).then_some(self.published);
             let readable = self.current.as_ref().is_some_and(|slots| !slots.is_lost());
             let pinned = if lossless.is_some() && self.next.is_some() && readable && !self.consumed() {
                 // The old ring goes when a frame in the new one is published: first it must be read.
@@ -533,7 +533,7 @@ impl Publisher {
         if !self.room_can_be_made(frame_bytes) {
             return Err(no_space.into());
         }
-        if self.policy == Policy::Wait {
+        if self.backpressure == Backpressure::Block {
             // Readers first receive what the old ring holds.
             self.consumed_or_none_free()?;
         }

@@ -131,7 +131,7 @@ pub(crate) fn is_intact(version: &AtomicU64, wanted: u64) -> bool {
 
 /// Ends a lease; true when the publisher sleeps for a slot and must be woken.
 ///
-/// `waits` says whether the channel's publisher ever sleeps (policy wait).
+/// `waits` says whether the channel's publisher ever sleeps (backpressure block).
 pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64, waits: bool) -> bool {
     // Release: our reads of the frame come before it. Pairs with the acquire in `pinned_by`.
     pin_word.store(0, Ordering::Release);

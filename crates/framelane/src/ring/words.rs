@@ -82,7 +82,7 @@ pub enum Mode {
     /// The newest frame; what came between is skipped and counted.
     #[default]
     Newest = 0,
-    /// Every frame in order; with [`Policy::Wait`](crate::Policy::Wait) none is lost.
+    /// Every frame in order; with [`Backpressure::Block`](crate::Backpressure::Block) none is lost.
     Every = 1,
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Control {
     pub epoch: AtomicU64,
     pub generation: AtomicU64,
     pub state: AtomicU32,
-    pub policy: AtomicU32,
+    pub backpressure: AtomicU32,
     pub slots: AtomicU32,
     pub publisher_pid: AtomicU32,
     pub started_ns: AtomicU64,

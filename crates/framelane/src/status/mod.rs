@@ -12,7 +12,7 @@ use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::{Color, Layout};
 use crate::link::{self, LinkStatus};
 use crate::os;
-use crate::publisher::Policy;
+use crate::publisher::Backpressure;
 use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
 use crate::source::{self, SourceStatus};
 
@@ -55,7 +55,7 @@ pub struct ChannelStatus {
     /// Slots of the ring.
     pub slots: usize,
     /// What the publisher does when no slot is free.
-    pub policy: Policy,
+    pub backpressure: Backpressure,
     /// Bytes that the channel's files take up.
     pub memory_bytes: u64,
     /// Size and format of the newest frame.
@@ -174,7 +174,7 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         sequence: 0,
         dropped: 0,
         slots: 0,
-        policy: Policy::Drop,
+        backpressure: Backpressure::Drop,
         memory_bytes: own.map(|file| os::used_bytes(&file.place)).sum(),
         layout: None,
         color: Color::default(),
@@ -216,7 +216,11 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         slots: words.slots.load(Relaxed) as usize,
         link: link::read(words),
         source: source::read(control.source()),
-        policy: if words.policy.load(Relaxed) == Policy::Wait as u32 { Policy::Wait } else { Policy::Drop },
+        backpressure: if words.backpressure.load(Relaxed) == Backpressure::Block as u32 {
+            Backpressure::Block
+        } else {
+            Backpressure::Drop
+        },
         ..empty(channel, files)
     };
     // Both may be gone or changed by now; then there is nothing to say of the newest frame or of readers.

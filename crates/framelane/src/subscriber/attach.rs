@@ -82,7 +82,7 @@ impl Attachment {
 
     /// Whether the publisher may sleep until we let a slot go.
     pub(super) fn waits(&self) -> bool {
-        self.control.words().policy.load(Ordering::Relaxed) == crate::Policy::Wait as u32
+        self.control.words().backpressure.load(Ordering::Relaxed) == crate::Backpressure::Block as u32
     }
 
     /// A pin that no lease has, unless there are `most` leases.
