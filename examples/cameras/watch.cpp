@@ -13,7 +13,7 @@
 static std::string watch(int number) {
   const std::string channel = "cameras/" + std::to_string(number);
   framelane::SubscriberOptions options;
-  options.mode = framelane::Mode::Every;
+  options.delivery = framelane::Delivery::Every;
   framelane::Subscriber subscriber(channel, options);
   std::uint64_t frames = 0, sum = 0;
   int rows = 0;

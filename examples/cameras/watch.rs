@@ -1,11 +1,11 @@
 //! Watches many cameras in one process, a thread for each.
 //!
 //!     watch [CAMERAS]     prints for each how many frames came, their size, and the sum of their bytes
-use framelane::{Error, Mode, SubscriberOptions};
+use framelane::{Delivery, Error, SubscriberOptions};
 
 fn watch(number: u8) -> Result<String, Error> {
     let channel = format!("cameras/{number}");
-    let mut subscriber = SubscriberOptions::new().mode(Mode::Every).open(&channel)?;
+    let mut subscriber = SubscriberOptions::new().delivery(Delivery::Every).open(&channel)?;
     let (mut frames, mut sum, mut rows) = (0, 0, 0);
     for frame in subscriber.frames() {
         let frame = frame?;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use framelane::{
-    DetectionSubscriber, Error, ErrorKind, Mode, PixelFormat, Publisher, PublisherOptions, RecvError,
+    Delivery, DetectionSubscriber, Error, ErrorKind, PixelFormat, Publisher, PublisherOptions, RecvError,
     SubscriberOptions,
 };
 use framelane_video::{Rate, Repeat, Source, SourceOptions};
@@ -208,7 +208,7 @@ fn wait_for_detector(
     channel: &str,
     stop: &AtomicBool,
 ) -> Result<DetectionSubscriber, Error> {
-    let options = SubscriberOptions::new().mode(Mode::Every);
+    let options = SubscriberOptions::new().delivery(Delivery::Every);
     let mut ended = false;
     let mut go_on = || {
         ended = detector.has_ended();

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     else channel = argv[i];
   }
   framelane::SubscriberOptions options;
-  options.mode = framelane::Mode::Every;  // for a live picture leave this out
+  options.delivery = framelane::Delivery::Every;  // for a live picture leave this out
   framelane::Subscriber subscriber(channel, options);
   std::uint64_t frames = 0;
   double sum = 0, fps = 0;

@@ -17,7 +17,7 @@ names = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
 channel = names[0] if names else "video"
 frames = total = 0
 fps, last = 0.0, time.monotonic()
-# Every frame; for a live picture leave the mode out.
+# Every frame; for a live picture leave `delivery` out.
 with framelane.Subscriber(channel, "every") as subscriber:
     for frame in subscriber:
         total += int(frame.array.sum(dtype="u8"))

@@ -3,7 +3,7 @@
 //!     show [CHANNEL] [--headless]     prints how many frames were shown, and the sum of their bytes
 use std::time::Instant;
 
-use framelane::{Frame, Mode, SubscriberOptions};
+use framelane::{Delivery, Frame, SubscriberOptions};
 use minifb::{Key, Window, WindowOptions};
 
 /// The window's pixels are 0x00RRGGBB words.
@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::env::args().skip(1).partition(|text| text.starts_with("--"));
     let channel = names.first().map_or("video", String::as_str);
     let headless = options.iter().any(|option| option == "--headless");
-    // Every frame; for a live picture leave the mode out.
-    let mut subscriber = SubscriberOptions::new().mode(Mode::Every).open(channel)?;
+    // Every frame; for a live picture leave `delivery` out.
+    let mut subscriber = SubscriberOptions::new().delivery(Delivery::Every).open(channel)?;
     let mut window: Option<Window> = None;
     let (mut frames, mut sum, mut fps, mut last) = (0, 0, 0.0, Instant::now());
     for frame in subscriber.frames() {

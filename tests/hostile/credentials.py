@@ -140,12 +140,12 @@ def outside_the_patterns(target):
     expect(not outside, f"files outside the channel directory: {outside}")
 
 
-@attack("directions and modes that do not exist, from 0 to 255")
+@attack("directions and deliveries that do not exist, from 0 to 255")
 def directions(target):
     for direction in (0, 3, 4, 128, 255):
         refused_or_ended(target.ask(token="both", direction=direction))
-    for mode in (2, 255):
-        connection = target.ask(token="honest", mode=mode)
+    for delivery in (2, 255):
+        connection = target.ask(token="honest", delivery=delivery)
         connection.sock.settimeout(2)
         try:
             connection.message()

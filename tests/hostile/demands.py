@@ -143,18 +143,18 @@ def limits(target):
         {"max_milli_fps": (1 << 32) - 1},
         {"last": ((1 << 64) - 1, (1 << 64) - 1)},
         {"last": (0, 1 << 63)},
-        {"last": (1, (1 << 64) - 1), "mode": protocol.EVERY},
+        {"last": (1, (1 << 64) - 1), "delivery": protocol.EVERY},
         {"machine": (1 << 64) - 1},
     ):
         _glance(target, **fields)
 
 
-@attack("20 receivers of mode every with 64 credits each that read slowly", memory=128 * MIB, deep=True)
+@attack("20 receivers with delivery every with 64 credits each that read slowly", memory=128 * MIB, deep=True)
 def slow_receivers(target):
     held = []
     try:
         for number in range(20):
-            connection = target.hello(token="reader", carrier="tcp", mode=protocol.EVERY)
+            connection = target.hello(token="reader", carrier="tcp", delivery=protocol.EVERY)
             connection.send(protocol.credit(64))
             held.append(connection)
         end = time.monotonic() + 4

@@ -367,8 +367,8 @@ def cut_while_mapped(looking):
         try:
             looking.together(
                 [
-                    ("subscribe", channel.name, "--stdout", "raw", "--mode", mode, "--timeout", "1")
-                    for mode in ("newest", "every")
+                    ("subscribe", channel.name, "--stdout", "raw", "--delivery", delivery, "--timeout", "1")
+                    for delivery in ("newest", "every")
                 ]
                 * 2
                 + [("info", channel.name), ("list",)]
@@ -399,8 +399,8 @@ def restless(looking):
     try:
         looking.together(
             [
-                ("subscribe", "restless", "--stdout", "raw", "--mode", mode, "--timeout", "1")
-                for mode in ("newest", "every")
+                ("subscribe", "restless", "--stdout", "raw", "--delivery", delivery, "--timeout", "1")
+                for delivery in ("newest", "every")
             ]
             + [
                 ("subscribe", "restless", "--json", "--reconnect"),

@@ -278,7 +278,7 @@ def resets(target):
 
 @attack("clients that read nothing, with credits and pings without end")
 def never_read(target):
-    held = [target.hello(token="honest", carrier="tcp", mode=number % 2) for number in range(6)]
+    held = [target.hello(token="honest", carrier="tcp", delivery=number % 2) for number in range(6)]
     pings = protocol.ping() * 2000
     try:
         for connection in held:

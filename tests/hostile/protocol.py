@@ -100,7 +100,7 @@ def request_body(
     channel="cam0",
     codec="raw",
     *,
-    mode=NEWEST,
+    delivery=NEWEST,
     max_milli_fps=0,
     size=(0, 0),
     max_payload=1 << 28,
@@ -113,7 +113,7 @@ def request_body(
     body = struct.pack(
         "<BBHIIIQQQQQ",
         direction,
-        mode,
+        delivery,
         0,
         max_milli_fps,
         size[0],

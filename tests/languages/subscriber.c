@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s CHANNEL newest|every [DETECTIONS]\n", argv[0]);
     return 2;
   }
-  options.mode = strcmp(argv[2], "every") == 0 ? FRAMELANE_MODE_EVERY : FRAMELANE_MODE_NEWEST;
+  options.delivery = strcmp(argv[2], "every") == 0 ? FRAMELANE_DELIVERY_EVERY : FRAMELANE_DELIVERY_NEWEST;
   if (argc > 3) check(framelane_detection_publisher_create(argv[3], NULL, labels, 2, "m", &finder));
   check(framelane_subscriber_open(argv[1], &options, FRAMELANE_FOREVER, &subscriber));
   while ((error = framelane_subscriber_recv(subscriber, FRAMELANE_FOREVER, &frame)) == NULL) {

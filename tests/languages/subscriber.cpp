@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   if (argc > 3) finder.emplace(argv[3], std::vector<std::string>{"a", "b"}, "m");
   std::optional<framelane::DetectionSubscriber> found;
   framelane::SubscriberOptions options;
-  options.mode = std::string(argv[2]) == "every" ? framelane::Mode::Every : framelane::Mode::Newest;
+  options.delivery = std::string(argv[2]) == "every" ? framelane::Delivery::Every : framelane::Delivery::Newest;
   framelane::Subscriber subscriber(argv[1], options);
   for (framelane::Frame& frame : subscriber) {
     const auto info = frame.info();

@@ -22,10 +22,10 @@ def send_boxes(finder, frame):
     finder.send(frame, np.reshape(boxes, (-1, 4)), np.array(scores), np.array(kinds, int), np.array(tracks, int))
 
 
-channel, mode, *detections = sys.argv[1:]
+channel, delivery, *detections = sys.argv[1:]
 finder = framelane.DetectionPublisher(*detections, labels=["a", "b"], model="m") if detections else None
 found = None
-with framelane.Subscriber(channel, mode) as subscriber:
+with framelane.Subscriber(channel, delivery) as subscriber:
     for frame in subscriber:
         color = frame.color
         print(

@@ -9,7 +9,7 @@ import pattern
 CHANNEL = "soak"
 REPORT = 20
 
-mode, frames = sys.argv[1], int(sys.argv[2])
+delivery, frames = sys.argv[1], int(sys.argv[2])
 ended = threading.Event()
 
 
@@ -31,7 +31,7 @@ threading.Thread(target=watch_input, daemon=True).start()
 total = said = 0
 while total < frames and not ended.is_set():
     try:
-        subscriber = framelane.Subscriber(CHANNEL, mode=mode, timeout=0.5)
+        subscriber = framelane.Subscriber(CHANNEL, delivery=delivery, timeout=0.5)
     except (framelane.ChannelNotFound, framelane.Timeout):
         continue
     with subscriber:

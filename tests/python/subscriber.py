@@ -6,10 +6,10 @@ import sys
 import framelane
 import pattern
 
-channel, mode, most_held = sys.argv[1], sys.argv[2], int(sys.argv[3])
+channel, delivery, most_held = sys.argv[1], sys.argv[2], int(sys.argv[3])
 held = collections.deque()
 first = last = epoch = epochs = 0
-with framelane.Subscriber(channel, mode=mode) as subscriber:
+with framelane.Subscriber(channel, delivery=delivery) as subscriber:
     print("ready")
     for frame in subscriber:
         is_last = pattern.check(frame.array, frame.sequence)

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::{
-    Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameId, Mode, PublisherOptions,
-    RecvError, SubscriberOptions,
+    Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameId,
+    PublisherOptions, RecvError, SubscriberOptions,
 };
 
 /// The mounted directory; set in the copy of this program that runs where it may mount.
@@ -85,7 +85,8 @@ fn detections_go_on_at_their_size_while_somebody_else_has_filled_the_file_system
                 DetectionPublisher::with_options(options.clone(), "c/detections", &["cat"], "m").unwrap();
             let subscribers = SubscriberOptions::new().directory(place).wait(Some(Duration::ZERO));
             let mut reader =
-                DetectionSubscriber::with_options(subscribers.mode(Mode::Every), "c/detections").unwrap();
+                DetectionSubscriber::with_options(subscribers.delivery(Delivery::Every), "c/detections")
+                    .unwrap();
             let frame = FrameId {
                 channel: "c".to_owned(),
                 epoch: 1,

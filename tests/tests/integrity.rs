@@ -6,17 +6,18 @@ use framelane_tests::{Child, Pattern, Place, Random, SMALLEST_FRAME};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
-/// Four subscribers in Rust and four in Python (or Rust again, if there is no Python), as many in each mode.
+/// Four subscribers in Rust and four in Python (or Rust again, if there is no Python), as many in each delivery.
 fn start_eight(place: &Place, modes: [&'static str; 8]) -> Vec<(&'static str, &'static str, Child)> {
     let mut started: Vec<_> = modes
         .into_iter()
         .enumerate()
-        .map(|(index, mode)| {
+        .map(|(index, delivery)| {
             let held = ["0", "2"][index / 4];
-            let python = (index % 2 == 1).then(|| place.start_python("subscriber.py", &["c", mode, held]));
+            let python =
+                (index % 2 == 1).then(|| place.start_python("subscriber.py", &["c", delivery, held]));
             match python.flatten() {
-                Some(child) => ("Python", mode, child),
-                None => ("Rust", mode, place.start(SUBSCRIBER, &["c", mode, held, "end"])),
+                Some(child) => ("Python", delivery, child),
+                None => ("Rust", delivery, place.start(SUBSCRIBER, &["c", delivery, held, "end"])),
             }
         })
         .collect();
@@ -66,11 +67,11 @@ fn run(backpressure: Backpressure, slots: usize, frames: u64, modes: [&'static s
     println!("{backpressure:?}: {total} frames, {dropped} without a free slot");
     let counts = subscribers
         .into_iter()
-        .map(|(language, mode, mut child)| {
+        .map(|(language, delivery, mut child)| {
             let counts: [u64; 5] = child.wait_for("end").try_into().unwrap();
             assert!(child.end().success());
             let [received, missed, first, last, _] = counts;
-            println!("  {language}, {mode}: {received} received, {missed} dropped");
+            println!("  {language}, {delivery}: {received} received, {missed} dropped");
             assert_eq!(last, total, "to the last frame");
             assert_eq!(received + missed, last + 1 - first, "every frame is received or counted");
             [received, missed, first, last]
@@ -94,8 +95,8 @@ fn of_100_000_frames_eight_subscribers_see_no_torn_one_and_count_every_drop() {
 fn with_backpressure_block_readers_of_every_frame_lose_none_beside_readers_of_the_newest() {
     let modes = ["every", "every", "newest", "every", "every", "every", "every", "newest"];
     let counts = run(Backpressure::Block, 32, 5_000, modes);
-    for (mode, [received, missed, first, _]) in modes.into_iter().zip(counts) {
-        if mode == "every" {
+    for (delivery, [received, missed, first, _]) in modes.into_iter().zip(counts) {
+        if delivery == "every" {
             assert_eq!((received, missed, first), (5_000, 0, 1));
         }
     }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use framelane::{FrameInfo, Layout, Mode, PixelFormat, RecvError, doctor, status};
+use framelane::{Delivery, FrameInfo, Layout, PixelFormat, RecvError, doctor, status};
 use framelane_tests::{Child, Place, Random, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
@@ -60,7 +60,7 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
     let (mut publisher, epoch) = start_publisher(&place, "steady", &mut random);
     let mut survivors: Vec<_> = ["newest", "every"]
         .into_iter()
-        .map(|mode| place.start(SUBSCRIBER, &["c", mode, "1", "epochs"]))
+        .map(|delivery| place.start(SUBSCRIBER, &["c", delivery, "1", "epochs"]))
         .collect();
     for survivor in &mut survivors {
         wait_for_epoch(survivor, epoch);
@@ -81,10 +81,10 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
             }
         } else {
             subscribers += 1;
-            let mode = ["newest", "every"][random.below(2) as usize];
+            let delivery = ["newest", "every"][random.below(2) as usize];
             let held = random.below(8).to_string();
             let after = random.below(20).to_string();
-            let mut victim = place.start(SUBSCRIBER, &["c", mode, &held, &after]);
+            let mut victim = place.start(SUBSCRIBER, &["c", delivery, &held, &after]);
             victim.wait_for("received");
             random.spin(300);
             victim.kill();
@@ -179,7 +179,7 @@ fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
     let (mut publisher, epoch) = start_publisher(&place, "growing", &mut random);
     let mut survivors: Vec<_> = ["newest", "every"]
         .into_iter()
-        .map(|mode| place.start(SUBSCRIBER, &["c", mode, "2", "epochs"]))
+        .map(|delivery| place.start(SUBSCRIBER, &["c", delivery, "2", "epochs"]))
         .collect();
     for survivor in &mut survivors {
         wait_for_epoch(survivor, epoch);
@@ -230,7 +230,7 @@ fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
         }
         let mut publisher =
             place.publisher().create("c").unwrap_or_else(|error| panic!("round {round}: {error}"));
-        let mut subscriber = place.subscriber().mode(Mode::Every).open("c").unwrap();
+        let mut subscriber = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
         publisher.send(&layout, &FrameInfo::default(), &[7; 64]).unwrap();
         // The last frame of the dead may still be there to be received.
         let mut frames = std::iter::from_fn(|| Some(subscriber.recv().unwrap()));

@@ -169,7 +169,7 @@ fn compare(found: &[String], expected: &[String], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: frames");
 }
 
-/// A publisher with a subscriber of each language at once, in mode every.
+/// A publisher with a subscriber of each language at once, with delivery every.
 fn every(publisher: &str, way: Way) {
     let plan = plan(publisher);
     let Some(publishing) = program(publisher, "publisher") else { return };
@@ -194,7 +194,7 @@ fn every(publisher: &str, way: Way) {
     }
 }
 
-/// A publisher with one subscriber, in mode newest: what is seen is right, and what is not seen is counted.
+/// A publisher with one subscriber, with delivery newest: what is seen is right, and what is not seen is counted.
 fn newest(publisher: &str) {
     // Large enough that writing a frame takes a while: a reader that wakes up meets frames.
     let how = |n: i32| if n % 2 == 0 { "loan" } else { "send" };

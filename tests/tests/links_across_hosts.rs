@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use framelane::{
-    Backpressure, Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Mode, Urls, status,
+    Backpressure, Delivery, Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Urls,
+    status,
 };
 use framelane_tests::links::{Reader, Running, command, serve, url};
 use framelane_tests::{Camera, Host, Hosts, Place, Wire, wait_until};
@@ -70,8 +71,8 @@ fn frames_keep_their_numbers_over_two_links_and_boxes_that_come_back_find_their_
                 found.send(&frame.id(), &[Detection { x, ..Detection::default() }]).unwrap();
             }
         });
-        let mut frames = first.subscriber().mode(Mode::Every).open(CHANNEL).unwrap();
-        let every = first.subscriber().mode(Mode::Every);
+        let mut frames = first.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap();
+        let every = first.subscriber().delivery(Delivery::Every);
         let mut answers = DetectionSubscriber::with_options(every, boxes).unwrap();
         let mut seen = HashMap::new();
         let mut matched = 0;
@@ -178,7 +179,7 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
     let publisher = here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let _server = serve(&hosts[0], &here, &[]);
     let receiver = receive(&hosts[1], &there, &hosts[0], &["--every", "--once"]);
-    let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     // Published once somebody reads it.
     wait_until(|| publisher.subscribers() == 1);
     let camera = Camera::start(publisher, 20_000, 60.0);
@@ -219,7 +220,7 @@ fn what_is_pushed_arrives_to_the_last_frame_though_the_wire_is_narrow() {
     let mut publisher = Some(here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap());
     let send = ["send", CHANNEL, &url(&hosts[0], CHANNEL, ""), "--every"];
     let sender = Running::start(&hosts[1], &here, &send);
-    let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     wait_until(|| publisher.as_ref().unwrap().subscribers() == 1);
     let camera = Camera::start(publisher.take().unwrap(), 60_000, 100.0);
     reader.take(5);

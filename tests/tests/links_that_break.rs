@@ -3,7 +3,7 @@
 //! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame comes twice,
 //! torn, or after a later one (which [`Reader`] checks).
 
-use framelane::{Backpressure, Mode, RecvError, status};
+use framelane::{Backpressure, Delivery, RecvError, status};
 use framelane_tests::links::{PORT, Reader, Running, serve, url};
 use framelane_tests::{Camera, Child, Hosts, Place, Wire, wait_until};
 
@@ -229,13 +229,13 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     let [first, middle, last] = [Place::new(), Place::new(), Place::new()];
     let publisher = first.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let (camera_server, _server) = (serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[]));
-    let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "mode=every"));
+    let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "delivery=every"));
     // While nobody takes its frames the relay's ring holds them: six seconds of them.
     let relays = || Running::start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
     let mut relay = relays();
     let start = || Running::start(&hosts[2], &last, &["receive", &urls[1]]);
     let mut receiver = start();
-    let mut reader = Reader::new(last.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    let mut reader = Reader::new(last.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     wait_until(|| publisher.subscribers() == 1);
     wait_until(|| status(Some(middle.path()), CHANNEL).is_ok_and(|relay| relay.subscribers.len() == 1));
     let camera = Camera::start(publisher, BYTES, 20.0);
@@ -271,9 +271,9 @@ fn every_frame_that_is_sent_arrives_though_the_server_is_killed() {
     // While the server is away the sender stands for it: the publisher waits, and nothing is lost.
     let publisher = here.publisher().backpressure(Backpressure::Block).slots(32).create(CHANNEL).unwrap();
     let mut server = serve(&hosts[0], &there, &[]);
-    let target = url(&hosts[0], CHANNEL, "mode=every");
+    let target = url(&hosts[0], CHANNEL, "delivery=every");
     let mut sender = Running::start(&hosts[1], &here, &["send", CHANNEL, &target]);
-    let mut reader = Reader::new(there.subscriber().mode(Mode::Every).open(CHANNEL).unwrap());
+    let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     wait_until(|| publisher.subscribers() == 1);
     let camera = Camera::start(publisher, BYTES, 100.0);
     for _ in 0..5 {

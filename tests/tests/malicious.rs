@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher, doctor};
+use framelane::{Delivery, Error, ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, Publisher, doctor};
 use framelane_tests::{Pattern, Place};
 
 const BYTES: usize = 2_000_000;
@@ -46,7 +46,7 @@ fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
     let place = Place::new();
     let pattern = Pattern::new();
     let mut publisher = place.publisher().slots(2).create("c").unwrap();
-    let mut victim = place.subscriber().mode(Mode::Newest).open("c").unwrap();
+    let mut victim = place.subscriber().delivery(Delivery::Newest).open("c").unwrap();
     let readers = File::options().write(true).open(place.path().join("c.readers")).unwrap();
     let done = AtomicBool::new(false);
     let (mut intact, mut broken, mut torn) = (0, 0, 0);
@@ -108,7 +108,7 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
         return;
     }
     let pattern = Pattern::new();
-    let mut publisher = place.publisher().mode(0o666).create("c").unwrap();
+    let mut publisher = place.publisher().permissions(0o666).create("c").unwrap();
     let mut reader = place.subscriber().open("c").unwrap();
     send(&mut publisher, &pattern);
     let held = reader.recv().unwrap();
@@ -159,7 +159,8 @@ fn attack(place: &Path) {
         assert_eq!(map, libc::MAP_FAILED, "{name}: mapped for writing");
     }
     assert!(framelane::PublisherOptions::new().directory(place).create("c").is_err());
-    let taken = framelane::PublisherOptions::new().directory(place).mode(0o666).create("taken").unwrap();
+    let taken =
+        framelane::PublisherOptions::new().directory(place).permissions(0o666).create("taken").unwrap();
     // Its files stay, as if it had died.
     for part in ["control", "readers"] {
         std::fs::copy(place.join(format!("taken.{part}")), place.join(format!("kept.{part}"))).unwrap();

@@ -198,7 +198,7 @@ fn a_ring_that_cannot_grow_goes_on_as_it_is_for_everybody() {
         let publisher = std::cell::RefCell::new(publisher(directory).create("c").unwrap());
         send(&mut publisher.borrow_mut(), 1000).unwrap();
         let mut reader = subscriber(directory).open("c").unwrap();
-        let mut lossless = subscriber(directory).mode(Mode::Every).open("c").unwrap();
+        let mut lossless = subscriber(directory).delivery(Delivery::Every).open("c").unwrap();
         let mut last = receive(&mut reader).unwrap();
         assert_eq!(receive(&mut lossless).unwrap(), last);
         let large = scarce.until_it_works(
@@ -320,9 +320,9 @@ fn filled_in_the_middle(directory: &Path) {
         Ok::<_, Error>(loan.publish(&FrameInfo::default()))
     };
     // Processes of their own; nothing is dropped for the one that wants every frame.
-    let readers = ["newest", "every"].map(|mode| {
+    let readers = ["newest", "every"].map(|delivery| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_subscriber"));
-        command.args(["c", mode, "0", "end"]).env("FRAMELANE_DIR", directory);
+        command.args(["c", delivery, "0", "end"]).env("FRAMELANE_DIR", directory);
         let mut reader = Child::start(command);
         reader.wait_for("ready");
         reader

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use framelane::testing::Step::{self, *};
 use framelane::{
-    Backpressure, ChannelState, ErrorKind, Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher,
-    RecvError, Subscriber, doctor, list, status,
+    Backpressure, ChannelState, Delivery, ErrorKind, Frame, FrameInfo, Layout, LoanError, PixelFormat,
+    Publisher, RecvError, Subscriber, doctor, list, status,
 };
 use framelane_tests::{Child, Pattern, Place, on_small_tmpfs, wait_until};
 
@@ -76,8 +76,8 @@ struct Survivors {
 impl Survivors {
     /// Attaches to a channel that has a frame, and holds it.
     fn new(place: Place) -> Self {
-        let mut readers =
-            [Mode::Newest, Mode::Every].map(|mode| place.subscriber().mode(mode).open("c").unwrap());
+        let mut readers = [Delivery::Newest, Delivery::Every]
+            .map(|delivery| place.subscriber().delivery(delivery).open("c").unwrap());
         let held: Vec<_> = readers.iter_mut().map(|reader| reader.recv().unwrap()).collect();
         let last = [held[0].sequence(), held[1].sequence()];
         Survivors { place, pattern: Pattern::new(), readers, held, last }
@@ -394,13 +394,13 @@ fn a_subscriber_killed_while_it_comes_leaves_its_record_to_others() {
 
 fn a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go() {
     for backpressure in [Backpressure::Drop, Backpressure::Block] {
-        for mode in ["newest", "every"] {
+        for delivery in ["newest", "every"] {
             for step in [FrameChosen, Pinned, LeaseHeld, Received, DataMapped, Released] {
                 for passage in 1..=passages() {
-                    println!("{step:?}, passage {passage}, {mode}, {backpressure:?}");
+                    println!("{step:?}, passage {passage}, {delivery}, {backpressure:?}");
                     let (mut publisher, mut survivors) = published(backpressure);
                     let mut victim = puppet(&survivors.place);
-                    lead(&mut victim, &[&format!("open {mode}")]);
+                    lead(&mut victim, &[&format!("open {delivery}")]);
                     let mut bytes = BYTES;
                     // Before each order there is a new frame; for a new ring, a larger one.
                     die(victim, step, passage, &["receive", "release"], || {

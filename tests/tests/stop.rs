@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher, RecvError};
+use framelane::{Backpressure, Delivery, FrameInfo, Layout, LoanError, PixelFormat, Publisher, RecvError};
 use framelane_tests::{Child, Pattern, Place, wait_until};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -26,8 +26,8 @@ fn send(publisher: &mut Publisher, pattern: &Pattern, last: bool) -> Result<u64,
 }
 
 /// Starts a reader that holds two frames all the time, and waits until it does.
-fn start_reader(place: &Place, publisher: &mut Publisher, pattern: &Pattern, mode: &str) -> Child {
-    let mut reader = place.start(SUBSCRIBER, &["c", mode, "2", "5"]);
+fn start_reader(place: &Place, publisher: &mut Publisher, pattern: &Pattern, delivery: &str) -> Child {
+    let mut reader = place.start(SUBSCRIBER, &["c", delivery, "2", "5"]);
     reader.wait_for("ready");
     let (sender, received) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
@@ -50,7 +50,7 @@ fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
     let place = Place::new();
     let pattern = Pattern::new();
     let mut publisher = place.publisher().slots(8).create("c").unwrap();
-    let mut other = place.subscriber().mode(Mode::Every).open("c").unwrap();
+    let mut other = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     let mut stopped = start_reader(&place, &mut publisher, &pattern, "newest");
     // In turn, so that whatever else the machine does falls on both: in all, it is stopped for 2 s or 10 s.
     let slice = Duration::from_millis(200);

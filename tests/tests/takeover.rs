@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use framelane::{
-    Backpressure, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError, Mode,
+    Backpressure, Delivery, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError,
     PixelFormat, Publisher, doctor,
 };
 use framelane_tests::{Child, Place, wait_until};
@@ -37,7 +37,7 @@ fn start(place: &Place, backpressure: &str) -> Child {
 fn a_lossless_channel_goes_on_after_a_take_over() {
     let place = Place::new();
     let publisher = start(&place, "wait");
-    let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
+    let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     drop(reader.recv().unwrap());
     publisher.kill();
     while let Ok(frame) = reader.recv_timeout(Duration::ZERO) {
@@ -55,7 +55,7 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
 fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
     let place = Place::new();
     let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
-    let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
+    let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     send(&mut publisher).unwrap();
     drop(reader.recv().unwrap());
     assert_eq!(publisher.skip(), 2);
@@ -85,7 +85,7 @@ fn a_reader_of_the_newest_frame_counts_what_it_missed_on_a_lossless_channel_too(
 fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
     let place = Place::new();
     let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
-    let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
+    let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     send(&mut publisher).unwrap();
     let frame = reader.recv().unwrap();
     drop(reader);
@@ -98,17 +98,17 @@ fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
 #[test]
 fn a_subscriber_that_was_there_before_a_frame_receives_it_though_the_channel_closes() {
     let place = Place::new();
-    for mode in [Mode::Newest, Mode::Every] {
+    for delivery in [Delivery::Newest, Delivery::Every] {
         let mut publisher = place.publisher().create("c").unwrap();
         send(&mut publisher).unwrap();
-        let mut reader = place.subscriber().mode(mode).open("c").unwrap();
+        let mut reader = place.subscriber().delivery(delivery).open("c").unwrap();
         send(&mut publisher).unwrap();
         publisher.close();
         let mut last = 0;
         while let Ok(frame) = reader.recv() {
             last = frame.sequence();
         }
-        assert_eq!(last, 2, "{mode:?}: subscribers get what they have not received yet");
+        assert_eq!(last, 2, "{delivery:?}: subscribers get what they have not received yet");
     }
 }
 
@@ -116,7 +116,7 @@ fn a_subscriber_that_was_there_before_a_frame_receives_it_though_the_channel_clo
 fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let place = Place::new();
     let publisher = start(&place, "drop");
-    let mut reader = place.subscriber().mode(Mode::Every).open("c").unwrap();
+    let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     let old_epoch = reader.recv().unwrap().epoch();
     while reader.recv().unwrap().sequence() < 20 {}
     publisher.kill();
@@ -237,16 +237,16 @@ fn abandon(place: &Place, channel: &str) {
 
 #[test]
 fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
-    for (mode, backpressure) in [
-        (Mode::Newest, Backpressure::Drop),
-        (Mode::Every, Backpressure::Drop),
-        (Mode::Newest, Backpressure::Block),
-        (Mode::Every, Backpressure::Block),
+    for (delivery, backpressure) in [
+        (Delivery::Newest, Backpressure::Drop),
+        (Delivery::Every, Backpressure::Drop),
+        (Delivery::Newest, Backpressure::Block),
+        (Delivery::Every, Backpressure::Block),
     ] {
         for waits in [false, true] {
             let place = Place::new();
             start(&place, "drop").kill();
-            let options = place.subscriber().mode(mode);
+            let options = place.subscriber().delivery(delivery);
             let opened = std::thread::spawn(move || options.open("c").unwrap());
             let (mut publisher, mut reader) = if waits {
                 // It finds the publisher dead, and waits for the next one.
@@ -255,9 +255,12 @@ fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
             } else {
                 let publisher = place.publisher().backpressure(backpressure).create("c").unwrap();
                 drop(opened.join().unwrap());
-                (publisher, place.subscriber().mode(mode).open("c").unwrap())
+                (publisher, place.subscriber().delivery(delivery).open("c").unwrap())
             };
-            assert!(reader.recv_timeout(Duration::ZERO).is_err(), "{mode:?} {backpressure:?}: an old frame");
+            assert!(
+                reader.recv_timeout(Duration::ZERO).is_err(),
+                "{delivery:?} {backpressure:?}: an old frame"
+            );
             let sequence = send(&mut publisher).unwrap();
             let frame = reader.recv().unwrap();
             assert_eq!((frame.epoch(), frame.sequence()), (publisher.epoch(), sequence));

@@ -28,8 +28,8 @@ fn send(sender: &mut Child, (width, height): (u32, u32)) -> u64 {
     sequence.parse().unwrap()
 }
 
-fn subscribe(directory: &Path, mode: Mode) -> Subscriber {
-    SubscriberOptions::new().directory(directory).mode(mode).open("c").unwrap()
+fn subscribe(directory: &Path, delivery: Delivery) -> Subscriber {
+    SubscriberOptions::new().directory(directory).delivery(delivery).open("c").unwrap()
 }
 
 /// Receives until there is nothing more; checks every frame, and returns the last epoch and sequence.
@@ -66,10 +66,11 @@ fn restart(directory: &Path, sizes: &[(u32, u32)], slots: &[usize]) {
         let (size, slots) = (sizes[round % sizes.len()], slots[round % slots.len()]);
         println!("round {round}: {size:?}, {slots} slots, then {end:?}");
         let (mut sender, epoch) = sender(directory, slots);
-        let attached: &mut [Subscriber; 2] =
-            readers.get_or_insert_with(|| [Mode::Newest, Mode::Every].map(|mode| subscribe(directory, mode)));
+        let attached: &mut [Subscriber; 2] = readers.get_or_insert_with(|| {
+            [Delivery::Newest, Delivery::Every].map(|delivery| subscribe(directory, delivery))
+        });
         // One that opens now never sees a frame of the dead publisher.
-        let mut fresh = [Mode::Newest, Mode::Every].map(|mode| subscribe(directory, mode));
+        let mut fresh = [Delivery::Newest, Delivery::Every].map(|delivery| subscribe(directory, delivery));
         for fresh in &mut fresh {
             assert!(fresh.recv_timeout(Duration::ZERO).is_err(), "round {round}: a frame of the last epoch");
         }
@@ -133,7 +134,7 @@ fn takeover_with_other_slots_in_64_mib_goes_on() {
 fn growth_of_a_live_ring_in_64_mib_goes_on() {
     on_small_tmpfs("growth_of_a_live_ring_in_64_mib_goes_on", 64, |directory| {
         let (mut sender, epoch) = sender(directory, 6);
-        let mut readers = [Mode::Newest, Mode::Every].map(|mode| subscribe(directory, mode));
+        let mut readers = [Delivery::Newest, Delivery::Every].map(|delivery| subscribe(directory, delivery));
         let mut held = Vec::new();
         for (round, height) in (1080..1280).step_by(40).enumerate() {
             for _ in 0..4 {
@@ -153,7 +154,7 @@ fn growth_of_a_live_ring_in_64_mib_goes_on() {
 fn frame_that_never_fits_keeps_what_the_ring_holds() {
     on_small_tmpfs("frame_that_never_fits_keeps_what_the_ring_holds", 64, |directory| {
         let (mut sender, epoch) = sender(directory, 6);
-        let mut reader = subscribe(directory, Mode::Every);
+        let mut reader = subscribe(directory, Delivery::Every);
         for _ in 0..3 {
             send(&mut sender, FULL_HD);
         }
@@ -169,7 +170,7 @@ fn frame_that_never_fits_keeps_what_the_ring_holds() {
 fn frame_that_leases_keep_out_fits_once_they_end() {
     on_small_tmpfs("frame_that_leases_keep_out_fits_once_they_end", 64, |directory| {
         let (mut sender, _) = sender(directory, 6);
-        let mut reader = subscribe(directory, Mode::Newest);
+        let mut reader = subscribe(directory, Delivery::Newest);
         let mut held = Vec::new();
         for _ in 0..4 {
             send(&mut sender, FULL_HD);

@@ -38,10 +38,10 @@ class Sender:
 
 
 class Receiver:
-    def __init__(self, peer, channel=None, mode="newest"):
+    def __init__(self, peer, channel=None, delivery="newest"):
         import framelane
 
-        self.subscriber = framelane.Subscriber(channel or peer.channel, mode, timeout=10)
+        self.subscriber = framelane.Subscriber(channel or peer.channel, delivery, timeout=10)
 
     def receive(self):
         return self.subscriber.recv().array
@@ -54,7 +54,7 @@ class FramelaneLink(Framelane):
     """A local publisher, `framelane serve` beside it, and a subscriber that names a URL: of each moment the newest frame."""
 
     name = "framelane"
-    mode = "newest"
+    delivery = "newest"
 
     def sender(self):
         serve = Serve()
@@ -63,7 +63,7 @@ class FramelaneLink(Framelane):
         return LinkSender(self, self.channel, serve)
 
     def receiver(self):
-        return Receiver(self, self.url, self.mode)
+        return Receiver(self, self.url, self.delivery)
 
 
 class FramelaneLinkEvery(FramelaneLink):
@@ -71,7 +71,7 @@ class FramelaneLinkEvery(FramelaneLink):
 
     name = "framelane, every frame"
     options = {"backpressure": "block"}
-    mode = "every"
+    delivery = "every"
 
 
 class FramelanePush(Framelane):

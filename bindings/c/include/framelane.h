@@ -258,12 +258,12 @@
 /**
  * The newest frame; older ones are skipped, and counted.
  */
-#define FRAMELANE_MODE_NEWEST 0
+#define FRAMELANE_DELIVERY_NEWEST 0
 
 /**
  * Every frame, in order.
  */
-#define FRAMELANE_MODE_EVERY 1
+#define FRAMELANE_DELIVERY_EVERY 1
 
 /**
  * URLs without options that weaken the link, name files with secrets or raise the limit of frames
@@ -407,7 +407,7 @@ typedef struct {
   /**
    * Permissions of the files as for chmod; 0: 0600.
    */
-  uint32_t mode;
+  uint32_t permissions;
   /**
    * The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
    * FRAMELANE_URLS_REFUSE.
@@ -516,10 +516,10 @@ typedef struct {
    */
   const char *directory;
   /**
-   * FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of
+   * FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every one of
    * them.
    */
-  uint32_t mode;
+  uint32_t delivery;
   /**
    * As for the publisher.
    */

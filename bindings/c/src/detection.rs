@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use framelane::{
-    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error, ErrorKind,
-    LoanError, Mode,
+    Delivery, Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error,
+    ErrorKind, LoanError,
 };
 
 use crate::boundary::{
@@ -239,7 +239,7 @@ pub extern "C" fn framelane_detection_subscriber_open(
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
         let (options, keep) = options::subscriber(options, Wait::new(timeout_ns)?.timeout)?;
-        let options = options.mode(Mode::Every);
+        let options = options.delivery(Delivery::Every);
         let opened = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
         let made = Handle::new("subscriber", DetectionSubscriber::new(opened));
         *subscriber = handle(framelane_detection_subscriber { handle: made, keep });

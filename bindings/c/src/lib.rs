@@ -30,9 +30,9 @@
 //! |---|---|---|
 //! | `timeout_ns` (`i64`) | `FRAMELANE_FOREVER`, 0 to `INT64_MAX` | `INVALID_OPTION` |
 //! | `spin_ns` | 0 to `INT64_MAX` | `INVALID_OPTION` |
-//! | `slots`, `mode` (permissions) | 0, 2 to 128; 0, 0600 to 0777 with 0600 set | `INVALID_OPTION` |
+//! | `slots`, `permissions` | 0, 2 to 128; 0, 0600 to 0777 with 0600 set | `INVALID_OPTION` |
 //! | `frame_bytes`, `size_bytes` of a layout | 0 to 4 GiB | `FRAME_TOO_LARGE` |
-//! | `backpressure`, `mode`, `urls`, `reconnect`, `writable` | their constants | `INVALID_OPTION` |
+//! | `backpressure`, `delivery`, `urls`, `reconnect`, `writable` | their constants | `INVALID_OPTION` |
 //! | `range`, `keyframe`, `rotation_degrees` | their constants | `INVALID_OPTION` |
 //! | `format` | the constants, `framelane_format_matrix` | `INVALID_FRAME` |
 //! | `depth`, `channels` of `framelane_format_matrix` | 0 to 7, 1 to 512 | returns 0 |

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use framelane::{Backpressure, Error, ErrorKind, Mode, PublisherOptions, SubscriberOptions, Urls};
+use framelane::{Backpressure, Delivery, Error, ErrorKind, PublisherOptions, SubscriberOptions, Urls};
 
 use crate::boundary::path;
 
@@ -14,9 +14,9 @@ pub const FRAMELANE_BACKPRESSURE_DROP: u32 = 0;
 /// received.
 pub const FRAMELANE_BACKPRESSURE_BLOCK: u32 = 1;
 /// The newest frame; older ones are skipped, and counted.
-pub const FRAMELANE_MODE_NEWEST: u32 = 0;
+pub const FRAMELANE_DELIVERY_NEWEST: u32 = 0;
 /// Every frame, in order.
-pub const FRAMELANE_MODE_EVERY: u32 = 1;
+pub const FRAMELANE_DELIVERY_EVERY: u32 = 1;
 
 /// URLs without options that weaken the link, name files with secrets or raise the limit of frames
 /// (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160 MiB).
@@ -48,7 +48,7 @@ pub struct framelane_publisher_options {
     /// FRAMELANE_BACKPRESSURE_DROP or FRAMELANE_BACKPRESSURE_BLOCK.
     pub backpressure: u32,
     /// Permissions of the files as for chmod; 0: 0600.
-    pub mode: u32,
+    pub permissions: u32,
     /// The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
     /// FRAMELANE_URLS_REFUSE.
     pub urls: u32,
@@ -68,9 +68,9 @@ pub struct framelane_subscriber_options {
     pub size: usize,
     /// The directory of the channel's files, as for the publisher.
     pub directory: *const c_char,
-    /// FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY. Detections are always received in order, every one of
+    /// FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every one of
     /// them.
-    pub mode: u32,
+    pub delivery: u32,
     /// As for the publisher.
     pub urls: u32,
     /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
@@ -189,8 +189,8 @@ pub(crate) fn publisher(
     if given.slots != 0 {
         made = made.slots(given.slots as usize);
     }
-    if given.mode != 0 {
-        made = made.mode(given.mode);
+    if given.permissions != 0 {
+        made = made.permissions(given.permissions);
     }
     if let Some(directory) = path(given.directory)? {
         made = made.directory(directory);
@@ -208,17 +208,19 @@ pub(crate) fn subscriber(
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
     };
-    let mode = match given.mode {
-        FRAMELANE_MODE_NEWEST => Mode::Newest,
-        FRAMELANE_MODE_EVERY => Mode::Every,
-        other => return Err(unknown("mode", "FRAMELANE_MODE_NEWEST or FRAMELANE_MODE_EVERY", other)),
+    let delivery = match given.delivery {
+        FRAMELANE_DELIVERY_NEWEST => Delivery::Newest,
+        FRAMELANE_DELIVERY_EVERY => Delivery::Every,
+        other => {
+            return Err(unknown("delivery", "FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY", other));
+        }
     };
     if i64::try_from(given.spin_ns).is_err() {
         let fault = format!("spin_ns: expected nanoseconds up to INT64_MAX, found {}", given.spin_ns);
         return Err(Error::new(ErrorKind::InvalidOption, fault));
     }
     let mut made = made
-        .mode(mode)
+        .delivery(delivery)
         .spin(Duration::from_nanos(given.spin_ns))
         .reconnect(flag("reconnect", given.reconnect)?)
         .writable(flag("writable", given.writable)?)
@@ -266,7 +268,7 @@ mod tests {
         framelane_subscriber_options {
             size: size_of::<framelane_subscriber_options>(),
             directory: std::ptr::null(),
-            mode: FRAMELANE_MODE_EVERY,
+            delivery: FRAMELANE_DELIVERY_EVERY,
             urls: FRAMELANE_URLS_SAFE,
             spin_ns: 5,
             keep_waiting: None,
@@ -281,7 +283,7 @@ mod tests {
         let mut options = none();
         options.size = std::mem::offset_of!(framelane_subscriber_options, spin_ns);
         let read = read_sized(&raw const options, "options").unwrap().unwrap();
-        assert_eq!((read.mode, read.spin_ns), (FRAMELANE_MODE_EVERY, 0));
+        assert_eq!((read.delivery, read.spin_ns), (FRAMELANE_DELIVERY_EVERY, 0));
     }
 
     #[test]

@@ -114,7 +114,7 @@ static void misuse_is_an_error(void) {
   CHECK(code(framelane_publisher_create(not_utf8, NULL, &publisher)) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code(framelane_subscriber_open(not_utf8, NULL, 0, &subscriber)) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code(framelane_publisher_create("mis use", NULL, &publisher)) == FRAMELANE_ERROR_INVALID_NAME);
-  reading.mode = 9;
+  reading.delivery = 9;
   CHECK(code(framelane_subscriber_open("misuse", &reading, 0, &subscriber)) == INVALID);
   CHECK(code(framelane_subscriber_open("misuse", NULL, 0, &subscriber)) == FRAMELANE_ERROR_NOT_FOUND);
 

@@ -85,7 +85,7 @@ TEST_CASE("enumerators_and_sizes_out_of_range_are_refused") {
   writing.backpressure = static_cast<framelane::Backpressure>(7);
   CHECK(code_of([&] { framelane::Publisher publisher("range", writing); }) == option);
   framelane::SubscriberOptions reading;
-  reading.mode = static_cast<framelane::Mode>(7);
+  reading.delivery = static_cast<framelane::Delivery>(7);
   CHECK(code_of([&] { framelane::Subscriber subscriber("range", reading); }) == option);
   CHECK(code_of([] { Format::matrix(static_cast<framelane::Depth>(8), 1); }) == option);
   CHECK(code_of([] { Format::matrix(framelane::Depth::U8, 0); }) == option);

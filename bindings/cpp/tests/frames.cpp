@@ -146,7 +146,7 @@ TEST_CASE("size and format change while running, and old frames stay") {
 TEST_CASE("a range-for over a subscriber ends with the channel, and frames can be taken out of it") {
   auto publisher = std::make_optional<Publisher>("range", framelane::PublisherOptions{4, framelane::Backpressure::Block});
   framelane::SubscriberOptions every;
-  every.mode = framelane::Mode::Every;
+  every.delivery = framelane::Delivery::Every;
   Subscriber subscriber("range", every);
   std::thread writer([&] {
     for (int i = 1; i <= 20; ++i) {

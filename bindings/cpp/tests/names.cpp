@@ -44,7 +44,7 @@ void publishing(const Mat& picture) {
 
 void receiving() {
   SubscriberOptions options;
-  options.mode = Mode::Every;
+  options.delivery = Delivery::Every;
   options.writable = true;
   options.wait = Timeout(chrono::seconds(1));
   Subscriber subscriber("cam0", options);

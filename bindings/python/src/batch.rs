@@ -297,7 +297,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///
-/// - `mode`: "every" (the default) gives all batches that are still in the ring, in order; "newest" passes over
+/// - `delivery`: "every" (the default) gives all batches that are still in the ring, in order; "newest" passes over
 ///   what came before the newest.
 /// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`.
@@ -307,7 +307,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 ///   raises ChannelClosed and loops end.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
-/// mode. Ctrl-C ends every wait.
+/// delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionSubscriber {
     receiver: Arc<Receiver<Batches>>,
@@ -317,41 +317,41 @@ pub(crate) struct DetectionSubscriber {
 impl DetectionSubscriber {
     /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: for ever).
     #[new]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, reconnect, urls)
+        Self::open_while(py, None, channel, delivery, timeout, directory, spin_us, reconnect, urls)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
     /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of DetectionSubscriber.
     /// Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, mode="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us, reconnect, urls)?;
+        options(delivery, None, spin_us, reconnect, urls)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, mode, timeout, directory, spin_us, reconnect, urls))
+        call_async(py, "opening", (open, channel, delivery, timeout, directory, spin_us, reconnect, urls))
     }
 
     /// Opens while `wanted()`.
@@ -362,14 +362,14 @@ impl DetectionSubscriber {
         py: Python<'_>,
         wanted: Option<Py<PyAny>>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us, reconnect, urls)?;
+        let (options, newest_only) = options(delivery, directory, spin_us, reconnect, urls)?;
         let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use framelane::{Backpressure, ChannelState, Mode};
+use framelane::{Backpressure, ChannelState, Delivery};
 use pyo3::prelude::*;
 
 use crate::error::raise;
@@ -16,7 +16,7 @@ pub(crate) struct SubscriberStatus {
     /// Its process.
     pid: u32,
     /// "newest" or "every".
-    mode: &'static str,
+    delivery: &'static str,
     /// The frame received last.
     cursor: u64,
     /// Frames that it holds.
@@ -30,7 +30,10 @@ pub(crate) struct SubscriberStatus {
 #[pymethods]
 impl SubscriberStatus {
     fn __repr__(&self) -> String {
-        format!("<framelane.SubscriberStatus: process {}, {}, at frame {}>", self.pid, self.mode, self.cursor)
+        format!(
+            "<framelane.SubscriberStatus: process {}, {}, at frame {}>",
+            self.pid, self.delivery, self.cursor
+        )
     }
 }
 
@@ -96,7 +99,7 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
         let subscribers = status.subscribers.iter().map(|subscriber| SubscriberStatus {
             index: subscriber.index,
             pid: subscriber.pid,
-            mode: if subscriber.mode == Mode::Every { "every" } else { "newest" },
+            delivery: if subscriber.delivery == Delivery::Every { "every" } else { "newest" },
             cursor: subscriber.cursor,
             leases: subscriber.leases,
             received: subscriber.received,

@@ -192,7 +192,7 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
     )))
 }
 
-/// Waits for a slice until every reader in "every" mode has received all batches.
+/// Waits for a slice until every reader with delivery "every" has received all batches.
 fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
     publisher.publisher_mut().drain_while(&mut || false)
 }
@@ -205,14 +205,14 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 /// - `slots`: batches that the ring holds, 2 to 128, by default 32: what a late reader still finds. Readers
 ///   copy batches, so those that they keep take no slots.
 /// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the batch as dropped. "block" waits for a slot, and until readers in "every" mode have
+///   and counts the batch as dropped. "block" waits for a slot, and until readers with delivery "every" have
 ///   received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or batches are written to a disk.
-/// - `mode`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
+/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
 ///   in a `directory` that it can reach. Others never get write access to batches.
 ///
-/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, permissions),
 /// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionPublisher {
@@ -228,9 +228,9 @@ pub(crate) struct DetectionPublisher {
 impl DetectionPublisher {
     /// Creates the channel. `labels` names the classes: class id 0 is the first.
     #[new]
-    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, backpressure="drop", directory=None, mode=None,
+    #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, backpressure="drop", directory=None, permissions=None,
                         urls="safe"),
-           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, mode=None, urls='safe')")]
+           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, permissions=None, urls='safe')")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -240,10 +240,10 @@ impl DetectionPublisher {
         slots: Option<usize>,
         backpressure: &str,
         directory: Option<PathBuf>,
-        mode: Option<u32>,
+        permissions: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, mode, urls)?;
+        let options = options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, permissions, urls)?;
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py
             .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))

@@ -51,7 +51,7 @@ pub(crate) fn unless_interrupted<T>(result: Result<T, LoanError>) -> Option<Resu
     if matches!(result, Err(LoanError::Interrupted)) { None } else { Some(result) }
 }
 
-/// Waits for a slice until every reader in "every" mode has received all frames.
+/// Waits for a slice until every reader with delivery "every" has received all frames.
 fn drain(publisher: &mut framelane::Publisher) -> bool {
     publisher.drain_while(&mut || false)
 }
@@ -130,12 +130,12 @@ impl Shared {
         self.call(py, self.waits, |publisher| publisher.publish_held_while(held, layout, info, &mut || false))
     }
 
-    /// Closes at once; what readers in "every" mode have not received is lost.
+    /// Closes at once; what readers with delivery "every" have not received is lost.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, None)
     }
 
-    /// Closes; with backpressure "block" only when every reader in "every" mode has received all frames.
+    /// Closes; with backpressure "block" only when every reader with delivery "every" has received all frames.
     fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
@@ -146,7 +146,7 @@ pub(crate) fn options(
     slots: Option<usize>,
     backpressure: &str,
     directory: Option<PathBuf>,
-    mode: Option<u32>,
+    permissions: Option<u32>,
     urls: &str,
 ) -> PyResult<PublisherOptions> {
     let backpressure = match backpressure {
@@ -164,8 +164,8 @@ pub(crate) fn options(
     if let Some(directory) = directory {
         options = options.directory(directory);
     }
-    if let Some(mode) = mode {
-        options = options.mode(mode);
+    if let Some(permissions) = permissions {
+        options = options.permissions(permissions);
     }
     Ok(options)
 }
@@ -204,15 +204,15 @@ pub(crate) fn frame_info(
 ///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
 ///   readers hold at once.
 /// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the frame as dropped. "block" waits for a slot, and until readers in "every" mode have
+///   and counts the frame as dropped. "block" waits for a slot, and until readers with delivery "every" have
 ///   received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
-/// - `mode`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
+/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
 ///   in a `directory` that it can reach. Others never get write access to frames.
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
-/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, mode),
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, permissions),
 /// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Publisher {
@@ -223,17 +223,17 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Creates the channel, or takes it over from a publisher that died.
     #[new]
-    #[pyo3(signature = (channel, *, slots=None, backpressure="drop", directory=None, mode=None, urls="safe"))]
+    #[pyo3(signature = (channel, *, slots=None, backpressure="drop", directory=None, permissions=None, urls="safe"))]
     fn new(
         py: Python<'_>,
         channel: &str,
         slots: Option<usize>,
         backpressure: &str,
         directory: Option<PathBuf>,
-        mode: Option<u32>,
+        permissions: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(slots, backpressure, directory, mode, urls)?;
+        let options = options(slots, backpressure, directory, permissions, urls)?;
         let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
         let shared = Arc::new(Shared {
             channel: publisher.channel().to_owned(),
@@ -403,7 +403,7 @@ impl Publisher {
     /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
     /// ChannelClosed; a call that copies ends first.
     ///
-    /// With backpressure "block" it first waits until every subscriber in "every" mode has received all frames. A signal
+    /// With backpressure "block" it first waits until every subscriber with delivery "every" has received all frames. A signal
     /// handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close` itself.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.drain_and_close(py)

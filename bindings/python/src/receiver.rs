@@ -100,7 +100,7 @@ impl<S: Source> Receiver<S> {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// What is there now, the stash first; in newest mode the stash only if there is nothing newer.
+    /// What is there now, the stash first; with delivery newest the stash only if there is nothing newer.
     fn now(&self, state: &mut State<S>) -> Result<Received<S::Item>, RecvError> {
         let Some(stashed) = state.stash.take() else {
             return state.source.recv_now().map(|item| Received { item, skipped: 0 });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, RecvError, SubscriberOptions, Urls};
+use framelane::{Delivery, Error, ErrorKind, RecvError, SubscriberOptions, Urls};
 use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -70,24 +70,24 @@ pub(crate) fn urls(urls: &str) -> PyResult<Urls> {
 
 /// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
 pub(crate) fn options(
-    mode: &str,
+    delivery: &str,
     directory: Option<PathBuf>,
     spin_us: u64,
     reconnect: bool,
     urls: &str,
 ) -> PyResult<(SubscriberOptions, bool)> {
-    let mode = match mode {
-        "newest" => Mode::Newest,
-        "every" => Mode::Every,
+    let delivery = match delivery {
+        "newest" => Delivery::Newest,
+        "every" => Delivery::Every,
         other => {
-            let message = format!("mode: expected \"newest\" or \"every\", found {other:?}");
+            let message = format!("delivery: expected \"newest\" or \"every\", found {other:?}");
             return Err(PyValueError::new_err(message));
         }
     };
-    let newest_only = matches!(mode, Mode::Newest);
+    let newest_only = matches!(delivery, Delivery::Newest);
     let spin = Duration::from_micros(spin_us);
     let mut options =
-        SubscriberOptions::new().mode(mode).spin(spin).reconnect(reconnect).urls(self::urls(urls)?);
+        SubscriberOptions::new().delivery(delivery).spin(spin).reconnect(reconnect).urls(self::urls(urls)?);
     if let Some(directory) = directory {
         options = options.directory(directory);
     }
@@ -171,7 +171,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///
-/// - `mode`: "newest" (the default) gives the newest frame and passes over what came before; "every" gives
+/// - `delivery`: "newest" (the default) gives the newest frame and passes over what came before; "every" gives
 ///   all that are still in the ring, in order, which are all of them with a publisher of backpressure "block".
 /// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`.
@@ -191,11 +191,11 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// 4 with the 6 slots of the default. Then `recv` raises TooManyLeases at once.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
-/// mode. Ctrl-C ends every wait.
+/// delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Subscriber {
     receiver: Arc<Receiver<framelane::Subscriber>>,
-    mode: &'static str,
+    delivery: &'static str,
 }
 
 fn lend(received: Received<framelane::Frame>) -> Frame {
@@ -208,12 +208,12 @@ impl Subscriber {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (
-        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn new(
         py: Python<'_>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
@@ -221,7 +221,7 @@ impl Subscriber {
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, mode, timeout, directory, spin_us, writable, reconnect, urls)
+        Self::open_while(py, None, channel, delivery, timeout, directory, spin_us, writable, reconnect, urls)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or
@@ -229,12 +229,12 @@ impl Subscriber {
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     #[pyo3(signature = (
-        channel, mode="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
@@ -242,13 +242,13 @@ impl Subscriber {
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(mode, None, spin_us, reconnect, urls)?;
+        options(delivery, None, spin_us, reconnect, urls)?;
         deadline(timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
         call_async(
             py,
             "opening",
-            (open, channel, mode, timeout, directory, spin_us, writable, reconnect, urls),
+            (open, channel, delivery, timeout, directory, spin_us, writable, reconnect, urls),
         )
     }
 
@@ -260,7 +260,7 @@ impl Subscriber {
         py: Python<'_>,
         wanted: Option<Py<PyAny>>,
         channel: &str,
-        mode: &str,
+        delivery: &str,
         timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
@@ -268,7 +268,7 @@ impl Subscriber {
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(mode, directory, spin_us, reconnect, urls)?;
+        let (options, newest_only) = options(delivery, directory, spin_us, reconnect, urls)?;
         let options = options.writable(writable);
         let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep)
@@ -276,7 +276,7 @@ impl Subscriber {
         let subscriber = open_waiting(py, options, channel, timeout, wanted.as_ref(), open)?;
         Ok(Subscriber {
             receiver: Arc::new(Receiver::new("subscriber", channel, newest_only, writable, subscriber)),
-            mode: if newest_only { "newest" } else { "every" },
+            delivery: if newest_only { "newest" } else { "every" },
         })
     }
 
@@ -404,8 +404,8 @@ impl Subscriber {
 
     /// "newest" or "every".
     #[getter]
-    fn mode(&self) -> &'static str {
-        self.mode
+    fn delivery(&self) -> &'static str {
+        self.delivery
     }
 
     /// Whether a publisher holds the channel now. Waits for a call that another thread is in.
@@ -428,6 +428,6 @@ impl Subscriber {
 
     fn __repr__(&self) -> String {
         let state = if self.closed() { ", closed" } else { "" };
-        format!("<framelane.Subscriber {}, {}{state}>", self.receiver.channel, self.mode)
+        format!("<framelane.Subscriber {}, {}{state}>", self.receiver.channel, self.delivery)
     }
 }

@@ -36,7 +36,7 @@ async def test_a_frame_that_comes_later_is_awaited(publisher, subscriber):
 
 async def test_async_for_gets_every_frame_until_the_channel_closes():
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
 
         async def send():
             loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ async def test_the_loop_runs_while_a_coroutine_waits(publisher, subscriber):
 @pytest.mark.parametrize("turns", range(6))
 async def test_cancelling_loses_no_frame_in_every_mode(publisher, turns):
     """The frame comes at any moment around the cancellation."""
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
         for n in range(1, 31):
             task = asyncio.create_task(subscriber.recv_async())
             for _ in range(turns):
@@ -124,7 +124,7 @@ async def test_a_cancelled_wait_leaves_the_frame_to_a_call_without_async(publish
 
 
 async def test_several_coroutines_may_wait_for_one_subscriber(publisher):
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
         tasks = [asyncio.create_task(subscriber.recv_async(timeout=60)) for _ in range(4)]
         await settle()
         for n in range(4):
@@ -181,7 +181,7 @@ async def test_open_async_waits_without_blocking_the_loop():
         subscriber = await task
         publisher.send(image(1))
         assert (await subscriber.recv_async(timeout=60)).sequence == 1
-        assert (subscriber.mode, subscriber.channel) == ("every", "late")
+        assert (subscriber.delivery, subscriber.channel) == ("every", "late")
         subscriber.close()
 
 
@@ -233,7 +233,7 @@ async def test_async_with_drains_without_blocking_the_loop():
             publisher.send(image(1))
 
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
         task = asyncio.create_task(end(publisher))
         await settle()
         assert not task.done()
@@ -249,7 +249,7 @@ async def test_cancelled_async_with_closes_at_once():
             publisher.send(image(1))
 
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", mode="every", timeout=0):
+    with framelane.Subscriber("cam0", delivery="every", timeout=0):
         task = asyncio.create_task(end(publisher))
         await settle()
         task.cancel()

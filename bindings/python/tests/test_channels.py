@@ -19,7 +19,7 @@ def test_a_channel_is_listed_with_its_publisher_its_frames_and_its_readers(publi
     assert status.newest_published_ns == frame.published_ns
     assert status.memory_bytes > 6 * 4 * 6 * 3 and status.generation >= 1
     (reader,) = status.subscribers
-    assert (reader.index, reader.pid, reader.mode, reader.cursor) == (0, os.getpid(), "newest", 2)
+    assert (reader.index, reader.pid, reader.delivery, reader.cursor) == (0, os.getpid(), "newest", 2)
     assert (reader.leases, reader.received, reader.dropped) == (1, 1, 1)
     assert "cam0" in repr(status) and "newest" in repr(reader)
 

@@ -17,7 +17,7 @@ FULL = """
 import framelane, numpy as np, signal, sys, threading
 image = np.zeros((4, 4), "uint8")
 pub = framelane.Publisher("own", slots=2, backpressure="block")
-reader = framelane.Subscriber("own", mode="every", timeout=0)
+reader = framelane.Subscriber("own", delivery="every", timeout=0)
 pub.send(image)
 held = reader.recv()
 pub.send(image)
@@ -103,7 +103,7 @@ def closing_waits(waiting):
 DETECTIONS = """
 import framelane, numpy as np, signal
 pub = framelane.DetectionPublisher("own", slots=2, backpressure="block")
-reader = framelane.Subscriber("own", mode="every", timeout=0)
+reader = framelane.Subscriber("own", delivery="every", timeout=0)
 frame = framelane.FrameId("cam0", 1, 1)
 pub.send(frame, [])
 held = reader.recv()
@@ -298,7 +298,7 @@ def test_exit_while_daemon_thread_uses_publisher_ends_channel(script, directory,
 import framelane, numpy as np, threading
 image = np.zeros((500, 500), "uint8")
 pub = framelane.Publisher("cam0", backpressure={backpressure!r})
-reader = framelane.Subscriber("cam0", mode="every", timeout=0)
+reader = framelane.Subscriber("cam0", delivery="every", timeout=0)
 pub.send(image)
 held, began = [], threading.Event()
 def work():

@@ -129,7 +129,7 @@ def test_without_labels_any_class_is_taken():
 
 
 def test_a_reader_of_images_is_told_that_these_are_detections(detector):
-    with framelane.Subscriber("cam0/detections", mode="every", timeout=0) as images:
+    with framelane.Subscriber("cam0/detections", delivery="every", timeout=0) as images:
         detector.send(ID, BOXES)
         detector.send(ID, BOXES)
         frame = images.recv(timeout=10)

@@ -75,8 +75,8 @@ def test_a_directory_that_is_not_ours_is_refused(directory, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"mode": "all"}, ValueError),
-        ({"mode": None}, TypeError),
+        ({"delivery": "all"}, ValueError),
+        ({"delivery": None}, TypeError),
         ({"timeout": -1}, ValueError),
         ({"timeout": float("nan")}, ValueError),
         ({"timeout": "1"}, TypeError),

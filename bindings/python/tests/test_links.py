@@ -82,7 +82,7 @@ def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
 def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
     server = serve()
     publisher = server.publisher("cam0", backpressure="block")
-    with framelane.Subscriber(server.url("cam0"), mode="every", timeout=60) as subscriber:
+    with framelane.Subscriber(server.url("cam0"), delivery="every", timeout=60) as subscriber:
 
         def send():
             for value in range(20):
@@ -143,8 +143,8 @@ def test_urls_are_refused_where_only_names_are_wanted():
 
 def test_url_against_the_mode_argument_is_refused(serve):
     server = serve()
-    with pytest.raises(framelane.InvalidOption, match="one mode"):
-        framelane.Subscriber(server.url("cam0?mode=newest"), "every", timeout=1)
+    with pytest.raises(framelane.InvalidOption, match="one delivery"):
+        framelane.Subscriber(server.url("cam0?delivery=newest"), "every", timeout=1)
 
 
 def test_other_threads_run_while_a_link_is_waited_for_and_closed(serve):

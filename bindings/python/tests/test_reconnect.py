@@ -15,10 +15,10 @@ def restart(directory, value):
     return publisher
 
 
-@pytest.mark.parametrize("mode", ["newest", "every"])
-def test_reconnect_goes_on_with_the_next_publisher(directory, mode):
+@pytest.mark.parametrize("delivery", ["newest", "every"])
+def test_reconnect_goes_on_with_the_next_publisher(directory, delivery):
     first = restart(directory, 1)
-    with framelane.Subscriber("cam0", mode, directory=directory, reconnect=True) as frames:
+    with framelane.Subscriber("cam0", delivery, directory=directory, reconnect=True) as frames:
         held = frames.recv()
         first.close()
         with pytest.raises(framelane.Timeout):

@@ -166,7 +166,7 @@ def test_the_size_and_the_format_may_change_while_running(publisher, subscriber)
 
 
 def test_newest_mode_counts_what_it_passes_over_and_every_mode_gets_all(publisher, subscriber):
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as every:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as every:
         for n in range(4):
             publisher.send(np.full((2, 2), n, "uint8"))
         newest = subscriber.recv(timeout=0)
@@ -270,7 +270,7 @@ def test_a_giant_array_is_refused_before_anything_is_allocated(publisher):
         ({"slots": 129}, framelane.InvalidOption, "found 129"),
         ({"slots": -1}, OverflowError, None),
         ({"backpressure": "keep"}, ValueError, '"drop" or "block", found "keep"'),
-        ({"mode": 0o1777}, framelane.InvalidOption, "mode"),
+        ({"permissions": 0o1777}, framelane.InvalidOption, "permissions"),
         ({"directory": 3}, TypeError, None),
         ({"directory": "/dev/null/x"}, framelane.Error, "/dev/null/x"),
     ],
@@ -327,7 +327,7 @@ def test_frames_go_from_process_to_process_and_none_is_lost_with_backpressure_bl
         """
     )
     writer.wait_for("ready")
-    with framelane.Subscriber("cam0", mode="every", timeout=60) as reader:
+    with framelane.Subscriber("cam0", delivery="every", timeout=60) as reader:
         sequences = []
         for frame in reader:
             sequences.append(frame.sequence)

@@ -144,7 +144,7 @@ def test_a_subscriber_waits_for_its_channel(start):
 
 def test_iteration_stops_when_the_publisher_closes(start):
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
 
         def send():
             for _ in range(50):
@@ -178,7 +178,7 @@ def test_closing_a_subscriber_ends_the_wait_of_another_thread(publisher, start):
 
 def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
     publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
-    subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
+    subscriber = framelane.Subscriber("cam0", delivery="every", timeout=0)
     publisher.send(IMAGE)
     held = [subscriber.recv(timeout=10)]
     publisher.send(IMAGE)
@@ -202,7 +202,7 @@ def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
 def test_threads_share_a_publisher(start):
     # Slots for the newest frame, one of each thread, and two that the reader holds while it takes the next.
     publisher = framelane.Publisher("cam0", slots=8)
-    with framelane.Subscriber("cam0", mode="newest", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="newest", timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
         def send(value):
@@ -226,7 +226,7 @@ def test_threads_share_a_publisher(start):
 
 def test_threads_share_a_subscriber_and_each_frame_goes_to_one(start):
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", mode="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
         def receive():
@@ -263,7 +263,7 @@ def test_the_publisher_tells_how_many_subscribe(publisher):
 
 def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
     publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
-    subscriber = framelane.Subscriber("cam0", mode="every", timeout=0)
+    subscriber = framelane.Subscriber("cam0", delivery="every", timeout=0)
 
     def send():
         for n in range(30):
@@ -320,7 +320,7 @@ def test_ctrl_c_ends_the_wait_for(publisher, script, what):
         own = framelane.Publisher("own", slots=2, backpressure="block")
         held = []
         def full():
-            reader = framelane.Subscriber("own", mode="every", timeout=0)
+            reader = framelane.Subscriber("own", delivery="every", timeout=0)
             own.send(image)
             held.extend([reader, reader.recv()])
             own.send(image)

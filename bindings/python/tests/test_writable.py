@@ -184,7 +184,7 @@ def test_faulthandler_enabled_while_reader_waits_is_survived(script, publisher, 
     """The next wait puts the handler in front again."""
     source = """
 import faulthandler, framelane, os
-sub = framelane.Subscriber("cam0", mode="every", timeout=0)
+sub = framelane.Subscriber("cam0", delivery="every", timeout=0)
 faulthandler.enable()
 print("waiting")
 frame = sub.recv()

@@ -7,7 +7,7 @@ use framelane::{
 use serde::Serialize;
 
 use crate::latency::human_ns;
-use crate::parse::mode_name;
+use crate::parse::delivery_name;
 use crate::table::human_bytes;
 
 /// A channel as `list` and `info` give it.
@@ -246,7 +246,7 @@ const TRANSFERS: [(u8, &str); 17] = [
 pub struct SubscriberReport {
     pub index: usize,
     pub pid: u32,
-    pub mode: &'static str,
+    pub delivery: &'static str,
     /// The sequence of the frame received last.
     pub cursor: u64,
     pub leases: usize,
@@ -265,7 +265,7 @@ impl SubscriberReport {
         SubscriberReport {
             index: status.index,
             pid: status.pid,
-            mode: mode_name(status.mode),
+            delivery: delivery_name(status.delivery),
             cursor: status.cursor,
             leases: status.leases,
             received: status.received,

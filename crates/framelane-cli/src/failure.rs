@@ -103,7 +103,7 @@ fn hint_of(kind: ErrorKind) -> &'static str {
             "free some room in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
         }
         ErrorKind::Permission => {
-            "check who owns the file or directory (`ls -l`), and --mode of the publisher"
+            "check who owns the file or directory (`ls -l`), and --permissions of the publisher"
         }
         ErrorKind::LayoutVersion => "use the same version of framelane on both sides",
         ErrorKind::Damaged => "check the input with `ffprobe`; for a channel, restart its publisher",

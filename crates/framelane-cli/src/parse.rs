@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framelane::{Error, Mode, PixelFormat};
+use framelane::{Delivery, Error, PixelFormat};
 use framelane_codec::Codec;
 use framelane_video::{RawFormat, Repeat};
 
@@ -70,7 +70,7 @@ pub fn repeat(text: &str) -> Result<Repeat, String> {
 /// Permissions in octal, as for `chmod`.
 pub fn permissions(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode & !0o777 == 0 && mode & 0o600 == 0o600 => Ok(mode),
+        Ok(bits) if bits & !0o777 == 0 && bits & 0o600 == 0o600 => Ok(bits),
         _ => Err(format!(
             "expected permissions with which the owner reads and writes, as 600, 640 or 660, found {text:?}"
         )),
@@ -78,19 +78,19 @@ pub fn permissions(text: &str) -> Result<u32, String> {
 }
 
 /// `newest` or `every`.
-pub fn mode(text: &str) -> Result<Mode, String> {
+pub fn delivery(text: &str) -> Result<Delivery, String> {
     match text {
-        "newest" => Ok(Mode::Newest),
-        "every" => Ok(Mode::Every),
+        "newest" => Ok(Delivery::Newest),
+        "every" => Ok(Delivery::Every),
         _ => Err(format!("expected newest or every, found {text:?}")),
     }
 }
 
-/// The name of a mode.
-pub fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Newest => "newest",
-        Mode::Every => "every",
+/// The name of a delivery.
+pub fn delivery_name(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Newest => "newest",
+        Delivery::Every => "every",
     }
 }
 
@@ -158,8 +158,8 @@ pub fn check(text: &str) {
     if let Ok((name, value)) = assignment(text) {
         assert!(!name.is_empty() && format!("{name}={value}") == text, "{text:?}");
     }
-    if let Ok(found) = mode(text) {
-        assert_eq!(mode_name(found), text);
+    if let Ok(found) = delivery(text) {
+        assert_eq!(delivery_name(found), text);
     }
     if let Ok(found) = interval(text) {
         assert!(!found.is_zero() && std::time::Instant::now().checked_add(found).is_some(), "{text:?}");

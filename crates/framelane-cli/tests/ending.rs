@@ -62,7 +62,7 @@ fn a_publisher_that_waits_ends_at_a_signal_too() {
         place.start("publish testsrc=64x48 cam0 --json --rate max --backpressure block --wait-subscribers 1");
     publisher.wait_for("started");
     let mut stuck =
-        Running::spawn(place.command("subscribe cam0 --mode every --stdout raw").stderr(Stdio::null()));
+        Running::spawn(place.command("subscribe cam0 --delivery every --stdout raw").stderr(Stdio::null()));
     // Nobody reads what it writes: the pipe fills, then the ring.
     let mut frames = None;
     loop {

@@ -15,7 +15,7 @@ fn a_test_pattern_is_received_and_counted() {
     let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
     let started = publisher.wait_for("started");
     assert_eq!((&started["channel"], &started["source"]["output_format"]), (&"cam0".into(), &"bgr8".into()));
-    let mut subscriber = place.start("subscribe cam0 --count 20 --json --mode every --per-frame");
+    let mut subscriber = place.start("subscribe cam0 --count 20 --json --delivery every --per-frame");
     let events = subscriber.rest();
     assert!(subscriber.end().success());
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
@@ -83,7 +83,7 @@ fn through(place: &Place, input: &[u8], publish: &str, subscribe: &str) -> Vec<u
     let line = format!("publish - cam0 --rate max --backpressure block --wait-subscribers 1 {publish}");
     let mut publisher = place.command(&line).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let feeding = feed(&mut publisher, input.to_vec());
-    let received = place.run(&format!("subscribe cam0 --mode every {subscribe}"));
+    let received = place.run(&format!("subscribe cam0 --delivery every {subscribe}"));
     let published = publisher.wait_with_output().unwrap();
     assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
     assert!(received.status.success(), "{}", String::from_utf8_lossy(&received.stderr));
@@ -136,7 +136,7 @@ fn nothing_is_lost_from_a_file_with_backpressure_block() {
             "publish {} film --json --rate max --backpressure block --wait-subscribers 2 --format {format} {slots}",
             file.path().display()
         ));
-        let mut readers = [0, 1].map(|_| place.start("subscribe film --mode every --json --per-frame"));
+        let mut readers = [0, 1].map(|_| place.start("subscribe film --delivery every --json --per-frame"));
         for reader in &mut readers {
             let events = reader.rest();
             assert!(reader.end().success());
@@ -191,7 +191,7 @@ fn other_strides_of_the_same_size_are_no_new_format() {
     let place = Place::new();
     let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
-    let mut subscriber = place.start("subscribe cam0 --mode every --json --per-frame");
+    let mut subscriber = place.start("subscribe cam0 --delivery every --json --per-frame");
     subscriber.wait_for("attached");
     for stride_bytes in [8, 16, 8] {
         let planes = [Plane { offset_bytes: 0, stride_bytes }];
@@ -211,7 +211,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
         let place = Place::new();
         let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);
         let mut publisher = options.create("cam0").unwrap();
-        let line = format!("subscribe cam0 --stdout {container} --mode every --json --count 2");
+        let line = format!("subscribe cam0 --stdout {container} --delivery every --json --count 2");
         let subscriber = place.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         while publisher.subscribers() == 0 {
             std::thread::yield_now();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use framelane::{FrameInfo, Layout, Mode, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
+use framelane::{Delivery, FrameInfo, Layout, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
 use rustix::process::Signal;
 use support::{Place, json_error};
 
@@ -157,7 +157,7 @@ fn an_old_writers_frames_arrive_each_once_and_in_order() {
     let url = format!("legacy-memory:{}?size=64x48&streams=2&index=1", mapping.0);
     let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
     receive.wait_for("started");
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert!(receive.wait_for("waiting")["reason"].as_str().unwrap().contains("waiting for a mapping"));
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "64", "48", "2"]) else { return };
@@ -196,7 +196,7 @@ fn writer_without_a_pause_gives_no_torn_frame() {
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "640", "480", "1"]) else { return };
     writer.ask("frame 0 640 480 16 2");
     let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert_eq!(subscriber.recv().unwrap().bytes()[0], 2);
     // A writer without a pause: what is published of it is whole, and its last frame is published.
@@ -227,7 +227,7 @@ fn nonsense_in_the_mapping_is_told_and_waited_out() {
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "64", "48", "1"]) else { return };
     let url = format!("legacy-memory:{}?size=64x48", mapping.0);
     let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert!(receive.wait_for("waiting")["reason"].as_str().unwrap().contains("first frame"));
     for raw in ["-1 48 16", "2147483647 2147483647 16", "64 49 16", "64 48 -16", "64 48 4096", "0 48 16"] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use framelane::{Mode, RecvError, Subscriber, SubscriberOptions};
+use framelane::{Delivery, RecvError, Subscriber, SubscriberOptions};
 use rustix::process::Signal;
 use support::{Place, Running};
 
@@ -49,7 +49,7 @@ impl Drop for Writer {
 fn receive(place: &Place, writer: &Writer, (width, height): (u32, u32)) -> (Running, Subscriber) {
     let url = format!("legacy-memory:{}?size={width}x{height}", writer.name);
     let receive = place.start(&format!("receive {url} cam0 --json"));
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     (receive, options.open("cam0").unwrap())
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use framelane::{
-    Color, FrameInfo, Layout, Mode, PixelFormat, PublisherOptions, RecvError, SubscriberOptions,
+    Color, Delivery, FrameInfo, Layout, PixelFormat, PublisherOptions, RecvError, SubscriberOptions,
 };
 use framelane_video::Converter;
 use rustix::process::Signal;
@@ -20,7 +20,7 @@ const ALIKE_DB: f64 = 32.0;
 fn arrives(format: PixelFormat, start: impl Fn(&str) -> Option<Program>) {
     let place = Place::new();
     let (mut receive, port) = receive(&place, "");
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     let Some(mut sender) = start(&port.to_string()) else { return };
     for number in 0..3 {
@@ -178,7 +178,7 @@ fn a_channel_travels_from_one_framelane_to_another() {
     let (here, there) = (Place::new(), Place::new());
     let (mut receive, port) = receive(&there, "--count 20");
     let mut subscriber =
-        SubscriberOptions::new().directory(there.path()).mode(Mode::Every).open("cam0").unwrap();
+        SubscriberOptions::new().directory(there.path()).delivery(Delivery::Every).open("cam0").unwrap();
     let mut publisher = PublisherOptions::new().directory(here.path()).create("cam0").unwrap();
     let mut send = here.start(&format!("send cam0 legacy://127.0.0.1:{port} --json --timeout 0"));
     for number in 0..20 {

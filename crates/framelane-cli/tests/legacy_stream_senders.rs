@@ -5,7 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use framelane::{Mode, PixelFormat, Subscriber, SubscriberOptions};
+use framelane::{Delivery, PixelFormat, Subscriber, SubscriberOptions};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::stream::{ANSWER, jpeg, message, number_of, receive, send_frame};
@@ -24,7 +24,7 @@ impl Scene {
     fn new(options: &str) -> Self {
         let place = Place::new();
         let (receive, port) = receive(&place, options);
-        let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+        let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
         let subscriber = options.open("cam0").unwrap();
         Scene { place, receive, port, subscriber, number: 0 }
     }

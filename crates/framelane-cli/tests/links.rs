@@ -134,7 +134,7 @@ fn every_frame_of_a_new_channel_of_the_same_name_comes_too() {
     let publisher = publish(there.path(), "cam0", 1);
     let mut receiver = here.start(&format!("receive {address}/cam0 --every --slots 64 --json"));
     receiver.wait_for("channel");
-    let options = SubscriberOptions::new().directory(here.path()).mode(framelane::Mode::Every);
+    let options = SubscriberOptions::new().directory(here.path()).delivery(framelane::Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert_eq!(subscriber.recv().unwrap().origin().epoch, publisher.epoch());
     publisher.close();

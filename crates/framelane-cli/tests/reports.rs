@@ -11,7 +11,7 @@ fn channel(place: &Place, name: &str) -> (Running, Running) {
     let mut publisher =
         place.start(&format!("publish testsrc=64x48@100 {name} --json --slots 9 --format i420"));
     publisher.wait_for("started");
-    let mut subscriber = place.start(&format!("subscribe {name} --json --mode every --per-frame"));
+    let mut subscriber = place.start(&format!("subscribe {name} --json --delivery every --per-frame"));
     subscriber.wait_for("frame");
     (publisher, subscriber)
 }
@@ -38,7 +38,7 @@ fn list_and_info_tell_all_of_a_channel() {
     }
     assert!(info["color"]["range"].is_string());
     let reader = &info["subscribers"][0];
-    assert_eq!((&reader["pid"], &reader["mode"]), (&subscriber.child.id().into(), &"every".into()));
+    assert_eq!((&reader["pid"], &reader["delivery"]), (&subscriber.child.id().into(), &"every".into()));
     assert!(reader["received"].as_u64().unwrap() > 0 && reader["cursor"].as_u64().unwrap() > 0, "{reader}");
 
     let list = place.json("list --json");
@@ -145,7 +145,7 @@ fn rates_are_from_the_first_frame_to_the_last() {
     let mut publisher = place.start("publish testsrc=64x48@50 cam0 --json");
     publisher.wait_for("started");
     let rate_of = |count: u32| {
-        let output = place.run(&format!("subscribe cam0 --mode every --json --count {count}"));
+        let output = place.run(&format!("subscribe cam0 --delivery every --json --count {count}"));
         let text = String::from_utf8(output.stdout).unwrap();
         let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!(summary["frames"], count, "{summary}");
@@ -172,7 +172,7 @@ fn rates_are_from_the_first_frame_to_the_last() {
 fn the_directory_can_be_given_with_dir() {
     let (place, other) = (Place::new(), Place::new());
     let dir = format!("--dir {}", place.path().display());
-    let mut publisher = other.start(&format!("{dir} publish testsrc=64x48 cam0 --json --mode 640"));
+    let mut publisher = other.start(&format!("{dir} publish testsrc=64x48 cam0 --json --permissions 640"));
     publisher.wait_for("started");
     assert_eq!(other.json("list --json")["channels"].as_array().unwrap().len(), 0);
     assert_eq!(other.json(&format!("list {dir} --json"))["channels"].as_array().unwrap().len(), 1);
@@ -230,7 +230,7 @@ fn doctor_warns_of_a_directory_that_anyone_may_change() {
 fn a_benchmark_gives_percentiles_in_order() {
     let place = Place::new();
     for options in
-        ["--fps 200", "--free --readers 2", "--free --mode every", "--fps 200 --write --format i420"]
+        ["--fps 200", "--free --readers 2", "--free --delivery every", "--fps 200 --write --format i420"]
     {
         let report = place.json(&format!("bench --json --seconds 0.3 --size 320x240 {options}"));
         for measure in ["publish", "wake"] {

@@ -8,7 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use framelane::{
-    Color, ColorRange, FrameInfo, Layout, Mode, PixelFormat, Publisher, PublisherOptions, SubscriberOptions,
+    Color, ColorRange, Delivery, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions,
+    SubscriberOptions,
 };
 use rustix::process::Signal;
 use support::Place;
@@ -55,10 +56,10 @@ fn run_keeps_its_function_over_restarts_of_the_publisher() {
     let file = files.path().join("detect.py");
     std::fs::write(&file, "def detect(image):\n    return [[0, 0, int(image[0, 0]), 1]]\n").unwrap();
     let mut source = publisher(place.path(), "cam0");
-    let mut run = place.start(&format!("run cam0 {} --count 2 --mode every --json", file.display()));
+    let mut run = place.start(&format!("run cam0 {} --count 2 --delivery every --json", file.display()));
     run.wait_for("started");
     send(&mut source, 1);
-    let options = SubscriberOptions::new().directory(place.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut found = framelane::DetectionSubscriber::with_options(options, "cam0/detections").unwrap();
     assert_eq!(found.recv_timeout(LONG).unwrap().boxes[0].width, 1.0);
     drop(source);
@@ -80,7 +81,7 @@ fn links_reconnect_in_both_directions() {
     let mut server = there.start("serve --listen tcp://127.0.0.1:0 --anonymous --json");
     let address = server.wait_for("listening")["address"].as_str().unwrap().to_owned();
     let mut source = publisher(there.path(), "cam0");
-    let options = SubscriberOptions::new().directory(here.path()).mode(Mode::Every).reconnect(true);
+    let options = SubscriberOptions::new().directory(here.path()).delivery(Delivery::Every).reconnect(true);
     send(&mut source, 1);
     let mut pulled = options.open(&format!("{address}/cam0")).unwrap();
     let mut sender = here.start(&format!("send back {address}/back --reconnect --json"));

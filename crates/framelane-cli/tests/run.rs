@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use framelane::{
-    DetectionSubscriber, Detections, FrameInfo, Layout, Mode, PixelFormat, Publisher, PublisherOptions,
+    Delivery, DetectionSubscriber, Detections, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions,
     SubscriberOptions,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn detections(&self) -> DetectionSubscriber {
-        let options = SubscriberOptions::new().mode(Mode::Every).directory(self.place.path());
+        let options = SubscriberOptions::new().delivery(Delivery::Every).directory(self.place.path());
         DetectionSubscriber::with_options(options, "cam0/detections").unwrap()
     }
 
@@ -202,7 +202,7 @@ fn results_that_mean_nothing_are_told_with_what_was_expected() {
 #[test]
 fn it_ends_after_the_frames_that_were_asked_for() {
     let Some(mut bench) = Bench::new(DETECT) else { return };
-    let mut run = bench.start("--count 2 --mode every --labels a,b --model mine");
+    let mut run = bench.start("--count 2 --delivery every --labels a,b --model mine");
     let mut detections = bench.detections();
     assert_eq!(bench.ask(&mut detections, 0).labels, ["a", "b"]);
     assert_eq!(bench.ask(&mut detections, 0).model, "mine");

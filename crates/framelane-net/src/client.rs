@@ -119,7 +119,7 @@ fn receive_once(
     let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
-    let mut sink = Sink::new(Instant::now(), options.mode, received.last, options.patience);
+    let mut sink = Sink::new(Instant::now(), options.delivery, received.last, options.patience);
     sink.clock.compare_machines(machine(), connected.welcome.machine);
     sink.clock.add(Instant::now(), connected.times);
     sink.begin_missed(received.missed);
@@ -165,7 +165,7 @@ pub struct Sending {
 /// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here, or so many
 /// frames were sent, and the other side has all of them; or until `keep` says false.
 ///
-/// The subscriber's mode should be that of the URL's options: until there is a connection it stands for the link, so that a
+/// The subscriber's delivery should be that of the URL's options: until there is a connection it stands for the link, so that a
 /// publisher that waits for its readers waits for this one.
 ///
 /// Blocks. `events` and `keep` are called from this thread and from one other.
@@ -206,7 +206,7 @@ fn send_once(
     let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
-    let subscriber = sending.subscriber.clone().mode(options.mode);
+    let subscriber = sending.subscriber.clone().delivery(options.delivery);
     let last = known(connected.welcome.last).filter(|last| resume::may_be(&subscriber, channel, *last));
     if let Some(kept) = kept {
         let lost = kept.go_back(&subscriber, last);

@@ -90,7 +90,7 @@ pub(crate) fn connect(
     let sent_ns = realtime_ns();
     let request = ChannelRequest {
         direction,
-        mode: options.mode,
+        delivery: options.delivery,
         max_milli_fps: options.max_milli_fps(),
         size: options.size.unwrap_or_default(),
         max_payload: options.max_bytes,

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use framelane::{Layout, Mode, PublisherOptions, SubscriberOptions};
+use framelane::{Delivery, Layout, PublisherOptions, SubscriberOptions};
 use framelane_codec::Encoder;
 
 use super::*;
@@ -116,7 +116,7 @@ fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("boxes").unwrap();
         let mut subscriber = SubscriberOptions::new().directory(directory.path()).open("boxes").unwrap();
         let now = Instant::now();
-        let mut sink = Sink::new(now, Mode::Newest, None, PATIENCE);
+        let mut sink = Sink::new(now, Delivery::Newest, None, PATIENCE);
         // The peer's clock is an hour ahead.
         sink.clock.add(now, [0, HOUR_NS, HOUR_NS, 0]);
         receive(&Peer::new(said, true), &mut publisher, sink, codec, PATIENCE, &mut |_| Ok(()));
@@ -132,7 +132,7 @@ fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     // Longer than anybody would wait for this test.
     let patience = Duration::from_secs(3600);
-    let sink = Sink::new(Instant::now(), Mode::Newest, None, patience);
+    let sink = Sink::new(Instant::now(), Delivery::Newest, None, patience);
     let mut asked = 0;
     let (fault, _) =
         receive(&Peer::new(Vec::new(), false), &mut publisher, sink, Codec::Raw, patience, &mut |_| {
@@ -175,9 +175,9 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         let directory = tempfile::tempdir().unwrap();
         let options = PublisherOptions::new().directory(directory.path()).slots(3);
         let mut publisher = options.backpressure(framelane::Backpressure::Block).create("cam0").unwrap();
-        let reader = SubscriberOptions::new().directory(directory.path()).mode(Mode::Every);
+        let reader = SubscriberOptions::new().directory(directory.path()).delivery(Delivery::Every);
         let _reader = reader.open("cam0").unwrap();
-        let sink = Sink::new(Instant::now(), Mode::Every, None, PATIENCE);
+        let sink = Sink::new(Instant::now(), Delivery::Every, None, PATIENCE);
         let (mut before, mut same) = (0, 0);
         let mut watch = |received: &Received| {
             same = if received.frames == before { same + 1 } else { 0 };

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and counts them.
-//! `mode=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in [`security`].
+//! `delivery=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in [`security`].
 #![forbid(unsafe_code)]
 
 mod budget;

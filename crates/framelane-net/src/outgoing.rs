@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, FrameInfo, Mode, Origin, RecvError, SubscriberOptions};
+use framelane::{Delivery, Error, ErrorKind, Frame, FrameInfo, Origin, RecvError, SubscriberOptions};
 
 use crate::budget::{Exceeded, Share};
 use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
@@ -328,7 +328,7 @@ impl Sender<'_, '_, '_> {
             return Ok(Some(kept));
         }
         // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
-        let last = self.last.filter(|_| subscriber.get_mode() == Mode::Every);
+        let last = self.last.filter(|_| subscriber.get_delivery() == Delivery::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
         let mut ended = None;
         let opened = subscriber.clone().after(after).open_while(channel, &mut || {

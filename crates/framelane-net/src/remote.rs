@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
-    Backpressure, Error, ErrorKind, Link, Links, Mode, Publisher, PublisherOptions, Subscriber,
+    Backpressure, Delivery, Error, ErrorKind, Link, Links, Publisher, PublisherOptions, Subscriber,
     SubscriberOptions,
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -190,8 +190,8 @@ fn spawn(
 }
 
 /// Nothing is lost here either when every frame is wanted.
-pub(crate) fn backpressure_of(mode: Mode) -> Backpressure {
-    if mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop }
+pub(crate) fn backpressure_of(delivery: Delivery) -> Backpressure {
+    if delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop }
 }
 
 fn publisher_in(directory: Option<PathBuf>) -> PublisherOptions {
@@ -210,19 +210,19 @@ impl Links for Remote {
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Box<dyn Link>, Error> {
         let mut link = LinkUrl::parse(url, options.get_urls())?;
-        if options.get_mode() == Mode::Every {
-            if given(url, "mode").is_some_and(|mode| mode != "every") {
+        if options.get_delivery() == Delivery::Every {
+            if given(url, "delivery").is_some_and(|delivery| delivery != "every") {
                 return Err(Error::new(
                     ErrorKind::InvalidOption,
-                    "expected one mode, found the mode every and mode=newest in the URL",
+                    "expected one delivery, found the delivery every and delivery=newest in the URL",
                 )
-                .with_hint("remove mode=newest from the URL, or subscribe with the mode newest"));
+                .with_hint("remove delivery=newest from the URL, or subscribe with the delivery newest"));
             }
-            link.options.mode = Mode::Every;
+            link.options.delivery = Delivery::Every;
         }
         tidy(options.get_directory());
         let local = local_name(&link);
-        let backpressure = backpressure_of(link.options.mode);
+        let backpressure = backpressure_of(link.options.delivery);
         let publisher = publisher_in(options.get_directory().map(Into::into))
             .slots(link.options.slots)
             .backpressure(backpressure)
@@ -249,7 +249,8 @@ impl Links for Remote {
             None => SubscriberOptions::new(),
         };
         // Before the first frame is published.
-        let subscriber = again.clone().mode(link.options.mode).wait(Some(Duration::ZERO)).open(local)?;
+        let subscriber =
+            again.clone().delivery(link.options.delivery).wait(Some(Duration::ZERO)).open(local)?;
         let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, subscriber, again, shared))?;
         Ok(Box::new(running))
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use framelane::{Mode, Origin, Subscriber, SubscriberOptions};
+use framelane::{Delivery, Origin, Subscriber, SubscriberOptions};
 
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
@@ -44,7 +44,7 @@ impl Kept {
     /// The connection is gone: until it is known what has arrived, a publisher that waits keeps all that may not have.
     pub(crate) fn hold(&mut self) {
         let oldest = self.sent.front().map(|(_, sequence)| *sequence).or(self.begun);
-        if let (Mode::Every, Some(oldest)) = (self.subscriber.mode(), oldest) {
+        if let (Delivery::Every, Some(oldest)) = (self.subscriber.delivery(), oldest) {
             self.subscriber.rewind(oldest - 1);
         }
     }
@@ -53,7 +53,7 @@ impl Kept {
     /// Gives how many frames that were sent have not arrived; it is not known of a server that knows nothing of the channel.
     pub(crate) fn go_back(&mut self, options: &SubscriberOptions, last: Option<Origin>) -> u64 {
         let arrived = last.and_then(|last| self.sent.iter().rposition(|(origin, _)| *origin == last));
-        if self.subscriber.mode() == Mode::Newest {
+        if self.subscriber.delivery() == Delivery::Newest {
             // Once more the newest one, if it is still that; whether it has arrived is looked at when it comes.
             if let Some(newest) = self.begun {
                 self.subscriber.rewind(newest - 1);
@@ -79,7 +79,8 @@ impl Kept {
 /// Returns whether the channel may have had the frame `last`, which the peer claims to have. Another sender,
 /// or the peer itself, may have made its number up. A claim that cannot be checked is believed.
 pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -> bool {
-    let newest = options.clone().mode(Mode::Newest).after(None).wait(Some(Duration::ZERO)).open(channel);
+    let newest =
+        options.clone().delivery(Delivery::Newest).after(None).wait(Some(Duration::ZERO)).open(channel);
     let newest = newest.ok().and_then(|mut newest| newest.recv_timeout(Duration::ZERO).ok());
     newest.is_none_or(|newest| {
         let newest = newest.origin();
@@ -127,7 +128,7 @@ mod tests {
             let info = FrameInfo { origin: Some(Origin { epoch: 7, sequence }), ..FrameInfo::default() };
             publisher.send(&layout, &info, &[0]).unwrap();
         }
-        let options = SubscriberOptions::new().directory(directory.path()).mode(Mode::Every);
+        let options = SubscriberOptions::new().directory(directory.path()).delivery(Delivery::Every);
         let epoch = publisher.epoch();
         let behind = |last| behind(&options, "cam0", last);
         assert_eq!(behind(Origin { epoch: 7, sequence: 102 }), Some(Origin { epoch, sequence: 2 }));
@@ -148,8 +149,8 @@ mod tests {
         let mut publisher =
             PublisherOptions::new().directory(directory.path()).slots(16).create("cam0").unwrap();
         let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
-        for (mode, again) in [(Mode::Every, 3..=6), (Mode::Newest, 6..=6)] {
-            let options = SubscriberOptions::new().directory(directory.path()).mode(mode);
+        for (delivery, again) in [(Delivery::Every, 3..=6), (Delivery::Newest, 6..=6)] {
+            let options = SubscriberOptions::new().directory(directory.path()).delivery(delivery);
             let mut kept = Kept::new(options.open("cam0").unwrap());
             let first = publisher.sequence() + 1;
             let origin = |number: u64| Origin { epoch: publisher.epoch(), sequence: first - 1 + number };

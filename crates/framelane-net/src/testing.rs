@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Mode, Origin};
+use framelane::{Delivery, Origin};
 
 use crate::proto::{ChannelRequest, MAGIC, Message, Parser, Piece, Sink, Source};
 use crate::url::LinkUrl;
@@ -18,7 +18,7 @@ pub fn link(bytes: &[u8]) {
     let now = Instant::now();
     let (mut source, mut sink) = (
         Source::new(now, 1000, Duration::from_secs(1)),
-        Sink::new(now, Mode::Newest, Some(Origin { epoch: 1, sequence: 1 }), Duration::from_secs(1)),
+        Sink::new(now, Delivery::Newest, Some(Origin { epoch: 1, sequence: 1 }), Duration::from_secs(1)),
     );
     let mut parser = Parser::new();
     parser.feed(&MAGIC).expect("the magic bytes");

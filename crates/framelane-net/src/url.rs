@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, Urls};
+use framelane::{Delivery, Error, ErrorKind, Urls};
 use framelane_codec::Codec;
 
 use crate::security::{ServerTrust, Token};
@@ -66,8 +66,8 @@ impl fmt::Display for Address {
 pub struct LinkOptions {
     /// `codec=`: how frames are carried.
     pub codec: Codec,
-    /// `mode=newest` or `every`.
-    pub mode: Mode,
+    /// `delivery=newest` or `every`.
+    pub delivery: Delivery,
     /// `size=WIDTHxHEIGHT`: scaled to this by the sender.
     pub size: Option<(u32, u32)>,
     /// `max-fps=`: at most so many frames a second.
@@ -98,7 +98,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         LinkOptions {
             codec: Codec::Raw,
-            mode: Mode::Newest,
+            delivery: Delivery::Newest,
             size: None,
             max_fps: None,
             trust: None,
@@ -237,7 +237,7 @@ fn check_channel(channel: &str) -> Result<(), Error> {
         format!("expected the name of a channel at the end of the URL, found {sign:?} in it, after {name:?}"),
     )
     .with_hint(
-        "the options of a URL begin with ?, with & between them, as in tls://HOST/cam0?codec=lz4&mode=every",
+        "the options of a URL begin with ?, with & between them, as in tls://HOST/cam0?codec=lz4&delivery=every",
     ))
 }
 
@@ -373,10 +373,10 @@ impl LinkOptions {
         let wrong = |what: &str| invalid(format_args!("{name}= to be {what}"), value);
         match name {
             "codec" => self.codec = value.parse()?,
-            "mode" => {
-                self.mode = match value {
-                    "newest" => Mode::Newest,
-                    "every" => Mode::Every,
+            "delivery" => {
+                self.delivery = match value {
+                    "newest" => Delivery::Newest,
+                    "every" => Delivery::Every,
                     _ => return Err(wrong("newest or every")),
                 }
             }
@@ -444,7 +444,7 @@ impl LinkOptions {
             }
             _ => {
                 return Err(invalid("an option of a link", name).with_hint(
-                    "options are codec, mode, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
+                    "options are codec, delivery, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
                      server-uid, patience, max-bytes, max-memory, max-pixels and slots",
                 ));
             }
@@ -488,15 +488,15 @@ mod tests {
     #[test]
     fn options_are_read_and_what_is_wrong_is_named() {
         let options = url(
-            "tcp://h/c?codec=jpeg:70&mode=every&size=640x480&max-fps=12.5&insecure&patience=2&max-bytes=9",
+            "tcp://h/c?codec=jpeg:70&delivery=every&size=640x480&max-fps=12.5&insecure&patience=2&max-bytes=9",
         )
         .options;
-        assert_eq!((options.codec, options.mode), (Codec::Jpeg { quality: 70 }, Mode::Every));
+        assert_eq!((options.codec, options.delivery), (Codec::Jpeg { quality: 70 }, Delivery::Every));
         assert_eq!((options.size, options.max_milli_fps()), (Some((640, 480)), 12_500));
         assert_eq!((options.insecure, options.max_bytes), (true, 9));
         for wrong in [
             "codec=x",
-            "mode=x",
+            "delivery=x",
             "size=0x1",
             "max-fps=0",
             "insecure=x",
@@ -540,7 +540,7 @@ mod tests {
             "insecure=false",
             "max-bytes=1000",
             "max-memory=1000000",
-            "mode=every",
+            "delivery=every",
             "slots=9",
             "ca=x",
         ] {
@@ -611,7 +611,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidOption);
             assert!(error.message().contains("expected each option of a URL once"), "{error}");
         }
-        assert!("tls://h/c?ca=x&codec=raw&mode=every".parse::<LinkUrl>().is_ok());
+        assert!("tls://h/c?ca=x&codec=raw&delivery=every".parse::<LinkUrl>().is_ok());
     }
 
     #[test]

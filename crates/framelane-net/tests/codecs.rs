@@ -33,7 +33,7 @@ fn pictures_arrive_in_their_own_format_in_every_codec() {
             let (layout, bytes) = picture(format, 1);
             publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap();
             let (mut subscriber, _directory) =
-                open(&served.url(&format!("cam0?codec={codec}")), Mode::Newest).unwrap();
+                open(&served.url(&format!("cam0?codec={codec}")), Delivery::Newest).unwrap();
             let mut last = 0;
             for number in 2..20 {
                 let frame = subscriber.recv().unwrap();
@@ -59,7 +59,7 @@ fn what_is_no_picture_crosses_every_codec_without_loss() {
         let mut publisher = served.publisher("depth");
         publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap();
         let (mut subscriber, _directory) =
-            open(&served.url(&format!("depth?codec={codec}&size=10x10")), Mode::Newest).unwrap();
+            open(&served.url(&format!("depth?codec={codec}&size=10x10")), Delivery::Newest).unwrap();
         let frame = subscriber.recv().unwrap();
         assert_eq!((frame.layout(), frame.bytes()), (&layout, &bytes[..]), "{codec}");
     }
@@ -70,9 +70,9 @@ fn sizes_and_formats_change_while_h264_runs_and_the_sender_scales() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let mut publisher = served.publisher("cam0");
     publisher.send(&gray(64, 48), &FrameInfo::default(), &[90; 64 * 48]).unwrap();
-    let (mut native, _native_directory) = open(&served.url("cam0?codec=h264:2M"), Mode::Newest).unwrap();
+    let (mut native, _native_directory) = open(&served.url("cam0?codec=h264:2M"), Delivery::Newest).unwrap();
     let (mut small, _small_directory) =
-        open(&served.url("cam0?codec=h264:2M&size=32x24"), Mode::Newest).unwrap();
+        open(&served.url("cam0?codec=h264:2M&size=32x24"), Delivery::Newest).unwrap();
     for (format, width, height) in [
         (PixelFormat::Gray8, 64, 48),
         (PixelFormat::Bgr8, 64, 48),
@@ -105,7 +105,8 @@ fn pictures_are_scaled_and_what_is_none_is_not_whichever_comes_first() {
         publisher.send(layout, &FrameInfo::default(), &vec![7; layout.size_bytes()]).unwrap().unwrap()
     };
     let mut sequence = send(&picture);
-    let (mut subscriber, _directory) = open(&served.url("mixed?codec=lz4&size=32x24"), Mode::Newest).unwrap();
+    let (mut subscriber, _directory) =
+        open(&served.url("mixed?codec=lz4&size=32x24"), Delivery::Newest).unwrap();
     for layout in [&matrix, &picture, &matrix] {
         let frame = subscriber.recv().unwrap();
         assert_eq!(frame.origin().sequence, sequence);

@@ -196,7 +196,7 @@ fn forged_origin_of_one_client_does_not_silence_another() {
     let (victim, attacker) = ([127, 0, 0, 1], [127, 0, 0, 2]);
     assert_eq!(send(victim, 1), [0, 0]);
     let options = SubscriberOptions::new().directory(served.directory.path());
-    let mut subscriber = options.mode(Mode::Every).open("cam0").unwrap();
+    let mut subscriber = options.delivery(Delivery::Every).open("cam0").unwrap();
     assert_eq!(send(attacker, u64::MAX), [0, 0], "the attacker learns nothing of the victim's frames");
     assert_eq!(send(victim, 2), [7, 1], "the victim hears of its frame");
     let sequences = [1, 2, 3].map(|_| subscriber.recv_timeout(Duration::from_secs(60)).unwrap().sequence());
@@ -205,9 +205,9 @@ fn forged_origin_of_one_client_does_not_silence_another() {
 
 #[test]
 fn frame_that_a_server_made_up_does_not_silence_a_sender() {
-    for mode in ["newest", "every"] {
+    for delivery in ["newest", "every"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("tcp://{}/cam0?mode={mode}", listener.local_addr().unwrap());
+        let url = format!("tcp://{}/cam0?delivery={delivery}", listener.local_addr().unwrap());
         let directory = tempfile::tempdir().unwrap();
         framelane_net::install();
         let mut publisher = PublisherOptions::new().directory(directory.path()).create(&url).unwrap();
@@ -232,7 +232,7 @@ fn serve_to(options: &str, codec: &str, play: impl FnOnce(&mut Raw) + Send) -> (
             drop(server);
             // It does not come again.
         });
-        let (mut subscriber, directory) = match open(&url, Mode::Newest) {
+        let (mut subscriber, directory) = match open(&url, Delivery::Newest) {
             Ok(opened) => opened,
             Err(error) => return (error, 0),
         };
@@ -426,7 +426,7 @@ fn receivers_of_one_codec_and_size_share_an_encoder() {
             publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap().unwrap()
         };
         let mut newest = send(10);
-        let open = || open(&served.url(&format!("cam0?codec={codec}")), Mode::Newest).unwrap();
+        let open = || open(&served.url(&format!("cam0?codec={codec}")), Delivery::Newest).unwrap();
         let mut subscribers = Vec::new();
         for value in 11..60 {
             if subscribers.len() < 4 {
@@ -456,7 +456,7 @@ fn slow_receiver_of_h264_does_not_slow_the_others() {
     publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap();
     let (mut slow, ..) = Raw::ask(served.port(), &receives("cam0", "h264:4000000", (0, 0)));
     assert_eq!(slow.take_frames(1), None);
-    let (mut fast, _directory) = open(&served.url("cam0?codec=h264:4000000"), Mode::Newest).unwrap();
+    let (mut fast, _directory) = open(&served.url("cam0?codec=h264:4000000"), Delivery::Newest).unwrap();
     for round in 0..60_u64 {
         let sequence = publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap().unwrap();
         while fast.recv_timeout(Duration::from_secs(60)).unwrap().origin().sequence < sequence {}

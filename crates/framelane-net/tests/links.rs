@@ -28,7 +28,7 @@ fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
         };
         let bytes: Vec<u8> = (0..40).collect();
         publisher.send(&layout, &info, &bytes).unwrap();
-        let (mut subscriber, _directory) = open(&served.url("cam0"), Mode::Newest).unwrap();
+        let (mut subscriber, _directory) = open(&served.url("cam0"), Delivery::Newest).unwrap();
         let frame = subscriber.recv().unwrap();
         assert_eq!((frame.layout(), frame.bytes()), (&layout, &bytes[..]));
         assert_eq!(frame.origin(), Origin { epoch: publisher.epoch(), sequence: 1 });
@@ -43,7 +43,7 @@ fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
     let options =
         PublisherOptions::new().directory(served.directory.path()).backpressure(Backpressure::Block);
     let mut publisher = options.create("cam0").unwrap();
-    let (mut subscriber, _directory) = open(&served.url("cam0?mode=every"), Mode::Every).unwrap();
+    let (mut subscriber, _directory) = open(&served.url("cam0?delivery=every"), Delivery::Every).unwrap();
     let sender = std::thread::spawn(move || {
         for number in 0..500_u32 {
             let bytes = [number.to_le_bytes(), [number as u8; 4]].concat();
@@ -67,7 +67,7 @@ fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
 }
 
 fn open_boxes(url: &str) -> (DetectionSubscriber, tempfile::TempDir) {
-    let (subscriber, directory) = open(url, Mode::Every).unwrap();
+    let (subscriber, directory) = open(url, Delivery::Every).unwrap();
     (DetectionSubscriber::new(subscriber), directory)
 }
 
@@ -78,7 +78,7 @@ fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
     // A detector on another machine: it receives frames over one link and sends boxes over another.
     let (frames_url, boxes_url) = (served.url("cam0"), served.url("cam0/detections"));
     let detector = std::thread::spawn(move || {
-        let (mut frames, directory) = open(&frames_url, Mode::Newest).unwrap();
+        let (mut frames, directory) = open(&frames_url, Delivery::Newest).unwrap();
         let options = PublisherOptions::new().directory(directory.path()).slots(32);
         let mut finder = DetectionPublisher::with_options(options, &boxes_url, &["a"], "m").unwrap();
         let mut found = None;
@@ -93,7 +93,7 @@ fn frames_and_boxes_cross_in_both_directions_and_are_matched() {
             assert_eq!(found.0.for_frame(numbers, Duration::ZERO).unwrap(), batch);
         }
     });
-    let options = SubscriberOptions::new().directory(served.directory.path()).mode(Mode::Every);
+    let options = SubscriberOptions::new().directory(served.directory.path()).delivery(Delivery::Every);
     let mut sequence = 0;
     let info = FrameInfo::default();
     sequence = publisher.send(&gray(4, 1), &info, &[0; 4]).unwrap().unwrap_or(sequence);
@@ -144,11 +144,11 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
     let with_token = format!("fingerprint={fingerprint}&token-file={}", token_file.display());
 
     let (mut subscriber, _directory) =
-        open(&served.url(&format!("cam0?{with_token}")), Mode::Newest).unwrap();
+        open(&served.url(&format!("cam0?{with_token}")), Delivery::Newest).unwrap();
     assert_eq!(subscriber.recv().unwrap().bytes(), [9; 4]);
 
     let refused = |rest: &str| {
-        let error = open(&served.url(rest), Mode::Newest).err().unwrap();
+        let error = open(&served.url(rest), Delivery::Newest).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
         error.to_string()
     };
@@ -172,10 +172,10 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
 fn mode_of_the_url_against_that_of_the_options_is_refused() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let _publisher = served.publisher("cam0");
-    let error = open(&served.url("cam0?mode=newest"), Mode::Every).err().unwrap();
+    let error = open(&served.url("cam0?delivery=newest"), Delivery::Every).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
-    assert!(open(&served.url("cam0?mode=every"), Mode::Every).is_ok());
-    assert!(open(&served.url("cam0?mode=every"), Mode::Newest).is_ok());
+    assert!(open(&served.url("cam0?delivery=every"), Delivery::Every).is_ok());
+    assert!(open(&served.url("cam0?delivery=every"), Delivery::Newest).is_ok());
 }
 
 #[test]
@@ -230,12 +230,12 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
 fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
     let mut served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let mut source = served.publisher("cam0");
-    let url: LinkUrl = served.url("cam0?mode=every").parse().unwrap();
+    let url: LinkUrl = served.url("cam0?delivery=every").parse().unwrap();
     let local = tempfile::tempdir().unwrap();
     let options = PublisherOptions::new().directory(local.path()).backpressure(Backpressure::Block).slots(2);
     let mut publisher = options.create("cam0").unwrap();
     // It takes nothing, so that there is no slot for the next frame.
-    let reader = SubscriberOptions::new().directory(local.path()).mode(Mode::Every);
+    let reader = SubscriberOptions::new().directory(local.path()).delivery(Delivery::Every);
     let _reader = reader.open("cam0").unwrap();
     let (frames, lost) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -301,7 +301,7 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
     std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let url = |channel: &str| served.url(&format!("{channel}?token-file={}", token_file.display()));
     let _source = served.publisher("cam0");
-    let (mut subscriber, directory) = open(&url("cam0"), Mode::Newest).unwrap();
+    let (mut subscriber, directory) = open(&url("cam0"), Delivery::Newest).unwrap();
     let mut publisher =
         PublisherOptions::new().directory(directory.path()).urls(Urls::Trusted).create(&url("back")).unwrap();
     let attached = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();

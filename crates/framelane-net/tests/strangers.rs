@@ -147,7 +147,7 @@ fn a_server_does_not_choose_what_decodes_its_frames() {
         stream.write_all(&[opening(10, &challenge), message(2, &welcome)].concat()).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let error = open(&url, Mode::Newest).err().unwrap();
+    let error = open(&url, Delivery::Newest).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(error.message().contains("expected codec lz4, found another"), "{error}");
     server.join().unwrap();
@@ -157,7 +157,7 @@ fn a_server_does_not_choose_what_decodes_its_frames() {
 fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
     let served = Served::start("tcp://127.0.0.1:0", |options, _| options.max_bytes = 1 << 20);
     let _publisher = served.publisher("cam0");
-    let error = open(&served.url("cam0?size=32768x32768"), Mode::Newest).err().unwrap();
+    let error = open(&served.url("cam0?size=32768x32768"), Delivery::Newest).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
     // No URL asks for such sides. Four times their product is 2^64.
     let mut bytes = hello(1, 1, "cam0");

@@ -134,7 +134,7 @@ fn token_is_not_on_a_plain_wire_and_its_proof_opens_nothing_else() {
     let (port, heard) = wire(served.port());
     let file = token_file(served.directory.path(), &token);
     let url = format!("tcp://127.0.0.1:{port}/cam0?token-file={}", file.display());
-    let (mut subscriber, _directory) = open(&url, Mode::Newest).unwrap();
+    let (mut subscriber, _directory) = open(&url, Delivery::Newest).unwrap();
     assert_eq!(subscriber.recv().unwrap().bytes(), [9; 4]);
     drop(subscriber);
 
@@ -241,5 +241,5 @@ fn name_from_elsewhere_reads_no_secret() {
 
 /// The error of a subscriber of this URL, all of whose options are taken.
 fn trusted(url: &str) -> Result<(), Error> {
-    open(url, Mode::Newest).map(drop)
+    open(url, Delivery::Newest).map(drop)
 }

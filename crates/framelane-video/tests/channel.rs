@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{Backpressure, Mode, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
+use framelane::{Backpressure, Delivery, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
 use framelane_video::{End, Rate, SourceOptions, Summary};
 use support::{Folder, Taken, decoded_by_ffmpeg, packed};
 
@@ -23,7 +23,7 @@ fn through_channel(options: SourceOptions, source: &str, slots: Option<usize>) -
         .create("video")
         .unwrap();
     let mut subscriber =
-        SubscriberOptions::new().directory(folder.path()).mode(Mode::Every).open("video").unwrap();
+        SubscriberOptions::new().directory(folder.path()).delivery(Delivery::Every).open("video").unwrap();
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || {
             let mut frames = Vec::new();
@@ -193,7 +193,7 @@ fn dropped_frames_are_told_and_counted() {
     let options = PublisherOptions::new().directory(folder.path()).slots(2).backpressure(Backpressure::Drop);
     let mut publisher = options.create("video").unwrap();
     let mut subscriber =
-        SubscriberOptions::new().directory(folder.path()).mode(Mode::Newest).open("video").unwrap();
+        SubscriberOptions::new().directory(folder.path()).delivery(Delivery::Newest).open("video").unwrap();
     let mut leases = Vec::new();
     let mut told = Vec::new();
     let mut source = SourceOptions::new().rate(Rate::Max).frames(Some(5)).open("testsrc=64x48").unwrap();
@@ -223,8 +223,11 @@ fn the_stop_flag_ends_a_wait_for_a_reader() {
             .create("video")
             .unwrap();
         // Attached, and takes nothing: the publisher has to wait.
-        let _subscriber =
-            SubscriberOptions::new().directory(channel.path()).mode(Mode::Every).open("video").unwrap();
+        let _subscriber = SubscriberOptions::new()
+            .directory(channel.path())
+            .delivery(Delivery::Every)
+            .open("video")
+            .unwrap();
         let options = SourceOptions::new().format(format).rate(Rate::Max).stop_flag(stop.clone());
         let mut source = options.open(&file).unwrap();
         let summary = source

@@ -65,7 +65,7 @@ fn open(path: &Place, writable: bool) -> Result<File, Error> {
         let made = Error::from_io(format!("opening {}", path.display()), error);
         if made.kind() == ErrorKind::Permission {
             made.with_hint(
-                "run as the same user as the publisher, or have it publish with --mode 660 in a directory \
+                "run as the same user as the publisher, or have it publish with --permissions 660 in a directory \
                  (FRAMELANE_DIR) of a group that you share",
             )
         } else {

@@ -69,7 +69,7 @@ pub use directory::{check_name, compare_names, directory};
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
 pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
-pub use ring::Mode;
+pub use ring::Delivery;
 
 #[cfg(not(loom))]
 pub use detection::{

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::os::{self, Map};
-use crate::ring::{self, Control, Entry, Lease, Mode, Next, Readers};
+use crate::ring::{self, Control, Delivery, Entry, Lease, Next, Readers};
 
 const SLOTS: usize = 4;
 const WORDS: usize = 64;
@@ -86,15 +86,15 @@ impl Channel {
     }
 
     /// Receives until the last frame; gives how many.
-    fn receive(&self, reader: usize, mode: Mode, frames: u64) -> u64 {
+    fn receive(&self, reader: usize, delivery: Delivery, frames: u64) -> u64 {
         let (control, readers) = (self.control(), self.readers());
-        ring::attach(readers, reader, mode, 0, 0);
+        ring::attach(readers, reader, delivery, 0, 0);
         let record = &readers.records[reader];
         let (mut cursor, mut received) = (0, 0);
         while cursor < frames {
             let seen = control.wake_now();
             let mapped = Some((GENERATION, self.table()));
-            if let Next::Frame { sequence, slot } = ring::next(control, mode, cursor, mapped) {
+            if let Next::Frame { sequence, slot } = ring::next(control, delivery, cursor, mapped) {
                 let (pin, version) = (ring::pin_of(GENERATION, slot), &self.entry(slot).version);
                 if ring::lease(&record.pins[0], pin, version, sequence) == Lease::Held {
                     // SAFETY: the lease stands, so nobody writes to the slot until it is released.
@@ -125,12 +125,12 @@ fn threads_that_share_a_ring_do_not_race() {
         if std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep") { 1_000_000 } else { 50_000 };
     let channel = Channel::new();
     std::thread::scope(|scope| {
-        let readers: Vec<_> = [Mode::Newest, Mode::Every, Mode::Newest]
+        let readers: Vec<_> = [Delivery::Newest, Delivery::Every, Delivery::Newest]
             .into_iter()
             .enumerate()
-            .map(|(index, mode)| {
+            .map(|(index, delivery)| {
                 let channel = &channel;
-                scope.spawn(move || channel.receive(index, mode, frames))
+                scope.spawn(move || channel.receive(index, delivery, frames))
             })
             .collect();
         channel.publish(frames);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use framelane::{
-    Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo, Layout, Mode,
+    Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo, Layout,
     PixelFormat, PublisherOptions, SubscriberOptions,
 };
 
@@ -29,7 +29,8 @@ impl Place {
     }
 
     fn detections(&self) -> DetectionSubscriber {
-        DetectionSubscriber::with_options(self.reading().mode(Mode::Every), "cam0/detections").unwrap()
+        DetectionSubscriber::with_options(self.reading().delivery(Delivery::Every), "cam0/detections")
+            .unwrap()
     }
 
     /// Answers `count` of the newest frames, each with as many boxes as its first pixel says, and gives its channel back.

@@ -68,7 +68,7 @@ fn newest_skips_and_counts_every_gives_all_in_order() {
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(8).create("c").unwrap();
     let mut newest = subscriber.clone().open("c").unwrap();
-    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     for value in 1..=5 {
         send(&mut publisher, &gray(8, 8), value);
     }
@@ -87,7 +87,7 @@ fn every_counts_what_the_publisher_overwrote() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
-    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     for value in 1..=10 {
         send(&mut publisher, &gray(8, 8), value);
     }
@@ -104,8 +104,8 @@ fn a_late_subscriber_gets_the_newest_frame_at_once() {
     for value in 1..=5 {
         send(&mut publisher, &gray(8, 8), value);
     }
-    for mode in [Mode::Newest, Mode::Every] {
-        let mut late = subscriber.clone().mode(mode).open("c").unwrap();
+    for delivery in [Delivery::Newest, Delivery::Every] {
+        let mut late = subscriber.clone().delivery(delivery).open("c").unwrap();
         let frame = late.recv_timeout(Duration::ZERO).unwrap();
         assert_eq!((frame.sequence(), frame.dropped()), (5, 0));
     }
@@ -159,7 +159,7 @@ fn size_and_format_change_while_running() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
-    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let mut held = None;
     for (step, (format, side)) in [
         (PixelFormat::Gray8, 10),
@@ -215,7 +215,7 @@ fn a_closed_channel_gives_what_is_left_then_says_so_and_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
-    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
     let first = every.recv().unwrap();
     send(&mut publisher, &gray(8, 8), 2);
@@ -234,7 +234,7 @@ fn a_waiting_subscriber_is_woken_by_a_frame_and_by_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
-    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let reader = std::thread::spawn(move || {
         let mut sequences = Vec::new();
         for frame in subscriber.frames() {
@@ -273,7 +273,7 @@ fn backpressure_block_loses_nothing_however_slow_the_reader() {
     let mut publisher = publisher.slots(3).backpressure(Backpressure::Block).create("c").unwrap();
     let readers: Vec<_> = (0..3)
         .map(|_| {
-            let mut every = subscriber.clone().mode(Mode::Every).open("c").unwrap();
+            let mut every = subscriber.clone().delivery(Delivery::Every).open("c").unwrap();
             std::thread::spawn(move || {
                 let mut next = 1;
                 for frame in every.frames() {
@@ -301,7 +301,7 @@ fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(2).backpressure(Backpressure::Block).create("c").unwrap();
-    let every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
     send(&mut publisher, &gray(8, 8), 2);
     let mut asked = 0;
@@ -320,7 +320,7 @@ fn held_slots_stay_out_of_use_until_they_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
-    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let layout = gray(8, 8);
     let held = publisher.hold(&layout).unwrap();
     assert_eq!(publisher.publish_held(&held, &layout, &FrameInfo::default()).unwrap(), 1);
@@ -341,7 +341,7 @@ fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
-    let mut subscriber = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let (small, large) = (gray(8, 8), gray(100, 100));
     send(&mut publisher, &small, 1);
     assert_eq!(subscriber.recv().unwrap().sequence(), 1);
@@ -408,8 +408,8 @@ fn options_out_of_range_are_refused() {
     for options in [
         publisher.clone().slots(1),
         publisher.clone().slots(129),
-        publisher.clone().mode(0o400),
-        publisher.clone().mode(0o1600),
+        publisher.clone().permissions(0o400),
+        publisher.clone().permissions(0o1600),
     ] {
         assert_eq!(options.create("c").err().unwrap().kind(), ErrorKind::InvalidOption);
     }
@@ -426,8 +426,10 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
     let checked = [const { AtomicU64::new(0) }; 3];
     std::thread::scope(|scope| {
         let mut readers = Vec::new();
-        for (mode, checked) in [Mode::Newest, Mode::Every, Mode::Newest].into_iter().zip(&checked) {
-            let mut subscriber = subscriber.clone().mode(mode).open("c").unwrap();
+        for (delivery, checked) in
+            [Delivery::Newest, Delivery::Every, Delivery::Newest].into_iter().zip(&checked)
+        {
+            let mut subscriber = subscriber.clone().delivery(delivery).open("c").unwrap();
             let done = &done;
             readers.push(scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
@@ -459,7 +461,7 @@ fn a_held_slot_published_again_is_a_copy_with_a_number_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
-    let mut every = subscriber.mode(Mode::Every).open("c").unwrap();
+    let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let layout = gray(8, 8);
     let held = publisher.hold(&layout).unwrap();
     for sequence in 1..=2 {
@@ -583,7 +585,7 @@ fn one_that_comes_back_begins_behind_the_frame_that_it_had_and_counts_what_is_go
     for value in 1..=4 {
         send(&mut publisher, &gray(2, 1), value);
     }
-    let every = reading.mode(Mode::Every);
+    let every = reading.delivery(Delivery::Every);
     let had = |epoch, sequence| Some(Origin { epoch, sequence });
     let next = |after| every.clone().after(after).open("cam0").unwrap().recv_timeout(Duration::ZERO);
     let epoch = publisher.epoch();

@@ -26,14 +26,15 @@ struct Channel {
 }
 
 impl Channel {
-    fn new(backpressure: Backpressure, mode: Mode) -> Self {
+    fn new(backpressure: Backpressure, delivery: Delivery) -> Self {
         let directory = tempfile::tempdir_in(shm()).unwrap();
         let publisher = PublisherOptions::new()
             .directory(directory.path())
             .backpressure(backpressure)
             .create("c")
             .unwrap();
-        let subscriber = SubscriberOptions::new().directory(directory.path()).mode(mode).open("c").unwrap();
+        let subscriber =
+            SubscriberOptions::new().directory(directory.path()).delivery(delivery).open("c").unwrap();
         Channel { directory, publisher, subscriber }
     }
 
@@ -64,16 +65,16 @@ fn assert_cut_short<T: std::fmt::Debug>(result: Result<T, LoanError>, file: &str
 }
 
 const BACKPRESSURES: [Backpressure; 2] = [Backpressure::Drop, Backpressure::Block];
-const MODES: [Mode; 2] = [Mode::Newest, Mode::Every];
+const DELIVERIES: [Delivery; 2] = [Delivery::Newest, Delivery::Every];
 
 #[test]
 fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_frame_that_is_held() {
-    for (backpressure, mode) in
-        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    for (backpressure, delivery) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {
         // (Cut inside its first page, its words become zeros: as if somebody had written them.)
         for len in [0, 4096] {
-            let mut channel = Channel::new(backpressure, mode);
+            let mut channel = Channel::new(backpressure, delivery);
             channel.send(7).unwrap();
             let frame = channel.receive().unwrap();
             channel.cut("c.readers", len);
@@ -97,10 +98,10 @@ fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_fra
 
 #[test]
 fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
-    for (backpressure, mode) in
-        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    for (backpressure, delivery) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {
-        let mut channel = Channel::new(backpressure, mode);
+        let mut channel = Channel::new(backpressure, delivery);
         channel.send(7).unwrap();
         let frame = channel.receive().unwrap();
         channel.cut("c.control", 0);
@@ -116,7 +117,7 @@ fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
 
 #[test]
 fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
-    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Delivery::Newest);
     let directory = channel.directory.path().to_owned();
     std::thread::scope(|scope| {
         let sleeper =
@@ -136,12 +137,12 @@ fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
 
 #[test]
 fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_new_ring() {
-    for (backpressure, mode) in
-        BACKPRESSURES.into_iter().flat_map(|backpressure| MODES.map(|mode| (backpressure, mode)))
+    for (backpressure, delivery) in
+        BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {
         // Nothing left; the header; the table; the first slots and half a frame.
         for len in [0, 4096, 8192, 8192 + 30_000] {
-            let mut channel = Channel::new(backpressure, mode);
+            let mut channel = Channel::new(backpressure, delivery);
             for value in 1..=3 {
                 channel.send(value).unwrap();
             }
@@ -160,7 +161,7 @@ fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_ne
                 match channel.receive() {
                     Ok(frame) if frame.sequence() == published => break frame,
                     Ok(_) | Err(ErrorKind::Damaged) => {}
-                    Err(error) => panic!("{error:?}, {len} bytes, {backpressure:?}, {mode:?}"),
+                    Err(error) => panic!("{error:?}, {len} bytes, {backpressure:?}, {delivery:?}"),
                 }
             };
             assert!(frame.is_intact() && frame.bytes() == [10; BYTES as usize]);
@@ -170,7 +171,7 @@ fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_ne
 
 #[test]
 fn a_loan_survives_that_its_file_is_cut_short() {
-    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Delivery::Newest);
     channel.send(1).unwrap();
     let path = channel.directory.path().to_owned();
     let held = channel.publisher.hold(&gray()).unwrap();
@@ -222,7 +223,7 @@ fn a_process_that_gets_a_signal_of_its_own() {
         // SAFETY: sets the default.
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     }
-    let mut channel = Channel::new(Backpressure::Drop, Mode::Newest);
+    let mut channel = Channel::new(Backpressure::Drop, Delivery::Newest);
     channel.send(1).unwrap();
     if role.ends_with("sent") {
         // SAFETY: sends a signal to this process.

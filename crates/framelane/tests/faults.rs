@@ -178,8 +178,8 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
     std::fs::create_dir(&channels).unwrap();
     std::fs::set_permissions(&channels, PermissionsExt::from_mode(0o777)).unwrap();
     let mut closed = publisher(&channels).create("closed").unwrap();
-    let mut readable = publisher(&channels).mode(0o644).create("readable").unwrap();
-    let mut open = publisher(&channels).mode(0o666).create("open").unwrap();
+    let mut readable = publisher(&channels).permissions(0o644).create("readable").unwrap();
+    let mut open = publisher(&channels).permissions(0o666).create("open").unwrap();
     for publisher in [&mut closed, &mut readable, &mut open] {
         publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
     }
@@ -197,7 +197,7 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
 }
 
 fn as_another_user(directory: &Path) {
-    let hint = ["same user", "--mode 660", "FRAMELANE_DIR"];
+    let hint = ["same user", "--permissions 660", "FRAMELANE_DIR"];
     for name in ["closed", "readable"] {
         // Reading frames is not enough to subscribe: a record in the readers file has to be written.
         let error = subscriber(directory).open(name).err().unwrap();

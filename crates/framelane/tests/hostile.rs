@@ -123,8 +123,8 @@ impl Channel {
             .create("c")
             .unwrap();
         let options = SubscriberOptions::new().directory(directory.path());
-        let subscribers = [Mode::Newest, Mode::Every, Mode::Every]
-            .map(|mode| options.clone().mode(mode).open("c").unwrap())
+        let subscribers = [Delivery::Newest, Delivery::Every, Delivery::Every]
+            .map(|delivery| options.clone().delivery(delivery).open("c").unwrap())
             .into();
         Channel {
             directory,
@@ -187,7 +187,7 @@ impl Channel {
             }
             Op::Open => {
                 let options = SubscriberOptions::new().directory(&path).wait(Some(Duration::ZERO));
-                if let Ok(mut subscriber) = options.mode(Mode::Every).open("c")
+                if let Ok(mut subscriber) = options.delivery(Delivery::Every).open("c")
                     && let Ok(frame) = subscriber.recv_timeout(Duration::ZERO)
                 {
                     look_at(&frame);
@@ -209,9 +209,13 @@ impl Channel {
                         self.publisher_options().create("c").ok()
                     }
                 };
-                for (which, mode) in [Mode::Newest, Mode::Every, Mode::Every].into_iter().enumerate() {
-                    let options =
-                        SubscriberOptions::new().directory(&path).wait(Some(Duration::ZERO)).mode(mode);
+                for (which, delivery) in
+                    [Delivery::Newest, Delivery::Every, Delivery::Every].into_iter().enumerate()
+                {
+                    let options = SubscriberOptions::new()
+                        .directory(&path)
+                        .wait(Some(Duration::ZERO))
+                        .delivery(delivery);
                     if let Ok(subscriber) = options.open("c") {
                         self.subscribers[which] = subscriber;
                     }

@@ -88,8 +88,9 @@ impl Channel {
     }
 
     fn attach(&mut self) {
-        self.subscribers =
-            [Mode::Newest, Mode::Every].map(|mode| self.subscriber().mode(mode).open("c").unwrap()).into();
+        self.subscribers = [Delivery::Newest, Delivery::Every]
+            .map(|delivery| self.subscriber().delivery(delivery).open("c").unwrap())
+            .into();
     }
 
     fn file(&self, name: &str) -> File {

@@ -262,8 +262,8 @@ impl Both {
         let mut subscribers = Vec::new();
         for every in [false, true, true] {
             model.readers.push(model.new_reader(every));
-            let mode = if every { Mode::Every } else { Mode::Newest };
-            subscribers.push(options.clone().mode(mode).open("c").unwrap());
+            let delivery = if every { Delivery::Every } else { Delivery::Newest };
+            subscribers.push(options.clone().delivery(delivery).open("c").unwrap());
         }
         let publisher = Some(publisher);
         Both { _directory: directory, options, model, publisher, subscribers, held: vec![], leases: vec![] }
@@ -334,8 +334,8 @@ impl Both {
                     return;
                 }
                 self.model.readers[which] = self.model.new_reader(every);
-                let mode = if every { Mode::Every } else { Mode::Newest };
-                self.subscribers[which] = self.options.clone().mode(mode).open("c").unwrap();
+                let delivery = if every { Delivery::Every } else { Delivery::Newest };
+                self.subscribers[which] = self.options.clone().delivery(delivery).open("c").unwrap();
             }
         }
         self.check();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use framelane::{
-    Backpressure, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout, Mode,
+    Backpressure, Delivery, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout,
     Origin, PixelFormat, Publisher, PublisherOptions, RecvError, Subscriber, SubscriberOptions,
 };
 
@@ -25,12 +25,12 @@ impl Place {
         self.publishing().create("cam0").unwrap()
     }
 
-    fn reading(&self, mode: Mode) -> SubscriberOptions {
-        SubscriberOptions::new().directory(self.0.path()).mode(mode).reconnect(true)
+    fn reading(&self, delivery: Delivery) -> SubscriberOptions {
+        SubscriberOptions::new().directory(self.0.path()).delivery(delivery).reconnect(true)
     }
 
-    fn subscriber(&self, mode: Mode) -> Subscriber {
-        self.reading(mode).open("cam0").unwrap()
+    fn subscriber(&self, delivery: Delivery) -> Subscriber {
+        self.reading(delivery).open("cam0").unwrap()
     }
 }
 
@@ -47,10 +47,10 @@ fn next(subscriber: &mut Subscriber) -> (u64, u8, u64) {
 
 #[test]
 fn reconnect_after_a_close_receives_from_the_next_publisher() {
-    for mode in [Mode::Newest, Mode::Every] {
+    for delivery in [Delivery::Newest, Delivery::Every] {
         let place = Place::new();
         let mut publisher = place.publisher();
-        let mut subscriber = place.subscriber(mode);
+        let mut subscriber = place.subscriber(delivery);
         send(&mut publisher, 10);
         let held = subscriber.recv().unwrap();
         send(&mut publisher, 11);
@@ -77,7 +77,7 @@ fn reconnect_while_waiting_receives_the_first_frame() {
     let place = Place::new();
     let mut subscriber = {
         let _publisher = place.publisher();
-        place.subscriber(Mode::Every)
+        place.subscriber(Delivery::Every)
     };
     let (asked, asks) = std::sync::mpsc::channel();
     let waiting = std::thread::spawn(move || {
@@ -95,8 +95,8 @@ fn reconnect_while_waiting_receives_the_first_frame() {
 fn reconnect_counts_frames_that_were_missed_meanwhile() {
     let place = Place::new();
     let mut publisher = place.publisher();
-    let mut every = place.subscriber(Mode::Every);
-    let mut newest = place.subscriber(Mode::Newest);
+    let mut every = place.subscriber(Delivery::Every);
+    let mut newest = place.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     assert_eq!(next(&mut every), (1, 1, 0));
     assert_eq!(next(&mut newest), (1, 1, 0));
@@ -124,7 +124,7 @@ fn reconnect_in_a_lossless_channel_misses_nothing() {
     let place = Place::new();
     let mut subscriber = {
         let _publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
-        place.subscriber(Mode::Every)
+        place.subscriber(Delivery::Every)
     };
     for life in 0..5 {
         let mut publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
@@ -153,7 +153,7 @@ fn reconnect_in_a_lossless_channel_misses_nothing() {
 fn reconnect_wait_ends_when_the_caller_says_so() {
     let place = Place::new();
     let mut publisher = place.publisher();
-    let mut subscriber = place.subscriber(Mode::Newest);
+    let mut subscriber = place.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     assert_eq!(next(&mut subscriber).1, 1);
     drop(publisher);
@@ -173,7 +173,7 @@ fn reconnect_wait_ends_when_the_caller_says_so() {
 fn reconnect_is_off_by_default() {
     let place = Place::new();
     let publisher = place.publisher();
-    let mut subscriber = place.reading(Mode::Newest).reconnect(false).open("cam0").unwrap();
+    let mut subscriber = place.reading(Delivery::Newest).reconnect(false).open("cam0").unwrap();
     drop(publisher);
     assert!(matches!(subscriber.recv_timeout(LONG), Err(RecvError::Closed)));
     let mut publisher = place.publisher();
@@ -185,7 +185,7 @@ fn reconnect_is_off_by_default() {
 fn reconnect_with_an_iterator_goes_on_over_restarts() {
     let place = Place::new();
     let mut publisher = place.publisher();
-    let mut subscriber = place.subscriber(Mode::Every);
+    let mut subscriber = place.subscriber(Delivery::Every);
     let mut frames = subscriber.frames();
     for pixel in 0..4 {
         send(&mut publisher, pixel);
@@ -200,12 +200,12 @@ fn reconnect_with_detections_finds_frames_over_restarts() {
     let place = Place::new();
     let finder = || DetectionPublisher::with_options(place.publishing(), "cam0/detections", &[], "").unwrap();
     let mut publisher = place.publisher();
-    let mut frames = place.subscriber(Mode::Newest);
+    let mut frames = place.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     let frame = frames.recv().unwrap();
     let mut first = finder();
     let mut detections =
-        DetectionSubscriber::with_options(place.reading(Mode::Every), "cam0/detections").unwrap();
+        DetectionSubscriber::with_options(place.reading(Delivery::Every), "cam0/detections").unwrap();
     first.send(&frame.id(), &[Detection::default()]).unwrap();
     assert_eq!(detections.recv_timeout(LONG).unwrap().boxes.len(), 1);
     drop(first);

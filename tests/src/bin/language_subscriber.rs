@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framelane::{DetectionPublisher, DetectionSubscriber, Mode, SubscriberOptions};
+use framelane::{Delivery, DetectionPublisher, DetectionSubscriber, SubscriberOptions};
 use framelane_tests::language;
 
 fn main() {
@@ -12,8 +12,8 @@ fn main() {
         .get(2)
         .map(|channel| DetectionPublisher::create(channel, &["a", "b"], "m").expect("a channel"));
     let mut found: Option<DetectionSubscriber> = None;
-    let mode = if arguments[1] == "every" { Mode::Every } else { Mode::Newest };
-    let mut subscriber = SubscriberOptions::new().mode(mode).open(&arguments[0]).expect("a channel");
+    let delivery = if arguments[1] == "every" { Delivery::Every } else { Delivery::Newest };
+    let mut subscriber = SubscriberOptions::new().delivery(delivery).open(&arguments[0]).expect("a channel");
     for frame in subscriber.frames() {
         let frame = frame.expect("a frame");
         let rows = language::rows(frame.layout(), |plane, row, row_bytes| {

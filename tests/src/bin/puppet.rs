@@ -10,8 +10,8 @@ mod puppet {
 
     use framelane::testing::{Step, kill_at, stop_at};
     use framelane::{
-        Backpressure, Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher, PublisherOptions,
-        Subscriber, SubscriberOptions,
+        Backpressure, Delivery, Frame, FrameInfo, Layout, LoanError, PixelFormat, Publisher,
+        PublisherOptions, Subscriber, SubscriberOptions,
     };
     use framelane_tests::Pattern;
 
@@ -57,9 +57,9 @@ mod puppet {
                 ["send", bytes] => self.send(bytes.parse()?)?,
                 ["skip"] => drop(self.publisher.as_mut().ok_or("no publisher")?.skip()),
                 ["close"] => self.publisher = None,
-                ["open", mode] => {
-                    let mode = if mode == "every" { Mode::Every } else { Mode::Newest };
-                    self.subscriber = Some(SubscriberOptions::new().mode(mode).open(&self.channel)?);
+                ["open", delivery] => {
+                    let delivery = if delivery == "every" { Delivery::Every } else { Delivery::Newest };
+                    self.subscriber = Some(SubscriberOptions::new().delivery(delivery).open(&self.channel)?);
                 }
                 ["receive"] => {
                     let frame = self.subscriber.as_mut().ok_or("no subscriber")?.recv()?;

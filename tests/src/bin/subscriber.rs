@@ -7,19 +7,19 @@
 use std::collections::VecDeque;
 use std::error::Error;
 
-use framelane::{Frame, Mode, RecvError, SubscriberOptions};
+use framelane::{Delivery, Frame, RecvError, SubscriberOptions};
 use framelane_tests::Pattern;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [channel, mode, held, report] = &arguments[..] else {
+    let [channel, delivery, held, report] = &arguments[..] else {
         return Err("subscriber CHANNEL newest|every HELD REPORT".into());
     };
-    let mode = if mode == "every" { Mode::Every } else { Mode::Newest };
+    let delivery = if delivery == "every" { Delivery::Every } else { Delivery::Newest };
     let most_held: usize = held.parse()?;
     let report_after: Option<u64> = report.parse().ok();
     let pattern = Pattern::new();
-    let mut subscriber = SubscriberOptions::new().mode(mode).open(channel)?;
+    let mut subscriber = SubscriberOptions::new().delivery(delivery).open(channel)?;
     println!("ready");
     if report_after == Some(0) {
         println!("received");

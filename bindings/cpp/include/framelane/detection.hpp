@@ -127,7 +127,7 @@ class DetectionPublisher {
 /// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionSubscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait). The mode is always Every. \throws FramelaneError as
+  /// Waits for the channel (see SubscriberOptions::wait). The delivery is always Every. \throws FramelaneError as
   /// Subscriber.
   explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {

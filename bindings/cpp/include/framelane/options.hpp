@@ -26,11 +26,11 @@ enum class Backpressure : std::uint32_t {
 };
 
 /// Which frames a subscriber gets.
-enum class Mode : std::uint32_t {
+enum class Delivery : std::uint32_t {
   /// The newest; what is skipped is counted.
-  Newest = FRAMELANE_MODE_NEWEST,
+  Newest = FRAMELANE_DELIVERY_NEWEST,
   /// Every one, in order.
-  Every = FRAMELANE_MODE_EVERY,
+  Every = FRAMELANE_DELIVERY_EVERY,
 };
 
 /// The URLs that are accepted instead of a channel's name.
@@ -88,7 +88,7 @@ struct PublisherOptions {
   /// The directory of the channel's files; empty: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
   std::string directory{};
   /// Permissions of the files as for chmod; 0: 0600.
-  std::uint32_t mode = 0;
+  std::uint32_t permissions = 0;
   /// Room that each slot gets at least.
   std::uint64_t frame_bytes = 0;
   /// Called several times a second, and after each signal, while a call waits; false ends it with
@@ -101,7 +101,7 @@ struct PublisherOptions {
 
 /// How to subscribe.
 struct SubscriberOptions {
-  Mode mode = Mode::Newest;
+  Delivery delivery = Delivery::Newest;
   /// The directory of the channel's files, as for the publisher.
   std::string directory{};
   /// How long to wait for the channel to appear.
@@ -191,7 +191,7 @@ inline framelane_publisher_options c_options(const PublisherOptions& options, co
   c.directory = c_directory(options.directory);
   c.slots = options.slots;
   c.backpressure = static_cast<std::uint32_t>(options.backpressure);
-  c.mode = options.mode;
+  c.permissions = options.permissions;
   c.frame_bytes = options.frame_bytes;
   c.urls = static_cast<std::uint32_t>(options.urls);
   ask(c, question);
@@ -201,7 +201,7 @@ inline framelane_publisher_options c_options(const PublisherOptions& options, co
 inline framelane_subscriber_options c_options(const SubscriberOptions& options, const SharedQuestion& question) {
   framelane_subscriber_options c = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
   c.directory = c_directory(options.directory);
-  c.mode = static_cast<std::uint32_t>(options.mode);
+  c.delivery = static_cast<std::uint32_t>(options.delivery);
   c.spin_ns = static_cast<std::uint64_t>(Timeout(options.spin).ns());
   c.reconnect = options.reconnect ? 1 : 0;
   c.urls = static_cast<std::uint32_t>(options.urls);

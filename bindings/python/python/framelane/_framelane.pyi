@@ -183,7 +183,7 @@ class Publisher:
         slots: int | None = None,
         backpressure: Literal["drop", "block"] = "drop",
         directory: _Path | None = None,
-        mode: int | None = None,
+        permissions: int | None = None,
         urls: _Urls = "safe",
     ) -> Self: ...
     @property
@@ -246,7 +246,7 @@ class Subscriber:
     def __new__(
         cls,
         channel: str,
-        mode: Literal["newest", "every"] = "newest",
+        delivery: Literal["newest", "every"] = "newest",
         timeout: float | None = None,
         *,
         directory: _Path | None = None,
@@ -258,7 +258,7 @@ class Subscriber:
     @staticmethod
     def open_async(
         channel: str,
-        mode: Literal["newest", "every"] = "newest",
+        delivery: Literal["newest", "every"] = "newest",
         timeout: float | None = None,
         *,
         directory: _Path | None = None,
@@ -270,7 +270,7 @@ class Subscriber:
     @property
     def channel(self) -> str: ...
     @property
-    def mode(self) -> str: ...
+    def delivery(self) -> str: ...
     @property
     def received(self) -> int: ...
     @property
@@ -304,7 +304,7 @@ class DetectionPublisher:
         slots: int | None = None,
         backpressure: Literal["drop", "block"] = "drop",
         directory: _Path | None = None,
-        mode: int | None = None,
+        permissions: int | None = None,
         urls: _Urls = "safe",
     ) -> Self: ...
     @property
@@ -382,7 +382,7 @@ class DetectionSubscriber:
     def __new__(
         cls,
         channel: str,
-        mode: Literal["newest", "every"] = "every",
+        delivery: Literal["newest", "every"] = "every",
         timeout: float | None = None,
         *,
         directory: _Path | None = None,
@@ -393,7 +393,7 @@ class DetectionSubscriber:
     @staticmethod
     def open_async(
         channel: str,
-        mode: Literal["newest", "every"] = "every",
+        delivery: Literal["newest", "every"] = "every",
         timeout: float | None = None,
         *,
         directory: _Path | None = None,
@@ -434,7 +434,7 @@ class SubscriberStatus:
     @property
     def pid(self) -> int: ...
     @property
-    def mode(self) -> str: ...
+    def delivery(self) -> str: ...
     @property
     def cursor(self) -> int: ...
     @property

@@ -154,7 +154,7 @@ class Worker:
         labels = options.labels.split(",") if options.labels else list(getattr(module, "labels", []))
         self._events.tell("loaded", labels=labels)
         reconnect = not options.end_with_channel
-        with framelane.Subscriber(options.channel, options.mode, reconnect=reconnect, urls="trusted") as frames:
+        with framelane.Subscriber(options.channel, options.delivery, reconnect=reconnect, urls="trusted") as frames:
             self._subscriber = frames
             if self._ending.is_set():
                 return 0
@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("channel")
     parser.add_argument("target")
     parser.add_argument("--detections", required=True)
-    parser.add_argument("--mode", default="newest", choices=("newest", "every"))
+    parser.add_argument("--delivery", default="newest", choices=("newest", "every"))
     parser.add_argument("--labels", default="")
     parser.add_argument("--model", default="")
     parser.add_argument("--count", type=int, default=0)

@@ -3,7 +3,9 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Error, ErrorKind, FrameInfo, Layout, LoanError, Mode, PixelFormat, Publisher};
+use framelane::{
+    Backpressure, Delivery, Error, ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, Publisher,
+};
 use serde::Serialize;
 
 use super::bench_reader::ReaderFigures;
@@ -11,7 +13,7 @@ use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::{Latencies, Percentiles, human_us};
 use crate::notes::Notes;
-use crate::parse::{self, mode_name};
+use crate::parse::{self, delivery_name};
 use crate::signals::Stop;
 use crate::table::columns;
 
@@ -26,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(5);
   framelane bench                       1080p bgr8 at 60 frames a second to one reader, for 5 seconds
   framelane bench --readers 8
   framelane bench --free                as fast as it goes: frames a second
-  framelane bench --free --mode every   the same without loss: every reader gets every frame
+  framelane bench --free --delivery every   the same without loss: every reader gets every frame
   framelane bench --write               write the whole frame each time, as a camera would
   framelane bench --seconds 30 --json | jq .wake
 
@@ -53,8 +55,8 @@ pub struct Bench {
     #[arg(long, default_value = "bgr8", value_parser = parse::format)]
     format: PixelFormat,
     /// newest: readers may skip; every: the publisher waits for the slowest
-    #[arg(long, default_value = "newest", value_parser = parse::mode)]
-    mode: Mode,
+    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
+    delivery: Delivery,
     /// Write the whole frame each time
     #[arg(long)]
     write: bool,
@@ -68,7 +70,7 @@ struct Report {
     readers: u8,
     /// `None` when free-running.
     fps: Option<f64>,
-    mode: &'static str,
+    delivery: &'static str,
     width: u32,
     height: u32,
     format: String,
@@ -131,7 +133,8 @@ impl Bench {
 
     fn publisher(&self, global: &Global, layout: &Layout) -> Result<Publisher, Error> {
         let slots = self.slots.map_or(4 + usize::from(self.readers), usize::from);
-        let backpressure = if self.mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop };
+        let backpressure =
+            if self.delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop };
         let options =
             global.publisher().slots(slots).backpressure(backpressure).frame_bytes(layout.size_bytes());
         options.create(&format!("bench-{}", std::process::id()))
@@ -229,7 +232,7 @@ impl Bench {
         Report {
             readers: self.readers,
             fps: (!self.free).then_some(self.fps),
-            mode: mode_name(self.mode),
+            delivery: delivery_name(self.delivery),
             width: layout.width(),
             height: layout.height(),
             format: layout.format().name().into_owned(),
@@ -259,7 +262,7 @@ impl Readers {
         let mut readers = Readers { children: Vec::new() };
         for _ in 0..bench.readers {
             let mut command = Command::new(&program);
-            command.args(["bench-reader", channel, "--mode", mode_name(bench.mode)]);
+            command.args(["bench-reader", channel, "--delivery", delivery_name(bench.delivery)]);
             command.args(["--warm-up", &WARM_UP.to_string()]);
             if let Some(directory) = &global.dir {
                 command.arg("--dir").arg(directory);
@@ -327,7 +330,7 @@ impl Report {
             self.frame_bytes as f64 / 1e6,
             self.readers,
             if self.readers == 1 { "" } else { "s" },
-            self.mode,
+            self.delivery,
             self.slots,
             self.seconds
         );

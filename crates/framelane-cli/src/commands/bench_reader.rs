@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Mode, RecvError};
+use framelane::{Delivery, Error, ErrorKind, RecvError};
 use serde::{Deserialize, Serialize};
 
 use crate::Global;
@@ -21,8 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
   framelane bench    starts these itself")]
 pub struct BenchReader {
     channel: String,
-    #[arg(long, value_parser = parse::mode)]
-    mode: Mode,
+    #[arg(long, value_parser = parse::delivery)]
+    delivery: Delivery,
     /// Frames up to this number are the warm-up.
     #[arg(long)]
     warm_up: u64,
@@ -41,7 +41,7 @@ pub struct ReaderFigures {
 
 impl BenchReader {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        let options = global.subscriber().mode(self.mode).wait(Some(Duration::from_secs(60)));
+        let options = global.subscriber().delivery(self.delivery).wait(Some(Duration::from_secs(60)));
         let mut subscriber = options.open_while(&self.channel, &mut || !stop.is_set())?;
         let mut wake = Latencies::new();
         let (mut frames, mut dropped) = (0, 0);

@@ -114,7 +114,7 @@ fn subscriber_row(subscriber: &SubscriberReport, newest: u64) -> Vec<String> {
     vec![
         format!("  {}", subscriber.index),
         subscriber.pid.to_string(),
-        subscriber.mode.to_owned(),
+        subscriber.delivery.to_owned(),
         subscriber.cursor.to_string(),
         newest.saturating_sub(subscriber.cursor).to_string(),
         subscriber.leases.to_string(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, Mode, Urls};
+use framelane::{Delivery, Error, ErrorKind, Urls};
 use framelane_codec::Codec;
 use framelane_net::LinkUrl;
 use framelane_net::security::{Fingerprint, ServerTrust, Token};
@@ -57,7 +57,7 @@ impl LinkArgs {
         let mut link = LinkUrl::parse(url, Urls::Trusted)?;
         let flags = [
             ("codec", "codec", self.codec.is_some()),
-            ("every", "mode", self.every),
+            ("every", "delivery", self.every),
             ("max-fps", "max-fps", self.max_fps.is_some()),
             ("size", "size", size.is_some()),
             ("patience", "patience", patience.is_some()),
@@ -74,7 +74,7 @@ impl LinkArgs {
         let options = &mut link.options;
         options.codec = self.codec.unwrap_or(options.codec);
         if self.every {
-            options.mode = Mode::Every;
+            options.delivery = Delivery::Every;
         }
         options.max_fps = self.max_fps.or(options.max_fps);
         options.size = size.or(options.size);
@@ -129,7 +129,7 @@ mod tests {
         let second = Some(Duration::from_secs(5));
         for (args, query, size, patience, insecure) in [
             (of(|args| args.codec = Some(Codec::Raw)), "codec=lz4", None, None, false),
-            (of(|args| args.every = true), "mode=newest", None, None, false),
+            (of(|args| args.every = true), "delivery=newest", None, None, false),
             (of(|args| args.max_fps = Some(1.0)), "max-fps=2", None, None, false),
             (of(|args| args.ca = Some("x".into())), &*format!("fingerprint={print}"), None, None, false),
             (of(|args| args.fingerprint = Some([0; 32].into())), "ca=x", None, None, false),

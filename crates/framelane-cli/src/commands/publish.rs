@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(10);
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --frames 600
   framelane publish film.mp4 cam0 --rate max --backpressure block --wait-subscribers 1
-      without loss: every frame to every reader of --mode every
+      without loss: every frame to every reader of --delivery every
   ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
   ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
       framelane publish - cam0 --raw bgr8:640x480@25
@@ -114,7 +114,7 @@ pub struct Publish {
     read_timeout: Option<Duration>,
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
-    mode: u32,
+    permissions: u32,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -274,7 +274,7 @@ impl Publish {
 
     fn publisher_options(&self, global: &Global, source: &Source) -> PublisherOptions {
         let slots = self.slots.map_or_else(|| source.slots_needed(BASE_SLOTS), usize::from);
-        global.publisher().slots(slots).backpressure(self.backpressure()).mode(self.mode)
+        global.publisher().slots(slots).backpressure(self.backpressure()).permissions(self.permissions)
     }
 
     fn backpressure(&self) -> Backpressure {

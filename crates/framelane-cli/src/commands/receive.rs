@@ -59,7 +59,7 @@ pub struct Receive {
     pub slots: u8,
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
-    pub mode: u32,
+    pub permissions: u32,
     /// Listen, or connect, beyond this machine without encryption and authentication
     #[arg(long)]
     pub insecure: bool,
@@ -121,6 +121,11 @@ impl Receive {
         channel: &str,
         backpressure: Backpressure,
     ) -> Result<Publisher, Error> {
-        global.publisher().slots(self.slots.into()).backpressure(backpressure).mode(self.mode).create(channel)
+        global
+            .publisher()
+            .slots(self.slots.into())
+            .backpressure(backpressure)
+            .permissions(self.permissions)
+            .create(channel)
     }
 }

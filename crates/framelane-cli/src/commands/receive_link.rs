@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Error, ErrorKind, Mode};
+use framelane::{Backpressure, Delivery, Error, ErrorKind};
 use framelane_net::{LinkEvent, LinkUrl, Received};
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
     // Nothing is lost here either when every frame is wanted.
     let backpressure =
-        if link.options.mode == Mode::Every { Backpressure::Block } else { Backpressure::Drop };
+        if link.options.delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop };
     let mut publisher = receive.create(global, &local, backpressure)?;
     let mut report = Report::new(&link.channel, global.json, receive.count);
     report.started(&local, &link)?;

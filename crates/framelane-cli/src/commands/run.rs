@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Mode};
+use framelane::{Delivery, Error, ErrorKind};
 use serde::Serialize;
 
 use super::run_worker::{Look, Told, Watched, Worker, WorkerOptions};
 use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::notes::Notes;
-use crate::parse::{self, mode_name};
+use crate::parse::{self, delivery_name};
 use crate::signals::Stop;
 use crate::table::counted;
 
@@ -29,7 +29,7 @@ const RAN_WELL: Duration = Duration::from_secs(10);
   framelane run cam0 detect.py:people --reload
       starts it again whenever a Python file in its folder changes
   framelane run cam0 package.module:detect --python ~/venv/bin/python --labels person,car
-  framelane run cam0 detect.py --mode every --count 100 --json
+  framelane run cam0 detect.py --delivery every --count 100 --json
   framelane run 'tls://camera:7420/cam0?fingerprint=sha256:…' detect.py
       frames of another machine; the boxes go back there, to cam0/detections
 
@@ -59,8 +59,8 @@ pub struct Run {
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
     /// newest: skip what is late; every: all frames, in order
-    #[arg(long, default_value = "newest", value_parser = parse::mode)]
-    mode: Mode,
+    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
+    delivery: Delivery,
     /// Names of the classes, in place of the module's `labels`
     #[arg(long, value_name = "A,B,…", default_value = "", hide_default_value = true)]
     labels: String,
@@ -179,7 +179,7 @@ impl Run {
                 self.channel.clone(),
                 self.target.clone(),
                 format!("--detections={}", self.detections()),
-                format!("--mode={}", mode_name(self.mode)),
+                format!("--delivery={}", delivery_name(self.delivery)),
                 format!("--labels={}", self.labels),
                 format!("--model={}", self.model.as_deref().unwrap_or(&self.target)),
                 format!("--count={}", self.count.map_or(0, |count| count.saturating_sub(done))),

@@ -40,7 +40,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     let link = send.link.link(&send.target, send.stream.size, send.stream.patience, send.insecure)?;
     let notes = Notes::new(global.json);
     // The channel first: a name that is wrong is told before anybody is connected to, and what comes until then is not lost.
-    let subscriber = send.open(global, global.subscriber().mode(link.options.mode), &notes, stop)?;
+    let subscriber = send.open(global, global.subscriber().delivery(link.options.delivery), &notes, stop)?;
     started(send, &link, &notes, global.json)?;
     notes.start_progress(send.count);
     let told = Told {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Layout, Mode, RecvError, Subscriber};
+use framelane::{Delivery, Layout, RecvError, Subscriber};
 
 use super::subscribe_report::{Event, Statistics, latency_ns};
 use crate::Global;
@@ -11,7 +11,7 @@ use crate::describe::LayoutReport;
 use crate::failure::{Failure, print_json, print_line};
 use crate::frames::{Container, FrameWriter, ffplay_arguments, same_shape};
 use crate::notes::Notes;
-use crate::parse::{self, mode_name};
+use crate::parse::{self, delivery_name};
 use crate::signals::Stop;
 
 /// How long to wait for a frame before looking whether the publisher lives.
@@ -22,9 +22,9 @@ const LOOK: Duration = Duration::from_millis(500);
 #[command(after_help = "Examples:
   framelane subscribe cam0                a line a second, until the channel closes
   framelane subscribe cam0 --count 100 --json | tail -n 1 | jq .latency
-  framelane subscribe cam0 --mode every --per-frame --json
+  framelane subscribe cam0 --delivery every --per-frame --json
   framelane subscribe cam0 --stdout y4m | ffplay -
-  framelane subscribe cam0 --stdout y4m --mode every | ffmpeg -i - -c:v libx264 cam0.mkv
+  framelane subscribe cam0 --stdout y4m --delivery every | ffmpeg -i - -c:v libx264 cam0.mkv
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
   framelane subscribe cam0 --reconnect    goes on after the publisher was stopped and started again
@@ -49,8 +49,8 @@ pub struct Subscribe {
     /// The channel's name
     channel: String,
     /// newest: skip what is late; every: all frames, in order
-    #[arg(long, default_value = "newest", value_parser = parse::mode)]
-    mode: Mode,
+    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
+    delivery: Delivery,
     /// End after this many frames
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -90,7 +90,8 @@ impl Subscribe {
     }
 
     fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options = global.subscriber().mode(self.mode).wait(self.timeout).reconnect(self.reconnect);
+        let options =
+            global.subscriber().delivery(self.delivery).wait(self.timeout).reconnect(self.reconnect);
         let mut told = Ok(());
         let mut first = true;
         let opened = options.open_while(&self.channel, &mut || {
@@ -169,9 +170,9 @@ impl Output {
     }
 
     fn attached(&mut self, subscriber: &Subscriber) -> Result<(), Failure> {
-        let mode = mode_name(subscriber.mode());
-        self.event(&Event::Attached { channel: subscriber.channel(), epoch: subscriber.epoch(), mode })?;
-        self.notes.say(&format!("attached to channel {}, {mode} frames", subscriber.channel()));
+        let delivery = delivery_name(subscriber.delivery());
+        self.event(&Event::Attached { channel: subscriber.channel(), epoch: subscriber.epoch(), delivery })?;
+        self.notes.say(&format!("attached to channel {}, {delivery} frames", subscriber.channel()));
         self.notes.start_progress(None);
         Ok(())
     }

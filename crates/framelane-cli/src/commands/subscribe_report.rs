@@ -50,7 +50,7 @@ pub struct Counts {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'e> {
     Waiting { channel: &'e str },
-    Attached { channel: &'e str, epoch: u64, mode: &'static str },
+    Attached { channel: &'e str, epoch: u64, delivery: &'static str },
     Format(LayoutReport),
     Statistics(Counts),
     Frame(FrameReport),

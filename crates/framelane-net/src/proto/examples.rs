@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use framelane::{Color, ColorRange, FrameInfo, Layout, Mode, Origin, PixelFormat};
+use framelane::{Color, ColorRange, Delivery, FrameInfo, Layout, Origin, PixelFormat};
 
 use super::FrameHead;
 use super::handshake::{Challenge, ChannelRequest, Direction, Hello, Request};
@@ -27,7 +27,7 @@ impl Handshake {
         let transcript = Transcript { client_nonce, server_nonce, token_id: token.id(), binding: [0x33; 32] };
         let request = ChannelRequest {
             direction: Direction::Send,
-            mode: Mode::Every,
+            delivery: Delivery::Every,
             max_milli_fps: 29_970,
             size: (1280, 720),
             max_payload: 1 << 27,
@@ -99,10 +99,10 @@ pub(super) fn messages() -> Vec<Message> {
 
 fn asked_fields(asked: &ChannelRequest) -> String {
     format!(
-        "\"direction\": {}, \"mode\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \"{}\", \
+        "\"direction\": {}, \"delivery\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \"{}\", \
          \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \"codec\": {:?}",
         if asked.direction == Direction::Receive { 1 } else { 2 },
-        asked.mode as u8,
+        asked.delivery as u8,
         asked.max_milli_fps,
         asked.size.0,
         asked.size.1,

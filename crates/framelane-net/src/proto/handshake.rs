@@ -1,6 +1,6 @@
 //! Messages before the first frame: who the two sides are, and what the client asks for.
 
-use framelane::{Error, ErrorKind, Mode};
+use framelane::{Delivery, Error, ErrorKind};
 
 use super::violation;
 use super::wire::{Reader, put_text};
@@ -59,7 +59,7 @@ pub(crate) enum Direction {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChannelRequest {
     pub direction: Direction,
-    pub mode: Mode,
+    pub delivery: Delivery,
     /// The most frames in 1000 seconds; 0: no limit.
     pub max_milli_fps: u32,
     /// Scale to this; 0, 0: as they are.
@@ -127,7 +127,7 @@ impl ChannelRequest {
     /// The bytes of the body, which a proof covers.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let direction = if self.direction == Direction::Receive { 1 } else { 2 };
-        let mut bytes = vec![direction, self.mode as u8, 0, 0];
+        let mut bytes = vec![direction, self.delivery as u8, 0, 0];
         for word in [self.max_milli_fps, self.size.0, self.size.1] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
@@ -150,15 +150,15 @@ impl ChannelRequest {
             2 => Direction::Send,
             other => return Err(violation(format_args!("expected direction 1 or 2, found {other}"))),
         };
-        let mode = match reader.u8() {
-            0 => Mode::Newest,
-            1 => Mode::Every,
-            other => return Err(violation(format_args!("expected mode 0 or 1, found {other}"))),
+        let delivery = match reader.u8() {
+            0 => Delivery::Newest,
+            1 => Delivery::Every,
+            other => return Err(violation(format_args!("expected delivery 0 or 1, found {other}"))),
         };
         reader.u16();
         Ok(ChannelRequest {
             direction,
-            mode,
+            delivery,
             max_milli_fps: reader.u32(),
             size: (reader.u32(), reader.u32()),
             max_payload: reader.u64(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use framelane::{FrameInfo, Layout, Mode, Origin, PixelFormat};
+use framelane::{Delivery, FrameInfo, Layout, Origin, PixelFormat};
 
 use super::frame_head::FrameHead;
 use super::message::{ChannelState, MAGIC, Message};
@@ -81,7 +81,7 @@ struct Setting {
     bytes_per_second: f64,
     frame_bytes: usize,
     fps: u64,
-    mode: Mode,
+    delivery: Delivery,
     /// What the source's clock is ahead of the sink's.
     ahead_ns: i64,
     seconds: u64,
@@ -96,7 +96,7 @@ impl Default for Setting {
             bytes_per_second: 1e9,
             frame_bytes: 1000,
             fps: 30,
-            mode: Mode::Newest,
+            delivery: Delivery::Newest,
             ahead_ns: 0,
             seconds: 10,
             breaks_after: None,
@@ -204,7 +204,7 @@ fn connection(
         pending: opening,
         last: last.map_or(0, |last| last.sequence),
     };
-    let mut sink = Sink::new(world.now, setting.mode, *last, PATIENCE);
+    let mut sink = Sink::new(world.now, setting.delivery, *last, PATIENCE);
     sink.begin_missed(outcome.missed_in_all);
     let mut getting =
         Getting { sink, parser: Parser::new(), pending: MAGIC.to_vec().into(), payload_left: 0, shows: None };
@@ -253,7 +253,8 @@ fn send(world: &World, sending: &mut Sending, forth: &mut Way, back: &mut Way, o
         && world.published > sending.last
         && sending.source.ready(world.now) == Ready::Now
     {
-        let sequence = if world.setting.mode == Mode::Every { sending.last + 1 } else { world.published };
+        let sequence =
+            if world.setting.delivery == Delivery::Every { sending.last + 1 } else { world.published };
         if sending.last > 0 {
             outcome.skipped_at_source += sequence - sending.last - 1;
         }
@@ -393,7 +394,7 @@ fn on_a_narrow_way_frames_are_left_out_at_the_source_and_do_not_get_older() {
 #[test]
 fn every_frame_arrives_when_every_frame_is_wanted() {
     let setting = Setting {
-        mode: Mode::Every,
+        delivery: Delivery::Every,
         delay: Duration::from_millis(50),
         bytes_per_second: 40.0 * 10_000.0,
         frame_bytes: 10_000,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Error, Mode, Origin};
+use framelane::{Delivery, Error, Origin};
 
 use super::clock::Clock;
 use super::frame_head::FrameHead;
@@ -47,10 +47,10 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// `last` is the newest frame that is here already.
-    pub(crate) fn new(now: Instant, mode: Mode, last: Option<Origin>, patience: Duration) -> Self {
+    pub(crate) fn new(now: Instant, delivery: Delivery, last: Option<Origin>, patience: Duration) -> Self {
         Sink {
             clock: Clock::new(now),
-            window: Window::new(mode),
+            window: Window::new(delivery),
             patience,
             begun: 0,
             done: 0,
@@ -219,7 +219,7 @@ mod tests {
     /// A sink with credits out for more frames than a test sends.
     fn sink(last: Option<Origin>) -> (Sink, Instant) {
         let now = Instant::now();
-        let mut sink = Sink::new(now, Mode::Every, last, PATIENCE);
+        let mut sink = Sink::new(now, Delivery::Every, last, PATIENCE);
         assert_eq!(sink.next_message(now, 5), Some(Message::Ping { sent_ns: 5 }));
         assert_eq!(sink.next_message(now, 5), Some(Message::Credit(8)));
         assert_eq!(sink.next_message(now, 0), None);

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::Mode;
+use framelane::Delivery;
 
 /// No link gets more.
 const MOST: u64 = 64;
@@ -29,8 +29,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(mode: Mode) -> Self {
-        let least = if mode == Mode::Every { EVERY } else { NEWEST };
+    pub(super) fn new(delivery: Delivery) -> Self {
+        let least = if delivery == Delivery::Every { EVERY } else { NEWEST };
         Window { least, last_arrival: None, interval: None }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Mode, Origin};
+use framelane::{Delivery, Error, ErrorKind, Origin};
 use framelane_codec::{Codec, Decoder};
 use rustls::ServerConnection;
 
@@ -380,10 +380,10 @@ impl<'a> Session<'a> {
     /// Returns the encoder of the client, which may be shared with others.
     fn coder(&self, agreed: &Agreed, size: Option<(u32, u32)>) -> Result<Member<'a>, Fault> {
         let (request, codec, client) = (&agreed.request, agreed.codec, &agreed.account);
-        match (codec, size, request.mode) {
+        match (codec, size, request.delivery) {
             // Nothing is encoded.
             (Codec::Raw, None, _) => Member::alone(codec, size),
-            (_, _, Mode::Every) => self.server.coders.own(codec, size, client),
+            (_, _, Delivery::Every) => self.server.coders.own(codec, size, client),
             _ => {
                 let paced = matches!(codec, Codec::H264 { .. });
                 let max_milli_fps = if paced { request.max_milli_fps } else { 0 };
@@ -410,7 +410,7 @@ impl<'a> Session<'a> {
         let mut means = Means { coder, copies };
         let terms = Terms {
             channel: request.channel.clone(),
-            subscriber: self.server.options.subscriber().mode(request.mode),
+            subscriber: self.server.options.subscriber().delivery(request.delivery),
             max_milli_fps: request.max_milli_fps,
             max_payload: request.max_payload,
             last: known(request.last),
@@ -442,7 +442,7 @@ impl<'a> Session<'a> {
     /// The client sends.
     fn receive_frames(&self, mut agreed: Agreed) -> Result<(), Fault> {
         let options = &self.server.options;
-        let publisher = options.publisher().backpressure(backpressure_of(agreed.request.mode));
+        let publisher = options.publisher().backpressure(backpressure_of(agreed.request.delivery));
         let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
             let inboxes = &self.server.inboxes;
             let owner = (agreed.owner.as_str(), agreed.account.as_str());
@@ -460,7 +460,7 @@ impl<'a> Session<'a> {
         self.connected(&agreed, Role::Sends);
         let allowed = self.still_allowed(&agreed);
         let replaced = claim.replaced.clone();
-        let mut sink = Sink::new(Instant::now(), agreed.request.mode, last, options.patience);
+        let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.patience);
         sink.clock.compare_machines(machine(), agreed.request.machine);
         let inbox = claim.inbox();
         if inbox.is_inherited && inbox.received.frames == 0 {

@@ -83,9 +83,9 @@ impl Drop for Served {
 }
 
 /// A subscriber of a URL, in a directory of its own.
-pub fn open(url: &str, mode: Mode) -> Result<(Subscriber, tempfile::TempDir), Error> {
+pub fn open(url: &str, delivery: Delivery) -> Result<(Subscriber, tempfile::TempDir), Error> {
     let directory = tempfile::tempdir().unwrap();
-    let options = SubscriberOptions::new().directory(directory.path()).mode(mode).urls(Urls::Trusted);
+    let options = SubscriberOptions::new().directory(directory.path()).delivery(delivery).urls(Urls::Trusted);
     Ok((options.open(url)?, directory))
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
 use crate::frame::Origin;
 use crate::os;
-use crate::ring::Mode;
+use crate::ring::Delivery;
 use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 
 /// Batches kept for [`DetectionSubscriber::for_frame`].
@@ -73,7 +73,7 @@ impl DetectionSubscriber {
     /// # Errors
     /// As [`SubscriberOptions::open`].
     pub fn open(channel: &str) -> Result<Self, Error> {
-        Self::with_options(SubscriberOptions::new().mode(Mode::Every), channel)
+        Self::with_options(SubscriberOptions::new().delivery(Delivery::Every), channel)
     }
 
     /// As [`DetectionSubscriber::open`], with options of your own.

@@ -27,7 +27,7 @@ pub enum Backpressure {
     #[default]
     Drop = 0,
     /// The publisher waits for a slot, and does not overwrite what a live reader in
-    /// [`Mode::Every`](crate::Mode::Every) has not received: nothing is lost, one slow reader slows all.
+    /// [`Delivery::Every`](crate::Delivery::Every) has not received: nothing is lost, one slow reader slows all.
     Block = 1,
 }
 
@@ -37,7 +37,7 @@ pub struct PublisherOptions {
     slots: usize,
     backpressure: Backpressure,
     directory: Option<PathBuf>,
-    mode: u32,
+    permissions: u32,
     frame_bytes: usize,
     urls: Urls,
 }
@@ -48,7 +48,7 @@ impl Default for PublisherOptions {
             slots: 6,
             backpressure: Backpressure::Drop,
             directory: None,
-            mode: 0o600,
+            permissions: 0o600,
             frame_bytes: 0,
             urls: Urls::Safe,
         }
@@ -56,7 +56,7 @@ impl Default for PublisherOptions {
 }
 
 impl PublisherOptions {
-    /// Six slots, [`Backpressure::Drop`], files of mode 0600 in the user's own directory.
+    /// Six slots, [`Backpressure::Drop`], files with permissions 0600 in the user's own directory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -87,8 +87,8 @@ impl PublisherOptions {
 
     /// The permissions of the files, as for `chmod`; nobody but the owner can get write access to frames.
     #[must_use]
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
+    pub fn permissions(mut self, permissions: u32) -> Self {
+        self.permissions = permissions;
         self
     }
 
@@ -148,8 +148,9 @@ impl PublisherOptions {
         let (fault, hint) = if !(2..=MAX_SLOTS).contains(&self.slots) {
             let fault = format!("a ring has 2 to {MAX_SLOTS} slots, found {}", self.slots);
             (fault, "use 2 slots and one more for each frame that subscribers hold at a time")
-        } else if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
-            let fault = format!("the mode must let the owner read and write, found {:o}", self.mode);
+        } else if self.permissions & !0o777 != 0 || self.permissions & 0o600 != 0o600 {
+            let fault =
+                format!("the permissions must let the owner read and write, found {:o}", self.permissions);
             (fault, "use 600 for yourself alone, 660 for a group")
         } else if self.frame_bytes > MAX_FRAME_BYTES {
             return Err(Error::new(
@@ -229,7 +230,7 @@ impl PublisherOptions {
     fn make(&self, directory: &Directory, channel: &str) -> Result<Option<Publisher>, Error> {
         // Complete and locked before it has its name: nobody ever sees half a control file.
         let unfinished = directory.unfinished(channel);
-        let control = ControlFile::create(&unfinished, self.mode)?;
+        let control = ControlFile::create(&unfinished, self.permissions)?;
         step(Step::ControlMade);
         let path = directory.control(channel);
         if let Err(error) = unfinished.rename_new(&path) {
@@ -259,7 +260,7 @@ impl PublisherOptions {
         channel_id: u64,
     ) -> Result<ReadersFile, Error> {
         let unfinished = directory.unfinished(channel);
-        let readers = ReadersFile::create(&unfinished, self.mode, channel_id)?;
+        let readers = ReadersFile::create(&unfinished, self.permissions, channel_id)?;
         step(Step::ReadersMade);
         let path = directory.readers(channel);
         // A leftover of the same name has no control file: nobody is attached to it.
@@ -305,7 +306,7 @@ impl PublisherOptions {
             return Err(out_of_range("generation", generation));
         }
         let ids = (words.channel_id.load(Ordering::Relaxed), epoch, announced);
-        let adopted = match DataFile::adopt(directory, channel, self.mode, ids) {
+        let adopted = match DataFile::adopt(directory, channel, self.permissions, ids) {
             Err(error) if error.is_exhaustion() => return Err(error),
             adopted => adopted.ok(),
         };
@@ -335,7 +336,7 @@ impl PublisherOptions {
         let publisher = Publisher {
             channel: channel.to_owned(),
             directory: directory.clone(),
-            mode: self.mode,
+            permissions: self.permissions,
             slot_count: self.slots,
             backpressure: self.backpressure,
             frame_bytes: self.frame_bytes,

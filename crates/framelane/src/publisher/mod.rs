@@ -59,7 +59,7 @@ const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 pub struct Publisher {
     channel: String,
     directory: Directory,
-    mode: u32,
+    permissions: u32,
     slot_count: usize,
     backpressure: Backpressure,
     /// Room that every slot gets at least.
@@ -351,12 +351,12 @@ impl Publisher {
     }
 
     /// Closes the channel. With [`Backpressure::Block`], first waits until every live reader in
-    /// [`Mode::Every`](crate::Mode::Every) has received all frames; dropping the publisher does not.
+    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames; dropping the publisher does not.
     pub fn close(mut self) {
         self.drain_while(&mut || true);
     }
 
-    /// Waits, with [`Backpressure::Block`], until every live reader in [`Mode::Every`](crate::Mode::Every) has received
+    /// Waits, with [`Backpressure::Block`], until every live reader in [`Delivery::Every`](crate::Delivery::Every) has received
     /// all frames; gives false when `keep_waiting` (called several times a second) ended it before.
     pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
         if self.backpressure == Backpressure::Drop || self.check_fork().is_err() || self.consumed() {
@@ -431,7 +431,7 @@ impl Publisher {
         Err(files::removed(&self.channel, &self.directory))
     }
 
-    /// Whether every reader in `Every` mode has all frames so far.
+    /// Whether every reader with delivery `Every` has all frames so far.
     fn consumed(&self) -> bool {
         ring::blocked(self.readers.words(), self.published) == 0
     }
@@ -571,7 +571,7 @@ impl Publisher {
         let (directory, channel) = (&self.directory, &self.channel);
         for generation in self.generation + 1..create::MAX_GENERATION {
             let ids = (channel_id, self.epoch, generation);
-            match Slots::create(directory, channel, self.mode, ids, self.slot_count, frame_bytes) {
+            match Slots::create(directory, channel, self.permissions, ids, self.slot_count, frame_bytes) {
                 Ok(slots) => {
                     self.generation = generation;
                     step(Step::DataMade);

@@ -37,12 +37,12 @@ impl Slots {
     pub(super) fn create(
         directory: &Directory,
         channel: &str,
-        mode: u32,
+        permissions: u32,
         ids: (u64, u64, u64),
         count: usize,
         frame_bytes: usize,
     ) -> Result<Self, Error> {
-        let data = DataFile::create(directory, channel, mode, ids, count, frame_bytes)?;
+        let data = DataFile::create(directory, channel, permissions, ids, count, frame_bytes)?;
         Ok(Self::new(data, vec![0; count].into()))
     }
 
@@ -122,7 +122,7 @@ impl Slots {
 
     /// Claims the oldest slot that nobody holds; else says which readers stand in the way, a bit for each.
     ///
-    /// `lossless`, with the newest announced sequence: a frame that a reader in `Every` mode has not received stands in
+    /// `lossless`, with the newest announced sequence: a frame that a reader with delivery `Every` has not received stands in
     /// the way too.
     pub(super) fn claim(&mut self, readers: &Readers, lossless: Option<u64>) -> Result<usize, u64> {
         let mut in_the_way = 0;

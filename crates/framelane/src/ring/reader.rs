@@ -1,7 +1,7 @@
 //! The subscriber's half of the ring.
 
 use super::sync::{AtomicU64, Ordering, fence, load_acquire, load_acquire_u32, spin};
-use super::words::{Control, Entry, HEAD_SLOT_BITS, Mode, Readers, Record, claim_of, is_frame};
+use super::words::{Control, Delivery, Entry, HEAD_SLOT_BITS, Readers, Record, claim_of, is_frame};
 use crate::step::{Step, step};
 
 /// How often a reader looks again at a slot that is being claimed. A claim is a handful of instructions, so
@@ -18,13 +18,13 @@ pub(crate) enum Lease {
 }
 
 /// Makes record `reader` ours. The caller holds the record's lock.
-pub(crate) fn attach(readers: &Readers, reader: usize, mode: Mode, cursor: u64, pid: u32) {
+pub(crate) fn attach(readers: &Readers, reader: usize, delivery: Delivery, cursor: u64, pid: u32) {
     let record = &readers.records[reader];
     for pin in &record.pins {
         pin.store(0, Ordering::Release);
     }
     record.waiting.store(0, Ordering::Relaxed);
-    record.mode.store(mode as u32, Ordering::Relaxed);
+    record.delivery.store(delivery as u32, Ordering::Relaxed);
     record.cursor.store(cursor, Ordering::Release);
     record.pid.store(pid, Ordering::Relaxed);
     record.received.store(0, Ordering::Relaxed);
@@ -63,7 +63,7 @@ pub(crate) enum Next {
 /// What to do after frame `cursor`, with the ring that is `mapped`: its generation and its table.
 pub(crate) fn next<'t>(
     control: &Control,
-    mode: Mode,
+    delivery: Delivery,
     cursor: u64,
     mapped: Option<(u64, impl Iterator<Item = &'t Entry>)>,
 ) -> Next {
@@ -74,10 +74,10 @@ pub(crate) fn next<'t>(
     // After the head: the ring of the frame that it names is announced by now.
     let generation = control.generation_now();
     let Some((mapped, table)) = mapped else { return Next::Map(generation) };
-    let wanted = match mode {
-        Mode::Newest => (mapped == generation).then_some((newest, newest_slot)),
+    let wanted = match delivery {
+        Delivery::Newest => (mapped == generation).then_some((newest, newest_slot)),
         // What is left in an old ring comes before the new one.
-        Mode::Every => find(table, cursor, newest),
+        Delivery::Every => find(table, cursor, newest),
     };
     match wanted {
         Some((sequence, slot)) => Next::Frame { sequence, slot },

@@ -75,10 +75,10 @@ pub(crate) enum State {
     Closed = 2,
 }
 
-/// `mode` of a subscriber.
+/// `delivery` of a subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Mode {
+pub enum Delivery {
     /// The newest frame; what came between is skipped and counted.
     #[default]
     Newest = 0,
@@ -203,8 +203,8 @@ pub(crate) struct Record {
     _line0: Pad<{ 64 - 8 * PINS }>,
     /// While the subscriber sleeps, or is about to, the value of [`Control::wake`] that will wake it; else 0.
     pub waiting: AtomicU32,
-    pub mode: AtomicU32,
-    /// The sequence received last. Only [`Mode::Every`] holds the publisher up by it.
+    pub delivery: AtomicU32,
+    /// The sequence received last. Only [`Delivery::Every`] holds the publisher up by it.
     pub cursor: AtomicU64,
     _line1: Pad<48>,
     pub pid: AtomicU32,

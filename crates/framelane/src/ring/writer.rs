@@ -1,7 +1,7 @@
 //! The publisher's half of the ring.
 
 use super::sync::{AtomicU64, Ordering, fence};
-use super::words::{Control, HEAD_SLOT_BITS, Mode, READERS, Readers, WRITING, claim_of};
+use super::words::{Control, Delivery, HEAD_SLOT_BITS, READERS, Readers, WRITING, claim_of};
 use crate::step::{Step, step};
 
 /// The indices of the bits set in `mask`.
@@ -47,19 +47,19 @@ pub(crate) fn pinned_by(readers: &Readers, pin: u64) -> u64 {
         .fold(0, |mask, reader| mask | 1 << reader)
 }
 
-/// The readers in `Every` mode that have not received frame `sequence`, a bit for each.
+/// The readers with delivery `Every` that have not received frame `sequence`, a bit for each.
 pub(crate) fn blocked(readers: &Readers, sequence: u64) -> u64 {
     bits(readers.active.load(Ordering::Acquire))
         .filter(|&reader| {
             let record = &readers.records[reader];
-            record.mode.load(Ordering::Relaxed) == Mode::Every as u32
+            record.delivery.load(Ordering::Relaxed) == Delivery::Every as u32
                 // Acquire: pairs with the Release after a lease; the pin was set before.
                 && record.cursor.load(Ordering::Acquire) < sequence
         })
         .fold(0, |mask, reader| mask | 1 << reader)
 }
 
-/// Whether a reader, of any mode, has not received the newest frame.
+/// Whether a reader, of any delivery, has not received the newest frame.
 pub(crate) fn behind(readers: &Readers, newest: u64) -> bool {
     bits(readers.active.load(Ordering::Acquire))
         .any(|reader| readers.records[reader].cursor.load(Ordering::Acquire) < newest)

@@ -13,7 +13,7 @@ use crate::frame::{Color, Layout};
 use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::publisher::Backpressure;
-use crate::ring::{self, Mode, Ordering::Relaxed, PINS, READERS, State};
+use crate::ring::{self, Delivery, Ordering::Relaxed, PINS, READERS, State};
 use crate::source::{self, SourceStatus};
 
 pub use holders::SlotHolder;
@@ -84,7 +84,7 @@ pub struct SubscriberStatus {
     /// Its process.
     pub pid: u32,
     /// Newest or every frame.
-    pub mode: Mode,
+    pub delivery: Delivery,
     /// The frame received last.
     pub cursor: u64,
     /// Frames that it holds.
@@ -252,10 +252,10 @@ fn subscribers(readers: &ReadersFile) -> Vec<SubscriberStatus> {
             SubscriberStatus {
                 index,
                 pid: record.pid.load(Relaxed),
-                mode: if record.mode.load(Relaxed) == Mode::Every as u32 {
-                    Mode::Every
+                delivery: if record.delivery.load(Relaxed) == Delivery::Every as u32 {
+                    Delivery::Every
                 } else {
-                    Mode::Newest
+                    Delivery::Newest
                 },
                 cursor: record.cursor.load(Relaxed),
                 leases: pins.count().min(PINS),

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, ReadersFile};
 use crate::frame::Origin;
 use crate::os;
-use crate::ring::{self, Mode, PINS, READERS, Record};
+use crate::ring::{self, Delivery, PINS, READERS, Record};
 use crate::step::{Step, step};
 
 /// The record of one subscriber, with the maps that it needs.
@@ -28,7 +28,7 @@ impl Attachment {
         channel: &str,
         control: ControlFile,
         readers: ReadersFile,
-        mode: Mode,
+        delivery: Delivery,
         after: Option<Origin>,
     ) -> Result<(Self, u64), Error> {
         let Some(index) = Self::lock_record(channel, &readers)? else {
@@ -48,7 +48,7 @@ impl Attachment {
             let newest_only = newest.saturating_sub(1).max(words.epoch_after.load(Ordering::Relaxed));
             here.map_or(newest_only, |after| after.sequence)
         };
-        ring::attach(readers.words(), index, mode, joined_after(&control), std::process::id());
+        ring::attach(readers.words(), index, delivery, joined_after(&control), std::process::id());
         // Again, now that the publisher sees us: a frame that is new by now will be kept for us.
         let cursor = joined_after(&control);
         readers.words().records[index].cursor.store(cursor, Ordering::Release);
@@ -102,7 +102,7 @@ impl Attachment {
         if os::fork_count() != self.forks {
             return;
         }
-        self.record().mode.store(Mode::Newest as u32, Ordering::Release);
+        self.record().delivery.store(Delivery::Newest as u32, Ordering::Release);
         step(Step::ReceivingStopped);
         if self.waits() {
             let readers = self.readers.words();

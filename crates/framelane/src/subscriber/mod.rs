@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, forked};
 use crate::files::{self, DataFile, PUBLISHER_LOCK};
 use crate::link;
 use crate::os::{self, Woken};
-use crate::ring::{self, Lease, Mode, Next, Ordering::Relaxed, State};
+use crate::ring::{self, Delivery, Lease, Next, Ordering::Relaxed, State};
 use crate::step::{Step, step};
 
 use attach::Attachment;
@@ -43,7 +43,7 @@ pub struct Subscriber {
     attachment: Arc<Attachment>,
     directory: Directory,
     data: Option<Arc<DataFile>>,
-    mode: Mode,
+    delivery: Delivery,
     spin: Duration,
     /// Memory of frames that are copied, to be written to.
     pool: Option<Pool>,
@@ -151,8 +151,8 @@ impl Subscriber {
     }
 
     /// Newest or every frame.
-    pub fn mode(&self) -> Mode {
-        self.mode
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
     }
 
     /// Frames received so far.
@@ -189,7 +189,7 @@ impl Subscriber {
     }
 
     /// Goes on behind the frame with this [`Frame::local_sequence`], which was received before: for whoever passes frames on, and has lost some.
-    /// What the ring still holds of what came after it is received again ([`Mode::Newest`](crate::Mode::Newest): the newest of
+    /// What the ring still holds of what came after it is received again ([`Delivery::Newest`](crate::Delivery::Newest): the newest of
     /// it), and what it does not is counted as dropped. Does nothing when no such frame was received yet.
     pub fn rewind(&mut self, sequence: u64) {
         if sequence <= self.farthest && os::fork_count() == self.attachment.forks {
@@ -366,7 +366,7 @@ impl Subscriber {
         for _ in 0..ATTEMPTS {
             let control = self.attachment.control.words();
             let mapped = self.data.as_ref().map(|data| (data.generation, data.entries()));
-            let next = ring::next(control, self.mode, self.cursor, mapped);
+            let next = ring::next(control, self.delivery, self.cursor, mapped);
             if next == Next::Nothing {
                 return Ok(None);
             }
@@ -419,7 +419,8 @@ impl Subscriber {
         }
         step(Step::LeaseHeld);
         let mut dropped = sequence - self.cursor - 1;
-        if self.received == 0 && !self.resumed && self.mode == Mode::Every && self.attachment.waits() {
+        if self.received == 0 && !self.resumed && self.delivery == Delivery::Every && self.attachment.waits()
+        {
             // Where a lossless channel is joined depends on what the publisher saw first: nothing was lost.
             dropped = 0;
         }

@@ -11,7 +11,7 @@ use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::Origin;
 use crate::link::{self, Urls};
 use crate::os;
-use crate::ring::{Mode, Ordering, State};
+use crate::ring::{Delivery, Ordering, State};
 
 /// How long to sleep before looking again at a channel that shows no event: its publisher died, or is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const NAP: Duration = Duration::from_millis(500);
 /// How to subscribe.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriberOptions {
-    mode: Mode,
+    delivery: Delivery,
     directory: Option<PathBuf>,
     wait: Option<Duration>,
     spin: Duration,
@@ -48,8 +48,8 @@ impl SubscriberOptions {
 
     /// Which frames to receive.
     #[must_use]
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
@@ -68,7 +68,7 @@ impl SubscriberOptions {
     }
 
     /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after it is received in
-    /// [`Mode::Every`], and what it does not is counted as dropped. For subscribers that
+    /// [`Delivery::Every`], and what it does not is counted as dropped. For subscribers that
     /// were here before. Epoch and sequence are those of this machine: [`Subscriber::epoch`](crate::Subscriber::epoch) and
     /// [`Frame::local_sequence`](crate::Frame::local_sequence).
     #[must_use]
@@ -81,7 +81,7 @@ impl SubscriberOptions {
     ///
     /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held stay
     /// valid. Frames of the new publisher bear a new epoch; those published before the subscriber was attached again are
-    /// received in [`Mode::Every`] as far as the ring holds them, and counted as dropped otherwise. The link of a URL stays
+    /// received in [`Delivery::Every`] as far as the ring holds them, and counted as dropped otherwise. The link of a URL stays
     /// connected meanwhile.
     ///
     /// [`RecvError::Closed`]: crate::RecvError::Closed
@@ -120,8 +120,8 @@ impl SubscriberOptions {
     }
 
     /// Newest or every frame.
-    pub fn get_mode(&self) -> Mode {
-        self.mode
+    pub fn get_delivery(&self) -> Delivery {
+        self.delivery
     }
 
     /// Whether to wait for the channel again when it was closed.
@@ -257,12 +257,12 @@ impl SubscriberOptions {
             }
             false => self.after,
         };
-        let (attachment, cursor) = Attachment::new(channel, control, readers, self.mode, after)?;
+        let (attachment, cursor) = Attachment::new(channel, control, readers, self.delivery, after)?;
         let mut subscriber = Subscriber {
             attachment: Arc::new(attachment),
             directory: directory.clone(),
             data: None,
-            mode: self.mode,
+            delivery: self.delivery,
             spin: self.spin,
             pool: self.writable.then(Pool::default),
             cursor,

@@ -10,7 +10,7 @@ use crate::files::PUBLISHER_LOCK;
 use crate::os::{self, LockFile};
 use crate::ring::{Entry, Ordering::Relaxed};
 use crate::{
-    Detections, ErrorKind, Frame, FrameInfo, Layout, Mode, PixelFormat, PublisherOptions, RecvError,
+    Delivery, Detections, ErrorKind, Frame, FrameInfo, Layout, PixelFormat, PublisherOptions, RecvError,
     SubscriberOptions, descriptor as frame_descriptor,
 };
 
@@ -159,8 +159,8 @@ impl Files {
             let lock = LockFile::new(os::open(&directory.control(CHANNEL), true).expect("a file"));
             assert!(lock.try_lock(PUBLISHER_LOCK).expect("a lock"));
             self.look_from_outside();
-            for mode in [Mode::Newest, Mode::Every] {
-                self.subscribe(mode);
+            for delivery in [Delivery::Newest, Delivery::Every] {
+                self.subscribe(delivery);
             }
         }
         // A new publisher takes it over, or says why not; then the doctor makes room.
@@ -192,8 +192,8 @@ impl Files {
         let _ = crate::doctor(path, false).expect("the directory can be read");
     }
 
-    fn subscribe(&self, mode: Mode) {
-        let options = SubscriberOptions::new().directory(self.directory.path()).mode(mode);
+    fn subscribe(&self, delivery: Delivery) {
+        let options = SubscriberOptions::new().directory(self.directory.path()).delivery(delivery);
         let Ok(mut subscriber) = options.wait(Some(Duration::ZERO)).open(CHANNEL) else { return };
         for _ in 0..4 {
             match subscriber.recv_timeout(Duration::ZERO) {

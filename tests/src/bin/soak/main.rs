@@ -14,7 +14,7 @@ use framelane_tests::{Place, Random, Samples, python};
 use watched::{Counts, Watched};
 
 const READERS: usize = 6;
-/// The first ones are never ended: one of each language, and of each mode.
+/// The first ones are never ended: one of each language, and of each delivery.
 const STAYERS: usize = 2;
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["publisher", seed] => roles::publish(seed.parse()?),
-        ["reader", mode, frames] => roles::read(mode, frames.parse()?),
+        ["reader", delivery, frames] => roles::read(delivery, frames.parse()?),
         [minutes] => Soak::new()?.run(Duration::from_secs_f64(minutes.parse::<f64>()? * 60.0)),
         _ => Err("soak MINUTES".into()),
     }
@@ -72,13 +72,13 @@ impl Soak {
     /// Stayers read for ever, the others some hundred frames. Every second reader is one in Python, if there is one.
     fn new_reader(&mut self, index: usize) -> std::io::Result<Watched> {
         let python = python().filter(|_| index % 2 == 1);
-        let mode = if index < STAYERS {
+        let delivery = if index < STAYERS {
             ["every", "newest"][index]
         } else {
             ["every", "newest"][self.random.below(2) as usize]
         };
         let frames = if index < STAYERS { u64::MAX } else { 20 + self.random.below(200) };
-        Watched::reader(&self.place, python.as_deref(), mode, frames)
+        Watched::reader(&self.place, python.as_deref(), delivery, frames)
     }
 
     fn run(mut self, time: Duration) -> Result<(), Box<dyn Error>> {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::{
-    Frame, FrameInfo, Layout, LoanError, Mode, PixelFormat, PublisherOptions, RecvError, SubscriberOptions,
+    Delivery, Frame, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions, RecvError,
+    SubscriberOptions,
 };
 use framelane_tests::{Pattern, Random};
 
@@ -71,10 +72,14 @@ pub fn publish(seed: u64) -> Result<(), Box<dyn Error>> {
 }
 
 /// Reads so many frames, or until its input ends; opens the channel again when it was closed.
-pub fn read(mode: &str, frames: u64) -> Result<(), Box<dyn Error>> {
+pub fn read(delivery: &str, frames: u64) -> Result<(), Box<dyn Error>> {
     watch_input();
     let pattern = Pattern::new();
-    let options = SubscriberOptions::new().mode(if mode == "every" { Mode::Every } else { Mode::Newest });
+    let options = SubscriberOptions::new().delivery(if delivery == "every" {
+        Delivery::Every
+    } else {
+        Delivery::Newest
+    });
     let go_on = || !INPUT_ENDED.load(Ordering::Relaxed);
     let (mut total, mut said) = (0, 0);
     while total < frames && go_on() {

@@ -42,7 +42,12 @@ impl Watched {
         Ok(started)
     }
 
-    pub fn reader(place: &Place, python: Option<&Path>, mode: &str, frames: u64) -> std::io::Result<Self> {
+    pub fn reader(
+        place: &Place,
+        python: Option<&Path>,
+        delivery: &str,
+        frames: u64,
+    ) -> std::io::Result<Self> {
         let mut command = match python {
             Some(python) => {
                 let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/soak_reader.py");
@@ -56,9 +61,9 @@ impl Watched {
                 command
             }
         };
-        command.args([mode, &frames.to_string()]);
+        command.args([delivery, &frames.to_string()]);
         let language = if python.is_some() { "Python" } else { "Rust" };
-        Self::start(place, command, &format!("the reader in {language}, mode {mode}"))
+        Self::start(place, command, &format!("the reader in {language}, delivery {delivery}"))
     }
 
     fn start(place: &Place, mut command: Command, name: &str) -> std::io::Result<Self> {

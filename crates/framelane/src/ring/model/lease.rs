@@ -10,7 +10,7 @@ fn pin_against_claim(slots: usize, readers: usize, frames: u64, preemptions: usi
     check(preemptions, move || {
         let channel = Channel::new(slots);
         for reader in 0..readers {
-            attach(&channel.readers, reader, Mode::Newest, 0, 0);
+            attach(&channel.readers, reader, Delivery::Newest, 0, 0);
         }
         assert!(channel.try_publish(1, 1, false));
         let threads: Vec<_> = (0..readers)
@@ -63,7 +63,7 @@ fn a_reader_that_attaches_while_the_publisher_claims_is_seen_or_sees() {
         let reader = {
             let channel = channel.clone();
             thread::spawn(move || {
-                attach(&channel.readers, 0, Mode::Newest, 0, 0);
+                attach(&channel.readers, 0, Delivery::Newest, 0, 0);
                 channel.read_newest(0);
             })
         };
@@ -78,8 +78,8 @@ fn a_reader_that_attaches_while_the_publisher_claims_is_seen_or_sees() {
 fn a_claim_taken_back_leaves_the_frame_readable() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
-        attach(&channel.readers, 0, Mode::Newest, 0, 0);
-        attach(&channel.readers, 1, Mode::Newest, 0, 0);
+        attach(&channel.readers, 0, Delivery::Newest, 0, 0);
+        attach(&channel.readers, 1, Delivery::Newest, 0, 0);
         assert!(channel.try_publish(1, 1, false));
         // Reader 0 holds frame 1 throughout; reader 1 comes while the publisher claims and gives back.
         let (_, slot) = newest(&channel.control);
@@ -104,7 +104,7 @@ fn a_claim_taken_back_leaves_the_frame_readable() {
 fn a_reader_whose_pin_somebody_clears_can_tell_whether_its_frame_is_intact() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
-        attach(&channel.readers, 0, Mode::Newest, 0, 0);
+        attach(&channel.readers, 0, Delivery::Newest, 0, 0);
         assert!(channel.try_publish(1, 1, false));
         let (_, slot) = newest(&channel.control);
         let pin_word = &channel.readers.records[0].pins[0];

@@ -7,11 +7,11 @@ use super::super::writer::{notify, reclaim};
 use super::*;
 
 /// A reader that goes on through two rings: the first one's file loses its name when the second has a frame.
-fn a_new_ring(mode: Mode, preemptions: usize) {
+fn a_new_ring(delivery: Delivery, preemptions: usize) {
     check(preemptions, move || {
         let channel = Channel::with_rings(2, 2);
-        attach(&channel.readers, 0, mode, 0, 0);
-        let mut reader = Reader::new(&channel, 0, mode, false);
+        attach(&channel.readers, 0, delivery, 0, 0);
+        let mut reader = Reader::new(&channel, 0, delivery, false);
         let reader = thread::spawn(move || while reader.receive() < 3 {});
         assert!(channel.try_publish(1, 1, false));
         for sequence in 2..=3 {
@@ -26,19 +26,19 @@ fn a_new_ring(mode: Mode, preemptions: usize) {
 
 #[test]
 fn a_reader_of_the_newest_frame_follows_to_a_new_ring() {
-    a_new_ring(Mode::Newest, by_depth(3, 4));
+    a_new_ring(Delivery::Newest, by_depth(3, 4));
 }
 
 #[test]
 fn a_reader_of_every_frame_follows_to_a_new_ring() {
-    a_new_ring(Mode::Every, by_depth(3, 4));
+    a_new_ring(Delivery::Every, by_depth(3, 4));
 }
 
 #[test]
 fn a_lease_on_an_old_ring_stays_whole_while_the_new_one_is_written() {
     check(by_depth(3, 4), || {
         let channel = Channel::with_rings(2, 2);
-        attach(&channel.readers, 0, Mode::Newest, 0, 0);
+        attach(&channel.readers, 0, Delivery::Newest, 0, 0);
         assert!(channel.try_publish(1, 1, false));
         let holder = {
             let channel = channel.clone();
@@ -66,15 +66,15 @@ fn a_lease_on_an_old_ring_stays_whole_while_the_new_one_is_written() {
 fn take_over(died_at: usize) {
     check(by_depth(2, 3), move || {
         let channel = Channel::with_rings(3, 2);
-        attach(&channel.readers, 0, Mode::Every, 0, 0);
-        attach(&channel.readers, 1, Mode::Newest, 0, 0);
+        attach(&channel.readers, 0, Delivery::Every, 0, 0);
+        attach(&channel.readers, 1, Delivery::Newest, 0, 0);
         assert!(channel.try_publish(1, 1, false));
         let (_, held_slot) = newest(&channel.control);
         let held = &channel.readers.records[1].pins[0];
         let version = &channel.ring(1).table[held_slot].version;
         assert_eq!(lease(held, pin_of(1, held_slot), version, 1), Lease::Held);
         assert!(channel.try_publish(1, 2, false));
-        let mut reader = Reader::new(&channel, 0, Mode::Every, false);
+        let mut reader = Reader::new(&channel, 0, Delivery::Every, false);
         let reader = thread::spawn(move || {
             let mut received = vec![reader.receive()];
             while *received.last().expect("one") < 4 {
@@ -155,7 +155,7 @@ fn pins_of_the_dead_come_back_and_those_of_their_successor_stay() {
         {
             // The first reader dies with its pin set: its lock goes, its words stay.
             let _alive = lock.lock().unwrap();
-            attach(&channel.readers, 0, Mode::Newest, 0, 0);
+            attach(&channel.readers, 0, Delivery::Newest, 0, 0);
             let version = &channel.ring(1).table[slot].version;
             lease(&channel.readers.records[0].pins[0], pin_of(1, slot), version, sequence);
         }
@@ -165,7 +165,7 @@ fn pins_of_the_dead_come_back_and_those_of_their_successor_stay() {
             thread::spawn(move || {
                 // Attaching never waits: a record whose lock is taken is passed over.
                 if let Ok(_alive) = lock.try_lock() {
-                    attach(&channel.readers, 0, Mode::Newest, 0, 0);
+                    attach(&channel.readers, 0, Delivery::Newest, 0, 0);
                     channel.read_newest(0);
                 }
             })

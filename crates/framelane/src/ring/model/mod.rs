@@ -19,7 +19,7 @@ use loom::sync::{Condvar, Mutex};
 
 use super::reader::{Lease, Next, lease, newest, next, prepare_wait, release};
 use super::sync::{AtomicU32, Ordering};
-use super::words::{Control, Entry, Mode, Readers, is_frame, pin_of};
+use super::words::{Control, Delivery, Entry, Readers, is_frame, pin_of};
 use super::writer::{blocked, claim, prepare_block, publish, unblock};
 
 struct Payload(UnsafeCell<u64>);
@@ -148,15 +148,15 @@ impl Channel {
 struct Reader {
     channel: Arc<Channel>,
     index: usize,
-    mode: Mode,
+    delivery: Delivery,
     lossless: bool,
     mapped: Option<u64>,
     cursor: u64,
 }
 
 impl Reader {
-    fn new(channel: &Arc<Channel>, index: usize, mode: Mode, lossless: bool) -> Self {
-        Reader { channel: channel.clone(), index, mode, lossless, mapped: None, cursor: 0 }
+    fn new(channel: &Arc<Channel>, index: usize, delivery: Delivery, lossless: bool) -> Self {
+        Reader { channel: channel.clone(), index, delivery, lossless, mapped: None, cursor: 0 }
     }
 
     /// The next frame's number, if there is a frame now.
@@ -165,7 +165,7 @@ impl Reader {
         loop {
             let channel = &self.channel;
             let mapped = self.mapped.map(|generation| (generation, channel.ring(generation).table.iter()));
-            match next(&channel.control, self.mode, self.cursor, mapped) {
+            match next(&channel.control, self.delivery, self.cursor, mapped) {
                 Next::Nothing => return None,
                 Next::Frame { sequence, slot } => {
                     let generation = self.mapped.expect("a frame of what is mapped");

@@ -11,8 +11,8 @@ fn readers_are_woken(readers: usize, frames: u64, preemptions: usize) {
         let channel = Channel::new(readers + 1);
         let threads: Vec<_> = (0..readers)
             .map(|index| {
-                attach(&channel.readers, index, Mode::Newest, 0, 0);
-                let mut reader = Reader::new(&channel, index, Mode::Newest, false);
+                attach(&channel.readers, index, Delivery::Newest, 0, 0);
+                let mut reader = Reader::new(&channel, index, Delivery::Newest, false);
                 thread::spawn(move || while reader.receive() < frames {})
             })
             .collect();
@@ -47,8 +47,8 @@ fn two_readers_that_sleep_are_both_woken() {
 fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
     check(by_depth(2, 3), || {
         let channel = Channel::new(2);
-        attach(&channel.readers, 0, Mode::Every, 0, 0);
-        let mut reader = Reader::new(&channel, 0, Mode::Every, true);
+        attach(&channel.readers, 0, Delivery::Every, 0, 0);
+        let mut reader = Reader::new(&channel, 0, Delivery::Every, true);
         let reader = thread::spawn(move || {
             for expected in 1..=3 {
                 assert_eq!(reader.receive(), expected, "no frame is skipped");
@@ -65,10 +65,10 @@ fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
 fn a_reader_of_the_newest_frame_costs_a_reader_of_every_frame_none() {
     check(by_depth(1, 2), || {
         let channel = Channel::new(3);
-        attach(&channel.readers, 0, Mode::Every, 0, 0);
-        attach(&channel.readers, 1, Mode::Newest, 0, 0);
-        let mut every = Reader::new(&channel, 0, Mode::Every, true);
-        let mut newest = Reader::new(&channel, 1, Mode::Newest, true);
+        attach(&channel.readers, 0, Delivery::Every, 0, 0);
+        attach(&channel.readers, 1, Delivery::Newest, 0, 0);
+        let mut every = Reader::new(&channel, 0, Delivery::Every, true);
+        let mut newest = Reader::new(&channel, 1, Delivery::Newest, true);
         let every = thread::spawn(move || {
             for expected in 1..=3 {
                 assert_eq!(every.receive(), expected, "no frame is skipped");
@@ -87,7 +87,7 @@ fn a_reader_of_the_newest_frame_costs_a_reader_of_every_frame_none() {
 fn the_end_of_the_only_lease_wakes_a_publisher_that_waits_for_it() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
-        attach(&channel.readers, 0, Mode::Every, 0, 0);
+        attach(&channel.readers, 0, Delivery::Every, 0, 0);
         assert!(channel.try_publish(1, 1, true));
         let (_, slot) = newest(&channel.control);
         assert!(channel.try_publish(1, 2, true));
