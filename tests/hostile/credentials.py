@@ -140,7 +140,7 @@ def outside_the_patterns(target):
     expect(not outside, f"files outside the channel directory: {outside}")
 
 
-@attack("directions and deliveries that do not exist, from 0 to 255")
+@attack("values of direction and delivery that do not exist, from 0 to 255")
 def directions(target):
     for direction in (0, 3, 4, 128, 255):
         refused_or_ended(target.ask(token="both", direction=direction))

@@ -149,7 +149,7 @@ def limits(target):
         _glance(target, **fields)
 
 
-@attack("20 receivers with delivery every with 64 credits each that read slowly", memory=128 * MIB, deep=True)
+@attack("20 receivers with delivery every and 64 credits each that read slowly", memory=128 * MIB, deep=True)
 def slow_receivers(target):
     held = []
     try:
