@@ -9,6 +9,9 @@
 //   FRAME_NUMBER, FRAME_W, FRAME_H   streams in one mapping, and the largest frame of each (1, 1920, 1080)
 //   FRAMELANE_LEGACY_NAME            the mapping's name ("ShareMedia")
 //   FRAMELANE_LEGACY_MODE            permissions of a mapping that is made (0600: this user alone)
+//   FRAMELANE_LEGACY_OWNER           the user that a mapping must belong to (geteuid()); another number trusts that user
+//   FRAMELANE_LEGACY_SETTLE_MS       milliseconds without a change after which a frame counts as whole when its writer is
+//                                    not visible in /proc (200)
 //   FRAMELANE_LEGACY_CORE_ONLY       include OpenCV's core module only
 //   FRAMELANE_LEGACY_OPENCV          4 or 5: read and write the type codes of this OpenCV only (0: read both, write those of 4)
 //   FRAMELANE_LEGACY_BYTE_OFFSETS    every index counts bytes from the start of the mapping, as in the old class
@@ -58,6 +61,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +72,8 @@
 #include "detail/boxes.h"
 #include "detail/frames.h"
 #include "detail/mapping.h"
+#include "detail/reader.h"
+#include "detail/turns.h"
 
 #ifdef FRAMELANE_LEGACY_CHANNEL
 #include <framelane/opencv.hpp>
@@ -75,8 +81,8 @@
 
 /// Frames, texts and boxes in a named mapping. Copies share it: it is unmapped once, with the last of them.
 ///
-/// The mapping itself stays when the program ends, for readers that come later and writers that come back; `Remove` takes it
-/// away. Calls on one object, or its copies, may come from several threads, each with a stream of its own.
+/// The mapping must belong to this user. It stays when the program ends, for readers that come later and writers that
+/// restart; `Remove` takes it away. Calls on one object, or its copies, may come from several threads, each with a stream of its own.
 class SHAREDMEMORY {
  public:
   /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending gives false and receiving nothing.
@@ -88,17 +94,26 @@ class SHAREDMEMORY {
       case framelane::legacy::Stage::not_created: state = CREATEMAPFAILED; break;
       case framelane::legacy::Stage::not_viewed: state = MAPVIEWFAILED; break;
     }
-    if (state != INITSUCCESS) shared_->say("the mapping " + shared_->name + " " + shared_->mapping.failure());
+    const std::string& failure = shared_->mapping.failure();
+    const std::string& found = failure.empty() ? shared_->mapping.warning() : failure;
+    if (!found.empty()) shared_->say("the mapping " + shared_->name + " " + found);
   }
 
   /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1', …). A larger
   /// multiple of FRAME_NUMBER is what the old class takes it for: bytes from the start of the mapping.
   /// False, and nothing is written, when the frame is larger than FRAME_W x FRAME_H BGR pixels or empty, or the index is wrong.
+  /// Waits while another thread or program that uses this header reads or writes: for up to 20 ms for a program.
   bool SendMat(cv::Mat image, char index) {
     using framelane::legacy::Written;
     const Area area = area_of(index);
     if (area.data == nullptr) return false;
-    const Written written = framelane::legacy::write_frame(area.data, area.bytes, image);
+    framelane::legacy::Wish::grant(shared_->mapping.file());
+    Written written;
+    {
+      const std::unique_lock<std::mutex> turn = shared_->turns->take();
+      written = framelane::legacy::write_frame(area.data, area.bytes, image);
+      if (written == Written::yes) shared_->turns->wrote(offset_in_memory(area));
+    }
     if (written == Written::too_large) {
       shared_->say("a frame of " + std::to_string(image.cols) + "x" + std::to_string(image.rows) + ", " +
                    std::to_string(image.total() * image.elemSize()) + " bytes, does not fit an area of " +
@@ -114,11 +129,24 @@ class SHAREDMEMORY {
     return written == Written::yes;
   }
 
-  /// The frame that is there: a copy, for the memory may change at any time. Read until two looks agree; one whose writer
-  /// pauses half-way looks complete. Empty when there is no frame, and when the memory changes all the time.
+  /// The newest frame that is known to be whole, as a copy (spec/legacy.md says what shows it). Returns at once when
+  /// nothing has changed or the writer is between two frames. Else it waits for up to 300 ms, then returns the frame
+  /// before. Empty when there is no frame, when none was whole yet, and when the type code is not known.
   cv::Mat ReceiveMat(char index) {
     const Area area = area_of(index);
-    return area.data == nullptr ? cv::Mat() : framelane::legacy::read_frame(area.data, area.bytes, [] {});
+    if (area.data == nullptr) return cv::Mat();
+    framelane::legacy::Reader* reader;
+    {
+      const std::lock_guard<std::mutex> lock(shared_->mutex);
+      const std::size_t offset = offset_in_memory(area);
+      std::unique_ptr<framelane::legacy::Reader>& place = shared_->readers[offset];
+      if (!place) place.reset(new framelane::legacy::Reader(area.data, area.bytes, offset, shared_->mapping.file()));
+      reader = place.get();
+    }
+    std::string report;
+    const cv::Mat image = reader->read(report);
+    if (!report.empty()) shared_->say(report);
+    return image;
   }
   cv::Mat RecieveMat(char index) { return ReceiveMat(index); }
 
@@ -174,10 +202,13 @@ class SHAREDMEMORY {
     return found.empty() ? TrackBox() : found[0];
   }
 
-  /// Takes the names away: who has the memory keeps it, who comes later gets new memory.
+  /// Removes the names of the mappings, if they belong to this user. Programs that have the memory keep it. Programs
+  /// that come later get new memory.
   static void Remove(const char* name = FRAMELANE_LEGACY_NAME) {
-    framelane::legacy::remove_mapping(name);
-    framelane::legacy::remove_mapping(std::string(name) + ".boxes");
+    for (const std::string& one : {std::string(name), std::string(name) + ".boxes"}) {
+      const std::string refusal = framelane::legacy::remove_mapping(one);
+      if (!refusal.empty()) std::cerr << "ShareMemory: cannot remove " << one << ": it " << refusal << std::endl;
+    }
   }
 
  private:
@@ -192,21 +223,26 @@ class SHAREDMEMORY {
   };
 
   struct Shared {
-    explicit Shared(const char* n) : name(n == nullptr ? "" : n), mapping(name, MEMORY_SIZE, FRAMELANE_LEGACY_MODE) {}
+    explicit Shared(const char* n) : name(n == nullptr ? "" : n), mapping(name, MEMORY_SIZE, FRAMELANE_LEGACY_MODE), turns(framelane::legacy::Turns::of(mapping.file())) {}
 
-    /// Once for each message: the same one would come with every frame.
+    /// Once for each message, as the same one would come with every frame.
     void say(const std::string& message) {
       const std::lock_guard<std::mutex> lock(mutex);
-      if (message == said) return;
-      said = message;
+      constexpr std::size_t most = 20;
+      if (said.size() == most || !said.insert(message).second) return;
       std::cerr << "ShareMemory: " << message << std::endl;
+      if (said.size() == most) std::cerr << "ShareMemory: further messages are not shown" << std::endl;
     }
 
     std::string name;
     framelane::legacy::Mapping mapping;
     std::mutex mutex;
     std::unique_ptr<framelane::legacy::Boxes> boxes;
-    std::string text, said;
+    std::shared_ptr<framelane::legacy::Turns> turns;
+    std::string text;
+    std::set<std::string> said;
+    /// By offset in the memory.
+    std::map<std::size_t, std::unique_ptr<framelane::legacy::Reader>> readers;
     /// Frames that were sent: offset and bytes.
     std::map<std::size_t, std::size_t> sent;
 #ifdef FRAMELANE_LEGACY_CHANNEL
@@ -261,6 +297,10 @@ class SHAREDMEMORY {
     return {shared_->mapping.data() + start, room < area_bytes ? room : area_bytes, number_of(index)};
   }
 
+  std::size_t offset_in_memory(const Area& area) const {
+    return static_cast<std::size_t>(area.data - shared_->mapping.data());
+  }
+
   void refuse(char index) {
 #ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
     const std::string hint = "pass an offset of 0 to 127 bytes";
@@ -273,7 +313,7 @@ class SHAREDMEMORY {
 
   /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program has several streams.
   void note_overlap(const Area& area, const cv::Mat& image) {
-    const std::size_t start = static_cast<std::size_t>(area.data - shared_->mapping.data());
+    const std::size_t start = offset_in_memory(area);
     const std::size_t bytes = sizeof(ImgInf) + image.total() * image.elemSize();
     std::size_t other = start;
     {
@@ -314,8 +354,9 @@ class SHAREDMEMORY {
       shared_->boxes.reset(new framelane::legacy::Boxes(name, FRAME_NUMBER, FRAMELANE_LEGACY_BOXES, FRAMELANE_LEGACY_MODE));
     }
     const std::string failure = shared_->boxes->failure();
+    const std::string found = failure.empty() ? shared_->boxes->warning() : failure;
     lock.unlock();
-    if (!failure.empty()) shared_->say("the mapping " + shared_->name + ".boxes " + failure);
+    if (!found.empty()) shared_->say("the mapping " + shared_->name + ".boxes " + found);
     return shared_->boxes.get();
   }
 

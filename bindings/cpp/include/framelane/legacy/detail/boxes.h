@@ -50,6 +50,9 @@ class Boxes {
   /// What went wrong with the mapping; empty if nothing.
   const std::string& failure() const { return failure_; }
 
+  /// What others can do with the memory; empty if nothing.
+  const std::string& warning() const { return mapping_.warning(); }
+
   /// False if there are too many. One writer for each stream at a time.
   bool write(std::size_t stream, const std::vector<TrackBox>& boxes) {
     if (!failure_.empty() || boxes.size() > capacity_) return false;

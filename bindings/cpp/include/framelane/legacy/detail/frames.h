@@ -35,7 +35,7 @@ namespace legacy {
 /// What became of a frame or a string that was to be written.
 enum class Written { yes, nothing_to_write, too_large, no_type };
 
-/// How often a reader looks before it gives up on memory that changes all the time.
+/// How often a text is read before its reader gives up on memory that changes all the time.
 constexpr int read_attempts = 8;
 
 /// The OpenCV that this program is compiled with.
@@ -78,31 +78,6 @@ inline Written write_frame(unsigned char* area, std::size_t area_bytes, const cv
   const std::size_t row = bytes / static_cast<std::size_t>(image.rows);
   for (int y = 0; y < image.rows; ++y, to += row) std::memcpy(to, image.ptr(y), row);
   return Written::yes;
-}
-
-/// Copies a frame out, then compares the copy with the memory; a frame that changed meanwhile is read anew.
-/// `between` runs between the two looks. Empty if there is no frame, or none that stays as it is for two looks.
-template <class Between>
-cv::Mat read_frame(const unsigned char* area, std::size_t area_bytes, Between between, OpenCv version = chosen_opencv) {
-  const unsigned char* const pixels = area + sizeof(ImgInf);
-  for (int attempt = 0; attempt < read_attempts; ++attempt) {
-    ImgInf header;
-    std::memcpy(&header, area, sizeof header);
-    const std::size_t room = area_bytes - sizeof header;
-    const Element element = as_own(element_in(header.width, header.height, header.type, room, version));
-    const std::size_t bytes = frame_bytes(header.width, header.height, element, room);
-    cv::Mat image;
-    if (bytes != 0) {
-      image.create(header.height, header.width, code_of(element, own_opencv));
-      std::memcpy(image.data, pixels, bytes);
-    }
-    between();
-    // The compiler must not take the second look for the first one.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (std::memcmp(&header, area, sizeof header) != 0) continue;
-    if (bytes == 0 || std::memcmp(image.data, pixels, bytes) == 0) return image;
-  }
-  return cv::Mat();
 }
 
 /// The text with its NUL, from the start of the memory on.

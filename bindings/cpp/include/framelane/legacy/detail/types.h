@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace framelane {
 namespace legacy {
@@ -65,6 +66,41 @@ inline Element element_in(int width, int height, int code, std::size_t room, Ope
   const Element old = fitting(OpenCv::v4), recent = fitting(OpenCv::v5);
   if (old.depth < 0) return recent;
   return recent.depth >= 0 && recent.channels <= 4 && old.channels > 4 ? recent : old;
+}
+
+/// The element in words: "3 channels of 8U".
+inline std::string text_of(const Element& element) {
+  static const char* const names[] = {"8U",   "8S",   "16U",  "16S", "32S", "32F", "64F",
+                                      "16F", "16BF", "Bool", "64U", "64S", "32U"};
+  return std::to_string(element.channels) + (element.channels == 1 ? " channel of " : " channels of ") +
+         names[element.depth];
+}
+
+/// The reason that a header announces no frame for a program with the type codes of `own`, and a remedy. Empty
+/// without a frame: all zeros, a text, or sides that no frame of one byte a pixel can have in `room` bytes.
+inline std::string refusal_of(int width, int height, int code, std::size_t room, OpenCv version, OpenCv own) {
+  if (frame_bytes(width, height, Element{0, 1}, room) == 0) return std::string();
+  const std::string found = "cannot read frames with type code " + std::to_string(code) + ": ";
+  const Element read = element_in(width, height, code, room, version);
+  if (read.depth >= 0) {
+    return found + "this program's OpenCV has no " + text_of(read) + "\n  remedy: " +
+           (own == OpenCv::v5 ? "convert the frame in the writer (cv::Mat::reshape, cv::Mat::convertTo)"
+                              : "convert the frame in the writer (cv::Mat::convertTo), or build this program with OpenCV 5");
+  }
+  const Element old = element_of(code, OpenCv::v4), recent = element_of(code, OpenCv::v5);
+  if (version != OpenCv::automatic) {
+    const OpenCv other = version == OpenCv::v5 ? OpenCv::v4 : OpenCv::v5;
+    if (element_in(width, height, code, room, other).depth >= 0) {
+      return found + "it is a frame with the codes of OpenCV " + std::to_string(static_cast<int>(other)) +
+             ", and FRAMELANE_LEGACY_OPENCV is " + std::to_string(static_cast<int>(version)) +
+             "\n  remedy: define FRAMELANE_LEGACY_OPENCV 0, which reads both";
+    }
+  }
+  if (old.depth < 0 && recent.depth < 0) {
+    return found + "neither OpenCV 4 nor OpenCV 5 has this type\n  remedy: write cv::Mat::type() in the writer";
+  }
+  return found + text_of(old.depth >= 0 ? old : recent) + " of " + std::to_string(width) + "x" + std::to_string(height) +
+         " do not fit an area of " + std::to_string(room) + " bytes\n  remedy: define larger FRAME_W and FRAME_H in all programs";
 }
 
 }  // namespace legacy
