@@ -81,7 +81,7 @@ TEST_CASE("whole_frames_fit_at_every_byte_offset") {
   CHECK(!memory.SendMat(cv::Mat(FRAME_H + 1, FRAME_W, CV_8UC3), 0));
 }
 
-TEST_CASE("negative_byte_offset_is_refused_with_a_remedy") {
+TEST_CASE("negative_byte_offset_is_refused_with_a_hint") {
   const Name name;
   const Messages messages;
   SHAREDMEMORY memory(name);

@@ -85,7 +85,7 @@ TEST_CASE("frames_are_written_with_the_codes_of_opencv_4") {
   }
 }
 
-TEST_CASE("code_that_is_not_known_is_reported_once_with_a_remedy") {
+TEST_CASE("code_that_is_not_known_is_reported_once_with_a_hint") {
   Memory memory;
   const Messages messages;
   // No type of any OpenCV; a negative one; a depth that the area has no room for.
@@ -97,7 +97,7 @@ TEST_CASE("code_that_is_not_known_is_reported_once_with_a_remedy") {
   CHECK(messages.count("type code 5000: neither OpenCV 4 nor OpenCV 5 has this type") == 1);
   CHECK(messages.count("type code -1") == 1);
   CHECK(messages.count("type code 6: 1 channel of 64F of 1920x1080 do not fit") == 1);
-  CHECK(messages.count("remedy: ") == 3);
+  CHECK(messages.count("hint: ") == 3);
 }
 
 TEST_CASE("memory_without_a_frame_is_not_reported") {

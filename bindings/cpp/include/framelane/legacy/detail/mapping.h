@@ -42,21 +42,21 @@ inline std::string octal(mode_t mode) {
   return text;
 }
 
-/// The reason not to use a file of this name, and a remedy; empty if it is a mapping of the expected user.
+/// The reason not to use a file of this name, and a hint; empty if it is a mapping of the expected user.
 /// Every user of the machine can make files in /dev/shm.
 inline std::string refusal_of(const std::string& name, const struct stat& found, uid_t expected) {
   const std::string path = path_of(name);
   if (!S_ISREG(found.st_mode)) {
-    return "is no shared memory\n  remedy: remove " + path + ", or choose another name";
+    return "is no shared memory\n  hint: remove " + path + ", or choose another name";
   }
   if (found.st_uid != expected) {
     const std::string owner = std::to_string(found.st_uid);
     return "belongs to another user: expected user " + std::to_string(expected) + ", found user " + owner +
-           "\n  remedy: remove " + path + " and start again, choose another name, or define FRAMELANE_LEGACY_OWNER " +
+           "\n  hint: remove " + path + " and start again, choose another name, or define FRAMELANE_LEGACY_OWNER " +
            owner + " if you trust that user";
   }
   if (found.st_nlink > 1) {
-    return "is a file with " + std::to_string(found.st_nlink) + " names, expected 1\n  remedy: remove the hard link " +
+    return "is a file with " + std::to_string(found.st_nlink) + " names, expected 1\n  hint: remove the hard link " +
            path;
   }
   return std::string();
@@ -130,8 +130,8 @@ class Mapping {
   static std::string error_text(int number) { return std::strerror(number); }
   static uid_t owner() { return static_cast<uid_t>(FRAMELANE_LEGACY_OWNER); }
 
-  void fail(Stage stage, const std::string& found, const std::string& remedy) {
-    fail_with(stage, found + "\n  remedy: " + remedy);
+  void fail(Stage stage, const std::string& found, const std::string& hint) {
+    fail_with(stage, found + "\n  hint: " + hint);
   }
 
   void fail_with(Stage stage, const std::string& failure) {
@@ -180,7 +180,7 @@ class Mapping {
     if (open == 0) return;
     const mode_t mode = found.st_mode & 0777;
     warning_ = std::string("can be ") + ((open & 022) != 0 ? "written" : "read") + " by other users: its mode is " +
-               octal(mode) + "\n  remedy: chmod 600 " + path_of(name) + ", or define FRAMELANE_LEGACY_MODE 0" +
+               octal(mode) + "\n  hint: chmod 600 " + path_of(name) + ", or define FRAMELANE_LEGACY_MODE 0" +
                octal(mode) + " to accept it";
   }
 

@@ -76,14 +76,14 @@ inline std::string text_of(const Element& element) {
          names[element.depth];
 }
 
-/// The reason that a header announces no frame for a program with the type codes of `own`, and a remedy. Empty
+/// The reason that a header announces no frame for a program with the type codes of `own`, and a hint. Empty
 /// without a frame: all zeros, a text, or sides that no frame of one byte a pixel can have in `room` bytes.
 inline std::string refusal_of(int width, int height, int code, std::size_t room, OpenCv version, OpenCv own) {
   if (frame_bytes(width, height, Element{0, 1}, room) == 0) return std::string();
   const std::string found = "cannot read frames with type code " + std::to_string(code) + ": ";
   const Element read = element_in(width, height, code, room, version);
   if (read.depth >= 0) {
-    return found + "this program's OpenCV has no " + text_of(read) + "\n  remedy: " +
+    return found + "this program's OpenCV has no " + text_of(read) + "\n  hint: " +
            (own == OpenCv::v5 ? "convert the frame in the writer (cv::Mat::reshape, cv::Mat::convertTo)"
                               : "convert the frame in the writer (cv::Mat::convertTo), or build this program with OpenCV 5");
   }
@@ -93,14 +93,14 @@ inline std::string refusal_of(int width, int height, int code, std::size_t room,
     if (element_in(width, height, code, room, other).depth >= 0) {
       return found + "it is a frame with the codes of OpenCV " + std::to_string(static_cast<int>(other)) +
              ", and FRAMELANE_LEGACY_OPENCV is " + std::to_string(static_cast<int>(version)) +
-             "\n  remedy: define FRAMELANE_LEGACY_OPENCV 0, which reads both";
+             "\n  hint: define FRAMELANE_LEGACY_OPENCV 0, which reads both";
     }
   }
   if (old.depth < 0 && recent.depth < 0) {
-    return found + "neither OpenCV 4 nor OpenCV 5 has this type\n  remedy: write cv::Mat::type() in the writer";
+    return found + "neither OpenCV 4 nor OpenCV 5 has this type\n  hint: write cv::Mat::type() in the writer";
   }
   return found + text_of(old.depth >= 0 ? old : recent) + " of " + std::to_string(width) + "x" + std::to_string(height) +
-         " do not fit an area of " + std::to_string(room) + " bytes\n  remedy: define larger FRAME_W and FRAME_H in all programs";
+         " do not fit an area of " + std::to_string(room) + " bytes\n  hint: define larger FRAME_W and FRAME_H in all programs";
 }
 
 }  // namespace legacy
