@@ -3,12 +3,15 @@
 //! RGB formats, gray8, and matrices of `u8` with 1, 3 or 4 channels are converted as JFIF says, with chroma of half the
 //! width and height. i420 is taken as it is: its samples become those of the JPEG, and come back; programs that show the
 //! JPEG take them for BT.601 of full range.
+//!
+//! Pictures are decoded as they are stored. [`orientation`] returns their EXIF orientation.
 
 use std::fmt;
 
 use framelane::{Error, ErrorKind, Layout, PixelFormat};
 use turbojpeg::{Image, PixelFormat as Tj, Subsamp, YuvImage, YuvPlanesImage};
 
+pub use crate::exif::orientation;
 use crate::planes;
 
 /// The longest side, of the format and of the library.

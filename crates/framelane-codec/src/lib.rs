@@ -34,6 +34,7 @@ mod codec;
 mod convert;
 mod decoder;
 mod encoder;
+mod exif;
 pub mod jpeg;
 mod lz4;
 mod planes;

@@ -56,6 +56,7 @@ pub fn decode(bytes: &[u8]) {
         let (payload, behind) =
             rest.get(2..).and_then(|rest| rest.split_at_checked(length.into())).unwrap_or((rest, &[]));
         rest = behind;
+        assert!((1..=8).contains(&crate::jpeg::orientation(payload)));
         target[layout.size_bytes()..].copy_from_slice(&GUARD);
         if let Err(error) = decoder.decode(payload, &layout, &mut target) {
             assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");

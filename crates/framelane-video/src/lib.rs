@@ -61,6 +61,7 @@ mod upright;
 
 pub use convert::Converter;
 pub use ffmpeg::libavcodec_version;
+pub use ffmpeg::orientation::Orientation;
 pub use options::{Rate, RawFormat, Repeat, Rotate, SourceOptions};
 pub use progress::{End, Progress, SourceEvent, SourceInfo, Summary};
 pub use source::Source;

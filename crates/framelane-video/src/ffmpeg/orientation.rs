@@ -1,11 +1,16 @@
-//! The orientation that a display matrix asks for, as `ffmpeg -autorotate` reads it.
+//! The orientation that a display matrix asks for, as `ffmpeg -autorotate` reads it, or an EXIF value.
 
 use ffmpeg_sys_next as ff;
+use framelane::{Error, Layout};
 
+use super::turn::turn_frame;
+
+/// The way in which a coded picture has to be turned or mirrored. Default: it is upright.
+///
 /// A mirror image or a turn by quarters. Pixel (x, y) of the upright picture is pixel (x, y) of the coded one, or (y, x)
 /// with `transpose`. Then the columns or the rows of the coded picture count from the other end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Orientation {
+pub struct Orientation {
     pub(crate) transpose: bool,
     pub(crate) from_right: bool,
     pub(crate) from_bottom: bool,
@@ -20,7 +25,48 @@ pub(crate) struct Display {
 }
 
 impl Orientation {
-    pub(crate) const UPRIGHT: Self = Orientation { transpose: false, from_right: false, from_bottom: false };
+    /// That of a picture that stays as it is coded.
+    pub const UPRIGHT: Self = Orientation { transpose: false, from_right: false, from_bottom: false };
+
+    /// That of an EXIF orientation, tag 0x0112. Values other than 2 to 8 are upright.
+    pub fn of_exif(value: u8) -> Self {
+        let (transpose, from_right, from_bottom) = match value {
+            2 => (false, true, false),
+            3 => (false, true, true),
+            4 => (false, false, true),
+            5 => (true, false, false),
+            6 => (true, false, true),
+            7 => (true, true, true),
+            8 => (true, true, false),
+            _ => (false, false, false),
+        };
+        Orientation { transpose, from_right, from_bottom }
+    }
+
+    /// The layout of the upright picture of a coded frame, without padding.
+    ///
+    /// # Errors
+    /// Those of [`Layout::packed`].
+    pub fn layout(self, coded: &Layout) -> Result<Layout, Error> {
+        let (width, height) = self.size(coded.width(), coded.height());
+        Layout::packed(coded.format(), width, height)
+    }
+
+    /// Writes the upright picture of a frame into `target`, which `upright` describes: [`Orientation::layout`], padded or
+    /// not. Copies every pixel once.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats of several planes and for pixels that are no whole
+    /// bytes, for another format or size, and when the bytes are too few.
+    pub fn turn(
+        self,
+        coded: &Layout,
+        bytes: &[u8],
+        upright: &Layout,
+        target: &mut [u8],
+    ) -> Result<(), Error> {
+        turn_frame(self, (coded, bytes), (upright, target))
+    }
 
     /// Clockwise rotation without the mirror image: the picture rotated by this is upright, or its left and right are
     /// exchanged where [`Orientation::mirrored`] is true.
@@ -78,6 +124,8 @@ fn display(matrix: [i32; 9]) -> Display {
 
 #[cfg(test)]
 mod tests {
+    use framelane::{PixelFormat, Plane};
+
     use super::*;
 
     fn degrees_and_mirror(a: i32, b: i32, c: i32, d: i32) -> (u16, bool) {
@@ -97,6 +145,63 @@ mod tests {
         assert_eq!(degrees_and_mirror(1, 0, 0, -1), (180, true));
         assert_eq!(degrees_and_mirror(0, 1, 1, 0), (90, true));
         assert_eq!(degrees_and_mirror(0, -1, -1, 0), (270, true));
+    }
+
+    #[test]
+    fn exif_value_turns_a_picture_as_exif_says() {
+        // Where the stored rows and columns are to be seen, EXIF 2.3, 4.6.4: of the rows a b c, d e f.
+        for (value, width, expected) in [
+            (1, 3, "abcdef"),
+            (2, 3, "cbafed"),
+            (3, 3, "fedcba"),
+            (4, 3, "defabc"),
+            (5, 2, "adbecf"),
+            (6, 2, "daebfc"),
+            (7, 2, "fcebda"),
+            (8, 2, "cfbead"),
+            (0, 3, "abcdef"),
+            (9, 3, "abcdef"),
+        ] {
+            let orientation = Orientation::of_exif(value);
+            for format in [PixelFormat::Gray8, PixelFormat::Bgr8, PixelFormat::Gray16, PixelFormat::Bgra8] {
+                let row_bytes = format.plane_shape(0, 3, 2).1;
+                let (stride_bytes, pixel_bytes) = (row_bytes + 5, row_bytes / 3);
+                let planes = [Plane { offset_bytes: 2, stride_bytes }];
+                let coded = Layout::with_planes(format, 3, 2, &planes, 2 + 2 * stride_bytes).unwrap();
+                let mut bytes = vec![0; coded.size_bytes()];
+                for (at, letter) in "abcdef".bytes().enumerate() {
+                    let start = 2 + at / 3 * stride_bytes + at % 3 * pixel_bytes;
+                    bytes[start..start + pixel_bytes].fill(letter);
+                }
+                let upright = orientation.layout(&coded).unwrap();
+                assert_eq!(upright.width(), width);
+                let mut target = vec![0; upright.size_bytes()];
+                orientation.turn(&coded, &bytes, &upright, &mut target).unwrap();
+                let found: Vec<u8> = target.chunks_exact(pixel_bytes).map(|pixel| pixel[0]).collect();
+                assert_eq!(String::from_utf8(found).unwrap(), expected, "{value} of {format}");
+            }
+        }
+    }
+
+    #[test]
+    fn frame_that_cannot_be_turned_is_refused() {
+        let of = |format, width, height| Layout::packed(format, width, height).unwrap();
+        let turn = |coded: &Layout, upright: &Layout, bytes: usize| {
+            let mut target = vec![0; upright.size_bytes()];
+            Orientation::of_exif(6).turn(coded, &vec![0; bytes], upright, &mut target)
+        };
+        let coded = of(PixelFormat::Bgr8, 4, 2);
+        assert!(turn(&coded, &of(PixelFormat::Bgr8, 2, 4), 24).is_ok());
+        for (coded, upright, bytes) in [
+            (&coded, of(PixelFormat::Bgr8, 4, 2), 24),
+            (&coded, of(PixelFormat::Rgb8, 2, 4), 24),
+            (&coded, of(PixelFormat::Bgr8, 2, 4), 23),
+            (&of(PixelFormat::I420, 4, 2), of(PixelFormat::I420, 2, 4), 12),
+            (&of(PixelFormat::Yuyv, 4, 2), of(PixelFormat::Yuyv, 2, 4), 16),
+        ] {
+            let error = turn(coded, &upright, bytes).unwrap_err();
+            assert_eq!(error.kind(), framelane::ErrorKind::InvalidFrame, "{error}");
+        }
     }
 
     #[test]

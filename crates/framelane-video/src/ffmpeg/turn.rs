@@ -7,7 +7,7 @@ use std::ffi::c_int;
 
 use ff::AVPixelFormat as Av;
 use ffmpeg_sys_next as ff;
-use framelane::{Color, Error, Layout};
+use framelane::{Color, Error, ErrorKind, Layout, PixelFormat};
 
 use super::error::{check, no_memory};
 use super::orientation::Orientation;
@@ -229,6 +229,40 @@ fn shape(picture: &Picture<'_>, index: usize) -> Option<(usize, usize, usize)> {
     ))
 }
 
+/// Writes the upright picture of a frame of one plane.
+pub(super) fn turn_frame(
+    orientation: Orientation,
+    (coded, bytes): (&Layout, &[u8]),
+    (upright, target): (&Layout, &mut [u8]),
+) -> Result<(), Error> {
+    let refused = |expected: String, found: String| {
+        Err(Error::new(ErrorKind::InvalidFrame, format!("expected {expected} to be turned, found {found}")))
+    };
+    let (rows, row_bytes) = coded.format().plane_shape(0, coded.width(), coded.height());
+    let (columns, rows) = (coded.width() as usize, rows as usize);
+    let step = row_bytes / columns.max(1);
+    // A pixel of YUYV has half of the chroma of its pair.
+    let is_whole =
+        coded.format() != PixelFormat::Yuyv && STEPS.contains(&step) && step * columns == row_bytes;
+    let ([from], [to], true) = (coded.planes(), upright.planes(), is_whole) else {
+        return refused("a frame of one plane, of whole pixels".to_owned(), coded.format().to_string());
+    };
+    let size = orientation.size(coded.width(), coded.height());
+    if (upright.format(), (upright.width(), upright.height())) != (coded.format(), size) {
+        let (expected, found) = (format!("{} of {}x{}", coded.format(), size.0, size.1), upright);
+        let found = format!("{} of {}x{}", found.format(), found.width(), found.height());
+        return refused(expected, found);
+    }
+    if bytes.len() < coded.size_bytes() || target.len() < upright.size_bytes() {
+        let expected = format!("{} and {} bytes", coded.size_bytes(), upright.size_bytes());
+        return refused(expected, format!("{} and {}", bytes.len(), target.len()));
+    }
+    let rows = bytes[from.offset_bytes..].chunks(from.stride_bytes).take(rows).map(|row| &row[..row_bytes]);
+    let target = &mut target[to.offset_bytes..];
+    turn_rows(rows.collect(), columns, step, orientation, target, to.stride_bytes);
+    Ok(())
+}
+
 /// Writes one plane of the upright picture.
 fn turn_plane(
     picture: &Picture<'_>,
@@ -243,13 +277,28 @@ fn turn_plane(
     } else {
         picture.row_bytes(index)
     };
-    let mut rows: Vec<&[u8]> = (0..height).map(|row| picture.row(index, row, row_bytes)).collect();
+    let rows = (0..height).map(|row| picture.row(index, row, row_bytes)).collect();
+    turn_rows(rows, columns, step, orientation, target, stride_bytes);
+}
+
+/// Bytes of a sample, or of samples that lie together, in all formats.
+const STEPS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/// Writes rows of `columns` samples of `step` bytes as the orientation says.
+fn turn_rows(
+    mut rows: Vec<&[u8]>,
+    columns: usize,
+    step: usize,
+    orientation: Orientation,
+    target: &mut [u8],
+    stride_bytes: usize,
+) {
     if orientation.from_bottom {
         rows.reverse();
     }
     if !orientation.transpose && !orientation.from_right {
         for (row, target) in rows.iter().zip(target.chunks_mut(stride_bytes)) {
-            target[..row_bytes].copy_from_slice(row);
+            target[..row.len()].copy_from_slice(row);
         }
         return;
     }
