@@ -1,12 +1,17 @@
 //! The reader against a writer at every stage of its work, step by step. This process writes, so no writer is visible:
 //! a frame is whole when the next one begins, or when nothing has changed for the settle time.
 
+#[path = "../../../tests/src/random.rs"]
+#[allow(dead_code, reason = "the tests use a part of it")]
+mod random;
+
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::time::Duration;
 
 use framelane::{ErrorKind, Layout, PixelFormat};
 use framelane_legacy::memory::{Address, Header, Made, OpenCv, Poll, Reader, Writer};
+use random::Random;
 
 const AREA: usize = 12 + 64 * 48 * 3;
 const NEVER: Duration = Duration::from_secs(3600);
@@ -179,6 +184,59 @@ fn header_that_changes_begins_another_frame() {
     assert_eq!(reader.poll().unwrap(), Poll::Missing);
 }
 
+/// What a broken program may leave in a mapping.
+fn damage(random: &mut Random, file: &File) {
+    let word = |random: &mut Random| match random.below(4) {
+        0 => random.number() as i32,
+        1 => [0, -1, 1, 48, 64, 16, i32::MAX, i32::MIN][random.below(8) as usize],
+        2 => random.below(5000) as i32,
+        _ => random.below(70) as i32,
+    };
+    match random.below(5) {
+        0 => file.set_len(random.below(AREA as u64)).unwrap(),
+        1 => file.write_all_at(b"a text in place of a frame\0", 0).unwrap(),
+        2 => {
+            let at = random.below(AREA as u64 - 8);
+            file.write_all_at(&random.number().to_ne_bytes(), at).unwrap();
+        }
+        _ => {
+            let header = Header { width: word(random), height: word(random), kind: word(random) };
+            file.write_all_at(&header.to_bytes(), 0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn next_whole_frame_is_read_after_any_damage() {
+    let rounds = if std::env::var_os("FRAMELANE_DEPTH").is_some() { 100_000 } else { 2000 };
+    let mut random = Random::printed("legacy memory damage");
+    let mapping = Mapping::new("damage");
+    let file = mapping.file();
+    let mut reader = Reader::new(&mapping.0, Duration::ZERO);
+    let bytes = layout().size_bytes();
+    for round in 0..rounds {
+        for _ in 0..=random.below(3) {
+            damage(&mut random, &file);
+            for _ in 0..random.below(4) {
+                // A frame, or none: whatever is there.
+                reader.poll().unwrap();
+            }
+        }
+        file.set_len(AREA as u64).unwrap();
+        let value = (round % 250) as u8;
+        write(&file, value, 0..bytes);
+        let is_there = |reader: &Reader| {
+            reader.pixels().len() == bytes && reader.pixels().iter().all(|&byte| byte == value)
+        };
+        // Found within 16 polls, and evident in those after.
+        let found = (0..40).find(|_| {
+            let poll = reader.poll().unwrap();
+            (poll == frame() || poll == Poll::Same) && is_there(&reader)
+        });
+        assert!(found.is_some(), "round {round}: the frame was not read");
+    }
+}
+
 #[test]
 fn written_frame_is_read_back_with_padded_rows() {
     for opencv in [OpenCv::V4, OpenCv::V5] {
@@ -262,6 +320,35 @@ fn mapping_replaced_by_another_user_while_writing_is_refused() {
     assert!(bytes.iter().all(|&byte| byte == 0));
     writer.remove_if_made();
     assert!(mapping.0.path().exists(), "it is another user's");
+}
+
+#[test]
+fn mapping_made_by_another_program_is_not_removed() {
+    let mapping = Mapping::new("successor");
+    // Removed, and made again by another program.
+    let writer = Writer::open(&mapping.0).unwrap();
+    std::fs::remove_file(mapping.0.path()).unwrap();
+    let file = mapping.file();
+    writer.remove_if_made();
+    assert!(mapping.0.path().exists(), "another file");
+    drop(file);
+    std::fs::remove_file(mapping.0.path()).unwrap();
+    // Renamed: the name is another file's, and the file keeps its new name.
+    let writer = Writer::open(&mapping.0).unwrap();
+    let other = mapping.0.path().with_extension("other");
+    std::fs::rename(mapping.0.path(), &other).unwrap();
+    mapping.file();
+    writer.remove_if_made();
+    assert!(mapping.0.path().exists() && other.exists());
+    std::fs::remove_file(&other).unwrap();
+    // A link to the file is not the file.
+    std::fs::remove_file(mapping.0.path()).unwrap();
+    let writer = Writer::open(&mapping.0).unwrap();
+    std::fs::rename(mapping.0.path(), &other).unwrap();
+    symlink(&other, mapping.0.path()).unwrap();
+    writer.remove_if_made();
+    assert!(mapping.0.path().symlink_metadata().is_ok() && other.exists());
+    std::fs::remove_file(other).unwrap();
 }
 
 #[test]

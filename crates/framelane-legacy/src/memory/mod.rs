@@ -3,6 +3,7 @@
 mod address;
 mod header;
 mod owner;
+mod place;
 mod reader;
 mod writer;
 mod writers;

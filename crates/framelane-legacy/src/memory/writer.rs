@@ -1,16 +1,16 @@
 //! Writing frames as an old program does: header, then pixels, over what was there.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use framelane::{Error, ErrorKind, Layout};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::address::Address;
 use super::header::{HEADER_BYTES, Header};
 use super::owner::Owner;
-use super::{NO_SURPRISE, is_same};
+use super::place::Place;
 
 /// Whether the mapping was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub enum Made {
 #[derive(Debug)]
 pub struct Writer {
     address: Address,
+    place: Place,
     file: File,
     made: Made,
 }
@@ -37,22 +38,21 @@ impl Writer {
     /// [`ErrorKind::Permission`], also when it belongs to another user than this process's, or [`Address::owner`].
     pub fn open(address: &Address) -> Result<Self, Error> {
         let path = address.path();
-        let failed = |error| {
+        let failed = |error: std::io::Error| {
             Error::from_io(format!("opening the mapping {} ({})", address.name(), path.display()), error)
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600).custom_flags(NO_SURPRISE);
+        let place = Place::open(&path).map_err(|error| failed(error.into()))?;
         let (file, made) = loop {
-            match options.open(&path) {
+            match place.open_file() {
                 Ok(file) => break (file, Made::Found),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed(error.into())),
             }
-            match options.clone().create_new(true).open(&path) {
+            match place.make_file() {
                 Ok(file) => break (file, Made::New),
                 // Another program was faster: it is the one to use.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(error)),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed(error.into())),
             }
         };
         let there = file.metadata().map_err(failed)?;
@@ -70,7 +70,12 @@ impl Writer {
         let found = there.len();
         let wanted = address.total_bytes();
         if found == 0 {
-            file.set_len(wanted).map_err(failed)?;
+            if let Err(error) = file.set_len(wanted) {
+                if made == Made::New {
+                    place.remove(&file);
+                }
+                return Err(failed(error));
+            }
         } else if found < address.offset_bytes() + address.area_bytes() as u64 {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
@@ -81,7 +86,7 @@ impl Writer {
                 path.display()
             )));
         }
-        Ok(Writer { address: address.clone(), file, made })
+        Ok(Writer { address: address.clone(), place, file, made })
     }
 
     /// Whether it was there before.
@@ -128,7 +133,7 @@ impl Writer {
             )
             .with_hint("give a larger ?size= on both sides, or let frames be scaled"));
         }
-        if !self.is_current() {
+        if !self.place.is_of(&self.file) {
             // Removed, or made anew by another program: readers look there now.
             *self = Writer::open(&self.address)?;
         }
@@ -149,17 +154,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the file is still the one of that name.
-    fn is_current(&self) -> bool {
-        let there = std::fs::symlink_metadata(self.address.path());
-        matches!((there, self.file.metadata()), (Ok(there), Ok(open)) if is_same(&there, &open))
-    }
-
     /// Removes the mapping if it is ours, and ours alone: other streams may be other programs'. Programs that have it
     /// open keep what they see.
     pub fn remove_if_made(self) {
-        if self.made == Made::New && self.address.streams() == 1 && self.is_current() {
-            let _ = std::fs::remove_file(self.address.path());
+        if self.made == Made::New && self.address.streams() == 1 {
+            self.place.remove(&self.file);
         }
     }
 }
