@@ -100,7 +100,7 @@ impl LinkArgs {
 }
 
 /// Refuses an option that is given as a flag and in the URL, because neither can be preferred.
-fn check_once(url: &str, flag: &str, option: &str, given: bool) -> Result<(), Error> {
+pub fn check_once(url: &str, flag: &str, option: &str, given: bool) -> Result<(), Error> {
     let mut in_url = url.split_once('?').map_or("", |(_, query)| query).split('&');
     let is_there = in_url.any(|part| part.split_once('=').map_or(part, |(name, _)| name) == option);
     if !(given && is_there) {

@@ -126,6 +126,9 @@ impl FromStr for Address {
             let Some(("quality", value)) = option.split_once('=') else {
                 return Err(wrong(option, "quality="));
             };
+            if address.quality.is_some() {
+                return Err(wrong(option, "quality= once"));
+            }
             let quality = value.parse().ok().filter(|quality| (1..=100).contains(quality));
             address.quality =
                 Some(quality.ok_or_else(|| wrong(value, "quality to be a number from 1 to 100"))?);
@@ -171,6 +174,8 @@ mod tests {
             ("legacy://a?quality=0", "quality"),
             ("legacy://a?quality=101", "quality"),
             ("legacy://a?size=4x4", "quality="),
+            ("legacy://a?quality=90&quality=10", "quality= once"),
+            ("legacy://a?quality=90&quality=90", "quality= once"),
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.message().contains(named), "{text}: {error}");
