@@ -189,6 +189,58 @@ def slow(old):
         process.stop()
 
 
+@attack("200 silent connections, and 20 that send one byte, in front of a sender with a picture")
+def crowd(old):
+    process, port = old.receiver()
+    crowd = []
+    try:
+        for number in range(220):
+            sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+            crowd.append(sock)
+            if number >= 200:
+                sock.sendall(b"9")
+        picture = old.jpeg()
+        with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.sendall(line(len(picture)) + picture)
+            expect(sock.recv(32).startswith(ANSWER[:8]), "a sender behind a crowd is never served")
+        old.look(process)
+        process.check_log()
+    finally:
+        for sock in crowd:
+            sock.close()
+        process.stop()
+
+
+@attack("a sender of broken pictures without end while a second sender waits")
+def hog(old):
+    process, port = old.receiver()
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as first:
+            first.settimeout(DEADLINE_S)
+            picture = old.jpeg()
+            with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as second:
+                second.settimeout(0)
+                second.sendall(line(len(picture)) + picture)
+                end = time.monotonic() + DEADLINE_S
+                answer = b""
+                while not answer and time.monotonic() < end:
+                    try:
+                        first.sendall(line(1) + b"x")
+                        first.recv(32)
+                    except OSError:
+                        time.sleep(0.05)
+                    try:
+                        answer = second.recv(32)
+                    except BlockingIOError:
+                        pass
+                expect(answer.startswith(ANSWER[:8]), "a second sender is never served")
+        old.look(process)
+        process.check_log()
+    finally:
+        process.stop()
+
+
 @attack("pictures of 40 growing sizes", memory=256 * MIB, shared=512 * MIB)
 def growing(old):
     send_all(

@@ -14,6 +14,7 @@ mod publish_source;
 mod receive;
 mod receive_link;
 mod receive_memory;
+mod receive_pictures;
 mod receive_stream;
 mod refusals;
 mod run;

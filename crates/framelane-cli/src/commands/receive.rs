@@ -40,8 +40,8 @@ frame of a writer that is not visible here (another container) is published then
 has changed for --settle-ms. Two equal frames in a row are one frame here. Waits for the mapping,
 and again when it goes away. Type codes of OpenCV 4 and 5 are distinguished; --opencv decides.
 
-legacy: Serves one sender at a time; others wait in the system's queue until it goes. JPEGs become
-bgr8, or gray8 if they are gray. A frame is answered when it is published; so is one that is no
+legacy: Serves one sender at a time; others wait until it goes, those with a frame before silent ones.
+JPEGs become bgr8, or gray8 if they are gray, turned as their EXIF orientation says. A frame is answered when it is published; so is one that is no
 picture, which is left out, told of and counted. A sender that breaks the format is disconnected;
 the channel stays.")]
 pub struct Receive {

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Error, ErrorKind, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
-use framelane_codec::jpeg::{self, Decompressor};
+use framelane::{Backpressure, Error, ErrorKind, Publisher};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
 
 use super::link_options::PATIENCE;
 use super::receive::Receive;
+use super::receive_pictures::{Picture, Pictures};
+use super::refusals::{More, Network, Refusals};
 use super::urls::{check_exposure, headings};
 use crate::Global;
 use crate::failure::{Failure, print_json};
@@ -64,6 +65,8 @@ enum Event<'e> {
         dropped: u64,
         broken: u64,
         connections: u64,
+        /// Silent connections that were closed because too many waited.
+        unserved: u64,
         frames_per_second: Option<f64>,
     },
 }
@@ -81,7 +84,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     }
     let addresses = address.resolve()?;
     check_exposure(&addresses, receive.insecure)?;
-    let listener = Listener::bind(&addresses)?;
+    let mut listener = Listener::bind(&addresses)?;
     let channel = receive.channel()?;
     let publisher = receive.create(global, channel, Backpressure::Drop)?;
     let notes = Notes::new(global.json);
@@ -92,17 +95,20 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     }
     notes.say(&format!("{address} to channel {channel}"));
     notes.start_progress(receive.count);
-    let (decompressor, tally) = (Decompressor::new()?, Tally::default());
-    let mut relay = Relay { receive, publisher, decompressor, notes: &notes, json: global.json, stop, tally };
-    let result = relay.run(&listener);
+    let (pictures, tally) = (Pictures::new(receive.stream.max_size)?, Tally::default());
+    let reports = Reports { notes: &notes, json: global.json, lines: Refusals::new(Instant::now()) };
+    let mut relay = Relay { receive, publisher, pictures, reports, stop, tally };
+    let result = relay.run(&mut listener);
+    relay.reports.finish();
     notes.end_progress();
     let Relay { publisher, tally, .. } = relay;
     result?;
     let Tally { frames, broken, connections, elapsed, .. } = tally;
+    let unserved = listener.closed();
     let (dropped, frames_per_second) = (publisher.dropped(), rate(frames, elapsed));
     drop(publisher);
     if global.json {
-        print_json(&Event::Summary { frames, dropped, broken, connections, frames_per_second })?;
+        print_json(&Event::Summary { frames, dropped, broken, connections, unserved, frames_per_second })?;
     }
     notes.say(&format!(
         "{} received, {} a second, {dropped} dropped, {broken} broken",
@@ -122,21 +128,57 @@ struct Tally {
     elapsed: Duration,
 }
 
+/// Reports what senders do. A flood of connections from one network is counted: it must neither hide those of others nor
+/// fill a disk. Programs get every event.
+struct Reports<'n> {
+    notes: &'n Notes,
+    json: bool,
+    lines: Refusals,
+}
+
+impl Reports<'_> {
+    fn say(&mut self, peer: &str, text: &str) {
+        let sums = self.lines.end_second(Instant::now());
+        self.say_sums(sums);
+        if self.lines.is_logged(Network::of(peer)) {
+            self.notes.say(text);
+        }
+    }
+
+    fn event(&self, event: &Event) -> Result<(), Failure> {
+        if self.json {
+            print_json(event)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        let sums = self.lines.end();
+        self.say_sums(sums);
+    }
+
+    fn say_sums(&self, sums: Vec<More>) {
+        for More { count, network } in sums {
+            let network = network.unwrap_or_else(|| "other addresses".to_owned());
+            self.notes.say(&format!("{count} more lines about {network} were skipped"));
+        }
+    }
+}
+
 struct Relay<'r> {
     receive: &'r Receive,
     publisher: Publisher,
-    decompressor: Decompressor,
-    notes: &'r Notes,
-    json: bool,
+    pictures: Pictures,
+    reports: Reports<'r>,
     stop: &'r Stop,
     tally: Tally,
 }
 
 impl Relay<'_> {
-    fn run(&mut self, listener: &Listener) -> Result<(), Failure> {
+    fn run(&mut self, listener: &mut Listener) -> Result<(), Failure> {
         let options = &self.receive.stream;
         let max_bytes = usize::try_from(options.max_bytes).unwrap_or(usize::MAX);
-        let mut told = String::new();
+        let mut reported = String::new();
         while !self.is_over() {
             let accepted =
                 listener.accept(options.patience.unwrap_or(PATIENCE), max_bytes, &mut || !self.stop.is_set());
@@ -144,38 +186,30 @@ impl Relay<'_> {
                 Ok(Some(sender)) => sender,
                 Ok(None) => break,
                 Err(error) => {
-                    // Of files, perhaps, which others give back: no reason to leave the channel.
+                    // Out of descriptors, perhaps, which others return: no reason to end the channel.
                     let reason = error.to_string();
-                    if told != reason {
-                        self.notes.say(&reason);
-                        if self.json {
-                            print_json(&Event::Waiting { reason: reason.clone() })?;
-                        }
-                        told = reason;
+                    if reported != reason {
+                        self.reports.notes.say(&reason);
+                        self.reports.event(&Event::Waiting { reason: reason.clone() })?;
+                        reported = reason;
                     }
                     self.stop.sleep(PAUSE);
                     continue;
                 }
             };
-            told.clear();
+            reported.clear();
             self.tally.connections += 1;
             let (peer, before) = (sender.peer().to_owned(), self.tally.frames);
-            self.notes.say(&format!("{peer} has connected"));
-            if self.json {
-                print_json(&Event::Connected { peer: &peer })?;
-            }
+            self.reports.say(&peer, &format!("{peer} connected"));
+            self.reports.event(&Event::Connected { peer: &peer })?;
             let lost = self.serve(&mut sender, listener)?;
             drop(sender);
             let frames = self.tally.frames - before;
             let reason = lost.map(|error| error.to_string());
-            let why = reason.clone().unwrap_or_else(|| format!("{peer} has closed the connection"));
-            self.notes.say(&format!(
-                "{why}, after {}",
-                counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame")
-            ));
-            if self.json {
-                print_json(&Event::Disconnected { peer: &peer, frames, reason })?;
-            }
+            let why = reason.clone().unwrap_or_else(|| format!("{peer} closed the connection"));
+            let count = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
+            self.reports.say(&peer, &format!("{why}, after {count}"));
+            self.reports.event(&Event::Disconnected { peer: &peer, frames, reason })?;
         }
         Ok(())
     }
@@ -184,73 +218,48 @@ impl Relay<'_> {
         self.stop.is_set() || self.receive.count.is_some_and(|count| self.tally.frames >= count)
     }
 
-    /// Until the sender goes, or is given up: then with the reason.
-    fn serve(&mut self, sender: &mut Incoming, listener: &Listener) -> Result<Option<Error>, Failure> {
+    /// Serves a sender until it disconnects, or is disconnected: then returns the reason.
+    fn serve(&mut self, sender: &mut Incoming, listener: &mut Listener) -> Result<Option<Error>, Failure> {
         let stop = self.stop;
-        let mut told = String::new();
+        let mut reported = String::new();
+        let mut last_picture = Instant::now();
         while !self.is_over() {
             let jpeg = match sender.next(listener, &mut || !stop.is_set()) {
                 Ok(Some(jpeg)) => jpeg,
                 Ok(None) => return Ok(None),
                 Err(error) => return Ok(lost(error)),
             };
-            if let Err(broken) = self.publish(jpeg)? {
-                self.tally.broken += 1;
-                let reason = broken.to_string();
-                if self.json {
-                    print_json(&Event::Broken { peer: sender.peer(), reason: reason.clone() })?;
+            let picture = self.pictures.publish(jpeg, &mut self.publisher)?;
+            let is_broken = matches!(picture, Picture::Broken(_));
+            match picture {
+                Picture::Published => {
+                    self.tally.frames += 1;
+                    self.tally.elapsed = self.tally.first.get_or_insert_with(Instant::now).elapsed();
+                    self.reports.notes.progress(self.tally.frames, "frames".to_owned());
+                    last_picture = Instant::now();
                 }
-                // Once for each fault in a row: a camera gives the same one again and again.
-                if told != reason {
-                    self.notes.say(&format!("{}: a frame is left out: {reason}", sender.peer()));
-                    told = reason;
+                Picture::Dropped => last_picture = Instant::now(),
+                Picture::Broken(error) => {
+                    self.tally.broken += 1;
+                    let reason = error.to_string();
+                    // Once for each fault in a row: a camera sends the same one again and again.
+                    if reported != reason {
+                        let text = format!("{}: a frame is skipped: {reason}", sender.peer());
+                        self.reports.say(sender.peer(), &text);
+                        reported.clone_from(&reason);
+                    }
+                    self.reports.event(&Event::Broken { peer: sender.peer(), reason })?;
                 }
             }
-            // Also to a broken one: the format has no other answer, and without one the sender waits for ever.
+            // Also to a broken one: the format has no other answer, and a sender without an answer waits indefinitely.
             if let Err(error) = sender.answer(&mut || !stop.is_set()) {
                 return Ok(lost(error));
             }
+            if is_broken && let Some(error) = sender.yields_after(last_picture.elapsed(), listener) {
+                return Ok(Some(error));
+            }
         }
         Ok(None)
-    }
-
-    /// Decodes a JPEG straight into a slot. The inner error is what is wrong with the picture.
-    fn publish(&mut self, jpeg: &[u8]) -> Result<Result<(), Error>, Failure> {
-        let layout = match jpeg::header(jpeg).and_then(|header| self.layout(header)) {
-            Ok(layout) => layout,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut loan = match self.publisher.loan(&layout) {
-            Ok(loan) => loan,
-            // Dropped, and counted by the publisher.
-            Err(LoanError::NoFreeSlot) => return Ok(Ok(())),
-            Err(error) => {
-                let error = Error::from(error);
-                let is_too_large = matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::FrameTooLarge);
-                return if is_too_large { Ok(Err(error)) } else { Err(error.into()) };
-            }
-        };
-        if let Err(error) = self.decompressor.decode(jpeg, &layout, loan.bytes_mut()) {
-            return Ok(Err(error));
-        }
-        loan.publish(&FrameInfo::default());
-        self.tally.frames += 1;
-        self.tally.elapsed = self.tally.first.get_or_insert_with(Instant::now).elapsed();
-        self.notes.progress(self.tally.frames, "frames".to_owned());
-        Ok(Ok(()))
-    }
-
-    /// The frame that a JPEG becomes, if it is not too large: a few bytes may claim gigabytes.
-    fn layout(&self, (width, height, is_gray): (u32, u32, bool)) -> Result<Layout, Error> {
-        let most = self.receive.stream.max_size;
-        let pixels = |(width, height)| u64::from(width) * u64::from(height);
-        if pixels((width, height)) > pixels(most) {
-            let message =
-                format!("expected a picture of at most {}x{} pixels, found {width}x{height}", most.0, most.1);
-            return Err(Error::new(ErrorKind::FrameTooLarge, message)
-                .with_hint("if the sender is right, allow more (--max-size)"));
-        }
-        Layout::packed(if is_gray { PixelFormat::Gray8 } else { PixelFormat::Bgr8 }, width, height)
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod address;
 mod incoming;
+mod listener;
 mod outgoing;
 mod patience;
 mod protocol;
 
 pub use address::{Address, DEFAULT_PORT, SCHEME};
-pub use incoming::{Incoming, Listener};
+pub use incoming::Incoming;
+pub use listener::Listener;
 pub use outgoing::Outgoing;
 pub use protocol::{ANSWER, Answers, FrameBuffer, LENGTH_BYTES, length_line};
 
