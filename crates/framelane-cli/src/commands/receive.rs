@@ -41,9 +41,9 @@ has changed for --settle-ms. Two equal frames in a row are one frame here. Waits
 and again when it goes away. Type codes of OpenCV 4 and 5 are distinguished; --opencv decides.
 
 legacy: Serves one sender at a time; others wait until it goes, those with a frame before silent ones.
-JPEGs become bgr8, or gray8 if they are gray, turned as their EXIF orientation says. A frame is answered when it is published; so is one that is no
-picture, which is left out, told of and counted. A sender that breaks the format is disconnected;
-the channel stays.")]
+JPEGs become bgr8, or gray8 if they are gray, turned as their EXIF orientation says. A frame is
+answered when it is published. A JPEG that is no picture is answered, skipped, logged and counted.
+A sender that breaks the format is disconnected; the channel stays.")]
 pub struct Receive {
     /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
     #[arg(value_name = "URL")]
