@@ -20,17 +20,60 @@
 
 #include <framelane/framelane.hpp>
 
-#include <opencv2/core/mat.hpp>
+#include <opencv2/core.hpp>
 
+#include <iterator>
 #include <limits>
+#include <string>
 #include <utility>
+
+// The codes of depths and channels of the OpenCV that is here. OpenCV 4 counts channels from bit 3, OpenCV 5 from bit 5.
+static_assert(CV_8U == FRAMELANE_DEPTH_U8 && CV_8S == FRAMELANE_DEPTH_S8 && CV_16U == FRAMELANE_DEPTH_U16 &&
+                  CV_16S == FRAMELANE_DEPTH_S16 && CV_32S == FRAMELANE_DEPTH_S32 && CV_32F == FRAMELANE_DEPTH_F32 &&
+                  CV_64F == FRAMELANE_DEPTH_F64 && CV_16F == FRAMELANE_DEPTH_F16,
+              "framelane does not know the depth codes of this OpenCV: use OpenCV 4 or 5");
+static_assert((CV_CN_SHIFT == 3 && CV_CN_MAX == 512) || (CV_CN_SHIFT == 5 && CV_CN_MAX == 128),
+              "framelane does not know the channel codes of this OpenCV: use OpenCV 4 or 5");
+static_assert(CV_8UC3 == CV_8U + (2 << CV_CN_SHIFT) && CV_MAT_DEPTH(CV_8UC3) == CV_8U && CV_MAT_CN(CV_8UC3) == 3,
+              "framelane does not know the type codes of this OpenCV: use OpenCV 4 or 5");
 
 namespace framelane {
 
+namespace inner {
+
+/// The type with which a matrix is stored: of CV_8U for the bool of OpenCV 5, one byte of 0 or 1.
+/// \throws FramelaneError InvalidOption for a number that is no type, or of a depth that framelane does not
+/// have.
+inline int stored_type(int type) {
+  // From the first depth that OpenCV 4 does not have.
+  constexpr int first = 8, bool_depth = 9;
+  static constexpr const char* names[] = {"16BF", "Bool", "64U", "64S", "32U"};
+  const int depth = CV_MAT_DEPTH(type);
+  if (type != CV_MAT_TYPE(type) || depth >= first + static_cast<int>(std::size(names))) {
+    throw FramelaneError(Code::InvalidOption, "expected a type of OpenCV, found " + std::to_string(type),
+                         "pass Mat::type(), or a constant such as CV_8UC3");
+  }
+  if (depth < first) return type;
+  if (depth == bool_depth) return CV_MAKETYPE(CV_8U, CV_MAT_CN(type));
+  throw FramelaneError(Code::InvalidOption,
+                       std::string("expected a depth that framelane has, found OpenCV's ") + names[depth - first],
+                       "convert the matrix: mat.convertTo(converted, CV_32F), or another depth from CV_8U to CV_16F");
+}
+
+}  // namespace inner
+
 /// The OpenCV type of a format's samples, as rows of pixels: CV_8UC3 for bgr8. Of planar formats, that of the
 /// first plane.
+/// \throws FramelaneError InvalidFrame for a matrix of more channels than OpenCV has (512, or 128 in OpenCV 5).
 inline int mat_type(Format format) {
-  if (format.is_matrix()) return CV_MAKETYPE(static_cast<int>(format.depth()), static_cast<int>(format.channels()));
+  if (format.is_matrix()) {
+    if (format.channels() > CV_CN_MAX) {
+      throw FramelaneError(Code::InvalidFrame,
+                           "expected at most " + std::to_string(CV_CN_MAX) + " channels, found " + format.name(),
+                           "read it by Frame::data");
+    }
+    return CV_MAKETYPE(static_cast<int>(format.depth()), static_cast<int>(format.channels()));
+  }
   switch (format.code()) {
     case FRAMELANE_FORMAT_BGR8:
     case FRAMELANE_FORMAT_RGB8:
@@ -53,14 +96,11 @@ inline int mat_type(Format format) {
 }
 
 /// The format of a matrix of this OpenCV type: gray8, gray16, bgr8 and bgra8 for the usual ones, else a
-/// matrix.
+/// matrix. The bool of OpenCV 5 becomes a byte of 0 or 1.
 /// \throws FramelaneError InvalidOption for a number that is no type, or of a depth that framelane does not
 /// have.
 inline Format format_of(int type) {
-  if (type != CV_MAT_TYPE(type)) {
-    throw FramelaneError(Code::InvalidOption, "expected a type of OpenCV, found " + std::to_string(type),
-                         "pass Mat::type(), or a constant such as CV_8UC3");
-  }
+  type = inner::stored_type(type);
   switch (type) {
     case CV_8UC1:
       return Format::Gray8;
@@ -241,7 +281,7 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
                 "was the image read? Matrices of more dimensions can be sent as channels: Mat::reshape");
   }
   const Format chosen = format.value_or(format_of(mat.type()));
-  if (mat_type(chosen) != mat.type()) {
+  if (mat_type(chosen) != inner::stored_type(mat.type())) {
     throw FramelaneError(Code::InvalidFrame, chosen.name() + " is of OpenCV type " + std::to_string(mat_type(chosen)) +
                                         ", found a matrix of type " + std::to_string(mat.type()));
   }

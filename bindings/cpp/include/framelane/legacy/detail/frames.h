@@ -17,9 +17,10 @@
 
 #include "types.h"
 
-static_assert(CV_CN_SHIFT == 3 || CV_CN_SHIFT == 5, "the type codes of this OpenCV are neither those of OpenCV 4 nor of 5");
+static_assert((CV_CN_SHIFT == 3 && CV_CN_MAX == 512) || (CV_CN_SHIFT == 5 && CV_CN_MAX == 128),
+              "framelane does not know the channel codes of this OpenCV: use OpenCV 4 or 5");
 static_assert(CV_8U == 0 && CV_8S == 1 && CV_16U == 2 && CV_16S == 3 && CV_32S == 4 && CV_32F == 5 && CV_64F == 6,
-              "the depths of this OpenCV have other codes");
+              "framelane does not know the depth codes of this OpenCV: use OpenCV 4 or 5");
 
 /// The 12 bytes in front of a frame's pixels: native-endian, `type` as in `cv::Mat::type()`.
 struct ImgInf {
