@@ -179,26 +179,70 @@ fn say(line: &[u8]) {
     let _ = rustix::io::write(std::io::stderr(), line);
 }
 
-/// One of the signals that are handled, and the handler that was there before ours.
+/// One of the signals that are handled, and the handlers that were there before ours.
 struct Signal {
     number: libc::c_int,
     handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
     /// Null until ours is installed. What it points to is never freed, because a handler may be reading it.
-    before: AtomicPtr<libc::sigaction>,
+    others: AtomicPtr<Others>,
+    passed: [Passed; PASSED],
 }
 
-static SIGNALS: [Signal; 2] = [
-    Signal { number: libc::SIGBUS, handler: on_sigbus, before: AtomicPtr::new(null_mut()) },
-    Signal { number: libc::SIGSEGV, handler: on_sigsegv, before: AtomicPtr::new(null_mut()) },
-];
+/// The handlers of others that were found in place of ours, the newest first, each once.
+struct Others {
+    handlers: Vec<Other>,
+    /// How often the only one of them has put itself in front of ours.
+    returns: AtomicUsize,
+}
 
-/// The thread whose fault was handed to the handler before ours: when that one raises the signal again, it has done
-/// its work, and the default follows.
-static HANDED_ON: AtomicI32 = AtomicI32::new(0);
-/// Of the fault that was handed on last: where its description lies, and where our stack was. Two copies of framelane
-/// in one process may each have the other behind them.
-static DESCRIPTION: AtomicUsize = AtomicUsize::new(0);
-static STACK: AtomicUsize = AtomicUsize::new(0);
+struct Other {
+    action: libc::sigaction,
+    /// It was to be called once only (SA_RESETHAND), and was.
+    spent: AtomicBool,
+}
+
+/// Threads whose faults can be in the hands of other handlers at the same time. Further ones share places.
+const PASSED: usize = 64;
+
+/// A fault that a thread has passed to another handler.
+///
+/// That one may raise the signal again when it is done, or call ours with the very same fault: two copies of framelane in one
+/// process each have the other behind them. Then an older handler is next, and the default in the end.
+struct Passed {
+    /// 0: no thread's.
+    thread: AtomicI32,
+    /// The place in the list of handlers.
+    depth: AtomicUsize,
+    /// The address of the fault's description, and of our stack.
+    description: AtomicUsize,
+    stack: AtomicUsize,
+    /// The handler has returned, and the signal that it has raised comes next.
+    is_pending: AtomicBool,
+}
+
+impl Passed {
+    const fn none() -> Self {
+        Passed {
+            thread: AtomicI32::new(0),
+            depth: AtomicUsize::new(0),
+            description: AtomicUsize::new(0),
+            stack: AtomicUsize::new(0),
+            is_pending: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Signal {
+    const fn new(
+        number: libc::c_int,
+        handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
+    ) -> Self {
+        let passed = [const { Passed::none() }; PASSED];
+        Signal { number, handler, others: AtomicPtr::new(null_mut()), passed }
+    }
+}
+
+static SIGNALS: [Signal; 2] = [Signal::new(libc::SIGBUS, on_sigbus), Signal::new(libc::SIGSEGV, on_sigsegv)];
 
 /// Installs the handlers, or puts them in front of others that were installed since. Two system calls when nothing
 /// has changed: for moments that make system calls anyway.
@@ -213,6 +257,9 @@ pub(super) fn keep_installed() {
 
 impl Signal {
     fn install(&self) {
+        /// A handler that was there before ours, and has come to the front so often, does so as ours does. One of the two
+        /// has to give way: the one that has an older handler behind it stays in front.
+        const GIVE_WAY: usize = 2;
         // SAFETY: all zeros are a valid `sigaction`.
         let mut found: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         // SAFETY: asks only; `found` is valid for a `sigaction` to be written to.
@@ -223,13 +270,35 @@ impl Signal {
         if found.sa_sigaction == ours {
             return;
         }
-        // SAFETY: null, or a `sigaction` that was leaked here and that nobody changes.
-        let known = unsafe { self.before.load(Ordering::Relaxed).as_ref() };
-        if known
-            .is_none_or(|known| known.sa_sigaction != found.sa_sigaction || known.sa_flags != found.sa_flags)
-        {
-            // Before ours can run.
-            self.before.store(Box::leak(Box::new(found)), Ordering::Release);
+        // SAFETY: null, or a list that was leaked here and that nobody changes, but for its atomics.
+        let known = unsafe { self.others.load(Ordering::Relaxed).as_ref() };
+        let known_handlers = known.map_or(&[][..], |known| &known.handlers);
+        let is_newest = known_handlers.first().is_some_and(|newest| {
+            (newest.action.sa_sigaction, newest.action.sa_flags) == (found.sa_sigaction, found.sa_flags)
+        });
+        match known {
+            Some(known) if is_newest && !known.handlers[0].spent.load(Ordering::Relaxed) => {
+                let is_chain = !matches!(found.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
+                if is_chain
+                    && known.handlers.len() == 1
+                    && known.returns.fetch_add(1, Ordering::Relaxed) >= GIVE_WAY
+                {
+                    return;
+                }
+            }
+            _ => {
+                let others =
+                    known_handlers.iter().filter(|other| other.action.sa_sigaction != found.sa_sigaction);
+                let copied = others.map(|other| Other {
+                    action: other.action,
+                    spent: AtomicBool::new(other.spent.load(Ordering::Relaxed)),
+                });
+                let newest = Other { action: found, spent: AtomicBool::new(false) };
+                let handlers = std::iter::once(newest).chain(copied).collect();
+                let list = Box::leak(Box::new(Others { handlers, returns: AtomicUsize::new(0) }));
+                // Before ours can run.
+                self.others.store(list, Ordering::Release);
+            }
         }
         // SAFETY: all zeros are a valid `sigaction`.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -243,39 +312,40 @@ impl Signal {
 
     /// Does what would have been done without us.
     fn hand_on(&self, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        // SAFETY: null, or a `sigaction` that `install` has leaked and nobody changes.
-        let Some(before) = (unsafe { self.before.load(Ordering::Acquire).as_ref() }) else { return };
+        // SAFETY: null, or a list that `install` has leaked and nobody changes, but for its atomics.
+        let Some(others) = (unsafe { self.others.load(Ordering::Acquire).as_ref() }) else { return };
         // SAFETY: has no conditions; a system call, allowed in a signal handler.
         let thread = unsafe { libc::gettid() };
         let here = &raw const thread as usize;
-        let same_thread = HANDED_ON.load(Ordering::Relaxed) == thread;
-        // The handler behind ours has raised the signal when it was done, or has handed the very same one back to us.
-        // (A new fault that is described at the same place of an alternative stack comes from no deeper.)
-        let handed_back =
-            DESCRIPTION.load(Ordering::Relaxed) == info as usize && here < STACK.load(Ordering::Relaxed);
-        let is_over = same_thread && (code <= 0 || handed_back);
-        match before.sa_sigaction {
-            // Nobody can ignore a fault; a signal that somebody has sent, one can.
-            libc::SIG_IGN if code <= 0 => {}
-            handler if !matches!(handler, libc::SIG_DFL | libc::SIG_IGN) && !is_over => {
-                if code > 0 {
-                    HANDED_ON.store(thread, Ordering::Relaxed);
-                    DESCRIPTION.store(info as usize, Ordering::Relaxed);
-                    STACK.store(here, Ordering::Relaxed);
-                }
-                if before.sa_flags & libc::SA_SIGINFO != 0 {
-                    type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                    // SAFETY: SA_SIGINFO says that the number is the address of a function of this type.
-                    let handler = unsafe { std::mem::transmute::<usize, Handler>(handler) };
-                    handler(self.number, info, context);
-                } else {
-                    // SAFETY: without SA_SIGINFO, the number is the address of a function of this type.
-                    let handler =
-                        unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler) };
-                    handler(self.number);
+        let passed = self.passed(thread);
+        // Deeper in the stack: within a handler that this thread's fault was passed to. (A new fault that is described at the
+        // same place of an alternative stack comes from no deeper.)
+        let is_nested = here < passed.stack.load(Ordering::Relaxed);
+        let is_raised_again = code <= 0 && (passed.is_pending.swap(false, Ordering::Relaxed) || is_nested);
+        let is_handed_back =
+            code > 0 && is_nested && passed.description.load(Ordering::Relaxed) == info as usize;
+        let is_next = is_raised_again || is_handed_back;
+        let depth = if is_next { passed.depth.load(Ordering::Relaxed) + 1 } else { 0 };
+        let default = |other: &&Other| {
+            other.spent.load(Ordering::Relaxed) || other.action.sa_sigaction == libc::SIG_DFL
+        };
+        match others.handlers.get(depth).filter(|other| !default(other)) {
+            // A fault cannot be ignored. A signal that a program has sent can be.
+            Some(other) if other.action.sa_sigaction == libc::SIG_IGN && code <= 0 => {}
+            Some(other) if other.action.sa_sigaction != libc::SIG_IGN => {
+                passed.depth.store(depth, Ordering::Relaxed);
+                passed.description.store(info as usize, Ordering::Relaxed);
+                passed.stack.store(here, Ordering::Relaxed);
+                other.call(self.number, info, context);
+                // The signal that it has raised is blocked until we return.
+                passed.is_pending.store(is_pending(self.number), Ordering::Relaxed);
+                passed.stack.store(0, Ordering::Relaxed);
+                if !passed.is_pending.load(Ordering::Relaxed) {
+                    passed.thread.store(0, Ordering::Release);
                 }
             }
             _ => {
+                passed.thread.store(0, Ordering::Release);
                 // SAFETY: all zeros are a valid `sigaction`: the default.
                 let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
                 // SAFETY: `default` is valid; `sigaction` may be called in a signal handler.
@@ -288,6 +358,70 @@ impl Signal {
             }
         }
     }
+
+    /// The place of a thread. Where all are taken it shares one, and a handler may be called twice.
+    fn passed(&self, thread: libc::pid_t) -> &Passed {
+        let own = self.passed.iter().find(|passed| passed.thread.load(Ordering::Relaxed) == thread);
+        let free = || {
+            self.passed.iter().find(|passed| {
+                // Acquire: pairs with the release of the thread that had it.
+                passed.thread.compare_exchange(0, thread, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            })
+        };
+        if let Some(own) = own {
+            return own;
+        }
+        let passed = free().unwrap_or(&self.passed[thread.unsigned_abs() as usize % PASSED]);
+        passed.stack.store(0, Ordering::Relaxed);
+        passed.is_pending.store(false, Ordering::Relaxed);
+        passed
+    }
+}
+
+impl Other {
+    /// Calls it as the kernel would have: with the signals blocked that it asks for.
+    fn call(&self, number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        let action = &self.action;
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the set was filled in by `sigaction`; `before` has room for another one. Allowed in a signal handler.
+        let is_known =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &action.sa_mask, before.as_mut_ptr()) } == 0;
+        if action.sa_flags & libc::SA_NODEFER != 0 {
+            // SAFETY: a set of all zeros is empty on Linux.
+            let mut own: libc::sigset_t = unsafe { MaybeUninit::zeroed().assume_init() };
+            // SAFETY: `own` is a valid set, and the number that of a signal.
+            unsafe { libc::sigaddset(&mut own, number) };
+            // SAFETY: `own` is a valid set; the former mask is not asked for.
+            unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &own, null_mut()) };
+        }
+        if action.sa_flags & libc::SA_RESETHAND != 0 {
+            self.spent.store(true, Ordering::Relaxed);
+        }
+        if action.sa_flags & libc::SA_SIGINFO != 0 {
+            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            // SAFETY: SA_SIGINFO says that the number is the address of a function of this type.
+            let handler = unsafe { std::mem::transmute::<usize, Handler>(action.sa_sigaction) };
+            handler(number, info, context);
+        } else {
+            // SAFETY: without SA_SIGINFO, the number is the address of a function of this type.
+            let handler =
+                unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(action.sa_sigaction) };
+            handler(number);
+        }
+        if is_known {
+            // SAFETY: the call above has filled it in.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
+        }
+    }
+}
+
+/// Whether a signal waits for this thread, or the process.
+fn is_pending(number: libc::c_int) -> bool {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` has room for a set. Allowed in a signal handler.
+    let is_known = unsafe { libc::sigpending(set.as_mut_ptr()) } == 0;
+    // SAFETY: zeros are a valid set on Linux, and so is what the call has filled in.
+    is_known && unsafe { libc::sigismember(set.as_ptr(), number) } == 1
 }
 
 /// The map that holds the address of a fault, and where it ends; `None` for a signal that a program has sent.
