@@ -1,5 +1,6 @@
-//! The handlers of `SIGBUS` and `SIGSEGV` with others in the same process: handlers that fault, raise the signal again, call
-//! the one before them, or belong to a second copy of framelane. Each case is a process, because most of them end it.
+//! The handlers of `SIGBUS` and `SIGSEGV` with others in the same process: handlers that fault, raise the
+//! signal again, call the one before them, or belong to a second copy of framelane. Each case is a process,
+//! because most of them end it.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -270,7 +271,8 @@ fn lost_map_reads_as_zeros_within_another_handler() {
 
 static RESOLVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes the access possible, as a program does that maps memory on demand; leaves signals that were sent alone.
+/// Makes the access possible, as a program does that maps memory on demand; leaves signals that were sent
+/// alone.
 extern "C" fn resolving(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: valid, from the kernel.
     if unsafe { (*info).si_code } <= 0 {

@@ -27,7 +27,7 @@
 #include <string>
 #include <utility>
 
-// The codes of depths and channels of the OpenCV that is here. OpenCV 4 counts channels from bit 3, OpenCV 5 from bit 5.
+// The codes of depths and channels of this OpenCV. OpenCV 4 counts channels from bit 3, OpenCV 5 from bit 5.
 static_assert(CV_8U == FRAMELANE_DEPTH_U8 && CV_8S == FRAMELANE_DEPTH_S8 && CV_16U == FRAMELANE_DEPTH_U16 &&
                   CV_16S == FRAMELANE_DEPTH_S16 && CV_32S == FRAMELANE_DEPTH_S32 && CV_32F == FRAMELANE_DEPTH_F32 &&
                   CV_64F == FRAMELANE_DEPTH_F64 && CV_16F == FRAMELANE_DEPTH_F16,
@@ -64,7 +64,7 @@ inline int stored_type(int type) {
 
 /// The OpenCV type of a format's samples, as rows of pixels: CV_8UC3 for bgr8. Of planar formats, that of the
 /// first plane.
-/// \throws FramelaneError InvalidFrame for a matrix of more channels than OpenCV has (512, or 128 in OpenCV 5).
+/// \throws FramelaneError InvalidFrame for a matrix of more channels than OpenCV has (512, or 128 in 5).
 inline int mat_type(Format format) {
   if (format.is_matrix()) {
     if (format.channels() > CV_CN_MAX) {
@@ -117,7 +117,7 @@ inline Format format_of(int type) {
 
 namespace inner {
 
-/// Where the matrix over a whole image lies.
+/// Shape of the matrix over a whole image.
 struct MatShape {
   int rows, cols, type;
   std::size_t step;

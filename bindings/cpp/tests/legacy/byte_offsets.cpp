@@ -1,4 +1,5 @@
-// An old program whose streams are byte offsets, as in the old class: frames of one line each, one behind the other.
+// An old program whose streams are byte offsets, as in the old class: frames of one line each, one behind the
+// other.
 #define FRAMELANE_LEGACY_BYTE_OFFSETS
 #define FRAMELANE_LEGACY_CORE_ONLY
 #define FRAMELANE_LEGACY_SETTLE_MS 0

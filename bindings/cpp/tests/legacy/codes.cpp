@@ -1,5 +1,5 @@
-// Type codes of both generations of OpenCV, read and written by a program of one of them. Compiled against the OpenCV that
-// is here, and against a stand-in of OpenCV 5.
+// Type codes of both generations of OpenCV, read and written by a program of one of them. Compiled against
+// the OpenCV that is here, and against a stand-in of OpenCV 5.
 #define FRAMELANE_LEGACY_CORE_ONLY
 #define FRAMELANE_LEGACY_SETTLE_MS 0
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
-// Mappings of other users, links in their place, and permissions. /dev/shm is open to every user of the machine.
+// Mappings of other users, links in their place, and permissions. /dev/shm is open to every user of the
+// machine.
 #include <sys/types.h>
 static uid_t trusted;
 #define FRAMELANE_LEGACY_OWNER trusted

@@ -1,5 +1,5 @@
-// A stand-in for OpenCV 5: its type codes, and as much of cv::Mat as framelane's headers and their tests use. Written from
-// the codes alone: channels begin at bit 5, there are at most 128, and five depths are new.
+// A stand-in for OpenCV 5: its type codes, and as much of cv::Mat as framelane's headers and their tests use.
+// Written from the codes alone: channels begin at bit 5, there are at most 128, and five depths are new.
 #pragma once
 
 #include <atomic>

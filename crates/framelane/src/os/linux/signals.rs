@@ -1,15 +1,16 @@
 //! Faults on our maps: `SIGBUS` becomes zeros and a mark, `SIGSEGV` gets a line that names its cause.
 //!
-//! A process that may write to a file may also truncate it. The pages behind its new end are gone. Touching them raises
-//! `SIGBUS`, whose default is to end the process without a word. The handler puts fresh zeros where the lost pages
-//! were and marks the map. The layers above check the mark before they use what they have read, and report the loss.
-//! (Wayland's servers protect themselves in this way from the buffers of their clients.)
+//! A process that may write to a file may also truncate it. The pages behind its new end are gone. Touching
+//! them raises `SIGBUS`, whose default is to end the process without a word. The handler puts fresh zeros
+//! where the lost pages were and marks the map. The layers above check the mark before they use what they
+//! have read, and report the loss. (Wayland's servers protect themselves in this way from the buffers of
+//! their clients.)
 //!
-//! A write to a received frame raises `SIGSEGV`, because frames are mapped for reading only. The handler prints one
-//! line and lets the signal do what it would have done, at the same instruction.
+//! A write to a received frame raises `SIGSEGV`, because frames are mapped for reading only. The handler
+//! prints one line and lets the signal do what it would have done, at the same instruction.
 //!
-//! Signals at any other address go to the handler that was there before ours. A handler that is installed later takes
-//! our place. `keep_installed` puts ours in front of it again, with the later one behind.
+//! Signals at any other address go to the handler that was there before ours. A handler that is installed
+//! later takes our place. `keep_installed` puts ours in front of it again, with the later one behind.
 
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
@@ -21,8 +22,8 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 /// The longest channel name.
 const NAME_BYTES: usize = 200;
 
-/// The addresses of one map. Made once and used again for other maps; never freed, so that the handler may look at
-/// all of them at any moment without a lock.
+/// The addresses of one map. Made once and used again for other maps; never freed, so that the handler may
+/// look at all of them at any moment without a lock.
 struct Range {
     start: AtomicUsize,
     /// 0: of no map at present.
@@ -49,7 +50,8 @@ fn ranges() -> impl Iterator<Item = &'static Range> {
     // Acquire: pairs with the Release in `Watched::new`; the range is complete.
     let mut next = RANGES.load(Ordering::Acquire).cast_const();
     std::iter::from_fn(move || {
-        // SAFETY: null, or a range that was leaked by `Watched::new`; those live for ever and are only shared.
+        // SAFETY: null, or a range that was leaked by `Watched::new`; those live for ever and are only
+        // shared.
         let range = unsafe { next.as_ref() }?;
         next = range.next;
         Some(range)
@@ -137,20 +139,22 @@ impl Range {
         let page = address & !(PAGE_BYTES.load(Ordering::Relaxed) - 1);
         let writable =
             if self.writable.load(Ordering::Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
-        // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every core forget the
-        // old pages in between.)
+        // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every
+        // core forget the old pages in between.)
         self.lost.store(true, Ordering::SeqCst);
         ANY_LOST.store(true, Ordering::SeqCst);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-        // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users has just
-        // faulted on them, and their file has been cut short there: nobody can lose anything by the replacement. The
-        // protection stays the same, and so do all addresses. A system call, allowed in a signal handler.
+        // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users
+        // has just faulted on them, and their file has been cut short there: nobody can lose anything by the
+        // replacement. The protection stays the same, and so do all addresses. A system call, allowed in a
+        // signal handler.
         let replaced =
             unsafe { mmap_anonymous(page as *mut _, end - page, ProtFlags::READ | writable, flags) };
         replaced.is_ok()
     }
 
-    /// Prints that a frame is read-only, if the map holds frames. Calls only what is allowed in a signal handler.
+    /// Prints that a frame is read-only, if the map holds frames. Calls only what is allowed in a signal
+    /// handler.
     fn say_read_only(&self) {
         const BEFORE: &[u8] = b"framelane: write to a received frame of channel ";
         const AFTER: &[u8] =
@@ -191,7 +195,7 @@ struct Signal {
 /// The handlers of others that were found in place of ours, the newest first, each once.
 struct Others {
     handlers: Vec<Other>,
-    /// How often the only one of them has put itself in front of ours.
+    /// The number of times that the only one of them has put itself in front of ours.
     returns: AtomicUsize,
 }
 
@@ -206,8 +210,9 @@ const PASSED: usize = 64;
 
 /// A fault that a thread has passed to another handler.
 ///
-/// That one may raise the signal again when it is done, or call ours with the very same fault: two copies of framelane in one
-/// process each have the other behind them. Then an older handler is next, and the default in the end.
+/// That one may raise the signal again when it is done, or call ours with the very same fault: two copies of
+/// framelane in one process each have the other behind them. Then an older handler is next, and the default
+/// in the end.
 struct Passed {
     /// 0: no thread's.
     thread: AtomicI32,
@@ -244,8 +249,8 @@ impl Signal {
 
 static SIGNALS: [Signal; 2] = [Signal::new(libc::SIGBUS, on_sigbus), Signal::new(libc::SIGSEGV, on_sigsegv)];
 
-/// Installs the handlers, or puts them in front of others that were installed since. Two system calls when nothing
-/// has changed: for moments that make system calls anyway.
+/// Installs the handlers, or puts them in front of others that were installed since. Two system calls when
+/// nothing has changed: for moments that make system calls anyway.
 pub(super) fn keep_installed() {
     static INSTALLING: Mutex<()> = Mutex::new(());
     // Another thread is at it, or was when this process was forked.
@@ -257,8 +262,8 @@ pub(super) fn keep_installed() {
 
 impl Signal {
     fn install(&self) {
-        /// A handler that was there before ours, and has come to the front so often, does so as ours does. One of the two
-        /// has to give way: the one that has an older handler behind it stays in front.
+        /// A handler that was there before ours, and has come to the front so often, does so as ours does.
+        /// One of the two has to give way: the one that has an older handler behind it stays in front.
         const GIVE_WAY: usize = 2;
         // SAFETY: all zeros are a valid `sigaction`.
         let mut found: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -303,10 +308,11 @@ impl Signal {
         // SAFETY: all zeros are a valid `sigaction`.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = ours;
-        // On the alternative stack, if the thread has one: a stack that has overflown raises the same signals.
+        // On the alternative stack, if the thread has one: a stack that has overflown raises the same
+        // signals.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: `action` is a complete `sigaction` whose handler has the signature that SA_SIGINFO asks for and calls
-        // nothing that is not allowed in a signal handler.
+        // SAFETY: `action` is a complete `sigaction` whose handler has the signature that SA_SIGINFO asks for
+        // and calls nothing that is not allowed in a signal handler.
         unsafe { libc::sigaction(self.number, &action, null_mut()) };
     }
 
@@ -318,8 +324,8 @@ impl Signal {
         let thread = unsafe { libc::gettid() };
         let here = &raw const thread as usize;
         let passed = self.passed(thread);
-        // Deeper in the stack: within a handler that this thread's fault was passed to. (A new fault that is described at the
-        // same place of an alternative stack comes from no deeper.)
+        // Deeper in the stack: within a handler that this thread's fault was passed to. (A new fault that is
+        // described at the same place of an alternative stack comes from no deeper.)
         let is_nested = here < passed.stack.load(Ordering::Relaxed);
         let is_raised_again = code <= 0 && (passed.is_pending.swap(false, Ordering::Relaxed) || is_nested);
         let is_handed_back =
@@ -350,7 +356,8 @@ impl Signal {
                 let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
                 // SAFETY: `default` is valid; `sigaction` may be called in a signal handler.
                 unsafe { libc::sigaction(self.number, &default, null_mut()) };
-                // A fault is met again on return. One that was sent must be sent again; it waits until we return.
+                // A fault is met again on return. One that was sent must be sent again; it waits until we
+                // return.
                 if code <= 0 {
                     // SAFETY: may be called in a signal handler.
                     unsafe { libc::raise(self.number) };
@@ -383,7 +390,8 @@ impl Other {
     fn call(&self, number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
         let action = &self.action;
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: the set was filled in by `sigaction`; `before` has room for another one. Allowed in a signal handler.
+        // SAFETY: the set was filled in by `sigaction`; `before` has room for another one. Allowed in a
+        // signal handler.
         let is_known =
             unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &action.sa_mask, before.as_mut_ptr()) } == 0;
         if action.sa_flags & libc::SA_NODEFER != 0 {
@@ -415,7 +423,7 @@ impl Other {
     }
 }
 
-/// Whether a signal waits for this thread, or the process.
+/// Returns true if a signal is pending for this thread, or the process.
 fn is_pending(number: libc::c_int) -> bool {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `set` has room for a set. Allowed in a signal handler.

@@ -60,7 +60,8 @@ inline Element as_own(Element element) {
   return element;
 }
 
-/// Header first, then pixels without padding of rows, as the old writers do. Nothing is written unless all fits.
+/// Header first, then pixels without padding of rows, as the old writers do. Nothing is written unless all
+/// fits.
 inline Written write_frame(unsigned char* area, std::size_t area_bytes, const cv::Mat& image,
                            OpenCv version = chosen_opencv) {
   if (image.empty() || image.dims > 2) return Written::nothing_to_write;
@@ -100,7 +101,8 @@ std::string read_text(const unsigned char* memory, std::size_t memory_bytes, Bet
     const std::string text(reinterpret_cast<const char*>(memory), length);
     between();
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    // The copy may hold a NUL by now, if the memory changed; then the comparison fails, or the text is that short.
+    // The copy may hold a NUL by now, if the memory changed; then the comparison fails, or the text is that
+    // short.
     if (memory[length] == 0 && std::memcmp(text.data(), memory, length) == 0) return text.c_str();
   }
   return std::string();

@@ -29,7 +29,8 @@ inline std::string posix_name(const std::string& name) {
   return name.empty() || name[0] != '/' ? "/" + name : name;
 }
 
-/// The user that a mapping must belong to, an expression: this program's. Name another user to trust that one.
+/// The user that a mapping must belong to, an expression: this program's. Name another user to trust that
+/// one.
 #ifndef FRAMELANE_LEGACY_OWNER
 #define FRAMELANE_LEGACY_OWNER ::geteuid()
 #endif
@@ -78,8 +79,8 @@ inline std::string remove_mapping(const std::string& name) {
 
 class Mapping {
  public:
-  /// Opens the memory, or makes it with room for `bytes` and a little more. Refuses the memory of another user, and
-  /// memory that is smaller than `bytes`: the program that made it relies on its size.
+  /// Opens the memory, or makes it with room for `bytes` and a little more. Refuses the memory of another
+  /// user, and memory that is smaller than `bytes`: the program that made it relies on its size.
   Mapping(const std::string& name, std::size_t bytes, mode_t mode) {
     const std::string path = posix_name(name);
     bool made = false;
@@ -116,7 +117,8 @@ class Mapping {
   /// Null unless `stage()` is mapped.
   unsigned char* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
-  /// Bytes that are there: at least `bytes()`, and up to the end of the memory page that an offset may reach into.
+  /// Bytes that are there: at least `bytes()`, and up to the end of the memory page that an offset may reach
+  /// into.
   std::size_t room() const { return room_; }
   /// The open file.
   int file() const { return file_; }
@@ -197,8 +199,8 @@ class Mapping {
                  "give all programs the same FRAME_NUMBER, FRAME_W and FRAME_H, or remove the old one: rm /dev/shm/NAME");
       return false;
     }
-    // ftruncate first: it refuses in one call what can never fit. Then the pages: memory that is only promised ends
-    // the process with SIGBUS when /dev/shm is full.
+    // ftruncate first: it refuses in one call what can never fit. Then the pages: memory that is only
+    // promised ends the process with SIGBUS when /dev/shm is full.
     room = found == 0 || found > with_slack(bytes) ? with_slack(bytes) : found;
     const off_t length = static_cast<off_t>(room);
     int error = found == 0 && ::ftruncate(file_, length) != 0 ? errno : 0;

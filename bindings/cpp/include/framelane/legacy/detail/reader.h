@@ -27,23 +27,25 @@
 namespace framelane {
 namespace legacy {
 
-/// Reads one area. Two equal looks show nothing: a writer that is preempted in the middle of a frame leaves them
-/// equal. So a copy is a frame only with one of these kinds of evidence.
+/// Reads one area. Two equal looks show nothing: a writer that is preempted in the middle of a frame leaves
+/// them equal. So a copy is a frame only with one of these kinds of evidence.
 ///
 /// - Asleep. No thread that may write ran while it was copied, and each was outside a write before.
-/// - Outside. The memory has not changed since the copy, and each of those threads was outside a write meanwhile.
-/// - Begun again. The memory did not change while it was copied, and the next change is at the top while the lower
-///   half is unchanged. Programs write from top to bottom.
-/// - Settled. No thread is known, or this process has written it, and nothing has changed for the settle time.
+/// - Outside. The memory has not changed since the copy, and each of those threads was outside a write
+///   meanwhile.
+/// - Begun again. The memory did not change while it was copied, and the next change is at the top while the
+///   lower half is unchanged. Programs write from top to bottom.
+/// - Settled. No thread is known, or this process has written it, and nothing has changed for the settle
+///   time.
 class Reader {
  public:
   Reader(const unsigned char* area, std::size_t area_bytes, std::size_t offset, int file)
     : area_(area), pixels_(area + sizeof(ImgInf)), area_bytes_(area_bytes), offset_(offset), file_(file),
       turns_(Turns::of(file)), writers_(file) {}
 
-  /// The newest frame that is known to be whole, as a copy. Returns at once while the memory is unchanged or its
-  /// writers are asleep, else within `patience()`. Returns the frame before when the new one is not known to be whole by then.
-  /// Empty without a frame. `report` is what the user must know; empty if nothing.
+  /// The newest frame that is known to be whole, as a copy. Returns at once while the memory is unchanged or
+  /// its writers are asleep, else within `patience()`. Returns the frame before when the new one is not known
+  /// to be whole by then. Empty without a frame. `report` is what the user must know; empty if nothing.
   cv::Mat read(std::string& report) {
     const std::lock_guard<std::mutex> lock(mutex_);
     // After the first look, which may have to search all processes for writers.
@@ -179,7 +181,8 @@ class Reader {
       return size_of(other) == size_of(copied_) && std::memcmp(other.data + half, copied_.data + half, half) != 0;
     };
     if (!differs(former_) && !differs(last_)) return false;
-    // The first byte that differs from frame to frame: a writer that goes on in the middle does not come there.
+    // The first byte that differs from frame to frame: a writer that goes on in the middle does not come
+    // there.
     const bool is_head_last = std::memcmp(pixels_, copied_.data, std::min(head_bytes, half)) == 0;
     const bool is_head_first = first_in_head_ < half && pixels_[first_in_head_] != copied_.data[first_in_head_];
     const bool is_begun = pixels_[first_behind_] != copied_.data[first_behind_];

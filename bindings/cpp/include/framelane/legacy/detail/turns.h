@@ -39,8 +39,8 @@ class Turns {
     return turns;
   }
 
-  /// Waits until no other thread of this process reads or writes. Threads that ask all the time take turns: the next
-  /// one waits for `memory_` with `queue_` in its hands.
+  /// Waits until no other thread of this process reads or writes. Threads that ask all the time take turns:
+  /// the next one waits for `memory_` with `queue_` in its hands.
   std::unique_lock<std::mutex> take() {
     const std::lock_guard<std::mutex> next(queue_);
     return std::unique_lock<std::mutex>(memory_);
@@ -59,8 +59,8 @@ class Turns {
   std::map<std::size_t, std::uint64_t> written_;
 };
 
-/// A reader's wish that writers of other processes pause: a lock on a byte far behind the memory, which its process
-/// loses when it ends (spec/legacy.md). Old programs do not know it.
+/// A reader's wish that writers of other processes pause: a lock on a byte far behind the memory, which its
+/// process loses when it ends (spec/legacy.md). Old programs do not know it.
 class Wish {
  public:
   explicit Wish(int file) : file_(file) { set(F_RDLCK); }
@@ -68,7 +68,8 @@ class Wish {
   Wish(const Wish&) = delete;
   Wish& operator=(const Wish&) = delete;
 
-  /// Pauses a writer while readers of other objects wish for it, for 20 ms at most: one of them may be stopped.
+  /// Pauses a writer while readers of other objects wish for it, for 20 ms at most: one of them may be
+  /// stopped.
   static void grant(int file) {
     for (int pauses = 0; pauses < 10; ++pauses) {
       struct flock lock = byte(F_WRLCK);

@@ -54,8 +54,8 @@ inline std::size_t frame_bytes(int width, int height, const Element& element, st
   return rows > room / row ? 0 : static_cast<std::size_t>(row * rows);
 }
 
-/// The element of a frame that is in `room` bytes. Where both generations have a type that fits: that of OpenCV 5 when it
-/// has at most 4 channels and that of OpenCV 4 has more, else that of OpenCV 4.
+/// The element of a frame that is in `room` bytes. Where both generations have a type that fits: that of
+/// OpenCV 5 when it has at most 4 channels and that of OpenCV 4 has more, else that of OpenCV 4.
 inline Element element_in(int width, int height, int code, std::size_t room, OpenCv version) {
   const Element none = {-1, 0};
   const auto fitting = [&](OpenCv one) {

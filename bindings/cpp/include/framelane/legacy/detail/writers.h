@@ -1,10 +1,10 @@
 // Shows that no other program is in the middle of a write to a mapping (spec/legacy.md).
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The old format has no lock. The kernel knows more: a thread that sleeps is not in the middle of a copy, and neither
-// is one that has slept, or has used much processor time, since the memory last changed. A thread that was preempted
-// or stopped has done neither. All of it is in /proc, for every process that has the memory mapped for writing.
-// Processes of other users and of other PID namespaces are not visible there.
+// The old format has no lock. The kernel knows more: a thread that sleeps is not in the middle of a copy, and
+// neither is one that has slept, or has used much processor time, since the memory last changed. A thread
+// that was preempted or stopped has done neither. All of it is in /proc, for every process that has the
+// memory mapped for writing. Processes of other users and of other PID namespaces are not visible there.
 #ifndef FRAMELANE_LEGACY_DETAIL_WRITERS_H
 #define FRAMELANE_LEGACY_DETAIL_WRITERS_H
 
@@ -187,8 +187,8 @@ class Writers {
     id_ = text;
   }
 
-  /// Whether what is known of the threads can be evidence: one of them can have made the changes that were seen, and
-  /// there was none that no known thread can have made.
+  /// Whether what is known of the threads can be evidence: one of them can have made the changes that were
+  /// seen, and there was none that no known thread can have made.
   bool is_known() const { return !threads_.empty() && is_explained_ && !is_hidden_; }
 
   /// Notes what every thread does now; returns whether all are outside a write.
