@@ -274,7 +274,7 @@ fn a_publisher_killed_anywhere_in_a_change_of_size_is_taken_over() {
 }
 
 fn a_publisher_killed_while_it_waits_for_a_reader_is_taken_over() {
-    let (publisher, survivors) = publishing("wait");
+    let (publisher, survivors) = publishing("block");
     let id = publisher.id();
     // Nobody reads on: after a ring of frames it must wait.
     die(publisher, PublisherWaiting, 1, &[&format!("send {BYTES}")], || ());
@@ -329,7 +329,7 @@ fn a_publisher_killed_while_it_makes_a_channel_is_in_nobodys_way() {
 }
 
 fn a_publisher_killed_while_it_takes_over_is_taken_over_in_turn() {
-    for step in [TakeOverLocked, RingAdopted, EpochStored, Live] {
+    for step in [TakeOverAnnounced, TakeOverLocked, RingAdopted, EpochStored, Live] {
         let (publisher, survivors) = publishing("drop");
         publisher.kill();
         let second = puppet(&survivors.place);
@@ -342,6 +342,21 @@ fn a_publisher_killed_while_it_takes_over_is_taken_over_in_turn() {
     die(puppet(&survivors.place), TakeOverClosed, 1, &[&format!("create drop {SLOTS}")], || ());
     the_truth_is(&survivors.place, Some(ChannelState::Closed), None);
     survivors.take_over(true);
+}
+
+fn a_subscriber_that_opens_during_a_takeover_waits_for_its_epoch() {
+    for step in [TakeOverLocked, RingAdopted] {
+        let (publisher, survivors) = publishing("drop");
+        publisher.kill();
+        let mut second = puppet(&survivors.place);
+        lead(&mut second, &[&format!("stop {step:?}")]);
+        second.tell(&format!("create drop {SLOTS}"));
+        wait_until(|| second.is_stopped());
+        let early = survivors.place.subscriber().wait(Some(Duration::ZERO)).open("c").err();
+        assert_eq!(early.map(|error| error.kind()), Some(ErrorKind::NotFound), "{step:?}");
+        second.kill();
+        survivors.take_over(false);
+    }
 }
 
 fn a_doctor_killed_at_work_leaves_what_the_next_one_and_the_next_publisher_can_use() {
@@ -540,6 +555,7 @@ fn a_kill_at_any_step_stops_nobody_else_and_loses_nothing() {
     a_publisher_killed_while_it_takes_slots_back_from_the_dead_is_taken_over();
     a_publisher_killed_while_it_closes_is_replaced();
     a_publisher_killed_while_it_takes_over_is_taken_over_in_turn();
+    a_subscriber_that_opens_during_a_takeover_waits_for_its_epoch();
     a_doctor_killed_at_work_leaves_what_the_next_one_and_the_next_publisher_can_use();
     a_subscriber_killed_while_it_comes_leaves_its_record_to_others();
     a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go();

@@ -36,7 +36,7 @@ fn start(place: &Place, backpressure: &str) -> Child {
 #[test]
 fn a_lossless_channel_goes_on_after_a_take_over() {
     let place = Place::new();
-    let publisher = start(&place, "wait");
+    let publisher = start(&place, "block");
     let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     drop(reader.recv().unwrap());
     publisher.kill();

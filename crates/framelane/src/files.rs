@@ -19,6 +19,8 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 const LONGEST_BYTES: usize = MAX_SLOTS * MAX_FRAME_BYTES + (1 << 20);
 /// The lock byte of the publisher in `control`.
 pub(crate) const PUBLISHER_LOCK: u64 = 0;
+/// The lock byte of a publisher that takes a channel over in `control`, taken before [`PUBLISHER_LOCK`].
+pub(crate) const TAKE_OVER_LOCK: u64 = 1;
 
 fn damaged(path: &Place, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("{} is damaged: {what}", path.display()))

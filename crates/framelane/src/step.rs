@@ -35,6 +35,8 @@ steps! {
     /// The channel is live; nobody has been told.
     Live,
     // Taking one over.
+    /// The channel is not live any more, the dead publisher's lock not ours yet.
+    TakeOverAnnounced,
     /// The dead publisher's lock is ours.
     TakeOverLocked,
     /// Its ring is in order; the epoch is still the dead publisher's.

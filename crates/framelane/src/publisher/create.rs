@@ -7,7 +7,7 @@ use super::{Publisher, own};
 use crate::descriptor;
 use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
-use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
+use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile, TAKE_OVER_LOCK};
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link::{self, Urls};
 use crate::os::{self, LockFile, Place};
@@ -172,7 +172,7 @@ impl PublisherOptions {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let locked = control.lock.try_lock(PUBLISHER_LOCK);
+        let locked = lock_abandoned(&path, &control);
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
             let pid = control.words().publisher_pid.load(Ordering::Relaxed);
             if own::has(control.words().epoch.load(Ordering::Relaxed)) && pid == std::process::id() {
@@ -360,6 +360,20 @@ impl PublisherOptions {
         publisher.notify();
         Ok(publisher)
     }
+}
+
+/// Locks a channel that has no publisher. The channel is not live between its publishers: a subscriber that finds
+/// [`PUBLISHER_LOCK`] taken and the channel live has found a publisher of the epoch that it reads.
+fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> {
+    if !control.lock.try_lock(TAKE_OVER_LOCK)? || control.lock.is_locked(PUBLISHER_LOCK)? {
+        return Ok(false);
+    }
+    if os::foreign_owner(&control.lock)?.is_none() && control.lock.is_at(path) {
+        let (live, starting) = (State::Live as u32, State::Starting as u32);
+        let _ = control.words().state.compare_exchange(live, starting, Ordering::Release, Ordering::Relaxed);
+    }
+    step(Step::TakeOverAnnounced);
+    control.lock.try_lock(PUBLISHER_LOCK)
 }
 
 /// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have written.
