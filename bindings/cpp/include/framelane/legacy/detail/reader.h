@@ -13,7 +13,7 @@
 #include <mutex>
 #include <string>
 
-#include <sched.h>
+#include <time.h>
 
 #include "frames.h"
 #include "turns.h"
@@ -31,8 +31,9 @@ namespace legacy {
 /// them equal. So a copy is a frame only with one of these kinds of evidence.
 ///
 /// - Asleep. No thread that may write ran while it was copied, and each was outside a write before.
-/// - Outside. The memory has not changed since the copy, and each of those threads was outside a write
-///   meanwhile.
+/// - Outside. The memory has not changed since the copy, and each of those threads has slept meanwhile, or
+///   has
+///   used three times the processor time that the copy took here.
 /// - Begun again. The memory did not change while it was copied, and the next change is at the top while the
 ///   lower half is unchanged. Programs write from top to bottom.
 /// - Settled. No thread is known, or this process has written it, and nothing has changed for the settle
@@ -74,12 +75,8 @@ class Reader {
         wish.reset(new Wish(file_));
         start = Clock::now();
       }
-      // A busy writer may begin its next frame at any moment.
-      if (writers_.are_busy()) {
-        ::sched_yield();
-      } else {
-        nap(100000);
-      }
+      // The writer needs the processor to show that it does something else.
+      nap(100000);
     }
   }
 
@@ -111,8 +108,10 @@ class Reader {
     }
     if (is_pending_) {
       if (is_same(header, header_) && probes_are_same()) return wait();
+      // First: the writer does not wait.
+      const bool has_begun = is_same(header, header_) && has_begun_again();
       explain();
-      if (is_same(header, header_) && has_begun_again()) return accept();
+      if (has_begun) return accept();
       std::swap(former_, copied_);
     } else {
       if (!last_.empty() && is_same(header, last_header_) && holds(last_, 0)) {
@@ -137,7 +136,9 @@ class Reader {
     is_watched_ = true;
     is_pending_ = false;
     copied_.create(header.height, header.width, code_of(element, own_opencv));
+    const std::uint64_t start_ns = cpu_ns();
     std::memcpy(copied_.data, pixels_, bytes);
+    copy_ns_ = cpu_ns() - start_ns;
     // The compiler must not take the second look for the first one.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     // After the pixels: a writer begins with the header.
@@ -158,7 +159,7 @@ class Reader {
     const bool is_settled = now - since_ >= std::chrono::milliseconds(FRAMELANE_LEGACY_SETTLE_MS);
     if (!is_settled && now - checked_ < std::chrono::milliseconds(1)) return Poll::changed;
     checked_ = now;
-    const bool are_outside = writers_.are_outside(size_of(copied_));
+    const bool are_outside = writers_.are_outside(run_ns());
     if (!are_outside || !(is_own_ || is_settled || writers_.is_known())) return Poll::changed;
     if (holds(copied_, 0)) return accept();
     is_pending_ = false;
@@ -229,6 +230,16 @@ class Reader {
     return std::memcmp(pixels_ + start, frame.data + start, size_of(frame) - start) == 0;
   }
 
+  static std::uint64_t cpu_ns() {
+    timespec time = {};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<std::uint64_t>(time.tv_sec) * 1000000000 + static_cast<std::uint64_t>(time.tv_nsec);
+  }
+  /// Processor time after which a writer is not in the copy any more: three times as much as a copy takes
+  /// here, and at least 10 ms. A virtual machine counts time in which its host runs others, which was seen to
+  /// be 4 ms.
+  std::uint64_t run_ns() const { return std::max<std::uint64_t>(3 * copy_ns_, 10000000); }
+
   static bool is_same(const ImgInf& a, const ImgInf& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
   static std::size_t size_of(const cv::Mat& frame) { return frame.empty() ? 0 : frame.total() * frame.elemSize(); }
 
@@ -247,6 +258,7 @@ class Reader {
   bool is_pending_ = false;
   Clock::time_point since_, checked_;
   bool is_of_one_instant_ = false;
+  std::uint64_t copy_ns_ = 0;
   /// The memory was copied before: a change shows that a program has written.
   bool is_watched_ = false;
   /// This process has made the last change, at its frame `written_`.

@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace framelane {
@@ -120,6 +121,7 @@ class Thread {
     }
   }
 
+  bool is_asleep() const { return now_.is_asleep; }
   /// Asleep, or waiting for a processor since it was.
   bool is_outside() const { return is_outside_; }
 
@@ -133,6 +135,8 @@ class Thread {
     is_cleared_ = false;
     ran_from_ns_ = 0;
   }
+  bool has_run_since_begin() const { return now_.has_run_since(began_); }
+  void clear() { is_cleared_ = true; }
   /// Whether it was outside a write at some time since `begin`, as of the last look.
   bool is_cleared(std::uint64_t run_ns) {
     // The kernel's account of a running thread lags behind: it counts from an update within the window.
@@ -211,24 +215,26 @@ class Writers {
     return threads_.size() == before && std::none_of(threads_.begin(), threads_.end(), ran);
   }
 
-  /// Whether a thread may be writing, as of the last look.
-  bool are_busy() const {
-    return std::any_of(threads_.begin(), threads_.end(), [](const auto& thread) { return !thread->is_outside(); });
-  }
-
   /// Begins a window in which the memory does not change.
   void begin() {
     for (const auto& thread : threads_) thread->begin();
+    began_ns_.clear();
+    for (const int process : processes_) began_ns_.push_back(cpu_ns(process));
   }
 
-  /// Whether each thread was outside a write at some time since `begin`. `bytes`: the size of a frame.
-  bool are_outside(std::size_t bytes) {
-    // The slowest copy: 500 bytes a microsecond. At least 2 ms, as the kernel's account is coarse.
-    const std::uint64_t run_ns = std::max<std::uint64_t>(2000000, bytes * 2);
+  /// Whether each thread was outside a write at some time since `begin`. `run_ns`: processor time that is
+  /// more than a copy takes.
+  bool are_outside(std::uint64_t run_ns) {
     look();
-    bool all = true;
-    for (const auto& thread : threads_) all = thread->is_cleared(run_ns) && all;
-    return all;
+    const auto is_cleared = [&](const auto& thread) { return thread->is_cleared(run_ns); };
+    const auto are_cleared = [&] { return std::count_if(threads_.begin(), threads_.end(), is_cleared); };
+    const auto all = static_cast<std::ptrdiff_t>(threads_.size());
+    if (are_cleared() == all) return true;
+    // The kernel's account of a single thread is coarse.
+    for (std::size_t i = 0; i < began_ns_.size(); ++i) {
+      if (cpu_ns(processes_[i]) - began_ns_[i] >= run_ns) clear_only_one_that_ran(processes_[i]);
+    }
+    return are_cleared() == all;
   }
 
   /// Compares a change of the memory since `mark` with what the threads have done since then.
@@ -248,6 +254,30 @@ class Writers {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  /// The processor time of a process, exact also while it runs.
+  static std::uint64_t cpu_ns(int process) {
+    clockid_t clock;
+    timespec time = {};
+    if (::clock_getcpuclockid(process, &clock) == 0) ::clock_gettime(clock, &time);
+    return static_cast<std::uint64_t>(time.tv_sec) * 1000000000 + static_cast<std::uint64_t>(time.tv_nsec);
+  }
+
+  /// The processor time of a process is that of its only thread that ran.
+  void clear_only_one_that_ran(int process) {
+    Thread* only = nullptr;
+    std::size_t count = 0;
+    for (const auto& thread : threads_) {
+      if (thread->process != process) continue;
+      ++count;
+      if (!thread->has_run_since_begin() && thread->is_asleep()) continue;
+      if (only != nullptr) return;
+      only = thread.get();
+    }
+    // Not one that was started since.
+    const bool is_all = numbers_in("/proc/" + std::to_string(process) + "/task").size() == count;
+    if (only != nullptr && is_all) only->clear();
+  }
 
   void look() {
     const auto ended = [](const auto& thread) { return !thread->look(); };
@@ -329,6 +359,8 @@ class Writers {
 
   std::string id_;
   std::vector<int> processes_;
+  /// Of each process at `begin`.
+  std::vector<std::uint64_t> began_ns_;
   std::vector<std::unique_ptr<Thread>> threads_;
   Clock::time_point scanned_;
   bool is_explained_ = false, is_hidden_ = false;
