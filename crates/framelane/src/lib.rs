@@ -79,7 +79,7 @@ pub use detection::{
 pub use link::{Link, LinkStatus, Links, Urls, install_links};
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub use os::fork_count;
+pub use os::{folder, fork_count};
 #[cfg(not(loom))]
 pub use publisher::{Backpressure, HeldSlot, Loan, LoanError, Publisher, PublisherOptions};
 #[cfg(not(loom))]

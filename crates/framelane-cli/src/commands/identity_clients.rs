@@ -1,10 +1,8 @@
 //! `framelane identity token`, `allow`, `list` and `revoke`: the clients file of this server.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use framelane::folder::{Folder, NewFile};
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{Client, ClientsFile, Fingerprint, Patterns, Token as Secret};
 
@@ -106,10 +104,7 @@ impl Token {
         let token = Secret::generate()?;
         let Rights { read, write } = &self.rights;
         let client = Client::with_token(&self.name, &token, read.clone(), write.clone());
-        let mut out = self.out.as_deref().map(NewFile::create).transpose()?;
-        if let Some(out) = &mut out {
-            out.write(&token)?;
-        }
+        let out = self.out.as_deref().map(|path| write_new(path, &token)).transpose()?;
         file.add(&client)?;
         let printed = self.print(global, &client, &token);
         if printed.is_err() && out.is_none() {
@@ -141,47 +136,21 @@ impl Token {
     }
 }
 
-/// A file that is removed unless it was kept.
-struct NewFile<'p> {
-    path: &'p Path,
-    file: File,
-    is_kept: bool,
-}
-
-impl<'p> NewFile<'p> {
-    fn create(path: &'p Path) -> Result<Self, Error> {
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => Ok(NewFile { path, file, is_kept: false }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::new(
-                ErrorKind::InvalidOption,
-                format!("expected a new file, found {}", path.display()),
-            )
-            .with_hint("give the name of a file that is not there yet, or remove it")),
-            Err(error) => Err(Error::from_io(format!("the token file {}", path.display()), error)
-                .with_hint("give a file in a directory that you may write to")),
+/// Writes a token to a new file, which is removed again unless it is kept.
+fn write_new(path: &Path, token: &Secret) -> Result<NewFile, Error> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            let message = format!("expected a new file, found {}", path.display());
+            Error::new(ErrorKind::InvalidOption, message)
+                .with_hint("give the name of a file that is not there yet, or remove it")
         }
-    }
-
-    fn write(&mut self, token: &Secret) -> Result<(), Error> {
-        let written =
-            self.file.write_all(token.expose().as_bytes()).and_then(|()| self.file.write_all(b"\n"));
-        written
-            .and_then(|()| self.file.sync_all())
-            .map_err(|error| Error::from_io(format!("the token file {}", self.path.display()), error))
-    }
-
-    fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for NewFile<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // The token in it was never let in.
-            let _ = std::fs::remove_file(self.path);
-        }
-    }
+        _ => Error::from_io(format!("the token file {}", path.display()), error)
+            .with_hint("give a file in a directory that you may write to"),
+    };
+    let (folder, name) = Folder::of(path)?;
+    let mut file = folder.new_file(&name, 0o600).map_err(failed)?;
+    file.write(token.expose().as_bytes()).and_then(|()| file.write(b"\n")).map_err(failed)?;
+    Ok(file)
 }
 
 impl Allow {

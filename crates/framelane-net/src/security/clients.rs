@@ -268,9 +268,7 @@ impl ClientsFile {
     /// else as [`ClientsFile::list`].
     pub fn add(&self, client: &Client) -> Result<(), Error> {
         client.check()?;
-        let directory = self.directory();
-        files::private_directory(directory)?;
-        let _lock = files::lock(directory)?;
+        let directory = files::lock(self.directory(), true)?;
         let (mut text, clients) = match self.read() {
             Err(error) if error.kind() == ErrorKind::NotFound => (format!("{FIRST_LINE}\n"), Vec::new()),
             read => read?,
@@ -293,7 +291,7 @@ impl ClientsFile {
         }
         text.push_str(&client.line());
         text.push('\n');
-        files::replace(&self.path, text.as_bytes(), 0o600)
+        directory.replace(&self.path, text.as_bytes(), 0o600)
     }
 
     /// Takes a client out; its open connections end when the server looks next.
@@ -308,7 +306,7 @@ impl ClientsFile {
         if self.path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             return Err(unknown());
         }
-        let _lock = files::lock(self.directory())?;
+        let directory = files::lock(self.directory(), false)?;
         let (text, clients) = self.read()?;
         let client = clients.into_iter().find(|client| client.name == name).ok_or_else(unknown)?;
         // Comments, and the order of the others, are the operator's.
@@ -319,7 +317,7 @@ impl ClientsFile {
             .filter(|(index, line)| *index == 0 || is_other(line))
             .flat_map(|(_, line)| [line, "\n"])
             .collect();
-        files::replace(&self.path, kept.as_bytes(), 0o600)?;
+        directory.replace(&self.path, kept.as_bytes(), 0o600)?;
         Ok(client)
     }
 

@@ -1,10 +1,12 @@
 //! Files that decide who may do what: read and written so that only their owner has a say in them.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
+use framelane::folder::Folder;
 use framelane::{Error, ErrorKind};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -14,36 +16,46 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A flag of `open`; its bits are the system's, whose type is signed.
 const NON_BLOCKING: i32 = OFlags::NONBLOCK.bits().cast_signed();
+/// The file whose lock guards the others of its directory.
+const LOCK: &str = "lock";
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// A group may read a key: that is how distributions give services the keys of the machine.
 const SECRET_OPEN: u32 = 0o027;
 
 /// Reads a file that nobody else may read or write to; `what` it is goes into the errors.
 pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, Error> {
-    Ok(read(path, what, SECRET_OPEN)?.0)
+    Ok(read(open(path, what)?, path, what, SECRET_OPEN)?.0)
 }
 
 /// Reads a secret file that decides on access. No other user may read it, write to it or replace it.
 pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>, Metadata), Error> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let metadata = fs::metadata(parent).map_err(|error| Error::from_io(shown(what, path), error))?;
-    check_directory(parent, &metadata)?;
-    read(path, what, SECRET_OPEN)
+    let (folder, name) = Folder::of(path)?;
+    let failed = |error| Error::from_io(shown(what, path), error);
+    check_directory(parent(path), &folder.metadata().map_err(failed)?)?;
+    // In the directory that was checked.
+    let file = folder.open_file(&name, OFlags::RDONLY | OFlags::NONBLOCK, 0).map_err(failed)?;
+    read(file, path, what, SECRET_OPEN)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads a file that anybody may read, a certificate.
 pub(super) fn read_public(path: &Path, what: &str) -> Result<String, Error> {
-    let mut text = read(path, what, WRITABLE_BY_OTHERS)?.0;
+    let mut text = read(open(path, what)?, path, what, WRITABLE_BY_OTHERS)?.0;
     Ok(std::mem::take(&mut *text))
 }
 
-fn read(path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, Metadata), Error> {
+/// Opens a file to read it. A FIFO does not block.
+fn open(path: &Path, what: &str) -> Result<File, Error> {
+    let options = OpenOptions::new().read(true).custom_flags(NON_BLOCKING).clone();
+    options.open(path).map_err(|error| Error::from_io(shown(what, path), error))
+}
+
+fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, Metadata), Error> {
     let failed = |error| Error::from_io(shown(what, path), error);
-    // What is looked at is the file that was opened, not what the path may mean later. A FIFO must not hold us up.
-    let file = OpenOptions::new().read(true).custom_flags(NON_BLOCKING).open(path).map_err(failed)?;
+    // Of the file that was opened, whatever the path leads to later.
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidOption, format!("{}: expected a file", shown(what, path)))
@@ -119,54 +131,64 @@ fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the directory with mode 0700 if it is missing, and checks it.
-pub(super) fn private_directory(path: &Path) -> Result<(), Error> {
+/// A locked directory whose files this process replaces. Other processes of this user wait until it is dropped.
+pub(super) struct Locked {
+    folder: Folder,
+    _lock: File,
+}
+
+/// Opens the directory, checks it, and waits until no other process changes files in it.
+///
+/// With `create`, the directory is made with mode 0700 if it is missing.
+pub(super) fn lock(path: &Path, create: bool) -> Result<Locked, Error> {
+    let folder = if create { Folder::create(path)? } else { Folder::open(path)? };
     let failed = |error| Error::from_io(shown("the directory", path), error);
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    check_directory(path, &fs::metadata(path).map_err(failed)?)
-}
-
-/// Waits until no other process changes files in the directory; others wait until the answer is dropped.
-pub(super) fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join("lock");
-    let failed = |error| Error::from_io(shown("the lock", &path), error);
+    check_directory(path, &folder.metadata().map_err(failed)?)?;
     // A file of its own: those that it guards are replaced, and a lock would stay with what was replaced.
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    file.lock().map_err(failed)?;
-    Ok(file)
+    let shown = shown("the lock", &path.join(LOCK));
+    let failed = |error| Error::from_io(&shown, error);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let lock = folder.open_file(OsStr::new(LOCK), flags, 0o600).map_err(failed)?;
+    let metadata = lock.metadata().map_err(failed)?;
+    check_owner(&shown, &metadata)?;
+    if !metadata.is_file() {
+        let message = format!("{shown}: expected a file, found something else");
+        return Err(
+            Error::new(ErrorKind::InvalidOption, message).with_hint("remove it, or use another directory")
+        );
+    }
+    lock.lock().map_err(failed)?;
+    Ok(Locked { folder, _lock: lock })
 }
 
-/// Puts a file in place in one step: readers find the old one or the new one, also after a crash.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let failed = |error| Error::from_io(format!("writing {}", path.display()), error);
-    let part = Part(path.with_extension("part"));
-    // Left by a writer that was killed: the caller holds the lock, so nobody is writing it now.
-    let _ = fs::remove_file(&part.0);
-    write_new(&part.0, bytes, mode).map_err(failed)?;
-    fs::rename(&part.0, path).map_err(failed)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    // The new name must be on the disk before anybody is told that it is there.
-    File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()).map_err(failed)
-}
+impl Locked {
+    /// Returns whether something has the name.
+    pub(super) fn has(&self, name: &OsStr) -> bool {
+        self.folder.find(name).is_ok_and(|found| found.is_some())
+    }
 
-/// Makes a file that must not be there yet.
-pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// A file on its way; removed unless it was renamed.
-struct Part(PathBuf);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+    /// Puts a file in place in one step: readers find the old one or the new one, also after a crash.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permission`] if a file of another user has the name. Those of the system.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let failed = |error| Error::from_io(format!("writing {}", path.display()), error);
+        let name = path.file_name().unwrap_or_default();
+        let part = Path::new(name).with_extension("part").into_os_string();
+        for name in [name, &part] {
+            if let Some(found) = self.folder.find(name).map_err(failed)? {
+                found.check_own(path.with_file_name(name).display())?;
+                if *name == part {
+                    // Left by a writer that was killed: the lock says that none is writing it.
+                    self.folder.remove(name, &found);
+                }
+            }
+        }
+        let mut new = self.folder.new_file(&part, mode).map_err(failed)?;
+        new.write(bytes).map_err(failed)?;
+        self.folder.rename(&part, name).map_err(failed)?;
+        new.keep();
+        // The new name must be on the disk before this returns.
+        self.folder.sync().map_err(failed)
     }
 }

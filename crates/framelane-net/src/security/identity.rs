@@ -237,10 +237,10 @@ impl IdentityOptions {
     /// missing, or the files cannot be written.
     pub fn create(&self, directory: &Path) -> Result<Identity, Error> {
         self.check()?;
-        files::private_directory(directory)?;
-        let _lock = files::lock(directory)?;
+        let locked = files::lock(directory, true)?;
         let (certificate, key) = (self.role.certificate_file(directory), self.role.key_file(directory));
-        if let Some(there) = [&key, &certificate].into_iter().find(|path| path.symlink_metadata().is_ok())
+        if let Some(there) =
+            [&key, &certificate].into_iter().find(|path| locked.has(path.file_name().unwrap_or_default()))
             && !self.replace
         {
             return Err(Error::new(
@@ -252,8 +252,8 @@ impl IdentityOptions {
         let issuer = if self.signed { Some(authority(directory)?) } else { None };
         let now = SystemTime::now();
         let made = self.make(now - CLOCK_TOLERANCE, now + DAY * self.days, issuer.as_ref())?;
-        files::replace(&key, made.key_pem.as_bytes(), 0o600)?;
-        files::replace(&certificate, made.certificate_pem.as_bytes(), 0o644)?;
+        locked.replace(&key, made.key_pem.as_bytes(), 0o600)?;
+        locked.replace(&certificate, made.certificate_pem.as_bytes(), 0o644)?;
         Identity::load(&certificate, &key)
     }
 

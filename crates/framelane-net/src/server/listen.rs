@@ -1,15 +1,17 @@
 //! Where clients come in.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use framelane::folder::{Folder, Found};
 use framelane::{Error, ErrorKind};
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::connect::{connect_unix, insecure};
@@ -31,7 +33,21 @@ pub(super) struct Listener {
 #[derive(Debug)]
 enum ListeningSocket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix { listener: UnixListener, _file: SocketFile },
+}
+
+/// The name of a Unix socket, which is removed when the listener ends.
+#[derive(Debug)]
+struct SocketFile {
+    folder: Folder,
+    name: OsString,
+    found: Found,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.folder.remove(&self.name, &self.found);
+    }
 }
 
 /// Who has come in.
@@ -66,8 +82,13 @@ impl Listener {
         };
         let (host, port, secure) = match address {
             Address::Unix(path) => {
-                let listener = bind_unix(path).map_err(failed)?;
-                let socket = ListeningSocket::Unix(listener, path.clone());
+                let (folder, name) = Folder::of(path).map_err(|error| error.context(address))?;
+                if let Some(found) = folder.find(&name).map_err(failed)? {
+                    // The name goes to the new socket.
+                    found.check_own(path.display())?;
+                }
+                let (listener, file) = bind_unix(folder, name).map_err(failed)?;
+                let socket = ListeningSocket::Unix { listener, _file: file };
                 return Ok(Listener { socket, secure: false, address: address.clone() });
             }
             Address::Tcp { host, port } => (host, *port, false),
@@ -88,7 +109,7 @@ impl Listener {
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.socket {
             ListeningSocket::Tcp(listener) => listener.as_fd(),
-            ListeningSocket::Unix(listener, _) => listener.as_fd(),
+            ListeningSocket::Unix { listener, .. } => listener.as_fd(),
         }
     }
 
@@ -114,7 +135,7 @@ impl Listener {
                 }
                 Err(error) => Err(error),
             },
-            ListeningSocket::Unix(listener, _) => listener.accept().map(|(stream, _)| Guest {
+            ListeningSocket::Unix { listener, .. } => listener.accept().map(|(stream, _)| Guest {
                 socket: Socket::unix(stream),
                 ip: None,
                 name: "this machine".to_owned(),
@@ -136,49 +157,151 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let ListeningSocket::Unix(_, path) = &self.socket {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// A socket of mode 0600. One that a dead server has left is replaced.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() {
-        let is_served = match connect_unix(path) {
-            Ok(_) => true,
-            // So many wait there that there is no room for one more.
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        };
-        if is_served {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "the socket is in use by another program"));
-        }
-        let is_socket = std::fs::symlink_metadata(path)
-            .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-        if !is_socket {
+/// A socket of mode 0600. One of this user that a dead server has left is replaced.
+fn bind_unix(folder: Folder, name: OsString) -> io::Result<(UnixListener, SocketFile)> {
+    if let Some(found) = folder.find(&name)? {
+        if !found.is_socket() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "there is a file of that name, which is no socket",
             ));
         }
-        std::fs::remove_file(path)?;
+        let is_served = match connect_unix(&folder.fixed_path(&name)) {
+            Ok(_) => true,
+            // So many wait there that there is no room for one more.
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if is_served {
+            return Err(in_use());
+        }
+        folder.remove(&name, &found);
     }
-    // Under another name until it is ready, and listening only once nobody else can connect.
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    let _ = std::fs::remove_file(&unfinished);
+    // Under another name until it is ready, and listening only once no other user can connect. A random one:
+    // another user cannot take it first.
+    let mut random = [0; 8];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    let unfinished = OsString::from(format!(".framelane-{:016x}.sock", u64::from_le_bytes(random)));
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    bind(&socket, &SocketAddrUnix::new(&unfinished)?)?;
-    let ready = std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| Ok(listen(&socket, BACKLOG)?))
-        .and_then(|()| std::fs::rename(&unfinished, path));
-    if let Err(error) = ready {
-        let _ = std::fs::remove_file(&unfinished);
-        return Err(error);
+    // The file gets the mode of the socket that is bound to it: unix(7) of Linux.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    bind(&socket, &SocketAddrUnix::new(folder.fixed_path(&unfinished))?)?;
+    let found = folder.find(&unfinished)?.ok_or(io::ErrorKind::NotFound)?;
+    let mut file = SocketFile { folder, name: unfinished, found };
+    listen(&socket, BACKLOG)?;
+    file.folder.rename_new(&file.name, &name).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => in_use(),
+        _ => error,
+    })?;
+    file.name = name;
+    Ok((socket.into(), file))
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "the socket is in use by another program")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown, symlink};
+    use std::path::Path;
+
+    use super::*;
+
+    fn listen_at(path: &Path) -> Result<Listener, Error> {
+        Listener::bind(&Address::Unix(path.to_owned()), false)
     }
-    Ok(socket.into())
+
+    fn place() -> (tempfile::TempDir, std::path::PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.sock");
+        (place, path)
+    }
+
+    #[test]
+    fn socket_is_private_and_removed_at_the_end() {
+        let (place, path) = place();
+        let listener = listen_at(&path).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert!(found.file_type().is_socket());
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
+        assert!(listen_at(&path).unwrap_err().message().contains("in use"));
+        drop(listener);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn socket_of_a_dead_server_is_replaced() {
+        let (_place, path) = place();
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _listener = listen_at(&path).unwrap();
+        connect_unix(&path).unwrap();
+    }
+
+    #[test]
+    fn file_that_took_the_name_of_a_socket_stays() {
+        let (place, path) = place();
+        let listener = listen_at(&path).unwrap();
+        fs::rename(&path, place.path().join("moved")).unwrap();
+        fs::write(&path, "another program's").unwrap();
+        drop(listener);
+        assert_eq!(fs::read(&path).unwrap(), b"another program's");
+    }
+
+    #[test]
+    fn file_named_after_the_process_stays_when_a_socket_is_made() {
+        let (_place, path) = place();
+        let mut guessed = path.clone().into_os_string();
+        guessed.push(format!(".{}", std::process::id()));
+        fs::write(&guessed, "another program's").unwrap();
+        let _listener = listen_at(&path).unwrap();
+        assert_eq!(fs::read(&guessed).unwrap(), b"another program's");
+    }
+
+    #[test]
+    fn socket_in_a_folder_that_moved_is_removed_there() {
+        let place = tempfile::tempdir().unwrap();
+        let (before, after) = (place.path().join("a"), place.path().join("b"));
+        fs::create_dir(&before).unwrap();
+        let listener = listen_at(&before.join("x.sock")).unwrap();
+        fs::rename(&before, &after).unwrap();
+        fs::create_dir(&before).unwrap();
+        fs::write(before.join("x.sock"), "").unwrap();
+        drop(listener);
+        assert!(before.join("x.sock").exists() && !after.join("x.sock").exists());
+    }
+
+    #[test]
+    fn dead_socket_of_another_user_is_refused_and_stays() {
+        let (_place, path) = place();
+        drop(UnixListener::bind(&path).unwrap());
+        if chown(&path, Some(65534), None).is_err() {
+            println!("skipped: needs root");
+            return;
+        }
+        let error = listen_at(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert!(error.message().contains("user 65534"), "{error}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn socket_behind_a_link_of_another_user_is_refused() {
+        let (place, _) = place();
+        let (target, link) = (place.path().join("target"), place.path().join("link"));
+        fs::create_dir(&target).unwrap();
+        symlink(&target, &link).unwrap();
+        listen_at(&link.join("x.sock")).unwrap();
+        if std::os::unix::fs::lchown(&link, Some(65534), None).is_err() {
+            println!("skipped: needs root");
+            return;
+        }
+        let error = listen_at(&link.join("x.sock")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    }
 }

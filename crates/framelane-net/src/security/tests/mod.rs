@@ -1,6 +1,7 @@
 //! TLS handshakes in memory, and the files of a server.
 
 mod access;
+mod folders;
 mod handshakes;
 mod identities;
 

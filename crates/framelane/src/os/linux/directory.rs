@@ -69,14 +69,42 @@ impl OpenDirectory {
     /// Symbolic links are followed only if root or this user made them. The directory must belong to this user, or
     /// to root, or be shared with this user by its mode. Root takes no directory of another user.
     pub(crate) fn open_trusted(path: &Path) -> Result<Self, DirectoryFault> {
-        let path = std::path::absolute(path)?;
-        let mut fd = retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()))?;
-        let mut names: VecDeque<OsString> = names_of(&path).collect();
-        let mut walked = PathBuf::from("/");
+        let opened = Self::walk(&std::path::absolute(path)?, false)?;
+        let stat = rustix::fs::fstat(&opened.fd)?;
+        let shared = stat.st_mode & 0o022 != 0 && euid() != 0;
+        if stat.st_uid != 0 && stat.st_uid != euid() && !shared {
+            return Err(DirectoryFault::ForeignOwner(stat.st_uid));
+        }
+        Ok(opened)
+    }
+
+    /// Opens a directory name by name. Symbolic links are followed only if root or this user made them.
+    ///
+    /// With `create`, missing directories on the way are made with mode 0700.
+    pub(crate) fn walk(path: &Path, create: bool) -> Result<Self, DirectoryFault> {
+        let root = || retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()));
+        let mut fd = match path.is_absolute() {
+            true => root()?,
+            // Not by the path of the working directory, whose parents may be closed to this user.
+            false => retry(|| rustix::fs::open(c".", DIRECTORY, Mode::empty()))?,
+        };
+        let mut names: VecDeque<OsString> = names_of(path).collect();
+        let mut walked = PathBuf::from(if path.is_absolute() { "/" } else { "" });
         let mut links = 0;
         while let Some(name) = names.pop_front() {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let next = retry(|| rustix::fs::openat(&fd, &name, flags, Mode::empty()))?;
+            let open = || retry(|| rustix::fs::openat(&fd, &name, flags, Mode::empty()));
+            let next = match open() {
+                Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+                    match make_private_directory(fd.as_fd(), Path::new(&name)) {
+                        // By another process, meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        made => made?,
+                    }
+                    open()?
+                }
+                opened => opened?,
+            };
             let stat = rustix::fs::fstat(&next)?;
             match stat.st_mode & libc::S_IFMT {
                 libc::S_IFDIR => {
@@ -95,7 +123,7 @@ impl OpenDirectory {
                     let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                     if target.is_absolute() {
-                        fd = retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()))?;
+                        fd = root()?;
                         walked = PathBuf::from("/");
                     }
                     for name in names_of(&target).collect::<Vec<_>>().into_iter().rev() {
@@ -105,17 +133,12 @@ impl OpenDirectory {
                 _ => return Err(DirectoryFault::NotDirectory),
             }
         }
-        let stat = rustix::fs::fstat(&fd)?;
-        let shared = stat.st_mode & 0o022 != 0 && euid() != 0;
-        if stat.st_uid != 0 && stat.st_uid != euid() && !shared {
-            return Err(DirectoryFault::ForeignOwner(stat.st_uid));
-        }
         Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
     }
 
     /// Opens the directory of this user, or makes it with mode 0700. No one else can write to it.
     pub(crate) fn private(path: &Path) -> Result<Self, DirectoryFault> {
-        match make_private_directory(path) {
+        match make_private_directory(CWD, path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
@@ -173,7 +196,7 @@ impl OpenDirectory {
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
@@ -264,9 +287,9 @@ fn names_of(path: &Path) -> impl Iterator<Item = OsString> + '_ {
 }
 
 /// Creates a directory with mode 0700, whatever the umask.
-fn make_private_directory(path: &Path) -> io::Result<()> {
-    retry(|| rustix::fs::mkdir(path, Mode::RWXU))?;
-    let made = retry(|| rustix::fs::open(path, DIRECTORY.union(OFlags::NOFOLLOW), Mode::empty()))?;
+fn make_private_directory(parent: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    retry(|| rustix::fs::mkdirat(parent, path, Mode::RWXU))?;
+    let made = retry(|| rustix::fs::openat(parent, path, DIRECTORY.union(OFlags::NOFOLLOW), Mode::empty()))?;
     let stat = rustix::fs::fstat(&made)?;
     // A umask can only have taken permissions of the owner away. Through the descriptor: the name may be another's.
     if stat.st_uid == euid() && stat.st_mode & 0o777 != 0o700 {
@@ -284,7 +307,7 @@ pub(crate) fn make_private_directories(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_private_directories(parent)?;
     }
-    match make_private_directory(path) {
+    match make_private_directory(CWD, path) {
         // By another process, meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made,

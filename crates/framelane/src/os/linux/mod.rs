@@ -2,6 +2,7 @@
 
 mod directory;
 mod files;
+pub mod folder;
 mod locks;
 mod maps;
 mod process;
