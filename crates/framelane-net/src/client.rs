@@ -94,6 +94,7 @@ pub fn receive(
     publisher.set_link(&received.link);
     let memory = Budget::of_one_peer(Quantity::Memory, url.options.max_memory, "max-memory=");
     let mut ring = memory.share_of(&received.link.peer);
+    ring.set(publisher.ring_bytes()).map_err(|exceeded| exceeded.into_fault().error)?;
     let mut tries = Tries::new();
     loop {
         tries.begun = Instant::now();

@@ -314,9 +314,8 @@ impl Receiving<'_> {
         })?;
         if self.received.frames > frames {
             *largest = size_bytes;
-            if grows {
-                let _ = self.limits.ring.set(ring_bytes);
-            }
+            // A ring that was taken over may have been replaced by a smaller one.
+            let _ = self.limits.ring.set(self.publisher.ring_bytes());
         }
         Ok(())
     }

@@ -468,3 +468,43 @@ fn slow_receiver_of_h264_does_not_slow_the_others() {
         }
     }
 }
+
+/// Set in the child process of the test below: the directory of its channel.
+const DIES_IN: &str = "FRAMELANE_TEST_DIES_IN";
+
+#[test]
+fn ring_of_a_dead_process_counts_for_its_next_client() {
+    let layout = gray(1024, 1024);
+    if let Some(directory) = std::env::var_os(DIES_IN) {
+        let mut publisher = PublisherOptions::new().directory(&directory).create("a").unwrap();
+        publisher.send(&layout, &FrameInfo::default(), &vec![9; layout.size_bytes()]).unwrap();
+        // Without destructors, as a process that is killed.
+        std::process::exit(0);
+    }
+    let leave_ring = |directory: &Path| {
+        let this = "ring_of_a_dead_process_counts_for_its_next_client";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = child.args(["--exact", this]).env(DIES_IN, directory).status().unwrap();
+        assert!(status.success() && ring_bytes(directory) > 6 << 20);
+    };
+    // Of one client, one ring of 6 MiB and not two.
+    let served = Served::start("tcp://127.0.0.1:0", |options, directory| {
+        options.max_memory = 20 << 20;
+        leave_ring(directory);
+    });
+    let (first, kind, _) = Raw::ask(served.port(), &sends("a", "raw"));
+    assert_eq!(kind, WELCOME);
+    let (mut second, ..) = Raw::ask(served.port(), &sends("b", "raw"));
+    second.until_taken(0);
+    second.frame(origin(1), &layout, false, &vec![9; layout.size_bytes()]);
+    let said = reason(&second.hear_kind(REFUSED));
+    assert!(said.contains("expected at most 10 MiB of memory for 127.0.0.1"), "{said}");
+    drop(first);
+    // A ring above the limit is removed.
+    let served = Served::start("tcp://127.0.0.1:0", |options, directory| {
+        options.max_memory = 8 << 20;
+        leave_ring(directory);
+    });
+    let (_client, kind, _) = Raw::ask(served.port(), &sends("a", "raw"));
+    assert_eq!((kind, ring_bytes(served.directory.path())), (WELCOME, 0));
+}

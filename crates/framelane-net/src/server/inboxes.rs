@@ -117,11 +117,17 @@ impl Inboxes {
         let inbox = loop {
             match channels.entry(channel.to_owned()) {
                 Entry::Vacant(_) => {
-                    let publisher = options.create(channel).map_err(private)?;
+                    let mut publisher = options.create(channel).map_err(private)?;
+                    let mut ring = self.memory.share_of(account);
+                    if ring.set(publisher.ring_bytes()).is_err() {
+                        // The ring of a dead process is above the limits. It is removed with its publisher.
+                        drop(publisher);
+                        publisher = options.create(channel).map_err(private)?;
+                    }
                     let received = Received { last: publisher.inherited(), ..Received::default() };
                     break Box::new(Inbox {
                         is_inherited: received.last.is_some(),
-                        ring: self.memory.share_of(account),
+                        ring,
                         publisher,
                         received,
                         others: Vec::new(),

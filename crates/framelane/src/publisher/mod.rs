@@ -123,6 +123,12 @@ impl Publisher {
         self.slot_count
     }
 
+    /// Shared memory of the slots, in bytes. After a take-over, that of the dead publisher's ring.
+    #[doc(hidden)]
+    pub fn ring_bytes(&self) -> u64 {
+        [&self.current, &self.next].into_iter().flatten().map(|slots| slots.ring_bytes() as u64).sum()
+    }
+
     /// What happens when no slot is free.
     pub fn backpressure(&self) -> Backpressure {
         self.backpressure

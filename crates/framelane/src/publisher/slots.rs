@@ -72,8 +72,8 @@ impl Slots {
 
     /// Whether the ring takes frames of `frame_bytes`, and is as its publisher wants it.
     pub(super) fn fits(&self, count: usize, frame_bytes: usize) -> bool {
-        let (bytes, ring_bytes) = (self.slot_bytes(), self.slot_bytes() * self.versions.len());
-        let wasteful = self.adopted && ring_bytes > SMALL_RING_BYTES && bytes / 2 > frame_bytes;
+        let bytes = self.slot_bytes();
+        let wasteful = self.adopted && self.ring_bytes() > SMALL_RING_BYTES && bytes / 2 > frame_bytes;
         bytes >= frame_bytes && self.versions.len() == count && !wasteful && !self.retired && !self.is_lost()
     }
 
@@ -83,6 +83,11 @@ impl Slots {
 
     pub(super) fn slot_bytes(&self) -> usize {
         self.generation.data.slot_bytes
+    }
+
+    /// Room of all slots.
+    pub(super) fn ring_bytes(&self) -> usize {
+        self.slot_bytes() * self.versions.len()
     }
 
     /// Whether the file was cut short under the slots.
