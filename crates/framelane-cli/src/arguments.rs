@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use framelane::{Error, ErrorKind, redact};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Holds the secret that `***` in a source stands for.
 pub const SECRET_VARIABLE: &str = "FRAMELANE_SECRET";
@@ -40,6 +41,26 @@ pub fn hidden(arguments: &[OsString]) -> Vec<OsString> {
         if shown == text { argument.clone() } else { OsString::from(&*shown) }
     };
     arguments.iter().map(&mut hide).collect()
+}
+
+/// Returns whether this process has a secret: in its arguments, in its environment, or for a link.
+pub fn have_secrets(arguments: &[OsString]) -> bool {
+    let brings_secret = |argument: &OsString| {
+        let starts = [&b"tls:"[..], b"tcp:", b"unix:", b"--secret-file"];
+        starts.iter().any(|start| argument.as_bytes().starts_with(start))
+    };
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    arguments.iter().any(brings_secret)
+        || hidden(arguments) != arguments
+        || is_set(SECRET_VARIABLE)
+        || is_set(framelane_net::security::TOKEN_VARIABLE)
+}
+
+/// Limits core dumps of this process, and of its children, to 0 bytes. `prlimit` can raise the limit again.
+pub fn forbid_core_dumps() {
+    let limit = getrlimit(Resource::Core);
+    // Lowering it is always allowed.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit });
 }
 
 /// Writes through `/proc/self/mem`, which needs no unsafe code and fails when the place is not as expected.

@@ -118,6 +118,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
+    if cli.command.has_keys() || arguments::have_secrets(&arguments) {
+        arguments::forbid_core_dumps();
+    }
     framelane_net::install();
     let stop = match Stop::install(cli.command.grace()) {
         Ok(stop) => stop,
@@ -147,6 +150,7 @@ fn parse_as_they_are(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(arguments)?;
     commands::check_options(&mut command, &matches)?;
+    commands::check_conflicts(&mut command, &matches, arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 

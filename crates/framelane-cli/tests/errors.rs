@@ -100,13 +100,21 @@ fn what_answers_but_speaks_no_rtsp_is_no_damaged_file() {
 }
 
 #[test]
-fn a_device_is_refused_where_nothing_is_decoded() {
+fn options_that_contradict_the_source_are_refused() {
     let place = Place::new();
-    for source in ["testsrc", "- --raw gray8:8x8"] {
-        let (kind, message) = error_of(place.path(), &format!("publish {source} cam0 --hwaccel nonsense"));
+    for (line, found) in [
+        ("testsrc cam0 --hwaccel nonsense", "testsrc or --hwaccel"),
+        ("- cam0 --raw gray8:8x8 --hwaccel nonsense", "--raw or --hwaccel"),
+        ("testsrc=8x8 cam0 --size 9x9", "testsrc or --size"),
+        ("a.mp4 cam0 --ffmpeg-option a=1 --ffmpeg-option a=2", "a twice"),
+        ("udp://127.0.0.1:9?timeout=1 cam0 --ffmpeg-option timeout=2", "timeout twice"),
+        ("rtsp://127.0.0.1:9/live cam0 --no-live --reconnect on", "--no-live or --reconnect on"),
+    ] {
+        let (kind, message) = error_of(place.path(), &format!("publish {line}"));
         assert_eq!(kind, "invalid_option");
-        assert!(message.contains("nonsense"), "{message}");
+        assert!(message.contains(found), "{message}");
     }
+    assert!(place.files().is_empty());
 }
 
 #[test]
@@ -167,6 +175,8 @@ fn wrong_usage_is_told_with_exit_code_2() {
         "publish - cam0 --raw bgr8",
         "publish testsrc cam0 --wait-subscribers 65",
         "publish testsrc cam0 --ffmpeg-option tcp",
+        "publish testsrc cam0 --live --no-live",
+        "--dir a list --dir b",
         "subscribe cam0 --delivery oldest",
         "subscribe cam0 --timeout -1",
         "subscribe cam0 --stdout mp4",

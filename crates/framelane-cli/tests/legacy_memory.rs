@@ -350,11 +350,6 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("receive http://a cam1 --json".to_owned(), "known kind"),
         (format!("send cam0 legacy-memory:{name}?size=4 --json"), "size"),
         (format!("receive legacy-memory:{name} cam0 --json"), "cam0"),
-        (format!("send cam0 legacy-memory:{name}?opencv=4 --opencv 4 --json"), "found --opencv and opencv="),
-        (
-            format!("receive legacy-memory:{name}?opencv=5 cam1 --opencv 4 --json"),
-            "found --opencv and opencv=",
-        ),
         (format!("receive legacy-memory:{name}?streams=2&index=1&index=0 cam1 --json"), "index= once"),
         (format!("send cam9 legacy-memory:{name} --timeout 0 --json"), "cam9"),
     ] {

@@ -239,7 +239,6 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (format!("send cam0 legacy://0.0.0.0:{port}"), "neither encrypted nor authenticated"),
         ("send cam0 legacy://127.0.0.1?quality=0".to_owned(), "quality"),
         ("send cam0 legacy://127.0.0.1?quality=9&quality=9".to_owned(), "quality= once"),
-        ("send cam0 legacy://127.0.0.1?quality=9 --quality 9".to_owned(), "found --quality and quality="),
         ("send cam0 legacy://no.such.host.invalid".to_owned(), "no.such.host.invalid"),
         ("send cam9 legacy://127.0.0.1 --timeout 0".to_owned(), "cam9"),
         ("send cam0 legacy:127.0.0.1".to_owned(), "legacy://"),

@@ -198,12 +198,6 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("receive tls://h/cam0?token=abcdefghijklmnopqrstuvwxyz", "does not belong into a URL"),
         ("receive tcp://203.0.113.7:7420/cam0", "expected TLS beyond this machine"),
         ("receive http://h/cam0", "known kind"),
-        ("receive tls://h/cam0?codec=raw --codec lz4", "each option once"),
-        ("receive tls://h/cam0?insecure --insecure", "each option once"),
-        (
-            "send cam0 tls://h/cam0?ca=x --fingerprint sha256:0000000000000000000000000000000000000000000000000000000000000000",
-            "each option once",
-        ),
         ("receive tls://h/cam0?server-uid=1", "unix: with the option server-uid"),
         ("receive unix:/x.sock/cam0?token-file=/nonexistent", "token file"),
         ("receive cam0 tls://h/cam0", "first in `receive URL CHANNEL`"),

@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -194,4 +195,53 @@ fn link_with_a_secret_in_its_peer_is_shown_without_it() {
     }
     let control = std::fs::read(place.path().join("cam0.control")).unwrap();
     assert!(!String::from_utf8_lossy(&control).contains(PASSWORD));
+}
+
+/// Returns whether a program that ends by SIGABRT leaves a core dump on this machine.
+fn can_dump(place: &Place) -> bool {
+    // A program that takes core dumps gets them whatever the limit is, and decides itself.
+    if std::fs::read("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.starts_with(b"|")) {
+        return false;
+    }
+    let shell = std::process::Command::new("sh")
+        .args(["-c", "ulimit -c unlimited && kill -ABRT $$"])
+        .current_dir(place.path())
+        .status()
+        .unwrap();
+    shell.core_dumped()
+}
+
+#[test]
+fn command_with_keys_or_secrets_leaves_no_core_dump() {
+    let place = Place::new();
+    if !can_dump(&place) {
+        println!("skipped: no core dumps on this machine");
+        return;
+    }
+    let config = place.path().join("config");
+    let dumps = |line: &str, event: &str, secret: Option<&str>| {
+        let program = env!("CARGO_BIN_EXE_framelane");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -c unlimited && exec {program} {line} --json")]);
+        command.current_dir(place.path()).env("FRAMELANE_DIR", place.path().join("channels"));
+        command.env("FRAMELANE_CONFIG", &config).env_remove("FRAMELANE_TOKEN").stdin(Stdio::null());
+        command.envs(secret.map(|secret| ("FRAMELANE_TOKEN", secret)));
+        let mut running = support::Running::spawn(&mut command);
+        running.wait_for(event);
+        running.signal(Signal::ABORT);
+        running.end().core_dumped()
+    };
+    let mut token = place.command("identity token lab --read **");
+    let token = token.env("FRAMELANE_CONFIG", &config).output().unwrap();
+    let token = String::from_utf8(token.stdout).unwrap();
+    let url = "tcp://127.0.0.1:9/cam0";
+    for (line, event, secret) in [
+        ("serve --listen tcp://127.0.0.1:0", "listening", None),
+        ("publish testsrc=64x48 c1", "started", Some(token.trim())),
+        (&*format!("receive {url} c2"), "started", None),
+    ] {
+        assert!(!dumps(line, event, secret), "{line}");
+    }
+    // A program without secrets can be examined after a crash.
+    assert!(dumps("publish testsrc=64x48 c3", "started", None));
 }

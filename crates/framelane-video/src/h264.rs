@@ -412,6 +412,27 @@ mod tests {
     }
 
     #[test]
+    fn packet_of_more_slices_than_an_encoder_has_threads_is_refused() {
+        let slice =
+            |first: u32| Writer::default().numbers(&[first, 5, 0]).bits(4, 0).bits(9, 0x155).unit(0x65);
+        let packet = |slices: u32| {
+            let slices: Vec<_> = (0..slices).flat_map(slice).collect();
+            Watch::default().accept(
+                &[sequence_set(&Claims { macroblocks: (8, 8), ..MODEST }), slices].concat(),
+                128,
+                128,
+            )
+        };
+        assert_eq!(packet(MOST_SLICES), Ok(true));
+        for slices in [MOST_SLICES + 1, 60] {
+            assert!(packet(slices).unwrap_err().contains("slices of one picture"), "{slices}");
+        }
+        // The same part of the picture again.
+        let twice = [sequence_set(&MODEST), slice(0), slice(0)].concat();
+        assert!(Watch::default().accept(&twice, 64, 48).is_err());
+    }
+
+    #[test]
     fn a_packet_without_a_picture_is_refused() {
         for packet in [&[][..], &[0, 0, 1], &[0, 0, 1, 9, 0x10], &[1, 2, 3, 4, 5]] {
             assert!(Watch::default().accept(packet, 16, 16).is_err(), "{packet:?}");

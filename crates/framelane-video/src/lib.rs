@@ -35,6 +35,7 @@
 //! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
 //! variable rate too; it goes on growing when the source is repeated.
 
+mod conflicts;
 mod connection;
 mod convert;
 mod decode;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use framelane::{Error, ErrorKind, Publisher};
 
+use crate::conflicts;
 use crate::emit::{Emitter, Next, OnFrame};
 use crate::interrupt::Interrupt;
 use crate::media::Media;
@@ -31,9 +32,7 @@ enum Kind {
 
 impl Source {
     pub(crate) fn open(options: &SourceOptions, source: &str) -> Result<Self, Error> {
-        if testsrc::is_testsrc(source) || options.raw.is_some() {
-            refuse_device(options, source)?;
-        }
+        conflicts::check(options, source)?;
         let interrupt = Interrupt::new(options.stop.clone());
         let (kind, info) = if testsrc::is_testsrc(source) {
             let (test, info) = TestSource::open(options, source)?;
@@ -139,18 +138,6 @@ fn run_raw(
         }
         count = after;
         raw.rewind()?;
-    }
-}
-
-/// Says no to a device where nothing is decoded, rather than leave it unused without a word.
-fn refuse_device(options: &SourceOptions, source: &str) -> Result<(), Error> {
-    match options.hwaccel.as_deref() {
-        None | Some("auto") => Ok(()),
-        Some(device) => Err(Error::new(
-            ErrorKind::InvalidOption,
-            format!("expected no decoding device, found {device:?}: nothing of {source} is decoded"),
-        )
-        .with_hint("leave the hwaccel option out")),
     }
 }
 

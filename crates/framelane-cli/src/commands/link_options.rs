@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use framelane::{Delivery, Error, ErrorKind, Urls};
+use framelane::{Delivery, Error, Urls};
 use framelane_codec::Codec;
 use framelane_net::LinkUrl;
 use framelane_net::security::{Fingerprint, ServerTrust, Token};
@@ -45,7 +45,7 @@ pub struct LinkArgs {
 }
 
 impl LinkArgs {
-    /// The link to a URL, with these options and those in it. None may be given in both places.
+    /// The link to a URL, with these options and those in it. None is in both: `conflicts` has refused that.
     pub fn link(
         &self,
         url: &str,
@@ -55,22 +55,6 @@ impl LinkArgs {
     ) -> Result<LinkUrl, Error> {
         // The user has typed it.
         let mut link = LinkUrl::parse(url, Urls::Trusted)?;
-        let flags = [
-            ("codec", "codec", self.codec.is_some()),
-            ("every", "delivery", self.every),
-            ("max-fps", "max-fps", self.max_fps.is_some()),
-            ("size", "size", size.is_some()),
-            ("patience", "patience", patience.is_some()),
-            ("fingerprint", "fingerprint", self.fingerprint.is_some()),
-            ("fingerprint", "ca", self.fingerprint.is_some()),
-            ("ca", "fingerprint", self.ca.is_some()),
-            ("ca", "ca", self.ca.is_some()),
-            ("token-file", "token-file", self.token_file.is_some()),
-            ("certificate", "certificate", self.certificate.is_some()),
-            ("server-uid", "server-uid", self.server_uid.is_some()),
-            ("insecure", "insecure", insecure),
-        ];
-        flags.into_iter().try_for_each(|(flag, option, given)| check_once(url, flag, option, given))?;
         let options = &mut link.options;
         options.codec = self.codec.unwrap_or(options.codec);
         if self.every {
@@ -96,52 +80,5 @@ impl LinkArgs {
         options.insecure |= insecure;
         link.check()?;
         Ok(link)
-    }
-}
-
-/// Refuses an option that is given as a flag and in the URL, because neither can be preferred.
-pub fn check_once(url: &str, flag: &str, option: &str, given: bool) -> Result<(), Error> {
-    let mut in_url = url.split_once('?').map_or("", |(_, query)| query).split('&');
-    let is_there = in_url.any(|part| part.split_once('=').map_or(part, |(name, _)| name) == option);
-    if !(given && is_there) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::InvalidOption,
-        format!("expected each option once, found --{flag} and {option}= in the URL"),
-    )
-    .with_hint(format!("remove --{flag}, or {option}= from the URL")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn option_in_the_url_and_as_a_flag_is_refused() {
-        let print = format!("sha256:{}", "0a".repeat(32));
-        let of = |change: fn(&mut LinkArgs)| {
-            let mut args = LinkArgs::default();
-            change(&mut args);
-            args
-        };
-        let size = Some((1, 1));
-        let second = Some(Duration::from_secs(5));
-        for (args, query, size, patience, insecure) in [
-            (of(|args| args.codec = Some(Codec::Raw)), "codec=lz4", None, None, false),
-            (of(|args| args.every = true), "delivery=newest", None, None, false),
-            (of(|args| args.max_fps = Some(1.0)), "max-fps=2", None, None, false),
-            (of(|args| args.ca = Some("x".into())), &*format!("fingerprint={print}"), None, None, false),
-            (of(|args| args.fingerprint = Some([0; 32].into())), "ca=x", None, None, false),
-            (of(|args| args.certificate = Some("x".into())), "certificate=y", None, None, false),
-            (LinkArgs::default(), "size=2x2", size, None, false),
-            (LinkArgs::default(), "patience=3", None, second, false),
-            (LinkArgs::default(), "insecure=0", None, None, true),
-        ] {
-            let error = args.link(&format!("tls://h/c?{query}"), size, patience, insecure).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{query}");
-            assert!(error.message().contains("each option once"), "{error}");
-            assert!(args.link("tls://h/c", size, patience, insecure).is_ok(), "{query}");
-        }
     }
 }

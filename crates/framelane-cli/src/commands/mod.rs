@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_reader;
+mod conflicts;
 mod doctor;
 mod identity;
 mod identity_clients;
@@ -33,6 +34,7 @@ mod top_rates;
 mod top_table;
 mod urls;
 
+pub use conflicts::check as check_conflicts;
 pub use urls::check_options;
 
 use std::process::ExitCode;
@@ -92,6 +94,11 @@ impl Command {
             Command::Bench(bench) => bench.run(global, stop),
             Command::BenchReader(reader) => reader.run(global, stop),
         }
+    }
+
+    /// Returns whether the command reads or makes keys and tokens, regardless of its arguments.
+    pub fn has_keys(&self) -> bool {
+        matches!(self, Command::Serve(_) | Command::Identity(_))
     }
 
     /// How long after a signal it may be ended from outside: only where nothing stays behind.

@@ -101,10 +101,10 @@ pub struct Publish {
     #[arg(long, default_value = "auto", value_name = "WHEN")]
     rotate: RotateName,
     /// Never pace the source, publish the newest frame
-    #[arg(long, overrides_with = "no_live")]
+    #[arg(long, conflicts_with = "no_live")]
     live: bool,
     /// Pace the source by its times, skip no frame
-    #[arg(long, overrides_with = "live")]
+    #[arg(long)]
     no_live: bool,
     /// Open a lost live source again; on: at start, too
     #[arg(long, value_name = "WHEN")]

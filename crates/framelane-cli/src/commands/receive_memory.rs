@@ -7,7 +7,6 @@ use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, Publisher};
 use framelane_legacy::memory::{Address, Header, Owner, Poll, Reader};
 use serde::Serialize;
 
-use super::link_options::check_once;
 use super::receive::Receive;
 use crate::Global;
 use crate::failure::{Failure, print_json};
@@ -38,7 +37,6 @@ enum Event<'e> {
 /// Relays the mapping until the end.
 pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = receive.source.parse()?;
-    check_once(&receive.source, "opencv", "opencv", receive.opencv.is_some())?;
     let address = match receive.opencv {
         Some(opencv) => address.with_opencv(opencv),
         None => address,

@@ -8,7 +8,6 @@ use framelane_legacy::memory::{Address, Header, Made, OpenCv, Writer};
 use framelane_video::Converter;
 use serde::Serialize;
 
-use super::link_options::check_once;
 use super::send::{Fit, LOOK, Send};
 use crate::Global;
 use crate::failure::{Failure, print_json};
@@ -28,7 +27,6 @@ enum Event<'e> {
 /// Mirrors the channel until its end.
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = send.target.parse()?;
-    check_once(&send.target, "opencv", "opencv", send.opencv.is_some())?;
     let address = match send.opencv {
         Some(opencv) => address.with_opencv(opencv),
         None => address,

@@ -9,7 +9,7 @@ use framelane::{Error, ErrorKind, Frame, Layout};
 use framelane_legacy::socket::{Address, Outgoing};
 use serde::Serialize;
 
-use super::link_options::{PATIENCE, check_once};
+use super::link_options::PATIENCE;
 use super::send::{LOOK, Send};
 use super::send_encoder::{Encoder, Next, Slot};
 use super::urls::{check_exposure, headings};
@@ -54,7 +54,6 @@ enum Event<'e> {
 /// Sends until the channel closes.
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let address: Address = send.target.parse()?;
-    check_once(&send.target, "quality", "quality", send.stream.quality.is_some())?;
     let addresses = address.resolve()?;
     check_exposure(&addresses, send.insecure)?;
     let options = &send.stream;

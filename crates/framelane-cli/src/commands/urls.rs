@@ -45,10 +45,8 @@ pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Resul
     if flag("per_frame") && !flag("json") {
         return Err(command.error(ClapKind::MissingRequiredArgument, "--per-frame needs --json"));
     }
-    let address =
-        ["source", "target"].into_iter().find_map(|id| matches.try_get_one::<String>(id).ok().flatten());
     // Not the address itself: somebody may have put a token into it.
-    let Some(scheme) = address.map(|address| scheme(address)) else { return Ok(()) };
+    let Some(scheme) = address_of(matches).map(scheme) else { return Ok(()) };
     let Some(fitting) = headings::of(scheme) else { return Ok(()) };
     let misplaced = command.get_arguments().find_map(|argument| {
         let heading = argument.get_help_heading().filter(|heading| heading.starts_with("Options of "))?;
@@ -59,6 +57,12 @@ pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Resul
     let kinds = heading.trim_start_matches("Options of ");
     let message = format!("--{option} is an option of {kinds}, and says nothing about {scheme}: addresses");
     Err(command.error(ClapKind::ArgumentConflict, message))
+}
+
+/// The address that `send` or `receive` was given.
+pub fn address_of(matches: &ArgMatches) -> Option<&str> {
+    let given = |id| matches.try_get_one::<String>(id).ok().flatten();
+    ["source", "target"].into_iter().find_map(given).map(String::as_str)
 }
 
 /// What comes before the first colon: it decides which file goes on.
