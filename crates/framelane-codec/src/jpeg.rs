@@ -16,8 +16,9 @@ use crate::planes;
 
 /// The longest side, of the format and of the library.
 const MOST_PIXELS: u32 = 65_500;
-/// Parts that a progressive JPEG may come in: each costs as much time as the whole picture. Usual are about ten.
-const MOST_SCANS: u32 = 50;
+/// Most scans of a progressive JPEG. Each costs as much time as the whole picture, regardless of its length.
+/// Encoders write about ten.
+const MOST_SCANS: u32 = 20;
 /// Chroma without colour.
 const NEUTRAL: u8 = 128;
 

@@ -171,3 +171,78 @@ fn sides_beyond_c_integers_are_refused() {
         }
     }
 }
+
+/// A progressive JPEG in gray of one or two bytes a scan: each scan says that all blocks are empty.
+fn jpeg_of_scans(width: u16, height: u16, scans: usize) -> Vec<u8> {
+    let (blocks, mut jpeg) = (usize::from(width / 8) * usize::from(height / 8), vec![0xff, 0xd8]);
+    let mut segment = |marker: u8, body: &[u8]| {
+        let length = u16::try_from(body.len() + 2).unwrap().to_be_bytes();
+        jpeg.extend([&[0xff, marker], &length[..], body].concat());
+    };
+    segment(0xdb, &[&[0][..], &[1; 64]].concat());
+    let [w, h] = [width.to_be_bytes(), height.to_be_bytes()];
+    segment(0xc2, &[8, h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]);
+    // A table with one code of one bit: no difference of DC, or an end of bands for 16384 blocks and more.
+    let table = |class: u8, symbol: u8| [&[class << 4, 1][..], &[0; 15], &[symbol]].concat();
+    segment(0xc4, &table(0, 0));
+    segment(0xc4, &table(1, 0xe0));
+    segment(0xda, &[1, 1, 0, 0, 0, 0]);
+    jpeg.extend(vec![0; blocks.div_ceil(8)]);
+    for _ in 1..scans {
+        jpeg.extend([0xff, 0xda, 0, 8, 1, 1, 0, 1, 63, 0]);
+        // For each run a bit of its code and 14 bits of its length beyond 16384, all zeros.
+        jpeg.extend(vec![0; (blocks.div_ceil(16_384) * 15).div_ceil(8)]);
+    }
+    jpeg.extend([0xff, 0xd9]);
+    jpeg
+}
+
+#[test]
+fn progressive_jpeg_of_more_than_20_scans_is_refused() {
+    let layout = Layout::packed(PixelFormat::Gray8, 64, 48).unwrap();
+    let decoded = |scans| {
+        let mut decoder = Decoder::new("jpeg".parse().unwrap()).unwrap();
+        let mut target = vec![0; layout.size_bytes()];
+        decoder.decode(&jpeg_of_scans(64, 48, scans), &layout, &mut target).map_err(|error| error.to_string())
+    };
+    assert_eq!(decoded(20), Ok(()));
+    for scans in [21, 1000] {
+        assert!(decoded(scans).unwrap_err().contains("scan"), "{scans}");
+    }
+}
+
+/// Prints what the slowest payloads that are accepted cost. No time is asserted.
+#[test]
+fn bombs_of_every_kind_are_decoded_or_refused() {
+    let (width, height) = (2048, 1536);
+    let gray = Layout::packed(PixelFormat::Gray8, width, height).unwrap();
+    let bgr = Layout::packed(PixelFormat::Bgr8, width, height).unwrap();
+    let (_, jpegs) = payloads("jpeg".parse().unwrap(), &bgr, 1);
+    let cut = jpegs[0][..jpegs[0].len().min(700)].to_vec();
+    let comments = [&jpegs[0][..2], &[0xff, 0xfe, 0, 2].repeat(100_000)[..], &jpegs[0][2..]].concat();
+    let restarts = [&jpegs[0][..jpegs[0].len() / 2], &[0xff, 0xd0].repeat(100_000)[..]].concat();
+    // A part of a table, a picture of 12 bits, and a scan that ends in its header.
+    let deep = [
+        &[0xff, 0xd8, 0xff, 0xdb, 0, 6, 0, 1, 1, 1, 0xff, 0xc0, 0, 11, 12, 6, 0, 8, 0, 1, 1, 0x11, 0][..],
+        &[0xff, 0xda, 0, 8, 1, 1, 0],
+    ];
+    for (kind, layout, payload) in [
+        ("12 bits, cut short", &gray, deep.concat()),
+        ("20 scans", &gray, jpeg_of_scans(width as u16, height as u16, 20)),
+        ("1000 scans", &gray, jpeg_of_scans(width as u16, height as u16, 1000)),
+        ("a whole picture", &bgr, jpegs[0].clone()),
+        ("a picture that ends early", &bgr, cut),
+        ("100,000 comments", &bgr, comments),
+        ("100,000 restart markers", &bgr, restarts),
+    ] {
+        let begun = std::time::Instant::now();
+        let mut decoder = Decoder::new("jpeg".parse().unwrap()).unwrap();
+        let taken = decode(&mut decoder, &payload, layout).is_some();
+        let ms = begun.elapsed().as_secs_f64() * 1e3;
+        println!(
+            "bomb: {kind}, {} bytes: {}, {ms:.1} ms",
+            payload.len(),
+            if taken { "decoded" } else { "refused" }
+        );
+    }
+}
