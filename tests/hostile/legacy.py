@@ -95,6 +95,15 @@ class Old:
         self.place.close()
 
 
+def send_picture(old, port, text):
+    """Sends a picture as an honest sender, and fails with `text` without an answer."""
+    picture = old.jpeg()
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.sendall(line(len(picture)) + picture)
+        expect(sock.recv(32).startswith(ANSWER[:8]), text)
+
+
 def send_all(old, sayings, wait=0.3):
     """Sends each saying over a new connection to a receiver, which then still takes a picture."""
     process, port = old.receiver()
@@ -111,11 +120,7 @@ def send_all(old, sayings, wait=0.3):
                     pass
             old.look(process)
         process.expect_alive()
-        picture = old.jpeg()
-        with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
-            sock.settimeout(DEADLINE_S)
-            sock.sendall(line(len(picture)) + picture)
-            expect(sock.recv(32).startswith(ANSWER[:8]), "an honest sender is not answered after the attack")
+        send_picture(old, port, "an honest sender is not answered after the attack")
         process.check_log()
     finally:
         process.stop()
@@ -178,12 +183,8 @@ def slow(old):
                 first.sendall(bytes([byte]))
                 time.sleep(0.1)
             old.look(process)
-            picture = old.jpeg()
-            with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as second:
-                second.settimeout(DEADLINE_S)
-                second.sendall(line(len(picture)) + picture)
-                # The first is disconnected after the idle timeout.
-                expect(second.recv(32).startswith(ANSWER[:8]), "a second sender is never served")
+            # The first is disconnected after the idle timeout.
+            send_picture(old, port, "a second sender is never served")
         process.check_log()
     finally:
         process.stop()
@@ -199,11 +200,7 @@ def crowd(old):
             crowd.append(sock)
             if number >= 200:
                 sock.sendall(b"9")
-        picture = old.jpeg()
-        with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
-            sock.settimeout(DEADLINE_S)
-            sock.sendall(line(len(picture)) + picture)
-            expect(sock.recv(32).startswith(ANSWER[:8]), "a sender behind a crowd is never served")
+        send_picture(old, port, "a sender behind a crowd is never served")
         old.look(process)
         process.check_log()
     finally:

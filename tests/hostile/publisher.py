@@ -221,22 +221,6 @@ def jpeg_bombs(target):
 
 
 @attack(
-    "JPEGs of 4096x4096 with 4,000 progressive scans: minutes of work for a few kilobytes",
-    memory=256 * MIB,
-    shared=192 * MIB,
-    deep=True,
-)
-def jpeg_scans(target):
-    data = media.progressive_bomb(4096, 4096, 4000)
-    throw(
-        target,
-        "w/scans",
-        *[frame(1, data, width=4096, height=4096, format="gray8", flags=STANDALONE | CODED)] * 4,
-        codec="jpeg:80",
-    )
-
-
-@attack(
     "H.264 of 16384x16384, 16 references, 500 parameter sets, slices without IDR, random bytes",
     memory=256 * MIB,
     shared=64 * MIB,
