@@ -426,7 +426,15 @@ fn receivers_of_one_codec_and_size_share_an_encoder() {
             publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap().unwrap()
         };
         let mut newest = send(10);
-        let open = || open(&served.url(&format!("cam0?codec={codec}")), Delivery::Newest).unwrap();
+        let open = || {
+            let mut opened = None;
+            // The encoder of the codec before counts until its links have ended.
+            wait_until(|| {
+                opened = open(&served.url(&format!("cam0?codec={codec}")), Delivery::Newest).ok();
+                opened.is_some()
+            });
+            opened.unwrap()
+        };
         let mut subscribers = Vec::new();
         for value in 11..60 {
             if subscribers.len() < 4 {

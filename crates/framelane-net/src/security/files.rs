@@ -29,7 +29,7 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
 
 /// Reads a secret file that decides on access. No other user may read it, write to it or replace it.
 pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>, Metadata), Error> {
-    let (folder, name) = Folder::of(path)?;
+    let (folder, name) = Folder::of(path).map_err(|error| error.context(shown(what, path)))?;
     let failed = |error| Error::from_io(shown(what, path), error);
     check_directory(parent(path), &folder.metadata().map_err(failed)?)?;
     // In the directory that was checked.
