@@ -20,9 +20,9 @@ check: ## the quick checks before a commit: formatting, lints, prose, unit tests
 test: ## the whole suite
 	@scripts/test
 
-test-hostile: ## attack the command with hostile clients, servers, publishers and files (five minutes)
+test-hostile: ## attack the command with hostile clients, servers, publishers and files (two minutes)
 	@cargo build --quiet --package framelane-cli
-	@python3 tests/hostile target/debug/framelane
+	@python3 tests/hostile $(or $(CARGO_TARGET_DIR),target)/debug/framelane --jobs 2
 
 test-deep: ## the long forms: deeper models, mutants, thousands of kills, sanitizers, fuzzing, a soak (an hour or more)
 	@scripts/test-deep

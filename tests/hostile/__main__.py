@@ -10,10 +10,13 @@ has dropped none, that memory, files, descriptors and threads are within bounds,
 of the attacker."""
 
 import argparse
+import os
 import re
+import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import credentials
 import demands
@@ -49,6 +52,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="print what is tried")
     parser.add_argument("--only", metavar="REGEX", default="", help="only attacks whose names match")
     parser.add_argument("--deep", action="store_true", help="the long attacks, too")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="families at a time (1)")
     options = parser.parse_args()
     chosen = [
         attack
@@ -63,7 +67,33 @@ def main():
         parser.error("COMMAND is missing: the framelane program to attack")
     if not chosen:
         parser.error("no attack has such a name: --list prints all")
+    if options.jobs > 1:
+        return run_families(options, list(dict.fromkeys(attack.family for attack in chosen)))
     return report(run(options.command, chosen))
+
+
+def run_families(options, families):
+    """Runs this program once for each family, some at a time. Returns the exit code."""
+
+    def run_family(family):
+        only = f"(?=^{family}/)(?=.*(?:{options.only}))"
+        arguments = [sys.executable, os.path.dirname(__file__), options.command, "--only", only]
+        return subprocess.run(
+            arguments + ["--deep"] * options.deep, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    held = failed = skipped = 0
+    start = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for family, done in zip(families, pool.map(run_family, families)):
+            print(f"== {family}\n{done.stdout}", flush=True)
+            counts = re.findall(r"^hostile kit: (\d+) attacks held, (\d+) failed, (\d+) skipped", done.stdout, re.M)
+            if not counts:
+                counts = [(0, 1, 0)]
+            held, failed, skipped = (a + int(b) for a, b in zip((held, failed, skipped), counts[-1]))
+    seconds = time.monotonic() - start
+    print(f"hostile kit in all: {held} attacks held, {failed} failed, {skipped} skipped, {seconds:.0f} s")
+    return 1 if failed else 0
 
 
 def run(command, chosen):
