@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use framelane::{Backpressure, ChannelState, Delivery};
+use framelane::ChannelState;
 use pyo3::prelude::*;
 
 use crate::error::raise;
@@ -99,7 +99,7 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
         let subscribers = status.subscribers.iter().map(|subscriber| SubscriberStatus {
             index: subscriber.index,
             pid: subscriber.pid,
-            delivery: if subscriber.delivery == Delivery::Every { "every" } else { "newest" },
+            delivery: subscriber.delivery.name(),
             cursor: subscriber.cursor,
             leases: subscriber.leases,
             received: subscriber.received,
@@ -114,7 +114,7 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
             sequence: status.sequence,
             dropped: status.dropped,
             slots: status.slots,
-            backpressure: if status.backpressure == Backpressure::Block { "block" } else { "drop" },
+            backpressure: status.backpressure.name(),
             memory_bytes: status.memory_bytes,
             format: layout.map(|layout| layout.format().name().into_owned()),
             width: layout.map(framelane::Layout::width),

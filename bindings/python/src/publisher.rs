@@ -149,14 +149,7 @@ pub(crate) fn options(
     permissions: Option<u32>,
     urls: &str,
 ) -> PyResult<PublisherOptions> {
-    let backpressure = match backpressure {
-        "drop" => Backpressure::Drop,
-        "block" => Backpressure::Block,
-        other => {
-            let message = format!("backpressure: expected \"drop\" or \"block\", found {other:?}");
-            return Err(PyValueError::new_err(message));
-        }
-    };
+    let backpressure: Backpressure = crate::subscriber::named(backpressure)?;
     let mut options = PublisherOptions::new().backpressure(backpressure).urls(crate::subscriber::urls(urls)?);
     if let Some(slots) = slots {
         options = options.slots(slots);

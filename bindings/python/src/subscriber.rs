@@ -55,17 +55,14 @@ impl Source for framelane::Subscriber {
     }
 }
 
+/// The value of an option with this name. The ValueError for another name lists all of them.
+pub(crate) fn named<T: std::str::FromStr<Err = Error>>(name: &str) -> PyResult<T> {
+    name.parse().map_err(|error: Error| PyValueError::new_err(error.message().to_owned()))
+}
+
 /// The URLs that are accepted instead of a name.
 pub(crate) fn urls(urls: &str) -> PyResult<Urls> {
-    match urls {
-        "safe" => Ok(Urls::Safe),
-        "trusted" => Ok(Urls::Trusted),
-        "refuse" => Ok(Urls::Refuse),
-        other => {
-            let message = format!("urls: expected \"safe\", \"trusted\" or \"refuse\", found {other:?}");
-            Err(PyValueError::new_err(message))
-        }
-    }
+    named(urls)
 }
 
 /// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
@@ -76,14 +73,7 @@ pub(crate) fn options(
     reconnect: bool,
     urls: &str,
 ) -> PyResult<(SubscriberOptions, bool)> {
-    let delivery = match delivery {
-        "newest" => Delivery::Newest,
-        "every" => Delivery::Every,
-        other => {
-            let message = format!("delivery: expected \"newest\" or \"every\", found {other:?}");
-            return Err(PyValueError::new_err(message));
-        }
-    };
+    let delivery: Delivery = named(delivery)?;
     let newest_only = matches!(delivery, Delivery::Newest);
     let spin = Duration::from_micros(spin_us);
     let mut options =

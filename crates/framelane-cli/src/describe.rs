@@ -1,13 +1,12 @@
 //! Channels, layouts and colours in JSON and for people.
 
 use framelane::{
-    Backpressure, ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, SlotHolder,
-    SourceStatus, SubscriberStatus,
+    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, SlotHolder, SourceStatus,
+    SubscriberStatus,
 };
 use serde::Serialize;
 
 use crate::latency::human_ns;
-use crate::parse::delivery_name;
 use crate::table::human_bytes;
 
 /// A channel as `list` and `info` give it.
@@ -72,7 +71,7 @@ impl ChannelReport {
             sequence: status.sequence,
             dropped: status.dropped,
             slots: status.slots,
-            backpressure: backpressure_name(status.backpressure),
+            backpressure: status.backpressure.name(),
             memory_bytes: status.memory_bytes,
             layout: status.layout.as_ref().map(LayoutReport::new),
             color: ColorReport::new(status.color),
@@ -265,7 +264,7 @@ impl SubscriberReport {
         SubscriberReport {
             index: status.index,
             pid: status.pid,
-            delivery: delivery_name(status.delivery),
+            delivery: status.delivery.name(),
             cursor: status.cursor,
             leases: status.leases,
             received: status.received,
@@ -378,14 +377,6 @@ impl SourceReport {
 
 /// Of a link that is up and brings nothing, for a reason that lies on the other side.
 pub const NOT_PUBLISHED: &str = "nobody publishes it there";
-
-/// The name of a [`Backpressure`].
-pub fn backpressure_name(backpressure: Backpressure) -> &'static str {
-    match backpressure {
-        Backpressure::Drop => "drop",
-        Backpressure::Block => "block",
-    }
-}
 
 /// `CLOCK_MONOTONIC`, the clock of [`ChannelStatus::newest_published_ns`].
 fn monotonic_ns() -> u64 {

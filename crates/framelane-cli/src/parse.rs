@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framelane::{Delivery, Error, PixelFormat};
+use framelane::{Error, PixelFormat};
 use framelane_codec::Codec;
 use framelane_video::{RawFormat, Repeat};
 
@@ -77,21 +77,9 @@ pub fn permissions(text: &str) -> Result<u32, String> {
     }
 }
 
-/// `newest` or `every`.
-pub fn delivery(text: &str) -> Result<Delivery, String> {
-    match text {
-        "newest" => Ok(Delivery::Newest),
-        "every" => Ok(Delivery::Every),
-        _ => Err(format!("expected newest or every, found {text:?}")),
-    }
-}
-
-/// The name of a delivery.
-pub fn delivery_name(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::Newest => "newest",
-        Delivery::Every => "every",
-    }
+/// The value of an option with this name.
+pub fn named<T: std::str::FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| error.message().to_owned())
 }
 
 /// Thirty years: what is added to the time of day has to stay one.
@@ -158,8 +146,8 @@ pub fn check(text: &str) {
     if let Ok((name, value)) = assignment(text) {
         assert!(!name.is_empty() && format!("{name}={value}") == text, "{text:?}");
     }
-    if let Ok(found) = delivery(text) {
-        assert_eq!(delivery_name(found), text);
+    if let Ok(found) = named::<framelane::Delivery>(text) {
+        assert_eq!(found.name(), text);
     }
     if let Ok(found) = interval(text) {
         assert!(!found.is_zero() && std::time::Instant::now().checked_add(found).is_some(), "{text:?}");

@@ -178,6 +178,7 @@ fn wrong_usage_is_told_with_exit_code_2() {
         "publish testsrc cam0 --live --no-live",
         "--dir a list --dir b",
         "subscribe cam0 --delivery oldest",
+        "subscribe cam0 --delivery newest --every",
         "subscribe cam0 --timeout -1",
         "subscribe cam0 --stdout mp4",
         "subscribe cam0 --per-frame",

@@ -15,7 +15,7 @@ fn a_test_pattern_is_received_and_counted() {
     let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
     let started = publisher.wait_for("started");
     assert_eq!((&started["channel"], &started["source"]["output_format"]), (&"cam0".into(), &"bgr8".into()));
-    let mut subscriber = place.start("subscribe cam0 --count 20 --json --delivery every --per-frame");
+    let mut subscriber = place.start("subscribe cam0 --count 20 --json --every --per-frame");
     let events = subscriber.rest();
     assert!(subscriber.end().success());
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();

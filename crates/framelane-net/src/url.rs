@@ -373,13 +373,7 @@ impl LinkOptions {
         let wrong = |what: &str| invalid(format_args!("{name}= to be {what}"), value);
         match name {
             "codec" => self.codec = value.parse()?,
-            "delivery" => {
-                self.delivery = match value {
-                    "newest" => Delivery::Newest,
-                    "every" => Delivery::Every,
-                    _ => return Err(wrong("newest or every")),
-                }
-            }
+            "delivery" => self.delivery = value.parse()?,
             "size" => {
                 let sides = value.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
                 let fits = sides.filter(|(w, h)| (1..=32768).contains(w) && (1..=32768).contains(h));

@@ -42,6 +42,7 @@ mod format;
 mod frame;
 #[cfg(not(loom))]
 mod link;
+mod names;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "system calls")]
 mod os;

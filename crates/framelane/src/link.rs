@@ -95,7 +95,7 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
 ///
 /// A name may come from elsewhere: a message, a web form, a configuration that others write. A URL in it decides which machine gets
 /// the frames, and its options could send them unencrypted or read files with secrets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Urls {
     /// URLs without options that weaken the link, name files with secrets or raise the limit of frames. The default.
     #[default]
@@ -105,6 +105,8 @@ pub enum Urls {
     /// No URLs, only the names of channels of this machine.
     Refuse,
 }
+
+crate::names::names!(Urls, "urls": Safe = "safe", Trusted = "trusted", Refuse = "refuse");
 
 /// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent, within
 /// a few seconds.

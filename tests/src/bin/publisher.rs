@@ -1,4 +1,4 @@
-//! `publisher CHANNEL drop|wait steady|growing|churning SEED`: publishes frames that can be checked.
+//! `publisher CHANNEL drop|block steady|growing|churning SEED`: publishes frames that can be checked.
 //!
 //! Steady: random sizes, now and then larger than any before. Growing: every frame needs a new ring. Churning:
 //! the channel is made and closed again and again. Prints `ready EPOCH`. Reads lines: `slots` makes it print
@@ -15,9 +15,9 @@ const SLOTS: usize = 16;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, backpressure, kind, seed] = &arguments[..] else {
-        return Err("publisher CHANNEL drop|wait steady|growing|churning SEED".into());
+        return Err("publisher CHANNEL drop|block steady|growing|churning SEED".into());
     };
-    let backpressure = if backpressure == "block" { Backpressure::Block } else { Backpressure::Drop };
+    let backpressure: Backpressure = backpressure.parse()?;
     // More slots than all subscribers of a test can lease: they let none go before they get the next frame.
     let options = PublisherOptions::new().backpressure(backpressure).slots(SLOTS);
     let mut random = Random::new(seed.parse()?);

@@ -1,7 +1,7 @@
 //! `puppet CHANNEL`: does what standard input says, line by line, and answers `done` to each.
 //!
 //! `kill STEP TIMES` and `stop STEP` choose where the process is to end or stop, see `framelane::testing`.
-//! A publisher: `create drop|wait SLOTS`, `send BYTES`, `skip`, `close`. A subscriber: `open newest|every`,
+//! A publisher: `create drop|block SLOTS`, `send BYTES`, `skip`, `close`. A subscriber: `open newest|every`,
 //! `receive` (and hold), `release` (all that is held), `leave`. And `doctor`.
 
 #[cfg(framelane_testing)]
@@ -49,8 +49,7 @@ mod puppet {
                 ["kill", name, times] => kill_at(step(name)?, times.parse()?),
                 ["stop", name] => stop_at(step(name)?),
                 ["create", backpressure, slots] => {
-                    let backpressure =
-                        if backpressure == "block" { Backpressure::Block } else { Backpressure::Drop };
+                    let backpressure: Backpressure = backpressure.parse()?;
                     let options = PublisherOptions::new().backpressure(backpressure).slots(slots.parse()?);
                     self.publisher = Some(options.create(&self.channel)?);
                 }

@@ -9,11 +9,12 @@ use framelane::{
 use serde::Serialize;
 
 use super::bench_reader::ReaderFigures;
+use super::delivery_options::DeliveryArgs;
 use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::{Latencies, Percentiles, human_us};
 use crate::notes::Notes;
-use crate::parse::{self, delivery_name};
+use crate::parse;
 use crate::signals::Stop;
 use crate::table::columns;
 
@@ -54,9 +55,8 @@ pub struct Bench {
     /// Pixel format
     #[arg(long, default_value = "bgr8", value_parser = parse::format)]
     format: PixelFormat,
-    /// newest: readers may skip; every: the publisher waits for the slowest
-    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
-    delivery: Delivery,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// Write the whole frame each time
     #[arg(long)]
     write: bool,
@@ -133,8 +133,11 @@ impl Bench {
 
     fn publisher(&self, global: &Global, layout: &Layout) -> Result<Publisher, Error> {
         let slots = self.slots.map_or(4 + usize::from(self.readers), usize::from);
-        let backpressure =
-            if self.delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop };
+        let backpressure = if self.delivery.delivery() == Delivery::Every {
+            Backpressure::Block
+        } else {
+            Backpressure::Drop
+        };
         let options =
             global.publisher().slots(slots).backpressure(backpressure).frame_bytes(layout.size_bytes());
         options.create(&format!("bench-{}", std::process::id()))
@@ -232,7 +235,7 @@ impl Bench {
         Report {
             readers: self.readers,
             fps: (!self.free).then_some(self.fps),
-            delivery: delivery_name(self.delivery),
+            delivery: self.delivery.delivery().name(),
             width: layout.width(),
             height: layout.height(),
             format: layout.format().name().into_owned(),
@@ -262,7 +265,7 @@ impl Readers {
         let mut readers = Readers { children: Vec::new() };
         for _ in 0..bench.readers {
             let mut command = Command::new(&program);
-            command.args(["bench-reader", channel, "--delivery", delivery_name(bench.delivery)]);
+            command.args(["bench-reader", channel, "--delivery", bench.delivery.delivery().name()]);
             command.args(["--warm-up", &WARM_UP.to_string()]);
             if let Some(directory) = &global.dir {
                 command.arg("--dir").arg(directory);

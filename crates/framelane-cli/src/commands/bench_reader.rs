@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
   framelane bench    starts these itself")]
 pub struct BenchReader {
     channel: String,
-    #[arg(long, value_parser = parse::delivery)]
+    #[arg(long, value_parser = parse::named::<Delivery>)]
     delivery: Delivery,
     /// Frames up to this number are the warm-up.
     #[arg(long)]

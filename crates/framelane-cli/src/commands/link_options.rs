@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use framelane::{Delivery, Error, Urls};
+use framelane::{Error, Urls};
 use framelane_codec::Codec;
 use framelane_net::LinkUrl;
 use framelane_net::security::{Fingerprint, ServerTrust, Token};
 
+use super::delivery_options::DeliveryArgs;
 use super::urls::headings;
 use crate::parse;
 
@@ -21,9 +22,8 @@ pub struct LinkArgs {
     /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default: raw]
     #[arg(long, value_name = "CODEC", value_parser = parse::codec)]
     codec: Option<Codec>,
-    /// Every frame, in order, in place of the newest: a slow link then falls behind, as far as the ring reaches
-    #[arg(long)]
-    every: bool,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// At most so many frames a second
     #[arg(long, value_name = "N", value_parser = parse::fps)]
     max_fps: Option<f64>,
@@ -57,9 +57,7 @@ impl LinkArgs {
         let mut link = LinkUrl::parse(url, Urls::Trusted)?;
         let options = &mut link.options;
         options.codec = self.codec.unwrap_or(options.codec);
-        if self.every {
-            options.delivery = Delivery::Every;
-        }
+        options.delivery = self.delivery.given().unwrap_or(options.delivery);
         options.max_fps = self.max_fps.or(options.max_fps);
         options.size = size.or(options.size);
         if let Some(patience) = patience {

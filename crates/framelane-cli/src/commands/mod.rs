@@ -3,6 +3,7 @@
 mod bench;
 mod bench_reader;
 mod conflicts;
+mod delivery_options;
 mod doctor;
 mod identity;
 mod identity_clients;

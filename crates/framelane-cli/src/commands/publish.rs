@@ -12,7 +12,6 @@ use framelane_video::{End, Rate, RawFormat, Repeat, Rotate, Source, SourceInfo, 
 use super::publish_progress::{self as progress, Counters, Event};
 use super::publish_source::Reporter;
 use super::urls::check_local;
-use crate::describe::backpressure_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
@@ -74,8 +73,8 @@ pub struct Publish {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
     slots: Option<u8>,
     /// When no slot is free: drop the frame, or wait for the slowest reader (lossless)
-    #[arg(long, default_value = "drop")]
-    backpressure: BackpressureName,
+    #[arg(long, value_name = "drop|block", default_value = "drop", value_parser = parse::named::<Backpressure>)]
+    backpressure: Backpressure,
     /// Begin when this many subscribers are there
     #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64))]
     wait_subscribers: u8,
@@ -115,12 +114,6 @@ pub struct Publish {
     /// Permissions of the channel's files: 600 only this user, 660 the group too
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     permissions: u32,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum BackpressureName {
-    Drop,
-    Block,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -274,14 +267,7 @@ impl Publish {
 
     fn publisher_options(&self, global: &Global, source: &Source) -> PublisherOptions {
         let slots = self.slots.map_or_else(|| source.slots_needed(BASE_SLOTS), usize::from);
-        global.publisher().slots(slots).backpressure(self.backpressure()).permissions(self.permissions)
-    }
-
-    fn backpressure(&self) -> Backpressure {
-        match self.backpressure {
-            BackpressureName::Drop => Backpressure::Drop,
-            BackpressureName::Block => Backpressure::Block,
-        }
+        global.publisher().slots(slots).backpressure(self.backpressure).permissions(self.permissions)
     }
 
     /// Frames to come, for the progress bar.
@@ -323,7 +309,7 @@ impl Publish {
             self.channel,
             info.output_format,
             publisher.slots(),
-            backpressure_name(publisher.backpressure())
+            publisher.backpressure().name()
         )
     }
 

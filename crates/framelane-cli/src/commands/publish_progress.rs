@@ -9,7 +9,6 @@ use framelane::Publisher;
 use framelane_video::{End, Progress, SourceEvent, SourceInfo, Summary};
 use serde::Serialize;
 
-use crate::describe::backpressure_name;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
 use crate::signals::Stop;
@@ -222,7 +221,7 @@ impl<'e> Event<'e> {
             epoch: publisher.epoch(),
             pid: std::process::id(),
             slots: publisher.slots(),
-            backpressure: backpressure_name(publisher.backpressure()),
+            backpressure: publisher.backpressure().name(),
             source: SourceReport {
                 name: &info.source,
                 container: &info.container,

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use framelane::{Delivery, Error, ErrorKind};
+use framelane::{Error, ErrorKind};
 use serde::Serialize;
 
+use super::delivery_options::DeliveryArgs;
 use super::run_worker::{Look, Told, Watched, Worker, WorkerOptions};
 use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::notes::Notes;
-use crate::parse::{self, delivery_name};
 use crate::signals::Stop;
 use crate::table::counted;
 
@@ -58,9 +58,8 @@ pub struct Run {
     /// The Python that has the framelane package
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// newest: skip what is late; every: all frames, in order
-    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
-    delivery: Delivery,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// Names of the classes, in place of the module's `labels`
     #[arg(long, value_name = "A,B,…", default_value = "", hide_default_value = true)]
     labels: String,
@@ -179,7 +178,7 @@ impl Run {
                 self.channel.clone(),
                 self.target.clone(),
                 format!("--detections={}", self.detections()),
-                format!("--delivery={}", delivery_name(self.delivery)),
+                format!("--delivery={}", self.delivery.delivery().name()),
                 format!("--labels={}", self.labels),
                 format!("--model={}", self.model.as_deref().unwrap_or(&self.target)),
                 format!("--count={}", self.count.map_or(0, |count| count.saturating_sub(done))),

@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Delivery, Layout, RecvError, Subscriber};
+use framelane::{Layout, RecvError, Subscriber};
 
+use super::delivery_options::DeliveryArgs;
 use super::subscribe_report::{Event, Statistics, latency_ns};
 use crate::Global;
 use crate::describe::LayoutReport;
 use crate::failure::{Failure, print_json, print_line};
 use crate::frames::{Container, FrameWriter, ffplay_arguments, same_shape};
 use crate::notes::Notes;
-use crate::parse::{self, delivery_name};
+use crate::parse;
 use crate::signals::Stop;
 
 /// How long to wait for a frame before looking whether the publisher lives.
@@ -48,9 +49,8 @@ With --stdout they go to standard error.")]
 pub struct Subscribe {
     /// The channel's name
     channel: String,
-    /// newest: skip what is late; every: all frames, in order
-    #[arg(long, default_value = "newest", value_parser = parse::delivery)]
-    delivery: Delivery,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// End after this many frames
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -90,8 +90,11 @@ impl Subscribe {
     }
 
     fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
-        let options =
-            global.subscriber().delivery(self.delivery).wait(self.timeout).reconnect(self.reconnect);
+        let options = global
+            .subscriber()
+            .delivery(self.delivery.delivery())
+            .wait(self.timeout)
+            .reconnect(self.reconnect);
         let mut told = Ok(());
         let mut first = true;
         let opened = options.open_while(&self.channel, &mut || {
@@ -170,7 +173,7 @@ impl Output {
     }
 
     fn attached(&mut self, subscriber: &Subscriber) -> Result<(), Failure> {
-        let delivery = delivery_name(subscriber.delivery());
+        let delivery = subscriber.delivery().name();
         self.event(&Event::Attached { channel: subscriber.channel(), epoch: subscriber.epoch(), delivery })?;
         self.notes.say(&format!("attached to channel {}, {delivery} frames", subscriber.channel()));
         self.notes.start_progress(None);

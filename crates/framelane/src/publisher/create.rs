@@ -20,7 +20,7 @@ pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
 pub(super) const MAX_GENERATION: u64 = 1 << 48;
 
 /// What a publisher does when every slot is leased.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Backpressure {
     /// The new frame is dropped, and counted: the publisher never waits.
@@ -30,6 +30,8 @@ pub enum Backpressure {
     /// [`Delivery::Every`](crate::Delivery::Every) has not received: nothing is lost, one slow reader slows all.
     Block = 1,
 }
+
+crate::names::names!(Backpressure, "backpressure": Drop = "drop", Block = "block");
 
 /// How to make a channel.
 #[derive(Clone, Debug)]

@@ -76,7 +76,7 @@ pub(crate) enum State {
 }
 
 /// `delivery` of a subscriber.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Delivery {
     /// The newest frame; what came between is skipped and counted.
@@ -85,6 +85,8 @@ pub enum Delivery {
     /// Every frame in order; with [`Backpressure::Block`](crate::Backpressure::Block) none is lost.
     Every = 1,
 }
+
+crate::names::names!(Delivery, "delivery": Newest = "newest", Every = "every");
 
 /// `closed_by` of a channel whose files were removed while its publisher was alive.
 pub(crate) const CLOSED_BY_REMOVAL: u32 = 1;
