@@ -95,6 +95,20 @@ impl ChannelReport {
         self.dropped.saturating_sub(self.link.as_ref().map_or(0, |link| link.missed))
     }
 
+    /// True if subscribers hold every slot but the newest: new frames find none.
+    pub fn is_starved(&self) -> bool {
+        self.state == "live" && self.slots > 1 && self.held_slots + 1 >= self.slots
+    }
+
+    /// The processes that hold slots, for people.
+    pub fn holders_text(&self) -> String {
+        let holders = self.holders.iter().map(|holder| {
+            let name = holder.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            format!("{} by process {}{name}", holder.slots, holder.pid)
+        });
+        holders.collect::<Vec<_>>().join(", ")
+    }
+
     /// Of a channel that this user may not look into.
     pub fn without_access(self) -> Self {
         ChannelReport { state: "no_access", ..self }

@@ -200,6 +200,38 @@ fn results_that_mean_nothing_are_told_with_what_was_expected() {
 }
 
 #[test]
+fn detector_that_keeps_its_images_ends_with_the_hint() {
+    let source = "
+history = []
+
+def detect(image):
+    history.append(image)
+";
+    // In a ring of 2 slots it stops the channel before it holds too many frames.
+    for (slots, kind) in [(6, "too_many_leases"), (2, "timeout")] {
+        let Some(mut bench) = Bench::new(source) else { return };
+        drop(bench.publisher);
+        bench.publisher =
+            PublisherOptions::new().directory(bench.place.path()).slots(slots).create("cam0").unwrap();
+        let line = format!("run cam0 {} --json", bench.file().display());
+        let mut command = bench.place.command(&line);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = command.spawn().unwrap();
+        let layout = Layout::packed(PixelFormat::Gray8, 2, 2).unwrap();
+        while run.try_wait().unwrap().is_none() {
+            bench.publisher.send(&layout, &FrameInfo::default(), &[0; 4]).unwrap();
+            std::thread::yield_now();
+        }
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{slots} slots: {output:?}");
+        let error = json_error(&output);
+        assert_eq!(error["kind"], kind, "{error}");
+        assert!(error["message"].as_str().unwrap().contains("hold"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("array.copy()"), "{error}");
+    }
+}
+
+#[test]
 fn it_ends_after_the_frames_that_were_asked_for() {
     let Some(mut bench) = Bench::new(DETECT) else { return };
     let mut run = bench.start("--count 2 --delivery every --labels a,b --model mine");

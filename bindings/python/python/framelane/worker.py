@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -34,6 +35,10 @@ GRACE_SECONDS = 5.0
 READ_ONLY_ERRORS = ("read-only", "readonly", "not writeable", "not writable")
 READ_ONLY_HINT = "the image is read-only, because all readers share it: begin with image = image.copy() and draw there"
 COLUMNS = ("boxes", "scores", "class_ids", "track_ids")
+#: Between an error and its hint.
+HINT = ". Hint: "
+#: The processes in the error of a channel whose slots are all held.
+HOLDERS = re.compile(r"process (\d+)(?: \([^)]*\))? holds \d+ slot")
 
 
 class Events:
@@ -163,12 +168,23 @@ class Worker:
                 return self._detect(frames, finder, function)
 
     def _receive(self, frames: framelane.Subscriber) -> Iterator[framelane.Frame]:
-        """The frames, until the channel or the subscriber is closed. Reports a publisher that is gone and comes again."""
-        waiting = False
+        """The frames, until the channel or the subscriber is closed.
+
+        Reports a publisher that ended and restarted, and processes that hold all slots. Raises Timeout when
+        this process alone holds them: nothing releases a frame while it waits.
+        """
+        waiting = starved = False
         while True:
             try:
                 frame = frames.recv(timeout=POLL_SECONDS)
-            except framelane.Timeout:
+            except framelane.Timeout as timeout:
+                holders = HOLDERS.findall(str(timeout))
+                if holders == [str(os.getpid())]:
+                    raise
+                if holders and not starved:
+                    error, _, hint = str(timeout).partition(HINT)
+                    self._events.tell("starved", error=error, hint=hint)
+                starved = bool(holders)
                 if not waiting and not frames.publisher_alive:
                     waiting = True
                     self._events.tell("waiting", channel=self._options.channel)
@@ -247,7 +263,7 @@ def main() -> int:
         events.tell("finished", frames=0, boxes=0)
         return 0
     except framelane.Error as error:
-        message, _, hint = str(error).partition(". Hint: ")
+        message, _, hint = str(error).partition(HINT)
         events.tell("refused", code=error.code, error=message, hint=hint)
         return 1
 

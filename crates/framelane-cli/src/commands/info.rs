@@ -90,12 +90,8 @@ fn text(channel: &ChannelReport) -> String {
         ),
     );
     if !channel.holders.is_empty() {
-        let holders = channel.holders.iter().map(|holder| {
-            let name = holder.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-            format!("{} by process {}{name}", holder.slots, holder.pid)
-        });
-        let full = if channel.held_slots + 1 >= channel.slots { ": no slot is free" } else { "" };
-        row("held slots", format!("{}{full}", holders.collect::<Vec<_>>().join(", ")));
+        let full = if channel.is_starved() { ": no slot is free" } else { "" };
+        row("held slots", format!("{}{full}", channel.holders_text()));
     }
     row("subscribers", channel.subscribers.len().to_string());
     let mut text = columns(&rows);

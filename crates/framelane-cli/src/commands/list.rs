@@ -23,6 +23,7 @@ States: live (a publisher holds it), stale (its publisher died; a new one takes 
 DROPPED: frames that found no free slot.
 LINK: where a channel comes from that is received over a link; only when there is one.
 SOURCE: the camera or stream of a channel, and why it is lost while it reconnects; only when there is one.
+HELD: the processes that hold the slots of a channel where no slot is free; only when there is one.
 In the JSON, \"dropped\" also counts what the link left out on the way, \"link.missed\".")]
 pub struct List {}
 
@@ -56,6 +57,14 @@ impl List {
                 let sources =
                     channels.iter().map(|channel| channel.source.as_ref().map_or("-".to_owned(), source));
                 let cells = std::iter::once("SOURCE".to_owned()).chain(sources);
+                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+            }
+            if channels.iter().any(ChannelReport::is_starved) {
+                let held = channels.iter().map(|channel| match channel.is_starved() {
+                    true => channel.holders_text(),
+                    false => "-".to_owned(),
+                });
+                let cells = std::iter::once("HELD".to_owned()).chain(held);
                 rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
             }
             print_line(&columns(&rows))?;

@@ -44,8 +44,8 @@ const LOOK: Duration = Duration::from_millis(10);
 
 Live sources (cameras, streams, pipes without a duration) are never paced, and the newest frame wins.
 A pipe whose producer is faster than its frames' times is a file, and paced. See docs/live-sources.md.
-With --json: one line for the start, one a second, one for each loss and return of the source, and a
-summary.")]
+With --json: one line for the start, one a second, one for each loss and return of the source, one when
+subscribers hold all slots (starved) and when slots are free again (slots_free), and a summary.")]
 pub struct Publish {
     /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other containers, --raw)
     source: OsString,

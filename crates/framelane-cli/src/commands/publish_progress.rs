@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use framelane::Publisher;
+use framelane::{Backpressure, Publisher};
 use framelane_video::{End, Progress, SourceEvent, SourceInfo, Summary};
 use serde::Serialize;
 
@@ -56,6 +56,7 @@ impl Counters {
 /// What was reported of slots that are used up.
 #[derive(Default)]
 struct Starvation {
+    frames: u64,
     dropped: u64,
     reported: bool,
 }
@@ -80,7 +81,11 @@ impl Ticker<'_> {
         let mut fps = 0.0;
         let mut starvation = Starvation::default();
         while ended.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-            self.report_starvation(&mut starvation);
+            let reported = self.report_starvation(&mut starvation);
+            if reported.is_err() {
+                self.stop.set();
+                return reported;
+            }
             if !shown {
                 continue;
             }
@@ -98,21 +103,32 @@ impl Ticker<'_> {
         Ok(())
     }
 
-    /// Names the processes that hold all slots, once, when frames are dropped for it; says when slots are free again.
-    fn report_starvation(&self, starvation: &mut Starvation) {
-        let dropped = self.counters.dropped.load(Relaxed);
+    /// Names the processes that hold all slots, once, when frames are dropped or wait for a slot. Reports free
+    /// slots afterwards.
+    fn report_starvation(&self, starvation: &mut Starvation) -> Result<(), Failure> {
+        let (frames, dropped) = (self.counters.frames.load(Relaxed), self.counters.dropped.load(Relaxed));
         let dropping = dropped > starvation.dropped;
-        starvation.dropped = dropped;
-        if dropping && !starvation.reported {
-            let status = framelane::status(self.directory, self.channel);
-            if let Some(fault) = status.ok().and_then(|status| status.starvation()) {
-                self.notes.say(&format!("warning: frames are dropped: {fault}"));
-                starvation.reported = true;
+        let stuck = dropping || frames == starvation.frames;
+        (starvation.frames, starvation.dropped) = (frames, dropped);
+        if stuck && !starvation.reported {
+            let Ok(status) = framelane::status(self.directory, self.channel) else { return Ok(()) };
+            let waiting = status.backpressure == Backpressure::Block;
+            let Some(fault) = status.starvation().filter(|_| dropping || waiting) else { return Ok(()) };
+            starvation.reported = true;
+            if self.json {
+                let (message, hint) = (fault.message(), fault.hint());
+                return print_json(&Event::Starved { message, hint });
             }
-        } else if !dropping && starvation.reported {
-            self.notes.say("slots are free again");
+            let outcome = if dropping { "frames are dropped" } else { "new frames wait" };
+            self.notes.say(&format!("warning: {outcome}: {fault}"));
+        } else if !stuck && starvation.reported {
             starvation.reported = false;
+            if self.json {
+                return print_json(&Event::SlotsFree);
+            }
+            self.notes.say("slots are free again");
         }
+        Ok(())
     }
 
     fn tell(&self, frames: u64, fps: f64) -> Result<(), Failure> {
@@ -164,6 +180,10 @@ pub enum Event<'e> {
         position_seconds: f64,
         subscribers: usize,
     },
+    /// Subscribers hold every slot: new frames are dropped, or wait.
+    Starved { message: &'e str, hint: Option<&'e str> },
+    /// Slots are free again.
+    SlotsFree,
     /// No frames come from the live source.
     SourceLost {
         reason: &'e str,

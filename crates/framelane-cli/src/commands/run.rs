@@ -46,7 +46,8 @@ loaded and waits for the channel. --end-with-channel ends with it instead.
 Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 
 With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
-waiting (the channel has no publisher), resumed, failed, crashed, restarting, reloading, ended.")]
+waiting (the channel has no publisher), starved (readers hold all slots), resumed, failed, crashed,
+restarting, reloading, ended.")]
 pub struct Run {
     /// The channel's name, or the URL of one on another machine
     channel: String,
@@ -239,6 +240,7 @@ impl Run {
                     self.channel,
                     global.place_of(&self.channel)
                 )),
+                Told::Starved { error, hint } => notes.say(&format!("{error}\n  hint: {hint}")),
                 Told::Resumed => notes.say(&format!("channel {} is published again", self.channel)),
                 Told::Unknown => {}
                 Told::Statistics { frames, boxes, detect_ms } => {

@@ -29,6 +29,11 @@ pub enum Told {
     Started,
     /// The channel has no publisher.
     Waiting,
+    /// Readers hold all slots of the channel.
+    Starved {
+        error: String,
+        hint: String,
+    },
     /// It has one again.
     Resumed,
     Statistics {

@@ -32,7 +32,8 @@ published.
 For channels that are received over a link: LINK up or down, or \"no source\" where it is up and
 nobody publishes the channel there; TRIP the shortest round trip of late, LATENCY from the capture
 of the newest frame to its publication here, CLOCK how far the clock there is ahead (+) of ours or
-behind (-). Columns that find no room are left out.
+behind (-). For channels without a free slot: HELD, the processes that hold the slots.
+Columns that find no room are left out.
 
 With --json, each line is an object: \"seconds\", the time since the look before, and \"channels\",
 each as in `framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,

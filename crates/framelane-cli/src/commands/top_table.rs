@@ -37,6 +37,8 @@ enum Fed {
     Any,
     Source,
     Link,
+    /// Channels without a free slot.
+    Starved,
 }
 
 struct Column {
@@ -58,7 +60,7 @@ const fn of_link(heading: &'static str, least: usize, expendable: u8, cell: fn(&
 }
 
 /// What follows the name.
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     column("STATE", 5, 2, |line| line.channel.state.replace('_', " ")),
     column("SIZE", 9, 5, |line| {
         or_dash(line.channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height)))
@@ -88,6 +90,10 @@ const COLUMNS: [Column; 14] = [
     of_link("TRIP", 7, 6, |line| of(line, |link| known(link.round_trip_ns))),
     of_link("LATENCY", 7, 5, |line| of(line, |link| known(link.latency_ns))),
     of_link("CLOCK", 8, 8, |line| of(line, |link| Some(clock(link.clock_offset_ns)))),
+    Column {
+        of: Fed::Starved,
+        ..column("HELD", 4, 0, |line| or_dash(line.channel.is_starved().then(|| line.channel.holders_text())))
+    },
 ];
 
 /// The heading and a line for each channel, in at most `width` characters each when that is given.
@@ -97,6 +103,7 @@ pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
             Fed::Any => true,
             Fed::Source => line.channel.source.is_some(),
             Fed::Link => line.channel.link.is_some(),
+            Fed::Starved => line.channel.is_starved(),
         })
     };
     let longest = lines.iter().map(|line| line.channel.name.chars().count()).max().unwrap_or(0);
@@ -128,7 +135,7 @@ pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
             let cell = cell(column, cells);
             // Text to the left, as the names; numbers to the right, where they do not jump.
             text += &match column.heading {
-                "STATE" | "SIZE" | "FORMAT" | "SOURCE" | "LINK" => format!("{GAP}{cell:wide$}"),
+                "STATE" | "SIZE" | "FORMAT" | "SOURCE" | "LINK" | "HELD" => format!("{GAP}{cell:wide$}"),
                 _ => format!("{GAP}{cell:>wide$}"),
             };
         }
