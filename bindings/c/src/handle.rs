@@ -5,7 +5,7 @@
 //! mutex here guards a move, and is never held while a call runs.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,9 @@ pub(crate) struct Handle<T> {
     place: Mutex<Place<T>>,
     /// The place has changed.
     moved: Condvar,
+    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a call
+    /// makes no system call.
+    waiting: AtomicUsize,
     /// Set once by `close`. No call gets the object afterwards, and the call that has it drops it.
     closing: AtomicBool,
     forks: u64,
@@ -54,6 +57,7 @@ impl<T> Handle<T> {
             what,
             place: Mutex::new(Place::Here(Box::new(value))),
             moved: Condvar::new(),
+            waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             forks: fork_count(),
         }
@@ -136,7 +140,9 @@ impl<T> Handle<T> {
                     if CALLS.get() > 0 {
                         return;
                     }
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
                     place = self.moved.wait(place).unwrap_or_else(PoisonError::into_inner);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
@@ -176,7 +182,9 @@ impl<T> Handle<T> {
                 Some(left) if left.is_zero() => return Err(self.timeout()),
                 left => left.map_or(SLICE, |left| left.min(SLICE)),
             };
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             place = self.moved.wait_timeout(place, nap).unwrap_or_else(PoisonError::into_inner).0;
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -257,8 +265,11 @@ impl<T> Drop for Lent<'_, T> {
                 *place = Place::Gone;
             }
         }
+        let waiting = handle.waiting.load(Ordering::Relaxed);
         drop(place);
-        handle.moved.notify_all();
+        if waiting > 0 {
+            handle.moved.notify_all();
+        }
     }
 }
 

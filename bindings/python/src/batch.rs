@@ -43,12 +43,12 @@ impl Batches {
         let epoch = match epoch.or(self.epoch) {
             Some(epoch) => epoch,
             None => {
-                let batch =
-                    self.recv_while(remaining(deadline), keep_waiting).map_err(|error| match error {
-                        RecvError::Timeout => MatchError::Timeout { wanted: sequence, newest: None },
-                        error => MatchError::Recv(error),
-                    })?;
-                batch.frame.epoch
+                let waited = timeout.unwrap_or(Duration::MAX);
+                match self.recv_while(remaining(deadline), keep_waiting) {
+                    Ok(batch) => batch.frame.epoch,
+                    Err(RecvError::Timeout) => return Err(self.subscriber.missing(None, sequence, waited)),
+                    Err(error) => return Err(MatchError::Recv(error)),
+                }
             }
         };
         let left = remaining(deadline).unwrap_or(Duration::MAX);

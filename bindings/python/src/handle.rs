@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,9 @@ pub(crate) struct Handle<T> {
     place: Mutex<Place<T>>,
     /// The place has changed.
     moved: Condvar,
+    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a call
+    /// makes no system call.
+    waiting: AtomicUsize,
     /// Set once by `close`; no call gets the object afterwards.
     closing: AtomicBool,
     /// Set once by `close_soon`: the call that has the object drops it.
@@ -82,6 +85,7 @@ impl<T: Send> Handle<T> {
             what,
             place: Mutex::new(Place::Here(Box::new(value))),
             moved: Condvar::new(),
+            waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             unwanted: AtomicBool::new(false),
             forks: FORKS.load(Ordering::Relaxed),
@@ -156,6 +160,14 @@ impl<T: Send> Handle<T> {
         }
     }
 
+    /// Waits until the place changes.
+    fn wait<'p>(&self, place: MutexGuard<'p, Place<T>>, nap: Duration) -> MutexGuard<'p, Place<T>> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = self.moved.wait_timeout(place, nap).unwrap_or_else(PoisonError::into_inner).0;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        place
+    }
+
     /// Takes the object, waiting for at most a slice while another call has it. Needs no interpreter.
     pub(crate) fn wait_take(&self, deadline: Option<Instant>) -> Result<Taken<'_, T>, Refusal> {
         let mut place = lock(&self.place);
@@ -169,7 +181,7 @@ impl<T: Send> Handle<T> {
             return Err(Refusal::Nested);
         }
         let nap = remaining(deadline).map_or(SLICE, |left| left.min(SLICE));
-        place = self.moved.wait_timeout(place, nap).unwrap_or_else(PoisonError::into_inner).0;
+        place = self.wait(place, nap);
         match self.take_from(&mut place) {
             Some(taken) => Ok(taken),
             None if self.is_closed() => Err(Refusal::Closed),
@@ -270,7 +282,7 @@ impl<T: Send> Handle<T> {
     fn close_slice(&self, drain: Option<fn(&mut T) -> bool>) -> bool {
         let mut place = lock(&self.place);
         if matches!(*place, Place::Lent) {
-            place = self.moved.wait_timeout(place, SLICE).unwrap_or_else(PoisonError::into_inner).0;
+            place = self.wait(place, SLICE);
         }
         let mut taken = match std::mem::replace(&mut *place, Place::Lent) {
             Place::Here(value) => Taken { handle: self, value: Some(value) },
@@ -400,8 +412,11 @@ impl<T: Send> Drop for Taken<'_, T> {
             }
             None => *place = Place::Gone,
         }
+        let waiting = self.handle.waiting.load(Ordering::Relaxed);
         drop(place);
-        self.handle.moved.notify_all();
+        if waiting > 0 {
+            self.handle.moved.notify_all();
+        }
     }
 }
 

@@ -52,6 +52,40 @@ def until(predicate):
         time.sleep(0.001)
 
 
+def _thread_status(thread, field):
+    with open(f"/proc/self/task/{thread}/status") as status:
+        return next(line.split()[1] for line in status if line.startswith(field + ":"))
+
+
+def threads():
+    """The threads of this process."""
+    return {int(thread) for thread in os.listdir("/proc/self/task")}
+
+
+def sleeps(threads):
+    """Counts the times that these threads have gone to sleep."""
+    return sum(int(_thread_status(thread, "voluntary_ctxt_switches")) for thread in threads)
+
+
+def until_asleep(threads):
+    """Waits until each of these threads was seen asleep, which one that spins never is."""
+    awake = set(threads)
+
+    def all_seen():
+        awake.difference_update({thread for thread in awake if _thread_status(thread, "State") == "S"})
+        return not awake
+
+    until(all_seen)
+
+
+def most_sleeps(threads, seconds):
+    """Returns a bound on the sleeps of waiting threads: twice a second each, on a busy machine too.
+
+    A thread that wakes takes the interpreter's lock, and a wait for that lock is a sleep for every 5 ms.
+    """
+    return len(threads) * (2 * seconds + 1) * 20
+
+
 def leases(channel="cam0"):
     """How many slots the subscribers of a channel keep from the publisher."""
     (status,) = [status for status in framelane.list_channels() if status.name == channel]

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 
 import framelane
+from conftest import most_sleeps, sleeps, threads, until_asleep
 
 
 def image(value=0):
@@ -146,14 +148,19 @@ async def test_closing_ends_the_wait(publisher):
     assert await iterating == []
 
 
-async def test_many_waiting_coroutines_use_no_processor_time(publisher):
+async def test_waiting_coroutines_sleep_until_the_next_frame(publisher):
     subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
     tasks = [asyncio.create_task(subscriber.recv_async()) for subscriber in subscribers]
     await settle()
-    wall, cpu = time.monotonic(), time.process_time()
-    await asyncio.sleep(1.2)
-    share = (time.process_time() - cpu) / (time.monotonic() - wall)
-    assert share < 0.1, f"{share:.0%} of a core"
+    # The time is that of a wait which ends by its timeout.
+    with framelane.Publisher("bell"), framelane.Subscriber("bell", timeout=0) as bell:
+        waiting = threads()
+        until_asleep(waiting - {threading.get_native_id()})
+        began, before = time.monotonic(), sleeps(waiting)
+        with pytest.raises(framelane.Timeout):
+            await bell.recv_async(timeout=1.2)
+        count, most = sleeps(waiting) - before, most_sleeps(waiting, time.monotonic() - began)
+        assert count <= most, f"{count} sleeps of {len(waiting)} threads, at most {most} expected"
     publisher.send(image())
     assert {frame.sequence for frame in await asyncio.gather(*tasks)} == {1}
     del tasks

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import framelane
-from conftest import until
+from conftest import most_sleeps, sleeps, threads, until, until_asleep
 
 IMAGE = np.zeros((4, 6, 3), "uint8")
 
@@ -279,7 +279,7 @@ def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
     assert publisher.dropped == 0
 
 
-def test_waiting_subscribers_use_no_processor_time(publisher, start):
+def test_waiting_subscribers_sleep_until_the_end(publisher, start):
     subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
     with pytest.raises(framelane.TooManySubscribers):
         framelane.Subscriber("cam0", timeout=0)
@@ -287,12 +287,19 @@ def test_waiting_subscribers_use_no_processor_time(publisher, start):
     def wait(subscriber):
         assert list(subscriber) == []
 
+    before = threads()
     for subscriber in subscribers:
         start(wait, subscriber)
-    wall, cpu = time.monotonic(), time.process_time()
-    time.sleep(1.2)
-    share = (time.process_time() - cpu) / (time.monotonic() - wall)
-    assert share < 0.1, f"{share:.0%} of a core"
+    waiting = threads() - before
+    assert len(waiting) == len(subscribers)
+    until_asleep(waiting)
+    # The time is that of a wait which ends by its timeout.
+    with framelane.Publisher("bell"), framelane.Subscriber("bell", timeout=0) as bell:
+        began, count = time.monotonic(), sleeps(waiting)
+        with pytest.raises(framelane.Timeout):
+            bell.recv(timeout=1.2)
+        count, most = sleeps(waiting) - count, most_sleeps(waiting, time.monotonic() - began)
+        assert count <= most, f"{count} sleeps of {len(waiting)} threads, at most {most} expected"
     for subscriber in subscribers:
         subscriber.close()
 
