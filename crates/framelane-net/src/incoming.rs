@@ -48,6 +48,8 @@ pub struct Received {
     pub link: LinkStatus,
     /// The newest frame.
     pub last: Option<Origin>,
+    /// The life of the channel there, as the source named it last.
+    pub(crate) life: Option<Origin>,
 }
 
 /// One connection's receiving.
@@ -140,6 +142,7 @@ impl Receiving<'_> {
                         self.received.link.live = self.received.live;
                         self.publisher.set_link(&self.received.link);
                     }
+                    self.note_life(before, &other);
                     if before != self.sink.state() {
                         (self.watch)(self.received)?;
                     }
@@ -149,6 +152,19 @@ impl Receiving<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Subscribers that open the channel later get no frame of a publisher that is gone, as on one machine.
+    fn note_life(&mut self, before: ChannelState, message: &Message) {
+        let ended = match *message {
+            // At the beginning of a connection it is not known yet.
+            Message::State(state) => before == ChannelState::Live && state != ChannelState::Live,
+            Message::Life(life) => self.received.life.replace(life).is_some_and(|before| before != life),
+            _ => false,
+        };
+        if ended {
+            self.publisher.end_life();
         }
     }
 

@@ -98,6 +98,7 @@ pub(crate) fn run(
             link: &link,
             sent: Sent::default(),
             last: terms.last,
+            life: None,
             kept,
             means,
             overcounted: 0,
@@ -251,6 +252,8 @@ struct Sender<'a, 'l, 'c> {
     link: &'a Link<'l>,
     sent: Sent,
     last: Option<Origin>,
+    /// The life of the channel in the last LIFE message.
+    life: Option<Origin>,
     kept: &'a mut Option<Kept>,
     means: &'a mut Means<'c>,
     /// Frames that the subscriber will count as dropped, and that were sent or counted.
@@ -315,8 +318,20 @@ impl Sender<'_, '_, '_> {
     }
 
     fn say(&self, state: ChannelState) -> Result<(), Fault> {
+        self.say_message(&Message::State(state))
+    }
+
+    /// Before the first frame of a life of the channel, and after the last one of the life before.
+    fn say_life(&mut self, life: Origin) -> Result<(), Fault> {
+        match self.life.replace(life) {
+            before if before == Some(life) => Ok(()),
+            _ => self.say_message(&Message::Life(life)),
+        }
+    }
+
+    fn say_message(&self, message: &Message) -> Result<(), Fault> {
         let turn = lock(&self.link.writing);
-        send(self.link.stream, &Message::State(state), self.link.peer, &mut || self.go_on())?;
+        send(self.link.stream, message, self.link.peer, &mut || self.go_on())?;
         drop(turn);
         self.link.answer()
     }
@@ -368,6 +383,7 @@ impl Sender<'_, '_, '_> {
                 return Ok(());
             }
             self.wait_until_ready()?;
+            let life = channel.subscriber.life_after();
             let mut ended = None;
             let received = channel.subscriber.recv_while(Some(LOOK), &mut || {
                 ended = self.go_on().err();
@@ -382,6 +398,8 @@ impl Sender<'_, '_, '_> {
                     self.go_on()?;
                     // It may have died, and come again, without a frame in between.
                     self.say_whether_live(channel.subscriber.publisher_alive())?;
+                    // No frame from before this life is left to be sent.
+                    self.say_life(life)?;
                     continue;
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -396,12 +414,20 @@ impl Sender<'_, '_, '_> {
                 continue;
             }
             self.say_whether_live(true)?;
+            // Read after the frame was received, so that it is the frame's or a later one.
+            let life = channel.subscriber.life_after();
             let origin = if self.means.coder.takes(frame.format()) {
                 let Some(coded) = self.code(channel, frame)? else { continue };
+                if coded.epoch == life.epoch && coded.local_sequence > life.sequence {
+                    self.say_life(life)?;
+                }
                 channel.begin(coded.local_sequence);
                 self.send_coded(&coded)?;
                 coded.origin
             } else {
+                if frame.local_sequence() > life.sequence {
+                    self.say_life(life)?;
+                }
                 channel.begin(frame.local_sequence());
                 self.send_frame(frame)?;
                 origin

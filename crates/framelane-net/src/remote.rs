@@ -317,10 +317,14 @@ fn wait_until_live(
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
+            let waited = match wait {
+                Some(wait) if !wait.is_zero() => format!(" (waited {wait:?})"),
+                _ => String::new(),
+            };
             let trouble = state.trouble.clone().unwrap_or_else(|| "it is not published there now".to_owned());
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no channel {peer} (within the time given): {trouble}"),
+                format!("there is no channel {peer}{waited}: {trouble}"),
             )
             .with_hint(
                 "start its publisher, and check that `framelane serve` runs there and offers the channel",

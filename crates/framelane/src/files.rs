@@ -248,10 +248,20 @@ pub(crate) struct DataFile {
 
 /// The ring of a dead publisher.
 pub(crate) struct Adopted {
-    /// Mapped for writing.
     pub data: DataFile,
-    /// Whether its file has room for all of its slots. If not, none may be written to.
-    pub has_room: bool,
+    pub state: AdoptedState,
+}
+
+/// Use of a dead publisher's ring for the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AdoptedState {
+    /// Mapped for writing.
+    Usable,
+    /// Its file has no room for all of its slots: none may be written to.
+    NoRoom,
+    /// Mapped read-only. Other users may read its file than the files of the next publisher. No frame of one may
+    /// be in a ring of the other.
+    OtherUsers,
 }
 
 /// Where the slot table begins.
@@ -335,15 +345,18 @@ impl DataFile {
         if found.slot_bytes % PAGE_BYTES != 0 || found.payload_offset != payload_offset(found.slots) {
             return Err(damaged(&path, "its slots are not where they should be"));
         }
+        if !os::has_access_of(&file, &path, mode & !0o022).map_err(context)? {
+            return Ok(Adopted { data: found, state: AdoptedState::OtherUsers });
+        }
         let has_room = os::take_room(&file, len as u64).is_ok();
         let map = if has_room { map(&path, &file, len, true, true)? } else { sparse(true)? };
         let mut data = Self::checked(&path, map, &file, (channel_id, generation))?;
-        os::set_mode(&file, mode & !0o022).map_err(context)?;
         let header: &DataHeader = words(&path, &data.map, 0)?;
         header.layout_minor.store(LAYOUT_MINOR, Relaxed);
         header.epoch.store(epoch, Relaxed);
         data.epoch = epoch;
-        Ok(Adopted { data, has_room })
+        let state = if has_room { AdoptedState::Usable } else { AdoptedState::NoRoom };
+        Ok(Adopted { data, state })
     }
 
     /// Opens the file of `generation` read-only, and checks that all it promises lies within it.

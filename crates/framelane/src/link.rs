@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::os;
 use crate::publisher::{Publisher, PublisherOptions};
 use crate::redact;
-use crate::ring::{Control, Ordering::Relaxed};
+use crate::ring::{self, Control, Ordering::Relaxed};
 use crate::source::{load_text, store_text};
 use crate::subscriber::SubscriberOptions;
 
@@ -46,6 +46,19 @@ impl Publisher {
     /// Says how the link is that feeds this channel. Makes no system call.
     pub fn set_link(&mut self, link: &LinkStatus) {
         write(self.control_words(), link);
+    }
+
+    /// Marks the frames so far as those of a publisher that is gone. Subscribers that open the channel later begin
+    /// with the next frame.
+    ///
+    /// For links, when the publisher on the other machine ended or was replaced. Does nothing in a forked child.
+    pub fn end_life(&mut self) {
+        if self.is_forked() {
+            return;
+        }
+        let control = self.control_words();
+        // Relaxed: a subscriber that opens the channel meanwhile may begin before or after.
+        control.epoch_after.store(ring::newest(control).0, Relaxed);
     }
 }
 

@@ -373,10 +373,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            failure_persistence: None, ..Default::default()
-        })]
-
         #[test]
         fn password_of_any_characters_is_hidden(
             scheme in "(rtsp|http|srt|rtmp)",

@@ -113,7 +113,7 @@ fn a_question_that_nobody_answers_ends_with_its_time_and_says_why() {
     drop(finder);
     let error = ask(&mut publisher, &mut detections, 1, Duration::from_millis(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.message().contains("nobody publishes channel cam0/detections"), "{error}");
+    assert!(error.message().contains("channel cam0/detections in "), "{error}");
     assert!(error.hint().is_some());
 }
 

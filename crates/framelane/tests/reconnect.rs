@@ -221,5 +221,5 @@ fn reconnect_with_detections_finds_frames_over_restarts() {
     let error = detections.answer(Origin { epoch: frame.epoch(), sequence: 77 }, BRIEF).unwrap_err();
     let error = framelane::Error::from(error);
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.message().contains("nobody publishes channel cam0/detections"), "{error}");
+    assert!(error.message().contains("channel cam0/detections in "), "{error}");
 }

@@ -92,6 +92,7 @@ pub(super) fn messages() -> Vec<Message> {
         Message::Pong { ping_sent_ns: 7, received_ns: 8, sent_ns: 9 },
         Message::State(ChannelState::Closed),
         Message::Keyframe,
+        Message::Life(Origin { epoch: 10, sequence: 11 }),
         Message::Unknown,
         Message::Frame(Box::new(head), 23),
     ]
@@ -194,6 +195,10 @@ fn fields(message: &Message) -> String {
         ),
         Message::State(state) => format!("\"type\": 8, \"state\": {}", *state as u8),
         Message::Keyframe => "\"type\": 9".to_owned(),
+        Message::Life(life) => format!(
+            "\"type\": 12, \"flags\": 1, \"epoch\": \"{}\", \"sequence\": \"{}\"",
+            life.epoch, life.sequence
+        ),
         Message::Unknown => "\"type\": 65535, \"flags\": 1".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! Messages, and their bytes.
 
-use framelane::{Error, ErrorKind};
+use framelane::{Error, ErrorKind, Origin};
 
 use super::frame_head::FrameHead;
 use super::handshake::{Challenge, Hello, Request};
@@ -143,6 +143,9 @@ pub(crate) enum Message {
         sent_ns: u64,
     },
     State(ChannelState),
+    /// Epoch of the publisher of the following frames, and the last sequence before it. Another pair than before
+    /// announces another publisher.
+    Life(Origin),
     /// Begin anew with the next frame: what came cannot be decoded.
     Keyframe,
     /// Something that a later version has added and that may be passed over.
@@ -163,6 +166,7 @@ impl Message {
             Message::Ping { .. } => "PING",
             Message::Pong { .. } => "PONG",
             Message::State(_) => "STATE",
+            Message::Life(_) => "LIFE",
             Message::Keyframe => "KEYFRAME",
             Message::Unknown => "a message of an unknown type",
         }
@@ -181,6 +185,7 @@ impl Message {
             Message::Keyframe => (9, 0),
             Message::Challenge(_) => (10, 0),
             Message::Request(_) => (11, 0),
+            Message::Life(_) => (12, OPTIONAL),
             Message::Unknown => (u16::MAX, OPTIONAL),
         }
     }
@@ -237,6 +242,10 @@ impl Message {
                 }
             }
             Message::State(state) => bytes.extend_from_slice(&(*state as u32).to_le_bytes()),
+            Message::Life(Origin { epoch, sequence }) => {
+                bytes.extend_from_slice(&epoch.to_le_bytes());
+                bytes.extend_from_slice(&sequence.to_le_bytes());
+            }
             Message::Keyframe | Message::Unknown => {}
         }
     }
@@ -279,6 +288,7 @@ impl Message {
             9 => Message::Keyframe,
             10 => Message::Challenge(Challenge::decode(&mut reader)?),
             11 => Message::Request(Request { proof: reader.bytes(), body: reader.0.to_vec() }),
+            12 => Message::Life(Origin { epoch: reader.u64(), sequence: reader.u64() }),
             _ => Message::Unknown,
         })
     }

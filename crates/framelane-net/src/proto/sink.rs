@@ -89,7 +89,7 @@ impl Sink {
                 self.state = state;
                 Ok(())
             }
-            Message::Unknown => Ok(()),
+            Message::Life(_) | Message::Unknown => Ok(()),
             Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
             ref other => Err(violation(format_args!("a sender of frames does not send {}", other.name()))),
         }

@@ -77,7 +77,7 @@ impl Source {
                 Ok(Reply::Nothing)
             }
             Message::State(ChannelState::Closed) => Ok(Reply::Done),
-            Message::Unknown => Ok(Reply::Nothing),
+            Message::Life(_) | Message::Unknown => Ok(Reply::Nothing),
             Message::Refused(ref refusal) => Err(refusal.clone().into_error()),
             ref other => Err(violation(format_args!("a receiver does not send {}", other.name()))),
         }

@@ -116,10 +116,8 @@ impl DetectionSubscriber {
     }
 
     fn no_detector(&self, sequence: u64) -> MatchError {
-        let channel = self.subscriber().channel();
-        let message = format!(
-            "no detections of frame {sequence} within the time given; nobody publishes channel {channel}"
-        );
+        let place = self.subscriber().place();
+        let message = format!("no detections of frame {sequence}: channel {place} has no publisher");
         let error = Error::new(ErrorKind::Timeout, message)
             .with_hint("start the detector, for example with `framelane run`");
         MatchError::Recv(error.into())

@@ -9,7 +9,7 @@ use crate::format::PixelFormat;
 use crate::frame::Origin;
 use crate::os;
 use crate::ring::Delivery;
-use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
+use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions, within};
 
 /// Batches kept for [`DetectionSubscriber::for_frame`].
 const KEPT: usize = 256;
@@ -25,12 +25,14 @@ pub struct DetectionSubscriber {
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum MatchError {
-    /// They did not come in time.
+    /// They did not arrive in time.
     Timeout {
         /// The frame that was asked for.
         wanted: u64,
         /// The newest frame of the same epoch whose detections are here.
         newest: Option<u64>,
+        /// The error with all of this, the channel's place and the reason.
+        fault: Error,
     },
     /// Receiving failed.
     Recv(RecvError),
@@ -40,7 +42,7 @@ impl From<MatchError> for Error {
     fn from(error: MatchError) -> Self {
         match error {
             MatchError::Recv(error) => error.into(),
-            timeout => Error::new(ErrorKind::Timeout, timeout.to_string()),
+            MatchError::Timeout { fault, .. } => fault,
         }
     }
 }
@@ -48,18 +50,7 @@ impl From<MatchError> for Error {
 impl std::fmt::Display for MatchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            MatchError::Timeout { wanted, newest: Some(newest) } => {
-                write!(
-                    f,
-                    "no detections of frame {wanted} within the time given; the newest are of frame {newest}"
-                )
-            }
-            MatchError::Timeout { wanted, newest: None } => {
-                write!(
-                    f,
-                    "no detections of frame {wanted} within the time given; none of this epoch are here"
-                )
-            }
+            MatchError::Timeout { fault, .. } => fault.fmt(f),
             MatchError::Recv(error) => error.fmt(f),
         }
     }
@@ -133,7 +124,8 @@ impl DetectionSubscriber {
     /// asked for in any order.
     ///
     /// # Errors
-    /// [`MatchError::Timeout`], which names the newest frame whose detections are here; errors of receiving.
+    /// [`MatchError::Timeout`], which names the newest frame whose detections are here, the place of the channel
+    /// and the reason. Errors of receiving.
     pub fn for_frame(
         &mut self,
         frame: impl Into<Origin>,
@@ -163,13 +155,32 @@ impl DetectionSubscriber {
             match self.recv_while(left, keep_waiting) {
                 Ok(batch) if wanted(&batch) => return Ok(batch),
                 Ok(_) => {}
-                Err(RecvError::Timeout) => {
-                    let newest = self.newest(epoch);
-                    return Err(MatchError::Timeout { wanted: sequence, newest });
-                }
+                Err(RecvError::Timeout) => return Err(self.missing(Some(epoch), sequence, timeout)),
                 Err(error) => return Err(MatchError::Recv(error)),
             }
         }
+    }
+
+    /// Returns the error of a call that waited in vain for the detections of a frame. An `epoch` of `None` is any
+    /// epoch. Makes some system calls.
+    pub fn missing(&self, epoch: Option<u64>, sequence: u64, waited: Duration) -> MatchError {
+        let newest = epoch.and_then(|epoch| self.newest(epoch));
+        let of_epoch = epoch.map(|epoch| format!(" of epoch {epoch}")).unwrap_or_default();
+        let arrived = match (newest, self.recent.back()) {
+            (Some(newest), _) => format!("the newest are of frame {newest}"),
+            (None, Some(batch)) => {
+                let id = &batch.frame;
+                format!("the newest are of frame {} of epoch {}", id.sequence, id.epoch)
+            }
+            (None, None) => "none have arrived".to_owned(),
+        };
+        let (place, within) = (self.subscriber.place(), within(waited));
+        let (reason, hint) = self.subscriber.silence_reason();
+        let fault = format!(
+            "no detections of frame {sequence}{of_epoch} on channel {place}{within}, {arrived}: {reason}"
+        );
+        let fault = Error::new(ErrorKind::Timeout, fault).with_hint(hint);
+        MatchError::Timeout { wanted: sequence, newest, fault }
     }
 
     /// The newest frame of `epoch` whose detections have been received.

@@ -7,7 +7,9 @@ use super::{Publisher, own};
 use crate::descriptor;
 use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
-use crate::files::{self, Adopted, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile, TAKE_OVER_LOCK};
+use crate::files::{
+    self, Adopted, AdoptedState, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile, TAKE_OVER_LOCK,
+};
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link::{self, Urls};
 use crate::os::{self, LockFile, Place};
@@ -207,7 +209,13 @@ impl PublisherOptions {
         });
         match readers {
             Ok(readers) if words.state.load(Ordering::Relaxed) != State::Closed as u32 => {
-                self.start(directory, channel, control, readers).map(Some)
+                let publisher = self.start(directory, channel, control, readers)?;
+                let context =
+                    |error| Error::from_io(format!("setting the mode of {}", path.display()), error);
+                // The dead publisher may have been for other users.
+                os::set_mode(&publisher.control.lock, self.permissions & !0o022).map_err(context)?;
+                os::set_mode(&publisher.readers.lock, self.permissions).map_err(context)?;
+                Ok(Some(publisher))
             }
             // Its publisher was killed while it closed the channel, or before it had made all files: whoever
             // is attached learns that the channel is closed, and a new one takes its name.
@@ -313,7 +321,9 @@ impl PublisherOptions {
             adopted => adopted.ok(),
         };
         let inherited = adopted.as_ref().and_then(newest_origin);
-        let current = adopted.map(|adopted| Slots::adopt(adopted, ring::newest(words), sequence));
+        let current = adopted
+            .filter(|adopted| adopted.state != AdoptedState::OtherUsers)
+            .map(|adopted| Slots::adopt(adopted, ring::newest(words), sequence));
         step(Step::RingAdopted);
         // The others: of a change of size that the dead publisher did not finish, or of a channel that it did not close.
         let kept = current.as_ref().map(|slots| slots.generation().data.generation);

@@ -393,7 +393,11 @@ impl Publisher {
     }
 
     fn check_fork(&self) -> Result<(), LoanError> {
-        if os::fork_count() == self.forks { Ok(()) } else { Err(LoanError::Forked) }
+        if self.is_forked() { Err(LoanError::Forked) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        os::fork_count() != self.forks
     }
 
     /// Whether the channel is ours, and its files are whole.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::files::{Adopted, DataFile};
+use crate::files::{Adopted, AdoptedState, DataFile};
 use crate::os::Place;
 use crate::ring::{self, Readers};
 
@@ -49,7 +49,7 @@ impl Slots {
     /// Continues the ring of a dead publisher, which had `head` announced and `given` as its last number.
     ///
     /// Frames stay what they are: readers may hold them. What the ring says is not trusted.
-    pub(super) fn adopt(Adopted { data, has_room }: Adopted, head: (u64, usize), given: u64) -> Self {
+    pub(super) fn adopt(Adopted { data, state }: Adopted, head: (u64, usize), given: u64) -> Self {
         let settled = data.entries().map(|entry| {
             let found = entry.version.load(Ordering::Acquire);
             let frame = Some(ring::frame_of(found)).filter(|&frame| frame <= given).unwrap_or(0);
@@ -61,7 +61,7 @@ impl Slots {
         });
         let versions: Box<[u64]> = settled.collect();
         let newest = Some(head.1).filter(|&slot| head.0 != 0 && versions.get(slot) == Some(&head.0));
-        Slots { newest, adopted: true, retired: !has_room, ..Self::new(data, versions) }
+        Slots { newest, adopted: true, retired: state != AdoptedState::Usable, ..Self::new(data, versions) }
     }
 
     fn new(data: DataFile, versions: Box<[u64]>) -> Self {

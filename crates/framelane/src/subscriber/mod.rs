@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
 use crate::files::{self, DataFile, PUBLISHER_LOCK};
+use crate::frame::Origin;
 use crate::link;
 use crate::os::{self, Woken};
 use crate::ring::{self, Delivery, Lease, Next, Ordering::Relaxed, State};
@@ -23,6 +24,7 @@ pub use frame::Frame;
 pub use open::SubscriberOptions;
 use own::{Own, Pool};
 pub use reason::Observer;
+pub(crate) use reason::within;
 
 /// How long a subscriber sleeps before it looks whether it should still wait.
 const NAP: Duration = Duration::from_millis(500);
@@ -170,6 +172,15 @@ impl Subscriber {
     /// [`Frame::epoch`].
     pub fn epoch(&self) -> u64 {
         self.attachment.control.words().epoch.load(Relaxed)
+    }
+
+    /// Returns the epoch, and the last sequence of publishers that are gone, as [`Frame::local_sequence`] counts.
+    ///
+    /// For links. Behind a link the sequence also changes when the publisher on the other machine is replaced.
+    pub fn life_after(&self) -> Origin {
+        let words = self.attachment.control.words();
+        // Acquire: what is stored before the epoch is seen with it.
+        Origin { epoch: words.epoch_now(), sequence: words.epoch_after.load(Relaxed) }
     }
 
     /// Whether a publisher holds the channel now. Of a channel that comes over a link: whether the link is connected and

@@ -213,7 +213,10 @@ impl SubscriberOptions {
             if !keep_waiting() {
                 return Err(Error::new(
                     ErrorKind::Interrupted,
-                    format!("interrupted while waiting for channel {channel}"),
+                    format!(
+                        "interrupted while waiting for channel {channel} in {}",
+                        directory.path().display()
+                    ),
                 ));
             }
         }

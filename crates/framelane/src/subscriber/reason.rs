@@ -8,8 +8,9 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::link::{self, LinkStatus};
 use crate::os;
+use crate::redact;
 use crate::ring::{self, Ordering::Relaxed, PINS};
-use crate::status::{ChannelState, ChannelStatus, SlotHolder, all_held, held_slots, holders, status};
+use crate::status::{ChannelState, ChannelStatus, all_held, held_slots, holders, status};
 
 impl Subscriber {
     /// The error with its reason, as far as this subscriber can see it: whether the publisher is alive, when
@@ -59,9 +60,21 @@ impl Subscriber {
     }
 
     fn silence(&self, waited: Option<Duration>) -> Error {
+        no_new_frame(self.channel(), waited, self.silence_reason())
+    }
+
+    /// The place of the channel: its directory, or the URL that the subscriber was opened with.
+    pub(crate) fn place(&self) -> String {
+        match &self.remote {
+            Some(remote) => redact::url(&remote.url).into_owned(),
+            None => format!("{} in {}", self.channel(), self.directory.path().display()),
+        }
+    }
+
+    /// The reason why nothing arrives, and the hint.
+    pub(crate) fn silence_reason(&self) -> (String, String) {
         let (words, readers) = (self.attachment.control.words(), &self.attachment.readers);
         let seen = Seen {
-            channel: self.channel(),
             pid: words.publisher_pid.load(Relaxed),
             alive: self.publisher_alive(),
             link: link::read(words),
@@ -69,7 +82,9 @@ impl Subscriber {
             held_slots: held_slots(words, readers),
             age: self.newest_age(),
         };
-        seen.silence(waited, || holders(words, readers, Some(self.attachment.index)))
+        let starved =
+            || all_held(self.channel(), seen.slots, &holders(words, readers, Some(self.attachment.index)));
+        seen.reason(starved)
     }
 
     /// The age of the newest frame of this epoch.
@@ -126,7 +141,6 @@ impl Observer {
             return RecvError::Timeout.into();
         };
         let seen = Seen {
-            channel: &self.channel,
             pid: found.publisher_pid,
             alive: found.state == ChannelState::Live,
             link: found.link.clone(),
@@ -134,13 +148,13 @@ impl Observer {
             held_slots: found.held_slots,
             age: found.newest_published_ns.map(age),
         };
-        seen.silence(waited, || found.holders.clone())
+        let reason = seen.reason(|| all_held(&self.channel, found.slots, &found.holders));
+        no_new_frame(&self.channel, waited, reason)
     }
 }
 
 /// What can be seen of a channel on which nothing arrives.
-struct Seen<'c> {
-    channel: &'c str,
+struct Seen {
     pid: u32,
     alive: bool,
     link: Option<LinkStatus>,
@@ -149,31 +163,26 @@ struct Seen<'c> {
     age: Option<Duration>,
 }
 
-impl Seen<'_> {
-    fn silence(self, waited: Option<Duration>, holders: impl FnOnce() -> Vec<SlotHolder>) -> Error {
-        let Seen { channel, pid, .. } = self;
-        let within = waited.map(|waited| format!(" within {} s", waited.as_secs_f64()));
-        let timeout = |reason: &str, hint: &str| {
-            let within = within.as_deref().unwrap_or_default();
-            let fault = format!("no new frame on channel {channel}{within}: {reason}");
-            Error::new(ErrorKind::Timeout, fault).with_hint(hint)
-        };
+impl Seen {
+    /// The reason why nothing arrives, and the hint. `starved` is the error of a ring without a free slot.
+    fn reason(&self, starved: impl FnOnce() -> Error) -> (String, String) {
+        let pid = self.pid;
         if !self.alive {
-            return timeout(
-                &format!("its publisher (process {pid}) ended without closing it"),
-                "start the publisher again; this subscriber goes on by itself",
+            return (
+                format!("its publisher (process {pid}) ended without closing it"),
+                "start the publisher again; this subscriber goes on by itself".to_owned(),
             );
         }
-        if let Some(link) = self.link.filter(|link| !link.connected || !link.live) {
+        if let Some(link) = self.link.as_ref().filter(|link| !link.connected || !link.live) {
             let state = if link.connected { "has no publisher there" } else { "is not connected" };
-            return timeout(
-                &format!("its link to {} {state}", link.peer),
-                "check the publisher and the network there; the link reconnects by itself",
+            return (
+                format!("its link to {} {state}", link.peer),
+                "check the publisher and the network there; the link reconnects by itself".to_owned(),
             );
         }
         if self.held_slots + 1 >= self.slots {
-            let starved = all_held(channel, self.slots, &holders());
-            return timeout(starved.message(), starved.hint().unwrap_or_default());
+            let starved = starved();
+            return (starved.message().to_owned(), starved.hint().unwrap_or_default().to_owned());
         }
         let reason = match self.age {
             Some(age) => {
@@ -181,8 +190,19 @@ impl Seen<'_> {
             }
             None => format!("its publisher (process {pid}) has published no frame yet"),
         };
-        timeout(&reason, &format!("check that process {pid} gets frames from its source, or allow more time"))
+        (reason, format!("check that process {pid} gets frames from its source, or allow more time"))
     }
+}
+
+fn no_new_frame(channel: &str, waited: Option<Duration>, (reason, hint): (String, String)) -> Error {
+    let within = waited.map(within).unwrap_or_default();
+    let fault = format!("no new frame on channel {channel}{within}: {reason}");
+    Error::new(ErrorKind::Timeout, fault).with_hint(hint)
+}
+
+/// The time that a call waited, to the millisecond.
+pub(crate) fn within(waited: Duration) -> String {
+    format!(" within {} s", (waited.as_secs_f64() * 1e3).round() / 1e3)
 }
 
 fn age(published_ns: u64) -> Duration {

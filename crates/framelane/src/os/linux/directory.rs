@@ -252,6 +252,13 @@ impl Place {
         self.stat().is_ok_and(|stat| stat.st_uid == euid())
     }
 
+    /// The group of a file that is made here.
+    pub(super) fn new_group(&self) -> io::Result<u32> {
+        let directory = rustix::fs::fstat(self.directory.fd())?;
+        let inherits = directory.st_mode & libc::S_ISGID != 0;
+        Ok(if inherits { directory.st_gid } else { rustix::process::getegid().as_raw() })
+    }
+
     /// The owner of what has the name, if only the owner, the directory's owner or root may remove it.
     pub(crate) fn protected_by(&self) -> Option<u32> {
         let directory = rustix::fs::fstat(self.directory.fd()).ok()?;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, OFlags};
@@ -125,8 +124,15 @@ pub(crate) fn foreign_owner(file: impl AsFd) -> io::Result<Option<u32>> {
 }
 
 /// Sets the permissions of an open file.
-pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))
+pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    retry(|| rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode & 0o777)))
+}
+
+/// Returns true if the same users may open a file as a new file at `place` with this mode.
+pub(crate) fn has_access_of(file: &File, place: &Place, mode: u32) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(file)?;
+    let same_group = mode & 0o070 == 0 || stat.st_gid == place.new_group()?;
+    Ok(stat.st_mode & 0o777 == mode & 0o777 && same_group)
 }
 
 /// Bytes that a file takes up.

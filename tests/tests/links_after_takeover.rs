@@ -1,0 +1,195 @@
+//! Subscribers behind a link, after the publisher at its source was replaced: they get no frame of the dead one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use framelane::{Delivery, Frame, Origin, Subscriber, status};
+use framelane_net::{Access, LinkUrl, Sending, Server, ServerOptions};
+use framelane_tests::{Child, Place, wait_until};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// Runs until it is dropped.
+struct Running(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Running {
+    fn start(run: impl FnOnce(&(dyn Fn() -> bool + Sync)) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let thread = std::thread::spawn(move || run(&|| !theirs.load(Ordering::Relaxed)));
+        Running(stop, Some(thread))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.1.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn serve(place: &Place) -> Running {
+    let mut options = ServerOptions::new(Access::Anyone);
+    options.listen = vec![format!("unix:{}/s.sock", place.path().display()).parse().unwrap()];
+    options.directory = Some(place.path().into());
+    options.read = "**".parse().unwrap();
+    options.write = "**".parse().unwrap();
+    let server = Server::bind(options).unwrap();
+    Running::start(move |keep| server.run(&|_| {}, keep))
+}
+
+fn url(server: &Place, channel: &str) -> LinkUrl {
+    format!("unix:{}/s.sock/{channel}", server.path().display()).parse().unwrap()
+}
+
+/// Receives the channel of a server into a place.
+fn receive(server: &Place, place: &Place, channel: &'static str) -> Running {
+    let (url, publisher) = (url(server, channel), place.publisher().create(channel));
+    Running::start(move |keep| {
+        framelane_net::receive(&url, &mut publisher.unwrap(), false, &mut |_| {}, &keep).unwrap();
+    })
+}
+
+/// Sends the channel of a place to a server.
+fn send(place: &Place, server: &Place) -> Running {
+    let (url, subscriber) = (url(server, "c"), place.subscriber());
+    let reader = subscriber.open("c").unwrap();
+    let sending = Sending { subscriber, count: None, reconnect: false };
+    Running::start(move |keep| {
+        // Interrupted, or the end of the channel.
+        let _ = framelane_net::send(&url, reader, &sending, &|_| {}, keep);
+    })
+}
+
+fn publisher(place: &Place) -> (Child, u64) {
+    let mut sender = place.start(SENDER, &["c", "4"]);
+    let epoch = sender.wait_for("ready")[0];
+    (sender, epoch)
+}
+
+fn publish(sender: &mut Child) -> u64 {
+    sender.tell("64 64");
+    sender.wait_for("sent")[0]
+}
+
+fn subscribe(place: &Place, delivery: Delivery) -> Subscriber {
+    place.subscriber().delivery(delivery).open("c").unwrap()
+}
+
+/// The frame that a subscriber gets at once if it opens now.
+fn first(place: &Place, delivery: Delivery) -> Option<Origin> {
+    subscribe(place, delivery).recv_timeout(Duration::ZERO).ok().map(|frame| frame.origin())
+}
+
+fn is_connected(directory: &Path) -> bool {
+    let link = status(Some(directory), "c").ok().and_then(|status| status.link);
+    link.is_some_and(|link| link.connected)
+}
+
+fn is_live(directory: &Path) -> bool {
+    let link = status(Some(directory), "c").ok().and_then(|status| status.link);
+    link.is_some_and(|link| link.live)
+}
+
+fn origin(frame: &Frame) -> (u64, u64) {
+    (frame.epoch(), frame.sequence())
+}
+
+/// The last frame of a publisher that was killed, the take-over, and the first frame of the next one.
+fn replaced(source: &Place, sink: &Place, mut sender: Child, epoch: u64, meanwhile: impl FnOnce()) {
+    let mut attached = subscribe(sink, Delivery::Every);
+    let last = publish(&mut sender);
+    let mut received = None;
+    while received != Some((epoch, last)) {
+        received = Some(origin(&attached.recv().unwrap()));
+    }
+    let dead = Some(Origin { epoch, sequence: last });
+    assert_eq!([Delivery::Newest, Delivery::Every].map(|delivery| first(sink, delivery)), [dead, dead]);
+    sender.kill();
+    meanwhile();
+    let (mut sender, next_epoch) = publisher(source);
+    for delivery in [Delivery::Newest, Delivery::Every] {
+        wait_until(|| first(sink, delivery).is_none());
+    }
+    let mut opened = [Delivery::Newest, Delivery::Every].map(|delivery| subscribe(sink, delivery));
+    let next = publish(&mut sender);
+    for reader in opened.iter_mut().chain([&mut attached]) {
+        assert_eq!(origin(&reader.recv().unwrap()), (next_epoch, next));
+        assert_eq!(reader.dropped(), 0);
+    }
+    // Later subscribers get it, too.
+    let newest = Some(Origin { epoch: next_epoch, sequence: next });
+    assert_eq!([Delivery::Newest, Delivery::Every].map(|delivery| first(sink, delivery)), [newest, newest]);
+}
+
+#[test]
+fn takeover_behind_a_receiver_hides_the_dead_frame() {
+    let (source, sink) = (Place::new(), Place::new());
+    let _server = serve(&source);
+    let _receiver = receive(&source, &sink, "c");
+    let (sender, epoch) = publisher(&source);
+    wait_until(|| is_live(sink.path()));
+    replaced(&source, &sink, sender, epoch, || {});
+}
+
+#[test]
+fn takeover_behind_two_links_hides_the_dead_frame() {
+    let (source, relay, sink) = (Place::new(), Place::new(), Place::new());
+    let _servers = (serve(&source), serve(&relay));
+    let _receivers = (receive(&source, &relay, "c"), receive(&relay, &sink, "c"));
+    let (sender, epoch) = publisher(&source);
+    wait_until(|| is_live(relay.path()) && is_live(sink.path()));
+    replaced(&source, &sink, sender, epoch, || {});
+}
+
+#[test]
+fn takeover_behind_a_sender_hides_the_dead_frame() {
+    let (source, server) = (Place::new(), Place::new());
+    let _server = serve(&server);
+    let (sender, epoch) = publisher(&source);
+    let _sending = send(&source, &server);
+    wait_until(|| is_live(server.path()));
+    replaced(&source, &server, sender, epoch, || {});
+}
+
+#[test]
+fn takeover_during_an_outage_hides_the_dead_frame() {
+    let (source, sink) = (Place::new(), Place::new());
+    let mut server = Some(serve(&source));
+    let _receiver = receive(&source, &sink, "c");
+    let (sender, epoch) = publisher(&source);
+    wait_until(|| is_live(sink.path()));
+    let mut again = None;
+    replaced(&source, &sink, sender, epoch, || {
+        drop(server.take());
+        wait_until(|| !is_connected(sink.path()));
+        // Before the link can be back.
+        again = Some(serve(&source));
+    });
+}
+
+#[test]
+fn outage_of_a_link_hides_no_frame_of_a_live_publisher() {
+    let (source, sink) = (Place::new(), Place::new());
+    let server = serve(&source);
+    let _receiver = receive(&source, &sink, "c");
+    let (mut sender, epoch) = publisher(&source);
+    wait_until(|| is_live(sink.path()));
+    let mut attached = subscribe(&sink, Delivery::Every);
+    let last = publish(&mut sender);
+    assert_eq!(origin(&attached.recv().unwrap()), (epoch, last));
+    drop(server);
+    wait_until(|| !is_connected(sink.path()));
+    let newest = Some(Origin { epoch, sequence: last });
+    assert_eq!(first(&sink, Delivery::Newest), newest);
+    let _server = serve(&source);
+    wait_until(|| is_live(sink.path()));
+    assert_eq!(first(&sink, Delivery::Newest), newest);
+    assert_eq!(publish(&mut sender), last + 1);
+    assert_eq!(origin(&attached.recv().unwrap()), (epoch, last + 1));
+}
