@@ -349,7 +349,8 @@ fn receivers_that_ask_for_scaled_up_frames_are_refused() {
 
 #[test]
 fn slow_encoders_hold_no_slots_of_the_channel() {
-    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    // The clients send nothing while a busy machine encodes.
+    let served = Served::start("tcp://127.0.0.1:0", |options, _| options.patience = Duration::from_secs(120));
     publish_during(&served, || {
         std::thread::scope(|scope| {
             for number in 0..5 {
