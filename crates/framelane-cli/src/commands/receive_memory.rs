@@ -226,7 +226,7 @@ impl Relay {
         }
         format!(
             "waiting: the mapping {name} changes all the time, and {writer} leaves no time in which a frame is known to be \
-             whole; let it pause for a millisecond after each frame, or publish to a channel from it"
+             whole; let it sleep for 30 ms after each frame, or publish to a channel from it"
         )
     }
 
