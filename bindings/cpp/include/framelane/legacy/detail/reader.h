@@ -27,6 +27,13 @@
 namespace framelane {
 namespace legacy {
 
+/// Places that are compared to see whether the memory has changed. Not members: C++14 would want a definition.
+constexpr std::size_t probes = 64, probe_bytes = 64;
+/// Some copies, as those of the C library, write the first bytes of a large block last.
+constexpr std::size_t head_bytes = 64;
+/// Differences between frames that must have been seen before a change at the top is evidence.
+constexpr int least_differences = 4;
+
 /// Reads one area. Two equal looks show nothing: a writer that is preempted in the middle of a frame leaves
 /// them equal. So a copy is a frame only with one of these kinds of evidence.
 ///
@@ -85,13 +92,6 @@ class Reader {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Poll { none, whole, changed };
-
-  /// Places that are compared to see whether the memory has changed.
-  static constexpr std::size_t probes = 64, probe_bytes = 64;
-  /// Some copies, as those of the C library, write the first bytes of a large block last.
-  static constexpr std::size_t head_bytes = 64;
-  /// Differences between frames that must have been seen before a change at the top is evidence.
-  static constexpr int least_differences = 4;
 
   Poll poll(std::string& report) {
     const std::unique_lock<std::mutex> turn = turns_->take();
