@@ -144,7 +144,7 @@ class Looking:
     def check(self, attack):
         """Checks that an honest publisher can still make and remove a channel in the directory."""
         place = self.place
-        found = place.run("publish", "testsrc=64x48@60", "honest", "--frames", "3", "--rate", "max").check(
+        found = place.run("publish", "testsrc=64x48@60", "honest", "--count", "3", "--rate", "max").check(
             256 * MIB
         )
         expect(found.code == 0, f"an honest publisher next to hostile files: {found.output[-300:]!a}")
@@ -278,7 +278,7 @@ def no_files(looking):
     looking.look(names)
     place.run("doctor", "--fix").check()
     looking.together(
-        [("publish", "testsrc=64x48@60", name, "--frames", "2", "--rate", "max") for name in names]
+        [("publish", "testsrc=64x48@60", name, "--count", "2", "--rate", "max") for name in names]
     )
     expect(victim.read_bytes() == kept, "a file outside the channel directory was changed")
     expect((folder / "inside").exists(), "a file outside the channel directory was removed")
@@ -309,7 +309,7 @@ def names_of_files(looking):
         with open(folder + b"/" + name, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(b"x" * 100)
     looking.look(["cam"])
-    looking.glance("publish", "testsrc=64x48@60", "cam", "--frames", "3", "--rate", "max", seconds=20)
+    looking.glance("publish", "testsrc=64x48@60", "cam", "--count", "3", "--rate", "max", seconds=20)
 
 
 @attack("data files of another user with extreme numbers: the channel can still be made", memory=64 * MIB)
@@ -324,7 +324,7 @@ def foreign_files(looking):
         os.chown(path, 65534, 65534)
     try:
         found = looking.place.run(
-            "publish", "testsrc=64x48@60", "cam1", "--frames", "3", "--rate", "max"
+            "publish", "testsrc=64x48@60", "cam1", "--count", "3", "--rate", "max"
         ).check()
         expect(found.code == 0, f"a foreign data file keeps a name from starting: {found.output[-300:]!a}")
         left = [

@@ -56,7 +56,7 @@ class Old:
             "receive",
             f"legacy://127.0.0.1:{port}",
             "old",
-            *self.place.options("receive", patience__idle_timeout=2),
+            *self.place.options("receive", idle_timeout=2),
             *options,
         )
 
@@ -264,7 +264,7 @@ def answers(old):
             "send",
             "cam0",
             f"legacy://127.0.0.1:{listener.getsockname()[1]}",
-            *old.place.options("send", patience__idle_timeout=2),
+            *old.place.options("send", idle_timeout=2),
         )
         try:
             for kind in kinds:

@@ -142,7 +142,7 @@ class Victims:
         servers = [Server(part, context) for part in parts]
         names = [f"here{number}" for number in range(len(parts))]
         scheme = "tls" if context else "tcp"
-        limits = place.options("receive", patience__idle_timeout=3)
+        limits = place.options("receive", idle_timeout=3)
         clients = [
             place.start(
                 "receive",
@@ -687,7 +687,7 @@ def sinks(victims):
                 f"tcp://127.0.0.1:{server.address[1]}/there",
                 "--codec",
                 codec,
-                *place.options("send", patience__idle_timeout=3),
+                *place.options("send", idle_timeout=3),
             )
             try:
                 wait_until(

@@ -177,7 +177,7 @@ class Target:
         self.card("honest-card", read="**")
         self.feed = Feed(place)
         self.socket = str(place.path / "server.sock")
-        limits = place.options("serve", handshake=2, patience__idle_timeout=4, linger=1)
+        limits = place.options("serve", handshake_timeout=2, idle_timeout=4, reconnect_grace=1)
         self.server = place.start(
             "serve",
             "--listen",

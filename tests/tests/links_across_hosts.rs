@@ -199,13 +199,13 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
 }
 
 #[test]
-fn a_frame_that_takes_longer_than_the_patience_arrives_all_the_same() {
+fn a_frame_that_takes_longer_than_the_idle_timeout_arrives_all_the_same() {
     // Four seconds each, in which neither side may take the other for gone.
     let Some(hosts) = Hosts::unless_skipped(2, wire(10, 1_000_000)) else { return };
     let (here, there) = (Place::new(), Place::new());
     let _camera = Camera::start(here.publisher().create(CHANNEL).unwrap(), 500_000, 10.0);
-    let _server = serve(&hosts[0], &here, &["--patience", "2"]);
-    let source = url(&hosts[0], CHANNEL, "patience=2");
+    let _server = serve(&hosts[0], &here, &["--idle-timeout", "2"]);
+    let source = url(&hosts[0], CHANNEL, "idle-timeout=2");
     let receiver = Running::start(&hosts[1], &there, &["receive", &source, "--count", "2"]);
     Reader::new(there.subscriber().open(CHANNEL).unwrap()).take(2);
     assert_eq!(receiver_summary(receiver)["connections"], 1);

@@ -24,8 +24,8 @@ fn a_link_comes_back_when_its_wire_does_and_readers_notice_nothing_but_the_gap()
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
     let camera = camera(&here);
-    let mut server = serve(&hosts[0], &here, &["--patience", "2"]);
-    let source = url(&hosts[0], CHANNEL, "patience=2");
+    let mut server = serve(&hosts[0], &here, &["--idle-timeout", "2"]);
+    let source = url(&hosts[0], CHANNEL, "idle-timeout=2");
     let mut receiver = Running::start(&hosts[1], &there, &["receive", &source]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     for round in 1..=2 {
@@ -76,8 +76,8 @@ fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
     let camera = camera(&there);
-    let mut server = serve(&hosts[0], &here, &["--patience", "2", "--linger", "3600"]);
-    let target = url(&hosts[0], CHANNEL, "patience=2");
+    let mut server = serve(&hosts[0], &here, &["--idle-timeout", "2", "--reconnect-grace", "3600"]);
+    let target = url(&hosts[0], CHANNEL, "idle-timeout=2");
     let mut sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
     reader.take(20);
@@ -104,7 +104,7 @@ fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
     assert_eq!(sender.end(), Some(0));
     drop(server);
 
-    let _server = serve(&hosts[0], &here, &["--linger", "1"]);
+    let _server = serve(&hosts[0], &here, &["--reconnect-grace", "1"]);
     let _camera = self::camera(&there);
     let sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());

@@ -78,8 +78,8 @@ impl Site {
             &["serve", "--listen", &plain, "--listen", &secure, "--insecure", "--anonymous"],
         );
         serve.env("FRAMELANE_CONFIG", files.path());
-        serve.args(["--max-per-address", &most, "--handshake", "2", "--patience", "3"]);
-        serve.args(["--max-bytes", "1000000", "--linger", "5"]);
+        serve.args(["--max-per-address", &most, "--handshake-timeout", "2", "--idle-timeout", "3"]);
+        serve.args(["--max-bytes", "1000000", "--reconnect-grace", "5"]);
         let mut server = Running::of(serve);
         server.event("listening");
         let url = format!("{plain}/{CHANNEL}?insecure");
@@ -347,7 +347,7 @@ fn whoever_asks_all_the_time_and_takes_no_answer_holds_up_only_itself() {
         (&stream).write_all(&[hello(1, CHANNEL), credits].concat()).unwrap();
         held.push((stream, 0));
     }
-    // Longer than the patience; each of them is heard all the time.
+    // Longer than the idle_timeout; each of them is heard all the time.
     let ping = message(PING, &[0; 8], 0);
     let pings = ping.repeat(1000);
     // And one that sends frames without waiting for credits.
@@ -386,7 +386,7 @@ fn channels_that_strangers_make_and_leave_are_not_kept_without_limit() {
     }
     let files = site.here.files().len();
     site.stays_small(&format!("{files} files after 300 channels"));
-    // Three of each channel: those that linger, one that still ends, and the camera's.
+    // Three of each channel: those that reconnect_grace, one that still ends, and the camera's.
     assert!(files <= 3 * (MOST + 2), "{files} files");
     site.serves_somebody_new();
     wait_until(|| site.here.files().iter().all(|name| name.starts_with(CHANNEL)));
@@ -465,7 +465,7 @@ fn server_without_descriptors_serves_again_when_they_return() {
     let listen = format!("tcp://{}", hosts[0].address());
     let script = "ulimit -n 60 && exec \"$0\" \"$@\"";
     let path = program();
-    let serve = ["serve", "--listen", &listen, "--insecure", "--anonymous", "--handshake", "3"];
+    let serve = ["serve", "--listen", &listen, "--insecure", "--anonymous", "--handshake-timeout", "3"];
     let arguments =
         [&["-c", script, path.to_str().unwrap()], &serve[..], &["--max-per-address", "200"]].concat();
     let mut limited = hosts[0].command("sh", &arguments);

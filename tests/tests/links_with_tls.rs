@@ -297,9 +297,9 @@ fn a_link_over_tls_and_ipv6_comes_back_when_its_server_or_the_wire_was_away() {
     let Some(site) = Site::new() else { return };
     let Some(address) = site.hosts[0].address_v6_unless_skipped() else { return };
     let listen = format!("tls://[{address}]");
-    let options = ["--listen", &listen, "--patience", "2"];
+    let options = ["--listen", &listen, "--idle-timeout", "2"];
     let mut server = site.serve(&options);
-    let url = format!("{listen}/{CHANNEL}?patience=2&fingerprint={}", site.fingerprint);
+    let url = format!("{listen}/{CHANNEL}?idle-timeout=2&fingerprint={}", site.fingerprint);
     let mut receiver = Running::of(site.receive(&url, Some(&site.token), &[]));
     receiver.event("connected");
     let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());

@@ -114,7 +114,7 @@ fn a_subscriber_ends_when_the_channel_closes() {
     let place = Place::new();
     let mut subscriber = place.start("subscribe cam0 --json");
     subscriber.wait_for("waiting");
-    let output = place.run("publish testsrc=64x48@100 cam0 --frames 3 --rate max --wait-subscribers 1");
+    let output = place.run("publish testsrc=64x48@100 cam0 --count 3 --rate max --wait-subscribers 1");
     assert!(output.status.success());
     assert_eq!(subscriber.rest().last().unwrap()["event"], "summary");
     assert!(subscriber.end().success());
@@ -168,7 +168,7 @@ fn a_closed_pipe_is_a_clean_end() {
 #[test]
 fn a_benchmark_that_is_interrupted_leaves_nothing() {
     let place = Place::new();
-    let mut bench = place.command("bench --seconds 600 --size 64x48").stdout(Stdio::null()).spawn().unwrap();
+    let mut bench = place.command("bench --duration 600 --size 64x48").stdout(Stdio::null()).spawn().unwrap();
     while place.json("list --json")["channels"][0]["sequence"].as_u64().unwrap_or(0) < 5 {
         std::thread::yield_now();
     }

@@ -33,7 +33,7 @@ const LIMITS: [u64; 2] = [512, 64 << 10];
 fn file_size_limit_ends_commands_that_make_channels() {
     let place = Place::new();
     for bytes in LIMITS {
-        for line in ["publish testsrc=640x480 cam0", "bench --seconds 0.1 --size 640x480"] {
+        for line in ["publish testsrc=640x480 cam0", "bench --duration 0.1 --size 640x480"] {
             let output = limited(&place, line, bytes).output().unwrap();
             assert_refused(&output, line, bytes);
             assert!(place.files().is_empty(), "{line}, {bytes} bytes: {:?}", place.files());

@@ -164,7 +164,7 @@ fn a_file_is_played_as_often_as_wanted() {
     let mut publisher = place.start(&format!("publish {file} film --json --rate max --loop=3 --size 16x8"));
     assert_eq!(publisher.wait_for("started")["source"]["output_width"], 16);
     assert_eq!(publisher.wait_for("summary")["frames"], 15);
-    let mut publisher = place.start(&format!("publish {file} film --json --rate max --loop --frames 22"));
+    let mut publisher = place.start(&format!("publish {file} film --json --rate max --loop --count 22"));
     assert_eq!(publisher.wait_for("summary")["frames"], 22);
 }
 

@@ -155,7 +155,7 @@ fn send_keeps_frames_as_they_are_when_asked_and_says_which_do_not_fit() {
 fn an_old_writers_frames_arrive_each_once_and_in_order() {
     let (place, mapping) = (Place::new(), Mapping::new("writer"));
     let url = format!("legacy-memory:{}?size=64x48&streams=2&index=1", mapping.0);
-    let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
+    let mut receive = place.start(&format!("receive {url} cam0 --poll-rate 1000 --json"));
     receive.wait_for("started");
     let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
@@ -195,7 +195,7 @@ fn writer_without_a_pause_gives_no_torn_frame() {
     let url = format!("legacy-memory:{}?size=640x480", mapping.0);
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "640", "480", "1"]) else { return };
     writer.ask("frame 0 640 480 16 2");
-    let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
+    let mut receive = place.start(&format!("receive {url} cam0 --poll-rate 1000 --json"));
     let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert_eq!(subscriber.recv().unwrap().bytes()[0], 2);
@@ -226,7 +226,7 @@ fn nonsense_in_the_mapping_is_told_and_waited_out() {
     let (place, mapping) = (Place::new(), Mapping::new("nonsense"));
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "64", "48", "1"]) else { return };
     let url = format!("legacy-memory:{}?size=64x48", mapping.0);
-    let mut receive = place.start(&format!("receive {url} cam0 --looks 1000 --json"));
+    let mut receive = place.start(&format!("receive {url} cam0 --poll-rate 1000 --json"));
     let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
     let mut subscriber = options.open("cam0").unwrap();
     assert!(receive.wait_for("waiting")["reason"].as_str().unwrap().contains("first frame"));

@@ -33,7 +33,7 @@ fn is_answered(sender: &mut TcpStream) {
 #[test]
 fn silent_connections_do_not_delay_a_sender_with_a_frame() {
     let place = Place::new();
-    let (mut receive, port) = receive(&place, "--patience 3");
+    let (mut receive, port) = receive(&place, "--idle-timeout 3");
     let mut subscriber = SubscriberOptions::new().directory(place.path()).open("cam0").unwrap();
     let _silent: Vec<_> = (0..100).map(|_| connect(port)).collect();
     let mut dripping: Vec<_> = (0..20).map(|_| connect(port)).collect();
@@ -67,7 +67,7 @@ fn silent_connections_do_not_delay_a_sender_with_a_frame() {
 #[test]
 fn sender_of_broken_pictures_gives_way_to_one_that_waits() {
     let place = Place::new();
-    let (mut receive, port) = receive(&place, "--patience 0.2");
+    let (mut receive, port) = receive(&place, "--idle-timeout 0.2");
     let mut subscriber = SubscriberOptions::new().directory(place.path()).open("cam0").unwrap();
     let mut hostile = connect(port);
     receive.wait_for("connected");
@@ -138,7 +138,7 @@ fn flood_of_connections_is_logged_in_few_lines() {
 #[test]
 fn peer_that_never_reads_its_answers_is_disconnected() {
     let place = Place::new();
-    let (mut receive, port) = receive(&place, "--patience 2");
+    let (mut receive, port) = receive(&place, "--idle-timeout 2");
     let mut hostile = connect(port);
     rustix::net::sockopt::set_socket_recv_buffer_size(&hostile, 1).unwrap();
     receive.wait_for("connected");

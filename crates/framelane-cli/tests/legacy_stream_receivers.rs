@@ -122,7 +122,7 @@ fn an_answer_that_is_none_is_shown_and_the_connection_made_anew() {
 
 #[test]
 fn a_receiver_that_stands_still_is_given_up_and_connected_to_again() {
-    let mut scene = Scene::new("--patience 0.2 --count 1");
+    let mut scene = Scene::new("--idle-timeout 0.2 --count 1");
     let mut silent = scene.connection();
     number(&mut silent);
     assert!(scene.reason().contains("no byte for 0.2 s"));
@@ -147,7 +147,7 @@ fn a_receiver_that_stands_still_is_given_up_and_connected_to_again() {
 
 #[test]
 fn a_receiver_that_takes_no_bytes_is_given_up() {
-    let mut scene = Scene::new("--patience 0.2");
+    let mut scene = Scene::new("--idle-timeout 0.2");
     let mut connection = scene.connection();
     read_frame(&mut connection);
     connection.write_all(ANSWER).unwrap();

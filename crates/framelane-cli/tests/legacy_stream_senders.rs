@@ -175,7 +175,7 @@ fn a_frame_that_is_no_picture_is_answered_told_of_and_left_out() {
 
 #[test]
 fn a_sender_that_stands_still_is_given_up() {
-    let mut scene = Scene::new("--patience 0.2");
+    let mut scene = Scene::new("--idle-timeout 0.2");
     let files = scene.files();
     let message = message(&jpeg(0, 64, 48));
     for count in [1, 15, 16, 17, message.len() - 1] {
@@ -201,7 +201,7 @@ fn a_sender_that_stands_still_is_given_up() {
 
 #[test]
 fn sender_of_single_bytes_gives_way_to_one_that_waits() {
-    let mut scene = Scene::new("--patience 0.2");
+    let mut scene = Scene::new("--idle-timeout 0.2");
     let mut slow = scene.connect();
     let mut second = TcpStream::connect(("127.0.0.1", scene.port)).unwrap();
     // Spaces, or a picture that never ends: never silent for long.

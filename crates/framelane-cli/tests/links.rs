@@ -201,7 +201,7 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("receive tls://h/cam0?server-uid=1", "unix: with the option server-uid"),
         ("receive unix:/x.sock/cam0?token-file=/nonexistent", "token file"),
         ("receive cam0 tls://h/cam0", "first in `receive URL CHANNEL`"),
-        ("receive tcp://127.0.0.1:7420/cam0 --patience 1", "2 to 3600 seconds"),
+        ("receive tcp://127.0.0.1:7420/cam0 --idle-timeout 1", "2 to 3600 seconds"),
         ("receive tcp://127.0.0.1:7420/cam0 --certificate keys", "tls:// with the option certificate"),
         ("receive unix:/x.sock/cam0 --ca ca.crt", "tls:// with the option ca"),
         ("receive tcp://127.0.0.1:7420/cam0?ca=ca.crt", "tls:// with the option ca"),
@@ -250,8 +250,11 @@ fn options_that_say_nothing_about_the_address_are_wrong_usage() {
         ("send cam0 tcp://127.0.0.1:7420/cam0 --codec jpg", "jpeg"),
         ("send cam0 tls://h/cam0 --quality 80", "--quality is an option of legacy, and"),
         ("send cam0 legacy://127.0.0.1:8081 --max-fps 5", "--max-fps is an option of links"),
-        ("send cam0 legacy-memory:Share --patience 5", "--patience is an option of links and of legacy"),
-        ("receive unix:/x.sock/cam0 --looks 5", "--looks is an option of legacy-memory"),
+        (
+            "send cam0 legacy-memory:Share --idle-timeout 5",
+            "--idle-timeout is an option of links and of legacy",
+        ),
+        ("receive unix:/x.sock/cam0 --poll-rate 5", "--poll-rate is an option of legacy-memory"),
         ("receive legacy://127.0.0.1:8081 cam0 --once", "--once is an option of links"),
         ("receive legacy-memory:Share cam0 --max-bytes 5000", "--max-bytes is an option of legacy, and"),
     ] {

@@ -146,7 +146,7 @@ fn source_that_is_not_there_yet_is_waited_for_on_request() {
     let address = reserved.local_addr().unwrap();
     drop(reserved);
     let mut publisher =
-        place.start(&format!("publish http://{address}/x cam0 --json --reconnect on --frames 5"));
+        place.start(&format!("publish http://{address}/x cam0 --json --reconnect on --count 5"));
     assert!(publisher.wait_for("source_lost")["reason"].as_str().unwrap().contains("refused"));
     let pictures = jpegs(64, 48, 25);
     serve_on(TcpListener::bind(address).unwrap(), move |stream, _| {

@@ -160,7 +160,7 @@ fn rates_are_from_the_first_frame_to_the_last() {
     assert!(text.contains("1 frame in") && text.contains("- frames/s"), "{text}");
 
     let summary_of = |frames: u32| {
-        place.start(&format!("publish testsrc=64x48@50 other --json --frames {frames}")).wait_for("summary")
+        place.start(&format!("publish testsrc=64x48@50 other --json --count {frames}")).wait_for("summary")
     };
     assert_eq!(summary_of(1)["frames_per_second"], Value::Null);
     let summary = summary_of(11);
@@ -234,7 +234,7 @@ fn a_benchmark_gives_percentiles_in_order() {
     for options in
         ["--fps 200", "--free --readers 2", "--free --delivery every", "--fps 200 --write --format i420"]
     {
-        let report = place.json(&format!("bench --json --seconds 0.3 --size 320x240 {options}"));
+        let report = place.json(&format!("bench --json --duration 0.3 --size 320x240 {options}"));
         for measure in ["publish", "wake"] {
             let percentiles = &report[measure];
             assert!(percentiles["count"].as_u64().unwrap() > 0, "{options}: {report}");
@@ -250,7 +250,7 @@ fn a_benchmark_gives_percentiles_in_order() {
         }
         assert!(place.files().is_empty());
     }
-    let text = String::from_utf8(place.run("bench --seconds 0.2 --size 64x48").stdout).unwrap();
+    let text = String::from_utf8(place.run("bench --duration 0.2 --size 64x48").stdout).unwrap();
     assert!(text.contains("p99.9") && text.contains("wake") && text.contains("frames/s"), "{text}");
 }
 

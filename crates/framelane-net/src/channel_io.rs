@@ -50,13 +50,13 @@ impl Fault {
         Fault::passing(Error::new(ErrorKind::Io, format!("{peer} has closed the connection")))
     }
 
-    pub(crate) fn silent(peer: &str, patience: Duration) -> Self {
+    pub(crate) fn silent(peer: &str, idle_timeout: Duration) -> Self {
         Fault::passing(
             Error::new(
                 ErrorKind::Timeout,
-                format!("nothing was heard of {peer} for {} s", patience.as_secs_f64()),
+                format!("nothing was heard of {peer} for {} s", idle_timeout.as_secs_f64()),
             )
-            .with_hint("check the network; patience= allows for longer silence"),
+            .with_hint("check the network; idle-timeout= allows for longer silence"),
         )
     }
 

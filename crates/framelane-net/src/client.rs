@@ -120,7 +120,7 @@ fn receive_once(
     let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
-    let mut sink = Sink::new(Instant::now(), options.delivery, received.last, options.patience);
+    let mut sink = Sink::new(Instant::now(), options.delivery, received.last, options.idle_timeout);
     sink.clock.compare_machines(machine(), connected.welcome.machine);
     sink.clock.add(Instant::now(), connected.times);
     sink.begin_missed(received.missed);
@@ -141,7 +141,7 @@ fn receive_once(
             ring,
             buffers: memory.share_of(&received.link.peer),
         },
-        patience: options.patience,
+        idle_timeout: options.idle_timeout,
         ends_with_channel: once,
         received,
         watch: &mut |received| {
@@ -219,7 +219,7 @@ fn send_once(
         max_milli_fps: options.max_milli_fps(),
         max_payload: connected.welcome.max_payload,
         last,
-        patience: options.patience,
+        idle_timeout: options.idle_timeout,
         ends_with_channel: !sending.reconnect,
         count: sending.count.map(|count| count.saturating_sub(total.frames)),
     };

@@ -61,7 +61,7 @@ pub(crate) struct Receiving<'a> {
     pub sink: Sink,
     pub codec: Codec,
     pub limits: Limits<'a>,
-    pub patience: std::time::Duration,
+    pub idle_timeout: std::time::Duration,
     pub ends_with_channel: bool,
     /// Goes on over connections.
     pub received: &'a mut Received,
@@ -171,7 +171,7 @@ impl Receiving<'_> {
     /// Says that everything has come, and waits until the other side has heard it: it ends the connection then. Ending it
     /// from here could take the message along.
     fn say_done(&mut self) {
-        let until = Instant::now() + self.patience.min(DONE);
+        let until = Instant::now() + self.idle_timeout.min(DONE);
         let Receiving { stream, inbox, peer, watch, received, .. } = self;
         let mut keep = || if Instant::now() < until { watch(received) } else { Err(Fault::stopped()) };
         if send(*stream, &Message::State(ChannelState::Closed), peer, &mut keep).is_ok() {
@@ -184,13 +184,13 @@ impl Receiving<'_> {
         (self.watch)(self.received)?;
         let now = Instant::now();
         if self.sink.is_gone(now) {
-            return Err(Fault::silent(self.peer, self.patience));
+            return Err(Fault::silent(self.peer, self.idle_timeout));
         }
         while let Some(message) = self.sink.next_message(now, realtime_ns()) {
-            let (sink, peer, patience) = (&self.sink, self.peer, self.patience);
+            let (sink, peer, idle_timeout) = (&self.sink, self.peer, self.idle_timeout);
             send(self.stream, &message, peer, &mut || {
                 if sink.is_gone(Instant::now()) {
-                    return Err(Fault::silent(peer, patience));
+                    return Err(Fault::silent(peer, idle_timeout));
                 }
                 (self.watch)(self.received)
             })?;
@@ -350,11 +350,11 @@ impl Receiving<'_> {
     /// Straight into the slot.
     fn publish_raw(&mut self, head: &FrameHead) -> Result<(), Fault> {
         let info = self.info(head);
-        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
+        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
         let mut keep = || {
             watch(received)?;
-            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
+            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         };
         let loan = loan(self.publisher, head, &mut keep)?;
         // While we waited for a slot nobody listened.
@@ -369,12 +369,12 @@ impl Receiving<'_> {
         let mut looks = Looks::new();
         let mut bytes = loan.bytes_mut();
         while !bytes.is_empty() {
-            let len = read(stream, peer, sink, patience, bytes)?;
+            let len = read(stream, peer, sink, idle_timeout, bytes)?;
             bytes = &mut bytes[len..];
             if looks.is_due() {
                 watch(received)?;
             }
-            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))?;
+            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))?;
         }
         if head.layout.format() == PixelFormat::Detections {
             times_on_our_clocks(loan.bytes_mut(), head, sink);
@@ -391,11 +391,11 @@ impl Receiving<'_> {
         fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
     ) -> Result<(), Fault> {
         let info = self.info(head);
-        let (stream, peer, patience) = (self.stream, self.peer, self.patience);
+        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
         let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
         let mut keep = || {
             watch(received)?;
-            tend_while_reading(stream, peer, sink, patience, &mut || watch(received))
+            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         };
         let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
         // While we waited for a slot nobody listened.
@@ -431,8 +431,13 @@ impl Receiving<'_> {
             payload.reserve_exact(end - filled);
             payload.resize(end, 0);
             while filled < end {
-                let len =
-                    read(self.stream, self.peer, &mut self.sink, self.patience, &mut payload[filled..end])?;
+                let len = read(
+                    self.stream,
+                    self.peer,
+                    &mut self.sink,
+                    self.idle_timeout,
+                    &mut payload[filled..end],
+                )?;
                 filled += len;
                 if looks.is_due() {
                     (self.watch)(self.received)?;
@@ -445,7 +450,7 @@ impl Receiving<'_> {
 
     fn tend_while_reading(&mut self) -> Result<(), Fault> {
         let watch = &mut || (self.watch)(self.received);
-        tend_while_reading(self.stream, self.peer, &mut self.sink, self.patience, watch)
+        tend_while_reading(self.stream, self.peer, &mut self.sink, self.idle_timeout, watch)
     }
 
     fn discard(&mut self, payload_bytes: u64) -> Result<(), Fault> {
@@ -453,7 +458,7 @@ impl Receiving<'_> {
         let (mut left, mut looks) = (payload_bytes, Looks::new());
         while left > 0 {
             let piece = scratch.len().min(left as usize);
-            let len = read(self.stream, self.peer, &mut self.sink, self.patience, &mut scratch[..piece])?;
+            let len = read(self.stream, self.peer, &mut self.sink, self.idle_timeout, &mut scratch[..piece])?;
             left -= len as u64;
             if looks.is_due() {
                 (self.watch)(self.received)?;
@@ -547,7 +552,7 @@ fn read(
     stream: &dyn Stream,
     peer: &str,
     sink: &mut Sink,
-    patience: std::time::Duration,
+    idle_timeout: std::time::Duration,
     bytes: &mut [u8],
 ) -> Result<usize, Fault> {
     match stream.read(bytes, LOOK) {
@@ -558,7 +563,7 @@ fn read(
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             if sink.is_gone(Instant::now()) {
-                Err(Fault::silent(peer, patience))
+                Err(Fault::silent(peer, idle_timeout))
             } else {
                 Ok(0)
             }
@@ -573,7 +578,7 @@ fn tend_while_reading(
     stream: &dyn Stream,
     peer: &str,
     sink: &mut Sink,
-    patience: std::time::Duration,
+    idle_timeout: std::time::Duration,
     watch: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let now = Instant::now();
@@ -582,7 +587,7 @@ fn tend_while_reading(
     }
     while let Some(message) = sink.next_message(now, realtime_ns()) {
         send(stream, &message, peer, &mut || {
-            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, patience)) } else { watch() }
+            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, idle_timeout)) } else { watch() }
         })?;
     }
     Ok(())

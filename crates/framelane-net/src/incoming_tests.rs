@@ -10,7 +10,7 @@ use crate::budget::{Budget, Quantity};
 use crate::channel_io::opening;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
-const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A peer that has said something and takes nothing, or as much as there is.
 struct Peer {
@@ -60,7 +60,7 @@ fn receive(
     publisher: &mut Publisher,
     sink: Sink,
     codec: Codec,
-    patience: Duration,
+    idle_timeout: Duration,
     watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
 ) -> (Fault, Received) {
     let mut received = Received::default();
@@ -79,7 +79,7 @@ fn receive(
             ring: &mut ring,
             buffers: memory.share_of("the peer"),
         },
-        patience,
+        idle_timeout,
         ends_with_channel: false,
         received: &mut received,
         watch,
@@ -116,10 +116,10 @@ fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("boxes").unwrap();
         let mut subscriber = SubscriberOptions::new().directory(directory.path()).open("boxes").unwrap();
         let now = Instant::now();
-        let mut sink = Sink::new(now, Delivery::Newest, None, PATIENCE);
+        let mut sink = Sink::new(now, Delivery::Newest, None, IDLE_TIMEOUT);
         // The peer's clock is an hour ahead.
         sink.clock.add(now, [0, HOUR_NS, HOUR_NS, 0]);
-        receive(&Peer::new(said, true), &mut publisher, sink, codec, PATIENCE, &mut |_| Ok(()));
+        receive(&Peer::new(said, true), &mut publisher, sink, codec, IDLE_TIMEOUT, &mut |_| Ok(()));
         let frame = subscriber.recv().unwrap();
         let time = &frame.bytes()[DETECTIONS_TIMESTAMP..][..8];
         assert_eq!(time, (4 * HOUR_NS).to_le_bytes(), "{codec}");
@@ -131,11 +131,11 @@ fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     // Longer than anybody would wait for this test.
-    let patience = Duration::from_secs(3600);
-    let sink = Sink::new(Instant::now(), Delivery::Newest, None, patience);
+    let idle_timeout = Duration::from_secs(3600);
+    let sink = Sink::new(Instant::now(), Delivery::Newest, None, idle_timeout);
     let mut asked = 0;
     let (fault, _) =
-        receive(&Peer::new(Vec::new(), false), &mut publisher, sink, Codec::Raw, patience, &mut |_| {
+        receive(&Peer::new(Vec::new(), false), &mut publisher, sink, Codec::Raw, idle_timeout, &mut |_| {
             asked += 1;
             if asked < 3 { Ok(()) } else { Err(Fault::stopped()) }
         });
@@ -177,7 +177,7 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         let mut publisher = options.backpressure(framelane::Backpressure::Block).create("cam0").unwrap();
         let reader = SubscriberOptions::new().directory(directory.path()).delivery(Delivery::Every);
         let _reader = reader.open("cam0").unwrap();
-        let sink = Sink::new(Instant::now(), Delivery::Every, None, PATIENCE);
+        let sink = Sink::new(Instant::now(), Delivery::Every, None, IDLE_TIMEOUT);
         let (mut before, mut same) = (0, 0);
         let mut watch = |received: &Received| {
             same = if received.frames == before { same + 1 } else { 0 };
@@ -186,7 +186,7 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
             if same < 20 { Ok(()) } else { Err(Fault::lost("the peer")) }
         };
         let (fault, received) =
-            receive(&Peer::new(said, true), &mut publisher, sink, codec, PATIENCE, &mut watch);
+            receive(&Peer::new(said, true), &mut publisher, sink, codec, IDLE_TIMEOUT, &mut watch);
         assert!(fault.try_again, "{fault:?}");
         assert!(received.frames < 4, "the reader takes nothing");
         assert_eq!(received.last.map(|last| last.sequence), Some(received.frames), "{codec}");

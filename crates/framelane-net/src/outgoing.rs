@@ -30,7 +30,7 @@ pub(crate) struct Terms {
     pub max_payload: u64,
     /// What the other side has already.
     pub last: Option<Origin>,
-    pub patience: Duration,
+    pub idle_timeout: Duration,
     /// Whether the link ends when the channel is closed; else it waits for the channel to come again.
     pub ends_with_channel: bool,
     /// Ends after so many frames as if the channel was closed then.
@@ -74,7 +74,7 @@ pub(crate) fn run(
     means: &mut Means<'_>,
     watch: Watch<'_>,
 ) -> Result<Sent, (Fault, Sent)> {
-    let source = Source::new(Instant::now(), terms.max_milli_fps, terms.patience);
+    let source = Source::new(Instant::now(), terms.max_milli_fps, terms.idle_timeout);
     let link = Link {
         stream,
         peer,
@@ -180,7 +180,7 @@ impl Link<'_> {
             let message = match inbox.next(self.stream, self.peer, LOOK) {
                 Ok(Some(message)) => message,
                 Ok(None) if lock(&self.source).is_gone(Instant::now()) => {
-                    return Fault::silent(self.peer, self.terms.patience);
+                    return Fault::silent(self.peer, self.terms.idle_timeout);
                 }
                 Ok(None) => continue,
                 Err(fault) => return fault,
@@ -242,7 +242,7 @@ impl Link<'_> {
             return Err(Fault::passing(Error::new(ErrorKind::Closed, "the link has ended")));
         }
         if lock(&self.source).is_gone(Instant::now()) {
-            return Err(Fault::silent(self.peer, self.terms.patience));
+            return Err(Fault::silent(self.peer, self.terms.idle_timeout));
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ fn terms(directory: &std::path::Path, ends_with_channel: bool) -> Terms {
         max_milli_fps: 0,
         max_payload: 1 << 20,
         last: None,
-        patience: Duration::from_secs(3600),
+        idle_timeout: Duration::from_secs(3600),
         ends_with_channel,
         count: None,
     }

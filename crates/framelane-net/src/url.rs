@@ -13,7 +13,7 @@ use crate::security::{ServerTrust, Token};
 /// The port when none is named.
 pub const DEFAULT_PORT: u16 = 7420;
 /// How long the other side may be silent unless another time is given.
-const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest: where no frames go, each side is heard of every second, if nothing is in the way.
 pub(crate) const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// As of every ring: one frame is the newest, one is coming, four can be held.
@@ -82,8 +82,8 @@ pub struct LinkOptions {
     pub insecure: bool,
     /// `server-uid=UID`: a user, besides this one and root, whose server is trusted at a Unix socket.
     pub server_uid: Option<u32>,
-    /// `patience=SECONDS`: how long the other side may be silent before it is taken for gone.
-    pub patience: Duration,
+    /// `idle-timeout=SECONDS`: how long the other side may be silent before it is taken for gone.
+    pub idle_timeout: Duration,
     /// `max-bytes=`: the largest frame that is taken.
     pub max_bytes: u64,
     /// `max-memory=`: the most memory in bytes that frames from the link use here, shared memory included. Default 1 GiB.
@@ -106,7 +106,7 @@ impl Default for LinkOptions {
             certificate: None,
             insecure: false,
             server_uid: None,
-            patience: PATIENCE,
+            idle_timeout: IDLE_TIMEOUT,
             max_bytes: MAX_BYTES,
             max_memory: MAX_MEMORY,
             max_pixels: MAX_PIXELS,
@@ -415,10 +415,11 @@ impl LinkOptions {
             "server-uid" => {
                 self.server_uid = Some(value.parse().map_err(|_| wrong("the number of a user"))?);
             }
-            "patience" => {
+            "idle-timeout" => {
                 let least = LEAST_PATIENCE.as_secs_f64();
                 let seconds = value.parse().ok().filter(|seconds| (least..=3600.0).contains(seconds));
-                self.patience = Duration::from_secs_f64(seconds.ok_or_else(|| wrong("2 to 3600 seconds"))?);
+                self.idle_timeout =
+                    Duration::from_secs_f64(seconds.ok_or_else(|| wrong("2 to 3600 seconds"))?);
             }
             "max-bytes" => {
                 let bytes = value.parse().ok().filter(|bytes| (1..=1 << 32).contains(bytes));
@@ -439,7 +440,7 @@ impl LinkOptions {
             _ => {
                 return Err(invalid("an option of a link", name).with_hint(
                     "options are codec, delivery, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
-                     server-uid, patience, max-bytes, max-memory, max-pixels and slots",
+                     server-uid, idle_timeout, max-bytes, max-memory, max-pixels and slots",
                 ));
             }
         }
@@ -482,7 +483,7 @@ mod tests {
     #[test]
     fn options_are_read_and_what_is_wrong_is_named() {
         let options = url(
-            "tcp://h/c?codec=jpeg:70&delivery=every&size=640x480&max-fps=12.5&insecure&patience=2&max-bytes=9",
+            "tcp://h/c?codec=jpeg:70&delivery=every&size=640x480&max-fps=12.5&insecure&idle-timeout=2&max-bytes=9",
         )
         .options;
         assert_eq!((options.codec, options.delivery), (Codec::Jpeg { quality: 70 }, Delivery::Every));
@@ -494,7 +495,7 @@ mod tests {
             "size=0x1",
             "max-fps=0",
             "insecure=x",
-            "patience=1.9",
+            "idle-timeout=1.9",
             "max-bytes=0",
             "slots=1",
             "x=1",

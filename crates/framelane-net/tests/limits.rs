@@ -147,7 +147,7 @@ fn shared_memory_of_a_client_is_limited() {
 fn memory_returns_when_a_channel_ends() {
     let served = Served::start("tcp://127.0.0.1:0", |options, _| {
         options.max_memory = 16 << 20;
-        options.linger = Duration::ZERO;
+        options.reconnect_grace = Duration::ZERO;
     });
     let layout = gray(1024, 1024);
     for round in 0..4 {
@@ -350,7 +350,8 @@ fn receivers_that_ask_for_scaled_up_frames_are_refused() {
 #[test]
 fn slow_encoders_hold_no_slots_of_the_channel() {
     // The clients send nothing while a busy machine encodes.
-    let served = Served::start("tcp://127.0.0.1:0", |options, _| options.patience = Duration::from_secs(120));
+    let served =
+        Served::start("tcp://127.0.0.1:0", |options, _| options.idle_timeout = Duration::from_secs(120));
     publish_during(&served, || {
         std::thread::scope(|scope| {
             for number in 0..5 {

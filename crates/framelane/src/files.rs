@@ -44,7 +44,7 @@ pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
     let fault = format!("channel {channel} is gone: another program removed its files from {directory}");
     Error::new(ErrorKind::ChannelRemoved, fault).with_hint(
         "open the channel again; keep clean-up programs away from the directory (for logind: RemoveIPC=no, or \
-         `loginctl enable-linger`), or set FRAMELANE_DIR to a directory of your own",
+         `loginctl enable-reconnect_grace`), or set FRAMELANE_DIR to a directory of your own",
     )
 }
 

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(5);
   framelane bench --free                as fast as it goes: frames a second
   framelane bench --free --delivery every   the same without loss: every reader gets every frame
   framelane bench --write               write the whole frame each time, as a camera would
-  framelane bench --seconds 30 --json | jq .wake
+  framelane bench --duration 30 --json | jq .wake
 
 publish: the publisher's calls for one frame (loan and publish), without the writing of its pixels.
 wake:    from the publish call to a reader process having the frame, all readers together.
@@ -48,7 +48,7 @@ pub struct Bench {
     free: bool,
     /// How long
     #[arg(long, default_value = "5", value_parser = parse::seconds)]
-    seconds: Duration,
+    duration: Duration,
     /// Size of the frames
     #[arg(long, default_value = "1920x1080", value_name = "WxH", value_parser = parse::size)]
     size: (u32, u32),
@@ -111,7 +111,7 @@ impl Bench {
         if !readers.wait_until_attached(&publisher, stop)? {
             return Ok(ExitCode::SUCCESS);
         }
-        notes.start_progress(Some(self.seconds.as_secs()));
+        notes.start_progress(Some(self.duration.as_secs()));
         let published = self.publish(&mut publisher, &layout, &notes, stop);
         let slots = publisher.slots();
         publisher.drain_while(&mut || !stop.is_set());
@@ -162,7 +162,7 @@ impl Bench {
                 began = Instant::now();
             }
             let counts = number > WARM_UP;
-            if counts && began.elapsed() >= self.seconds {
+            if counts && began.elapsed() >= self.duration {
                 break;
             }
             let call = self.publish_one(publisher, layout, number as u8, stop)?;

@@ -130,7 +130,7 @@ mod tests {
             (&format!("receive tls://h/c --fingerprint {print} --ca x"), "cannot be used with"),
             ("receive tls://h/c?certificate=y --certificate x", "--certificate and certificate="),
             ("receive tls://h/c?size=2x2 --size 1x1", "--size and size="),
-            ("send c tls://h/c?patience=3 --patience 5", "--patience and patience="),
+            ("send c tls://h/c?idle-timeout=3 --idle-timeout 5", "--idle-timeout and idle-timeout="),
             ("send c tcp://h/c?insecure=0 --insecure", "--insecure and insecure="),
             ("send c tcp://h/c?insecure --insecure", "--insecure and insecure="),
             ("send c unix:/a.sock/c?server-uid=1 --server-uid 2", "--server-uid and server-uid="),

@@ -13,7 +13,7 @@ use super::urls::headings;
 use crate::parse;
 
 /// How long the other side may be silent, unless an option says another time: of links and of the legacy stream.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options of links. Each stands for the option of the same name in the URL.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -50,7 +50,7 @@ impl LinkArgs {
         &self,
         url: &str,
         size: Option<(u32, u32)>,
-        patience: Option<Duration>,
+        idle_timeout: Option<Duration>,
         insecure: bool,
     ) -> Result<LinkUrl, Error> {
         // The user has typed it.
@@ -60,8 +60,8 @@ impl LinkArgs {
         options.delivery = self.delivery.given().unwrap_or(options.delivery);
         options.max_fps = self.max_fps.or(options.max_fps);
         options.size = size.or(options.size);
-        if let Some(patience) = patience {
-            options.set("patience", &patience.as_secs_f64().to_string())?;
+        if let Some(idle_timeout) = idle_timeout {
+            options.set("idle-timeout", &idle_timeout.as_secs_f64().to_string())?;
         }
         if let Some(fingerprint) = self.fingerprint {
             options.trust = Some(ServerTrust::Fingerprint(fingerprint));

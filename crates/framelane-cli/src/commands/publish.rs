@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(10);
   framelane publish http://10.0.0.5/mjpeg cam0 --reconnect on --read-timeout 3
       waits for the camera at start, too; a camera that is lost is opened again in any case
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
-  framelane publish testsrc=1920x1080@60 test --frames 600
+  framelane publish testsrc=1920x1080@60 test --count 600
   framelane publish film.mp4 cam0 --rate max --backpressure block --wait-subscribers 1
       without loss: every frame to every reader of --delivery every
   ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
@@ -68,7 +68,7 @@ pub struct Publish {
     repeat: Option<Repeat>,
     /// End after this many frames
     #[arg(long, value_name = "N")]
-    frames: Option<u64>,
+    count: Option<u64>,
     /// Slots of the ring, 2 to 128 [default: 6, and what a decoder that writes into slots needs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
     slots: Option<u8>,
@@ -246,7 +246,7 @@ impl Publish {
             .size(self.size)
             .rate(self.rate)
             .repeat(self.repeat.unwrap_or_default())
-            .frames(self.frames)
+            .frames(self.count)
             .hwaccel(self.hwaccel.as_deref())
             .rotate(match self.rotate {
                 RotateName::Auto => Rotate::Auto,
@@ -277,7 +277,7 @@ impl Publish {
             _ => None,
         };
         let of_source = source.info().frames.zip(times).map(|(frames, times)| frames * times);
-        match (of_source, self.frames) {
+        match (of_source, self.count) {
             (Some(frames), Some(limit)) => Some(frames.min(limit)),
             (frames, limit) => frames.or(limit),
         }

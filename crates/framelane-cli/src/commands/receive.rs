@@ -68,7 +68,7 @@ pub struct Receive {
         long, default_value = "120", value_name = "N", value_parser = parse::fps,
         help_heading = headings::LEGACY_MEMORY
     )]
-    pub looks: f64,
+    pub poll_rate: f64,
     /// Publish after so long without a change where no writer is visible
     #[arg(
         long, default_value = "200", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000),

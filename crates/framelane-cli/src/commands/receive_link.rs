@@ -53,7 +53,8 @@ enum Event<'e> {
 
 /// Receives until it is ended, or as many frames as were asked for.
 pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-    let link = receive.link.link(&receive.source, receive.size, receive.stream.patience, receive.insecure)?;
+    let link =
+        receive.link.link(&receive.source, receive.size, receive.stream.idle_timeout, receive.insecure)?;
     let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
     // Nothing is lost here either when every frame is wanted.
     let backpressure =

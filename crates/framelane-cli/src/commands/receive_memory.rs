@@ -77,7 +77,7 @@ fn relay_all(
     json: bool,
     stop: &Stop,
 ) -> Result<Duration, Failure> {
-    let period = Duration::from_secs_f64(1.0 / receive.looks);
+    let period = Duration::from_secs_f64(1.0 / receive.poll_rate);
     let (mut first, mut elapsed) = (None, Duration::ZERO);
     let mut reports = Reports { notes, json, reported: String::new(), busy: None, warned: None };
     while !stop.is_set() && receive.count.is_none_or(|count| relay.frames < count) {

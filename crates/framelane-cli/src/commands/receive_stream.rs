@@ -7,7 +7,7 @@ use framelane::{Backpressure, Error, ErrorKind, Publisher};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
 
-use super::link_options::PATIENCE;
+use super::link_options::IDLE_TIMEOUT;
 use super::receive::Receive;
 use super::receive_pictures::{Picture, Pictures};
 use super::refusals::{More, Network, Refusals};
@@ -34,7 +34,7 @@ pub struct StreamOptions {
     max_size: (u32, u32),
     /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another one waits [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
-    pub patience: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -181,7 +181,9 @@ impl Relay<'_> {
         let mut reported = String::new();
         while !self.is_over() {
             let accepted =
-                listener.accept(options.patience.unwrap_or(PATIENCE), max_bytes, &mut || !self.stop.is_set());
+                listener.accept(options.idle_timeout.unwrap_or(IDLE_TIMEOUT), max_bytes, &mut || {
+                    !self.stop.is_set()
+                });
             let mut sender = match accepted {
                 Ok(Some(sender)) => sender,
                 Ok(None) => break,

@@ -9,7 +9,7 @@ use framelane::{Error, ErrorKind, Frame, Layout};
 use framelane_legacy::socket::{Address, Outgoing};
 use serde::Serialize;
 
-use super::link_options::PATIENCE;
+use super::link_options::IDLE_TIMEOUT;
 use super::send::{LOOK, Send};
 use super::send_encoder::{Encoder, Next, Slot};
 use super::urls::{check_exposure, headings};
@@ -37,7 +37,7 @@ pub struct StreamOptions {
     pub size: Option<(u32, u32)>,
     /// Connect anew when the receiver has neither taken nor answered a byte for so long [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
-    pub patience: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -186,8 +186,10 @@ impl Sender<'_> {
         let began = Instant::now();
         let mut is_told = false;
         while !self.stop.is_set() && !self.is_count_reached() {
-            let error = match Outgoing::connect(self.addresses, self.send.stream.patience.unwrap_or(PATIENCE))
-            {
+            let error = match Outgoing::connect(
+                self.addresses,
+                self.send.stream.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            ) {
                 Ok(connection) => return Ok(Some(connection)),
                 Err(error) => error,
             };

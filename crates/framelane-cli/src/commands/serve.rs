@@ -90,13 +90,13 @@ pub struct Serve {
     max_pixels: u64,
     /// How long a client may take to say who it is and what it wants
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
-    handshake: Duration,
+    handshake_timeout: Duration,
     /// How long a client may be silent before it is taken for gone, 2 or more
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
-    patience: Duration,
+    idle_timeout: Duration,
     /// How long a channel that a client has sent to stays open after its connection was lost
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse::seconds)]
-    linger: Duration,
+    reconnect_grace: Duration,
 }
 
 #[derive(Serialize)]
@@ -210,9 +210,9 @@ impl Serve {
         options.max_memory = self.max_memory;
         options.max_encoders = self.max_encoders as usize;
         options.max_pixels = self.max_pixels;
-        options.handshake = self.handshake;
-        options.patience = self.patience;
-        options.linger = self.linger;
+        options.handshake_timeout = self.handshake_timeout;
+        options.idle_timeout = self.idle_timeout;
+        options.reconnect_grace = self.reconnect_grace;
         Ok((options, fingerprint))
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use framelane::Error;
 
+use super::idle_timeout::{lost, prepare, until_idle};
 use super::listener::{Listener, yields};
-use super::patience::{lost, patiently, prepare};
 use super::protocol::{ANSWER, FrameBuffer};
 
 /// A frame that takes this many times the idle timeout yields to another sender, even if its bytes arrive
@@ -20,19 +20,19 @@ pub struct Incoming {
     stream: TcpStream,
     peer: String,
     buffer: FrameBuffer,
-    patience: Duration,
+    idle_timeout: Duration,
 }
 
 impl Incoming {
     pub(crate) fn new(
         stream: TcpStream,
         peer: SocketAddr,
-        patience: Duration,
+        idle_timeout: Duration,
         max_bytes: usize,
     ) -> Result<Self, Error> {
         stream.set_nonblocking(false).map_err(|error| Error::from_io("setting up a connection", error))?;
-        prepare(&stream, patience)?;
-        Ok(Incoming { stream, peer: peer.to_string(), buffer: FrameBuffer::new(max_bytes), patience })
+        prepare(&stream, idle_timeout)?;
+        Ok(Incoming { stream, peer: peer.to_string(), buffer: FrameBuffer::new(max_bytes), idle_timeout })
     }
 
     /// The sender's address.
@@ -52,30 +52,35 @@ impl Incoming {
         listener: &mut Listener,
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<Option<&[u8]>, Error> {
-        let Incoming { stream, peer, buffer, patience } = self;
+        let Incoming { stream, peer, buffer, idle_timeout } = self;
         let mut silent_since = Instant::now();
         let mut frame_since: Option<Instant> = None;
         loop {
             let room = buffer.room();
             let read = if keep_going() {
-                patiently(*patience, keep_going, || stream.read(room))
+                until_idle(*idle_timeout, keep_going, || stream.read(room))
             } else {
                 Err(io::ErrorKind::Interrupted.into())
             };
             match read {
                 Ok(0) if buffer.is_between_frames() => return Ok(None),
                 Ok(0) => {
-                    return Err(lost(&io::ErrorKind::UnexpectedEof.into(), *patience, peer, &after(buffer)));
+                    return Err(lost(
+                        &io::ErrorKind::UnexpectedEof.into(),
+                        *idle_timeout,
+                        peer,
+                        &after(buffer),
+                    ));
                 }
                 Ok(count) => {
                     silent_since = Instant::now();
                     let since = *frame_since.get_or_insert(silent_since);
-                    if since.elapsed() > *patience * SLOW && listener.is_sender_waiting() {
+                    if since.elapsed() > *idle_timeout * SLOW && listener.is_sender_waiting() {
                         let seconds = since.elapsed().as_secs();
                         let message = format!("{peer} has sent {} in {seconds} s", buffer.progress());
                         return Err(yields(
                             message,
-                            "give slow senders a port of their own, or a longer --patience",
+                            "give slow senders a port of their own, or a longer --idle-timeout",
                         ));
                     }
                     if buffer.advance(count).map_err(|error| error.context(&*peer))? {
@@ -92,7 +97,7 @@ impl Incoming {
                         ));
                     }
                 }
-                Err(error) => return Err(lost(&error, *patience, peer, &after(buffer))),
+                Err(error) => return Err(lost(&error, *idle_timeout, peer, &after(buffer))),
             }
         }
     }
@@ -100,7 +105,7 @@ impl Incoming {
     /// The reason to disconnect a sender of broken pictures: the last good one is older than the idle timeout, and another
     /// sender waits. Its lengths may be right, so that nothing else disconnects it.
     pub fn yields_after(&self, without_picture: Duration, listener: &mut Listener) -> Option<Error> {
-        (without_picture > self.patience && listener.is_sender_waiting()).then(|| {
+        (without_picture > self.idle_timeout && listener.is_sender_waiting()).then(|| {
             let seconds = without_picture.as_secs();
             let message = format!("{} has sent no picture for {seconds} s", self.peer);
             yields(message, "check what the sender sends")
@@ -112,12 +117,12 @@ impl Incoming {
     /// # Errors
     /// When the sender is lost.
     pub fn answer(&mut self, keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
-        let Incoming { stream, peer, patience, .. } = self;
+        let Incoming { stream, peer, idle_timeout, .. } = self;
         let mut sent = 0;
         while sent < ANSWER.len() {
-            match patiently(*patience, keep_going, || stream.write(&ANSWER[sent..])) {
+            match until_idle(*idle_timeout, keep_going, || stream.write(&ANSWER[sent..])) {
                 Ok(count) => sent += count,
-                Err(error) => return Err(lost(&error, *patience, peer, "while it was answered")),
+                Err(error) => return Err(lost(&error, *idle_timeout, peer, "while it was answered")),
             }
         }
         Ok(())

@@ -61,13 +61,13 @@ impl Listener {
 
     /// Waits for the next sender; `None` when `keep_going`, asked a few times a second, returns false.
     ///
-    /// `patience`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the largest JPEG.
+    /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the largest JPEG.
     ///
     /// # Errors
     /// Those of the system, of one sender or of all: another try may succeed.
     pub fn accept(
         &mut self,
-        patience: Duration,
+        idle_timeout: Duration,
         max_bytes: usize,
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Incoming>, Error> {
@@ -77,7 +77,7 @@ impl Listener {
             }
             self.collect().map_err(|error| Error::from_io("accepting a connection", error))?;
             if let Some((stream, peer)) = self.take_next() {
-                return Incoming::new(stream, peer, patience, max_bytes).map(Some);
+                return Incoming::new(stream, peer, idle_timeout, max_bytes).map(Some);
             }
         }
         Ok(None)
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
     fn listener() -> (Listener, SocketAddr) {
         let listener = Listener::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn next(listener: &mut Listener) -> String {
-        let accepted = listener.accept(PATIENCE, 1000, &mut || true).unwrap().unwrap();
+        let accepted = listener.accept(IDLE_TIMEOUT, 1000, &mut || true).unwrap().unwrap();
         accepted.peer().to_owned()
     }
 
@@ -196,7 +196,7 @@ mod tests {
             asked += 1;
             asked < 2
         };
-        assert!(listener.accept(PATIENCE, 1000, &mut keep_going).unwrap().is_none());
+        assert!(listener.accept(IDLE_TIMEOUT, 1000, &mut keep_going).unwrap().is_none());
         assert!(!listener.is_sender_waiting());
     }
 }

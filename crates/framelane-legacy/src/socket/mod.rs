@@ -4,10 +4,10 @@
 //! looks into it.
 
 mod address;
+mod idle_timeout;
 mod incoming;
 mod listener;
 mod outgoing;
-mod patience;
 mod protocol;
 
 pub use address::{Address, DEFAULT_PORT, SCHEME};

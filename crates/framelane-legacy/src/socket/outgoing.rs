@@ -7,7 +7,7 @@ use std::time::Duration;
 use framelane::{Error, ErrorKind};
 use rustix::net::RecvFlags;
 
-use super::patience::{lost, patiently, prepare};
+use super::idle_timeout::{lost, prepare, until_idle};
 use super::protocol::{Answers, length_line};
 
 /// How long one address may take to answer, so that the next one is tried in good time.
@@ -21,24 +21,24 @@ pub struct Outgoing {
     stream: TcpStream,
     peer: String,
     answers: Answers,
-    patience: Duration,
+    idle_timeout: Duration,
 }
 
 impl Outgoing {
     /// Connects to the first address that answers. Blocks for at most 3 seconds an address.
     ///
-    /// `patience`: how long the receiver may take no byte, or give none, before it counts as lost.
+    /// `idle_timeout`: how long the receiver may take no byte, or give none, before it counts as lost.
     ///
     /// # Errors
     /// The last address's, when none answers.
-    pub fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<Self, Error> {
+    pub fn connect(addresses: &[SocketAddr], idle_timeout: Duration) -> Result<Self, Error> {
         let mut failed = Error::new(ErrorKind::NotFound, "expected an address to connect to, found none");
         for address in addresses {
             match TcpStream::connect_timeout(address, CONNECT) {
                 Ok(stream) => {
-                    prepare(&stream, patience)?;
+                    prepare(&stream, idle_timeout)?;
                     let (peer, answers) = (address.to_string(), Answers::default());
-                    return Ok(Outgoing { stream, peer, answers, patience });
+                    return Ok(Outgoing { stream, peer, answers, idle_timeout });
                 }
                 Err(error) => failed = Error::from_io(format!("connecting to {address}"), error),
             }
@@ -59,7 +59,7 @@ impl Outgoing {
     /// When the receiver is lost, or answers something else, or `keep_going` says no
     /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is of no more use then.
     pub fn send(&mut self, jpeg: &[u8], keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
-        let Outgoing { stream, peer, answers, patience } = self;
+        let Outgoing { stream, peer, answers, idle_timeout } = self;
         let line = length_line(jpeg.len());
         let mut sent = 0;
         while sent < line.len() + jpeg.len() {
@@ -68,11 +68,11 @@ impl Outgoing {
                 IoSlice::new(line.get(sent..).unwrap_or(&[])),
                 IoSlice::new(&jpeg[sent.saturating_sub(line.len())..]),
             ];
-            match patiently(*patience, keep_going, || stream.write_vectored(&parts)) {
+            match until_idle(*idle_timeout, keep_going, || stream.write_vectored(&parts)) {
                 Ok(0) => {
                     return Err(lost(
                         &io::ErrorKind::UnexpectedEof.into(),
-                        *patience,
+                        *idle_timeout,
                         peer,
                         "while a frame was sent",
                     ));
@@ -80,16 +80,21 @@ impl Outgoing {
                 Ok(count) => sent += count,
                 Err(error) => {
                     let doing = format!("when it had taken {sent} bytes of a frame of {} bytes", jpeg.len());
-                    return Err(lost(&error, *patience, peer, &doing));
+                    return Err(lost(&error, *idle_timeout, peer, &doing));
                 }
             }
         }
         let mut bytes = [0; READ_BYTES];
         loop {
             let doing = |answers: &Answers| format!("when it had given {}", answers.progress());
-            match patiently(*patience, keep_going, || stream.read(&mut bytes)) {
+            match until_idle(*idle_timeout, keep_going, || stream.read(&mut bytes)) {
                 Ok(0) => {
-                    return Err(lost(&io::ErrorKind::UnexpectedEof.into(), *patience, peer, &doing(answers)));
+                    return Err(lost(
+                        &io::ErrorKind::UnexpectedEof.into(),
+                        *idle_timeout,
+                        peer,
+                        &doing(answers),
+                    ));
                 }
                 Ok(count) => {
                     let complete = answers.take(&bytes[..count]).map_err(|error| error.context(&*peer))?;
@@ -102,7 +107,7 @@ impl Outgoing {
                         return Ok(());
                     }
                 }
-                Err(error) => return Err(lost(&error, *patience, peer, &doing(answers))),
+                Err(error) => return Err(lost(&error, *idle_timeout, peer, &doing(answers))),
             }
         }
     }

@@ -11,7 +11,7 @@ use super::parser::{Parser, Piece};
 use super::sink::{Arrival, Sink};
 use super::source::{Ready, Reply, Source};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The simulation's steps: everything happens at a multiple of it.
 const STEP: Duration = Duration::from_micros(500);
 /// `CLOCK_REALTIME` of the sink when a simulation begins.
@@ -199,12 +199,12 @@ fn connection(
     Message::State(ChannelState::Live).encode(&mut state);
     opening.extend(state);
     let mut sending = Sending {
-        source: Source::new(world.now, 0, PATIENCE),
+        source: Source::new(world.now, 0, IDLE_TIMEOUT),
         parser: Parser::new(),
         pending: opening,
         last: last.map_or(0, |last| last.sequence),
     };
-    let mut sink = Sink::new(world.now, setting.delivery, *last, PATIENCE);
+    let mut sink = Sink::new(world.now, setting.delivery, *last, IDLE_TIMEOUT);
     sink.begin_missed(outcome.missed_in_all);
     let mut getting =
         Getting { sink, parser: Parser::new(), pending: MAGIC.to_vec().into(), payload_left: 0, shows: None };

@@ -26,7 +26,7 @@ pub(crate) enum Arrival {
 pub(crate) struct Sink {
     pub(crate) clock: Clock,
     window: Window,
-    patience: Duration,
+    idle_timeout: Duration,
     begun: u64,
     /// Frames that are here as a whole, whatever became of them.
     done: u64,
@@ -47,11 +47,16 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// `last` is the newest frame that is here already.
-    pub(crate) fn new(now: Instant, delivery: Delivery, last: Option<Origin>, patience: Duration) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        delivery: Delivery,
+        last: Option<Origin>,
+        idle_timeout: Duration,
+    ) -> Self {
         Sink {
             clock: Clock::new(now),
             window: Window::new(delivery),
-            patience,
+            idle_timeout,
             begun: 0,
             done: 0,
             granted: 0,
@@ -173,7 +178,7 @@ impl Sink {
 
     /// Whether the source has been silent for too long. (It answers pings.)
     pub(crate) fn is_gone(&self, now: Instant) -> bool {
-        now.duration_since(self.last_heard) > self.patience
+        now.duration_since(self.last_heard) > self.idle_timeout
     }
 
     /// Up to where everything was taken or counted.
@@ -202,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
     fn head(epoch: u64, sequence: u64, standalone: bool) -> FrameHead {
         FrameHead {
@@ -219,7 +224,7 @@ mod tests {
     /// A sink with credits out for more frames than a test sends.
     fn sink(last: Option<Origin>) -> (Sink, Instant) {
         let now = Instant::now();
-        let mut sink = Sink::new(now, Delivery::Every, last, PATIENCE);
+        let mut sink = Sink::new(now, Delivery::Every, last, IDLE_TIMEOUT);
         assert_eq!(sink.next_message(now, 5), Some(Message::Ping { sent_ns: 5 }));
         assert_eq!(sink.next_message(now, 5), Some(Message::Credit(8)));
         assert_eq!(sink.next_message(now, 0), None);

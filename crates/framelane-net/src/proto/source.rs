@@ -40,18 +40,18 @@ pub(crate) struct Source {
     interval: Duration,
     due: Instant,
     last_heard: Instant,
-    patience: Duration,
+    idle_timeout: Duration,
     keyframe: bool,
 }
 
 impl Source {
-    /// `max_milli_fps` as in the hello. Whoever is silent for `patience` is taken for gone.
-    pub(crate) fn new(now: Instant, max_milli_fps: u32, patience: Duration) -> Self {
+    /// `max_milli_fps` as in the hello. Whoever is silent for `idle-timeout` is taken for gone.
+    pub(crate) fn new(now: Instant, max_milli_fps: u32, idle_timeout: Duration) -> Self {
         let interval = match max_milli_fps {
             0 => Duration::ZERO,
             rate => Duration::from_secs_f64(1000.0 / f64::from(rate)),
         };
-        Source { allowed: 0, sent: 0, interval, due: now, last_heard: now, patience, keyframe: true }
+        Source { allowed: 0, sent: 0, interval, due: now, last_heard: now, idle_timeout, keyframe: true }
     }
 
     /// Takes a message of the sink; `received_ns` is when it came, on `CLOCK_REALTIME`.
@@ -107,7 +107,7 @@ impl Source {
 
     /// Whether the sink has been silent for too long. (It pings every second.)
     pub(crate) fn is_gone(&self, now: Instant) -> bool {
-        now.duration_since(self.last_heard) > self.patience
+        now.duration_since(self.last_heard) > self.idle_timeout
     }
 }
 
@@ -115,12 +115,12 @@ impl Source {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
     fn frames_go_as_credits_allow() {
         let now = Instant::now();
-        let mut source = Source::new(now, 0, PATIENCE);
+        let mut source = Source::new(now, 0, IDLE_TIMEOUT);
         assert_eq!(source.ready(now), Ready::NoCredit);
         source.take(now, 0, &Message::Credit(2)).unwrap();
         source.sent(now);
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_limit_of_the_rate_holds_on_average_and_lets_no_burst_through() {
         let start = Instant::now();
-        let mut source = Source::new(start, 10_000, PATIENCE);
+        let mut source = Source::new(start, 10_000, IDLE_TIMEOUT);
         source.take(start, 0, &Message::Credit(4000)).unwrap();
         // Offered 30 a second for ten seconds, each looked at a little late; then nothing; then again.
         let mut sent = 0;
@@ -162,10 +162,10 @@ mod tests {
     #[test]
     fn a_silent_receiver_is_gone_after_a_while_and_one_that_pings_is_not() {
         let start = Instant::now();
-        let mut source = Source::new(start, 0, PATIENCE);
-        let reply = source.take(start + PATIENCE, 77, &Message::Ping { sent_ns: 5 }).unwrap();
+        let mut source = Source::new(start, 0, IDLE_TIMEOUT);
+        let reply = source.take(start + IDLE_TIMEOUT, 77, &Message::Ping { sent_ns: 5 }).unwrap();
         assert_eq!(reply, Reply::Pong { ping_sent_ns: 5, received_ns: 77 });
-        assert!(!source.is_gone(start + 2 * PATIENCE));
-        assert!(source.is_gone(start + 2 * PATIENCE + Duration::from_nanos(1)));
+        assert!(!source.is_gone(start + 2 * IDLE_TIMEOUT));
+        assert!(source.is_gone(start + 2 * IDLE_TIMEOUT + Duration::from_nanos(1)));
     }
 }

@@ -24,7 +24,7 @@ const TELL: Duration = Duration::from_secs(1);
 const MOST_OWNERS: usize = 64;
 
 pub(super) struct Inboxes {
-    linger: Duration,
+    reconnect_grace: Duration,
     /// Channels that one owner may leave behind; all owners together may leave `most_in_all`.
     most_of_one: usize,
     most_in_all: usize,
@@ -89,10 +89,15 @@ pub(super) struct Claim<'i> {
 }
 
 impl Inboxes {
-    /// Channels stay for `linger`; of one owner so many, and so many in all.
-    pub(super) fn new(linger: Duration, most_of_one: usize, most_in_all: usize, memory: Arc<Budget>) -> Self {
+    /// Channels stay for `reconnect_grace`; of one owner so many, and so many in all.
+    pub(super) fn new(
+        reconnect_grace: Duration,
+        most_of_one: usize,
+        most_in_all: usize,
+        memory: Arc<Budget>,
+    ) -> Self {
         let (channels, returned) = (Mutex::default(), Condvar::new());
-        Inboxes { linger, most_of_one, most_in_all, memory, channels, returned }
+        Inboxes { reconnect_grace, most_of_one, most_in_all, memory, channels, returned }
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -186,7 +191,7 @@ impl Inboxes {
     /// Closes channels whose client has been away for too long.
     pub(super) fn expire(&self, now: Instant) {
         self.channels().retain(|_, state| match state {
-            State::Idle { since, .. } => now.duration_since(*since) < self.linger,
+            State::Idle { since, .. } => now.duration_since(*since) < self.reconnect_grace,
             State::Busy { .. } => true,
         });
     }

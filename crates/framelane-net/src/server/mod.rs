@@ -73,12 +73,12 @@ pub struct ServerOptions {
     /// The largest frame that is taken from a client, in bytes.
     pub max_bytes: u64,
     /// How long all that comes before the first frame may take.
-    pub handshake: Duration,
+    pub handshake_timeout: Duration,
     /// How long a client may be silent before it is taken for gone; 2 s at least.
-    pub patience: Duration,
+    pub idle_timeout: Duration,
     /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as there may be
     /// connections, in all and of one client's; then the one that was left first is closed.
-    pub linger: Duration,
+    pub reconnect_grace: Duration,
 }
 
 impl ServerOptions {
@@ -99,9 +99,9 @@ impl ServerOptions {
             max_encoders: 32,
             max_pixels: 64 << 20,
             max_bytes: 160 << 20,
-            handshake: Duration::from_secs(10),
-            patience: Duration::from_secs(10),
-            linger: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(10),
+            reconnect_grace: Duration::from_secs(30),
         }
     }
 
@@ -195,19 +195,19 @@ impl Server {
     ///
     /// # Errors
     /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP without TLS beyond
-    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity, and too little patience.
+    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity, and too little idle_timeout.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")
                 .with_hint("add --listen tls://0.0.0.0:7420"));
         }
-        if options.patience < LEAST_PATIENCE {
+        if options.idle_timeout < LEAST_PATIENCE {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
                 format!(
-                    "expected a patience of {} s or more, found {:?}",
+                    "expected a idle_timeout of {} s or more, found {:?}",
                     LEAST_PATIENCE.as_secs(),
-                    options.patience
+                    options.idle_timeout
                 ),
             )
             .with_hint("clients that have nothing to say are heard of every second"));
@@ -234,7 +234,8 @@ impl Server {
             pixels: Budget::new(Quantity::Pixels, options.max_pixels, "serve --max-pixels"),
         };
         let (coders, memory) = (Coders::new(budgets.clone()), budgets.memory.clone());
-        let inboxes = Inboxes::new(options.linger, options.max_per_address, options.max_connections, memory);
+        let inboxes =
+            Inboxes::new(options.reconnect_grace, options.max_per_address, options.max_connections, memory);
         Ok(Server {
             options,
             listeners,

@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
     }
 
     fn agree(&self, socket: Socket, ip: Option<IpAddr>, secure: bool) -> Result<Agreed, Fault> {
-        let deadline = Instant::now() + self.server.options.handshake;
+        let deadline = Instant::now() + self.server.options.handshake_timeout;
         let opened = self.open(socket, ip, secure, deadline)?;
         let stream = opened.stream.clone();
         // The first message of this side begins with the magic bytes.
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
             if Instant::now() < deadline {
                 self.go_on()
             } else {
-                Err(Fault::silent(self.peer, self.server.options.handshake))
+                Err(Fault::silent(self.peer, self.server.options.handshake_timeout))
             }
         })
     }
@@ -320,7 +320,7 @@ impl<'a> Session<'a> {
         };
         let mut bytes = Vec::new();
         Message::Welcome(welcome).encode(&mut bytes);
-        self.write(&*agreed.stream, &bytes, Instant::now() + self.server.options.handshake)
+        self.write(&*agreed.stream, &bytes, Instant::now() + self.server.options.handshake_timeout)
     }
 
     fn connected(&self, agreed: &Agreed, role: Role) {
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
             max_milli_fps: request.max_milli_fps,
             max_payload: request.max_payload,
             last: known(request.last),
-            patience: self.server.options.patience,
+            idle_timeout: self.server.options.idle_timeout,
             ends_with_channel: false,
             count: None,
         };
@@ -460,7 +460,7 @@ impl<'a> Session<'a> {
         self.connected(&agreed, Role::Sends);
         let allowed = self.still_allowed(&agreed);
         let replaced = claim.replaced.clone();
-        let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.patience);
+        let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.idle_timeout);
         sink.clock.compare_machines(machine(), agreed.request.machine);
         let inbox = claim.inbox();
         if inbox.is_inherited && inbox.received.frames == 0 {
@@ -482,7 +482,7 @@ impl<'a> Session<'a> {
                 ring: &mut inbox.ring,
                 buffers: self.server.budgets.memory.share_of(&agreed.account),
             },
-            patience: options.patience,
+            idle_timeout: options.idle_timeout,
             ends_with_channel: true,
             received: &mut inbox.received,
             watch: &mut |_| {

@@ -52,7 +52,7 @@ class Reader {
       turns_(Turns::of(file)), writers_(file) {}
 
   /// The newest frame that is known to be whole, as a copy. Returns at once while the memory is unchanged or
-  /// its writers are asleep, else within `patience()`. Returns the frame before when the new one is not known
+  /// its writers are asleep, else within `time_limit()`. Returns the frame before when the new one is not known
   /// to be whole by then. Empty without a frame. `report` is what the user must know; empty if nothing.
   cv::Mat read(std::string& report) {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -62,7 +62,7 @@ class Reader {
     bool was_none = false;
     for (;;) {
       // Once more after the time is up: this thread may have waited for a processor.
-      const bool is_over = wish && Clock::now() - start >= patience();
+      const bool is_over = wish && Clock::now() - start >= time_limit();
       const Poll found = poll(report);
       if (found == Poll::whole) return last_.clone();
       if (found == Poll::none) {
@@ -87,7 +87,7 @@ class Reader {
     }
   }
 
-  static std::chrono::milliseconds patience() { return std::chrono::milliseconds(FRAMELANE_LEGACY_SETTLE_MS + 100); }
+  static std::chrono::milliseconds time_limit() { return std::chrono::milliseconds(FRAMELANE_LEGACY_SETTLE_MS + 100); }
 
  private:
   using Clock = std::chrono::steady_clock;

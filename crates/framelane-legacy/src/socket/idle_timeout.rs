@@ -9,10 +9,10 @@ use framelane::Error;
 /// How long one system call waits before the caller is asked whether to go on.
 const SLICE: Duration = Duration::from_millis(200);
 
-/// Makes a socket ready for [`patiently`].
-pub fn prepare(stream: &TcpStream, patience: Duration) -> Result<(), Error> {
+/// Makes a socket ready for [`until_idle`].
+pub fn prepare(stream: &TcpStream, idle_timeout: Duration) -> Result<(), Error> {
     // A time of zero would mean no limit.
-    let slice = Some(SLICE.min(patience).max(Duration::from_millis(1)));
+    let slice = Some(SLICE.min(idle_timeout).max(Duration::from_millis(1)));
     let failed = |error| Error::from_io("setting up a connection", error);
     // What is sent waits for an answer: waiting for more to send would be in vain.
     stream.set_nodelay(true).map_err(failed)?;
@@ -23,10 +23,10 @@ pub fn prepare(stream: &TcpStream, patience: Duration) -> Result<(), Error> {
 /// Repeats a system call until it has moved bytes or met the end.
 ///
 /// # Errors
-/// `TimedOut` when nothing has moved for as long as `patience`; `Interrupted` when `keep_going` says so, which is asked only
+/// `TimedOut` when nothing has moved for as long as `idle_timeout`; `Interrupted` when `keep_going` says so, which is asked only
 /// while nothing moves; others as they come.
-pub fn patiently(
-    patience: Duration,
+pub fn until_idle(
+    idle_timeout: Duration,
     keep_going: &mut dyn FnMut() -> bool,
     mut call: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
@@ -35,7 +35,7 @@ pub fn patiently(
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                if began.elapsed() >= patience {
+                if began.elapsed() >= idle_timeout {
                     return Err(ErrorKind::TimedOut.into());
                 }
             }
@@ -48,14 +48,14 @@ pub fn patiently(
 }
 
 /// What has become of the peer, while `doing` something with it.
-pub fn lost(error: &io::Error, patience: Duration, peer: &str, doing: &str) -> Error {
+pub fn lost(error: &io::Error, idle_timeout: Duration, peer: &str, doing: &str) -> Error {
     let kind = match error.kind() {
         ErrorKind::TimedOut => framelane::ErrorKind::Timeout,
         ErrorKind::Interrupted => framelane::ErrorKind::Interrupted,
         _ => framelane::ErrorKind::Io,
     };
     let what = match error.kind() {
-        ErrorKind::TimedOut => format!("no byte for {} s", patience.as_secs_f64()),
+        ErrorKind::TimedOut => format!("no byte for {} s", idle_timeout.as_secs_f64()),
         ErrorKind::Interrupted => "the end was asked for".to_owned(),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             "it has closed the connection".to_owned()
