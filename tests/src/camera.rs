@@ -9,7 +9,7 @@ use framelane::{FrameInfo, Layout, LoanError, PixelFormat, Publisher};
 
 use crate::{Pattern, SMALLEST_FRAME};
 
-/// Publishes on a thread of its own until it is stopped or dropped; then the channel is closed.
+/// Publishes on a separate thread until it is stopped or dropped; then the channel is closed.
 pub struct Camera {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

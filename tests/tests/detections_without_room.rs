@@ -1,5 +1,6 @@
-//! Somebody else fills the file system of a detections channel in the middle of a run: batches of the present size
-//! pass, a larger one is refused and leaves nothing, and passes once there is room. For frames see `scarce.rs`.
+//! Somebody else fills the file system of a detections channel in the middle of a run: batches of the present
+//! size pass, a larger one is refused and leaves nothing, and passes once there is room. For frames see
+//! `scarce.rs`.
 
 use std::fs::File;
 use std::io::Write;

@@ -6,7 +6,8 @@ use framelane_tests::{Child, Pattern, Place, Random, SMALLEST_FRAME};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
-/// Four subscribers in Rust and four in Python (or Rust again, if there is no Python), as many in each delivery.
+/// Four subscribers in Rust and four in Python (or Rust again, if there is no Python), as many in each
+/// delivery.
 fn start_eight(place: &Place, modes: [&'static str; 8]) -> Vec<(&'static str, &'static str, Child)> {
     let mut started: Vec<_> = modes
         .into_iter()

@@ -138,7 +138,8 @@ fn pins_of_a_hundred_killed_subscribers_come_back_to_the_same_ring() {
         }
     };
     for round in 0..25 {
-        // Four at a time, with up to 32 leases of 40 slots: in each round the dead of the last are in the way.
+        // Four at a time, with up to 32 leases of 40 slots: in each round the dead of the last are in the
+        // way.
         let mut victims: Vec<_> = (0..4)
             .map(|_| {
                 let after = (1 + random.below(20)).to_string();

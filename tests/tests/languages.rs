@@ -1,7 +1,7 @@
-//! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes; pixels, times and boxes
-//! are compared with what the plan says. `FRAMELANE_LANGUAGES` names the folder of the C and C++ programs, `FRAMELANE_PYTHON`
-//! a Python with the package; without them their languages are left out, which is said. The same over links, whose URLs stand
-//! in place of the channels' names.
+//! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes; pixels,
+//! times and boxes are compared with what the plan says. `FRAMELANE_LANGUAGES` names the folder of the C and
+//! C++ programs, `FRAMELANE_PYTHON` a Python with the package; without them their languages are left out,
+//! which is said. The same over links, whose URLs stand in place of the channels' names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -194,7 +194,8 @@ fn every(publisher: &str, way: Way) {
     }
 }
 
-/// A publisher with one subscriber, with delivery newest: what is seen is right, and what is not seen is counted.
+/// A publisher with one subscriber, with delivery newest: what is seen is right, and what is not seen is
+/// counted.
 fn newest(publisher: &str) {
     // Large enough that writing a frame takes a while: a reader that wakes up meets frames.
     let how = |n: i32| if n % 2 == 0 { "loan" } else { "send" };
@@ -247,7 +248,8 @@ fn boxes(publisher: &str, way: Way) {
     }
 }
 
-/// A publisher that is killed, and one in another language that takes the channel over: readers in every language go on.
+/// A publisher that is killed, and one in another language that takes the channel over: readers in every
+/// language go on.
 fn takeover(first: &str, second: &str) {
     let programs = (program(first, "publisher"), program(second, "publisher"));
     let (Some(first_program), Some(second_program)) = programs else { return };

@@ -1,6 +1,7 @@
 //! Links between hosts whose wires are what each test says: who gets which frames, and how old they are.
 //!
-//! The ends are the commands; cameras and readers run here. `links_that_break.rs` is about ends and wires that go away.
+//! The ends are the commands; cameras and readers run here. `links_that_break.rs` is about ends and wires
+//! that go away.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -199,7 +200,7 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
 }
 
 #[test]
-fn a_frame_that_takes_longer_than_the_idle_timeout_arrives_all_the_same() {
+fn frame_slower_than_the_idle_timeout_still_arrives() {
     // Four seconds each, in which neither side may take the other for gone.
     let Some(hosts) = Hosts::unless_skipped(2, wire(10, 1_000_000)) else { return };
     let (here, there) = (Place::new(), Place::new());

@@ -1,4 +1,5 @@
-//! Subscribers behind a link, after the publisher at its source was replaced: they get no frame of the dead one.
+//! Subscribers behind a link, after the publisher at its source was replaced: they get no frame of the dead
+//! one.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Wires that are cut, and ends that are killed or ended and started again, in every order.
 //!
-//! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame comes twice,
-//! torn, or after a later one (which [`Reader`] checks).
+//! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame
+//! comes twice, torn, or after a later one (which [`Reader`] checks).
 
 use framelane::{Backpressure, Delivery, RecvError, status};
 use framelane_tests::links::{PORT, Reader, Running, serve, url};

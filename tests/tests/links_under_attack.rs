@@ -1,5 +1,5 @@
-//! Strangers that mean harm, on hosts of their own: whatever they do, `framelane serve` stays small, and a client that
-//! connects meanwhile is served.
+//! Strangers that mean harm, on hosts of their own: whatever they do, `framelane serve` stays small, and a
+//! client that connects meanwhile is served.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,8 +19,8 @@ const PLAIN: u16 = 7420;
 const SECURE: u16 = 7421;
 /// Connections from one address, and in all.
 const MOST: usize = 30;
-/// What the server's own memory may grow by, however many strangers there are: for each connection that is let in, an
-/// encrypted record and what belongs to it, and one thread more than has a stack anyhow.
+/// What the server's own memory may grow by, however many strangers there are: for each connection that is
+/// let in, an encrypted record and what belongs to it, and one thread more than has a stack anyhow.
 const MOST_BYTES: u64 = 32 << 20;
 const FRAME_BYTES: usize = 20_000;
 
@@ -386,7 +386,7 @@ fn channels_that_strangers_make_and_leave_are_not_kept_without_limit() {
     }
     let files = site.here.files().len();
     site.stays_small(&format!("{files} files after 300 channels"));
-    // Three of each channel: those that reconnect_grace, one that still ends, and the camera's.
+    // Three of each channel: those that wait for their sender, one that still ends, and the camera's.
     assert!(files <= 3 * (MOST + 2), "{files} files");
     site.serves_somebody_new();
     wait_until(|| site.here.files().iter().all(|name| name.starts_with(CHANNEL)));

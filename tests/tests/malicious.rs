@@ -1,4 +1,5 @@
-//! A subscriber that means harm, in a directory that it shares: what it may write is the readers file, and no more.
+//! A subscriber that means harm, in a directory that it shares: what it may write is the readers file, and no
+//! more.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -119,7 +120,8 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     assert!(status.unwrap().success());
     assert_eq!(place.files().iter().filter(|name| name.starts_with("c.")).count(), before.len());
     pattern.check(held.bytes(), held.sequence()).unwrap();
-    // It has cut the readers file short: the publisher says so, and did not write over the frame that is held.
+    // It has cut the readers file short: the publisher says so, and did not write over the frame that is
+    // held.
     let error =
         (0..20).find_map(|_| publisher.loan(&Layout::packed(PixelFormat::Gray8, 64, 1).unwrap()).err());
     assert_eq!(error.map(|error| Error::from(error).kind()), Some(ErrorKind::Damaged));

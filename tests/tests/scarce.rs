@@ -1,5 +1,5 @@
-//! A process that runs out of descriptors or addresses, and a file system that runs out of room: errors that say what
-//! to do, nothing lost, nothing left behind, and all goes on.
+//! A process that runs out of descriptors or addresses, and a file system that runs out of room: errors that
+//! say what to do, nothing lost, nothing left behind, and all goes on.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -55,8 +55,8 @@ impl Scarce {
         }
     }
 
-    /// Tries with nothing left, then with ever more, until it works. Whenever it does not, the error says what to do,
-    /// no descriptor is lost, no file is left behind, and `meanwhile` works with as little.
+    /// Tries with nothing left, then with ever more, until it works. Whenever it does not, the error says
+    /// what to do, no descriptor is lost, no file is left behind, and `meanwhile` works with as little.
     fn until_it_works<T>(
         &mut self,
         directory: &Path,

@@ -1,7 +1,9 @@
-//! `SIGKILL` at every step of a channel's life, one after the other: wherever either side is killed, the other goes
-//! on, a new publisher takes over, the lease that somebody holds stays whole, and no slot or record is lost.
+//! `SIGKILL` at every step of a channel's life, one after the other: wherever either side is killed, the
+//! other goes on, a new publisher takes over, the lease that somebody holds stays whole, and no slot or
+//! record is lost.
 //!
-//! Needs `RUSTFLAGS="--cfg framelane_testing"`; `FRAMELANE_DEPTH=deep` kills at later passages of each step too.
+//! Needs `RUSTFLAGS="--cfg framelane_testing"`; `FRAMELANE_DEPTH=deep` kills at later passages of each step
+//! too.
 #![cfg(framelane_testing)]
 
 use std::collections::BTreeMap;
@@ -43,8 +45,8 @@ fn lead(puppet: &mut Child, orders: &[&str]) {
     }
 }
 
-/// Lets it do these things again and again until it is killed at the `passage`-th time that it comes to `step`.
-/// `meanwhile` is done after each of them that it survives.
+/// Lets it do these things again and again until it is killed at the `passage`-th time that it comes to
+/// `step`. `meanwhile` is done after each of them that it survives.
 fn die(mut puppet: Child, step: Step, passage: u64, orders: &[&str], mut meanwhile: impl FnMut()) {
     lead(&mut puppet, &[&format!("kill {step:?} {passage}")]);
     'lives: for _ in 0..100 {
@@ -64,7 +66,8 @@ fn gray(bytes: usize) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes as u32, 1).unwrap()
 }
 
-/// A reader of the newest and a reader of every frame, which live through all of it, and a frame that they hold.
+/// A reader of the newest and a reader of every frame, which live through all of it, and a frame that they
+/// hold.
 struct Survivors {
     place: Place,
     pattern: Pattern,
@@ -121,7 +124,8 @@ impl Survivors {
         }
     }
 
-    /// A new publisher comes: those who wait for it receive without opening again, if the channel was not closed.
+    /// A new publisher comes: those who wait for it receive without opening again, if the channel was not
+    /// closed.
     fn take_over(mut self, closed: bool) {
         self.read_on();
         let mut publisher = self.place.publisher().slots(SLOTS).create("c").unwrap();
@@ -152,8 +156,8 @@ impl Survivors {
         self.all_is_to_be_had(publisher, if closed { 0 } else { 2 });
     }
 
-    /// Frames pass; every slot of this very ring and every record is to be had; larger frames pass; and nothing is
-    /// left in the end.
+    /// Frames pass; every slot of this very ring and every record is to be had; larger frames pass; and
+    /// nothing is left in the end.
     fn all_is_to_be_had(mut self, mut publisher: Publisher, attached: usize) {
         let path = self.place.path().to_owned();
         self.send_some(&mut publisher, BYTES);
@@ -344,7 +348,7 @@ fn a_publisher_killed_while_it_takes_over_is_taken_over_in_turn() {
     survivors.take_over(true);
 }
 
-fn a_subscriber_that_opens_during_a_takeover_waits_for_its_epoch() {
+fn subscriber_opened_during_a_takeover_waits_for_its_epoch() {
     for step in [TakeOverLocked, RingAdopted] {
         let (publisher, survivors) = publishing("drop");
         publisher.kill();
@@ -421,7 +425,8 @@ fn a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go() {
                     die(victim, step, passage, &["receive", "release"], || {
                         bytes += if step == DataMapped { 5000 } else { 0 };
                         match survivors.publish(&mut publisher, bytes) {
-                            // With backpressure block, a larger ring must wait until the victim has read the old one.
+                            // With backpressure block, a larger ring must wait until the victim has read the
+                            // old one.
                             Ok(_) | Err(LoanError::Interrupted) => survivors.read_on(),
                             Err(error) => panic!("{error}"),
                         }
@@ -555,7 +560,7 @@ fn a_kill_at_any_step_stops_nobody_else_and_loses_nothing() {
     a_publisher_killed_while_it_takes_slots_back_from_the_dead_is_taken_over();
     a_publisher_killed_while_it_closes_is_replaced();
     a_publisher_killed_while_it_takes_over_is_taken_over_in_turn();
-    a_subscriber_that_opens_during_a_takeover_waits_for_its_epoch();
+    subscriber_opened_during_a_takeover_waits_for_its_epoch();
     a_doctor_killed_at_work_leaves_what_the_next_one_and_the_next_publisher_can_use();
     a_subscriber_killed_while_it_comes_leaves_its_record_to_others();
     a_subscriber_killed_anywhere_in_a_frame_lets_its_slots_go();

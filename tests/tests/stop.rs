@@ -1,4 +1,5 @@
-//! A reader that is stopped while it holds a frame: nobody else notices, and it finds its frame as it left it.
+//! A reader that is stopped while it holds a frame: nobody else notices, and it finds its frame as it left
+//! it.
 
 use std::time::{Duration, Instant};
 

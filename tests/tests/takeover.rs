@@ -127,7 +127,8 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let data = place.path().join(format!("c.data.{}", status.generation));
     let data = File::options().read(true).write(true).open(data).unwrap();
     let control = File::options().read(true).write(true).open(place.path().join("c.control")).unwrap();
-    // A slot beside the newest frame's gets that one's descriptor: it may have none, in a ring that was just made.
+    // A slot beside the newest frame's gets that one's descriptor: it may have none, in a ring that was just
+    // made.
     let (mut newest, mut entry) = ([0; 8], [0; 256]);
     control.read_exact_at(&mut newest, 128).unwrap();
     let newest = u64::from_le_bytes(newest) & 0xFF;

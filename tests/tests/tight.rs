@@ -182,7 +182,8 @@ fn frame_that_leases_keep_out_fits_once_they_end() {
             assert_eq!(sender.line().as_deref(), Some("failed no_space"));
             held.iter().for_each(check);
         }
-        // A smaller frame needs no more than before, but the slots of the old ring were given up for the larger one.
+        // A smaller frame needs no more than before, but the slots of the old ring were given up for the
+        // larger one.
         held.truncate(1);
         let sequence = send(&mut sender, (2048, 1360));
         let frame = reader.recv().unwrap();

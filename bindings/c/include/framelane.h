@@ -516,8 +516,8 @@ typedef struct {
    */
   const char *directory;
   /**
-   * FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every one of
-   * them.
+   * FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every
+   * one of them.
    */
   uint32_t delivery;
   /**
@@ -939,7 +939,7 @@ framelane_error *framelane_layout_packed(uint32_t format,
                                          framelane_layout *layout);
 
 /**
- * Gives the slot back. NULL is allowed.
+ * Returns the slot. NULL is allowed.
  */
 void framelane_frame_free(framelane_frame *frame);
 
@@ -1042,8 +1042,8 @@ void framelane_publisher_close(const framelane_publisher *publisher);
 void framelane_publisher_free(framelane_publisher *publisher);
 
 /**
- * With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else does
- * nothing.
+ * With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else
+ * does nothing.
  *
  * Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
  */
@@ -1098,7 +1098,8 @@ framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publi
 /**
  * Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
  *
- * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at once.
+ * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at
+ * once.
  *
  * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
  * counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
@@ -1163,7 +1164,7 @@ framelane_error *framelane_loan_publish(framelane_loan *loan,
                                         uint64_t *sequence);
 
 /**
- * Gives the slot back without publishing it.
+ * Returns the slot without publishing it.
  */
 void framelane_loan_free(framelane_loan *loan);
 

@@ -155,8 +155,9 @@ pub(crate) fn array<'a, T>(start: *const T, count: usize, name: &str) -> Result<
             format!("{name}: expected an array, found {count} values at {start:p}"),
         ));
     }
-    // SAFETY: not NULL, aligned, not too long, and by the contract of this crate `count` values that no thread
-    // changes during the call; every `T` here is made of numbers and pointers, which have no invalid values.
+    // SAFETY: not NULL, aligned, not too long, and by the contract of this crate `count` values that no
+    // thread changes during the call; every `T` here is made of numbers and pointers, which have no invalid
+    // values.
     Ok(unsafe { std::slice::from_raw_parts(start, count) })
 }
 

@@ -31,7 +31,7 @@ impl framelane_frame {
     }
 }
 
-/// Gives the slot back. NULL is allowed.
+/// Returns the slot. NULL is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_free(frame: Option<Box<framelane_frame>>) {
     free(frame);

@@ -43,8 +43,8 @@ pub(crate) struct Handle<T> {
     place: Mutex<Place<T>>,
     /// The place has changed.
     moved: Condvar,
-    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a call
-    /// makes no system call.
+    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a
+    /// call makes no system call.
     waiting: AtomicUsize,
     /// Set once by `close`. No call gets the object afterwards, and the call that has it drops it.
     closing: AtomicBool,
@@ -68,8 +68,8 @@ impl<T> Handle<T> {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument of
-    /// `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
+    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument
+    /// of `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
     ///
     /// # Errors
     /// Forked; Closed; Misuse within a call of this thread; Timeout when other threads have the object until

@@ -49,8 +49,8 @@
 //! # Safety
 //!
 //! What C must keep to, for all functions: a pointer is NULL or valid for what its type says (a handle: from
-//! the function that makes it, and not freed), text ends with a NUL, counts are those of the arrays, and
-//! no other thread changes what a pointer leads to during the call. References and boxes in the signatures below
+//! the function that makes it, and not freed), text ends with a NUL, counts are those of the arrays, and no
+//! other thread changes what a pointer leads to during the call. References and boxes in the signatures below
 //! say just that.
 #![allow(non_camel_case_types, reason = "the names that C sees")]
 #![allow(

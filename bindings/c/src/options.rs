@@ -68,8 +68,8 @@ pub struct framelane_subscriber_options {
     pub size: usize,
     /// The directory of the channel's files, as for the publisher.
     pub directory: *const c_char,
-    /// FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every one of
-    /// them.
+    /// FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every
+    /// one of them.
     pub delivery: u32,
     /// As for the publisher.
     pub urls: u32,
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_of_an_earlier_version_leaves_the_rest_at_its_default() {
+    fn struct_of_an_earlier_version_keeps_the_other_defaults() {
         let mut options = none();
         options.size = std::mem::offset_of!(framelane_subscriber_options, spin_ns);
         let read = read_sized(&raw const options, "options").unwrap().unwrap();

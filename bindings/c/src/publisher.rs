@@ -102,8 +102,8 @@ pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) 
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
-/// With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else does
-/// nothing.
+/// With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else
+/// does nothing.
 ///
 /// Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
 #[must_use]
@@ -223,7 +223,8 @@ pub extern "C" fn framelane_publisher_send_bytes(
 
 /// Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
 ///
-/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at once.
+/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at
+/// once.
 ///
 /// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
 /// counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
@@ -327,7 +328,7 @@ pub extern "C" fn framelane_loan_publish(
     })
 }
 
-/// Gives the slot back without publishing it.
+/// Returns the slot without publishing it.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_free(loan: Option<Box<framelane_loan>>) {
     free(loan);

@@ -64,7 +64,7 @@ TEST_CASE("a frame of which nothing is said has the time of its publication and 
 TEST_CASE("images with padding and planes apart are packed on the way") {
   Publisher publisher("planes");
   Subscriber subscriber("planes");
-  // 4x2 i420, each plane in memory of its own, rows padded to 9, 3 and 5.
+  // 4x2 i420, each plane in separate memory, rows padded to 9, 3 and 5.
   const std::vector<std::uint8_t> y{1, 2, 3, 4, 0, 0, 0, 0, 0, 5, 6, 7, 8}, u{9, 10}, v{11, 12};
   framelane::Image image;
   image.format = Format::I420;

@@ -64,7 +64,8 @@ pub(crate) unsafe fn over<'py>(
     };
     // SAFETY: a new reference, or null with the exception set.
     let array = unsafe { Bound::from_owned_ptr_or_err(py, array) }?;
-    // SAFETY: `array` is an ndarray, made above; numpy takes over the reference to the owner, also on failure.
+    // SAFETY: `array` is an ndarray, made above; numpy takes over the reference to the owner, also on
+    // failure.
     let status = unsafe {
         PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast::<PyArrayObject>(), owner.into_ptr())
     };
@@ -150,8 +151,8 @@ pub(crate) fn depth_named(py: Python<'_>, dtype: &Bound<'_, PyAny>) -> PyResult<
     DEPTHS.into_iter().find(|&depth| native && dtype_name(depth) == name).ok_or_else(|| wrong_dtype(&dtype))
 }
 
-/// The format of a PIL image, whose samples come in another order than OpenCV's; `None` for everything else and for modes
-/// that are plain arrays.
+/// The format of a PIL image, whose samples come in another order than OpenCV's; `None` for everything else
+/// and for modes that are plain arrays.
 ///
 /// # Errors
 /// `ValueError` for modes whose numbers are no colours that a format has.
@@ -236,7 +237,8 @@ pub(crate) struct Source {
     pub(crate) strides: [isize; 3],
 }
 
-// SAFETY: a plain description; who reads through it promises that the array lives and is read only by copying.
+// SAFETY: a plain description; who reads through it promises that the array lives and is read only by
+// copying.
 unsafe impl Send for Source {}
 // SAFETY: as above; nothing in it changes.
 unsafe impl Sync for Source {}

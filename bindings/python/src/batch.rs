@@ -297,14 +297,14 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///
-/// - `delivery`: "every" (the default) gives all batches that are still in the ring, in order; "newest" passes over
-///   what came before the newest.
+/// - `delivery`: "every" (the default) gives all batches that are still in the ring, in order; "newest"
+///   passes over what came before the newest.
 /// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`.
 /// - `spin_us`: look for a batch this many microseconds before going to sleep. Saves the wake-up (some
 ///   25 us) and costs a core meanwhile; by default 0.
-/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False: `recv`
-///   raises ChannelClosed and loops end.
+/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False:
+///   `recv` raises ChannelClosed and loops end.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// delivery. Ctrl-C ends every wait.
@@ -333,8 +333,8 @@ impl DetectionSubscriber {
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
-    /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of DetectionSubscriber.
-    /// Cancelling ends the wait.
+    /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of
+    /// DetectionSubscriber. Cancelling ends the wait.
     #[staticmethod]
     #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
@@ -386,12 +386,14 @@ impl DetectionSubscriber {
         self.receiver.recv(py, timeout).map(to_batch)
     }
 
-    /// The boxes of one frame, waiting for them up to `timeout` seconds (None: for ever; 0: what is there now).
+    /// The boxes of one frame, waiting for them up to `timeout` seconds (None: for ever; 0: what is there
+    /// now).
     ///
-    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last batch's. At the
-    /// publisher these are what `send` returned, and `Publisher.epoch`. All name the same frame on every machine.
-    /// Frames may be asked for in any order among the last 256; batches of other frames that come meanwhile
-    /// are kept for later calls of this kind, and are not received again by `recv`.
+    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last
+    /// batch's. At the publisher these are what `send` returned, and `Publisher.epoch`. All name the same
+    /// frame on every machine. Frames may be asked for in any order among the last 256; batches of other
+    /// frames that come meanwhile are kept for later calls of this kind, and are not received again by
+    /// `recv`.
     #[pyo3(signature = (frame, timeout=None, *, epoch=None))]
     fn for_frame(
         &self,

@@ -204,16 +204,16 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 /// - `model`: the id of the model, for readers.
 /// - `slots`: batches that the ring holds, 2 to 128, by default 32: what a late reader still finds. Readers
 ///   copy batches, so those that they keep take no slots.
-/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the batch as dropped. "block" waits for a slot, and until readers with delivery "every" have
-///   received what would be overwritten, so that they miss nothing.
+/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives
+///   None and counts the batch as dropped. "block" waits for a slot, and until readers with delivery "every"
+///   have received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or batches are written to a disk.
-/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
-///   in a `directory` that it can reach. Others never get write access to batches.
+/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the
+///   group too, in a `directory` that it can reach. Others never get write access to batches.
 ///
-/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, permissions),
-/// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
+/// permissions), AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionPublisher {
     handle: Arc<Handle<framelane::DetectionPublisher>>,
@@ -306,8 +306,8 @@ impl DetectionPublisher {
         }
     }
 
-    /// Ends the channel; when it returns, the channel is gone and its name is free. With backpressure "block" it first
-    /// waits until every subscriber has received all batches, as `Publisher.close` does.
+    /// Ends the channel; when it returns, the channel is gone and its name is free. With backpressure "block"
+    /// it first waits until every subscriber has received all batches, as `Publisher.close` does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, if self.waits { Some(drain) } else { None })
     }

@@ -78,9 +78,9 @@ impl Frame {
         let own = frame.as_mut_ptr();
         let payload = own.map_or_else(|| frame.bytes().as_ptr(), |own| own.cast_const());
         let owner = Bound::new(py, Lease { _frame: frame })?.into_any();
-        // SAFETY: a checked `Layout` keeps every plane, hence the view, inside the payload; the owner holds the
-        // lease, under which the payload stays mapped and unchanged, and the view is read-only; or it holds the copy
-        // that was made to be written to.
+        // SAFETY: a checked `Layout` keeps every plane, hence the view, inside the payload; the owner holds
+        // the lease, under which the payload stays mapped and unchanged, and the view is read-only; or it
+        // holds the copy that was made to be written to.
         unsafe { array::over(py, payload, view, owner, own.is_some()) }
     }
 }
@@ -90,8 +90,8 @@ impl Frame {
     /// The image as a read-only view of shared memory, without a copy. The lease ends when this frame is
     /// released or collected and the last view is gone.
     ///
-    /// If the subscriber was opened with `writable=True`, it is a view of a copy that was made for this frame, which
-    /// can be written to and holds no slot.
+    /// If the subscriber was opened with `writable=True`, it is a view of a copy that was made for this
+    /// frame, which can be written to and holds no slot.
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let frame = self.leased()?;
@@ -282,9 +282,10 @@ impl Frame {
         self.info.dropped
     }
 
-    /// Whether everything that was read of the frame before this was the frame. Always true in a directory of your own;
-    /// in one that is shared with users who are not trusted, copy the image, then ask. False in a forked child: the frame
-    /// is the parent's, and its arrays change there once the parent lets go. Copy a frame before a fork.
+    /// Whether everything that was read of the frame before this was the frame. Always true in a directory of
+    /// your own; in one that is shared with users who are not trusted, copy the image, then ask. False in a
+    /// forked child: the frame is the parent's, and its arrays change there once the parent lets go. Copy a
+    /// frame before a fork.
     ///
     /// Raises ValueError once released.
     #[getter]
@@ -363,8 +364,8 @@ fn copy_frame(py: Python<'_>, frame: &framelane::Frame, packed: &Layout, target:
             let view = shape::plane_view(frame.layout(), plane);
             // SAFETY: `packed` has `size_bytes`, the size of the array, and its planes lie within.
             let start = unsafe { target.at(place.offset_bytes) };
-            // SAFETY: the plane of the packed layout has room for the same rows without padding; the array is new,
-            // or `copy_into` has checked that it does not overlap the frame.
+            // SAFETY: the plane of the packed layout has room for the same rows without padding; the array is
+            // new, or `copy_into` has checked that it does not overlap the frame.
             unsafe { copy::pack_view(frame.bytes(), &view, start) };
         }
     });

@@ -3,7 +3,8 @@
 //! A plain lock does not do: a thread that waits for it sees neither Ctrl-C nor `close`. A call that blocks
 //! does so in slices of at most half a second. Between two slices it puts the object back and runs Python's
 //! signal handlers, so a handler can use or close the object that the interrupted call waits for. The mutex
-//! inside is held for a few instructions only, never while waiting and never while asking for the interpreter.
+//! inside is held for a few instructions only, never while waiting and never while asking for the
+//! interpreter.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -64,8 +65,8 @@ pub(crate) struct Handle<T> {
     place: Mutex<Place<T>>,
     /// The place has changed.
     moved: Condvar,
-    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a call
-    /// makes no system call.
+    /// Number of threads waiting for that. Changed and read under the lock of `place`. At 0, the end of a
+    /// call makes no system call.
     waiting: AtomicUsize,
     /// Set once by `close`; no call gets the object afterwards.
     closing: AtomicBool,
@@ -191,12 +192,13 @@ impl<T: Send> Handle<T> {
     }
 
     /// Calls `attempt` with the object, without the interpreter, until it gives something. `attempt` gives
-    /// `None` when it has waited for a slice; signal handlers run then, while the object is back in its place.
+    /// `None` when it has waited for a slice; signal handlers run then, while the object is back in its
+    /// place.
     ///
     /// # Errors
     /// After a fork; when closed; when another call has the object until `deadline`; what a signal handler
-    /// raises; in a signal handler that has interrupted another call of the object, instead of waiting without
-    /// a deadline.
+    /// raises; in a signal handler that has interrupted another call of the object, instead of waiting
+    /// without a deadline.
     pub(crate) fn call<R: Send>(
         &self,
         py: Python<'_>,
@@ -241,7 +243,8 @@ impl<T: Send> Handle<T> {
     /// Runs Python's signal handlers on behalf of a call of this object.
     ///
     /// # Errors
-    /// What a handler raises; CancelledError when a handler has cancelled the task of asyncio that makes the call.
+    /// What a handler raises; CancelledError when a handler has cancelled the task of asyncio that makes the
+    /// call.
     pub(crate) fn run_signal_handlers(&self, py: Python<'_>) -> PyResult<()> {
         INTERRUPTED.with_borrow_mut(|handles| handles.push(self.address()));
         let result = check_signals(py);
@@ -249,16 +252,16 @@ impl<T: Send> Handle<T> {
         result
     }
 
-    /// `keep_waiting` for calls of the core that cannot be cut into slices: runs signal handlers while the call
-    /// has the object. False ends the call; what a handler has raised is in `raised` then.
+    /// `keep_waiting` for calls of the core that cannot be cut into slices: runs signal handlers while the
+    /// call has the object. False ends the call; what a handler has raised is in `raised` then.
     pub(crate) fn keep_waiting(&self, raised: &mut Option<PyErr>) -> bool {
         !self.is_closed() && attach_and(raised, |py| self.run_signal_handlers(py))
     }
 
-    /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns when
-    /// the object is gone: after the call that has it, if any, and after `drain` has given true, which waits for a
-    /// slice each time. Does not drain in a signal handler that has interrupted a call of this object, nor after
-    /// an exception of a signal handler. In a forked child it only forgets.
+    /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns
+    /// when the object is gone: after the call that has it, if any, and after `drain` has given true, which
+    /// waits for a slice each time. Does not drain in a signal handler that has interrupted a call of this
+    /// object, nor after an exception of a signal handler. In a forked child it only forgets.
     ///
     /// # Errors
     /// What a signal handler raises meanwhile. The object is gone all the same.
@@ -340,7 +343,8 @@ impl<T: Send> Open for Handle<T> {
     }
 }
 
-/// Every open object that has files: an interpreter that exits does not collect all objects, and would leave them.
+/// Every open object that has files: an interpreter that exits does not collect all objects, and would leave
+/// them.
 static OPEN: Mutex<Vec<Weak<dyn Open>>> = Mutex::new(Vec::new());
 
 /// Has `handle` closed when the interpreter exits, if it still lives.
@@ -353,9 +357,9 @@ pub(crate) fn close_at_exit<T: Send + 'static>(handle: &Arc<Handle<T>>) {
 
 /// Closes what is still open, also while calls of daemon threads have it; registered with `atexit`.
 ///
-/// It keeps the interpreter meanwhile, or those threads would print that their calls have failed. A call that waits
-/// or copies puts the object back before it asks for the interpreter. One that does not comes to an end with the
-/// process: its slices are counted.
+/// It keeps the interpreter meanwhile, or those threads would print that their calls have failed. A call that
+/// waits or copies puts the object back before it asks for the interpreter. One that does not comes to an end
+/// with the process: its slices are counted.
 #[pyfunction]
 #[pyo3(name = "_close_all")]
 pub(crate) fn close_all() {
@@ -400,7 +404,8 @@ impl<T: Send> DerefMut for Taken<'_, T> {
 impl<T: Send> Drop for Taken<'_, T> {
     fn drop(&mut self) {
         let mut place = lock(&self.handle.place);
-        // `close_soon` sets the flag before it takes the mutex: either this sees the flag, or `close_soon` the value.
+        // `close_soon` sets the flag before it takes the mutex: either this sees the flag, or `close_soon`
+        // the value.
         let unwanted = self.handle.unwanted.load(Ordering::Acquire);
         match self.value.take() {
             Some(value) if !unwanted => *place = Place::Here(value),
@@ -433,8 +438,8 @@ fn is_cancelled(py: Python<'_>) -> bool {
 /// Runs Python's signal handlers.
 ///
 /// # Errors
-/// What a handler raises; CancelledError when the task of asyncio that runs in this thread was cancelled, which is all
-/// that `asyncio.run` does at the first Ctrl-C. A call that blocks the loop would never notice.
+/// What a handler raises; CancelledError when the task of asyncio that runs in this thread was cancelled,
+/// which is all that `asyncio.run` does at the first Ctrl-C. A call that blocks the loop would never notice.
 fn check_signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()?;
     if is_cancelled(py) {

@@ -88,7 +88,8 @@ impl Loan {
             let length = self.layout.size_bytes();
             self.shared.publish_copy(py, &self.layout, &info, |target| {
                 let source = held.as_ptr().as_ptr();
-                // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still held.
+                // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still
+                // held.
                 unsafe { std::ptr::copy_nonoverlapping(source, target, length) };
             })
         } else {
@@ -193,7 +194,8 @@ impl Loan {
         }
     }
 
-    /// Whether no slot was free (backpressure "drop"): `array` is scratch memory, and the frame counts as dropped.
+    /// Whether no slot was free (backpressure "drop"): `array` is scratch memory, and the frame counts as
+    /// dropped.
     #[getter]
     fn dropped(&self) -> bool {
         lock(&self.inner).dropped

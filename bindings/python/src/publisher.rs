@@ -46,7 +46,7 @@ impl From<PyErr> for Failure {
     }
 }
 
-/// What an attempt gives; `None` when it has waited for a slice and is to be made again.
+/// The result of an attempt; `None` when it has waited for a slice and is to be made again.
 pub(crate) fn unless_interrupted<T>(result: Result<T, LoanError>) -> Option<Result<T, LoanError>> {
     if matches!(result, Err(LoanError::Interrupted)) { None } else { Some(result) }
 }
@@ -135,7 +135,8 @@ impl Shared {
         self.handle.close(py, None)
     }
 
-    /// Closes; with backpressure "block" only when every reader with delivery "every" has received all frames.
+    /// Closes; with backpressure "block" only when every reader with delivery "every" has received all
+    /// frames.
     fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
@@ -190,23 +191,24 @@ pub(crate) fn frame_info(
 /// The one sender of a channel. Creates the channel, or takes it over from a publisher that died; does not
 /// wait for readers. Calls from several threads take turns.
 ///
-/// `channel` is a name, or the URL of a channel on another machine, as for Subscriber: the frames then go there, the
-/// newest each time that the link has room for one. `close` waits up to 5 s for what is left to go.
+/// `channel` is a name, or the URL of a channel on another machine, as for Subscriber: the frames then go
+/// there, the newest each time that the link has room for one. `close` waits up to 5 s for what is left to
+/// go.
 ///
 /// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written;
 ///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
 ///   readers hold at once.
-/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives None
-///   and counts the frame as dropped. "block" waits for a slot, and until readers with delivery "every" have
-///   received what would be overwritten, so that they miss nothing.
+/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives
+///   None and counts the frame as dropped. "block" waits for a slot, and until readers with delivery "every"
+///   have received what would be overwritten, so that they miss nothing.
 /// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
-/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the group too,
-///   in a `directory` that it can reach. Others never get write access to frames.
+/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the
+///   group too, in a `directory` that it can reach. Others never get write access to frames.
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
-/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots, permissions),
-/// AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
+/// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
+/// permissions), AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
@@ -244,12 +246,13 @@ impl Publisher {
 
     /// Copies an image into a free slot and publishes it: one copy, whatever the strides of the array.
     ///
-    /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as OpenCV's are,
-    /// unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or rgba8.
+    /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as
+    /// OpenCV's are, unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or
+    /// rgba8.
     ///
-    /// Returns its sequence, or None when it was dropped because no slot was free (backpressure "drop"; with "block"
-    /// it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when
-    /// larger slots do not fit in the file system, ChannelClosed after `close`.
+    /// Returns its sequence, or None when it was dropped because no slot was free (backpressure "drop"; with
+    /// "block" it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes,
+    /// NoSpace when larger slots do not fit in the file system, ChannelClosed after `close`.
     #[pyo3(signature = (image, timestamp_ns=None, format=None, pts_ns=None, *, duration_ns=None, color=None,
                         rotation_degrees=0, keyframe=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
@@ -292,9 +295,10 @@ impl Publisher {
                     )));
                 }
                 self.shared.publish_copy(py, &layout, &info, |target| {
-                    // SAFETY: `array`, alive until the end of this function, says that its elements lie there;
-                    // the slot has `size_bytes` of the layout, checked above to be those of the source; a slot
-                    // on loan overlaps no array of the user, for those in it are read-only or another slot.
+                    // SAFETY: `array`, alive until the end of this function, says that its elements lie
+                    // there; the slot has `size_bytes` of the layout, checked above to be those of the
+                    // source; a slot on loan overlaps no array of the user, for those in it are read-only or
+                    // another slot.
                     unsafe { copy::pack(&source, target) };
                 })
             }
@@ -309,8 +313,9 @@ impl Publisher {
     /// Sends an image as `send` does and waits up to `timeout` seconds for the boxes found in it: to call a
     /// detector like a function.
     ///
-    /// `detections` is a DetectionSubscriber of the detector's channel; when the detector ends, the next one is
-    /// waited for. Raises NoFreeSlot when the frame was dropped, Timeout, and what `send` and `recv` raise.
+    /// `detections` is a DetectionSubscriber of the detector's channel; when the detector ends, the next one
+    /// is waited for. Raises NoFreeSlot when the frame was dropped, Timeout, and what `send` and `recv`
+    /// raise.
     #[pyo3(signature = (image, detections, timeout=None, *, timestamp_ns=None, format=None))]
     fn send_and_wait(
         &self,
@@ -396,8 +401,9 @@ impl Publisher {
     /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
     /// ChannelClosed; a call that copies ends first.
     ///
-    /// With backpressure "block" it first waits until every subscriber with delivery "every" has received all frames. A signal
-    /// handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close` itself.
+    /// With backpressure "block" it first waits until every subscriber with delivery "every" has received all
+    /// frames. A signal handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close`
+    /// itself.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.drain_and_close(py)
     }

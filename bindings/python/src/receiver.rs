@@ -183,7 +183,8 @@ impl<S: Source> Receiver<S> {
         }
     }
 
-    /// What `recv` raises when `timeout` has passed: with the reason, unless another thread has the subscriber.
+    /// What `recv` raises when `timeout` has passed: with the reason, unless another thread has the
+    /// subscriber.
     pub(crate) fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
         self.failed(py, RecvError::Timeout, timeout)
     }
@@ -275,7 +276,7 @@ impl<S: Source> Receiver<S> {
         }
     }
 
-    /// Whether there is something to tell: an item in the stash, or an error that the next call will meet.
+    /// Whether the next call has something to return: an item in the stash, or an error that the next call will meet.
     fn fill_stash(&self) -> bool {
         let mut wanted =
             || !self.handle.is_closed() && !EXIT.is_set() && !lock(&self.waiting).callbacks.is_empty();

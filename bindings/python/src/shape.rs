@@ -153,7 +153,8 @@ fn mismatch(expected: &str, depth: Depth, shape: &[usize]) -> Error {
     )
 }
 
-/// Whether this is the shape of a tensor (C, H, W): taken as (H, W, C), it would have a few rows and very many channels.
+/// Whether this is the shape of a tensor (C, H, W): taken as (H, W, C), it would have a few rows and very
+/// many channels.
 fn looks_channels_first(shape: &[usize]) -> bool {
     matches!(*shape, [1 | 3 | 4, height, width] if height >= 16 && width >= 16)
 }

@@ -84,7 +84,8 @@ pub(crate) fn options(
     Ok((options, newest_only))
 }
 
-/// Opens with `open`, waiting without the interpreter up to `timeout` seconds for the channel, and while `wanted()`.
+/// Opens with `open`, waiting without the interpreter up to `timeout` seconds for the channel, and while
+/// `wanted()`.
 pub(crate) fn open_waiting<T: Send>(
     py: Python<'_>,
     options: SubscriberOptions,
@@ -155,30 +156,34 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// Receives the frames of a channel. Calls from several threads take turns.
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as in
-/// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80": the frames then come over a link, which comes back by
-/// itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or, with urls="trusted", from a file (`token-file=`).
+/// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80": the frames then come over a link, which
+/// comes back by itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or, with urls="trusted",
+/// from a file (`token-file=`).
 ///
 /// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
 /// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
 ///
-/// - `delivery`: "newest" (the default) gives the newest frame and passes over what came before; "every" gives
-///   all that are still in the ring, in order, which are all of them with a publisher of backpressure "block".
+/// - `delivery`: "newest" (the default) gives the newest frame and passes over what came before; "every"
+///   gives all that are still in the ring, in order, which are all of them with a publisher of backpressure
+///   "block".
 /// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
 ///   `/dev/shm/framelane-<uid>`.
 /// - `spin_us`: look for a frame this many microseconds before going to sleep. Saves the wake-up (some
 ///   25 us) and costs a core meanwhile; by default 0.
 /// - `writable`: `frame.array` can be drawn into, as `cv2.rectangle(frame.array, ...)` does. By default it is
-///   read-only, because all readers share it. When true, `recv` copies each frame (some 1 ms at 1080p) into memory
-///   of this process that is used again; others do not see the changes, and the frame holds no slot.
-/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False: `recv`
-///   raises ChannelClosed and loops end. Frames that are held stay valid; the new publisher's have another epoch.
-/// - `urls`: URLs that `channel` may be. "safe" (the default): without options that weaken the link, name files with
-///   secrets or raise the limit of frames (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160
-///   MiB). "trusted": with every option, for URLs that you wrote. "refuse": none, only names, for names from elsewhere.
+///   read-only, because all readers share it. When true, `recv` copies each frame (some 1 ms at 1080p) into
+///   memory of this process that is used again; others do not see the changes, and the frame holds no slot.
+/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False:
+///   `recv` raises ChannelClosed and loops end. Frames that are held stay valid; the new publisher's have
+///   another epoch.
+/// - `urls`: URLs that `channel` may be. "safe" (the default): without options that weaken the link, name
+///   files with secrets or raise the limit of frames (`insecure`, `token-file`, `certificate`, `server-uid`,
+///   `max-bytes` above 160 MiB). "trusted": with every option, for URLs that you wrote. "refuse": none, only
+///   names, for names from elsewhere.
 ///
 /// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
-/// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most 8:
-/// 4 with the 6 slots of the default. Then `recv` raises TooManyLeases at once.
+/// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most
+/// 8: 4 with the 6 slots of the default. Then `recv` raises TooManyLeases at once.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// delivery. Ctrl-C ends every wait.
@@ -214,8 +219,9 @@ impl Subscriber {
         Self::open_while(py, None, channel, delivery, timeout, directory, spin_us, writable, reconnect, urls)
     }
 
-    /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or
-    /// `async with Subscriber.open_async(...) as sub`. The arguments are those of Subscriber. Cancelling ends the wait.
+    /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or `async
+    /// with Subscriber.open_async(...) as sub`. The arguments are those of Subscriber. Cancelling ends the
+    /// wait.
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     #[pyo3(signature = (
@@ -273,7 +279,8 @@ impl Subscriber {
     /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
     ///
     /// Raises Timeout, which says why nothing came (the publisher ended, is idle, or finds no free slot);
-    /// ChannelClosed at the end of the channel; TooManyLeases when this subscriber holds as many frames as it may.
+    /// ChannelClosed at the end of the channel; TooManyLeases when this subscriber holds as many frames as it
+    /// may.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
         self.receiver.recv(py, timeout).map(lend)

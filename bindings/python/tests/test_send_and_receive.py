@@ -165,7 +165,7 @@ def test_the_size_and_the_format_may_change_while_running(publisher, subscriber)
     np.testing.assert_array_equal(kept[3].array, image_of((300, 400), "float64", seed=3))
 
 
-def test_newest_mode_counts_what_it_passes_over_and_every_mode_gets_all(publisher, subscriber):
+def test_newest_counts_skipped_frames_and_every_gets_all(publisher, subscriber):
     with framelane.Subscriber("cam0", delivery="every", timeout=0) as every:
         for n in range(4):
             publisher.send(np.full((2, 2), n, "uint8"))

@@ -1,7 +1,7 @@
 //! The `framelane` command: live video frames through shared memory, from a terminal.
 //!
-//! One file for each command in `commands`; what they share lies beside this file. Results go to standard output,
-//! notes, progress and errors to standard error.
+//! One file for each command in `commands`; what they share lies beside this file. Results go to standard
+//! output, notes, progress and errors to standard error.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -62,7 +62,8 @@ struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
 struct Global {
-    /// Directory of the channels, the same for both sides [default: $FRAMELANE_DIR, else /dev/shm/framelane-<uid>]
+    /// Directory of the channels, the same for both sides [default: $FRAMELANE_DIR, else
+    /// /dev/shm/framelane-<uid>]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
     /// Report in JSON, errors too (on standard error)
@@ -91,7 +92,8 @@ impl Global {
         }
     }
 
-    /// The directory of a local channel, as it follows "waiting". Empty for the URL of a channel on another machine.
+    /// The directory of a local channel, as it follows "waiting". Empty for the URL of a channel on another
+    /// machine.
     fn place_of(&self, channel: &str) -> String {
         let is_url = channel.contains(':');
         match framelane::directory(self.dir.as_deref()) {
@@ -137,8 +139,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the arguments. `--loop 2` is taken as `--loop=2` when it is wrong as it stands: `--loop` alone is right too, so
-/// that what follows may be the source or a channel called 2.
+/// Reads the arguments. `--loop 2` is taken as `--loop=2` when it is wrong as it stands: `--loop` alone is
+/// right too, so that what follows may be the source or a channel called 2.
 fn parse_arguments(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
     parse_as_they_are(&arguments).or_else(|error| match joined_loop(&arguments) {
         Some(joined) if error.kind() == ClapKind::UnknownArgument => parse_as_they_are(&joined),
@@ -167,7 +169,8 @@ fn joined_loop(arguments: &[OsString]) -> Option<Vec<OsString>> {
     Some(joined)
 }
 
-/// Help, the version, or wrong usage: clap has the words for all of them, with the secrets of the arguments hidden.
+/// Help, the version, or wrong usage: clap has the words for all of them, with the secrets of the arguments
+/// hidden.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(
         error.kind(),

@@ -54,7 +54,7 @@ impl Notes {
     pub fn say(&self, text: &str) {
         if !self.quiet {
             let text = framelane::redact::text(text);
-            // Nobody is left to be told when this fails.
+            // An error here has nowhere to be printed.
             self.bar.suspend(|| {
                 let _ = writeln!(std::io::stderr(), "{text}");
             });

@@ -94,7 +94,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("expected seconds, 0 to {MOST_SECONDS}, found {text:?}"))
 }
 
-/// Seconds from one look to the next.
+/// Seconds between two updates.
 pub fn interval(text: &str) -> Result<Duration, String> {
     seconds(text)
         .ok()

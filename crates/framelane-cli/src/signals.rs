@@ -87,7 +87,7 @@ impl Stop {
         }
     }
 
-    /// Sleeps for `time`, or until the end is asked for (looked at every 50 ms); gives whether to go on.
+    /// Sleeps for `time`, or until the end is asked for (looked at every 50 ms); returns whether to continue.
     pub fn sleep(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.is_set() {

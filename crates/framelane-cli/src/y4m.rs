@@ -10,8 +10,8 @@ pub fn holds(format: PixelFormat) -> bool {
     matches!(format, PixelFormat::I420 | PixelFormat::Gray8)
 }
 
-/// The layout as one of a video format: matrices of 1, 3 or 4 channels of 8 bits are gray, BGR and BGRA, as OpenCV has
-/// them, and one channel of 16 bits is gray.
+/// The layout as one of a video format: matrices of 1, 3 or 4 channels of 8 bits are gray, BGR and BGRA, as
+/// OpenCV has them, and one channel of 16 bits is gray.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidFrame`] for matrices without a meaning as a picture.

@@ -1,4 +1,5 @@
-//! `send` to and `receive` from the named mapping of older programs, with peers in Python written from the format alone.
+//! `send` to and `receive` from the named mapping of older programs, with peers in Python written from the
+//! format alone.
 
 mod support;
 

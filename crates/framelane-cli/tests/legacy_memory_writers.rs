@@ -1,4 +1,5 @@
-//! `receive` from a real writer of the old kind, a process of its own that copies frames without a lock: whole frames only.
+//! `receive` from a real writer of the old kind, a process of its own that copies frames without a lock:
+//! whole frames only.
 
 mod support;
 
@@ -101,7 +102,8 @@ fn busy_writer_gives_whole_frames_or_a_message() {
             }
         }
         println!("pause {pause_us} us, {mode}: {:.1} frames/s", f64::from(frames) / 4.0);
-        // Stopped in the middle of a frame, most likely, for longer than the settle time: nothing more arrives, or it is whole.
+        // Stopped in the middle of a frame, most likely, for longer than the settle time: nothing more
+        // arrives, or it is whole.
         writer.signal(Signal::STOP);
         while let Ok(frame) = subscriber.recv_timeout(Duration::from_millis(600)) {
             number(frame.bytes());

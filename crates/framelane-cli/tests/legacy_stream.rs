@@ -1,5 +1,5 @@
-//! `send` to and `receive` from the JPEG stream of older programs, with peers in Python and C++ written from the format
-//! alone; each also at one byte a system call, as the programs in the field are.
+//! `send` to and `receive` from the JPEG stream of older programs, with peers in Python and C++ written from
+//! the format alone; each also at one byte a system call, as the programs in the field are.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! `receive legacy://` and hostile senders: memory, connections and time are bounded, and the next sender is served.
+//! `receive legacy://` and hostile senders: memory, connections and time are bounded, and the next sender is
+//! served.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! The pictures of `legacy://` senders: upright as cv2.imdecode returns them, and the next whole one after damage.
+//! The pictures of `legacy://` senders: upright as cv2.imdecode returns them, and the next whole one after
+//! damage.
 
 #[path = "../../../tests/src/random.rs"]
 #[allow(dead_code, reason = "the tests use a part of it")]

@@ -1,4 +1,5 @@
-//! `receive` from senders that break the format, stand still or vanish: each is told of, and the next one is served.
+//! `receive` from senders that break the format, stand still or vanish: each is told of, and the next one is
+//! served.
 
 mod support;
 

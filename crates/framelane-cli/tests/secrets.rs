@@ -15,7 +15,8 @@ const PASSWORD: &str = "hunter22";
 const TOKEN: &str = "t0kenvalue";
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A server that answers each request with what `answer` makes of it; `None` leaves the connection open and silent.
+/// A server that answers each request with what `answer` makes of it; `None` leaves the connection open and
+/// silent.
 fn serve(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -11,8 +11,8 @@ use support::{Place, Running, json_error};
 
 const NOBODY: u32 = 65534;
 
-/// A directory that everybody can reach, with a directory of channels for root and one for nobody. `None` without root,
-/// or when nobody cannot run the program.
+/// A directory that everybody can reach, with a directory of channels for root and one for nobody. `None`
+/// without root, or when nobody cannot run the program.
 fn places() -> Option<(tempfile::TempDir, Place, Place)> {
     let (root, nobody) = (Place::new(), Place::new());
     let is_root = rustix::process::geteuid().is_root();

@@ -35,7 +35,8 @@ impl Stage {
     }
 }
 
-/// The colour of a frame after it was converted within RGB, within YUV or to gray, which comes out as full range.
+/// The colour of a frame after it was converted within RGB, within YUV or to gray, which comes out as full
+/// range.
 pub(crate) fn color_after(color: Color, to: PixelFormat) -> Color {
     match to {
         PixelFormat::Gray8 | PixelFormat::Gray16 => Color { range: ColorRange::Full, ..color },

@@ -1,8 +1,8 @@
 //! The EXIF orientation of a JPEG.
 //!
-//! It is read as `cv2.imdecode` reads it: from the first EXIF segment before the picture, in the first directory there.
-//! The last entry counts if there are several. Two bytes are the value, whatever the type of the entry says.
-//! Formats: ITU-T T.81, annex B, and TIFF 6.0, section 2.
+//! It is read as `cv2.imdecode` reads it: from the first EXIF segment before the picture, in the first
+//! directory there. The last entry counts if there are several. Two bytes are the value, whatever the type of
+//! the entry says. Formats: ITU-T T.81, annex B, and TIFF 6.0, section 2.
 
 /// The first bytes of an EXIF segment.
 const NAME: &[u8] = b"Exif\0\0";
@@ -17,8 +17,8 @@ const VALUE_AT: usize = 8;
 /// The orientation of a picture that is stored upright.
 const UPRIGHT: u8 = 1;
 
-/// The EXIF orientation of a JPEG, 1 to 8. 1 (upright) when it has none, or none that makes sense. Never fails; reads
-/// the segments in front of the picture only.
+/// The EXIF orientation of a JPEG, 1 to 8. 1 (upright) when it has none, or none that makes sense. Never
+/// fails; reads the segments in front of the picture only.
 pub fn orientation(jpeg: &[u8]) -> u8 {
     let value = segment(jpeg).and_then(value);
     value

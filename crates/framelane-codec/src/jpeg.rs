@@ -1,8 +1,8 @@
 //! JPEG by libjpeg-turbo, from the planes of a frame and into them.
 //!
-//! RGB formats, gray8, and matrices of `u8` with 1, 3 or 4 channels are converted as JFIF says, with chroma of half the
-//! width and height. i420 is taken as it is: its samples become those of the JPEG, and come back; programs that show the
-//! JPEG take them for BT.601 of full range.
+//! RGB formats, gray8, and matrices of `u8` with 1, 3 or 4 channels are converted as JFIF says, with chroma
+//! of half the width and height. i420 is taken as it is: its samples become those of the JPEG, and come back;
+//! programs that show the JPEG take them for BT.601 of full range.
 //!
 //! Pictures are decoded as they are stored. [`orientation`] returns their EXIF orientation.
 
@@ -68,8 +68,9 @@ impl Compressor {
     /// Puts the JPEG of a frame, baseline and with 4:2:0, in place of what `out` held. `quality` is 1 to 100.
     ///
     /// # Errors
-    /// [`InvalidOption`](ErrorKind::InvalidOption) for formats that [`takes`] does not name, qualities out of range, and
-    /// sides of more than 65 500 pixels; [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes` are too few.
+    /// [`InvalidOption`](ErrorKind::InvalidOption) for formats that [`takes`] does not name, qualities out of
+    /// range, and sides of more than 65 500 pixels; [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes`
+    /// are too few.
     pub fn encode(
         &mut self,
         layout: &Layout,
@@ -165,7 +166,8 @@ fn fill_even(layout: &Layout, bytes: &[u8], even: &mut Vec<u8>) -> Result<Layout
 
 /// Decompresses JPEGs, with memory that is kept from one to the next.
 pub struct Decompressor {
-    /// `None` after an error: the library's handle keeps parts of what it could not read, and refuses the next JPEG for it.
+    /// `None` after an error: the library's handle keeps parts of what it could not read, and refuses the
+    /// next JPEG for it.
     inner: Option<turbojpeg::Decompressor>,
     /// For targets with padding, or odd sides.
     planes: Vec<u8>,
@@ -180,12 +182,14 @@ impl Decompressor {
         Ok(Decompressor { inner: Some(open()?), planes: Vec::new() })
     }
 
-    /// Decodes into `target`, as `layout` says: any format that [`takes`] names, padded or not. A JPEG in gray gives RGB and
-    /// i420 too; one in colour gives gray8 its luminance. i420 wants chroma of half the width and height, or none. Alpha is 255.
+    /// Decodes into `target`, as `layout` says: any format that [`takes`] names, padded or not. A JPEG in
+    /// gray gives RGB and i420 too; one in colour gives gray8 its luminance. i420 wants chroma of half the
+    /// width and height, or none. Alpha is 255.
     ///
     /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) when `jpeg` does not hold a whole picture of the layout's size; `target` may hold
-    /// anything then. [`InvalidFrame`](ErrorKind::InvalidFrame) when `target` is shorter than the layout.
+    /// [`Damaged`](ErrorKind::Damaged) when `jpeg` does not hold a whole picture of the layout's size;
+    /// `target` may hold anything then. [`InvalidFrame`](ErrorKind::InvalidFrame) when `target` is shorter
+    /// than the layout.
     pub fn decode(&mut self, jpeg: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
         check(layout, target.len(), ErrorKind::Damaged)?;
         let mut inner = match self.inner.take() {
@@ -244,7 +248,8 @@ fn decode(
             }
             decode_plane(inner, jpeg, layout, Tj::GRAY, target)
         }
-        // The library writes as much as the JPEG's own chroma needs, so this is more than a question of looks.
+        // The library writes as much as the JPEG's own chroma needs, so this is more than a question of
+        // looks.
         Some(Samples::Planes) if header.subsamp == Subsamp::Sub2x2 => {
             decode_planes(inner, scratch, jpeg, layout, target)
         }

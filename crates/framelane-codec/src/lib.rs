@@ -25,10 +25,12 @@
 //!
 //! # Trust
 //! A payload may come from anybody: decoding it gives a picture of the layout asked for, or an error of kind
-//! [`Damaged`](framelane::ErrorKind::Damaged). Memory follows the layout and the length of the payload, never what the payload claims.
+//! [`Damaged`](framelane::ErrorKind::Damaged). Memory follows the layout and the length of the payload, never
+//! what the payload claims.
 //!
 //! # Features
-//! `video` (on by default) links FFmpeg, for H.264, for scaling, and for JPEG of the formats that it does not know.
+//! `video` (on by default) links FFmpeg, for H.264, for scaling, and for JPEG of the formats that it does not
+//! know.
 
 mod codec;
 mod convert;

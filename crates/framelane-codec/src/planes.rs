@@ -26,7 +26,7 @@ pub(crate) fn pack(layout: &Layout, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes [`pack`] gives.
+/// Number of bytes that [`pack`] writes.
 pub(crate) fn packed_bytes(layout: &Layout) -> usize {
     (0..layout.planes().len())
         .map(|plane| {

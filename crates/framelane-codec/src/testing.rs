@@ -39,7 +39,8 @@ pub fn codec(bytes: &[u8]) {
 /// KiB apart.
 ///
 /// # Panics
-/// When a decoder writes outside the frame that it was asked for, or refuses a payload for another reason than its bytes.
+/// When a decoder writes outside the frame that it was asked for, or refuses a payload for another reason
+/// than its bytes.
 pub fn decode(bytes: &[u8]) {
     let Some((head, mut rest)) = bytes.split_at_checked(HEAD_BYTES) else { return };
     let codec = CODECS[usize::from(head[0]) % CODECS.len()];

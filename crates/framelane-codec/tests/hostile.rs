@@ -122,7 +122,8 @@ fn a_payload_cut_short_anywhere_is_refused() {
         let (layout, payloads) = payloads(codec, &layout, 1);
         let mut decoder = Decoder::new(codec).unwrap();
         for length in 0..payloads[0].len() {
-            // The last bytes of a slice may be padding that decoders do without; a JPEG's are the mark of its end.
+            // The last bytes of a slice may be padding that decoders do without; a JPEG's are the mark of its
+            // end.
             let last = length + 8 > payloads[0].len();
             let frame = decode(&mut decoder, &payloads[0][..length], &layout);
             assert!(frame.is_none() || last, "{codec} {length}");
@@ -132,7 +133,8 @@ fn a_payload_cut_short_anywhere_is_refused() {
 
 #[test]
 fn a_jpeg_with_other_chroma_than_i420_has_is_refused() {
-    // 4:2:0 has sampling factors of 2x2, 1x1 and 1x1. With 1x1 for all the picture would be 4:4:4, whose planes are larger.
+    // 4:2:0 has sampling factors of 2x2, 1x1 and 1x1. With 1x1 for all the picture would be 4:4:4, whose
+    // planes are larger.
     let layout = Layout::packed(PixelFormat::I420, 32, 32).unwrap();
     let mut payload = Vec::new();
     jpeg::Compressor::new().unwrap().encode(&layout, &paint(&layout, 0), 80, &mut payload).unwrap();

@@ -1,5 +1,5 @@
-//! The reader against a writer at every stage of its work, step by step. This process writes, so no writer is visible:
-//! a frame is whole when the next one begins, or when nothing has changed for the settle time.
+//! The reader against a writer at every stage of its work, step by step. This process writes, so no writer is
+//! visible: a frame is whole when the next one begins, or when nothing has changed for the settle time.
 
 #[path = "../../../tests/src/random.rs"]
 #[allow(dead_code, reason = "the tests use a part of it")]
@@ -16,7 +16,7 @@ use random::Random;
 const AREA: usize = 12 + 64 * 48 * 3;
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// A mapping of its own for each test, removed at the end.
+/// A separate mapping for each test, removed at the end.
 struct Mapping(Address);
 
 impl Mapping {
@@ -194,7 +194,7 @@ fn damage(random: &mut Random, file: &File) {
     };
     match random.below(5) {
         0 => file.set_len(random.below(AREA as u64)).unwrap(),
-        1 => file.write_all_at(b"a text in place of a frame\0", 0).unwrap(),
+        1 => file.write_all_at(b"a text where a frame was expected\0", 0).unwrap(),
         2 => {
             let at = random.below(AREA as u64 - 8);
             file.write_all_at(&random.number().to_ne_bytes(), at).unwrap();

@@ -88,8 +88,8 @@ impl Ended {
     }
 }
 
-/// Sends all of `bytes`, asking `keep` whether to go on while there are more. `Ok`: all of them have gone, however the
-/// other side has taken them.
+/// Sends all of `bytes`, asking `keep` whether to go on while there are more. `Ok`: all of them have gone,
+/// however the other side has taken them.
 pub(crate) fn write_all(
     stream: &dyn Stream,
     mut bytes: &[u8],

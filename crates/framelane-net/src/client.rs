@@ -77,11 +77,13 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 
 /// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
 ///
-/// Blocks until `keep` says false, which it is asked several times a second; with `once`, also until the channel is closed
-/// there. The publisher's channel stays open, so that its subscribers stay attached while the link is away.
+/// Blocks until `keep` says false, which it is asked several times a second; with `once`, also until the
+/// channel is closed there. The publisher's channel stays open, so that its subscribers stay attached while
+/// the link is away.
 ///
 /// # Errors
-/// What trying again would not mend: who is not let in, a server that is not the one expected, frames above the limit.
+/// What trying again would not mend: who is not let in, a server that is not the one expected, frames above
+/// the limit.
 pub fn receive(
     url: &LinkUrl,
     publisher: &mut Publisher,
@@ -163,16 +165,17 @@ pub struct Sending {
     pub reconnect: bool,
 }
 
-/// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here, or so many
-/// frames were sent, and the other side has all of them; or until `keep` says false.
+/// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here,
+/// or so many frames were sent, and the other side has all of them; or until `keep` says false.
 ///
-/// The subscriber's delivery should be that of the URL's options: until there is a connection it stands for the link, so that a
-/// publisher that waits for its readers waits for this one.
+/// The subscriber's delivery should be that of the URL's options: until there is a connection it stands for
+/// the link, so that a publisher that waits for its readers waits for this one.
 ///
 /// Blocks. `events` and `keep` are called from this thread and from one other.
 ///
 /// # Errors
-/// As for [`receive`]; and when the connection fails after the channel was closed: its last frames may be missing there.
+/// As for [`receive`]; and when the connection fails after the channel was closed: its last frames may be
+/// missing there.
 pub fn send(
     url: &LinkUrl,
     subscriber: Subscriber,

@@ -28,7 +28,8 @@ const RECENT: usize = 8;
 const SLOW: Duration = Duration::from_secs(10);
 /// A channel may be scaled up to this, also if its frames are smaller: 1920x1080.
 const MOST_SCALED_PIXELS: u64 = 1920 * 1080;
-/// The longest side that frames are scaled to, unless the channel's own is longer: a scaler needs memory for each column.
+/// The longest side that frames are scaled to, unless the channel's own is longer: a scaler needs memory for
+/// each column.
 const LONGEST_SCALED_SIDE: u32 = 8192;
 
 /// A frame's payload and description.

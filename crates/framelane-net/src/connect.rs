@@ -42,8 +42,9 @@ pub(crate) struct Connected {
 
 /// Connects and agrees. `keep` is called several times a second.
 ///
-/// Nothing that the user asks for is sent before the server has proved who it is: by its certificate (TLS), its user (Unix
-/// socket) or the token that both sides know. A `tcp://` server that has no token to prove is anybody.
+/// Nothing that the user asks for is sent before the server has proved who it is: by its certificate (TLS),
+/// its user (Unix socket) or the token that both sides know. A `tcp://` server that has no token to prove is
+/// anybody.
 pub(crate) fn connect(
     url: &LinkUrl,
     direction: Direction,
@@ -227,7 +228,8 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
     let Some(io) = source else { return fault };
     if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         let error = tls_error(io, peer);
-        // Who is not trusted today is not trusted in a second either; what else went wrong may have been the network's fault.
+        // Who is not trusted today is not trusted in a second either; what else went wrong may have been the
+        // network's fault.
         let lasts = error.kind() == ErrorKind::Permission;
         return if lasts { Fault::lasting(error) } else { Fault::passing(error) };
     }

@@ -14,8 +14,8 @@ use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
-/// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come, not what was
-/// announced.
+/// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,
+/// not what was announced.
 const PIECE_BYTES: usize = 1 << 20;
 /// The same for payloads that nobody wants.
 const DISCARD_BYTES: usize = 64 << 10;
@@ -168,8 +168,8 @@ impl Receiving<'_> {
         }
     }
 
-    /// Says that everything has come, and waits until the other side has heard it: it ends the connection then. Ending it
-    /// from here could take the message along.
+    /// Says that everything has come, and waits until the other side has heard it: it ends the connection
+    /// then. Ending it from here could take the message along.
     fn say_done(&mut self) {
         let until = Instant::now() + self.idle_timeout.min(DONE);
         let Receiving { stream, inbox, peer, watch, received, .. } = self;
@@ -509,7 +509,8 @@ fn decoding_bytes(codec: Codec, layout: &Layout) -> u64 {
     }
 }
 
-/// When to ask whether to go on while a frame comes: its bytes may trickle in for as long as the other side likes.
+/// When to ask whether to go on while a frame comes: its bytes may trickle in for as long as the other side
+/// likes.
 struct Looks(Instant);
 
 impl Looks {

@@ -153,7 +153,8 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         }
         let mut said = opening(&Message::State(ChannelState::Live));
         for sequence in 1..=4 {
-            // The last one is larger than those before it, which is another way for frames that are not coded.
+            // The last one is larger than those before it, which is another way for frames that are not
+            // coded.
             let layout = if sequence == 4 && codec == Codec::Raw {
                 payload.resize(128, 7);
                 Layout::packed(PixelFormat::Gray8, 8, 16).unwrap()

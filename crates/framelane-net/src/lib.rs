@@ -1,8 +1,9 @@
 //! framelane channels between machines: links over TLS, TCP and Unix sockets.
 //!
-//! A [`Server`] offers the channels of its machine; whoever is let in [receives](receive) them into channels of its own,
-//! or [sends](send) channels there. One connection carries one channel. Frames go from the slot of one machine into the slot
-//! of the other: without TLS and without a codec nobody copies them on the way but the kernel.
+//! A [`Server`] offers the channels of its machine; whoever is let in [receives](receive) them into channels
+//! of its own, or [sends](send) channels there. One connection carries one channel. Frames go from the slot
+//! of one machine into the slot of the other: without TLS and without a codec nobody copies them on the way
+//! but the kernel.
 //!
 //! After [`install`], a URL stands where a channel's name does:
 //!
@@ -16,8 +17,9 @@
 //! # Ok::<(), framelane::Error>(())
 //! ```
 //!
-//! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and counts them.
-//! `delivery=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in [`security`].
+//! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and
+//! counts them. `delivery=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in
+//! [`security`].
 #![forbid(unsafe_code)]
 
 mod budget;

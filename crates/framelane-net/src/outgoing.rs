@@ -14,8 +14,8 @@ use crate::resume::{self, Kept};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 
-/// How long a frame is sent straight from its slot. What has not gone by then is copied, and the slot is given back: a
-/// receiver that is slow costs memory here, not slots of the channel.
+/// How long a frame is sent straight from its slot. What has not gone by then is copied, and the slot is
+/// given back: a receiver that is slow costs memory here, not slots of the channel.
 const LEASE: Duration = Duration::from_millis(20);
 
 /// How soon it is noticed that nothing more is heard.
@@ -60,8 +60,9 @@ pub struct Sent {
 /// Asked now and then: whether to go on. Told how far it is.
 pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
 
-/// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has not received
-/// yet is sent even when the channel is closed by now. It is given back when the connection fails.
+/// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has
+/// not received yet is sent even when the channel is closed by now. It is given back when the connection
+/// fails.
 ///
 /// # Errors
 /// Why it has ended; `Ok` when the channel was closed and the link ends with it.
@@ -113,7 +114,8 @@ pub(crate) fn run(
             && fault.error.kind() != ErrorKind::Io
             && !sender.in_frame
         {
-            // Why it ends, as far as that can still be said: within a frame it would be taken for its last pixels.
+            // Why it ends, as far as that can still be said: within a frame it would be taken for its last
+            // pixels.
             let refusal = fault.refusal();
             let until = Instant::now() + LOOK;
             let _turn = lock(&link.writing);
@@ -204,8 +206,8 @@ impl Link<'_> {
         }
     }
 
-    /// Answers the last ping if that takes no waiting. Whoever hears must not wait for a frame that takes long to be
-    /// written: the other side would seem to be silent. So who writes it answers afterwards.
+    /// Answers the last ping if that takes no waiting. Whoever hears must not wait for a frame that takes
+    /// long to be written: the other side would seem to be silent. So who writes it answers afterwards.
     fn answer(&self) -> Result<(), Fault> {
         while lock(&self.ping).is_some() {
             let _turn = match self.writing.try_lock() {
@@ -297,8 +299,9 @@ impl Sender<'_, '_, '_> {
         let turn = lock(&self.link.writing);
         send(stream, &Message::State(ChannelState::Closed), peer, &mut || self.go_on())?;
         drop(turn);
-        // Ending the connection now would take what is still on its way back: the system answers the credits that come for
-        // it with a reset. The other side says when it has everything; pings are answered by whoever hears them.
+        // Ending the connection now would take what is still on its way back: the system answers the credits
+        // that come for it with a reset. The other side says when it has everything; pings are answered by
+        // whoever hears them.
         loop {
             match self.go_on() {
                 Ok(()) => {}
@@ -342,7 +345,8 @@ impl Sender<'_, '_, '_> {
         if let Some(kept) = self.kept.take() {
             return Ok(Some(kept));
         }
-        // When every frame is wanted, also those that came while there was no connection, as far as the ring reaches back.
+        // When every frame is wanted, also those that came while there was no connection, as far as the ring
+        // reaches back.
         let last = self.last.filter(|_| subscriber.get_delivery() == Delivery::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
         let mut ended = None;
@@ -354,7 +358,8 @@ impl Sender<'_, '_, '_> {
             return Err(fault);
         }
         match opened {
-            // A new channel of the same name, which was made and written to before we saw it: all of it came later.
+            // A new channel of the same name, which was made and written to before we saw it: all of it came
+            // later.
             Ok(new) if after.is_none() && last.is_some_and(|last| last.epoch != new.epoch()) => {
                 let all = Some(Origin { epoch: new.epoch(), sequence: 0 });
                 let from_start = subscriber.clone().wait(Some(Duration::ZERO)).after(all).open(channel);
@@ -544,7 +549,8 @@ impl Sender<'_, '_, '_> {
         self.link.answer()
     }
 
-    /// Sends the frame's bytes from its slot, for as long as the lease may last; what is left then, from a copy.
+    /// Sends the frame's bytes from its slot, for as long as the lease may last; what is left then, from a
+    /// copy.
     fn write_leased(&self, frame: Frame, until: Instant) -> Result<(), Fault> {
         let (stream, peer) = (self.link.stream, self.link.peer);
         let mut at = 0;
@@ -568,8 +574,8 @@ impl Sender<'_, '_, '_> {
     }
 }
 
-/// The connection has failed after the channel was closed. It is not begun again: whoever waits for the end of a channel
-/// that is gone is told at once, and not when a server comes back that may be gone as well.
+/// The connection has failed after the channel was closed. It is not begun again: whoever waits for the end
+/// of a channel that is gone is told at once, and not when a server comes back that may be gone as well.
 fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;

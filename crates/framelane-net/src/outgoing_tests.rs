@@ -8,8 +8,8 @@ use super::*;
 use crate::channel_io::opening;
 use crate::proto::Refusal;
 
-/// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken what
-/// ends with `last` it says `answer` and hangs up.
+/// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken
+/// what ends with `last` it says `answer` and hangs up.
 struct Peer<'a> {
     says: Mutex<VecDeque<u8>>,
     taken: Mutex<Vec<u8>>,
@@ -125,7 +125,8 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
 
-/// Sends a channel that is closed when its frame has gone, to a receiver that then says `answer` and hangs up.
+/// Sends a channel that is closed when its frame has gone, to a receiver that then says `answer` and hangs
+/// up.
 fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();

@@ -137,8 +137,9 @@ fn copy_of(error: &Error) -> Error {
     }
 }
 
-/// The name of a channel that nobody else uses, and that says where it leads. The process's number alone would not do:
-/// containers have the same ones, and a channel that a dead process has left must not be taken over with its frames.
+/// The name of a channel that nobody else uses, and that says where it leads. The process's number alone
+/// would not do: containers have the same ones, and a channel that a dead process has left must not be taken
+/// over with its frames.
 fn local_name(url: &LinkUrl) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: OnceLock<u32> = OnceLock::new();

@@ -8,13 +8,14 @@ use framelane::{Delivery, Origin, Subscriber, SubscriberOptions};
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
 
-/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have nothing yet.)
+/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have
+/// nothing yet.)
 pub(crate) fn known((epoch, sequence): (u64, u64)) -> Option<Origin> {
     (epoch != 0).then_some(Origin { epoch, sequence })
 }
 
-/// A subscriber that is kept from one connection to the next, with the newest frames that were sent: their origin, and their
-/// number in the channel.
+/// A subscriber that is kept from one connection to the next, with the newest frames that were sent: their
+/// origin, and their number in the channel.
 pub(crate) struct Kept {
     pub(crate) subscriber: Subscriber,
     sent: VecDeque<(Origin, u64)>,
@@ -41,7 +42,8 @@ impl Kept {
         self.sent.push_back((origin, sequence));
     }
 
-    /// The connection is gone: until it is known what has arrived, a publisher that waits keeps all that may not have.
+    /// The connection is gone: until it is known what has arrived, a publisher that waits keeps all that may
+    /// not have.
     pub(crate) fn hold(&mut self) {
         let oldest = self.sent.front().map(|(_, sequence)| *sequence).or(self.begun);
         if let (Delivery::Every, Some(oldest)) = (self.subscriber.delivery(), oldest) {
@@ -49,12 +51,14 @@ impl Kept {
         }
     }
 
-    /// Goes back to what was lost with a connection: behind `last`, which is the newest frame that the other side has.
-    /// Gives how many frames that were sent have not arrived; it is not known of a server that knows nothing of the channel.
+    /// Goes back to what was lost with a connection: behind `last`, which is the newest frame that the other
+    /// side has. Gives how many frames that were sent have not arrived; it is not known of a server that
+    /// knows nothing of the channel.
     pub(crate) fn go_back(&mut self, options: &SubscriberOptions, last: Option<Origin>) -> u64 {
         let arrived = last.and_then(|last| self.sent.iter().rposition(|(origin, _)| *origin == last));
         if self.subscriber.delivery() == Delivery::Newest {
-            // Once more the newest one, if it is still that; whether it has arrived is looked at when it comes.
+            // Once more the newest one, if it is still that; whether it has arrived is looked at when it
+            // comes.
             if let Some(newest) = self.begun {
                 self.subscriber.rewind(newest - 1);
             }
@@ -88,10 +92,12 @@ pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -
     })
 }
 
-/// Where in the channel to go on: behind `last`, the frame that the other side has already. `None` when nothing is there.
+/// Where in the channel to go on: behind `last`, the frame that the other side has already. `None` when
+/// nothing is there.
 ///
-/// In a channel that is itself fed by a link the frames have other numbers than those of their first publisher: the ring is
-/// looked through for the one that is meant. When it is gone from the ring, all that is there came after it.
+/// In a channel that is itself fed by a link the frames have other numbers than those of their first
+/// publisher: the ring is looked through for the one that is meant. When it is gone from the ring, all that
+/// is there came after it.
 pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -> Option<Origin> {
     let open =
         |after: Origin| options.clone().wait(Some(Duration::ZERO)).after(Some(after)).open(channel).ok();
@@ -103,7 +109,8 @@ pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -
     let mut before_all = None;
     for _ in 0..MOST_SLOTS {
         let Ok(frame) = all.recv_timeout(Duration::ZERO) else { break };
-        // Of the present epoch, also a frame of a publisher that has died: that is where numbers are looked for.
+        // Of the present epoch, also a frame of a publisher that has died: that is where numbers are looked
+        // for.
         let here = Origin { epoch, sequence: frame.local_sequence() };
         if frame.origin() == last {
             return Some(here);

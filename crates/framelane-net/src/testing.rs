@@ -1,5 +1,5 @@
-//! What reads bytes from a network, with what must be true of the outcome: for the fuzzer, and for the test that replays
-//! what the fuzzer has found.
+//! What reads bytes from a network, with what must be true of the outcome: for the fuzzer, and for the test
+//! that replays what the fuzzer has found.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use framelane::{Delivery, Origin};
 use crate::proto::{ChannelRequest, MAGIC, Message, Parser, Piece, Sink, Source};
 use crate::url::LinkUrl;
 
-/// A stream of messages: as much of it as can be read is read, both ends take what they get, and what was read can be
-/// said again in the same words.
+/// A stream of messages: as much of it as can be read is read, both ends take what they get, and what was
+/// read can be said again in the same words.
 ///
 /// The first byte says in which pieces the others come.
 pub fn link(bytes: &[u8]) {

@@ -1,4 +1,5 @@
-//! Where a link leads, and how: `tls://HOST[:7420]/CHANNEL?OPTIONS`, `tcp://…`, `unix:PATH.sock/CHANNEL?OPTIONS`.
+//! Where a link leads, and how: `tls://HOST[:7420]/CHANNEL?OPTIONS`, `tcp://…`,
+//! `unix:PATH.sock/CHANNEL?OPTIONS`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -82,15 +83,17 @@ pub struct LinkOptions {
     pub insecure: bool,
     /// `server-uid=UID`: a user, besides this one and root, whose server is trusted at a Unix socket.
     pub server_uid: Option<u32>,
-    /// `idle-timeout=SECONDS`: how long the other side may be silent before it is taken for gone.
+    /// `idle-timeout=SECONDS`: a peer that sends nothing for this time is disconnected.
     pub idle_timeout: Duration,
     /// `max-bytes=`: the largest frame that is taken.
     pub max_bytes: u64,
-    /// `max-memory=`: the most memory in bytes that frames from the link use here, shared memory included. Default 1 GiB.
+    /// `max-memory=`: the most memory in bytes that frames from the link use here, shared memory included.
+    /// Default 1 GiB.
     pub max_memory: u64,
     /// `max-pixels=`: the largest frame in pixels that is decoded. Default 33,554,432, which is 8192x4096.
     pub max_pixels: u64,
-    /// `slots=`: of the ring that a subscriber of a URL receives into; two more than the frames that it holds at once.
+    /// `slots=`: of the ring that a subscriber of a URL receives into; two more than the frames that it holds
+    /// at once.
     pub slots: usize,
 }
 
@@ -241,7 +244,8 @@ fn check_channel(channel: &str) -> Result<(), Error> {
     ))
 }
 
-/// Refuses an option that is given twice, or against another one: which of them counts must not depend on their order.
+/// Refuses an option that is given twice, or against another one: which of them counts must not depend on
+/// their order.
 fn check_once(name: &str, given: &[&str]) -> Result<(), Error> {
     let trust = ["fingerprint", "ca"];
     let clashes = |other: &str| other == name || (trust.contains(&other) && trust.contains(&name));
@@ -304,8 +308,8 @@ impl LinkUrl {
     /// Reads a URL, and the token file that it names.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] and [`ErrorKind::InvalidName`] for what is no URL, for unknown options and those given
-    /// twice, and for options that `urls` does not allow. Those of the token file.
+    /// [`ErrorKind::InvalidOption`] and [`ErrorKind::InvalidName`] for what is no URL, for unknown options
+    /// and those given twice, and for options that `urls` does not allow. Those of the token file.
     pub fn parse(text: &str, urls: Urls) -> Result<Self, Error> {
         if urls == Urls::Refuse {
             return Err(Error::new(ErrorKind::InvalidOption, "expected no URL, found one")
@@ -330,8 +334,8 @@ impl LinkUrl {
     /// Refuses options that this address ignores. Call it again when options were added to those of the URL.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] for a fingerprint, an authority or a certificate without TLS, a token on a Unix socket,
-    /// and a server's user without one.
+    /// [`ErrorKind::InvalidOption`] for a fingerprint, an authority or a certificate without TLS, a token on
+    /// a Unix socket, and a server's user without one.
     pub fn check(&self) -> Result<(), Error> {
         let options = &self.options;
         let is_unix = matches!(self.address, Address::Unix(_));

@@ -1,4 +1,5 @@
-//! Peers that do not keep to what is agreed, or that nobody knows: what they are told, and what they cannot do.
+//! Peers that do not keep to what is agreed, or that nobody knows: what they are told, and what they cannot
+//! do.
 
 mod support;
 
@@ -174,7 +175,8 @@ fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
         .directory(tempfile::tempdir().unwrap().path())
         .create(&served.url("cam0"))
         .unwrap();
-    // It is tried again and again: what was said is in the events of the server, and in the trouble of the client.
+    // It is tried again and again: what was said is in the events of the server, and in the trouble of the
+    // client.
     let told = || served.events.lock().unwrap().iter().any(|event| event.contains("already has a publisher"));
     while !told() {
         std::thread::yield_now();

@@ -1,9 +1,9 @@
 //! What a packet of H.264 says of itself, read before FFmpeg sees it. Syntax: ITU-T H.264, 7.3.
 //!
-//! FFmpeg allocates tables by the size that a stream claims, keeps as many pictures as it asks for, and hides a missing
-//! packet by guessing. Packets that come over a network may be anybody's, so what is decoded here is only what the
-//! encoder beside it writes: one parameter set of each kind, progressive 4:2:0 of 8 bits, one picture a packet, each
-//! picture after the one that it is predicted from.
+//! FFmpeg allocates tables by the size that a stream claims, keeps as many pictures as it asks for, and hides
+//! a missing packet by guessing. Packets that come over a network may be anybody's, so what is decoded here
+//! is only what the encoder beside it writes: one parameter set of each kind, progressive 4:2:0 of 8 bits,
+//! one picture a packet, each picture after the one that it is predicted from.
 
 /// More slices than framelane's encoder has threads. Each may cost as much time as a whole picture.
 const MOST_SLICES: u32 = 16;
@@ -19,7 +19,8 @@ const HEAD_BYTES: usize = 64;
 pub(crate) struct Watch {
     /// Bits of `frame_num`, from the last sequence parameter set.
     frame_num_bits: Option<u32>,
-    /// The `frame_num` of the last picture that others are predicted from; `None`: a keyframe must come first.
+    /// The `frame_num` of the last picture that others are predicted from; `None`: a keyframe must come
+    /// first.
     previous: Option<u32>,
 }
 
@@ -123,7 +124,8 @@ fn sequence(unit: &[u8], width: u32, height: u32) -> Result<u32, String> {
     let mut bits = Bits::new(head);
     let set =
         sequence_fields(&mut bits).ok_or("expected progressive 4:2:0 of 8 bits, found another stream")?;
-    // FFmpeg tries a set that it cannot read once more with the escapes left in; without any, both are the same.
+    // FFmpeg tries a set that it cannot read once more with the escapes left in; without any, both are the
+    // same.
     if head[..bits.at_bit.div_ceil(8)].windows(3).any(|window| window == [0, 0, 3]) {
         return Err("expected a plain size, found an escaped one".to_owned());
     }
@@ -183,7 +185,8 @@ fn sequence_fields(bits: &mut Bits<'_>) -> Option<Sequence> {
             *side = 2 * i64::from(bits.number()?);
         }
     }
-    // The picture is taken from the corner; what is cut off there would have to be found by the decoder's pointers.
+    // The picture is taken from the corner; what is cut off there would have to be found by the decoder's
+    // pointers.
     if crop[0] != 0 || crop[2] != 0 || crop[1] >= 16 || crop[3] >= 16 {
         return None;
     }

@@ -16,24 +16,26 @@
 //! ```
 //!
 //! # Copies
-//! i420, or nv12 from a decoder that gives nv12, without scaling: the decoder writes into the slot that readers read
-//! (H.264, HEVC, VP8, VP9, MPEG-1 and MPEG-2; [`Summary::direct`] counts these frames). Everything else is converted once,
-//! from the decoder's memory into the slot, while the next pictures are decoded on the other cores.
+//! i420, or nv12 from a decoder that gives nv12, without scaling: the decoder writes into the slot that
+//! readers read (H.264, HEVC, VP8, VP9, MPEG-1 and MPEG-2; [`Summary::direct`] counts these frames).
+//! Everything else is converted once, from the decoder's memory into the slot, while the next pictures are
+//! decoded on the other cores.
 //!
 //! # Colour
-//! The matrix and the range of the stream are honoured; where it names no matrix, BT.601 is assumed, as the `ffmpeg`
-//! program does. RGB and gray formats come out as full range; between YUV formats matrix and range stay as they are.
-//! [`FrameInfo::color`](framelane::FrameInfo::color) says what was published.
+//! The matrix and the range of the stream are honoured; where it names no matrix, BT.601 is assumed, as the
+//! `ffmpeg` program does. RGB and gray formats come out as full range; between YUV formats matrix and range
+//! stay as they are. [`FrameInfo::color`](framelane::FrameInfo::color) says what was published.
 //!
 //! # Orientation
-//! Pictures are published upright: a display matrix of the stream or of a picture, and the EXIF orientation of a JPEG, are
-//! applied to the pixels, mirror images included. The pixels equal those of `ffmpeg -i`. [`SourceOptions::rotate`] with
-//! [`Rotate::None`] leaves them as they are coded, with the rotation in
-//! [`FrameInfo::rotation_degrees`](framelane::FrameInfo::rotation_degrees). `FrameInfo` has no field for a mirror image.
+//! Pictures are published upright: a display matrix of the stream or of a picture, and the EXIF orientation
+//! of a JPEG, are applied to the pixels, mirror images included. The pixels equal those of `ffmpeg -i`.
+//! [`SourceOptions::rotate`] with [`Rotate::None`] leaves them as they are coded, with the rotation in
+//! [`FrameInfo::rotation_degrees`](framelane::FrameInfo::rotation_degrees). `FrameInfo` has no field for a
+//! mirror image.
 //!
 //! # Times
-//! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for streams with a
-//! variable rate too; it goes on growing when the source is repeated.
+//! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for
+//! streams with a variable rate too; it goes on growing when the source is repeated.
 
 mod conflicts;
 mod connection;

@@ -196,8 +196,8 @@ impl SourceOptions {
         Self::default()
     }
 
-    /// Width and height to scale to, without regard to the aspect ratio; `None` (default): the source's size, which may change
-    /// while it plays. For `testsrc`, the size to draw.
+    /// Width and height to scale to, without regard to the aspect ratio; `None` (default): the source's size,
+    /// which may change while it plays. For `testsrc`, the size to draw.
     #[must_use]
     pub fn size(mut self, size: Option<(u32, u32)>) -> Self {
         self.size = size;
@@ -206,9 +206,9 @@ impl SourceOptions {
 
     /// The pixel format to publish; default bgr8.
     ///
-    /// `None` publishes what the decoder gives where framelane has that format (i420, nv12, gray8, bgr8 …), else the nearest:
-    /// bgr8 or bgra8 for RGB, p010 for YUV of more than 8 bits, i420 for other YUV. i420, or nv12 from a decoder that gives nv12,
-    /// is decoded straight into the slot.
+    /// `None` publishes what the decoder gives where framelane has that format (i420, nv12, gray8, bgr8 …),
+    /// else the nearest: bgr8 or bgra8 for RGB, p010 for YUV of more than 8 bits, i420 for other YUV. i420,
+    /// or nv12 from a decoder that gives nv12, is decoded straight into the slot.
     #[must_use]
     pub fn format(mut self, format: impl Into<Option<PixelFormat>>) -> Self {
         self.format = format.into();
@@ -236,8 +236,8 @@ impl SourceOptions {
         self
     }
 
-    /// Decodes on a device: FFmpeg's name of its kind (`vaapi`, `cuda`, …) or `auto`, which takes the first that opens and
-    /// falls back to the processor. Pictures are read back into memory.
+    /// Decodes on a device: FFmpeg's name of its kind (`vaapi`, `cuda`, …) or `auto`, which takes the first
+    /// that opens and falls back to the processor. Pictures are read back into memory.
     #[must_use]
     pub fn hwaccel(mut self, device: Option<&str>) -> Self {
         self.hwaccel = device.map(str::to_owned);
@@ -267,23 +267,26 @@ impl SourceOptions {
 
     /// FFmpeg's name of the demuxer or device (`ffmpeg -formats`), when it must not be guessed.
     ///
-    /// A file or pipe opens nothing but itself. One that refers to other sources (`hls`, `dash`, `concat`, `sdp`) is
-    /// refused unless its format is named here. A stream from the network may refer to other addresses on the network,
-    /// never to local files. The FFmpeg options `protocol_whitelist` and `format_whitelist` replace these limits.
+    /// A file or pipe opens nothing but itself. One that refers to other sources (`hls`, `dash`, `concat`,
+    /// `sdp`) is refused unless its format is named here. A stream from the network may refer to other
+    /// addresses on the network, never to local files. The FFmpeg options `protocol_whitelist` and
+    /// `format_whitelist` replace these limits.
     #[must_use]
     pub fn input_format(mut self, name: Option<&str>) -> Self {
         self.input_format = name.map(str::to_owned);
         self
     }
 
-    /// An option for FFmpeg's demuxer, protocol or device, as in `rtsp_transport` = `tcp`. May be called again for more.
+    /// An option for FFmpeg's demuxer, protocol or device, as in `rtsp_transport` = `tcp`. May be called
+    /// again for more.
     #[must_use]
     pub fn ffmpeg_option(mut self, name: &str, value: &str) -> Self {
         self.ffmpeg.0.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// A flag that ends opening, waiting and publishing soon after it is set, from any thread or a signal handler.
+    /// A flag that ends opening, waiting and publishing soon after it is set, from any thread or a signal
+    /// handler.
     #[must_use]
     pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
         self.stop = Some(stop);
@@ -300,8 +303,9 @@ impl SourceOptions {
     /// Whether pictures are turned and mirrored as their display matrix or EXIF orientation asks; default
     /// [`Rotate::Auto`].
     ///
-    /// [`SourceOptions::size`] is the size of the upright picture. Only pictures that need no turn are decoded straight
-    /// into slots. A rotation by another angle than 90, 180 or 270 degrees is reported and not applied, as in OpenCV.
+    /// [`SourceOptions::size`] is the size of the upright picture. Only pictures that need no turn are
+    /// decoded straight into slots. A rotation by another angle than 90, 180 or 270 degrees is reported and
+    /// not applied, as in OpenCV.
     #[must_use]
     pub fn rotate(mut self, rotate: Rotate) -> Self {
         self.rotate = rotate;
@@ -314,8 +318,8 @@ impl SourceOptions {
     /// RTSP, RTMP, SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source
     /// is decoded with low delay. Its frames are published as they come and never paced. When frames come
     /// faster than they can be published, the newest wins and [`Summary::skipped`](crate::Summary::skipped)
-    /// counts the others; a publisher with [`Backpressure::Block`](framelane::Backpressure::Block) gets all. With
-    /// [`Rate::Fps`], the source is thinned out to that rate.
+    /// counts the others; a publisher with [`Backpressure::Block`](framelane::Backpressure::Block) gets all.
+    /// With [`Rate::Fps`], the source is thinned out to that rate.
     ///
     /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that
     /// is not said to be live is judged by its first five seconds: a producer that is more than 1.5 times as
@@ -377,9 +381,9 @@ impl SourceOptions {
     /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Permission`], [`ErrorKind::Damaged`] (not a media file, cut off, or without video),
-    /// [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag), [`ErrorKind::Io`] and
-    /// [`ErrorKind::Timeout`] (network).
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Permission`], [`ErrorKind::Damaged`] (not a media file, cut off,
+    /// or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
+    /// [`ErrorKind::Io`] and [`ErrorKind::Timeout`] (network).
     pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;
         let source = source.as_ref();

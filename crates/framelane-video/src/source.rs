@@ -54,8 +54,8 @@ impl Source {
 
     /// Slots that the channel needs, when `base` are wanted for readers and the newest frame.
     ///
-    /// More than `base` where the decoder writes straight into slots: it keeps some as references. With fewer slots all
-    /// works the same, but pictures are copied.
+    /// More than `base` where the decoder writes straight into slots: it keeps some as references. With fewer
+    /// slots all works the same, but pictures are copied.
     pub fn slots_needed(&self, base: usize) -> usize {
         let held = match &self.kind {
             Kind::Media(media) => media.slots_held(&self.options),
@@ -66,11 +66,13 @@ impl Source {
 
     /// Publishes all frames of the source; gives what became of them.
     ///
-    /// `on_frame` is called on this thread for each frame just before readers can see it, and ends publishing after that frame
-    /// with `Break`. Blocks until the source has ended, `on_frame` breaks or the stop flag is set. Decoding runs on threads of its own
-    /// meanwhile. Called again, it starts again from the beginning where the source can; live sources go on.
+    /// `on_frame` is called on this thread for each frame just before readers can see it, and ends publishing
+    /// after that frame with `Break`. Blocks until the source has ended, `on_frame` breaks or the stop flag
+    /// is set. Decoding runs on threads of its own meanwhile. Called again, it starts again from the
+    /// beginning where the source can; live sources go on.
     ///
-    /// Damage in the media is no error: what can be decoded is published, and the summary has counts and warnings.
+    /// Damage in the media is no error: what can be decoded is published, and the summary has counts and
+    /// warnings.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] when no picture at all could be decoded; the errors of

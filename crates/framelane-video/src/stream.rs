@@ -13,8 +13,9 @@ use crate::h264::{self, Watch};
 
 /// Encodes frames as H.264, for live links: each frame is a packet at once.
 ///
-/// Packets are in annex B's form and never need a header sent apart: each keyframe brings the parameters with it. The first
-/// frame, each after a change of size or colour, and one in 300 is a keyframe; so is whichever is asked to be.
+/// Packets are in annex B's form and never need a header sent apart: each keyframe brings the parameters with
+/// it. The first frame, each after a change of size or colour, and one in 300 is a keyframe; so is whichever
+/// is asked to be.
 pub struct StreamEncoder {
     bits_per_second: u64,
     open: Option<(Key, Encoder)>,
@@ -34,7 +35,8 @@ struct Key {
 }
 
 impl StreamEncoder {
-    /// Opens nothing yet: the size comes with the first frame. The bit rate holds for the average of about two frames.
+    /// Opens nothing yet: the size comes with the first frame. The bit rate holds for the average of about
+    /// two frames.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg has no libx264.
@@ -45,11 +47,13 @@ impl StreamEncoder {
 
     /// Puts the packet of a frame in place of what `out` held, and says whether it is a keyframe.
     ///
-    /// Copies or converts the frame once. i420 and gray8 keep their samples; other formats go through i420. Alpha is lost.
-    /// `timestamp_ns` is when the frame was taken: how many come in a second decides how many bits each may have.
+    /// Copies or converts the frame once. i420 and gray8 keep their samples; other formats go through i420.
+    /// Alpha is lost. `timestamp_ns` is when the frame was taken: how many come in a second decides how many
+    /// bits each may have.
     ///
     /// # Errors
-    /// [`InvalidFrame`](ErrorKind::InvalidFrame) for frames that are no video or too short, and what FFmpeg reports.
+    /// [`InvalidFrame`](ErrorKind::InvalidFrame) for frames that are no video or too short, and what FFmpeg
+    /// reports.
     pub fn encode(
         &mut self,
         (layout, color, bytes): (&Layout, Color, &[u8]),
@@ -111,7 +115,8 @@ fn check_sides(layout: &Layout) -> Result<(), Error> {
     .with_hint("use lz4, or a smaller size"))
 }
 
-/// Writes a frame into an i420 picture that is as large, or larger by the column or row that makes its sides even.
+/// Writes a frame into an i420 picture that is as large, or larger by the column or row that makes its sides
+/// even.
 fn fill(
     converter: &mut Converter,
     (layout, color, bytes): (&Layout, Color, &[u8]),
@@ -212,8 +217,8 @@ impl Rate {
 
 /// Decodes what [`StreamEncoder`] writes, whoever sent it.
 ///
-/// Pictures are never guessed: after an error, or when a packet is missing, each packet is refused until a keyframe comes.
-/// A keyframe decodes to the same picture whatever came before it.
+/// Pictures are never guessed: after an error, or when a packet is missing, each packet is refused until a
+/// keyframe comes. A keyframe decodes to the same picture whatever came before it.
 pub struct StreamDecoder {
     open: Option<(u32, u32, PacketDecoder)>,
     watch: Watch,
@@ -233,8 +238,8 @@ impl StreamDecoder {
     /// Decodes one packet into `target`, as `layout` says; its format may be any video format.
     ///
     /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) when the packet does not hold a picture of the layout's size that follows the
-    /// one before; then `target` may hold anything.
+    /// [`Damaged`](ErrorKind::Damaged) when the packet does not hold a picture of the layout's size that
+    /// follows the one before; then `target` may hold anything.
     pub fn decode(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
         let result = self.decode_next(packet, layout, target);
         if result.is_err() {
@@ -255,8 +260,9 @@ impl StreamDecoder {
             let error = Error::new(ErrorKind::Damaged, format!("a packet of H.264: {reason}"));
             if h264::has_keyframe(packet) { error } else { error.with_hint("ask for a keyframe") }
         })?;
-        // FFmpeg keeps what a damaged parameter set claimed, also over `avcodec_flush_buffers`: a delay for reordering, in
-        // which later pictures stay, or a colour that later sets do not name. A new decoder knows nothing of it.
+        // FFmpeg keeps what a damaged parameter set claimed, also over `avcodec_flush_buffers`: a delay for
+        // reordering, in which later pictures stay, or a colour that later sets do not name. A new decoder
+        // knows nothing of it.
         if keyframe {
             self.open = None;
         }

@@ -106,7 +106,8 @@ fn no_picture_is_copied_when_no_reader_is_behind() {
         let summary = source.publish_to(&mut publisher, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(summary.frames, 50);
         if direct {
-            // The callback gives up when the publishing thread is suspended with the lock in hand, so not all for sure.
+            // The callback gives up when the publishing thread is suspended with the lock in hand, so not all
+            // for sure.
             assert!(summary.direct >= 45, "{} of 50 were decoded into their slot", summary.direct);
         } else {
             assert_eq!(summary.direct, 0);

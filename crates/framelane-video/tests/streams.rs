@@ -16,7 +16,8 @@ use support::{Folder, decoded_by_ffmpeg, ffmpeg, take_all};
 
 const HALF_SECOND: &str = "-f lavfi -i testsrc2=size=160x120:rate=20:duration=0.5 -pix_fmt yuv420p";
 
-/// Answers one request with a file, then nothing more; without `whole` the answer stops in the middle and stays open.
+/// Answers one request with a file, then nothing more; without `whole` the answer stops in the middle and
+/// stays open.
 fn serve(bytes: Vec<u8>, whole: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/clip", listener.local_addr().unwrap());
@@ -59,7 +60,7 @@ fn http_is_played() {
 }
 
 #[test]
-fn a_refused_connection_and_a_missing_page_are_errors_with_a_hint() {
+fn refused_connection_and_missing_page_are_errors_with_a_hint() {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let missing = format!("http://{}/x", listener.local_addr().unwrap());

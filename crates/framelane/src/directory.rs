@@ -90,7 +90,8 @@ impl Directory {
             .unwrap_or_else(os::default_directory)
     }
 
-    /// A directory that the user named. If it exists, its owner has decided who may use it; else only this user may.
+    /// A directory that the user named. If it exists, its owner has decided who may use it; else only this
+    /// user may.
     fn shared(path: &Path) -> Result<Self, Error> {
         os::make_private_directories(path).and_then(|()| OpenDirectory::open(path)).map(Directory).map_err(
             |error| {
@@ -103,8 +104,8 @@ impl Directory {
         )
     }
 
-    /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet: there are no
-    /// channels, as before the first publisher has started.
+    /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet:
+    /// there are no channels, as before the first publisher has started.
     pub(crate) fn existing(given: Option<&Path>) -> Result<Option<Self>, Error> {
         let path = Self::path_of(given);
         match OpenDirectory::open(&path) {
@@ -114,8 +115,8 @@ impl Directory {
         }
     }
 
-    /// As [`Directory::existing`], to remove what others may have left: a directory that another user can exchange for
-    /// another one on the way is refused.
+    /// As [`Directory::existing`], to remove what others may have left: a directory that another user can
+    /// exchange for another one on the way is refused.
     pub(crate) fn trusted(given: Option<&Path>) -> Result<Option<Self>, Error> {
         let path = Self::path_of(given);
         if path == os::default_directory() {

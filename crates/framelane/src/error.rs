@@ -68,8 +68,8 @@ error_kinds! {
 
 /// An error with its kind, what was expected and found, and what to do about it.
 ///
-/// `Display` prints the message and, if there is one, the hint in a second sentence. Secrets in URLs are hidden by
-/// [`redact::text`](crate::redact::text) when the error is made.
+/// `Display` prints the message and, if there is one, the hint in a second sentence. Secrets in URLs are
+/// hidden by [`redact::text`](crate::redact::text) when the error is made.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -104,7 +104,8 @@ impl Error {
         made
     }
 
-    /// Whether this process, or the system, has run out of something: that says nothing of what it was met at.
+    /// Whether this process, or the system, has run out of something: that says nothing of what it was met
+    /// at.
     #[cfg(not(loom))]
     pub(crate) fn is_exhaustion(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());

@@ -44,7 +44,7 @@ pub(crate) fn removed(channel: &str, directory: &Directory) -> Error {
     let fault = format!("channel {channel} is gone: another program removed its files from {directory}");
     Error::new(ErrorKind::ChannelRemoved, fault).with_hint(
         "open the channel again; keep clean-up programs away from the directory (for logind: RemoveIPC=no, or \
-         `loginctl enable-reconnect_grace`), or set FRAMELANE_DIR to a directory of your own",
+         `loginctl enable-linger`), or set FRAMELANE_DIR to a directory of your own",
     )
 }
 
@@ -76,8 +76,8 @@ fn open(path: &Place, writable: bool) -> Result<File, Error> {
     })
 }
 
-/// The descriptor for locks: an opening of its own. A map keeps its opening alive, with all locks, for as long as a
-/// forked child has the map; this one ends when the child closes its descriptor.
+/// The descriptor for locks: an opening of its own. A map keeps its opening alive, with all locks, for as
+/// long as a forked child has the map; this one ends when the child closes its descriptor.
 fn lock_file(path: &Place, file: &File, writable: bool) -> Result<LockFile, Error> {
     let lock = LockFile::new(open(path, writable)?);
     if lock.is_same(file) {
@@ -259,8 +259,8 @@ pub(crate) enum AdoptedState {
     Usable,
     /// Its file has no room for all of its slots: none may be written to.
     NoRoom,
-    /// Mapped read-only. Other users may read its file than the files of the next publisher. No frame of one may
-    /// be in a ring of the other.
+    /// Mapped read-only. Other users may read its file than the files of the next publisher. No frame of one
+    /// may be in a ring of the other.
     OtherUsers,
 }
 
@@ -325,7 +325,8 @@ impl DataFile {
         slot_bytes.checked_mul(slots)?.checked_add(payload_offset(slots))
     }
 
-    /// Opens the file of `generation` to write to it: its publisher is dead, and the caller has the publisher's lock.
+    /// Opens the file of `generation` to write to it: its publisher is dead, and the caller has the
+    /// publisher's lock.
     pub(crate) fn adopt(
         directory: &Directory,
         channel: &str,
@@ -419,7 +420,8 @@ impl DataFile {
         self.id.remove(path);
     }
 
-    /// Returns the memory of some slots to the file system. The caller has claimed them and writes to them no more.
+    /// Returns the memory of some slots to the file system. The caller has claimed them and writes to them no
+    /// more.
     pub(crate) fn release(&self, path: &Place, slots: impl Iterator<Item = usize>) -> Result<(), Error> {
         let context = |error| Error::from_io(format!("releasing slots of {}", path.display()), error);
         let file = open(path, true)?;

@@ -1,8 +1,8 @@
 //! Live video frames between processes and between languages, at memory speed.
 //!
-//! A [`Publisher`] writes frames into the slots of a *channel* in shared memory; up to 64 [`Subscriber`]s read
-//! them there, without a copy, as [`Frame`]s that do not change while they are held. What is found in a frame
-//! goes back as [`Detections`].
+//! A [`Publisher`] writes frames into the slots of a *channel* in shared memory; up to 64 [`Subscriber`]s
+//! read them there, without a copy, as [`Frame`]s that do not change while they are held. What is found in a
+//! frame goes back as [`Detections`].
 //!
 //! ```
 //! use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};

@@ -1,7 +1,8 @@
-//! The core's side of links: what a channel says of the link that feeds it, and channels that are named by a URL.
+//! The core's side of links: what a channel says of the link that feeds it, and channels that are named by a
+//! URL.
 //!
-//! The core knows no network. Whoever does (`framelane-net`) installs itself once; from then on a URL stands where a
-//! channel's name does.
+//! The core knows no network. Whoever does (`framelane-net`) installs itself once; from then on a URL stands
+//! where a channel's name does.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -21,7 +22,8 @@ pub struct LinkStatus {
     pub peer: String,
     /// Whether it is connected now.
     pub connected: bool,
-    /// Whether somebody publishes the channel on the other side; not known, and so false, while it is not connected.
+    /// Whether somebody publishes the channel on the other side; not known, and so false, while it is not
+    /// connected.
     pub live: bool,
     /// How often it was connected.
     pub connections: u32,
@@ -33,7 +35,8 @@ pub struct LinkStatus {
     pub latency_ns: u64,
     /// Bytes of frames received.
     pub received_bytes: u64,
-    /// Frames that were left out on the way. [`ChannelStatus::dropped`](crate::ChannelStatus::dropped) counts them too.
+    /// Frames that were left out on the way. [`ChannelStatus::dropped`](crate::ChannelStatus::dropped) counts
+    /// them too.
     pub missed: u64,
 }
 
@@ -48,10 +51,11 @@ impl Publisher {
         write(self.control_words(), link);
     }
 
-    /// Marks the frames so far as those of a publisher that is gone. Subscribers that open the channel later begin
-    /// with the next frame.
+    /// Marks the frames so far as those of a publisher that is gone. Subscribers that open the channel later
+    /// begin with the next frame.
     ///
-    /// For links, when the publisher on the other machine ended or was replaced. Does nothing in a forked child.
+    /// For links, when the publisher on the other machine ended or was replaced. Does nothing in a forked
+    /// child.
     pub fn end_life(&mut self) {
         if self.is_forked() {
             return;
@@ -106,11 +110,13 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
 
 /// The URLs that are accepted instead of a channel's name.
 ///
-/// A name may come from elsewhere: a message, a web form, a configuration that others write. A URL in it decides which machine gets
-/// the frames, and its options could send them unencrypted or read files with secrets.
+/// A name may come from elsewhere: a message, a web form, a configuration that others write. A URL in it
+/// decides which machine gets the frames, and its options could send them unencrypted or read files with
+/// secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Urls {
-    /// URLs without options that weaken the link, name files with secrets or raise the limit of frames. The default.
+    /// URLs without options that weaken the link, name files with secrets or raise the limit of frames. The
+    /// default.
     #[default]
     Safe,
     /// URLs with every option: for URLs that the program or its user wrote.
@@ -121,18 +127,19 @@ pub enum Urls {
 
 crate::names::names!(Urls, "urls": Safe = "safe", Trusted = "trusted", Refuse = "refuse");
 
-/// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent, within
-/// a few seconds.
+/// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent,
+/// within a few seconds.
 pub trait Link: Send + Sync {
     /// Why it has ended by itself, if it has.
     fn fault(&self) -> Option<Error>;
 
-    /// How much longer whoever closes the channel may wait for the link to take its newest frame; the first call begins the end.
+    /// How much longer whoever closes the channel may wait for the link to take its newest frame; the first
+    /// call begins the end.
     fn grace(&self) -> Duration;
 }
 
-/// A handle's link. In a forked child it is left alone: its threads are the parent's, and a lock that one of them held stays
-/// locked there.
+/// A handle's link. In a forked child it is left alone: its threads are the parent's, and a lock that one of
+/// them held stays locked there.
 pub(crate) struct Held {
     /// `None` only while this is dropped.
     link: Option<Box<dyn Link>>,
@@ -164,8 +171,8 @@ impl Drop for Held {
 
 /// Opens links for the URLs that are given in place of a channel's name.
 pub trait Links: Send + Sync {
-    /// Makes a local channel, has `attach` subscribe to it, then connects and receives into it; waits as `options` say.
-    /// (In this order, so that not even the first frame is missed.)
+    /// Makes a local channel, has `attach` subscribe to it, then connects and receives into it; waits as
+    /// `options` say. (In this order, so that not even the first frame is missed.)
     ///
     /// # Errors
     /// Those of `attach`.

@@ -1,7 +1,7 @@
 //! Named points between two changes of shared state, where the tests kill the process.
 //!
-//! In a normal build [`step`] is nothing. With `--cfg framelane_testing` it ends, or stops, the process at the point
-//! that the test has chosen, see [`testing`](crate::testing).
+//! In a normal build [`step`] is nothing. With `--cfg framelane_testing` it ends, or stops, the process at
+//! the point that the test has chosen, see [`testing`](crate::testing).
 
 macro_rules! steps {
     ($($(#[doc = $doc:literal])* $step:ident,)*) => {

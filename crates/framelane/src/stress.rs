@@ -1,5 +1,6 @@
-//! The ring between real threads, with payloads in memory that both sides see at one address: what ThreadSanitizer
-//! needs to see a race. (Publisher and subscriber map their files separately, at addresses that it cannot connect.)
+//! The ring between real threads, with payloads in memory that both sides see at one address: what
+//! ThreadSanitizer needs to see a race. (Publisher and subscriber map their files separately, at addresses
+//! that it cannot connect.)
 
 use std::cell::UnsafeCell;
 use std::path::Path;
@@ -139,8 +140,8 @@ fn threads_that_share_a_ring_do_not_race() {
     });
 }
 
-/// What `scripts/sanitize` must see reported, to know that it would see the like elsewhere: a race, or a read beyond
-/// the end of an allocation. Run with `FRAMELANE_PLANT=race` or `FRAMELANE_PLANT=overrun`.
+/// What `scripts/sanitize` must see reported, to know that it would see the like elsewhere: a race, or a read
+/// beyond the end of an allocation. Run with `FRAMELANE_PLANT=race` or `FRAMELANE_PLANT=overrun`.
 #[test]
 fn a_planted_fault() {
     match std::env::var("FRAMELANE_PLANT").as_deref() {

@@ -1,4 +1,5 @@
-//! Request and answer: the boxes of the very frame that was sent, from a detector that comes, goes and comes again.
+//! Request and answer: the boxes of the very frame that was sent, from a detector that comes, goes and comes
+//! again.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ impl Place {
             .unwrap()
     }
 
-    /// Answers `count` of the newest frames, each with as many boxes as its first pixel says, and gives its channel back.
+    /// Answers `count` of the newest frames, each with as many boxes as its first pixel says, and gives its
+    /// channel back.
     fn detector(
         &self,
         mut finder: DetectionPublisher,

@@ -1,4 +1,5 @@
-//! A file of a channel is cut short while it is mapped: an error that says so, and never the end of the process.
+//! A file of a channel is cut short while it is mapped: an error that says so, and never the end of the
+//! process.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;

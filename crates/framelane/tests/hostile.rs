@@ -194,7 +194,8 @@ impl Channel {
                 }
             }
             Op::TakeOver => {
-                // The files stay as they are, as after a kill: they are put back when the publisher has closed.
+                // The files stay as they are, as after a kill: they are put back when the publisher has
+                // closed.
                 let files: Vec<_> =
                     std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
                 let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();

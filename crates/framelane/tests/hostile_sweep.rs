@@ -1,5 +1,5 @@
-//! Every byte, every word and every page of a channel's shared words, set to extreme, random and changing values while
-//! both sides run: each call returns, and when the vandal is gone, frames pass again.
+//! Every byte, every word and every page of a channel's shared words, set to extreme, random and changing
+//! values while both sides run: each call returns, and when the vandal is gone, frames pass again.
 //!
 //! `FRAMELANE_DEPTH=deep` writes more values to each byte.
 

@@ -451,7 +451,8 @@ impl Both {
 impl HeldBoth {
     fn write(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.real.capacity());
-        // SAFETY: the slot is held and not published yet, so only its holder writes to it, and it has the room.
+        // SAFETY: the slot is held and not published yet, so only its holder writes to it, and it has the
+        // room.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.real.as_ptr().as_ptr(), bytes.len()) };
     }
 }

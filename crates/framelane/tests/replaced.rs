@@ -1,4 +1,5 @@
-//! Something else in the place of a channel's file: nobody waits for it, follows it, or writes to what it leads to.
+//! Something else in the place of a channel's file: nobody waits for it, follows it, or writes to what it
+//! leads to.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -147,7 +148,8 @@ fn a_subscriber_is_not_led_astray_by_what_has_the_name_of_a_file() {
             put(root, file);
             let opened = subscriber.open("c");
             if let Ok(mut late) = opened {
-                // The control and readers files are whole: the frame cannot be had, unless from the true file.
+                // The control and readers files are whole: the frame cannot be had, unless from the true
+                // file.
                 let received = late.recv_timeout(Duration::ZERO).map(drop).map_err(Error::from);
                 assert_eq!(file, "c.data.1", "{what}");
                 assert_told(

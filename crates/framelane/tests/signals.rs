@@ -105,7 +105,7 @@ fn installed(number: libc::c_int) -> usize {
     found.sa_sigaction
 }
 
-/// The handler that was before another, for that one to use.
+/// The previous handler, which the next one calls.
 static BEFORE: RwLock<Option<libc::sigaction>> = RwLock::new(None);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 

@@ -1,7 +1,7 @@
 //! `forker refused|links|publisher|subscriber CHANNEL`: forks with open handles.
 //!
-//! `refused` checks in child and parent what works and what does not, `links` the same of URLs. The others wait, parent and child, until
-//! the standard input that they share ends; the child prints `ready`.
+//! `refused` checks in child and parent what works and what does not, `links` the same of URLs. The others
+//! wait, parent and child, until the standard input that they share ends; the child prints `ready`.
 
 use std::error::Error;
 use std::io::Read;
@@ -37,8 +37,9 @@ fn main() -> Outcome {
 
 /// Forks; runs `child` in the child and gives its exit status to the parent.
 fn fork(child: impl FnOnce() -> Outcome) -> Result<Option<libc::pid_t>, Box<dyn Error>> {
-    // SAFETY: the process has one thread, so the child may do whatever the parent might. With links there are others; then the
-    // child drops handles and ends, and the allocator, which it needs for that, is whole after a fork.
+    // SAFETY: the process has one thread, so the child may do whatever the parent might. With links there are
+    // others; then the child drops handles and ends, and the allocator, which it needs for that, is whole
+    // after a fork.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(std::io::Error::last_os_error().into()),

@@ -1,8 +1,8 @@
 //! `publisher CHANNEL drop|block steady|growing|churning SEED`: publishes frames that can be checked.
 //!
-//! Steady: random sizes, now and then larger than any before. Growing: every frame needs a new ring. Churning:
-//! the channel is made and closed again and again. Prints `ready EPOCH`. Reads lines: `slots` makes it print
-//! how many slots it could take, `end` publishes a last frame; the end of input closes the channel.
+//! Steady: random sizes, now and then larger than any before. Growing: every frame needs a new ring.
+//! Churning: the channel is made and closed again and again. Prints `ready EPOCH`. Reads lines: `slots` makes
+//! it print how many slots it could take, `end` publishes a last frame; the end of input closes the channel.
 
 use std::error::Error;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(order) if order == "end" => {
                 while send(&mut publisher, &pattern, SMALLEST_FRAME, true)?.is_none() {}
                 println!("end {}", publisher.sequence());
-                // Subscribers end at the last frame; closing before they have mapped its ring would take it away.
+                // Subscribers end at the last frame; closing before they have mapped its ring would take it
+                // away.
                 while orders.recv().is_ok() {}
                 publisher.close();
                 return Ok(());

@@ -127,8 +127,8 @@ class DetectionPublisher {
 /// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionSubscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait). The delivery is always Every. \throws FramelaneError as
-  /// Subscriber.
+  /// Waits for the channel (see SubscriberOptions::wait). The delivery is always Every. \throws
+  /// FramelaneError as Subscriber.
   explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);

@@ -83,10 +83,10 @@ class Publisher {
     handle_.reset(made);
   }
 
-  /// Lends a slot to write in place, without a copy. Blocks only with Backpressure::Block. Several loans may be held
-  /// at once.
-  /// \throws FramelaneError NoFreeSlot with Backpressure::Drop when every slot is in use (counted as dropped);
-  /// NoSpace; Interrupted.
+  /// Lends a slot to write in place, without a copy. Blocks only with Backpressure::Block. Several loans may
+  /// be held at once.
+  /// \throws FramelaneError NoFreeSlot with Backpressure::Drop when every slot is in use (counted as
+  /// dropped); NoSpace; Interrupted.
   Loan loan(const Layout& layout) {
     framelane_loan* lent = nullptr;
     const inner::Call call(question_);
@@ -123,8 +123,8 @@ class Publisher {
   Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
                            const FrameInfo& info = {});
 
-  /// With Backpressure::Block, waits until every live reader of every frame has received all. Call it before the end
-  /// of a channel of which nothing may be missed. \throws FramelaneError Interrupted.
+  /// With Backpressure::Block, waits until every live reader of every frame has received all. Call it before
+  /// the end of a channel of which nothing may be missed. \throws FramelaneError Interrupted.
   void drain() {
     const inner::Call call(question_);
     call.check(framelane_publisher_drain(handle()));

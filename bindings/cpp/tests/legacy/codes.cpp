@@ -104,7 +104,7 @@ TEST_CASE("memory_without_a_frame_is_not_reported") {
   Memory memory;
   const Messages messages;
   CHECK(memory.shared.ReceiveMat(0).empty());
-  CHECK(memory.shared.SendStr("a text in place of a frame"));
+  CHECK(memory.shared.SendStr("a text where a frame was expected"));
   CHECK(memory.shared.ReceiveMat(0).empty());
   CHECK(memory.receive(-5, 30, 16, 0).empty());
   CHECK(messages.text().empty());

@@ -1,5 +1,5 @@
-//! Refusal of options that are given twice, that contradict each other, or that have no effect. No option wins
-//! silently, and an option that protects is never ignored.
+//! Refusal of options that are given twice, that contradict each other, or that have no effect. No option
+//! wins silently, and an option that protects is never ignored.
 //!
 //! Sources of `publish` are checked where they are opened, for every program.
 

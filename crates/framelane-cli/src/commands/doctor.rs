@@ -15,7 +15,8 @@ use crate::table::human_bytes;
 const SMALL_TOTAL_BYTES: u64 = 64 << 20;
 /// Ten 1080p frames.
 const LITTLE_FREE_BYTES: u64 = 64 << 20;
-/// Less holds no channel worth its name (six 640x480 frames are 5.3 MiB): a fault, where a small file system is none.
+/// Less holds no channel worth its name (six 640x480 frames are 5.3 MiB): a fault, where a small file system
+/// is none.
 const TOO_LITTLE_FREE_BYTES: u64 = 8 << 20;
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of `statfs(2)`.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];

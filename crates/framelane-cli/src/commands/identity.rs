@@ -46,7 +46,8 @@ enum Action {
     Server(Server),
     /// Make this client's key and certificate
     Client(Client),
-    /// Make an authority that signs the certificates of servers, so that clients need to know only the authority
+    /// Make an authority that signs the certificates of servers, so that clients need to know only the
+    /// authority
     Ca(Ca),
     /// Let a client in that shows a token, which is made and printed once
     Token(Token),
@@ -66,7 +67,8 @@ enum Action {
   framelane identity server --name cams.example.org --name 192.0.2.7
   framelane identity server --ca --force      a new one, signed by what `framelane identity ca` made")]
 struct Server {
-    /// A host name or address under which clients reach it; again for more [default: this host's name, localhost]
+    /// A host name or address under which clients reach it; again for more [default: this host's name,
+    /// localhost]
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
     /// For how many days it is valid

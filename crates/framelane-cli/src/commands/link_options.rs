@@ -12,14 +12,16 @@ use super::delivery_options::DeliveryArgs;
 use super::urls::headings;
 use crate::parse;
 
-/// How long the other side may be silent, unless an option says another time: of links and of the legacy stream.
+/// How long the other side may be silent, unless an option says another time: of links and of the legacy
+/// stream.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options of links. Each stands for the option of the same name in the URL.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = headings::LINKS)]
 pub struct LinkArgs {
-    /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default: raw]
+    /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default:
+    /// raw]
     #[arg(long, value_name = "CODEC", value_parser = parse::codec)]
     codec: Option<Codec>,
     #[command(flatten)]

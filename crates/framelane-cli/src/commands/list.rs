@@ -93,7 +93,8 @@ pub fn channels(global: &Global) -> Result<Vec<ChannelReport>, Failure> {
     Ok(framelane::list(global.dir.as_deref())?.iter().map(report).collect())
 }
 
-/// Whether the system keeps us out of a channel that may well be healthy: `list` tells both as damage, in words only.
+/// Whether the system keeps us out of a channel that may well be healthy: `list` tells both as damage, in
+/// words only.
 fn refused(global: &Global, status: &ChannelStatus) -> bool {
     matches!(status.state, ChannelState::Damaged(_))
         && framelane::status(global.dir.as_deref(), &status.name)

@@ -47,7 +47,8 @@ A pipe whose producer is faster than its frames' times is a file, and paced. See
 With --json: one line for the start, one a second, one for each loss and return of the source, one when
 subscribers hold all slots (starved) and when slots are free again (slots_free), and a summary.")]
 pub struct Publish {
-    /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other containers, --raw)
+    /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other
+    /// containers, --raw)
     source: OsString,
     /// The channel's name, as in cam0 or hall/cam1
     channel: String,

@@ -45,8 +45,8 @@ impl Counters {
         }
     }
 
-    /// Frames a second from the first to the last: how long the source took to start, and the wait for readers at the
-    /// end, are no part of it.
+    /// Frames a second from the first to the last: how long the source took to start, and the wait for
+    /// readers at the end, are no part of it.
     pub fn frames_per_second(&self) -> Option<f64> {
         let span_ns = self.last_ns.load(Relaxed).saturating_sub(self.first_ns.load(Relaxed));
         rate(self.frames.load(Relaxed), Duration::from_nanos(span_ns))
@@ -73,7 +73,8 @@ pub struct Ticker<'t> {
 }
 
 impl Ticker<'_> {
-    /// Runs until the other end of `ended` is dropped; stops publishing when nobody reads the events any more.
+    /// Runs until the other end of `ended` is dropped; stops publishing when nobody reads the events any
+    /// more.
     pub fn run(&self, ended: &Receiver<()>) -> Result<(), Failure> {
         let shown = self.json || self.notes.on_terminal();
         let period = if shown && !self.json { REDRAW } else { EVENT };
@@ -103,8 +104,8 @@ impl Ticker<'_> {
         Ok(())
     }
 
-    /// Names the processes that hold all slots, once, when frames are dropped or wait for a slot. Reports free
-    /// slots afterwards.
+    /// Names the processes that hold all slots, once, when frames are dropped or wait for a slot. Reports
+    /// free slots afterwards.
     fn report_starvation(&self, starvation: &mut Starvation) -> Result<(), Failure> {
         let (frames, dropped) = (self.counters.frames.load(Relaxed), self.counters.dropped.load(Relaxed));
         let dropping = dropped > starvation.dropped;

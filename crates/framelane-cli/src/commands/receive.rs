@@ -45,7 +45,8 @@ JPEGs become bgr8, or gray8 if they are gray, turned as their EXIF orientation s
 answered when it is published. A JPEG that is no picture is answered, skipped, logged and counted.
 A sender that breaks the format is disconnected; the channel stays.")]
 pub struct Receive {
-    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
+    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
+    /// legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
     #[arg(value_name = "URL")]
     pub source: String,
     /// The channel's name here [default for links: the one there]

@@ -96,7 +96,8 @@ struct Awaited {
     limit: Option<Duration>,
     began: Instant,
     was_live: Cell<bool>,
-    /// When the other side had a first chance to say that it is. A try that has begun may end, however short the time is.
+    /// When the other side had a first chance to say that it is. A try that has begun may end, however short
+    /// the time is.
     tried: Cell<Option<Instant>>,
 }
 

@@ -54,8 +54,8 @@ impl Pictures {
         let orientation = Orientation::of_exif(jpeg::orientation(jpeg));
         let upright = orientation.layout(&coded)?;
         let is_known = upright.size_bytes() <= self.known_bytes;
-        // Straight into a slot, unless that is turned later, or would first make a larger ring: a few bytes may claim
-        // gigabytes and be no picture.
+        // Straight into a slot, unless that is turned later, or would first make a larger ring: a few bytes
+        // may claim gigabytes and be no picture.
         let is_direct = is_known && orientation == Orientation::UPRIGHT;
         if is_direct {
             self.scratch = Vec::new();

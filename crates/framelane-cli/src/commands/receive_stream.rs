@@ -32,7 +32,8 @@ pub struct StreamOptions {
     /// The most pixels of a picture, as width times height of this size: larger ones are left out
     #[arg(long, default_value = "4096x4096", value_name = "WxH", value_parser = parse::size)]
     max_size: (u32, u32),
-    /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another one waits [default: 10]
+    /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another
+    /// one waits [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
     pub idle_timeout: Option<Duration>,
 }
@@ -128,8 +129,8 @@ struct Tally {
     elapsed: Duration,
 }
 
-/// Reports what senders do. A flood of connections from one network is counted: it must neither hide those of others nor
-/// fill a disk. Programs get every event.
+/// Reports what senders do. A flood of connections from one network is counted: it must neither hide those of
+/// others nor fill a disk. Programs get every event.
 struct Reports<'n> {
     notes: &'n Notes,
     json: bool,
@@ -253,7 +254,8 @@ impl Relay<'_> {
                     self.reports.event(&Event::Broken { peer: sender.peer(), reason })?;
                 }
             }
-            // Also to a broken one: the format has no other answer, and a sender without an answer waits indefinitely.
+            // Also to a broken one: the format has no other answer, and a sender without an answer waits
+            // indefinitely.
             if let Err(error) = sender.answer(&mut || !stop.is_set()) {
                 return Ok(lost(error));
             }

@@ -288,7 +288,8 @@ impl Run {
         Ok(())
     }
 
-    /// Waits before the next start: `pause` long, or (`None`) for a change of the file. False when it is time to end.
+    /// Waits before the next start: `pause` long, or (`None`) for a change of the file. False when it is time
+    /// to end.
     fn pause(
         &self,
         global: &Global,

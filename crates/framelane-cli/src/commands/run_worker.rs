@@ -125,7 +125,7 @@ impl Worker {
         self.child.wait().map_err(|error| Error::from_io("waiting for the worker", error))
     }
 
-    /// Tells it to end, and sees to it.
+    /// Ends it, and waits until it has ended.
     pub fn end(&mut self) {
         self.input.take();
         let until = Instant::now() + GRACE;

@@ -39,7 +39,8 @@ struct Told {
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let link = send.link.link(&send.target, send.stream.size, send.stream.idle_timeout, send.insecure)?;
     let notes = Notes::new(global.json);
-    // The channel first: a name that is wrong is told before anybody is connected to, and what comes until then is not lost.
+    // The channel first: a name that is wrong is told before anybody is connected to, and what comes until
+    // then is not lost.
     let subscriber = send.open(global, global.subscriber().delivery(link.options.delivery), &notes, stop)?;
     started(send, &link, &notes, global.json)?;
     notes.start_progress(send.count);

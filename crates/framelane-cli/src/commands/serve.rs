@@ -91,7 +91,7 @@ pub struct Serve {
     /// How long a client may take to say who it is and what it wants
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     handshake_timeout: Duration,
-    /// How long a client may be silent before it is taken for gone, 2 or more
+    /// Disconnect a client that sends nothing for so many seconds, 2 or more
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     idle_timeout: Duration,
     /// How long a channel that a client has sent to stays open after its connection was lost
@@ -217,8 +217,8 @@ impl Serve {
     }
 }
 
-/// Lets us open as many files as we may. A connection takes three or four, and so does a channel that waits for its sender to
-/// come again: more than the 1024 that a process is usually given first.
+/// Lets us open as many files as we may. A connection takes three or four, and so does a channel that waits
+/// for its sender to come again: more than the 1024 that a process is usually given first.
 fn allow_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

@@ -22,8 +22,8 @@ struct Period {
     frames: u64,
     dropped: u64,
     bytes: u64,
-    /// When the first and the last frame were published, and the bytes of the first. Not when they came: the first is
-    /// often there already, which would make two frames of a slow channel look fast.
+    /// When the first and the last frame were published, and the bytes of the first. Not when they came: the
+    /// first is often there already, which would make two frames of a slow channel look fast.
     published_ns: Option<(u64, u64)>,
     first_bytes: u64,
     latencies: Latencies,
@@ -80,7 +80,8 @@ pub struct FrameReport {
     latency_from: LatencyFrom,
 }
 
-/// Where latencies begin. A link brings capture times to this machine's clock; the last hop alone would say nothing.
+/// Where latencies begin. A link brings capture times to this machine's clock; the last hop alone would say
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyFrom {
@@ -202,8 +203,8 @@ impl Period {
         Duration::from_nanos(span_ns)
     }
 
-    /// With `first_to_last`, the rates are those between these two frames: a run of a few frames is no second long.
-    /// Without it, of the whole period, in which a pause counts.
+    /// With `first_to_last`, the rates are those between these two frames: a run of a few frames is no second
+    /// long. Without it, of the whole period, in which a pause counts.
     fn counts(&self, first_to_last: Option<Duration>) -> Counts {
         let seconds = self.began.elapsed().as_secs_f64();
         let (frames_per_second, bytes_per_second) = match first_to_last {

@@ -40,7 +40,7 @@ each as in `framelane list --json`, with frames_per_second, bytes_per_second, dr
 link_bytes_per_second, link_missed_per_second and most_behind, null where they are not known.
 As \"dropped\", dropped_per_second also counts what a link left out: DROPS/S is the rest.")]
 pub struct Top {
-    /// From one look to the next
+    /// Interval of updates
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = parse::interval)]
     interval: Duration,
     /// End after this many intervals

@@ -1,4 +1,5 @@
-//! The kinds of addresses that `send` and `receive` know, who can be reached at them, and which options they have.
+//! The kinds of addresses that `send` and `receive` know, who can be reached at them, and which options they
+//! have.
 
 use std::net::SocketAddr;
 
@@ -15,7 +16,8 @@ const KNOWN: &[&str] = &[
     "legacy://HOST:PORT",
 ];
 
-/// The headings of options in `--help`: options under one of them belong to addresses of these kinds, and to no others.
+/// The headings of options in `--help`: options under one of them belong to addresses of these kinds, and to
+/// no others.
 pub mod headings {
     pub const LINKS: &str = "Options of links (tls://, tcp://, unix:)";
     pub const LEGACY: &str = "Options of legacy";
@@ -91,7 +93,8 @@ pub fn check_local(channel: &str, hint: &str) -> Result<(), Error> {
     }
 }
 
-/// Refuses addresses beyond this machine for what is neither encrypted nor authenticated, unless that is wanted.
+/// Refuses addresses beyond this machine for what is neither encrypted nor authenticated, unless that is
+/// wanted.
 pub fn check_exposure(addresses: &[SocketAddr], insecure: bool) -> Result<(), Error> {
     // Canonical: ::ffff:127.0.0.1 is this machine too.
     match addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) {

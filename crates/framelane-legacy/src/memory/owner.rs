@@ -67,7 +67,8 @@ impl Owner {
         }
     }
 
-    /// A warning for the user of this process: a mapping that others can read or write, or that is another user's.
+    /// A warning for the user of this process: a mapping that others can read or write, or that is another
+    /// user's.
     pub fn warning(&self, address: &Address) -> Option<String> {
         let (name, path) = (address.name(), address.path());
         if !self.is_own() && address.owner().is_none() {

@@ -53,8 +53,8 @@ impl Place {
 
     /// Removes the name if it is that of this file, which belongs to this user.
     ///
-    /// `/dev/shm` is sticky: between the comparison and the removal nobody but this user and root can give the name to
-    /// another file.
+    /// `/dev/shm` is sticky: between the comparison and the removal nobody but this user and root can give
+    /// the name to another file.
     pub(crate) fn remove(&self, file: &File) {
         if self.is_of(file) {
             let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());

@@ -34,8 +34,9 @@ impl Writer {
     /// Opens the mapping, or makes it, for this user alone.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area; [`ErrorKind::NoSpace`];
-    /// [`ErrorKind::Permission`], also when it belongs to another user than this process's, or [`Address::owner`].
+    /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area;
+    /// [`ErrorKind::NoSpace`]; [`ErrorKind::Permission`], also when it belongs to another user than this
+    /// process's, or [`Address::owner`].
     pub fn open(address: &Address) -> Result<Self, Error> {
         let path = address.path();
         let failed = |error: std::io::Error| {
@@ -105,8 +106,9 @@ impl Writer {
     /// Writes a frame: the header, then the rows without padding.
     ///
     /// # Errors
-    /// [`ErrorKind::FrameTooLarge`] when the area has no room; [`ErrorKind::InvalidFrame`] when the format has no OpenCV
-    /// type; [`ErrorKind::NoSpace`] when shared memory is full. Nothing is written in the first two cases.
+    /// [`ErrorKind::FrameTooLarge`] when the area has no room; [`ErrorKind::InvalidFrame`] when the format
+    /// has no OpenCV type; [`ErrorKind::NoSpace`] when shared memory is full. Nothing is written in the first
+    /// two cases.
     pub fn write(&mut self, layout: &Layout, bytes: &[u8]) -> Result<(), Error> {
         let header = Header::of(layout, self.address.opencv()).ok_or_else(|| {
             Error::new(
@@ -154,8 +156,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the mapping if it is ours, and ours alone: other streams may be other programs'. Programs that have it
-    /// open keep what they see.
+    /// Removes the mapping if it is ours, and ours alone: other streams may be other programs'. Programs that
+    /// have it open keep what they see.
     pub fn remove_if_made(self) {
         if self.made == Made::New && self.address.streams() == 1 {
             self.place.remove(&self.file);

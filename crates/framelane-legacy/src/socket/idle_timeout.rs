@@ -1,4 +1,5 @@
-//! System calls on a socket that wait for the peer, but not for ever, and not longer than the caller wants to go on.
+//! System calls on a socket that wait for the peer, but not for ever, and not longer than the caller wants to
+//! go on.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -23,8 +24,8 @@ pub fn prepare(stream: &TcpStream, idle_timeout: Duration) -> Result<(), Error> 
 /// Repeats a system call until it has moved bytes or met the end.
 ///
 /// # Errors
-/// `TimedOut` when nothing has moved for as long as `idle_timeout`; `Interrupted` when `keep_going` says so, which is asked only
-/// while nothing moves; others as they come.
+/// `TimedOut` when nothing has moved for as long as `idle_timeout`; `Interrupted` when `keep_going` says so,
+/// which is asked only while nothing moves; others as they come.
 pub fn until_idle(
     idle_timeout: Duration,
     keep_going: &mut dyn FnMut() -> bool,

@@ -40,7 +40,8 @@ impl Incoming {
         &self.peer
     }
 
-    /// Waits for the next JPEG, valid until the next call; `None` when the sender has closed the connection between frames.
+    /// Waits for the next JPEG, valid until the next call; `None` when the sender has closed the connection
+    /// between frames.
     ///
     /// Between frames a sender may be silent as long as it likes, unless somebody waits at the `listener`.
     ///
@@ -102,8 +103,8 @@ impl Incoming {
         }
     }
 
-    /// The reason to disconnect a sender of broken pictures: the last good one is older than the idle timeout, and another
-    /// sender waits. Its lengths may be right, so that nothing else disconnects it.
+    /// The reason to disconnect a sender of broken pictures: the last good one is older than the idle
+    /// timeout, and another sender waits. Its lengths may be right, so that nothing else disconnects it.
     pub fn yields_after(&self, without_picture: Duration, listener: &mut Listener) -> Option<Error> {
         (without_picture > self.idle_timeout && listener.is_sender_waiting()).then(|| {
             let seconds = without_picture.as_secs();

@@ -1,8 +1,9 @@
 //! The port where senders connect, and the order in which they are served.
 //!
-//! One sender is served at a time. Connections that wait are taken from the system's queue, so that one that has sent
-//! something goes before those that are silent: a flood of silent connections delays no sender with a frame. Of several
-//! that have sent something, the one with the most bytes is next. A sender that drips bytes is the last of them.
+//! One sender is served at a time. Connections that wait are taken from the system's queue, so that one that
+//! has sent something goes before those that are silent: a flood of silent connections delays no sender with
+//! a frame. Of several that have sent something, the one with the most bytes is next. A sender that drips
+//! bytes is the last of them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -61,7 +62,8 @@ impl Listener {
 
     /// Waits for the next sender; `None` when `keep_going`, asked a few times a second, returns false.
     ///
-    /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the largest JPEG.
+    /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the
+    /// largest JPEG.
     ///
     /// # Errors
     /// Those of the system, of one sender or of all: another try may succeed.

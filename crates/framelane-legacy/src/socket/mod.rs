@@ -1,7 +1,7 @@
 //! JPEG frames over TCP: a line with the length, the JPEG, an answer.
 //!
-//! `protocol` is what travels, without I/O; [`Outgoing`] and [`Incoming`] carry it over a socket. A JPEG is bytes here: nobody
-//! looks into it.
+//! `protocol` is what travels, without I/O; [`Outgoing`] and [`Incoming`] carry it over a socket. A JPEG is
+//! bytes here: nobody looks into it.
 
 mod address;
 mod idle_timeout;

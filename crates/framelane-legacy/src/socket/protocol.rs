@@ -1,7 +1,7 @@
 //! What travels, without I/O: fed with bytes, however they are split.
 //!
-//! Programs in the field send and receive one byte per system call, so nothing here expects a line, a JPEG or an answer to
-//! come in one piece.
+//! Programs in the field send and receive one byte per system call, so nothing here expects a line, a JPEG or
+//! an answer to come in one piece.
 
 use framelane::{Error, ErrorKind};
 
@@ -28,8 +28,8 @@ pub fn length_line(jpeg_bytes: usize) -> [u8; LENGTH_BYTES] {
 
 /// Puts frames together from what arrives.
 ///
-/// Memory follows what has arrived, not what a length line claims: at most twice the bytes that are there, and never more
-/// than the limit.
+/// Memory follows what has arrived, not what a length line claims: at most twice the bytes that are there,
+/// and never more than the limit.
 #[derive(Debug)]
 pub struct FrameBuffer {
     max_bytes: usize,
@@ -55,8 +55,8 @@ impl FrameBuffer {
         }
     }
 
-    /// Where the next bytes go: never empty, and never beyond the end of the line or of the frame. Begins the next frame
-    /// when one is complete.
+    /// Where the next bytes go: never empty, and never beyond the end of the line or of the frame. Begins the
+    /// next frame when one is complete.
     pub fn room(&mut self) -> &mut [u8] {
         if self.is_complete() {
             (self.line_bytes, self.expected_bytes, self.arrived_bytes) = (0, 0, 0);
@@ -75,11 +75,12 @@ impl FrameBuffer {
         &mut self.jpeg[self.arrived_bytes..end]
     }
 
-    /// Says that the first `count` bytes of [`FrameBuffer::room`] have come; gives whether a frame is complete.
+    /// Says that the first `count` bytes of [`FrameBuffer::room`] have come; gives whether a frame is
+    /// complete.
     ///
     /// # Errors
-    /// When a length line is complete that announces no frame, or one above the limit. Where the next frame would begin
-    /// is not known then: the connection is of no more use.
+    /// When a length line is complete that announces no frame, or one above the limit. Where the next frame
+    /// would begin is not known then: the connection is of no more use.
     ///
     /// # Panics
     /// When there was no room for so many.
@@ -127,8 +128,8 @@ impl FrameBuffer {
 }
 
 fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Error> {
-    // Receivers at hand take the line with atoi or int(): white space or NULs before the digits, a plus sign, and
-    // anything behind them, as a line end or what was in the buffer before.
+    // Receivers at hand take the line with atoi or int(): white space or NULs before the digits, a plus sign,
+    // and anything behind them, as a line end or what was in the buffer before.
     let is_padding = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0B);
     let start = line.iter().position(|byte| !is_padding(byte)).unwrap_or(LENGTH_BYTES);
     let number = line[start..].strip_prefix(b"+").unwrap_or(&line[start..]);
@@ -160,8 +161,8 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
 
 /// Finds the receiver's answers in what it sends.
 ///
-/// Line ends, spaces and NULs before an answer are passed over, as programs leave them behind their strings; 32 bytes in
-/// all, which is what the programs at hand read.
+/// Line ends, spaces and NULs before an answer are passed over, as programs leave them behind their strings;
+/// 32 bytes in all, which is what the programs at hand read.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// What has come since the last answer.

@@ -94,7 +94,8 @@ fn length_is_taken_as_atoi_and_int_take_it() {
         (b"12\n             ", 12),
         (b"12\r\n\0\0\0\0\0\0\0\0\0\0\0\0", 12),
         (b"\t 999 \n\0\0\0\0\0\0\0\0\0", 999),
-        // atoi stops at the first byte that is no digit: another length was in the buffer before, or a name follows.
+        // atoi stops at the first byte that is no digit: another length was in the buffer before, or a name
+        // follows.
         (b"12abc           ", 12),
         (b"12.jpg          ", 12),
         (b"99\x00456          ", 99),

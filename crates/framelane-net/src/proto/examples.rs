@@ -1,6 +1,7 @@
 //! One of each message; and the vectors of `spec/link.md`, which are those messages.
 //!
-//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane-net vectors` writes them anew, after a change of the protocol.
+//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane-net vectors` writes them anew, after a change of the
+//! protocol.
 
 use std::path::Path;
 

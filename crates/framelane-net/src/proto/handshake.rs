@@ -70,7 +70,8 @@ pub(crate) struct ChannelRequest {
     pub last: (u64, u64),
     /// `CLOCK_REALTIME` of the sending.
     pub sent_ns: u64,
-    /// A number of the machine since it was started. Equal on both sides: they share their clocks. 0: not known.
+    /// A number of the machine since it was started. Equal on both sides: they share their clocks. 0: not
+    /// known.
     pub machine: u64,
     pub channel: String,
     pub codec: String,

@@ -77,8 +77,8 @@ impl Refusal {
     }
 }
 
-/// A peer's text for a terminal: without the characters that move the cursor or turn the text around, and not all of it if it
-/// is long.
+/// A peer's text for a terminal: without the characters that move the cursor or turn the text around, and not
+/// all of it if it is long.
 fn shown(text: &str) -> String {
     let is_shown = |c: &char| {
         let changes_others = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -143,8 +143,8 @@ pub(crate) enum Message {
         sent_ns: u64,
     },
     State(ChannelState),
-    /// Epoch of the publisher of the following frames, and the last sequence before it. Another pair than before
-    /// announces another publisher.
+    /// Epoch of the publisher of the following frames, and the last sequence before it. Another pair than
+    /// before announces another publisher.
     Life(Origin),
     /// Begin anew with the next frame: what came cannot be decoded.
     Keyframe,
@@ -153,7 +153,8 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// The name in `spec/link.md`, shown instead of the fields: they may hold text of an unauthenticated peer.
+    /// The name in `spec/link.md`, shown instead of the fields: they may hold text of an unauthenticated
+    /// peer.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Message::Hello(_) => "HELLO",

@@ -1,12 +1,12 @@
 //! The link protocol without I/O: bytes and the time go in, messages and decisions come out.
 //!
-//! One connection carries one channel in one direction. The [`Source`] sends frames, the [`Sink`] receives them; either
-//! can be the one that has connected. `spec/link.md` says what the bytes mean.
+//! One connection carries one channel in one direction. The [`Source`] sends frames, the [`Sink`] receives
+//! them; either can be the one that has connected. `spec/link.md` says what the bytes mean.
 //!
 //! # How latency is kept from growing
-//! The sink grants *credits*, one for each frame that may be on its way; the source sends the newest frame when it has a
-//! credit, and leaves out what was published meanwhile. How many credits there are decides between idle links (too few)
-//! and queues in routers and sockets (too many): see [`window`].
+//! The sink grants *credits*, one for each frame that may be on its way; the source sends the newest frame
+//! when it has a credit, and leaves out what was published meanwhile. How many credits there are decides
+//! between idle links (too few) and queues in routers and sockets (too many): see [`window`].
 
 mod backoff;
 mod clock;

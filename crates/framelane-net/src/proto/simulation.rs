@@ -1,4 +1,5 @@
-//! A source and a sink joined by a way that takes time, has a width, and breaks: in simulated time, byte by byte.
+//! A source and a sink joined by a way that takes time, has a width, and breaks: in simulated time, byte by
+//! byte.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,8 +18,8 @@ const STEP: Duration = Duration::from_micros(500);
 /// `CLOCK_REALTIME` of the sink when a simulation begins.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
 
-/// One direction of a connection: bytes that leave now arrive after `delay`, so many in a second. What is not on its way
-/// yet waits in the socket, as far as there is room.
+/// One direction of a connection: bytes that leave now arrive after `delay`, so many in a second. What is not
+/// on its way yet waits in the socket, as far as there is room.
 struct Way {
     delay: Duration,
     bytes_per_second: f64,
@@ -119,7 +120,8 @@ struct Outcome {
     connections: u32,
     /// The sink's estimate, at the end.
     peer_ahead_ns: i64,
-    /// What arrival times on the sink's clock say of the age, less the true age, in nanoseconds: the largest error.
+    /// What arrival times on the sink's clock say of the age, less the true age, in nanoseconds: the largest
+    /// error.
     worst_age_error_ns: u64,
 }
 
@@ -339,7 +341,8 @@ fn get(
     arrived
 }
 
-/// The numbers grow, and account for every frame from the first that has begun to come to the last that was shown.
+/// The numbers grow, and account for every frame from the first that has begun to come to the last that was
+/// shown.
 fn check_order(outcome: &Outcome) {
     for pair in outcome.shown.windows(2) {
         assert!(pair[1].0 > pair[0].0, "{} after {}", pair[1].0, pair[0].0);
@@ -379,7 +382,8 @@ fn on_a_narrow_way_frames_are_left_out_at_the_source_and_do_not_get_older() {
         let outcome = run(setting);
         check_order(&outcome);
         let transfer = Duration::from_secs_f64(frame_bytes as f64 / setting.bytes_per_second);
-        // The way, the frame itself, and the one in front of it; where a frame takes less than a round trip, one more.
+        // The way, the frame itself, and the one in front of it; where a frame takes less than a round trip,
+        // one more.
         let bound = setting.delay + 3 * transfer + Duration::from_millis(20);
         let settled = |shown: &&(u64, Duration)| shown.0 > 300;
         let oldest = outcome.shown.iter().filter(settled).map(|shown| shown.1).max().unwrap();

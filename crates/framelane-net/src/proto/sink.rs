@@ -158,7 +158,8 @@ impl Sink {
 
     /// What is to be sent now, if there is something; asked until there is not.
     pub(crate) fn next_message(&mut self, now: Instant, now_ns: u64) -> Option<Message> {
-        // Before the first credit: the answer then comes before the first frame, whose times are to be understood.
+        // Before the first credit: the answer then comes before the first frame, whose times are to be
+        // understood.
         if now >= self.next_ping {
             self.next_ping = now + PING_EVERY;
             return Some(Message::Ping { sent_ns: now_ns });

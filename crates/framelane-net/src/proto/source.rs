@@ -45,7 +45,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// `max_milli_fps` as in the hello. Whoever is silent for `idle-timeout` is taken for gone.
+    /// `max_milli_fps` as in the hello. A peer that sends nothing for `idle-timeout` is disconnected.
     pub(crate) fn new(now: Instant, max_milli_fps: u32, idle_timeout: Duration) -> Self {
         let interval = match max_milli_fps {
             0 => Duration::ZERO,
@@ -96,7 +96,8 @@ impl Source {
     /// A frame was sent, at the moment when it was ready.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.sent += 1;
-        // From the moment when it was due: a little late each time is not slower on average. But no burst after a pause.
+        // From the moment when it was due: a little late each time is not slower on average. But no burst
+        // after a pause.
         self.due = (self.due + self.interval).max(now);
     }
 

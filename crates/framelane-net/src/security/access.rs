@@ -43,8 +43,9 @@ impl Grant {
 
 /// The clients of a server, from a file that is read again when it has changed.
 ///
-/// A look at an unchanged file is one system call. When the file is missing or damaged, or others may write to it,
-/// nobody is let in, and nobody is allowed to stay, until it is mended: what it said before may be what was to end.
+/// A look at an unchanged file is one system call. When the file is missing or damaged, or others may write
+/// to it, nobody is let in, and nobody is allowed to stay, until it is mended: what it said before may be
+/// what was to end.
 #[derive(Debug)]
 pub struct AccessList {
     path: PathBuf,
@@ -112,8 +113,9 @@ impl AccessList {
     /// A token decides, and must be right, whatever the certificate is.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`] when the client is not known: it may be told that error. [`ErrorKind::Damaged`] when the
-    /// clients file cannot be used (its path and lines are in the message, which is for the operator only).
+    /// [`ErrorKind::Permission`] when the client is not known: it may be told that error.
+    /// [`ErrorKind::Damaged`] when the clients file cannot be used (its path and lines are in the message,
+    /// which is for the operator only).
     pub fn authorize(&self, token: Option<&Token>, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
         match token {
             Some(token) => self.grant(|verifier| verifier.is_of(token), token.id()),
@@ -161,7 +163,8 @@ impl AccessList {
         found.map(|(client, _)| Grant::of(client)).ok_or_else(unknown_token)
     }
 
-    /// Whether the client is still there, with the same rights: to be asked now and then while it is connected.
+    /// Whether the client is still there, with the same rights: to be asked now and then while it is
+    /// connected.
     pub fn still_allows(&self, grant: &Grant) -> bool {
         self.clients().is_ok_and(|clients| {
             clients.iter().any(|client| {

@@ -1,4 +1,5 @@
-//! Servers that are known by an authority: the rules of the web, and the limits that the authority's own certificate sets.
+//! Servers that are known by an authority: the rules of the web, and the limits that the authority's own
+//! certificate sets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use super::tls::{Distrust, signatures_of_tls13};
 
 /// Trusts chain, time, name and purpose as the web does, with the authorities of a file.
 ///
-/// webpki takes only name and key from the certificate of an authority. Its dates and its path length are checked here.
+/// webpki takes only name and key from the certificate of an authority. Its dates and its path length are
+/// checked here.
 #[derive(Debug)]
 pub(super) struct KnownAuthority {
     verifier: Arc<WebPkiServerVerifier>,

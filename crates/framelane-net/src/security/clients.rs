@@ -7,9 +7,10 @@
 //! camera token=hmac-sha256:ID:STORED_KEY:SERVER_KEY read= write=hall/* made=2026-11-25
 //! ```
 //!
-//! One client a line, after a first line that names the format. An unknown key is an error: a condition that a later version
-//! adds must not be ignored by an earlier one. The keys of a token check its client and prove the server. They are not the
-//! token, and still secret: a program that reads them can impersonate this server where there is no TLS.
+//! One client a line, after a first line that names the format. An unknown key is an error: a condition that
+//! a later version adds must not be ignored by an earlier one. The keys of a token check its client and prove
+//! the server. They are not the token, and still secret: a program that reads them can impersonate this
+//! server where there is no TLS.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -227,7 +228,8 @@ fn damaged(message: String) -> Error {
 
 /// The clients file of a server, to look at and to change.
 ///
-/// Changes wait for those of other processes, and are put in place in one step. Servers see them with the next client.
+/// Changes wait for those of other processes, and are put in place in one step. Servers see them with the
+/// next client.
 #[derive(Clone, Debug)]
 pub struct ClientsFile {
     path: PathBuf,
@@ -264,8 +266,8 @@ impl ClientsFile {
     /// Adds a client; makes the file, and its directory, if they are missing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] when it may do nothing, its name is not valid or taken, or its certificate is there;
-    /// else as [`ClientsFile::list`].
+    /// [`ErrorKind::InvalidOption`] when it may do nothing, its name is not valid or taken, or its
+    /// certificate is there; else as [`ClientsFile::list`].
     pub fn add(&self, client: &Client) -> Result<(), Error> {
         client.check()?;
         let directory = files::lock(self.directory(), true)?;

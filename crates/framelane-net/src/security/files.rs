@@ -131,7 +131,8 @@ fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     Ok(())
 }
 
-/// A locked directory whose files this process replaces. Other processes of this user wait until it is dropped.
+/// A locked directory whose files this process replaces. Other processes of this user wait until it is
+/// dropped.
 pub(super) struct Locked {
     folder: Folder,
     _lock: File,

@@ -9,8 +9,8 @@ use rustls::pki_types::CertificateDer;
 
 /// The SHA-256 of a certificate in DER: what stands for an identity in files and on command lines.
 ///
-/// It is no secret. `Display` writes `sha256:` and 64 hexadecimal digits; `FromStr` also takes what `openssl x509
-/// -fingerprint -sha256` prints.
+/// It is no secret. `Display` writes `sha256:` and 64 hexadecimal digits; `FromStr` also takes what `openssl
+/// x509 -fingerprint -sha256` prints.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 

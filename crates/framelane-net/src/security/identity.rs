@@ -74,11 +74,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads a certificate (with its intermediates, if it has some) and its key, in PEM. Keys are PKCS#8, PKCS#1 or SEC1.
+    /// Reads a certificate (with its intermediates, if it has some) and its key, in PEM. Keys are PKCS#8,
+    /// PKCS#1 or SEC1.
     ///
     /// # Errors
-    /// When a file cannot be read or others may read the key, a file does not hold what it must, or the key belongs to
-    /// another certificate. That it has expired is no error here, but in [`server_config`](super::server_config).
+    /// When a file cannot be read or others may read the key, a file does not hold what it must, or the key
+    /// belongs to another certificate. That it has expired is no error here, but in
+    /// [`server_config`](super::server_config).
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
         let chain = files::read_public(certificate, "the certificate")?;
         let key_text = files::read_secret(key, "the key")?;
@@ -99,8 +101,8 @@ impl Identity {
     /// Reads the files of a role in a directory: those that [`IdentityOptions::create`] makes.
     ///
     /// # Errors
-    /// As [`Identity::load`]; [`ErrorKind::NotFound`] when they have not been made, [`ErrorKind::InvalidOption`] when this is
-    /// no directory.
+    /// As [`Identity::load`]; [`ErrorKind::NotFound`] when they have not been made,
+    /// [`ErrorKind::InvalidOption`] when this is no directory.
     pub fn from_directory(directory: &Path, role: Role) -> Result<Self, Error> {
         if directory.is_file() {
             let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -233,8 +235,8 @@ impl IdentityOptions {
     /// Makes key and certificate, and writes them to the directory; the key with mode 0600.
     ///
     /// # Errors
-    /// When there is one already and it is not to be replaced, an option is outside its range, the authority is
-    /// missing, or the files cannot be written.
+    /// When there is one already and it is not to be replaced, an option is outside its range, the authority
+    /// is missing, or the files cannot be written.
     pub fn create(&self, directory: &Path) -> Result<Identity, Error> {
         self.check()?;
         let locked = files::lock(directory, true)?;
@@ -357,7 +359,8 @@ fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
     Made { certificate_pem, key_pem }.into_issuer()
 }
 
-/// Where identities and the clients file lie: `$FRAMELANE_CONFIG`, else `framelane` in `$XDG_CONFIG_HOME` or `~/.config`.
+/// Where identities and the clients file lie: `$FRAMELANE_CONFIG`, else `framelane` in `$XDG_CONFIG_HOME` or
+/// `~/.config`.
 ///
 /// Nothing is made or looked at.
 ///

@@ -1,11 +1,12 @@
 //! Which channels: patterns over their names.
 //!
-//! A name has parts between slashes, as in `cam0/detections`. In a pattern `*` stands for any characters within a part,
-//! none too, and a part `**` for any number of parts, none too: `cam*` is `cam0` but not `cam0/detections`, `cam0/**`
-//! is both, `**` is every channel.
+//! A name has parts between slashes, as in `cam0/detections`. In a pattern `*` stands for any characters
+//! within a part, none too, and a part `**` for any number of parts, none too: `cam*` is `cam0` but not
+//! `cam0/detections`, `cam0/**` is both, `**` is every channel.
 //!
-//! A match takes steps at most in proportion to the length of the pattern times that of the name: at a mismatch only the last star
-//! is tried again, further on. That is enough, because what an earlier star could give up, the later one can take.
+//! A match takes steps at most in proportion to the length of the pattern times that of the name: at a
+//! mismatch only the last star is tried again, further on. That is enough, because what an earlier star could
+//! give up, the later one can take.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,7 +74,8 @@ fn invalid(message: String) -> Error {
     )
 }
 
-/// What is wrong with a pattern, if something is: a pattern that can match no channel is a mistake to be told of.
+/// What is wrong with a pattern, if something is: a pattern that can match no channel is a mistake to be told
+/// of.
 fn fault_of(pattern: &str) -> Option<String> {
     let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '*');
     if pattern.is_empty() {

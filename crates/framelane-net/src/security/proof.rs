@@ -1,7 +1,8 @@
-//! Proof of a token without sending it: both sides show that they know it, and neither learns anything it can use elsewhere.
+//! Proof of a token without sending it: both sides show that they know it, and neither learns anything it can
+//! use elsewhere.
 //!
-//! The exchange is that of SCRAM (RFC 5802) with SHA-256. A token has 256 random bits, so nothing is stretched or salted.
-//! `spec/link.md` defines every byte.
+//! The exchange is that of SCRAM (RFC 5802) with SHA-256. A token has 256 random bits, so nothing is
+//! stretched or salted. `spec/link.md` defines every byte.
 
 use std::fmt;
 use std::str::FromStr;
@@ -110,8 +111,8 @@ fn xor(one: &[u8; 32], other: &[u8; 32]) -> [u8; 32] {
     std::array::from_fn(|at| one[at] ^ other[at])
 }
 
-/// The server's part of a token: proves the server to the client and checks the client. It is no token, and cannot be turned
-/// into one.
+/// The server's part of a token: proves the server to the client and checks the client. It is no token, and
+/// cannot be turned into one.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Verifier {
     pub(super) id: TokenId,

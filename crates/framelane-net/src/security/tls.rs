@@ -36,7 +36,8 @@ pub enum ServerTrust {
 /// What a server does: TLS 1.3 only, and a client that shows a certificate must hold its key.
 ///
 /// A certificate is asked for and not required. It must be within its time; whose it is, the
-/// [`AccessList`](super::AccessList) says. No session is resumed, because a resumed one would skip all of that.
+/// [`AccessList`](super::AccessList) says. No session is resumed, because a resumed one would skip all of
+/// that.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] when the server's own certificate is not valid today.
@@ -62,8 +63,8 @@ pub(super) fn server_config_unchecked(identity: &Identity) -> Result<Arc<ServerC
 /// What a client does: TLS 1.3 only, to the server that it trusts, with its own certificate if it has one.
 ///
 /// # Errors
-/// When the file of authorities cannot be read or holds none; [`ErrorKind::InvalidOption`] when the client's own
-/// certificate is not valid today.
+/// When the file of authorities cannot be read or holds none; [`ErrorKind::InvalidOption`] when the client's
+/// own certificate is not valid today.
 pub fn client_config(
     trust: &ServerTrust,
     certificate: Option<&Identity>,

@@ -21,7 +21,8 @@ const HINT: &str =
 
 /// A secret that identifies a client: `framelane_` and 64 hexadecimal digits, made by [`Token::generate`].
 ///
-/// It never leaves the machine: links carry a proof of it. `Debug` does not show it, there is no `Display`, and its memory is overwritten when it is dropped.
+/// It never leaves the machine: links carry a proof of it. `Debug` does not show it, there is no `Display`,
+/// and its memory is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
@@ -29,7 +30,7 @@ impl Token {
     /// A new token with 256 random bits.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// When the system returns no random numbers.
     pub fn generate() -> Result<Self, Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *bytes).map_err(|_| {
@@ -86,8 +87,8 @@ impl fmt::Debug for Token {
 impl FromStr for Token {
     type Err = Error;
 
-    /// Takes what [`Token::generate`] makes, and nothing else: a password could be guessed from a proof. Errors do not repeat
-    /// the text.
+    /// Takes what [`Token::generate`] makes, and nothing else: a password could be guessed from a proof.
+    /// Errors do not repeat the text.
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim_ascii();
         let digits = text.strip_prefix(PREFIX).ok_or_else(|| invalid("another text".to_owned()))?;

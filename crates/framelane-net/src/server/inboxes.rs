@@ -1,8 +1,8 @@
 //! Channels that clients send to: who sends to each, and what stays of it when a connection is lost.
 //!
-//! A client whose connection has broken comes again, often before the server has noticed: so a new connection of the same
-//! client ends the old one and takes its publisher. The publisher is kept for a while without a connection, and its
-//! subscribers stay attached.
+//! A client whose connection has broken comes again, often before the server has noticed: so a new connection
+//! of the same client ends the old one and takes its publisher. The publisher is kept for a while without a
+//! connection, and its subscribers stay attached.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,7 +18,8 @@ use crate::stream::Stream;
 
 /// How long the old connection of a client may take to end.
 const HAND_OVER: Duration = Duration::from_secs(5);
-/// How long of that it has to tell its client why. A client that is not told would come again, and end this one in turn.
+/// How long of that it has to tell its client why. A client that is not told would come again, and end this
+/// one in turn.
 const TELL: Duration = Duration::from_secs(1);
 /// Owners of one channel whose newest frames are remembered.
 const MOST_OWNERS: usize = 64;
@@ -108,8 +109,8 @@ impl Inboxes {
     /// `account`.
     ///
     /// # Errors
-    /// [`ErrorKind::ChannelBusy`] when another client sends to the channel, and the limit that the memory of its channel
-    /// exceeds; else as [`PublisherOptions::create`].
+    /// [`ErrorKind::ChannelBusy`] when another client sends to the channel, and the limit that the memory of
+    /// its channel exceeds; else as [`PublisherOptions::create`].
     pub(super) fn claim(
         &self,
         channel: &str,
@@ -226,8 +227,8 @@ fn private(error: Error) -> Fault {
     Fault::private(error, try_again)
 }
 
-/// Closes the channel that was left behind first, of this owner or of anybody, when there are as many as there may be.
-/// Whoever sends to one channel after the other would else have a server keep them all.
+/// Closes the channel that was left behind first, of this owner or of anybody, when there are as many as
+/// there may be. Whoever sends to one channel after the other would else have a server keep them all.
 fn make_room(channels: &mut HashMap<String, State>, of: Option<&str>, most: usize) {
     let left = channels.iter().filter_map(|(channel, state)| match state {
         State::Idle { owner, since, .. } if of.is_none_or(|of| of == owner) => Some((*since, channel)),

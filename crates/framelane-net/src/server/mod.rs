@@ -74,10 +74,10 @@ pub struct ServerOptions {
     pub max_bytes: u64,
     /// How long all that comes before the first frame may take.
     pub handshake_timeout: Duration,
-    /// How long a client may be silent before it is taken for gone; 2 s at least.
+    /// A client that sends nothing for this time is disconnected; at least 2 s.
     pub idle_timeout: Duration,
-    /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as there may be
-    /// connections, in all and of one client's; then the one that was left first is closed.
+    /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as
+    /// there may be connections, in all and of one client's; then the one that was left first is closed.
     pub reconnect_grace: Duration,
 }
 
@@ -194,8 +194,9 @@ impl Server {
     /// Listens.
     ///
     /// # Errors
-    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP without TLS beyond
-    /// this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without an identity, and too little idle_timeout.
+    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP
+    /// without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without
+    /// an identity, and too little idle_timeout.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")

@@ -142,7 +142,8 @@ impl<'a> Session<'a> {
         Ok(Opened { stream: Arc::new(tls), certificate, binding })
     }
 
-    /// Finds out who the client is and what it wants. Nothing that it asks for is read before it has proved who it is.
+    /// Finds out who the client is and what it wants. Nothing that it asks for is read before it has proved
+    /// who it is.
     fn shake_hands(
         &self,
         opened: Opened,
@@ -268,9 +269,11 @@ impl<'a> Session<'a> {
         Fault::passing(error.with_hint("read the log of `framelane serve` there"))
     }
 
-    /// Whether the client may have the channel that it asks for. Errors do not repeat its text: it may be anybody.
+    /// Whether the client may have the channel that it asks for. Errors do not repeat its text: it may be
+    /// anybody.
     fn admit(&self, request: &ChannelRequest, grant: Option<&Grant>) -> Result<Codec, Fault> {
-        // Before anything is looked at that takes names: a URL would have this server connect to where a stranger says.
+        // Before anything is looked at that takes names: a URL would have this server connect to where a
+        // stranger says.
         framelane::check_name(&request.channel).map_err(|_| {
             Fault::lasting(
                 Error::new(ErrorKind::InvalidName, "expected the name of a channel, found another text")
@@ -287,7 +290,8 @@ impl<'a> Session<'a> {
         if !offered.matches(&request.channel)
             || allowed.is_some_and(|allowed| !allowed.matches(&request.channel))
         {
-            // The same words whether the server does not offer it or this client may not: neither is a stranger's business.
+            // The same words whether the server does not offer it or this client may not: neither is a
+            // stranger's business.
             let error = Error::new(
                 ErrorKind::Permission,
                 format!("channel {} may not {verb} by this client", request.channel),

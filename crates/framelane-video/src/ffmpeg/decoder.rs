@@ -167,8 +167,8 @@ pub(crate) fn decoder_name(parameters: &ff::AVCodecParameters) -> String {
 
 impl Drop for Decoder<'_> {
     fn drop(&mut self) {
-        // SAFETY: made by avcodec_alloc_context3 and freed once; ends the decoder's threads, so that no callback
-        // runs any more when the hooks are dropped.
+        // SAFETY: made by avcodec_alloc_context3 and freed once; ends the decoder's threads, so that no
+        // callback runs any more when the hooks are dropped.
         unsafe { ff::avcodec_free_context(&mut self.context) };
         // SAFETY: from Box::into_raw in open(), freed once.
         drop(unsafe { Box::from_raw(self.hooks) });

@@ -11,8 +11,8 @@ use super::frame::{Frame, Packet};
 
 /// What the encoder thinks the rate is; [`Encoder::set_rate`] accounts for others.
 const NOMINAL_RATE: i64 = 30;
-/// A packet is at most about this many times what a picture may have on average, so that a link is never busy with
-/// one packet for longer.
+/// A packet is at most about this many times what a picture may have on average, so that a link is never busy
+/// with one packet for longer.
 const BUFFER_PICTURES: i64 = 2;
 /// Pictures until a keyframe that nobody asked for.
 const KEYFRAME_INTERVAL: c_int = 300;
@@ -134,7 +134,8 @@ impl Encoder {
             self.allocate(size_bytes)?;
         }
         let start = self.frame.raw().data[0];
-        // SAFETY: the buffer of allocate(), of this size and initialised there; the frame has its only reference.
+        // SAFETY: the buffer of allocate(), of this size and initialised there; the frame has its only
+        // reference.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start, size_bytes) };
         Ok((&self.layout, bytes))
     }

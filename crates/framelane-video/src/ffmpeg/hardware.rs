@@ -26,7 +26,8 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// `name` is FFmpeg's name of the kind of device, or `auto` for the first that opens (`None` when there is none).
+    /// `name` is FFmpeg's name of the kind of device, or `auto` for the first that opens (`None` when there
+    /// is none).
     pub(crate) fn open(name: &str) -> Result<Option<Self>, Error> {
         super::init();
         if name == "auto" {

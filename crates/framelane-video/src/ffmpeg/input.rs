@@ -111,8 +111,8 @@ impl Input {
             fields.flags |= ff::AVFMT_FLAG_NONBLOCK as c_int;
         }
         interrupt.set_limit(request.read_timeout.filter(|_| !request.listens));
-        // SAFETY: the context is from avformat_alloc_context, and freed and set to null by the call when it fails;
-        // url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
+        // SAFETY: the context is from avformat_alloc_context, and freed and set to null by the call when it
+        // fails; url ends with a zero; format is null or a constant of FFmpeg; the options are ours.
         let code =
             unsafe { ff::avformat_open_input(&mut context, url.as_ptr(), format, options.as_mut_ptr()) };
         if code < 0 && code != ff::AVERROR_EXIT && reader.as_ref().is_some_and(|reader| !reader.has_read()) {
@@ -307,8 +307,8 @@ impl Input {
             ff::AV_NOPTS_VALUE => 0,
             start => start,
         };
-        // In transport streams a search by time may end behind the first picture, so they go back by byte (as in
-        // ffplay.c); containers without an index (raw H.264, y4m) cannot go by time at all.
+        // In transport streams a search by time may end behind the first picture, so they go back by byte (as
+        // in ffplay.c); containers without an index (raw H.264, y4m) cannot go by time at all.
         let by_time = (i64::MIN, start, 0);
         let by_byte = (0, 0, ff::AVSEEK_FLAG_BYTE as c_int);
         let ways = if self.starts_by_byte() { [by_byte, by_time] } else { [by_time, by_byte] };
@@ -334,7 +334,8 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        // SAFETY: an open context, closed once; the reader and the interrupt it refers to are dropped after this.
+        // SAFETY: an open context, closed once; the reader and the interrupt it refers to are dropped after
+        // this.
         unsafe { ff::avformat_close_input(&mut self.context) };
     }
 }

@@ -7,8 +7,9 @@ use super::turn::turn_frame;
 
 /// The way in which a coded picture has to be turned or mirrored. Default: it is upright.
 ///
-/// A mirror image or a turn by quarters. Pixel (x, y) of the upright picture is pixel (x, y) of the coded one, or (y, x)
-/// with `transpose`. Then the columns or the rows of the coded picture count from the other end.
+/// A mirror image or a turn by quarters. Pixel (x, y) of the upright picture is pixel (x, y) of the coded
+/// one, or (y, x) with `transpose`. Then the columns or the rows of the coded picture count from the other
+/// end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orientation {
     pub(crate) transpose: bool,
@@ -52,12 +53,12 @@ impl Orientation {
         Layout::packed(coded.format(), width, height)
     }
 
-    /// Writes the upright picture of a frame into `target`, which `upright` describes: [`Orientation::layout`], padded or
-    /// not. Copies every pixel once.
+    /// Writes the upright picture of a frame into `target`, which `upright` describes:
+    /// [`Orientation::layout`], padded or not. Copies every pixel once.
     ///
     /// # Errors
-    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats of several planes and for pixels that are no whole
-    /// bytes, for another format or size, and when the bytes are too few.
+    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats of several planes and for pixels that
+    /// are no whole bytes, for another format or size, and when the bytes are too few.
     pub fn turn(
         self,
         coded: &Layout,
@@ -68,8 +69,8 @@ impl Orientation {
         turn_frame(self, (coded, bytes), (upright, target))
     }
 
-    /// Clockwise rotation without the mirror image: the picture rotated by this is upright, or its left and right are
-    /// exchanged where [`Orientation::mirrored`] is true.
+    /// Clockwise rotation without the mirror image: the picture rotated by this is upright, or its left and
+    /// right are exchanged where [`Orientation::mirrored`] is true.
     pub(crate) fn degrees(self) -> u16 {
         let rotation = match (self.mirrored(), self.transpose) {
             (false, _) => self,
@@ -104,7 +105,8 @@ pub(crate) fn of_matrix(data: *const u8, size_bytes: usize) -> Option<Display> {
     Some(display(unsafe { data.cast::<[i32; 9]>().read_unaligned() }))
 }
 
-/// As configure_input_video_filter() of the `ffmpeg` program: within a degree of a quarter turn counts as one.
+/// As configure_input_video_filter() of the `ffmpeg` program: within a degree of a quarter turn counts as
+/// one.
 fn display(matrix: [i32; 9]) -> Display {
     // SAFETY: reads nine numbers.
     let counter_clockwise = unsafe { ff::av_display_rotation_get(matrix.as_ptr()) };

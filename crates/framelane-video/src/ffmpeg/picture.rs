@@ -53,7 +53,8 @@ impl<'a> Picture<'a> {
         Picture { width: self.width.min(width), height: self.height.min(height), ..self }
     }
 
-    /// Its first plane alone, with the samples as they are; for pictures whose first plane is 8-bit luminance.
+    /// Its first plane alone, with the samples as they are; for pictures whose first plane is 8-bit
+    /// luminance.
     pub(crate) fn luminance(self) -> Self {
         Picture {
             format: Av::AV_PIX_FMT_GRAY8 as c_int,
@@ -91,12 +92,15 @@ impl<'a> Picture<'a> {
         self.width > 0 && self.height > 0 && !self.data[0].is_null()
     }
 
-    /// The first bytes of a row. `row` and `row_bytes` must be within what the format and the size say of the plane.
+    /// The first bytes of a row. `row` and `row_bytes` must be within what the format and the size say of the
+    /// plane.
     pub(super) fn row(&self, plane: usize, row: usize, row_bytes: usize) -> &[u8] {
         let offset = row as isize * self.stride[plane] as isize;
-        // SAFETY: the plane has this row, and its stride, which may be negative, leads from one row to the next.
+        // SAFETY: the plane has this row, and its stride, which may be negative, leads from one row to the
+        // next.
         let start = unsafe { self.data[plane].offset(offset) };
-        // SAFETY: a row of the plane has at least row_bytes; it lives as long as the picture, which nothing writes to.
+        // SAFETY: a row of the plane has at least row_bytes; it lives as long as the picture, which nothing
+        // writes to.
         unsafe { std::slice::from_raw_parts(start, row_bytes) }
     }
 

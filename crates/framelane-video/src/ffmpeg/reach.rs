@@ -1,7 +1,7 @@
 //! How far an input reaches: the protocols and formats that may bring in other files and addresses.
 //!
-//! A playlist is recognised by its content, whatever its name. Without limits, a file from elsewhere that is called
-//! `holiday.mp4` would play local files of its choice.
+//! A playlist is recognised by its content, whatever its name. Without limits, a file from elsewhere that is
+//! called `holiday.mp4` would play local files of its choice.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -18,7 +18,8 @@ const FORMATS: &str = "format_whitelist";
 const REFERRING: [&str; 9] =
     ["hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "vobsub", "avisynth"];
 
-/// What a stream from the network may be made of: no files of this machine, no pipes, no sockets of this machine.
+/// What a stream from the network may be made of: no files of this machine, no pipes, no sockets of this
+/// machine.
 const NETWORK: &str = "http,https,httpproxy,tls,dtls,tcp,udp,udplite,sctp,rtp,srtp,srt,rist,rtmp,rtmpe,rtmps,rtmpt,\
                        rtmpte,rtmpts,ffrtmphttp,ffrtmpcrypt,ftp,sftp,smb,gopher,gophers,mmsh,mmst,icecast,ipfs,ipns,amqp,\
                        zmq,prompeg,crypto,data";

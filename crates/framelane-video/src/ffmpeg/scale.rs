@@ -1,8 +1,9 @@
 //! Swscale: from any format and size that FFmpeg decodes to the one wanted.
 //!
-//! The set-up is that of the scale filter of the `ffmpeg` program (libavfilter/vf_scale.c), so that both give the same
-//! pixels: the matrix and the range of the stream, BT.601 where the stream names none, chroma placed as in MPEG-2, the
-//! bicubic flag. Only between YUV formats this keeps the stream's range, where the filter makes it limited.
+//! The set-up is that of the scale filter of the `ffmpeg` program (libavfilter/vf_scale.c), so that both give
+//! the same pixels: the matrix and the range of the stream, BT.601 where the stream names none, chroma placed
+//! as in MPEG-2, the bicubic flag. Only between YUV formats this keeps the stream's range, where the filter
+//! makes it limited.
 
 use std::ffi::{CString, c_int};
 use std::ptr;
@@ -107,7 +108,8 @@ impl Scaler {
         result
     }
 
-    /// Converts and scales without a look at what is the same on both sides. Returns the colour of the result.
+    /// Converts and scales without a look at what is the same on both sides. Returns the colour of the
+    /// result.
     pub(super) fn convert_to(
         &mut self,
         picture: &Picture<'_>,
@@ -205,8 +207,8 @@ impl Scaler {
         let coefficients = unsafe { ff::sws_getCoefficients(matrix.into()) };
         // Brightness, contrast and saturation as they are, in 16.16 fixed point.
         let (brightness, contrast, saturation) = (0, 1 << 16, 1 << 16);
-        // SAFETY: an initialised context; the tables are four numbers each, copied by the call. Between RGB formats it
-        // refuses, and there is nothing to set.
+        // SAFETY: an initialised context; the tables are four numbers each, copied by the call. Between RGB
+        // formats it refuses, and there is nothing to set.
         unsafe {
             ff::sws_setColorspaceDetails(
                 self.context,
@@ -222,9 +224,9 @@ impl Scaler {
     }
 
     fn scale(&mut self, picture: &Picture<'_>, target: &mut Target<'_>) -> Result<(), Error> {
-        // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source planes
-        // are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within memory that the
-        // target borrows, with rows padded to whole vectors by whoever made it.
+        // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source
+        // planes are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within
+        // memory that the target borrows, with rows padded to whole vectors by whoever made it.
         let rows = unsafe {
             ff::sws_scale(
                 self.context,

@@ -15,8 +15,8 @@ const MOST_THREADS: usize = 4;
 /// Decoders round rows and columns up to no more than this.
 const ALIGN: u32 = 128;
 
-/// Decodes pictures of one size, a packet each. Not to be used after an error: the context keeps what a damaged packet
-/// claimed, and no call resets all of it.
+/// Decodes pictures of one size, a packet each. Not to be used after an error: the context keeps what a
+/// damaged packet claimed, and no call resets all of it.
 pub(crate) struct PacketDecoder {
     context: *mut ff::AVCodecContext,
     frame: Frame,
@@ -32,8 +32,8 @@ unsafe impl Send for PacketDecoder {}
 /// [`ErrorKind::InvalidOption`] when this FFmpeg was built without it.
 pub(crate) fn find() -> Result<*const ff::AVCodec, Error> {
     super::init();
-    // SAFETY: looks in a constant table; the name ends with a zero. By name: what stands in for it elsewhere may not
-    // keep to the limits set here.
+    // SAFETY: looks in a constant table; the name ends with a zero. By name: what stands in for it elsewhere
+    // may not keep to the limits set here.
     let codec = unsafe { ff::avcodec_find_decoder_by_name(c"h264".as_ptr()) };
     if codec.is_null() {
         return Err(Error::new(ErrorKind::InvalidOption, "this FFmpeg has no decoder for H.264")

@@ -1,7 +1,8 @@
-//! Upright pictures: the turn and the mirror image that a display matrix asks for, in the order of the `ffmpeg` program.
+//! Upright pictures: the turn and the mirror image that a display matrix asks for, in the order of the
+//! `ffmpeg` program.
 //!
-//! It turns the decoded samples and converts them afterwards. A format that cannot be turned, such as 4:2:2 by 90
-//! degrees, is converted first: to the wanted format, or to the nearest one that can be turned.
+//! It turns the decoded samples and converts them afterwards. A format that cannot be turned, such as 4:2:2
+//! by 90 degrees, is converted first: to the wanted format, or to the nearest one that can be turned.
 
 use std::ffi::c_int;
 
@@ -179,7 +180,8 @@ fn planes(format: c_int) -> usize {
     })
 }
 
-/// Whether the samples can be turned as they are. The rules are those of FFmpeg's filters transpose, hflip and vflip.
+/// Whether the samples can be turned as they are. The rules are those of FFmpeg's filters transpose, hflip
+/// and vflip.
 fn can_turn(format: c_int, orientation: Orientation) -> bool {
     let Some(descriptor) = descriptor(format) else { return false };
     let is = |flag: u32| descriptor.flags & u64::from(flag) != 0;

@@ -34,7 +34,7 @@ pub fn by_ffmpeg(arguments: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// Serves each connection on a thread of its own, with its number from 1.
+/// Serves each connection on a separate thread, with its number from 1.
 pub fn serve(answer: impl Fn(TcpStream, u64) + Send + Sync + 'static) -> SocketAddr {
     serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
 }

@@ -10,11 +10,13 @@ use crate::publisher::{LoanError, Publisher};
 use crate::subscriber::RecvError;
 
 impl Publisher {
-    /// Publishes a frame and waits up to `timeout` for the boxes found in it: to call a detector like a function.
+    /// Publishes a frame and waits up to `timeout` for the boxes found in it: to call a detector like a
+    /// function.
     ///
-    /// `detections` is a subscriber of the detector's channel, usually `CHANNEL/detections`; the detector may be restarted
-    /// meanwhile, see [`DetectionSubscriber::answer`]. One copy. A detector that takes the newest frame has this one until
-    /// another is published: send from one place at a time. For a loan: publish it, then ask for the answer.
+    /// `detections` is a subscriber of the detector's channel, usually `CHANNEL/detections`; the detector may
+    /// be restarted meanwhile, see [`DetectionSubscriber::answer`]. One copy. A detector that takes the
+    /// newest frame has this one until another is published: send from one place at a time. For a loan:
+    /// publish it, then ask for the answer.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -40,8 +42,8 @@ impl Publisher {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::NoFreeSlot`] when the frame was dropped; [`ErrorKind::Timeout`]; else as [`Publisher::send`]
-    /// and [`DetectionSubscriber::recv`].
+    /// [`ErrorKind::NoFreeSlot`] when the frame was dropped; [`ErrorKind::Timeout`]; else as
+    /// [`Publisher::send`] and [`DetectionSubscriber::recv`].
     pub fn send_and_wait(
         &mut self,
         layout: &Layout,
@@ -72,16 +74,18 @@ impl Publisher {
 }
 
 impl DetectionSubscriber {
-    /// As [`DetectionSubscriber::for_frame`], from any detector: when one ends, waits for the next. (A detector that starts
-    /// receives the newest frame, which its predecessor was asked for.)
+    /// As [`DetectionSubscriber::for_frame`], from any detector: when one ends, waits for the next. (A
+    /// detector that starts receives the newest frame, which its predecessor was asked for.)
     ///
     /// # Errors
-    /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of receiving.
+    /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of
+    /// receiving.
     pub fn answer(&mut self, frame: impl Into<Origin>, timeout: Duration) -> Result<Detections, MatchError> {
         self.answer_while(frame, timeout, &mut || true)
     }
 
-    /// As [`DetectionSubscriber::answer`]; `keep_waiting` as for [`Subscriber::recv_while`](crate::Subscriber::recv_while).
+    /// As [`DetectionSubscriber::answer`]; `keep_waiting` as for
+    /// [`Subscriber::recv_while`](crate::Subscriber::recv_while).
     ///
     /// # Errors
     /// As [`DetectionSubscriber::answer`], and [`RecvError::Interrupted`].

@@ -117,15 +117,15 @@ impl DetectionSubscriber {
     /// Returns the detections of `frame`, within `timeout`.
     ///
     /// `frame` is a `&Frame` or a [`FrameId`](super::FrameId). At the publisher it is a pair: its
-    /// [`epoch`](crate::Publisher::epoch), and the number that `send` or `publish` returned. All of these name
-    /// the same frame on every machine.
+    /// [`epoch`](crate::Publisher::epoch), and the number that `send` or `publish` returned. All of these
+    /// name the same frame on every machine.
     ///
-    /// Looks among the last 256 batches first, then receives until the one that is wanted comes. Frames may be
-    /// asked for in any order.
+    /// Looks among the last 256 batches first, then receives until the one that is wanted comes. Frames may
+    /// be asked for in any order.
     ///
     /// # Errors
-    /// [`MatchError::Timeout`], which names the newest frame whose detections are here, the place of the channel
-    /// and the reason. Errors of receiving.
+    /// [`MatchError::Timeout`], which names the newest frame whose detections are here, the place of the
+    /// channel and the reason. Errors of receiving.
     pub fn for_frame(
         &mut self,
         frame: impl Into<Origin>,
@@ -161,8 +161,8 @@ impl DetectionSubscriber {
         }
     }
 
-    /// Returns the error of a call that waited in vain for the detections of a frame. An `epoch` of `None` is any
-    /// epoch. Makes some system calls.
+    /// Returns the error of a call that waited in vain for the detections of a frame. An `epoch` of `None` is
+    /// any epoch. Makes some system calls.
     pub fn missing(&self, epoch: Option<u64>, sequence: u64, waited: Duration) -> MatchError {
         let newest = epoch.and_then(|epoch| self.newest(epoch));
         let of_epoch = epoch.map(|epoch| format!(" of epoch {epoch}")).unwrap_or_default();

@@ -55,7 +55,8 @@ impl DetectionPublisher {
     /// Copies the boxes. Blocks only with [`Backpressure::Block`](crate::Backpressure::Block).
     ///
     /// # Errors
-    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as [`Publisher::loan`].
+    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as
+    /// [`Publisher::loan`].
     pub fn send(&mut self, frame: &FrameId, boxes: &[Detection]) -> Result<Option<u64>, LoanError> {
         self.send_while(frame, boxes, &mut || true)
     }

@@ -29,7 +29,8 @@ pub enum Backpressure {
     #[default]
     Drop = 0,
     /// The publisher waits for a slot, and does not overwrite what a live reader in
-    /// [`Delivery::Every`](crate::Delivery::Every) has not received: nothing is lost, one slow reader slows all.
+    /// [`Delivery::Every`](crate::Delivery::Every) has not received: nothing is lost, one slow reader slows
+    /// all.
     Block = 1,
 }
 
@@ -66,8 +67,8 @@ impl PublisherOptions {
     }
 
     /// How many frames the ring holds, 2 to 128. One is the newest, one is written to, the others are for
-    /// leases: about one for each subscriber that works on frames of its own. A subscriber holds at most the slots less
-    /// two, at least 2: in a ring of 2 or 3 slots, one that holds two frames can stop the channel.
+    /// leases: about one for each subscriber that works on frames of its own. A subscriber holds at most the
+    /// slots less two, at least 2: in a ring of 2 or 3 slots, one that holds two frames can stop the channel.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
@@ -122,7 +123,8 @@ impl PublisherOptions {
 
     /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
     ///
-    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): then the frames go there.
+    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): then the
+    /// frames go there.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
@@ -297,8 +299,8 @@ impl PublisherOptions {
         let words = control.words();
         // The clock makes epochs of channels that were removed in between differ as well.
         let epoch = os::realtime_ns().max(words.epoch.load(Ordering::Relaxed).wrapping_add(1));
-        // `given` is stored before a slot bears the number: whatever the dead publisher did not come to announce,
-        // no number is used twice. A frame that it was writing is a gap of one.
+        // `given` is stored before a slot bears the number: whatever the dead publisher did not come to
+        // announce, no number is used twice. A frame that it was writing is a gap of one.
         let (newest, _) = ring::newest(words);
         let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
         if sequence >= MAX_SEQUENCE {
@@ -308,8 +310,8 @@ impl PublisherOptions {
         // Files of other users mean nothing: every user with write access to the directory can make them.
         let mut data = data_files(directory, channel)?;
         data.retain(|(_, place)| place.is_own());
-        // The highest generation in use: pins on files of the dead must never match those of ours. No publisher has
-        // made one beyond the range.
+        // The highest generation in use: pins on files of the dead must never match those of ours. No
+        // publisher has made one beyond the range.
         let made = data.iter().map(|&(generation, _)| generation);
         let generation = made.filter(|&generation| generation < MAX_GENERATION).fold(announced, u64::max);
         if generation >= MAX_GENERATION {
@@ -325,7 +327,8 @@ impl PublisherOptions {
             .filter(|adopted| adopted.state != AdoptedState::OtherUsers)
             .map(|adopted| Slots::adopt(adopted, ring::newest(words), sequence));
         step(Step::RingAdopted);
-        // The others: of a change of size that the dead publisher did not finish, or of a channel that it did not close.
+        // The others: of a change of size that the dead publisher did not finish, or of a channel that it did
+        // not close.
         let kept = current.as_ref().map(|slots| slots.generation().data.generation);
         for (_, place) in data.iter().filter(|&&(generation, _)| Some(generation) != kept) {
             let _ = place.remove();
@@ -374,8 +377,8 @@ impl PublisherOptions {
     }
 }
 
-/// Locks a channel that has no publisher. The channel is not live between its publishers: a subscriber that finds
-/// [`PUBLISHER_LOCK`] taken and the channel live has found a publisher of the epoch that it reads.
+/// Locks a channel that has no publisher. The channel is not live between its publishers: a subscriber that
+/// finds [`PUBLISHER_LOCK`] taken and the channel live has found a publisher of the epoch that it reads.
 fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> {
     if !control.lock.try_lock(TAKE_OVER_LOCK)? || control.lock.is_locked(PUBLISHER_LOCK)? {
         return Ok(false);
@@ -388,7 +391,8 @@ fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> 
     control.lock.try_lock(PUBLISHER_LOCK)
 }
 
-/// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have written.
+/// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have
+/// written.
 fn check_owner(path: &Place, file: &LockFile) -> Result<(), Error> {
     let owner = os::foreign_owner(file).map_err(|error| Error::from_io(path.display(), error))?;
     owner.map_or(Ok(()), |owner| Err(foreign(path, owner)))
@@ -412,7 +416,8 @@ fn data_files(directory: &Directory, channel: &str) -> Result<Vec<(u64, Place)>,
     Ok(data.collect())
 }
 
-/// Where the newest frame of the ring that is taken over has come from, announced or not: no reader gets it a second time.
+/// Where the newest frame of the ring that is taken over has come from, announced or not: no reader gets it a
+/// second time.
 fn newest_origin(Adopted { data, .. }: &Adopted) -> Option<Origin> {
     let newest = data.entries().max_by_key(|entry| {
         let version = entry.version.load(Ordering::Acquire);

@@ -38,9 +38,9 @@ const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 ///
 /// At most one publisher lives on a channel. It never waits for a subscriber, unless it was made with
 /// [`Backpressure::Block`]. Dropping it closes the channel and removes its files: subscribers get
-/// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped, which they do when
-/// they open the channel and when they receive. To be sure that nothing is missed at the end, use
-/// [`Backpressure::Block`] and [`Publisher::close`].
+/// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped,
+/// which they do when they open the channel and when they receive. To be sure that nothing is missed at the
+/// end, use [`Backpressure::Block`] and [`Publisher::close`].
 ///
 /// ```
 /// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
@@ -73,13 +73,14 @@ pub struct Publisher {
     generation: u64,
     epoch: u64,
     sequence: u64,
-    /// The newest frame's number: what readers can be asked to have received. `sequence` counts dropped ones too.
+    /// The newest frame's number: what readers can be asked to have received. `sequence` counts dropped ones
+    /// too.
     published: u64,
     dropped: u64,
     forks: u64,
     inherited: Option<Origin>,
-    /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after the
-    /// channel is closed: what is left in the ring is still sent.
+    /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after
+    /// the channel is closed: what is left in the ring is still sent.
     link: Option<link::Held>,
     /// Whether another program has removed the channel's files.
     removed: bool,
@@ -106,7 +107,8 @@ impl Publisher {
         self.epoch
     }
 
-    /// The number given to the last frame, published or dropped; 0 before the first. The next one gets the next number.
+    /// The number given to the last frame, published or dropped; 0 before the first. The next one gets the
+    /// next number.
     ///
     /// After a take-over it goes on from the dead publisher's, so that readers count across.
     pub fn sequence(&self) -> u64 {
@@ -168,7 +170,8 @@ impl Publisher {
     /// Blocks only with [`Backpressure::Block`].
     ///
     /// # Errors
-    /// [`LoanError::Other`] of kind [`ErrorKind::InvalidFrame`] when `bytes` are too few; else as [`Publisher::loan`].
+    /// [`LoanError::Other`] of kind [`ErrorKind::InvalidFrame`] when `bytes` are too few; else as
+    /// [`Publisher::loan`].
     pub fn send(
         &mut self,
         layout: &Layout,
@@ -223,7 +226,8 @@ impl Publisher {
         self.loan_while(layout, &mut || true)
     }
 
-    /// As [`Publisher::loan`]; while it blocks, calls `keep_waiting` several times a second and after every signal.
+    /// As [`Publisher::loan`]; while it blocks, calls `keep_waiting` several times a second and after every
+    /// signal.
     ///
     /// # Errors
     /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::loan`].
@@ -247,7 +251,8 @@ impl Publisher {
         Ok(HeldSlot::new(self.writing_to().generation(), slot))
     }
 
-    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as `backpressure` says.
+    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as
+    /// `backpressure` says.
     ///
     /// # Errors
     /// As [`Publisher::loan_while`].
@@ -262,8 +267,9 @@ impl Publisher {
 
     /// Publishes what was written to a held slot. The slot is not reused before `held` is dropped.
     ///
-    /// From now on nobody may write to the slot. Published again, it is copied. `layout` must fit into [`HeldSlot::capacity`]. When the ring
-    /// has moved on to larger slots meanwhile, the frame is copied. Blocks only with [`Backpressure::Block`].
+    /// From now on nobody may write to the slot. Published again, it is copied. `layout` must fit into
+    /// [`HeldSlot::capacity`]. When the ring has moved on to larger slots meanwhile, the frame is copied.
+    /// Blocks only with [`Backpressure::Block`].
     ///
     /// # Errors
     /// [`ErrorKind::FrameTooLarge`] when the layout does not fit; else as [`Publisher::loan`].
@@ -319,14 +325,14 @@ impl Publisher {
         Ok(loan.publish(info))
     }
 
-    /// The [`Origin`] of the newest frame that the dead publisher left whose channel this one has taken over: for links, which
-    /// go on behind it.
+    /// The [`Origin`] of the newest frame that the dead publisher left whose channel this one has taken over:
+    /// for links, which go on behind it.
     pub fn inherited(&self) -> Option<Origin> {
         self.inherited
     }
 
-    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and without one. Calls for a
-    /// slot tell of it too.
+    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and
+    /// without one. Calls for a slot tell of it too.
     pub fn link_fault(&self) -> Option<Error> {
         self.link.as_ref()?.fault()
     }
@@ -338,8 +344,9 @@ impl Publisher {
         self.skip_many(1)
     }
 
-    /// As [`Publisher::skip`], for up to 2³² frames at once. Beyond 2⁵⁴, which nobody can have counted to, gaps are counted as
-    /// dropped and no numbers given: who says how many are left out may be a stranger on a link.
+    /// As [`Publisher::skip`], for up to 2³² frames at once. Beyond 2⁵⁴, which nobody can have counted to,
+    /// gaps are counted as dropped and no numbers given: who says how many are left out may be a stranger on
+    /// a link.
     pub fn skip_many(&mut self, count: u32) -> u64 {
         if self.check_fork().is_err() {
             return self.sequence;
@@ -362,8 +369,9 @@ impl Publisher {
         self.drain_while(&mut || true);
     }
 
-    /// Waits, with [`Backpressure::Block`], until every live reader in [`Delivery::Every`](crate::Delivery::Every) has received
-    /// all frames; gives false when `keep_waiting` (called several times a second) ended it before.
+    /// Waits, with [`Backpressure::Block`], until every live reader in
+    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames; gives false when `keep_waiting`
+    /// (called several times a second) ended it before.
     pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
         if self.backpressure == Backpressure::Drop || self.check_fork().is_err() || self.consumed() {
             return true;
@@ -384,7 +392,8 @@ impl Publisher {
         self
     }
 
-    /// Waits until the link, which reads the channel, has the newest frame: it could not get it when the files are gone.
+    /// Waits until the link, which reads the channel, has the newest frame: it could not get it when the
+    /// files are gone.
     fn wait_for_link(&self) {
         let Some(link) = &self.link else { return };
         while ring::behind(self.readers.words(), self.published) && !link.grace().is_zero() {
@@ -518,7 +527,8 @@ impl Publisher {
                     self.next.as_mut().or(self.current.as_mut()).expect("made above if there was none");
                 match slots.claim(readers, lossless) {
                     Ok(slot) => {
-                        // If the readers file was cut short, its zeros have just been taken for slots that nobody holds.
+                        // If the readers file was cut short, its zeros have just been taken for slots that
+                        // nobody holds.
                         self.readers.check(&self.channel)?;
                         return Ok(slot);
                     }
@@ -532,7 +542,8 @@ impl Publisher {
         Err(LoanError::NoFreeSlot)
     }
 
-    /// Makes a ring of larger slots, or of another number of them. Where room is short, the one before makes way.
+    /// Makes a ring of larger slots, or of another number of them. Where room is short, the one before makes
+    /// way.
     fn new_generation(&mut self, frame_bytes: usize) -> Result<Slots, LoanError> {
         // Files of these names may be a successor's.
         self.check_presence()?;
@@ -654,8 +665,8 @@ impl Publisher {
         self.sequence
     }
 
-    /// Wakes all who sleep, whatever they wait for: a publisher that was killed may have changed `wake` and not
-    /// come to wake anybody.
+    /// Wakes all who sleep, whatever they wait for: a publisher that was killed may have changed `wake` and
+    /// not come to wake anybody.
     fn notify(&self) {
         let control = self.control.words();
         ring::notify(control, self.readers.words());
@@ -667,8 +678,8 @@ impl Publisher {
         data.remove(&self.directory.data(&self.channel, data.generation));
     }
 
-    /// Returns the memory of slots that no subscriber can receive any more, before those who have mapped them let go:
-    /// the next publisher may need the room at once.
+    /// Returns the memory of slots that no subscriber can receive any more, before those who have mapped them
+    /// let go: the next publisher may need the room at once.
     fn release_received(&mut self) {
         let readers = self.readers.words();
         let any_every = ring::blocked(readers, u64::MAX) != 0;

@@ -12,7 +12,8 @@ use crate::ring::{self, Readers};
 /// A data file, shared with the slots held out of it.
 pub(crate) struct Generation {
     pub data: DataFile,
-    /// Whether a [`HeldSlot`](super::HeldSlot) exists for the slot. Set by the publisher, cleared by its drop.
+    /// Whether a [`HeldSlot`](super::HeldSlot) exists for the slot. Set by the publisher, cleared by its
+    /// drop.
     pub held: Box<[AtomicBool]>,
 }
 
@@ -127,8 +128,8 @@ impl Slots {
 
     /// Claims the oldest slot that nobody holds; else says which readers stand in the way, a bit for each.
     ///
-    /// `lossless`, with the newest announced sequence: a frame that a reader with delivery `Every` has not received stands in
-    /// the way too.
+    /// `lossless`, with the newest announced sequence: a frame that a reader with delivery `Every` has not
+    /// received stands in the way too.
     pub(super) fn claim(&mut self, readers: &Readers, lossless: Option<u64>) -> Result<usize, u64> {
         let mut in_the_way = 0;
         let mut last = None;

@@ -12,12 +12,13 @@
 //! ```text
 //! writer: version = claimed; fence; read pins      reader: pin = slot; fence; read version
 //! ```
-//! The two full fences make it Dekker's pattern: of a writer and a reader that want one slot at the same time,
-//! at least one sees the other. If the writer sees the pin, it puts the old version back: nothing has been
-//! written. If the reader sees the claim, it takes its pin back. There is no lock, and no read-modify-write on
-//! a shared line on either path.
+//! The two full fences make it Dekker's pattern: of a writer and a reader that want one slot at the same
+//! time, at least one sees the other. If the writer sees the pin, it puts the old version back: nothing has
+//! been written. If the reader sees the claim, it takes its pin back. There is no lock, and no
+//! read-modify-write on a shared line on either path.
 //!
-//! Sleeping follows the same pattern: `waiting = 1; fence; read wake` against `wake += 1; fence; read waiting`.
+//! Sleeping follows the same pattern: `waiting = 1; fence; read wake` against `wake += 1; fence; read
+//! waiting`.
 //!
 //! # Why it may be trusted
 //! This module makes no system call, so that [loom](https://docs.rs/loom) can run it through every

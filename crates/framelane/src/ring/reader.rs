@@ -118,11 +118,12 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
 
 /// Whether the slot has held frame `wanted` and nothing else until now.
 ///
-/// For readers whose pin somebody else may have cleared, as any process can that may write to the readers file. The
-/// versions are in a file that only the publisher can write to.
+/// For readers whose pin somebody else may have cleared, as any process can that may write to the readers
+/// file. The versions are in a file that only the publisher can write to.
 pub(crate) fn is_intact(version: &AtomicU64, wanted: u64) -> bool {
-    // What was read of the frame comes before this load. Pairs with the fences in `claim`: if any of it was written by a
-    // later writer of the slot, its WRITING, which came before, is seen here, or what followed it.
+    // What was read of the frame comes before this load. Pairs with the fences in `claim`: if any of it was
+    // written by a later writer of the slot, its WRITING, which came before, is seen here, or what followed
+    // it.
     fence(Ordering::Acquire);
     let found = version.load(Ordering::Relaxed);
     // While the publisher looks whether it may have the slot, nothing is written. It may have died over it.
@@ -168,7 +169,8 @@ impl Control {
         load_acquire_u32(&self.wake)
     }
 
-    /// The life of the publisher. What it stored before, as `epoch_after`, is seen by those who see its epoch.
+    /// The life of the publisher. What it stored before, as `epoch_after`, is seen by those who see its
+    /// epoch.
     pub(crate) fn epoch_now(&self) -> u64 {
         load_acquire(&self.epoch)
     }

@@ -31,7 +31,8 @@ pub(crate) const HEAD_SLOT_BITS: u32 = 8;
 
 /// `version` of a slot that never held a frame.
 pub(crate) const EMPTY: u64 = 0;
-/// This bit with the frame's sequence is the `version` of a slot that the writer wants, and may yet give back unchanged.
+/// This bit with the frame's sequence is the `version` of a slot that the writer wants, and may yet give back
+/// unchanged.
 const CLAIMED: u64 = 1 << 63;
 /// `version` of a slot that the writer writes to.
 pub(crate) const WRITING: u64 = u64::MAX - 1;
@@ -46,7 +47,8 @@ pub(crate) fn is_frame(version: u64) -> bool {
     version != EMPTY && version < CLAIMED
 }
 
-/// The sequence of the frame that a slot with this `version` still holds after its writer died; 0: it holds none.
+/// The sequence of the frame that a slot with this `version` still holds after its writer died; 0: it holds
+/// none.
 pub(crate) fn frame_of(version: u64) -> u64 {
     match version {
         WRITING => EMPTY,
@@ -179,8 +181,8 @@ pub(crate) struct Control {
     pub link_peer: [AtomicU64; LINK_PEER_WORDS],
 }
 
-/// The state of the live source that feeds the channel, at [`SOURCE_OFFSET`] of the `control` file. For people.
-/// The publisher writes it, subscribers map it read-only.
+/// The state of the live source that feeds the channel, at [`SOURCE_OFFSET`] of the `control` file. For
+/// people. The publisher writes it, subscribers map it read-only.
 #[cfg(not(loom))]
 #[repr(C, align(64))]
 pub(crate) struct SourceWords {

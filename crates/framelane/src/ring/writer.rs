@@ -21,7 +21,8 @@ pub(crate) fn claim(readers: &Readers, version: &AtomicU64, published: u64, pin:
     let pinned = pinned_by(readers, pin);
     if pinned == 0 {
         version.store(WRITING, Ordering::Relaxed);
-        // Before the payload. Pairs with the fence in `is_intact`: who sees a byte of ours sees that it is not the frame's.
+        // Before the payload. Pairs with the fence in `is_intact`: who sees a byte of ours sees that it is
+        // not the frame's.
         fence(Ordering::Release);
         step(Step::ClaimTaken);
         return Ok(());
@@ -75,13 +76,13 @@ pub(crate) fn publish(
 ) -> bool {
     // With the first frame of a ring. Relaxed: nobody else writes it.
     if control.generation.load(Ordering::Relaxed) != generation {
-        // Release: the file has its name by now. Pairs with the acquire in `next`. It comes before the head: whoever
-        // sees the frame there looks for it in the right ring.
+        // Release: the file has its name by now. Pairs with the acquire in `next`. It comes before the head:
+        // whoever sees the frame there looks for it in the right ring.
         control.generation.store(generation, Ordering::Release);
         step(Step::Announced);
     }
-    // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`. (A reader that
-    // found the sequence through `head` has them already: that ordering alone would do.)
+    // Release: the frame's bytes and descriptor come before it. Pairs with the acquire in `lease`. (A reader
+    // that found the sequence through `head` has them already: that ordering alone would do.)
     version.store(sequence, Ordering::Release);
     step(Step::VersionStored);
     // Release: the version comes before it. Pairs with the acquire in `newest`.
@@ -92,8 +93,9 @@ pub(crate) fn publish(
 
 /// Tells readers that something changed; true when one of them sleeps and must be woken.
 ///
-/// A reader is woken once: by the first change after the value that it went to sleep on. Until it runs, which may
-/// take longer than many publications, its record still says that it waits; those later changes need no system call.
+/// A reader is woken once: by the first change after the value that it went to sleep on. Until it runs, which
+/// may take longer than many publications, its record still says that it waits; those later changes need no
+/// system call.
 pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     // One writer, so no read-modify-write. Release: pairs with `prepare_wait`.
     let wake = control.wake.load(Ordering::Relaxed).wrapping_add(1);
@@ -101,8 +103,8 @@ pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     step(Step::WakeChanged);
     // Pairs with the fence in `prepare_wait`: either we see `waiting`, or the reader sees the new `wake`.
     fence(Ordering::SeqCst);
-    // `waiting` is the value slept on, plus 1, which is this very value when nobody has been told yet. A 0, "not
-    // waiting", is equal once in 2^32 changes: a system call for nothing.
+    // `waiting` is the value slept on, plus 1, which is this very value when nobody has been told yet. A 0,
+    // "not waiting", is equal once in 2^32 changes: a system call for nothing.
     bits(readers.active.load(Ordering::Relaxed))
         .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) == wake)
 }

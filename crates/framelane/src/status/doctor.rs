@@ -70,15 +70,15 @@ pub struct Leftover {
 ///
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
-/// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with `remove` where the directory belongs to another user
-/// and is not shared, and where a symbolic link of another user leads to it. Root is refused every directory of
-/// another user.
+/// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with `remove` where the directory belongs to
+/// another user and is not shared, and where a symbolic link of another user leads to it. Root is refused
+/// every directory of another user.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
     doctor_of(directory, &|_| true, remove)
 }
 
-/// As [`doctor`], for channels whose names are such: for programs that make channels under names of their own and tidy up
-/// behind those of their kind that have died.
+/// As [`doctor`], for channels whose names are such: for programs that make channels under names of their own
+/// and tidy up behind those of their kind that have died.
 ///
 /// # Errors
 /// As [`doctor`].
@@ -279,7 +279,8 @@ fn leftover(
             os::wake_all(&words.wake);
             step(Step::DoctorClosed);
         }
-        // The control file last: its lock keeps new publishers, and their files of the same names, away until then.
+        // The control file last: its lock keeps new publishers, and their files of the same names, away until
+        // then.
         let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.place.clone());
         let unfinished = files.iter().all(|file| file.part == Part::Unfinished);
         let others: Vec<_> = others.collect();

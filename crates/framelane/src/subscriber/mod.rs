@@ -36,11 +36,12 @@ const ROUNDS: u32 = 10_000;
 /// One that receives a channel's frames; up to 64 on a channel.
 ///
 /// Frames are leased, not copied: a [`Frame`] reads straight from shared memory, and does not change until it
-/// is dropped. A subscriber holds at most [`Subscriber::max_leases`] of them. Dropping the subscriber leaves its leases valid.
+/// is dropped. A subscriber holds at most [`Subscriber::max_leases`] of them. Dropping the subscriber leaves
+/// its leases valid.
 ///
 /// When the publisher dies, waiting goes on: a new publisher on the same channel is picked up without opening
-/// again, see [`Subscriber::publisher_alive`]. When it closes the channel, waiting ends, unless the subscriber was
-/// opened with [`SubscriberOptions::reconnect`].
+/// again, see [`Subscriber::publisher_alive`]. When it closes the channel, waiting ends, unless the
+/// subscriber was opened with [`SubscriberOptions::reconnect`].
 pub struct Subscriber {
     attachment: Arc<Attachment>,
     directory: Directory,
@@ -133,7 +134,8 @@ impl std::error::Error for RecvError {}
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        // Leases may keep the record in use, but nobody receives any more: a lossless publisher need not wait.
+        // Leases may keep the record in use, but nobody receives any more: a lossless publisher need not
+        // wait.
         self.attachment.stop_receiving();
     }
 }
@@ -162,8 +164,9 @@ impl Subscriber {
         self.received
     }
 
-    /// Frames skipped so far, by their numbers: received + dropped = the last sequence less the one before joining.
-    /// After a reconnection: the frames of both channels, but not those published while none was open.
+    /// Frames skipped so far, by their numbers: received + dropped = the last sequence less the one before
+    /// joining. After a reconnection: the frames of both channels, but not those published while none was
+    /// open.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -174,17 +177,19 @@ impl Subscriber {
         self.attachment.control.words().epoch.load(Relaxed)
     }
 
-    /// Returns the epoch, and the last sequence of publishers that are gone, as [`Frame::local_sequence`] counts.
+    /// Returns the epoch, and the last sequence of publishers that are gone, as [`Frame::local_sequence`]
+    /// counts.
     ///
-    /// For links. Behind a link the sequence also changes when the publisher on the other machine is replaced.
+    /// For links. Behind a link the sequence also changes when the publisher on the other machine is
+    /// replaced.
     pub fn life_after(&self) -> Origin {
         let words = self.attachment.control.words();
         // Acquire: what is stored before the epoch is seen with it.
         Origin { epoch: words.epoch_now(), sequence: words.epoch_after.load(Relaxed) }
     }
 
-    /// Whether a publisher holds the channel now. Of a channel that comes over a link: whether the link is connected and
-    /// the channel is published on the other machine. Makes a system call.
+    /// Whether a publisher holds the channel now. Of a channel that comes over a link: whether the link is
+    /// connected and the channel is published on the other machine. Makes a system call.
     pub fn publisher_alive(&self) -> bool {
         if self.remote.is_some()
             && let Some(link) = link::read(self.attachment.control.words())
@@ -199,9 +204,10 @@ impl Subscriber {
         self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
     }
 
-    /// Goes on behind the frame with this [`Frame::local_sequence`], which was received before: for whoever passes frames on, and has lost some.
-    /// What the ring still holds of what came after it is received again ([`Delivery::Newest`](crate::Delivery::Newest): the newest of
-    /// it), and what it does not is counted as dropped. Does nothing when no such frame was received yet.
+    /// Goes on behind the frame with this [`Frame::local_sequence`], which was received before: for whoever
+    /// passes frames on, and has lost some. What the ring still holds of what came after it is received again
+    /// ([`Delivery::Newest`](crate::Delivery::Newest): the newest of it), and what it does not is counted as
+    /// dropped. Does nothing when no such frame was received yet.
     pub fn rewind(&mut self, sequence: u64) {
         if sequence <= self.farthest && os::fork_count() == self.attachment.forks {
             self.cursor = sequence;
@@ -225,8 +231,8 @@ impl Subscriber {
         self.recv_while(Some(timeout), &mut || true)
     }
 
-    /// As [`Subscriber::recv_timeout`] (`None`: no limit); calls `keep_waiting` about twice a second and after
-    /// every signal.
+    /// As [`Subscriber::recv_timeout`] (`None`: no limit); calls `keep_waiting` about twice a second and
+    /// after every signal.
     ///
     /// # Errors
     /// [`RecvError::Interrupted`] once `keep_waiting` says false; all others of [`RecvError`].
@@ -290,7 +296,8 @@ impl Subscriber {
         }
     }
 
-    /// The end, with its reason when a link has ended by a fault or another program has removed the channel's files.
+    /// The end, with its reason when a link has ended by a fault or another program has removed the channel's
+    /// files.
     fn closed(&self) -> RecvError {
         let fault = self.remote.as_ref().and_then(|remote| remote.link.fault());
         let removed = self.attachment.control.words().closed_by.load(Relaxed) == ring::CLOSED_BY_REMOVAL;
@@ -365,7 +372,8 @@ impl Subscriber {
             return Ok(());
         }
         let alive = self.has_publisher();
-        // A publisher that closes the channel says so before it removes the files: what is left is received first.
+        // A publisher that closes the channel says so before it removes the files: what is left is received
+        // first.
         if control.words().state_now() == State::Closed as u32 {
             return Ok(());
         }

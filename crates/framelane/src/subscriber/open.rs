@@ -13,7 +13,8 @@ use crate::link::{self, Urls};
 use crate::os;
 use crate::ring::{Delivery, Ordering, State};
 
-/// How long to sleep before looking again at a channel that shows no event: its publisher died, or is starting.
+/// How long to sleep before looking again at a channel that shows no event: its publisher died, or is
+/// starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long to sleep before the caller is asked whether to go on.
 const NAP: Duration = Duration::from_millis(500);
@@ -67,9 +68,10 @@ impl SubscriberOptions {
         self
     }
 
-    /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after it is received in
-    /// [`Delivery::Every`], and what it does not is counted as dropped. For subscribers that
-    /// were here before. Epoch and sequence are those of this machine: [`Subscriber::epoch`](crate::Subscriber::epoch) and
+    /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after
+    /// it is received in [`Delivery::Every`], and what it does not is counted as dropped. For subscribers
+    /// that were here before. Epoch and sequence are those of this machine:
+    /// [`Subscriber::epoch`](crate::Subscriber::epoch) and
     /// [`Frame::local_sequence`](crate::Frame::local_sequence).
     #[must_use]
     pub fn after(mut self, after: Option<Origin>) -> Self {
@@ -77,12 +79,13 @@ impl SubscriberOptions {
         self
     }
 
-    /// Wait for the channel again when its publisher closes it, instead of ending with [`RecvError::Closed`]; default false.
+    /// Wait for the channel again when its publisher closes it, instead of ending with [`RecvError::Closed`];
+    /// default false.
     ///
-    /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held stay
-    /// valid. Frames of the new publisher bear a new epoch; those published before the subscriber was attached again are
-    /// received in [`Delivery::Every`] as far as the ring holds them, and counted as dropped otherwise. The link of a URL stays
-    /// connected meanwhile.
+    /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held
+    /// stay valid. Frames of the new publisher bear a new epoch; those published before the subscriber was
+    /// attached again are received in [`Delivery::Every`] as far as the ring holds them, and counted as
+    /// dropped otherwise. The link of a URL stays connected meanwhile.
     ///
     /// [`RecvError::Closed`]: crate::RecvError::Closed
     #[must_use]
@@ -105,9 +108,9 @@ impl SubscriberOptions {
         self
     }
 
-    /// Copies each frame into memory of this process, so that [`Frame::bytes_mut`](super::Frame::bytes_mut) can draw
-    /// into it. Other subscribers do not see the changes, and the frame holds no slot. Costs one copy a frame, into
-    /// memory that is used again.
+    /// Copies each frame into memory of this process, so that [`Frame::bytes_mut`](super::Frame::bytes_mut)
+    /// can draw into it. Other subscribers do not see the changes, and the frame holds no slot. Costs one
+    /// copy a frame, into memory that is used again.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
@@ -141,12 +144,13 @@ impl SubscriberOptions {
 
     /// Waits for the channel and subscribes.
     ///
-    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): the frames come from there.
+    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): the frames
+    /// come from there.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher within
-    /// the time given; [`ErrorKind::Permission`]; [`ErrorKind::LayoutVersion`]; [`ErrorKind::Damaged`];
-    /// [`ErrorKind::TooManySubscribers`].
+    /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher
+    /// within the time given; [`ErrorKind::Permission`]; [`ErrorKind::LayoutVersion`];
+    /// [`ErrorKind::Damaged`]; [`ErrorKind::TooManySubscribers`].
     pub fn open(&self, channel: &str) -> Result<Subscriber, Error> {
         self.open_while(channel, &mut || true)
     }
@@ -174,8 +178,8 @@ impl SubscriberOptions {
         }
         check_name(channel)?;
         let mut directory = Directory::resolve(self.directory.as_deref())?;
-        // Made when the first look was in vain, and followed by another look: what appears in between is not missed.
-        // (The kernel takes milliseconds to end a watch.)
+        // Made when the first look was in vain, and followed by another look: what appears in between is not
+        // missed. (The kernel takes milliseconds to end a watch.)
         let mut watch = None;
         let deadline = os::deadline(self.wait);
         // The epoch of a publisher that was seen dead: its successor begins another one.
@@ -278,8 +282,8 @@ impl SubscriberOptions {
             ended: false,
             missed_at_end: 0,
         };
-        // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is met
-        // again, and told, when a frame is received.
+        // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is
+        // met again, and told, when a frame is received.
         let generation = subscriber.attachment.control.words().generation_now();
         subscriber.data = subscriber.open_data(generation).unwrap_or(None);
         Ok(Ok(subscriber))

@@ -1,5 +1,6 @@
-//! `soak MINUTES`: a publisher at 1080p as fast as it can, and six readers that look at every byte of every frame,
-//! while readers come, go and are killed, sizes change, and publishers are killed, taken over, closed and opened.
+//! `soak MINUTES`: a publisher at 1080p as fast as it can, and six readers that look at every byte of every
+//! frame, while readers come, go and are killed, sizes change, and publishers are killed, taken over, closed
+//! and opened.
 //!
 //! Memory, descriptors, threads and the channel's directory must not grow. `scripts/soak` builds and runs it.
 
@@ -69,7 +70,8 @@ impl Soak {
         Ok(soak)
     }
 
-    /// Stayers read for ever, the others some hundred frames. Every second reader is one in Python, if there is one.
+    /// Stayers read for ever, the others some hundred frames. Every second reader is one in Python, if there
+    /// is one.
     fn new_reader(&mut self, index: usize) -> std::io::Result<Watched> {
         let python = python().filter(|_| index % 2 == 1);
         let delivery = if index < STAYERS {

@@ -1,7 +1,7 @@
 //! The publisher, and a reader in Rust; the one in Python is `tests/python/soak_reader.py`.
 //!
-//! They print what they have done since their last line: `published N`, `checked N`, `ring` for a change of size,
-//! `torn …` and `wrong …` for what must not be. The end of standard input ends them.
+//! They print what they have done since their last line: `published N`, `checked N`, `ring` for a change of
+//! size, `torn …` and `wrong …` for what must not be. The end of standard input ends them.
 
 use std::error::Error;
 use std::io::Read;
@@ -15,7 +15,8 @@ use framelane::{
 use framelane_tests::{Pattern, Random};
 
 const CHANNEL: &str = "soak";
-/// What six readers can hold, two each while they compare the new frame and the one before, the newest and the next.
+/// What six readers can hold, two each while they compare the new frame and the one before, the newest and
+/// the next.
 const SLOTS: usize = 14;
 const SIZES: [(u32, u32); 3] = [(1920, 1080), (640, 480), (2560, 1440)];
 /// Frames between two lines.
@@ -37,7 +38,8 @@ pub fn publish(seed: u64) -> Result<(), Box<dyn Error>> {
     let mut publisher = PublisherOptions::new().slots(SLOTS).create(CHANNEL)?;
     println!("ready");
     let mut size = SIZES[0];
-    // Counted here: a frame that finds no slot has a number too, so the numbers do not say how many were published.
+    // Counted here: a frame that finds no slot has a number too, so the numbers do not say how many were
+    // published.
     let (mut published, mut unplaced) = (0, publisher.dropped());
     while !INPUT_ENDED.load(Ordering::Relaxed) {
         if random.below(60) == 0 {

@@ -111,7 +111,8 @@ impl Watched {
         self.process.as_ref().map_or(0, Child::id)
     }
 
-    /// Whether there was anybody to kill: not one that had ended by itself, whose end has yet to be explained.
+    /// Whether there was anybody to kill: not one that had ended by itself, whose end has yet to be
+    /// explained.
     pub fn kill(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         let now = !self.killed && matches!(process.try_wait(), Ok(None)) && process.kill().is_ok();
@@ -153,7 +154,8 @@ impl Watched {
 
     /// How it ended, if it has: an error if that was neither well nor by our hand.
     pub fn ended(&mut self, counts: &mut Counts) -> Option<Result<(), String>> {
-        // Not a look of its own at what it says: a line that comes just now must not be lost, least of all the last one.
+        // Not a look of its own at what it says: a line that comes just now must not be lost, least of all
+        // the last one.
         self.listen(counts).then(|| self.wait(counts))
     }
 

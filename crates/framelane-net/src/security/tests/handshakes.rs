@@ -38,7 +38,8 @@ fn signed(not_before: SystemTime, not_after: SystemTime) -> (String, Identity) {
     (pem, identity_of(&server))
 }
 
-/// A server below a second authority, which the first has signed: the first's PEM, and the server with its chain.
+/// A server below a second authority, which the first has signed: the first's PEM, and the server with its
+/// chain.
 fn signed_below(path_len: rcgen::BasicConstraints) -> (String, Identity) {
     let authority = |name: &str, constraints| {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();

@@ -1,5 +1,5 @@
-//! An open directory, and names in it. Every call is relative to the open directory: a link or a directory that is
-//! replaced on the way to it changes nothing.
+//! An open directory, and names in it. Every call is relative to the open directory: a link or a directory
+//! that is replaced on the way to it changes nothing.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, OsStr, OsString};
@@ -66,8 +66,8 @@ impl OpenDirectory {
 
     /// Opens an existing directory to remove files in it, one name after the other.
     ///
-    /// Symbolic links are followed only if root or this user made them. The directory must belong to this user, or
-    /// to root, or be shared with this user by its mode. Root takes no directory of another user.
+    /// Symbolic links are followed only if root or this user made them. The directory must belong to this
+    /// user, or to root, or be shared with this user by its mode. Root takes no directory of another user.
     pub(crate) fn open_trusted(path: &Path) -> Result<Self, DirectoryFault> {
         let opened = Self::walk(&std::path::absolute(path)?, false)?;
         let stat = rustix::fs::fstat(&opened.fd)?;
@@ -298,7 +298,8 @@ fn make_private_directory(parent: BorrowedFd<'_>, path: &Path) -> io::Result<()>
     retry(|| rustix::fs::mkdirat(parent, path, Mode::RWXU))?;
     let made = retry(|| rustix::fs::openat(parent, path, DIRECTORY.union(OFlags::NOFOLLOW), Mode::empty()))?;
     let stat = rustix::fs::fstat(&made)?;
-    // A umask can only have taken permissions of the owner away. Through the descriptor: the name may be another's.
+    // A umask can only have taken permissions of the owner away. Through the descriptor: the name may be
+    // another's.
     if stat.st_uid == euid() && stat.st_mode & 0o777 != 0o700 {
         let this = format!("/proc/self/fd/{}", made.as_raw_fd());
         std::fs::set_permissions(this, Permissions::from_mode(0o700))?;
@@ -306,7 +307,8 @@ fn make_private_directory(parent: BorrowedFd<'_>, path: &Path) -> io::Result<()>
     Ok(())
 }
 
-/// Creates a directory and its parents where they are missing, each with mode 0700. What exists stays as it is.
+/// Creates a directory and its parents where they are missing, each with mode 0700. What exists stays as it
+/// is.
 pub(crate) fn make_private_directories(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());

@@ -76,7 +76,8 @@ pub(crate) fn take_room(file: &File, len: u64) -> io::Result<()> {
     retry(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len))
 }
 
-/// Returns the room of some bytes of a file to its file system; they read as zeros. Maps of the file stay valid.
+/// Returns the room of some bytes of a file to its file system; they read as zeros. Maps of the file stay
+/// valid.
 pub(crate) fn release_room(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     retry(|| rustix::fs::fallocate(file, flags, offset, len))

@@ -1,9 +1,9 @@
 //! A folder that is opened once, and the files in it by their names. For the crates of framelane, not part of
 //! the public interface.
 //!
-//! A path can lead elsewhere at each use: other users can replace folders and symbolic links in it. Every call
-//! here is relative to the open folder. Links in a path are followed only if they belong to root or to this
-//! user. No link is followed as the name of a file.
+//! A path can lead elsewhere at each use: other users can replace folders and symbolic links in it. Every
+//! call here is relative to the open folder. Links in a path are followed only if they belong to root or to
+//! this user. No link is followed as the name of a file.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -181,8 +181,8 @@ impl Folder {
         self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, 0)?.sync_all()
     }
 
-    /// Returns a path to the name that no change of folders or links redirects, for calls that take paths only.
-    /// Valid in this process while the folder is open.
+    /// Returns a path to the name that no change of folders or links redirects, for calls that take paths
+    /// only. Valid in this process while the folder is open.
     pub fn fixed_path(&self, name: &OsStr) -> PathBuf {
         let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.fd().as_fd().as_raw_fd()));
         path.push(name);
@@ -190,8 +190,8 @@ impl Folder {
     }
 }
 
-/// A file that this process has created. Dropping it removes its name, unless the file is kept or another file
-/// has the name.
+/// A file that this process has created. Dropping it removes its name, unless the file is kept or another
+/// file has the name.
 #[derive(Debug)]
 pub struct NewFile {
     folder: Folder,

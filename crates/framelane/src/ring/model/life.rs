@@ -61,8 +61,8 @@ fn a_lease_on_an_old_ring_stays_whole_while_the_new_one_is_written() {
 
 /// A publisher dies at some point of frame 3; the next one takes over, with a ring of its own.
 ///
-/// A reader sleeps and wakes through all of it, another one holds frame 1. `died_at` says how far frame 3 came: 0 slot
-/// claimed, 1 number given, 2 version stored, 3 head stored, 4 wake changed and nobody woken.
+/// A reader sleeps and wakes through all of it, another one holds frame 1. `died_at` says how far frame 3
+/// came: 0 slot claimed, 1 number given, 2 version stored, 3 head stored, 4 wake changed and nobody woken.
 fn take_over(died_at: usize) {
     check(by_depth(2, 3), move || {
         let channel = Channel::with_rings(3, 2);

@@ -1,4 +1,5 @@
-//! The ring under loom: every interleaving, every value that the memory model allows, within the bounds of each model.
+//! The ring under loom: every interleaving, every value that the memory model allows, within the bounds of
+//! each model.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p framelane --release --lib --target-dir target/loom`;
 //! `FRAMELANE_DEPTH=deep` raises the bounds. Each model prints how many executions it has explored.
