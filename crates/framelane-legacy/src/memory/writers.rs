@@ -19,8 +19,9 @@ use rustix::fs::{major, minor};
 const SCAN: Duration = Duration::from_secs(1);
 /// The slowest copy, in bytes a microsecond of processor time. A thread that has run longer without a change is not copying.
 const SLOWEST_COPY: usize = 500;
-/// The least processor time that counts, because the kernel's account of a running thread lags behind.
-const LEAST_RUN: Duration = Duration::from_millis(2);
+/// The least processor time that counts. The kernel's account of a running thread lags behind, and a virtual machine
+/// counts time in which its host runs others: 4 ms without progress were seen.
+const LEAST_RUN: Duration = Duration::from_millis(10);
 
 /// The state of one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
