@@ -347,7 +347,7 @@ fn whoever_asks_all_the_time_and_takes_no_answer_holds_up_only_itself() {
         (&stream).write_all(&[hello(1, CHANNEL), credits].concat()).unwrap();
         held.push((stream, 0));
     }
-    // Longer than the idle_timeout; each of them is heard all the time.
+    // Longer than the idle timeout; each of them is heard all the time.
     let ping = message(PING, &[0; 8], 0);
     let pings = ping.repeat(1000);
     // And one that sends frames without waiting for credits.

@@ -1,7 +1,6 @@
 //! What describes a frame, readable also after its release: `FrameId`, `Color`.
 
-use framelane::{ColorRange, FrameInfo, Layout};
-use pyo3::exceptions::PyValueError;
+use framelane::{FrameInfo, Layout};
 use pyo3::prelude::*;
 
 /// The description of a received frame, copied out of it.
@@ -120,23 +119,12 @@ impl FrameId {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Color(pub(crate) framelane::Color);
 
-fn range_name(range: ColorRange) -> &'static str {
-    match range {
-        ColorRange::Unspecified => "unspecified",
-        ColorRange::Limited => "limited",
-        ColorRange::Full => "full",
-    }
-}
-
 #[pymethods]
 impl Color {
     #[new]
     #[pyo3(signature = (matrix=2, primaries=2, transfer=2, range="unspecified"))]
     fn new(matrix: u8, primaries: u8, transfer: u8, range: &str) -> PyResult<Self> {
-        let all = [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full];
-        let range = all.into_iter().find(|&known| range_name(known) == range).ok_or_else(|| {
-            PyValueError::new_err(format!("range: expected unspecified, limited or full, found {range:?}"))
-        })?;
+        let range = crate::subscriber::named(range)?;
         Ok(Color(framelane::Color { matrix, primaries, transfer, range }))
     }
 
@@ -161,7 +149,7 @@ impl Color {
     /// "unspecified", "limited" or "full".
     #[getter]
     fn range(&self) -> &'static str {
-        range_name(self.0.range)
+        self.0.range.name()
     }
 
     fn __hash__(&self) -> u64 {
@@ -172,7 +160,11 @@ impl Color {
     }
 
     fn __getnewargs__(&self) -> (u8, u8, u8, &'static str) {
-        (self.0.matrix, self.0.primaries, self.0.transfer, range_name(self.0.range))
+        (self.0.matrix, self.0.primaries, self.0.transfer, self.0.range.name())
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
     }
 
     fn __repr__(&self) -> String {
@@ -182,7 +174,7 @@ impl Color {
             color.matrix,
             color.primaries,
             color.transfer,
-            range_name(color.range)
+            color.range.name()
         )
     }
 }

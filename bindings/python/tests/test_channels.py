@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 
 import framelane
 
@@ -53,3 +54,11 @@ def test_the_doctor_finds_and_removes_what_a_killed_publisher_left(publisher, di
     assert framelane.doctor().leftovers == []
     assert [status.name for status in framelane.list_channels()] == ["cam0"]
     assert "dead" in repr(removed) and str(directory) in repr(found)
+
+
+def test_color_is_printed_with_names_and_compares_by_code_points():
+    color = framelane.Color(matrix=1, primaries=3, range="limited")
+    assert str(color) == "matrix bt709, primaries reserved (3), transfer unknown, range limited"
+    assert repr(color) == 'Color(matrix=1, primaries=3, transfer=2, range="limited")'
+    with pytest.raises(ValueError, match="unspecified or limited or full"):
+        framelane.Color(range="tv")

@@ -1,8 +1,7 @@
 //! Channels, layouts and colours in JSON and for people.
 
 use framelane::{
-    ChannelState, ChannelStatus, Color, ColorRange, Layout, LinkStatus, SlotHolder, SourceStatus,
-    SubscriberStatus,
+    ChannelState, ChannelStatus, Color, Layout, LinkStatus, SlotHolder, SourceStatus, SubscriberStatus,
 };
 use serde::Serialize;
 
@@ -158,101 +157,24 @@ pub struct ColorReport {
     pub transfer: u8,
     pub transfer_name: &'static str,
     pub range: &'static str,
+    #[serde(skip)]
+    pub color: Color,
 }
 
 impl ColorReport {
     pub fn new(color: Color) -> Self {
-        let range = match color.range {
-            ColorRange::Unspecified => "unspecified",
-            ColorRange::Limited => "limited",
-            ColorRange::Full => "full",
-        };
         ColorReport {
             matrix: color.matrix,
-            matrix_name: name_of(&MATRICES, color.matrix),
+            matrix_name: color.matrix_name(),
             primaries: color.primaries,
-            primaries_name: name_of(&PRIMARIES, color.primaries),
+            primaries_name: color.primaries_name(),
             transfer: color.transfer,
-            transfer_name: name_of(&TRANSFERS, color.transfer),
-            range,
+            transfer_name: color.transfer_name(),
+            range: color.range.name(),
+            color,
         }
     }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let range = if self.range == "unspecified" { "unknown" } else { self.range };
-        format!(
-            "matrix {}, primaries {}, transfer {}, range {range}",
-            numbered(self.matrix_name, self.matrix),
-            numbered(self.primaries_name, self.primaries),
-            numbered(self.transfer_name, self.transfer),
-        )
-    }
 }
-
-/// The code point itself where it has no name.
-fn numbered(name: &str, code: u8) -> String {
-    if name == RESERVED { format!("{name} ({code})") } else { name.to_owned() }
-}
-
-/// The name of a code point in ffmpeg's terms.
-fn name_of(names: &[(u8, &'static str)], code: u8) -> &'static str {
-    names.iter().find(|(known, _)| *known == code).map_or(RESERVED, |(_, name)| name)
-}
-
-const RESERVED: &str = "reserved";
-const MATRICES: [(u8, &str); 17] = [
-    (0, "gbr"),
-    (1, "bt709"),
-    (2, "unknown"),
-    (4, "fcc"),
-    (5, "bt470bg"),
-    (6, "smpte170m"),
-    (7, "smpte240m"),
-    (8, "ycgco"),
-    (9, "bt2020nc"),
-    (10, "bt2020c"),
-    (11, "smpte2085"),
-    (12, "chroma-derived-nc"),
-    (13, "chroma-derived-c"),
-    (14, "ictcp"),
-    (15, "ipt-c2"),
-    (16, "ycgco-re"),
-    (17, "ycgco-ro"),
-];
-const PRIMARIES: [(u8, &str); 12] = [
-    (1, "bt709"),
-    (2, "unknown"),
-    (4, "bt470m"),
-    (5, "bt470bg"),
-    (6, "smpte170m"),
-    (7, "smpte240m"),
-    (8, "film"),
-    (9, "bt2020"),
-    (10, "smpte428"),
-    (11, "smpte431"),
-    (12, "smpte432"),
-    (22, "ebu3213"),
-];
-const TRANSFERS: [(u8, &str); 17] = [
-    (1, "bt709"),
-    (2, "unknown"),
-    (4, "bt470m"),
-    (5, "bt470bg"),
-    (6, "smpte170m"),
-    (7, "smpte240m"),
-    (8, "linear"),
-    (9, "log100"),
-    (10, "log316"),
-    (11, "iec61966-2-4"),
-    (12, "bt1361e"),
-    (13, "iec61966-2-1"),
-    (14, "bt2020-10"),
-    (15, "bt2020-12"),
-    (16, "smpte2084"),
-    (17, "smpte428"),
-    (18, "arib-std-b67"),
-];
 
 /// A subscriber.
 #[derive(Debug, Serialize)]
@@ -401,20 +323,6 @@ fn monotonic_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn color_text_has_the_names_of_ffmpeg() {
-        let mut color = Color { matrix: 1, primaries: 6, transfer: 13, range: ColorRange::Full };
-        assert_eq!(
-            ColorReport::new(color).text(),
-            "matrix bt709, primaries smpte170m, transfer iec61966-2-1, range full"
-        );
-        color = Color { matrix: 2, primaries: 3, transfer: 255, range: ColorRange::Unspecified };
-        assert_eq!(
-            ColorReport::new(color).text(),
-            "matrix unknown, primaries reserved (3), transfer reserved (255), range unknown"
-        );
-    }
 
     #[test]
     fn a_link_tells_what_is_known_of_it() {

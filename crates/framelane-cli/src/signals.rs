@@ -10,9 +10,9 @@ use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
 
-/// A second signal this long after the first ends the process at once. Not earlier: `timeout` and shells send the
-/// same signal to a process and to its group, which is one wish, not two.
-const IMPATIENCE: Duration = Duration::from_secs(1);
+/// A second signal this long after the first ends the process at once. Not earlier: `timeout` and shells send
+/// the same signal to a process and to its group, which is one wish, not two.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether the user has asked for the end.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub struct Stop {
 impl Stop {
     /// Takes the signals over.
     ///
-    /// With `grace`, the process ends that long after the first signal even if something blocks it: for commands that
-    /// leave nothing behind and may hang in a write to a pipe.
+    /// With `grace`, the process ends that long after the first signal even if something blocks it: for
+    /// commands that leave nothing behind and may hang in a write to a pipe.
     pub fn install(grace: Option<Duration>) -> Result<Self, Failure> {
         let stop = Stop { flag: Arc::default(), signal: Arc::default() };
         let mut taken = vec![SIGINT, SIGTERM];
@@ -55,7 +55,7 @@ impl Stop {
                         std::thread::sleep(grace);
                         std::process::exit(watched.exit_code().unwrap_or(1).into());
                     }
-                    if since >= IMPATIENCE {
+                    if since >= SECOND_SIGNAL_AFTER {
                         std::process::exit(128 + signal);
                     }
                 }

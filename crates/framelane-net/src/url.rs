@@ -16,7 +16,7 @@ pub const DEFAULT_PORT: u16 = 7420;
 /// How long the other side may be silent unless another time is given.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest: where no frames go, each side is heard of every second, if nothing is in the way.
-pub(crate) const LEAST_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// As of every ring: one frame is the newest, one is coming, four can be held.
 const SLOTS: usize = 6;
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
@@ -420,7 +420,7 @@ impl LinkOptions {
                 self.server_uid = Some(value.parse().map_err(|_| wrong("the number of a user"))?);
             }
             "idle-timeout" => {
-                let least = LEAST_PATIENCE.as_secs_f64();
+                let least = LEAST_IDLE_TIMEOUT.as_secs_f64();
                 let seconds = value.parse().ok().filter(|seconds| (least..=3600.0).contains(seconds));
                 self.idle_timeout =
                     Duration::from_secs_f64(seconds.ok_or_else(|| wrong("2 to 3600 seconds"))?);

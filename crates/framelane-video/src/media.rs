@@ -54,7 +54,7 @@ impl Media {
             Device::open(device)?;
         }
         let opened = match options.reconnect {
-            Some(true) => open_patiently(options, source, interrupt)?,
+            Some(true) => open_and_wait(options, source, interrupt)?,
             _ => opening::open(options, source, interrupt)?,
         };
         let Opened { input, facts, delivery, producer } = opened;
@@ -337,7 +337,7 @@ fn reconnects(options: &SourceOptions, source: &str, delivery: Delivery) -> Resu
 }
 
 /// Opens a source that may not be there yet.
-fn open_patiently(options: &SourceOptions, source: &str, interrupt: &Interrupt) -> Result<Opened, Error> {
+fn open_and_wait(options: &SourceOptions, source: &str, interrupt: &Interrupt) -> Result<Opened, Error> {
     let mut connection = Connection::new(options, source);
     loop {
         match opening::open(options, source, interrupt) {

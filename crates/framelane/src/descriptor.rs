@@ -1,8 +1,9 @@
 //! A frame's descriptor, in its slot's entry and out of it.
 
+use crate::color::{Color, ColorRange};
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
-use crate::frame::{Color, ColorRange, FrameInfo, Layout, MAX_PLANES, Origin, Plane};
+use crate::frame::{FrameInfo, Layout, MAX_PLANES, Origin, Plane};
 use crate::ring::{Entry, Ordering::Relaxed};
 
 const NO_PTS: i64 = i64::MIN;

@@ -1,5 +1,6 @@
 //! What describes a frame: its layout in memory, its colour, its times.
 
+use crate::color::Color;
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
 
@@ -155,46 +156,6 @@ impl Layout {
         };
         let (rows, row_bytes) = self.format.plane_shape(plane, self.width, self.height);
         offset_bytes..offset_bytes + stride_bytes * (rows as usize - 1) + row_bytes
-    }
-}
-
-/// Whether samples span the whole code range.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ColorRange {
-    /// Not said.
-    #[default]
-    Unspecified = 0,
-    /// 16 to 235 for 8-bit luminance ("tv", "mpeg").
-    Limited = 1,
-    /// 0 to 255 for 8 bits ("pc", "jpeg").
-    Full = 2,
-}
-
-impl ColorRange {
-    pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full].get(usize::from(code)).copied()
-    }
-}
-
-/// The meaning of the samples, in the code points of ITU-T H.273.
-///
-/// 2 is "unspecified" in all three; matrix 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Color {
-    /// `MatrixCoefficients`.
-    pub matrix: u8,
-    /// `ColourPrimaries`.
-    pub primaries: u8,
-    /// `TransferCharacteristics`.
-    pub transfer: u8,
-    /// Limited or full range.
-    pub range: ColorRange,
-}
-
-impl Default for Color {
-    fn default() -> Self {
-        Color { matrix: 2, primaries: 2, transfer: 2, range: ColorRange::Unspecified }
     }
 }
 

@@ -29,6 +29,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]
 
+mod color;
 #[cfg(not(loom))]
 mod descriptor;
 #[cfg(not(loom))]
@@ -65,11 +66,12 @@ mod subscriber;
 #[cfg(framelane_testing)]
 pub mod testing;
 
+pub use color::{Color, ColorRange};
 #[cfg(not(loom))]
 pub use directory::{check_name, compare_names, directory};
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
-pub use frame::{Color, ColorRange, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
+pub use frame::{FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
 pub use ring::Delivery;
 
 #[cfg(not(loom))]

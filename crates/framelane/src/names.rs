@@ -41,7 +41,7 @@ macro_rules! names {
 
 pub(crate) use names;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use crate::{Backpressure, Delivery, ErrorKind, Urls};
 

@@ -73,7 +73,7 @@ fn text(channel: &ChannelReport) -> String {
             };
             let planes: Vec<_> = layout.planes.iter().map(plane).collect();
             row("layout", format!("{} bytes; planes {}", layout.size_bytes, planes.join(", ")));
-            row("color", channel.color.text());
+            row("color", channel.color.color.to_string());
         }
     }
     let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_ns(ns)));

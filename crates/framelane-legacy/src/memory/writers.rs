@@ -1,12 +1,12 @@
 //! Shows that no program is in the middle of a write to a mapping.
 //!
-//! The format has no lock. The kernel knows more: a thread that sleeps is not in the middle of a copy, and neither is one that
-//! has slept, or has used much processor time, since the memory last changed. A thread that was preempted or stopped has
-//! done neither.
-//! All of it is read from `/proc`: the threads of every process that has the mapping mapped for writing, or the file open for it.
+//! The format has no lock. The kernel knows more: a thread that sleeps is not in the middle of a copy, and
+//! neither is one that has slept, or has used much processor time, since the memory last changed. A thread
+//! that was preempted or stopped has done neither. All of it is read from `/proc`: the threads of every
+//! process that has the mapping mapped for writing, or the file open for it.
 //!
-//! Processes of other users and of other PID namespaces are not visible. A change that no known thread can have made
-//! shows that there is one. Then nothing is shown here, and the caller has to find other evidence.
+//! Processes of other users and of other PID namespaces are not visible. A change that no known thread can
+//! have made shows that there is one. Then nothing is shown here, and the caller has to find other evidence.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -17,10 +17,11 @@ use rustix::fs::{major, minor};
 
 /// Time between two searches for processes.
 const SCAN: Duration = Duration::from_secs(1);
-/// The slowest copy, in bytes a microsecond of processor time. A thread that has run longer without a change is not copying.
+/// The slowest copy, in bytes a microsecond of processor time. A thread that has run longer without a change
+/// is not copying.
 const SLOWEST_COPY: usize = 500;
-/// The least processor time that counts. The kernel's account of a running thread lags behind, and a virtual machine
-/// counts time in which its host runs others: 4 ms without progress were seen.
+/// The least processor time that counts. The kernel's account of a running thread lags behind, and a virtual
+/// machine counts time in which its host runs others: 4 ms without progress were seen.
 const LEAST_RUN: Duration = Duration::from_millis(10);
 
 /// The state of one thread.
@@ -50,7 +51,8 @@ impl Activity {
         let mut numbers = schedstat.split_whitespace().map(|text| text.parse().ok());
         let cpu_ns = numbers.next().flatten().unwrap_or(0);
         Some(Activity {
-            // Sleeping, idle, or dead. Not D: a page that is read back from swap leaves a thread so, in the middle of a copy.
+            // Sleeping, idle, or dead. Not D: a page that is read back from swap leaves a thread so, in the
+            // middle of a copy.
             is_asleep: matches!(field("State:")?, "S" | "I" | "Z" | "X"),
             is_stopped: matches!(field("State:")?, "T" | "t" | "D"),
             sleeps: field("voluntary_ctxt_switches:")?.parse().ok()?,
@@ -60,7 +62,8 @@ impl Activity {
         })
     }
 
-    /// Times it got a processor less times it left one: constant while it has none, and one more while it has one.
+    /// Times it got a processor less times it left one: constant while it has none, and one more while it has
+    /// one.
     fn balance(&self) -> Option<u64> {
         Some(self.runs?.wrapping_sub(self.sleeps + self.preemptions))
     }
@@ -184,7 +187,8 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Follows the programs that have this file. Call it before each use: it looks for new ones from time to time.
+    /// Follows the programs that have this file. Call it before each use: it looks for new ones from time to
+    /// time.
     pub(crate) fn follow(&mut self, path: &Path, file: &Metadata) {
         let id = (file.dev(), file.ino());
         if self.file != Some(id) {
@@ -234,7 +238,8 @@ impl Writers {
         }
     }
 
-    /// Whether each thread was outside a write at some time since [`Writers::begin`]. `bytes`: the size of a frame.
+    /// Whether each thread was outside a write at some time since [`Writers::begin`]. `bytes`: the size of a
+    /// frame.
     ///
     /// A thread that is new since then does not count: had it begun to write, the memory would have changed.
     pub(crate) fn are_outside(&mut self, bytes: usize) -> bool {

@@ -17,7 +17,7 @@ use crate::coder::{Budgets, Coders};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::security::{AccessList, Identity, Patterns, server_config};
-use crate::url::{Address, LEAST_PATIENCE};
+use crate::url::{Address, LEAST_IDLE_TIMEOUT};
 
 use inboxes::Inboxes;
 use limits::Limits;
@@ -196,18 +196,18 @@ impl Server {
     /// # Errors
     /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP
     /// without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without
-    /// an identity, and too little idle_timeout.
+    /// an identity, and for an idle timeout that is too short.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")
                 .with_hint("add --listen tls://0.0.0.0:7420"));
         }
-        if options.idle_timeout < LEAST_PATIENCE {
+        if options.idle_timeout < LEAST_IDLE_TIMEOUT {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
                 format!(
-                    "expected a idle_timeout of {} s or more, found {:?}",
-                    LEAST_PATIENCE.as_secs(),
+                    "expected an idle timeout of {} s or more, found {:?}",
+                    LEAST_IDLE_TIMEOUT.as_secs(),
                     options.idle_timeout
                 ),
             )

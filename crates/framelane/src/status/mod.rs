@@ -5,11 +5,12 @@ mod holders;
 
 use std::path::Path;
 
+use crate::color::Color;
 use crate::descriptor;
 use crate::directory::{ChannelFile, Directory, Part, check_name, compare_names};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
-use crate::frame::{Color, Layout};
+use crate::frame::Layout;
 use crate::link::{self, LinkStatus};
 use crate::os;
 use crate::publisher::Backpressure;
