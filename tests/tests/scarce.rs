@@ -165,7 +165,9 @@ fn abandoned(directory: &Path, channel: &str) {
     let kept = names.map(|path| (std::fs::read(&path).unwrap(), path));
     drop(publisher);
     for (bytes, path) in kept {
-        std::fs::write(path, bytes).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        // A ring with other permissions than the next publisher's would be replaced.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
 }
 
