@@ -7,7 +7,7 @@ use std::time::Duration;
 use framelane::{DetectionSubscriber, FrameInfo, Layout, PixelFormat, Publisher};
 use image::{Rgb, RgbImage};
 
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,13 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let inside = (left..left + 20).contains(&x) && (top..top + 25).contains(&y);
             Rgb([if inside { 255 } else { 40 }; 3])
         });
-        let found = publisher.send_and_wait(
-            &layout,
-            &FrameInfo::default(),
-            &picture,
-            &mut detections,
-            IDLE_TIMEOUT,
-        )?;
+        let found =
+            publisher.send_and_wait(&layout, &FrameInfo::default(), &picture, &mut detections, TIMEOUT)?;
         let mut text = format!("frame {}:", found.frame.sequence);
         for one in &found.boxes {
             let label = found.label(one).unwrap_or("?");

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use support::{Place, Running};
 
 /// For a frame on a busy machine.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The writer and its mapping; killed and removed when the test is over.
 struct Writer {
@@ -72,7 +72,7 @@ fn frames_of_a_writer_with_pauses_arrive_whole() {
         let (mut receive, mut subscriber) = receive(&place, &writer, SIZE);
         let (began, mut last) = (Instant::now(), 0);
         for _ in 0..20 {
-            let found = number(subscriber.recv_timeout(IDLE_TIMEOUT).unwrap().bytes());
+            let found = number(subscriber.recv_timeout(TIMEOUT).unwrap().bytes());
             assert!(mode != "drawn" || found > last, "{found} after {last}");
             last = found;
         }

@@ -13,7 +13,7 @@ use support::{Place, y4m};
 
 const PASSWORD: &str = "hunter22";
 const TOKEN: &str = "t0kenvalue";
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server that answers each request with what `answer` makes of it; `None` leaves the connection open and
 /// silent.
@@ -135,7 +135,7 @@ fn arguments_with_secrets_are_hidden_from_ps() {
     let mut publisher = place.start(&line);
     let path = format!("/proc/{}/cmdline", publisher.child.id());
     let shown = || String::from_utf8_lossy(&std::fs::read(&path).unwrap()).replace('\0', " ");
-    let deadline = Instant::now() + IDLE_TIMEOUT;
+    let deadline = Instant::now() + TIMEOUT;
     while !shown().contains("***") {
         assert!(Instant::now() < deadline, "{}", shown());
         std::thread::yield_now();
@@ -146,7 +146,7 @@ fn arguments_with_secrets_are_hidden_from_ps() {
     assert!(shown().contains(&expected), "{}", shown());
     assert!(!shown().contains(PASSWORD) && !shown().contains(TOKEN), "{}", shown());
     // The arguments are hidden before signals are handled. Once it has connected, both are done.
-    requests.recv_timeout(IDLE_TIMEOUT).expect("a request");
+    requests.recv_timeout(TIMEOUT).expect("a request");
     publisher.signal(Signal::INT);
     assert_eq!(publisher.end().code(), Some(130));
 }

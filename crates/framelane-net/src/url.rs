@@ -444,7 +444,7 @@ impl LinkOptions {
             _ => {
                 return Err(invalid("an option of a link", name).with_hint(
                     "options are codec, delivery, size, max-fps, fingerprint, ca, token-file, certificate, insecure, \
-                     server-uid, idle_timeout, max-bytes, max-memory, max-pixels and slots",
+                     server-uid, idle-timeout, max-bytes, max-memory, max-pixels and slots",
                 ));
             }
         }
