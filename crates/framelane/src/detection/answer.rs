@@ -34,8 +34,8 @@ impl Publisher {
     /// #     finder // its channel stays until the end
     /// # });
     /// let layout = Layout::packed(PixelFormat::Gray8, 2, 1)?;
-    /// let (info, pixels, idle_timeout) = (FrameInfo::default(), [0, 255], Duration::from_secs(10));
-    /// let found = publisher.send_and_wait(&layout, &info, &pixels, &mut detections, idle_timeout)?;
+    /// let (info, pixels, timeout) = (FrameInfo::default(), [0, 255], Duration::from_secs(10));
+    /// let found = publisher.send_and_wait(&layout, &info, &pixels, &mut detections, timeout)?;
     /// assert_eq!((found.frame.sequence, found.boxes.len()), (1, 1));
     /// # detector.join().unwrap();
     /// # Ok::<(), framelane::Error>(())
