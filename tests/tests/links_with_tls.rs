@@ -169,7 +169,7 @@ fn whoever_shows_what_it_must_gets_frames_and_nobody_else_does() {
     for (what, options, token, more, found) in [
         ("the wrong fingerprint", &zeros, token, none, site.fingerprint.as_str()),
         ("another authority", &stranger, token, none, "authority"),
-        ("no idea whose", &String::new(), token, none, "which server is meant"),
+        ("no idea whose", &String::new(), token, none, "no fingerprint or CA was given"),
         ("no token", &ours, None, none, "found neither"),
         ("somebody else's token", &ours, Some(other.as_str()), none, "found another"),
         ("what is no token", &ours, Some("letmein"), none, "token"),

@@ -312,7 +312,7 @@ impl SourceReport {
 }
 
 /// Of a link that is up and brings nothing, for a reason that lies on the other side.
-pub const NOT_PUBLISHED: &str = "nobody publishes it there";
+pub const NOT_PUBLISHED: &str = "no publisher there";
 
 /// `CLOCK_MONOTONIC`, the clock of [`ChannelStatus::newest_published_ns`].
 fn monotonic_ns() -> u64 {
@@ -344,7 +344,7 @@ mod tests {
         );
         let unpublished = LinkReport { live: false, ..link.clone() };
         assert!(
-            unpublished.text().contains("connected (3 times), nobody publishes it there, round trip"),
+            unpublished.text().contains("connected (3 times), no publisher there, round trip"),
             "{}",
             unpublished.text()
         );

@@ -295,7 +295,7 @@ fn a_receiver_waits_for_its_channel_as_long_as_it_was_told() {
     for limit in ["0", "1.5"] {
         let error = json_error(&here.run(&format!("receive {address}/cma0 --timeout {limit} --json")));
         assert_eq!(error["kind"], "timeout", "{error}");
-        assert!(error["message"].as_str().unwrap().contains("nobody publishes it there"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("no publisher there"), "{error}");
     }
     let publisher = publish(there.path(), "cam0", 1);
     let line = format!("receive {address}/cam0 --timeout 60 --once --json");

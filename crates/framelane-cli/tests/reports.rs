@@ -105,9 +105,9 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     linked.set_link(&framelane::LinkStatus { live: false, ..link.clone() });
     assert_eq!(place.json("info linked --json")["link"]["live"], false);
     let text = String::from_utf8(place.run("info linked").stdout).unwrap();
-    assert!(text.contains("cam0, connected (3 times), nobody publishes it there, round trip"), "{text}");
+    assert!(text.contains("cam0, connected (3 times), no publisher there, round trip"), "{text}");
     let table = String::from_utf8(place.run("list").stdout).unwrap();
-    assert!(table.trim_end().ends_with("tls://camera:7420/cam0 (nobody publishes it there)"), "{table}");
+    assert!(table.trim_end().ends_with("tls://camera:7420/cam0 (no publisher there)"), "{table}");
 
     linked.set_link(&framelane::LinkStatus { connected: false, ..link });
     let table = String::from_utf8(place.run("list").stdout).unwrap();

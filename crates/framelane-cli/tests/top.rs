@@ -143,8 +143,8 @@ fn a_link_is_told_to_bring_nothing_while_nobody_publishes_there() {
         let info = here.json("info cam0 --json");
         assert_eq!((&info["state"], &info["link"]["connected"]), (&"live".into(), &true.into()), "{info}");
         assert_eq!(info["link"]["live"], live, "{info}");
-        assert_eq!(!text("info cam0").contains("connected, nobody publishes it there"), live);
-        assert_eq!(!text("list").contains("(nobody publishes it there)"), live);
+        assert_eq!(!text("info cam0").contains("connected, no publisher there"), live);
+        assert_eq!(!text("list").contains("(no publisher there)"), live);
         assert_eq!(!text("top --count 1 --interval 0.05").contains("  no source"), live);
         // Open for as long as nobody looks: the next turn finds the channel closed.
         drop(publisher);

@@ -239,16 +239,16 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
 fn unknown_server(address: &Address, found: &Error) -> Error {
     // The one that was found is named last; what was expected was a stand-in.
     let found = match found.message().rsplit_once("sha256:") {
-        Some((_, hash)) => format!("found one with the fingerprint sha256:{}", hash.trim_end()),
+        Some((_, hash)) => format!("found the fingerprint sha256:{}", hash.trim_end()),
         None => found.message().to_owned(),
     };
     Error::new(
         ErrorKind::Permission,
-        format!("expected to be told which server is meant by {address}; {found}"),
+        format!("cannot verify {address}: no fingerprint or CA was given, {found}"),
     )
     .with_hint(
-        "compare the fingerprint with what `framelane identity show` prints on the server, then give it \
-         (--fingerprint sha256:…, or ?fingerprint= in the URL); or give the file of an authority (--ca, ?ca=)",
+        "compare the fingerprint with the output of `framelane identity show` on the server, then pass it \
+         (--fingerprint sha256:…, or ?fingerprint= in the URL), or pass the file of an authority (--ca, ?ca=)",
     )
 }
 

@@ -23,19 +23,19 @@ const WARM_UP: u64 = 30;
 /// How often to look for readers, and to tell progress.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Measure the hand-off between processes on this machine.
+/// Measure the latency between processes on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane bench                       1080p bgr8 at 60 frames a second to one reader, for 5 seconds
   framelane bench --readers 8
   framelane bench --free                as fast as it goes: frames a second
-  framelane bench --free --delivery every   the same without loss: every reader gets every frame
+  framelane bench --free --every        as fast as it goes without loss: every reader gets every frame
   framelane bench --write               write the whole frame each time, as a camera would
   framelane bench --duration 30 --json | jq .wake
 
-publish: the publisher's calls for one frame (loan and publish), without the writing of its pixels.
-wake:    from the publish call to a reader process having the frame, all readers together.
-Readers sleep until a frame comes. Nothing is copied. Figures of a busy machine say little.")]
+publish: the two calls for one frame (loan and publish), without the time to write its pixels.
+wake:    from the publish call until a reader process has the frame, over all readers.
+Readers sleep until a frame arrives. Nothing is copied. Measure on a machine without other load.")]
 pub struct Bench {
     /// Reader processes
     #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -43,10 +43,10 @@ pub struct Bench {
     /// Frames a second
     #[arg(long, default_value = "60", value_parser = parse::fps, conflicts_with = "free")]
     fps: f64,
-    /// As fast as it goes, instead of --fps
+    /// Publish as fast as possible, instead of --fps
     #[arg(long)]
     free: bool,
-    /// How long
+    /// Duration of the measurement, in seconds
     #[arg(long, default_value = "5", value_parser = parse::seconds)]
     duration: Duration,
     /// Size of the frames
@@ -60,7 +60,7 @@ pub struct Bench {
     /// Write the whole frame each time
     #[arg(long)]
     write: bool,
-    /// Slots of the ring [default: 4, and one for each reader]
+    /// Slots of the ring [default: 4 + --readers]
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=128))]
     slots: Option<u8>,
 }
@@ -319,7 +319,7 @@ impl Drop for Readers {
 
 fn reader_ended(status: std::process::ExitStatus) -> Error {
     Error::new(ErrorKind::Io, format!("a reader process ended without figures ({status})"))
-        .with_hint("see what it has said above; run the benchmark again")
+        .with_hint("see its message above; run the benchmark again")
 }
 
 impl Report {

@@ -95,7 +95,7 @@ fn of_serve(matches: &ArgMatches) -> Option<String> {
 fn of_subscribe(matches: &ArgMatches) -> Option<String> {
     let is_raw = matches.get_raw("stdout").is_some_and(|mut values| values.any(|value| value == "raw"));
     (is_raw && is_given(matches, "fps"))
-        .then(|| "--fps is for the header of y4m, and says nothing about --stdout raw".to_owned())
+        .then(|| "--fps is for the header of y4m, and has no effect with --stdout raw".to_owned())
 }
 
 #[cfg(test)]

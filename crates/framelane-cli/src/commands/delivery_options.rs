@@ -8,8 +8,7 @@ use crate::parse;
 /// Which frames a command receives.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct DeliveryArgs {
-    /// newest: the newest frame, older ones are skipped and counted; every: all frames, in order [default:
-    /// newest]
+    /// newest: skip older frames and count them; every: all frames in order [default: newest]
     #[arg(long, value_name = "newest|every", value_parser = parse::named::<Delivery>, conflicts_with = "every")]
     delivery: Option<Delivery>,
     /// Short for --delivery every

@@ -21,16 +21,16 @@ const TOO_LITTLE_FREE_BYTES: u64 = 8 << 20;
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of `statfs(2)`.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// Find, and remove, what a crash left; check the room for channels.
+/// Find and remove files that a crash left; check the space for channels.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane doctor            look
+  framelane doctor            only report
   framelane doctor --fix      remove what a crash left; live channels are never touched
   framelane doctor --json | jq '.findings[]'
 
-Exit codes: 0 healthy (or all of it fixed), 1 something was found that is still there. Notes do not count.")]
+Exit codes: 0 healthy, or all problems fixed; 1 a problem remains. Notes are not problems.")]
 pub struct Doctor {
-    /// Remove what a crash left
+    /// Remove files that a crash left
     #[arg(long)]
     fix: bool,
 }
@@ -145,8 +145,7 @@ fn missing(directory: &Path) -> Finding {
         kind: "directory",
         severity: "note",
         message: format!("{} does not exist yet: the first publisher makes it", directory.display()),
-        hint: "start a publisher; if one runs, give the directory that it uses (--dir, FRAMELANE_DIR)"
-            .to_owned(),
+        hint: "start a publisher; if one runs, pass its directory (--dir, FRAMELANE_DIR)".to_owned(),
     }
 }
 

@@ -16,25 +16,24 @@ use crate::failure::{Failure, print_json, print_line};
 /// As many characters as a certificate's common name may have.
 const MAX_COMMON_NAME: usize = 64;
 
-/// Make keys and certificates; say who may connect to this machine's channels.
+/// Create keys and certificates; define which clients may connect.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane identity server                         makes this server's key and certificate
-  framelane identity token viewer --read 'cam*'     makes a token for a client, and prints it once
-  framelane identity list                           who may do what
-  framelane identity revoke viewer                  ends its open connections, too
-  framelane identity show                           fingerprints, and when certificates end
+  framelane identity server                         creates this server's key and certificate
+  framelane identity token viewer --read 'cam*'     creates a client's token and prints it once
+  framelane identity list                           clients and their channels
+  framelane identity revoke viewer                  revokes access, also of open connections
+  framelane identity show                           fingerprints and expiry dates
 
-A client can have a certificate of its own in place of a token. It prints a fingerprint,
+A client can use a certificate instead of a token. This command on the client prints its fingerprint:
   framelane identity client laptop
-of which the server is told:
+This command on the server allows it:
   framelane identity allow laptop sha256:1f2e... --read '**'
 
-Patterns are names of channels with commas between them; * stands for any characters between
-slashes, ** for any parts, none too: cam* is cam0 but not cam0/detections, cam0/** is both, ** is
-every channel.
-Files are in $FRAMELANE_CONFIG, else in framelane in $XDG_CONFIG_HOME or ~/.config. Clients give a
-token in $FRAMELANE_TOKEN or a file, never as an argument.")]
+Patterns are channel names, separated by commas. * matches any characters between slashes, ** any
+number of parts: cam* matches cam0 but not cam0/detections, cam0/** matches both, ** every channel.
+Files are in $FRAMELANE_CONFIG, else in $XDG_CONFIG_HOME/framelane or ~/.config/framelane. A client
+reads its token from $FRAMELANE_TOKEN or a file. It cannot be an argument.")]
 pub struct Identity {
     #[command(subcommand)]
     action: Action,
@@ -42,22 +41,21 @@ pub struct Identity {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make this server's key and certificate
+    /// Create this server's key and certificate
     Server(Server),
-    /// Make this client's key and certificate
+    /// Create this client's key and certificate
     Client(Client),
-    /// Make an authority that signs the certificates of servers, so that clients need to know only the
-    /// authority
+    /// Create an authority that signs servers' certificates, so that clients need no fingerprints
     Ca(Ca),
-    /// Let a client in that shows a token, which is made and printed once
+    /// Allow a client with a new token, which is printed once
     Token(Token),
-    /// Let a client in that shows a certificate
+    /// Allow a client with a certificate
     Allow(Allow),
-    /// List the clients that may connect
+    /// List the clients and their channels
     List(List),
-    /// Let a client in no longer
+    /// Revoke a client's access
     Revoke(Revoke),
-    /// Show fingerprints and when certificates end
+    /// Show the fingerprints and expiry dates of certificates
     Show(Show),
 }
 
@@ -65,19 +63,18 @@ enum Action {
 #[command(after_help = "Examples:
   framelane identity server
   framelane identity server --name cams.example.org --name 192.0.2.7
-  framelane identity server --ca --force      a new one, signed by what `framelane identity ca` made")]
+  framelane identity server --ca --force      replaced, signed by the authority of `framelane identity ca`")]
 struct Server {
-    /// A host name or address under which clients reach it; again for more [default: this host's name,
-    /// localhost]
+    /// Host name or address in the URLs of clients; repeatable [default: this host's name, localhost]
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
-    /// For how many days it is valid
+    /// Validity in days
     #[arg(long, default_value_t = 3 * 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
-    /// Let the authority sign it that `framelane identity ca` has made here
+    /// Sign it with the authority from `framelane identity ca`
     #[arg(long)]
     ca: bool,
-    /// Replace the one that is there; clients that know its fingerprint must be told the new one
+    /// Replace an existing certificate; clients need the new fingerprint
     #[arg(long)]
     force: bool,
 }
@@ -85,17 +82,17 @@ struct Server {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane identity client laptop
-  framelane identity client kiosk --out ./kiosk      to be carried to another machine")]
+  framelane identity client kiosk --out ./kiosk      to copy to another machine")]
 struct Client {
-    /// How it calls itself: letters, digits, '.', '_' and '-'
+    /// The client's name: letters, digits, '.', '_' and '-'
     name: String,
-    /// For how many days it is valid
+    /// Validity in days
     #[arg(long, default_value_t = 3 * 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
-    /// Directory for client.crt and client.key [default: that of the configuration]
+    /// Directory for client.crt and client.key [default: that of `framelane identity`]
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
-    /// Replace the one that is there; servers must be told the new fingerprint
+    /// Replace an existing certificate; servers need the new fingerprint
     #[arg(long)]
     force: bool,
 }
@@ -103,16 +100,16 @@ struct Client {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane identity ca && framelane identity server --ca
-Clients then need ca.crt, and connect under a name that the server's certificate has. Keep ca.key
-safe: whoever has it can be any server.")]
+Clients need ca.crt, and a URL with a --name of the server's certificate. Keep ca.key secret: it can
+create a certificate for any server.")]
 struct Ca {
-    /// What the authority is called
+    /// The authority's name
     #[arg(long, default_value = "framelane authority")]
     name: String,
-    /// For how many days it is valid
+    /// Validity in days
     #[arg(long, default_value_t = 10 * 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
-    /// Replace the one that is there; clients must be given the new one
+    /// Replace an existing authority; clients need the new ca.crt
     #[arg(long)]
     force: bool,
 }
@@ -210,7 +207,7 @@ impl Server {
             false => format!("fingerprint={}", identity.fingerprint()),
         };
         let next = format!(
-            "Clients reach it at\n  'tls://{address}:7420/CHANNEL?{trust}'\nand need a token (`framelane identity \
+            "Clients connect with\n  'tls://{address}:7420/CHANNEL?{trust}'\nand need a token (`framelane identity \
              token NAME`) or a certificate (`framelane identity allow`)."
         );
         Report::new(Role::Server, &identity, directory).print(global, &next)
@@ -237,7 +234,7 @@ impl Client {
             .replace(self.force)
             .create(directory)?;
         let next = format!(
-            "The server lets it in after\n  framelane identity allow {} {} --read '**'\nand it shows itself with\n  \
+            "Allow the client, on the server:\n  framelane identity allow {} {} --read '**'\nThen connect with\n  \
              'tls://HOST:7420/CHANNEL?fingerprint=SERVER&certificate={}'",
             self.name,
             identity.fingerprint(),
@@ -253,8 +250,8 @@ impl Ca {
             .days(self.days)
             .replace(self.force)
             .create(directory)?;
-        let next = "Servers get their certificate from it with\n  framelane identity server --ca\nand clients, \
-                    which need its certificate, reach them at\n  'tls://HOST:7420/CHANNEL?ca=ca.crt'";
+        let next = "Create certificates of servers with\n  framelane identity server --ca\nClients need a copy of \
+                    ca.crt, and connect with\n  'tls://HOST:7420/CHANNEL?ca=ca.crt'";
         Report::new(Role::Authority, &identity, directory).print(global, next)
     }
 }

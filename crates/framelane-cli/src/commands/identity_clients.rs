@@ -13,10 +13,10 @@ use crate::table::columns;
 /// What a client may do.
 #[derive(Debug, clap::Args)]
 struct Rights {
-    /// Channels that it may receive: names and patterns, as in 'cam*,hall/**' [default: none]
+    /// Channels that the client may receive, as in 'cam*,hall/**' [default: none]
     #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
     read: Patterns,
-    /// Channels that it may publish [default: none]
+    /// Channels that the client may send to [default: none]
     #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
     write: Patterns,
 }
@@ -25,14 +25,15 @@ struct Rights {
 #[command(after_help = "Examples:
   framelane identity token viewer --read 'cam*'
   framelane identity token camera --write cam0 --out camera.token
-On the client: FRAMELANE_TOKEN=... or the file. It is proved and never sent. The server keeps
-keys that check it: the token cannot be printed again.")]
+On the client, put the token into FRAMELANE_TOKEN, or copy the file. It is never sent: the client
+proves that it knows the token. The server stores keys to check the proof, so the token cannot be
+printed again.")]
 pub struct Token {
-    /// What the client is called here
+    /// The client's name on this server
     name: String,
     #[command(flatten)]
     rights: Rights,
-    /// Write the token to a new file that only you may read, instead of standard output
+    /// Write the token to a new private file, instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -41,11 +42,11 @@ pub struct Token {
 #[command(after_help = "Examples:
   framelane identity allow laptop sha256:1f2e... --read '**'
   framelane identity allow camera sha256:3d4c... --write 'cam0,cam0/*'
-The client's own `framelane identity client NAME` prints the fingerprint.")]
+`framelane identity client NAME` on the client prints the fingerprint.")]
 pub struct Allow {
-    /// What the client is called here
+    /// The client's name on this server
     name: String,
-    /// The fingerprint of its certificate
+    /// Fingerprint of the client's certificate
     fingerprint: Fingerprint,
     #[command(flatten)]
     rights: Rights,
@@ -56,7 +57,7 @@ pub struct List {}
 
 #[derive(Debug, clap::Args)]
 pub struct Revoke {
-    /// What `framelane identity list` calls it
+    /// The client's name in `framelane identity list`
     name: String,
 }
 
@@ -179,7 +180,7 @@ impl List {
             return print_json(&Clients { file: file.path().to_owned(), clients });
         }
         if clients.is_empty() {
-            return print_line("no clients; `framelane identity token NAME --read PATTERNS` lets one in");
+            return print_line("no clients; `framelane identity token NAME --read PATTERNS` adds one");
         }
         let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let heading = ["CLIENT", "SHOWS", "READS", "WRITES", "SINCE", "FINGERPRINT"];
@@ -204,7 +205,7 @@ impl Revoke {
         let report = Report::new(&file.revoke(&self.name)?);
         match global.json {
             true => print_json(&report),
-            false => print_line(&format!("{} is let in no longer; its open connections end", report.name)),
+            false => print_line(&format!("access of {} revoked, its open connections end", report.name)),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::failure::{Failure, print_json, print_line};
 use crate::latency::human_ns;
 use crate::table::{columns, counted, human_bytes};
 
-/// Show all that is known of a channel.
+/// Show the state of a channel.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane info cam0
@@ -17,14 +17,14 @@ use crate::table::{columns, counted, human_bytes};
   framelane info cam0 --json | jq .layout
   framelane info cam0 --json | jq .link.round_trip_ns
 
-A channel that is received over a link tells of it: where it leads, how often it was connected, the
-shortest round trip of late, how far the clock there is ahead of ours, and the time from the capture
-of the newest frame to its publication here. Frames that were left out on the way (as `--max-fps`
-does) are \"missed\". In the JSON, \"dropped\" counts them too: what found no free slot is \"dropped\"
-less \"link.missed\". \"link.live\": whether somebody publishes the channel there.
+link: the peer of a channel that `receive` publishes, the number of connections, the shortest recent
+round trip, how far the peer's clock is ahead of this machine's, and the latency of the newest frame
+from its capture to its publication here. Frames that the link skipped (for example with --max-fps)
+are \"missed\". In the JSON, \"dropped\" includes them: \"dropped\" less \"link.missed\" frames found no
+free slot. \"link.live\" is true while the channel has a publisher at the peer.
 
-A channel of a camera or a stream has a source: its name without secrets, whether frames come or
-it reconnects, for how long, and why it was lost.")]
+source: the camera or stream of a channel, without secrets. It shows whether frames arrive or it
+reconnects, for how long, and why it was lost.")]
 pub struct Info {
     /// The channel's name
     channel: String,
@@ -34,7 +34,7 @@ impl Info {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         check_local(
             &self.channel,
-            "`framelane receive URL` makes a channel here that tells of its link; `framelane subscribe URL` measures",
+            "run `framelane receive URL`, then `framelane info` with its channel; or measure with `framelane subscribe URL`",
         )?;
         let report = ChannelReport::new(&framelane::status(global.dir.as_deref(), &self.channel)?);
         if global.json {
@@ -96,7 +96,7 @@ fn text(channel: &ChannelReport) -> String {
     row("subscribers", channel.subscribers.len().to_string());
     let mut text = columns(&rows);
     if !channel.subscribers.is_empty() {
-        let heading = ["  #", "PID", "MODE", "FRAME", "BEHIND", "LEASES", "RECEIVED", "DROPPED"];
+        let heading = ["  #", "PID", "DELIVERY", "FRAME", "BEHIND", "LEASES", "RECEIVED", "DROPPED"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(
             channel.subscribers.iter().map(|subscriber| subscriber_row(subscriber, channel.sequence)),

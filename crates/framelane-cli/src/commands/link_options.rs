@@ -20,28 +20,27 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = headings::LINKS)]
 pub struct LinkArgs {
-    /// How frames are carried: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80, h264:4M [default:
-    /// raw]
+    /// Codec: raw, lz4, jpeg[:QUALITY] or h264[:BITRATE], as in jpeg:80 or h264:4M [default: raw]
     #[arg(long, value_name = "CODEC", value_parser = parse::codec)]
     codec: Option<Codec>,
     #[command(flatten)]
     delivery: DeliveryArgs,
-    /// At most so many frames a second
+    /// Limit the frames a second, at the sender
     #[arg(long, value_name = "N", value_parser = parse::fps)]
     max_fps: Option<f64>,
-    /// The certificate that the server must have, as `framelane identity show` prints it there: sha256:…
+    /// Fingerprint of the server's certificate, from `framelane identity show` on the server: sha256:…
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<Fingerprint>,
-    /// A PEM file of authorities: the server's certificate must be for its name and signed by one of them
+    /// PEM file of authorities; one of them must have signed the server's certificate, for the URL's host
     #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
     ca: Option<PathBuf>,
-    /// A file with our token, which only you may read [default: $FRAMELANE_TOKEN]
+    /// File with this client's token, readable only by you [default: $FRAMELANE_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The folder with our own certificate, as `framelane identity client` makes it
+    /// Directory with this client's certificate, from `framelane identity client`
     #[arg(long, value_name = "DIRECTORY")]
     certificate: Option<PathBuf>,
-    /// Accept the server of this user too at a Unix socket [default: only of this user and root]
+    /// Also accept a server of this user at a Unix socket [default: only your own and root's]
     #[arg(long, value_name = "UID")]
     server_uid: Option<u32>,
 }

@@ -21,10 +21,11 @@ States: live (a publisher holds it), stale (its publisher died; a new one takes 
 `framelane doctor --fix` removes it), closed (being removed), no access (another user's;
 `framelane info` says what to do), damaged (`framelane info` says why).
 DROPPED: frames that found no free slot.
-LINK: where a channel comes from that is received over a link; only when there is one.
-SOURCE: the camera or stream of a channel, and why it is lost while it reconnects; only when there is one.
-HELD: the processes that hold the slots of a channel where no slot is free; only when there is one.
-In the JSON, \"dropped\" also counts what the link left out on the way, \"link.missed\".")]
+These columns are shown if at least one channel has a value:
+LINK: the peer of a channel that is received over a link.
+SOURCE: the camera or stream of a channel, and while it reconnects, why it was lost.
+HELD: the processes that hold slots, if no slot of the channel is free.
+In the JSON, \"dropped\" also counts frames that the link skipped, \"link.missed\".")]
 pub struct List {}
 
 #[derive(serde::Serialize)]

@@ -52,25 +52,25 @@ pub enum Command {
     Publish(Box<publish::Publish>),
     /// Measure a channel, or write its frames to standard output
     Subscribe(subscribe::Subscribe),
-    /// Run a Python function on a channel's frames and publish the boxes that it finds
+    /// Run a Python function on each frame and publish the boxes that it finds
     Run(run::Run),
-    /// Send a channel's frames to another machine, or to a program that does not speak framelane
+    /// Send a channel's frames to another machine or to an old program
     Send(Box<send::Send>),
-    /// Publish the frames of another machine, or of a program that does not speak framelane
+    /// Publish the frames of another machine or of an old program
     Receive(Box<receive::Receive>),
-    /// Offer this machine's channels to others
+    /// Offer this machine's channels to other machines
     Serve(serve::Serve),
     /// List the channels
     List(list::List),
-    /// Show all that is known of a channel
+    /// Show the state of a channel
     Info(info::Info),
     /// Watch all channels: rates, readers, links
     Top(top::Top),
-    /// Find, and remove, what a crash left; check the room for channels
+    /// Find and remove files that a crash left; check the space for channels
     Doctor(doctor::Doctor),
-    /// Make keys and certificates; say who may connect to this machine's channels
+    /// Create keys and certificates; define which clients may connect
     Identity(identity::Identity),
-    /// Measure the hand-off between processes on this machine
+    /// Measure the latency between processes on this machine
     Bench(bench::Bench),
     /// A reader of `bench`
     #[command(hide = true)]

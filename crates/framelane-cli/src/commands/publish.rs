@@ -33,26 +33,27 @@ const LOOK: Duration = Duration::from_millis(10);
   FRAMELANE_SECRET=… framelane publish 'rtsp://admin:***@10.0.0.5/live' cam0
       *** is the secret of the variable or of --secret-file; no secret is printed or shown by ps
   framelane publish http://10.0.0.5/mjpeg cam0 --reconnect on --read-timeout 3
-      waits for the camera at start, too; a camera that is lost is opened again in any case
+      also retries at the start; without the option, only a camera that was open is opened again
   framelane publish /dev/video0 cam0 --size 1280x720 --format rgb8
   framelane publish testsrc=1920x1080@60 test --count 600
   framelane publish film.mp4 cam0 --rate max --backpressure block --wait-subscribers 1
-      without loss: every frame to every reader of --delivery every
+      without loss, to all subscribers with --every
   ffmpeg -i film.mp4 -f yuv4mpegpipe - | framelane publish - cam0
   ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
       framelane publish - cam0 --raw bgr8:640x480@25
 
 Live sources (cameras, streams, pipes without a duration) are never paced, and the newest frame wins.
-A pipe whose producer is faster than its frames' times is a file, and paced. See docs/live-sources.md.
-With --json: one line for the start, one a second, one for each loss and return of the source, one when
-subscribers hold all slots (starved) and when slots are free again (slots_free), and a summary.")]
+A pipe whose producer is faster than its timestamps is treated as a file and paced: see
+docs/live-sources.md.
+With --json: a line at the start, each second, for each loss and return of the source, when subscribers
+hold all slots (starved), when slots are free again (slots_free), and a summary.")]
 pub struct Publish {
     /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other
     /// containers, --raw)
     source: OsString,
     /// The channel's name, as in cam0 or hall/cam1
     channel: String,
-    /// Pixel format, or native for what the decoder gives [default: bgr8; with --raw that of the input]
+    /// Pixel format, or native for the decoder's [default: bgr8; with --raw the input's]
     #[arg(long, value_parser = parse::output_format)]
     format: Option<OutputFormat>,
     /// Scale to this size [default: the source's, which may change while it plays]
@@ -61,7 +62,7 @@ pub struct Publish {
     /// realtime, max, or frames a second
     #[arg(long, default_value = "realtime", value_name = "RATE", value_parser = parse_rate)]
     rate: Rate,
-    /// Play again and again, or this many times: --loop=2
+    /// Repeat the source without end, or play it N times
     #[arg(
         long = "loop", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
         value_parser = parse::repeat
@@ -73,10 +74,10 @@ pub struct Publish {
     /// Slots of the ring, 2 to 128 [default: 6, and what a decoder that writes into slots needs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
     slots: Option<u8>,
-    /// When no slot is free: drop the frame, or wait for the slowest reader (lossless)
+    /// Without a free slot: drop the frame, or block (lossless for subscribers with --every)
     #[arg(long, value_name = "drop|block", default_value = "drop", value_parser = parse::named::<Backpressure>)]
     backpressure: Backpressure,
-    /// Begin when this many subscribers are there
+    /// Start when this many subscribers are attached
     #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64))]
     wait_subscribers: u8,
     /// Decode on a device: vaapi, cuda, … or auto
@@ -88,16 +89,16 @@ pub struct Publish {
     /// Name FFmpeg's input format, required for playlist files
     #[arg(long, value_name = "NAME")]
     input_format: Option<String>,
-    /// An option for FFmpeg's demuxer, protocol or device; may be given again
+    /// Pass an option to FFmpeg's demuxer, protocol or device; repeatable
     #[arg(long = "ffmpeg-option", value_name = "NAME=VALUE", value_parser = parse::assignment)]
     ffmpeg_options: Vec<(String, String)>,
     /// Read the secret for *** in SOURCE from a file [default: $FRAMELANE_SECRET]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Which video stream of the file, from 0 [default: the one FFmpeg judges best]
+    /// Select a video stream of the file, from 0 [default: FFmpeg's choice]
     #[arg(long, value_name = "N")]
     video_stream: Option<usize>,
-    /// auto: upright, as display matrix or EXIF ask; none: as coded
+    /// auto: rotate upright by display matrix or EXIF; none: as coded
     #[arg(long, default_value = "auto", value_name = "WHEN")]
     rotate: RotateName,
     /// Never pace the source, publish the newest frame
@@ -106,13 +107,13 @@ pub struct Publish {
     /// Pace the source by its times, skip no frame
     #[arg(long)]
     no_live: bool,
-    /// Open a lost live source again; on: at start, too
+    /// on: retry at the start too; off: end at a loss [default: reopen after a loss]
     #[arg(long, value_name = "WHEN")]
     reconnect: Option<Switch>,
     /// End a read without data after this time, 0: never [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     read_timeout: Option<Duration>,
-    /// Permissions of the channel's files: 600 only this user, 660 the group too
+    /// Permissions of the channel's files; 660 lets the group subscribe
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     permissions: u32,
 }
@@ -136,7 +137,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 /// The error of a live source that is not opened again.
 fn lost(source: &str, reason: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("lost {source}: {reason}"))
-        .with_hint("leave --reconnect off out to open the source again by itself")
+        .with_hint("remove --reconnect off to reopen a lost source")
 }
 
 impl Publish {
@@ -220,7 +221,7 @@ impl Publish {
     fn check_channel(&self, global: &Global) -> Result<(), Error> {
         check_local(
             &self.channel,
-            "publish to a channel here, as cam0, and run `framelane send cam0 URL` beside it",
+            "publish to a channel here, as cam0, and also run `framelane send cam0 URL`",
         )?;
         match framelane::status(global.dir.as_deref(), &self.channel) {
             Ok(status) if status.state == ChannelState::Live => {

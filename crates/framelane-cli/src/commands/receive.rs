@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::parse;
 use crate::signals::Stop;
 
-/// Publish the frames of another machine, or of a program that does not speak framelane.
+/// Publish the frames of another machine or of an old program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane receive tls://camera.example:7420/cam0 --fingerprint sha256:…
@@ -22,34 +22,34 @@ use crate::signals::Stop;
   framelane receive 'tls://camera.example/cam0?ca=lab.pem' lab/cam0 --codec jpeg:80 --max-fps 10
       under another name, coded, ten frames a second at most
   framelane receive legacy-memory:ShareMedia cam0
-      publishes each frame that an old program puts into the named mapping
+      publishes each frame that an old program writes into the named mapping
   framelane receive 'legacy-memory:ShareMedia?size=1280x720&streams=4&index=2' cam2
       the third of four areas, each for frames of 1280x720
   framelane receive legacy://127.0.0.1:8081 cam0
-      listens for an old program that sends JPEGs and waits for an answer to each
+      listens for an old program that sends JPEGs and waits for an answer to each one
   framelane receive legacy://0.0.0.0:8081 cam0 --insecure
       for programs on other machines: neither encrypted nor authenticated
 
-Links: connects again when either side restarts, in any order; subscribers of the channel here stay
-attached. The channel there may come later.
+Links: reconnects when either side restarts, in any order. Subscribers of the local channel stay
+attached. The remote channel may be created later.
 
-legacy-memory: The format has no counter and no lock. A change is found by comparing a sixteenth of
-the rows at each look, all of them within 16 looks. It is published when it is known to be a whole
-frame: the threads that may write were asleep or elsewhere, or the next frame began at the top. A
-frame of a writer that is not visible here (another container) is published then, or when nothing
-has changed for --settle-ms. Two equal frames in a row are one frame here. Waits for the mapping,
-and again when it goes away. Type codes of OpenCV 4 and 5 are distinguished; --opencv decides.
+legacy-memory: The format has no counter and no lock. Each poll compares a sixteenth of the rows, so a
+change is found within 16 polls. It is published if it is known to be a whole frame: either the
+threads that may write slept or did other work, or the next frame started at the top. A frame of a
+writer that is not visible here (in another container) is also published after --settle-ms without a
+change. Two equal frames in a row are one frame. Waits while the mapping does not exist. A few type
+codes mean different types in OpenCV 4 and 5: --opencv selects the version.
 
-legacy: Serves one sender at a time; others wait until it goes, those with a frame before silent ones.
-JPEGs become bgr8, or gray8 if they are gray, turned as their EXIF orientation says. A frame is
-answered when it is published. A JPEG that is no picture is answered, skipped, logged and counted.
-A sender that breaks the format is disconnected; the channel stays.")]
+legacy: Serves one sender at a time. Others wait until it disconnects, and those that have sent bytes
+are next. JPEGs become bgr8, or gray8 if they are gray, rotated by their EXIF orientation. A frame is
+answered when it is published. An invalid JPEG is answered, skipped, logged and counted. A sender that
+violates the format is disconnected, and the channel stays open.")]
 pub struct Receive {
-    /// Where from: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
+    /// Source: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
     /// legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
     #[arg(value_name = "URL")]
     pub source: String,
-    /// The channel's name here [default for links: the one there]
+    /// Name of the local channel [default for links: the remote name]
     #[arg(value_name = "CHANNEL")]
     pub channel: Option<String>,
     /// End after this many frames
@@ -58,38 +58,38 @@ pub struct Receive {
     /// Slots of the ring, 2 to 128
     #[arg(long, default_value = "6", value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
     pub slots: u8,
-    /// Permissions of the channel's files: 600 only this user, 660 the group too
+    /// Permissions of the channel's files; 660 lets the group subscribe
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     pub permissions: u32,
-    /// Listen, or connect, beyond this machine without encryption and authentication
+    /// Allow other machines without encryption and authentication
     #[arg(long)]
     pub insecure: bool,
-    /// Looks a second
+    /// Polls of the mapping per second
     #[arg(
         long, default_value = "120", value_name = "N", value_parser = parse::fps,
         help_heading = headings::LEGACY_MEMORY
     )]
     pub poll_rate: f64,
-    /// Publish after so long without a change where no writer is visible
+    /// Publish after this time without a change, if no writer is visible
     #[arg(
         long, default_value = "200", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000),
         help_heading = headings::LEGACY_MEMORY
     )]
     pub settle_ms: u64,
-    /// Type codes of the frames: 4, 5 or auto [default: the URL's ?opencv=, else auto]
+    /// OpenCV version of the type codes: 4, 5 or auto [default: the URL's ?opencv=, else auto]
     #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
     pub opencv: Option<OpenCv>,
     #[command(flatten)]
     pub stream: receive_stream::StreamOptions,
     #[command(flatten)]
     pub link: LinkArgs,
-    /// Have the frames scaled to this size before they are sent
+    /// Scale to this size at the sender
     #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS)]
     pub size: Option<(u32, u32)>,
-    /// Wait for the channel there to be live at most this long; 0: not at all [default: without limit]
+    /// Wait at most this long for the remote channel; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS)]
     pub timeout: Option<Duration>,
-    /// End when the channel is closed there, in place of waiting for it to come again
+    /// End when the remote channel closes, instead of waiting for it
     #[arg(long, help_heading = headings::LINKS)]
     pub once: bool,
 }

@@ -123,7 +123,7 @@ impl Awaited {
 
     fn error(&self, link: &LinkUrl, trouble: &str) -> Error {
         let limit = self.limit.unwrap_or_default().as_secs_f64();
-        let why = if trouble.is_empty() { "nobody publishes it there" } else { trouble };
+        let why = if trouble.is_empty() { "no publisher there" } else { trouble };
         Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_hint(
             "check the channel's name (`framelane list` there), start its publisher, or allow more time (--timeout)",
         )
@@ -221,7 +221,7 @@ impl Report {
             let latency = human_us(received.link.latency_ns as f64 / 1000.0);
             self.notes.progress(
                 received.frames,
-                format!("frames, {} left out, {latency} from capture", received.missed),
+                format!("frames, {} skipped, {latency} from capture", received.missed),
             );
         }
     }
@@ -251,7 +251,7 @@ impl Report {
         let age = latency
             .map_or_else(String::new, |latency| format!(", {} from capture", human_us(latency.p50_us)));
         self.notes.say(&format!(
-            "{frames} received ({}), {} a second{age}, {} left out on the way, {} found no free slot, {} damaged",
+            "{frames} received ({}), {} a second{age}, {} skipped by the link, {} found no free slot, {} damaged",
             human_bytes(received.bytes),
             human_rate(frames_per_second),
             received.missed,

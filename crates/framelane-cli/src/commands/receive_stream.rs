@@ -26,14 +26,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = headings::LEGACY)]
 pub struct StreamOptions {
-    /// The largest JPEG: a sender that announces more is disconnected
+    /// Limit the bytes of a JPEG; a sender that announces more is disconnected
     #[arg(long, default_value = "67108864", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     max_bytes: u64,
-    /// The most pixels of a picture, as width times height of this size: larger ones are left out
+    /// Limit the pixels of a picture to those of this size; larger ones are skipped
     #[arg(long, default_value = "4096x4096", value_name = "WxH", value_parser = parse::size)]
     max_size: (u32, u32),
-    /// Take a sender for gone that gives no byte for so long; one of legacy between frames only if another
-    /// one waits [default: 10]
+    /// Disconnect a peer that sends nothing for this time; a legacy sender between two frames only if another
+    /// sender waits [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
     pub idle_timeout: Option<Duration>,
 }
@@ -80,7 +80,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
             ErrorKind::InvalidOption,
             "expected an address without ?quality=: the sender decides it",
         )
-        .with_hint("leave it out here, and set it where the frames are sent")
+        .with_hint("remove it here, and set the quality at the sender")
         .into());
     }
     let addresses = address.resolve()?;

@@ -22,61 +22,61 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A worker that ran this long ran well: the next failure is a first one again.
 const RAN_WELL: Duration = Duration::from_secs(10);
 
-/// Run a Python function on a channel's frames and publish the boxes that it finds.
+/// Run a Python function on each frame and publish the boxes that it finds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane run cam0 detect.py      calls detect(image); boxes go to cam0/detections
   framelane run cam0 detect.py:people --reload
-      starts it again whenever a Python file in its folder changes
+      restarts it when a Python file in its directory changes
   framelane run cam0 package.module:detect --python ~/venv/bin/python --labels person,car
-  framelane run cam0 detect.py --delivery every --count 100 --json
+  framelane run cam0 detect.py --every --count 100 --json
   framelane run 'tls://camera:7420/cam0?fingerprint=sha256:…' detect.py
-      frames of another machine; the boxes go back there, to cam0/detections
+      frames of another machine; the boxes are sent to cam0/detections there
 
-The function gets the newest frame as a numpy array (read-only, no copy) and returns what it found:
+The function gets the newest frame as a numpy array (read-only, no copy) and returns boxes:
   def detect(image):
       return boxes                          # (N, 4): x1, y1, x2, y2; or None
-  or (boxes, scores, class_ids, track_ids), of which the last may be left out, or a dict with
-  those names. One that needs two arguments, detect(image, frame), gets the frame too:
+  or (boxes, scores, class_ids, track_ids), where the last ones are optional, or a dict with these
+  names. A function with two arguments, detect(image, frame), also gets the frame:
   frame.sequence, frame.format, … A list `labels` in the module names the classes.
 
-It runs in a process of its own: a crash or an exception is told, and it starts again after a
-pause that doubles up to 30 seconds. A publisher may end and start again: the function stays
-loaded and waits for the channel. --end-with-channel ends with it instead.
+The function runs in a separate process. A crash or an exception is logged, and the process restarts
+after a pause that doubles up to 30 seconds. When the publisher closes the channel, the function stays
+loaded and waits until the channel is published again. With --end-with-channel, `run` ends then.
 Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 
 With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
 waiting (the channel has no publisher), starved (readers hold all slots), resumed, failed, crashed,
 restarting, reloading, ended.")]
 pub struct Run {
-    /// The channel's name, or the URL of one on another machine
+    /// The channel's name, or the URL of a channel on another machine
     channel: String,
     /// FILE.py[:FUNCTION] or MODULE:FUNCTION [default function: detect]
     target: String,
     /// The channel for the boxes [default: CHANNEL/detections]
     #[arg(long, value_name = "CHANNEL")]
     detections: Option<String>,
-    /// The Python that has the framelane package
+    /// Python interpreter with the framelane package
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
     #[command(flatten)]
     delivery: DeliveryArgs,
-    /// Names of the classes, in place of the module's `labels`
+    /// Names of the classes, instead of the module's `labels`
     #[arg(long, value_name = "A,B,…", default_value = "", hide_default_value = true)]
     labels: String,
-    /// What to call the model [default: the target]
+    /// Name of the model in the detections [default: the target]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// End after this many frames
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Start again whenever a Python file in the target's folder changes
+    /// Restart when a Python file in the target's directory changes
     #[arg(long)]
     reload: bool,
-    /// End when the function fails
+    /// End when the function fails, instead of restarting it
     #[arg(long)]
     no_restart: bool,
-    /// End when the channel is closed, instead of waiting for it again
+    /// End when the channel closes, instead of waiting for it
     #[arg(long)]
     end_with_channel: bool,
 }
@@ -145,7 +145,7 @@ impl Run {
                     if self.no_restart || (while_loading && !self.reload) {
                         let what = if while_loading { "could not be loaded" } else { "has failed" };
                         return Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
-                            .with_hint("mend it; with --reload it is tried again when the file changes")
+                            .with_hint("correct it; with --reload it is loaded again when the file changes")
                             .into());
                     }
                     if began.elapsed() >= RAN_WELL {

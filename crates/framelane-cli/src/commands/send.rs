@@ -18,7 +18,7 @@ use crate::signals::Stop;
 /// How long to wait for a frame before looking whether it is time to end.
 pub const LOOK: Duration = Duration::from_millis(500);
 
-/// Send a channel's frames to another machine, or to a program that does not speak framelane.
+/// Send a channel's frames to another machine or to an old program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane send cam0/detections tls://camera.example:7420/cam0/detections --fingerprint sha256:…
@@ -30,30 +30,30 @@ pub const LOOK: Duration = Duration::from_millis(500);
   framelane send cam0 'legacy-memory:ShareMedia?size=1280x720&streams=4&index=2'
       the third of four areas, each for frames of 1280x720
   framelane send cam0 legacy-memory:ShareMedia --fit keep
-      frames as they are, with their own size and type in the header
+      unchanged frames, with their own size and type in the header
   framelane send cam0 'legacy://127.0.0.1:8081?quality=80'
       JPEGs to an old program that listens there and answers each
   framelane send cam0 legacy://10.0.0.5:8081 --size 1280x720 --insecure
       to another machine: neither encrypted nor authenticated
 
-Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
-With --reconnect it waits for the channel again then.
+Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
+With --reconnect it does not end then, but waits until the channel is published again.
 
-Links: the newest frame each time the other side has room for one; what comes between is left out
-here and counted. Connects again when either side restarts.
+Links: sends the newest frame when the receiver has room for one. Frames in between are skipped and
+counted. --every sends all frames. Reconnects when either side restarts.
 
-legacy-memory: Old readers take 1920x1080 BGR pixels without a look at the header: by default every
-frame is made so (or of the ?size=). The format has no lock: a reader can see a frame half written;
-docs/migrating-from-sharememory.md shows the way out. The mapping is removed at the end if this
-command has made it and it has one stream; it is created again when it disappears meanwhile. A mapping
-of another user is refused, unless the address names that user (owner=UID).
+legacy-memory: Old readers expect 1920x1080 BGR pixels and do not read the header. So each frame is
+converted to that, or to the ?size= of the URL. The format has no lock, and a reader can see a
+half-written frame: docs/migrating-from-sharememory.md shows how to avoid that. A mapping that this
+command created is removed at the end, if it has one stream. If it disappears earlier, it is created
+again. A mapping of another user is refused, unless the URL names that user (owner=UID).
 
-legacy: The newest frame, each time when the last one was answered; older ones are skipped, and
-counted. Connects again when the receiver goes away, answers something else, or stands still.")]
+legacy: sends the newest frame when the receiver has answered the previous one. Older frames are
+skipped and counted. Reconnects if the receiver disconnects, stalls, or sends a wrong answer.")]
 pub struct Send {
     /// The channel's name
     pub channel: String,
-    /// Where to: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or legacy://HOST[:8081][?quality=90]
+    /// Target: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or legacy://HOST[:8081][?quality=90]
     #[arg(value_name = "URL")]
     pub target: String,
     /// End after this many frames
@@ -62,16 +62,16 @@ pub struct Send {
     /// Wait for the channel, and for the receiver, at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     pub timeout: Option<Duration>,
-    /// When the channel is closed, wait for it again
+    /// Wait for the channel again after it closes
     #[arg(long)]
     pub reconnect: bool,
-    /// Go beyond this machine without encryption and authentication
+    /// Allow other machines without encryption and authentication
     #[arg(long)]
     pub insecure: bool,
-    /// scale: to BGR pixels of the size in the URL; keep: as they are, if they fit
+    /// scale: to BGR pixels of the URL's ?size=; keep: unchanged, if they fit
     #[arg(long, default_value = "scale", help_heading = headings::LEGACY_MEMORY)]
     pub fit: Fit,
-    /// Type codes that the readers have: 4 or 5 [default: the URL's ?opencv=, else 4]
+    /// OpenCV version of the type codes, 4 or 5 [default: the URL's ?opencv=, else 4]
     #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
     pub opencv: Option<OpenCv>,
     #[command(flatten)]

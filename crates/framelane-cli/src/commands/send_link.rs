@@ -86,7 +86,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     }
     let sent = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
     told.notes.say(&format!(
-        "{sent} sent ({}), {} a second, {skipped} left out",
+        "{sent} sent ({}), {} a second, {skipped} skipped",
         human_bytes(bytes),
         human_rate(frames_per_second)
     ));
@@ -123,7 +123,7 @@ fn tell(told: &mut Told, event: &LinkEvent<'_, Sent>, json: bool) {
         LinkEvent::Progress(sent) if sent.frames > told.frames => {
             told.frames = sent.frames;
             told.elapsed = told.first.get_or_insert_with(Instant::now).elapsed();
-            told.notes.progress(sent.frames, format!("frames, {} left out", sent.skipped));
+            told.notes.progress(sent.frames, format!("frames, {} skipped", sent.skipped));
         }
         _ => {}
     }

@@ -58,7 +58,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
         print_json(&Event::Summary { frames, skipped, frames_per_second })?;
     }
     let sent = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
-    notes.say(&format!("{sent} sent, {} a second, {skipped} left out", human_rate(frames_per_second)));
+    notes.say(&format!("{sent} sent, {} a second, {skipped} skipped", human_rate(frames_per_second)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,7 +90,7 @@ fn mirror_all(
                 // Once for each kind of frame: a camera gives the same one again and again.
                 if told.as_ref() != Some(frame.layout()) {
                     told = Some(frame.layout().clone());
-                    notes.say(&format!("frame {} is left out: {error}", frame.sequence()));
+                    notes.say(&format!("frame {} is skipped: {error}", frame.sequence()));
                     if json {
                         let (sequence, reason) = (frame.sequence(), error.to_string());
                         print_json(&Event::Skipped { sequence, reason })?;

@@ -35,7 +35,7 @@ pub struct StreamOptions {
     /// Scale to this size [default: the frame's own]
     #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS_AND_LEGACY)]
     pub size: Option<(u32, u32)>,
-    /// Connect anew when the receiver has neither taken nor answered a byte for so long [default: 10]
+    /// Reconnect when the receiver accepts and sends nothing for this time [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS_AND_LEGACY)]
     pub idle_timeout: Option<Duration>,
 }
@@ -97,7 +97,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
         print_json(&Event::Summary { frames, skipped, left_out, connections, frames_per_second })?;
     }
     notes.say(&format!(
-        "{} sent, {} a second, {skipped} skipped, {left_out} left out",
+        "{} sent, {} a second, {skipped} skipped, {left_out} not encodable",
         counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame"),
         human_rate(frames_per_second)
     ));
@@ -120,7 +120,7 @@ impl LeftOut<'_> {
         }
         self.told = Some(frame.layout().clone());
         let (sequence, reason) = (frame.sequence(), error.to_string());
-        self.notes.say(&format!("frame {sequence} is left out: {reason}"));
+        self.notes.say(&format!("frame {sequence} is skipped: {reason}"));
         if self.json {
             print_json(&Event::Skipped { sequence, reason })?;
         }

@@ -23,7 +23,7 @@ use crate::table::{counted, human_bytes};
 /// How long the last lines may take to be written at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Offer this machine's channels to others.
+/// Offer this machine's channels to other machines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane identity server && framelane identity token lab --read '**'
@@ -31,70 +31,71 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
   framelane serve --listen tls://0.0.0.0:7420
       all channels, to the clients that `framelane identity list` shows
   framelane serve --listen tls://0.0.0.0:7420 --read 'cam*' --write 'cam*/detections'
-      only some, whatever the clients may; detections may come back
+      limits all clients to these channels; they may send detections
   framelane serve --listen unix:/run/user/1000/framelane.sock
-      for this user on this machine: containers that share the socket and not /dev/shm
+      for this user on this machine, as for containers that share the socket but not /dev/shm
   framelane serve --listen tcp://127.0.0.1:7420 --anonymous
-      without TLS and without names, on this machine only
+      without TLS and authentication, on this machine only
   framelane serve --listen tcp://0.0.0.0:7420 --anonymous --insecure
-      the same for everybody who can reach this machine
+      the same for all clients that can reach this machine
 
 On the other machine: framelane receive tls://HOST:7420/cam0 --fingerprint sha256:…
-The port is 7420 unless another is named. One connection carries one channel; a receiver that is
-slower than the channel gets the newest frame each time, and slows nobody else. A client that is
-revoked (`framelane identity revoke`) is disconnected within a second.")]
+The default port is 7420. One connection carries one channel. A slow receiver skips frames and does
+not slow other receivers. A client whose access is revoked (`framelane identity revoke`) is
+disconnected within a second.")]
 pub struct Serve {
-    /// Where to listen: tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH.sock; may be given several times
+    /// Listen at tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH.sock; repeatable
     #[arg(long, value_name = "ADDRESS", required = true)]
     listen: Vec<Address>,
-    /// Channels that may be received: patterns with commas between them; * within a part, ** over parts
+    /// Channels that clients may receive: patterns separated by commas; * within a part, ** over parts
     #[arg(long, default_value = "**", value_name = "PATTERNS")]
     read: Patterns,
-    /// Channels that may be sent to
+    /// Channels that clients may send to
     #[arg(long, default_value = "**", value_name = "PATTERNS")]
     write: Patterns,
-    /// Let anybody in who can connect, with no token or certificate
+    /// Accept all clients, without token or certificate
     #[arg(long)]
     anonymous: bool,
-    /// The file of clients [default: that of `framelane identity`]
+    /// Clients file [default: that of `framelane identity`]
     #[arg(long, value_name = "FILE", conflicts_with = "anonymous")]
     clients: Option<PathBuf>,
-    /// The folder with this server's certificate [default: that of `framelane identity server`]
+    /// Directory with this server's certificate [default: that of `framelane identity server`]
     #[arg(long, value_name = "DIRECTORY")]
     identity: Option<PathBuf>,
-    /// Offer tcp:// beyond this machine: everybody on the way can read and change frames
+    /// Allow tcp:// for other machines; every party on the network can read and change frames
     #[arg(long)]
     insecure: bool,
     /// Slots of channels that clients send to, 2 to 128
     #[arg(long, default_value = "6", value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
     slots: u8,
-    /// Connections at a time
+    /// Limit the connections
     #[arg(long, default_value = "256", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     max_connections: u32,
-    /// Connections at a time of one client, or of one address or IPv6 network (/64) whose client is not known
+    /// Limit the connections of a known client, or of the address (IPv6: /64 network) of an unknown one
     #[arg(long, default_value = "64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     max_per_address: u32,
-    /// The largest frame that clients may send
+    /// Limit the bytes of a frame that a client sends
     #[arg(long, default_value = "167772160", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     max_bytes: u64,
-    /// Memory for all clients: channels that they send to, and frames on their way. One client may use half
-    /// of it
+    /// Limit the memory of all clients: channels that they send to, and frames in flight. One client may use
+    /// half of it
     #[arg(long, default_value = "2147483648", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_memory: u64,
-    /// Encoders for all clients. One client may use half of them; links of one channel, codec and size share
-    /// one
+    /// Limit the encoders of all clients. One client may use half of them. Links of one channel, codec and
+    /// size share one
     #[arg(long, default_value = "32", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_encoders: u32,
-    /// Pixels of the frames of all encoders. One client may use half, and send coded frames of half
+    /// Limit the pixels of the frames in all encoders. One client may use half, and send coded frames up to
+    /// half
     #[arg(long, default_value = "67108864", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_pixels: u64,
-    /// How long a client may take to say who it is and what it wants
+    /// Limit the time for a client's authentication and request
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     handshake_timeout: Duration,
-    /// Disconnect a client that sends nothing for so many seconds, 2 or more
+    /// Disconnect a client that sends nothing for this time, 2 or more
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = parse::seconds)]
     idle_timeout: Duration,
-    /// How long a channel that a client has sent to stays open after its connection was lost
+    /// Keep a channel open this long for a client that lost its connection
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = parse::seconds)]
     reconnect_grace: Duration,
 }
@@ -191,7 +192,7 @@ impl Serve {
             };
             Access::Clients(AccessList::load(&path).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Error::new(error.kind(), error.message()).with_hint(
-                    "add a client with `framelane identity token NAME --read '**'`, or let anybody in with --anonymous",
+                    "add a client with `framelane identity token NAME --read '**'`, or accept all clients with --anonymous",
                 ),
                 _ => error,
             })?)
@@ -259,7 +260,7 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
             let count = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
             (
                 format!(
-                    "#{connection} {channel} ended after {count} ({}), {skipped} left out{why}",
+                    "#{connection} {channel} ended after {count} ({}), {skipped} skipped{why}",
                     human_bytes(bytes)
                 ),
                 Event::Ended { connection: *connection, peer, channel, frames, skipped, bytes, reason },
@@ -269,7 +270,7 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
             (format!("{peer} refused: {error}"), Event::Refused { peer, reason: error.to_string() })
         }
         ServerEvent::AcceptFailed { error } => {
-            (format!("nobody can come in: {error}"), Event::AcceptFailed { reason: error.to_string() })
+            (format!("cannot accept connections: {error}"), Event::AcceptFailed { reason: error.to_string() })
         }
         _ => return,
     };

@@ -116,7 +116,7 @@ impl Writer {
             }
             if not_told > 0 {
                 self.write(
-                    &format!("{not_told} events are not told: nobody took the output"),
+                    &format!("{not_told} events were not logged because the output was blocked"),
                     Some(&json(&Event::NotTold { count: not_told })),
                 );
             }

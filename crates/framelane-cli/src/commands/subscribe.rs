@@ -23,29 +23,29 @@ const LOOK: Duration = Duration::from_millis(500);
 #[command(after_help = "Examples:
   framelane subscribe cam0                a line a second, until the channel closes
   framelane subscribe cam0 --count 100 --json | tail -n 1 | jq .latency
-  framelane subscribe cam0 --delivery every --per-frame --json
+  framelane subscribe cam0 --every --per-frame --json
   framelane subscribe cam0 --stdout y4m | ffplay -
-  framelane subscribe cam0 --stdout y4m --delivery every | ffmpeg -i - -c:v libx264 cam0.mkv
+  framelane subscribe cam0 --stdout y4m --every | ffmpeg -i - -c:v libx264 cam0.mkv
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
-  framelane subscribe cam0 --reconnect    goes on after the publisher was stopped and started again
+  framelane subscribe cam0 --reconnect    continues after the publisher was stopped and started again
   framelane subscribe cam0 --timeout 0    an error when there is no such channel now
 
-Waits for the channel, goes on when its publisher dies and comes back, ends when the channel closes.
-With --reconnect it waits again then, until the channel is published again or Ctrl-C.
-Latency: from the publisher's publish call to this process having the frame.
-A publisher that takes a channel over leaves one frame number out, which counts as dropped.
+Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
+With --reconnect it does not end then, but waits until the channel is published again.
+Latency: from the publish call until this process has the frame. For a frame from a link: from its capture.
+A publisher that takes over a channel skips one frame number, which counts as dropped.
 
 With --json, each line is an object with an \"event\":
-  waiting      when the channel is not there yet
-  attached     once it is
+  waiting      while the channel does not exist yet
+  attached     when it does
   format       the size or format, with the first frame and whenever it changes
   statistics   once a second
   frame        every frame, with --per-frame
-  publisher_died, publisher_returned; with --reconnect also for one that has closed the channel
-  summary      at the end, as statistics for the whole time; rates from the first frame to the last,
-               null below two frames
-With --stdout they go to standard error.")]
+  publisher_died, publisher_returned; with --reconnect also after the channel was closed
+  summary      at the end, for the whole time; rates from the first frame to the last, null below two
+               frames
+With --stdout, the lines go to standard error.")]
 pub struct Subscribe {
     /// The channel's name
     channel: String,
@@ -57,7 +57,7 @@ pub struct Subscribe {
     /// Wait for the channel at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     timeout: Option<Duration>,
-    /// When the channel is closed, wait for it again
+    /// Wait for the channel again after it closes
     #[arg(long)]
     reconnect: bool,
     /// Write the frames to standard output
@@ -66,7 +66,7 @@ pub struct Subscribe {
     /// Frames a second for the y4m header [default: from the frames]
     #[arg(long, value_parser = parse::fps, requires = "stdout")]
     fps: Option<f64>,
-    /// With --json: a line for every frame
+    /// Write a line for each frame, with --json
     #[arg(long)]
     per_frame: bool,
 }

@@ -18,27 +18,32 @@ const ABOVE: usize = 2;
 /// Watch all channels: rates, readers, links.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane top                           a table that is drawn anew every second
+  framelane top                           a table, updated every second
   framelane top --interval 0.2 --sort rate
-  framelane top --count 1                 one table, of the next second
+  framelane top --count 1                 one table, for the next second
   framelane top --json --count 1 | jq '.channels[] | {name, frames_per_second, most_behind}'
   framelane top --json --interval 10 >> rates.jsonl
 
-On a terminal: n sorts by name, r by rate, q quits. Elsewhere, a table for each interval.
-Rates are those of the interval, \"-\" for a publisher that has just come. MB/S takes all frames
-to be as large as the newest. DROPS/S: frames that found no free slot. READERS: its subscribers;
-BEHIND: how many frames the last of them is behind the newest; AGE: since the newest frame was
-published.
-For channels that are received over a link: LINK up or down, or \"no source\" where it is up and
-nobody publishes the channel there; TRIP the shortest round trip of late, LATENCY from the capture
-of the newest frame to its publication here, CLOCK how far the clock there is ahead (+) of ours or
-behind (-). For channels without a free slot: HELD, the processes that hold the slots.
-Columns that find no room are left out.
+Keys on a terminal: n sorts by name, r by rate, q quits. Otherwise a table is printed each interval.
 
-With --json, each line is an object: \"seconds\", the time since the look before, and \"channels\",
-each as in `framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
-link_bytes_per_second, link_missed_per_second and most_behind, null where they are not known.
-As \"dropped\", dropped_per_second also counts what a link left out: DROPS/S is the rest.")]
+FRAMES/S  rate in the interval, \"-\" for a new publisher
+MB/S      the same, with the size of the newest frame
+DROPS/S   frames that found no free slot
+READERS   subscribers
+BEHIND    frames between the newest frame and the slowest subscriber
+AGE       time since the newest frame was published
+SOURCE    of a camera or stream: up or lost
+LINK      of a channel from a link: up, down, or \"no source\" while the peer has no publisher
+TRIP      the shortest recent round trip of the link
+LATENCY   from capture to publication here, for the newest frame
+CLOCK     how far the peer's clock is ahead (+) of this machine's, or behind (-)
+HELD      the processes that hold slots, if no slot is free
+Columns without space or values are not shown.
+
+With --json, each line is an object: \"seconds\", the length of the interval, and \"channels\", each as in
+`framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
+link_bytes_per_second, link_missed_per_second and most_behind. Unknown values are null.
+dropped_per_second includes frames that a link skipped, and DROPS/S does not.")]
 pub struct Top {
     /// Interval of updates
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = parse::interval)]
@@ -46,7 +51,7 @@ pub struct Top {
     /// End after this many intervals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// What comes first: the names in order, or the most frames a second
+    /// Sort by name, or by frame rate with the highest first
     #[arg(long, default_value = "name", value_enum, value_name = "ORDER")]
     sort: Order,
 }
@@ -60,7 +65,7 @@ enum Order {
 
 #[derive(serde::Serialize)]
 struct Report<'r> {
-    /// Since the look before.
+    /// Length of the interval.
     seconds: f64,
     channels: &'r [Line],
 }

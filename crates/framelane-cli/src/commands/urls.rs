@@ -57,7 +57,7 @@ pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Resul
     });
     let Some((option, heading)) = misplaced else { return Ok(()) };
     let kinds = heading.trim_start_matches("Options of ");
-    let message = format!("--{option} is an option of {kinds}, and says nothing about {scheme}: addresses");
+    let message = format!("--{option} is an option of {kinds}, and has no effect for {scheme}: addresses");
     Err(command.error(ClapKind::ArgumentConflict, message))
 }
 
