@@ -39,16 +39,18 @@ use signals::Stop;
     after_help = "Examples:
   framelane publish testsrc cam0            a test pattern on channel cam0
   framelane publish film.mp4 cam0 --loop    a file, again and again
-  framelane subscribe cam0                  frames a second, latency, drops
+  framelane subscribe cam0                  frame rate, latency, drops
   framelane subscribe cam0 --stdout y4m | ffplay -
-  framelane run cam0 detect.py              boxes that a Python function finds, on cam0/detections
-  framelane serve --listen tls://0.0.0.0:7420      all channels, for other machines
-  framelane receive tls://HOST:7420/cam0    a channel of another machine, as cam0 here
-  framelane receive tls://HOST:7420/cam0 cam1 --codec h264     the same, coded
-  framelane send cam0 legacy-memory:ShareMedia     for programs that read an old named mapping
+  framelane run cam0 detect.py              boxes from a Python function, on cam0/detections
+  framelane serve --listen tls://0.0.0.0:7420      offer all channels to other machines
+  framelane receive 'tls://HOST:7420/cam0?fingerprint=sha256:…'
+                                            a channel of another machine, as cam0 here
+  framelane receive tcp://127.0.0.1:7420/cam0 cam1 --codec h264
+                                            as cam1, compressed on the way
+  framelane send cam0 legacy-memory:ShareMedia     to programs that read an old named mapping
   framelane list                            all channels
   framelane top                             all channels, live: rates, readers, links
-  framelane doctor --fix                    remove what a crash left
+  framelane doctor --fix                    remove files that a crash left
 
 Exit codes: 0 done, 1 error, 2 wrong usage, 130 ended by Ctrl-C, 143 ended by SIGTERM."
 )]
