@@ -10,7 +10,7 @@ import framelane
 
 USAGE = """usage: python -m framelane [list | doctor | --version]
 
-The `framelane` command, which publishes, records and links channels, is not on the PATH. The Python package has
+The `framelane` command, which publishes, measures and links channels, is not on the PATH. The Python package has
 these commands only. Install the command with `make install` from the sources of framelane.
 """
 
