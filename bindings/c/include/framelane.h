@@ -245,18 +245,18 @@
 #define FRAMELANE_RANGE_FULL 2
 
 /**
- * When every slot is in use, a new frame is dropped, and counted.
+ * When every slot is in use, a new frame is dropped and counted.
  */
 #define FRAMELANE_BACKPRESSURE_DROP 0
 
 /**
- * When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
- * received.
+ * When every slot is in use, the publisher blocks. It never overwrites a frame that a reader of every frame
+ * has not received.
  */
 #define FRAMELANE_BACKPRESSURE_BLOCK 1
 
 /**
- * The newest frame; older ones are skipped, and counted.
+ * The newest frame. Older frames are skipped and counted.
  */
 #define FRAMELANE_DELIVERY_NEWEST 0
 
@@ -525,8 +525,7 @@ typedef struct {
    */
   uint32_t urls;
   /**
-   * How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
-   * core.
+   * How long to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
    */
   uint64_t spin_ns;
   /**

@@ -8,12 +8,12 @@ use framelane::{Backpressure, Delivery, Error, ErrorKind, PublisherOptions, Subs
 
 use crate::boundary::path;
 
-/// When every slot is in use, a new frame is dropped, and counted.
+/// When every slot is in use, a new frame is dropped and counted.
 pub const FRAMELANE_BACKPRESSURE_DROP: u32 = 0;
-/// When every slot is in use, the publisher waits; it never overwrites what a reader of every frame has not
-/// received.
+/// When every slot is in use, the publisher blocks. It never overwrites a frame that a reader of every frame
+/// has not received.
 pub const FRAMELANE_BACKPRESSURE_BLOCK: u32 = 1;
-/// The newest frame; older ones are skipped, and counted.
+/// The newest frame. Older frames are skipped and counted.
 pub const FRAMELANE_DELIVERY_NEWEST: u32 = 0;
 /// Every frame, in order.
 pub const FRAMELANE_DELIVERY_EVERY: u32 = 1;
@@ -73,8 +73,7 @@ pub struct framelane_subscriber_options {
     pub delivery: u32,
     /// As for the publisher.
     pub urls: u32,
-    /// How long to look for a frame before going to sleep, in nanoseconds: saves the wake-up, and costs a
-    /// core.
+    /// How long to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
     pub spin_ns: u64,
     /// Asked while a call waits, or NULL.
     pub keep_waiting: framelane_keep_waiting,

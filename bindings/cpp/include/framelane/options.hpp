@@ -19,17 +19,17 @@ namespace framelane {
 
 /// What a publisher does when every slot is in use.
 enum class Backpressure : std::uint32_t {
-  /// The new frame is dropped, and counted.
+  /// Drops the new frame and counts it.
   Drop = FRAMELANE_BACKPRESSURE_DROP,
-  /// The publisher waits, and never overwrites what a reader of every frame has not received.
+  /// Blocks until a slot is free, and never overwrites a frame that a subscriber with Delivery::Every lacks.
   Block = FRAMELANE_BACKPRESSURE_BLOCK,
 };
 
-/// Which frames a subscriber gets.
+/// The frames that a subscriber receives.
 enum class Delivery : std::uint32_t {
-  /// The newest; what is skipped is counted.
+  /// The newest frame. Older frames are skipped and counted.
   Newest = FRAMELANE_DELIVERY_NEWEST,
-  /// Every one, in order.
+  /// Every frame in order.
   Every = FRAMELANE_DELIVERY_EVERY,
 };
 
@@ -106,7 +106,7 @@ struct SubscriberOptions {
   std::string directory{};
   /// How long to wait for the channel to appear.
   Timeout wait{};
-  /// How long to look for a frame before going to sleep: saves the wake-up, and costs a core.
+  /// How long to poll for a frame before sleeping: saves the wake-up, and occupies a core.
   std::chrono::nanoseconds spin{0};
   /// As for the publisher.
   std::function<bool()> keep_waiting{};

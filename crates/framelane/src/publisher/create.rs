@@ -25,12 +25,12 @@ pub(super) const MAX_GENERATION: u64 = 1 << 48;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Backpressure {
-    /// The new frame is dropped, and counted: the publisher never waits.
+    /// Drops the new frame and counts it. The publisher never blocks.
     #[default]
     Drop = 0,
-    /// The publisher waits for a slot, and does not overwrite what a live reader in
-    /// [`Delivery::Every`](crate::Delivery::Every) has not received: nothing is lost, one slow reader slows
-    /// all.
+    /// Blocks until a slot is free, and never overwrites a frame that a live subscriber with
+    /// [`Delivery::Every`](crate::Delivery::Every) has not received. Nothing is lost, and a slow subscriber
+    /// slows the publisher.
     Block = 1,
 }
 

@@ -363,15 +363,16 @@ impl Publisher {
         self.sequence
     }
 
-    /// Closes the channel. With [`Backpressure::Block`], first waits until every live reader in
-    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames; dropping the publisher does not.
+    /// Closes the channel. With [`Backpressure::Block`], first waits until every live subscriber with
+    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames. Dropping the publisher does not
+    /// wait.
     pub fn close(mut self) {
         self.drain_while(&mut || true);
     }
 
-    /// Waits, with [`Backpressure::Block`], until every live reader in
-    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames; gives false when `keep_waiting`
-    /// (called several times a second) ended it before.
+    /// Waits, with [`Backpressure::Block`], until every live subscriber with
+    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames. Returns false if `keep_waiting`
+    /// (called several times a second) ended the wait before.
     pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
         if self.backpressure == Backpressure::Drop || self.check_fork().is_err() || self.consumed() {
             return true;

@@ -81,10 +81,10 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Delivery {
-    /// The newest frame; what came between is skipped and counted.
+    /// The newest frame. Older frames are skipped and counted.
     #[default]
     Newest = 0,
-    /// Every frame in order; with [`Backpressure::Block`](crate::Backpressure::Block) none is lost.
+    /// Every frame in order. With [`Backpressure::Block`](crate::Backpressure::Block) none is lost.
     Every = 1,
 }
 

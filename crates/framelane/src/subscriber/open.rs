@@ -68,9 +68,9 @@ impl SubscriberOptions {
         self
     }
 
-    /// Begin behind this frame, if it is of the present epoch: what the ring still holds of what came after
-    /// it is received in [`Delivery::Every`], and what it does not is counted as dropped. For subscribers
-    /// that were here before. Epoch and sequence are those of this machine:
+    /// Starts after this frame, if it is of the present epoch. With [`Delivery::Every`], later frames that the
+    /// ring still holds are received, and the others are counted as dropped. For subscribers that were
+    /// attached before. Epoch and sequence are those of this machine:
     /// [`Subscriber::epoch`](crate::Subscriber::epoch) and
     /// [`Frame::local_sequence`](crate::Frame::local_sequence).
     #[must_use]
@@ -83,8 +83,8 @@ impl SubscriberOptions {
     /// default false.
     ///
     /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held
-    /// stay valid. Frames of the new publisher bear a new epoch; those published before the subscriber was
-    /// attached again are received in [`Delivery::Every`] as far as the ring holds them, and counted as
+    /// stay valid. Frames of the new publisher have a new epoch. Those published before the subscriber was
+    /// attached again are received with [`Delivery::Every`] if the ring still holds them, and counted as
     /// dropped otherwise. The link of a URL stays connected meanwhile.
     ///
     /// [`RecvError::Closed`]: crate::RecvError::Closed
