@@ -266,8 +266,9 @@
 #define FRAMELANE_DELIVERY_EVERY 1
 
 /**
- * URLs without options that weaken the link, name files with secrets or raise the limit of frames
- * (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160 MiB).
+ * URLs without options that weaken the link, name files with secrets or raise a limit (`insecure`,
+ * `token-file`, `certificate`, `server-uid`, and `max-bytes`, `max-memory` and `max-pixels` above their
+ * defaults).
  */
 #define FRAMELANE_URLS_SAFE 0
 

@@ -18,8 +18,9 @@ pub const FRAMELANE_DELIVERY_NEWEST: u32 = 0;
 /// Every frame, in order.
 pub const FRAMELANE_DELIVERY_EVERY: u32 = 1;
 
-/// URLs without options that weaken the link, name files with secrets or raise the limit of frames
-/// (`insecure`, `token-file`, `certificate`, `server-uid`, `max-bytes` above 160 MiB).
+/// URLs without options that weaken the link, name files with secrets or raise a limit (`insecure`,
+/// `token-file`, `certificate`, `server-uid`, and `max-bytes`, `max-memory` and `max-pixels` above their
+/// defaults).
 pub const FRAMELANE_URLS_SAFE: u32 = 0;
 /// URLs with every option: for URLs that the program or its user wrote.
 pub const FRAMELANE_URLS_TRUSTED: u32 = 1;

@@ -294,16 +294,16 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 ///
 /// `channel` is a name or a URL, as for Subscriber.
 ///
-/// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
-/// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
+/// Opening waits for the channel up to `timeout` seconds, then raises Timeout. None, the default, waits
+/// indefinitely, and 0 does not wait. `recv` has a separate timeout.
 ///
-/// - `delivery`: "every" (the default) gives all batches that are still in the ring, in order; "newest"
-///   passes over what came before the newest.
-/// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
-///   `/dev/shm/framelane-<uid>`.
-/// - `spin_us`: look for a batch this many microseconds before going to sleep. Saves the wake-up (some
-///   25 us) and costs a core meanwhile; by default 0.
-/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False:
+/// - `delivery`: "every" (the default) returns all batches that are still in the ring, in order. "newest"
+///   returns the newest batch and skips older ones.
+/// - `directory`: directory of the channel's files, the same as the publisher's. Default: `$FRAMELANE_DIR`,
+///   else `/dev/shm/framelane-<uid>`.
+/// - `spin_us`: microseconds to poll for a batch before sleeping. Saves the wake-up (about 25 us) and
+///   occupies a core meanwhile. Default: 0.
+/// - `reconnect`: when the publisher closes the channel, waits until it is published again. By default False:
 ///   `recv` raises ChannelClosed and loops end.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
@@ -315,7 +315,7 @@ pub(crate) struct DetectionSubscriber {
 
 #[pymethods]
 impl DetectionSubscriber {
-    /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: for ever).
+    /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: indefinitely).
     #[new]
     #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
@@ -380,14 +380,13 @@ impl DetectionSubscriber {
         })
     }
 
-    /// The next batch, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
+    /// Returns the next batch, waiting up to `timeout` seconds (None: indefinitely, 0: not at all).
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Detections> {
         self.receiver.recv(py, timeout).map(to_batch)
     }
 
-    /// The boxes of one frame, waiting for them up to `timeout` seconds (None: for ever; 0: what is there
-    /// now).
+    /// Returns the boxes of one frame, waiting up to `timeout` seconds (None: indefinitely, 0: not at all).
     ///
     /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last
     /// batch's. At the publisher these are what `send` returned, and `Publisher.epoch`. All name the same

@@ -200,17 +200,17 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 /// Sends the boxes found in frames, on a channel of their own; by custom `CHANNEL/detections`. Calls from
 /// several threads take turns.
 ///
-/// - `labels`: names of the classes: class id 0 is the first. When given, `send` refuses ids beyond them.
-/// - `model`: the id of the model, for readers.
-/// - `slots`: batches that the ring holds, 2 to 128, by default 32: what a late reader still finds. Readers
-///   copy batches, so those that they keep take no slots.
-/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives
-///   None and counts the batch as dropped. "block" waits for a slot, and until readers with delivery "every"
-///   have received what would be overwritten, so that they miss nothing.
-/// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
-///   `/dev/shm/framelane-<uid>`. On a tmpfs, or batches are written to a disk.
-/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the
-///   group too, in a `directory` that it can reach. Others never get write access to batches.
+/// - `labels`: names of the classes. Class id 0 is the first. With labels, `send` refuses larger ids.
+/// - `model`: the id of the model, for subscribers.
+/// - `slots`: batches that the ring holds for late subscribers, 2 to 128, by default 32. Subscribers copy
+///   batches, so a batch that they keep occupies no slot.
+/// - `backpressure`: without a free slot, "drop" (the default) counts the batch as dropped, and `send`
+///   returns None. "block" waits for a free slot, and never overwrites a batch that a subscriber with
+///   delivery "every" has not received.
+/// - `directory`: directory of the channel's files, the same for subscribers. Default: `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`. Use a tmpfs. On a disk, batches are written to that disk.
+/// - `permissions`: permissions of the files as for chmod. 0o600 (the default) is for this user only, and
+///   0o660 also for the group, in a `directory` that it can access. Only the owner can write batches.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
 /// permissions), AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.

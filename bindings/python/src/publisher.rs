@@ -188,23 +188,22 @@ pub(crate) fn frame_info(
     })
 }
 
-/// The one sender of a channel. Creates the channel, or takes it over from a publisher that died; does not
-/// wait for readers. Calls from several threads take turns.
+/// The one publisher of a channel. Creates the channel, or takes it over from a publisher that died. Does not
+/// wait for subscribers. Calls from several threads take turns.
 ///
-/// `channel` is a name, or the URL of a channel on another machine, as for Subscriber: the frames then go
-/// there, the newest each time that the link has room for one. `close` waits up to 5 s for what is left to
-/// go.
+/// `channel` is a name, or the URL of a channel on another machine, as for Subscriber. To a URL, the link
+/// sends the newest frame whenever it has room for one. `close` waits up to 5 s for the remaining frames.
 ///
-/// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written;
-///   every frame that a reader keeps, or an array of it, takes another. At least 2 + the frames that all
-///   readers hold at once.
-/// - `backpressure`: what `send` does when every slot is in use. "drop" (the default) never waits: it gives
-///   None and counts the frame as dropped. "block" waits for a slot, and until readers with delivery "every"
-///   have received what would be overwritten, so that they miss nothing.
-/// - `directory`: where the channel's files lie, the same for readers; by default `$FRAMELANE_DIR`, else
-///   `/dev/shm/framelane-<uid>`. On a tmpfs, or frames are written to a disk.
-/// - `permissions`: permissions of the files as for chmod: 0o600 (the default) only this user, 0o660 the
-///   group too, in a `directory` that it can reach. Others never get write access to frames.
+/// - `slots`: frames that the ring holds, 2 to 128, by default 6. One is the newest, one is being written.
+///   Each frame that a subscriber keeps, or an array of it, occupies another. Use at least 2 + the frames
+///   that all subscribers hold at once.
+/// - `backpressure`: without a free slot, "drop" (the default) counts the frame as dropped, and `send`
+///   returns None. "block" waits for a free slot, and never overwrites a frame that a subscriber with
+///   delivery "every" has not received.
+/// - `directory`: directory of the channel's files, the same for subscribers. Default: `$FRAMELANE_DIR`, else
+///   `/dev/shm/framelane-<uid>`. Use a tmpfs. On a disk, frames are written to that disk.
+/// - `permissions`: permissions of the files as for chmod. 0o600 (the default) is for this user only, and
+///   0o660 also for the group, in a `directory` that it can access. Only the owner can write frames.
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
@@ -250,9 +249,9 @@ impl Publisher {
     /// OpenCV's are, unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or
     /// rgba8.
     ///
-    /// Returns its sequence, or None when it was dropped because no slot was free (backpressure "drop"; with
-    /// "block" it blocks). Raises InvalidFrame for shapes that are no image, TypeError for other dtypes,
-    /// NoSpace when larger slots do not fit in the file system, ChannelClosed after `close`.
+    /// Returns its sequence, or None if it was dropped because no slot was free (backpressure "drop"). Raises
+    /// InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when larger slots do
+    /// not fit in the file system, and ChannelClosed after `close`.
     #[pyo3(signature = (image, timestamp_ns=None, format=None, pts_ns=None, *, duration_ns=None, color=None,
                         rotation_degrees=0, keyframe=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]

@@ -156,34 +156,34 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// Receives the frames of a channel. Calls from several threads take turns.
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as in
-/// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80": the frames then come over a link, which
-/// comes back by itself when it is lost. A token is taken from `$FRAMELANE_TOKEN`, or, with urls="trusted",
-/// from a file (`token-file=`).
+/// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80". Frames of a URL arrive over a link, which
+/// reconnects after an outage. The token is in `$FRAMELANE_TOKEN`, or, with urls="trusted", in a file
+/// (`token-file=`).
 ///
-/// Opening waits for the channel up to `timeout` seconds, then raises Timeout (None, the default: waits for
-/// ever; 0: it must be there). `timeout` is for opening only: `recv` has its own.
+/// Opening waits for the channel up to `timeout` seconds, then raises Timeout. None, the default, waits
+/// indefinitely, and 0 does not wait. `recv` has a separate timeout.
 ///
-/// - `delivery`: "newest" (the default) gives the newest frame and passes over what came before; "every"
-///   gives all that are still in the ring, in order, which are all of them with a publisher of backpressure
-///   "block".
-/// - `directory`: where the channel's files lie, as given to the publisher; by default `$FRAMELANE_DIR`, else
-///   `/dev/shm/framelane-<uid>`.
-/// - `spin_us`: look for a frame this many microseconds before going to sleep. Saves the wake-up (some
-///   25 us) and costs a core meanwhile; by default 0.
-/// - `writable`: `frame.array` can be drawn into, as `cv2.rectangle(frame.array, ...)` does. By default it is
-///   read-only, because all readers share it. When true, `recv` copies each frame (some 1 ms at 1080p) into
-///   memory of this process that is used again; others do not see the changes, and the frame holds no slot.
-/// - `reconnect`: when the publisher closes the channel, wait for it to be published again; by default False:
-///   `recv` raises ChannelClosed and loops end. Frames that are held stay valid; the new publisher's have
+/// - `delivery`: "newest" (the default) returns the newest frame and skips older ones. "every" returns all
+///   frames that are still in the ring, in order. With a publisher of backpressure "block" these are all.
+/// - `directory`: directory of the channel's files, the same as the publisher's. Default: `$FRAMELANE_DIR`,
+///   else `/dev/shm/framelane-<uid>`.
+/// - `spin_us`: microseconds to poll for a frame before sleeping. Saves the wake-up (about 25 us) and
+///   occupies a core meanwhile. Default: 0.
+/// - `writable`: makes `frame.array` writable, for `cv2.rectangle(frame.array, ...)`. By default it is
+///   read-only, because all subscribers share it. When true, `recv` copies each frame (about 1 ms at 1080p)
+///   into private memory, which is reused. Other subscribers do not see the changes, and the frame occupies
+///   no slot.
+/// - `reconnect`: when the publisher closes the channel, waits until it is published again. By default False:
+///   `recv` raises ChannelClosed and loops end. Leased frames stay valid. Frames of the new publisher have
 ///   another epoch.
 /// - `urls`: URLs that `channel` may be. "safe" (the default): without options that weaken the link, name
-///   files with secrets or raise the limit of frames (`insecure`, `token-file`, `certificate`, `server-uid`,
-///   `max-bytes` above 160 MiB). "trusted": with every option, for URLs that you wrote. "refuse": none, only
-///   names, for names from elsewhere.
+///   files with secrets or raise a limit (`insecure`, `token-file`, `certificate`, `server-uid`, and
+///   `max-bytes`, `max-memory` and `max-pixels` above their defaults). "trusted": with every option, for URLs
+///   that you wrote. "refuse": channel names only, for names from an untrusted place.
 ///
-/// A frame is a slot that the publisher cannot use while the frame, or an array of it, is kept: release or
-/// copy what you keep. A subscriber holds at most the slots of the channel less two, at least 2 and at most
-/// 8: 4 with the 6 slots of the default. Then `recv` raises TooManyLeases at once.
+/// The publisher cannot use the slot of a frame while the frame, or an array of it, is kept: release or copy
+/// it. A subscriber holds at most the slots of the channel less two, from 2 to 8: 4 with the default of 6
+/// slots. At this limit `recv` raises TooManyLeases at once.
 ///
 /// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// delivery. Ctrl-C ends every wait.
@@ -199,7 +199,7 @@ fn lend(received: Received<framelane::Frame>) -> Frame {
 
 #[pymethods]
 impl Subscriber {
-    /// Opens a channel, waiting for it up to `timeout` seconds (None: for ever).
+    /// Opens a channel, waiting for it up to `timeout` seconds (None: indefinitely).
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (
@@ -276,11 +276,10 @@ impl Subscriber {
         })
     }
 
-    /// The next frame, waiting up to `timeout` seconds (None: for ever; 0: what is there now).
+    /// Returns the next frame, waiting up to `timeout` seconds (None: indefinitely, 0: not at all).
     ///
-    /// Raises Timeout, which says why nothing came (the publisher ended, is idle, or finds no free slot);
-    /// ChannelClosed at the end of the channel; TooManyLeases when this subscriber holds as many frames as it
-    /// may.
+    /// Raises Timeout with the reason (the publisher ended, is idle, or finds no free slot), ChannelClosed at
+    /// the end of the channel, and TooManyLeases when this subscriber holds as many frames as it may.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
         self.receiver.recv(py, timeout).map(lend)

@@ -115,7 +115,7 @@ pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
 /// secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Urls {
-    /// URLs without options that weaken the link, name files with secrets or raise the limit of frames. The
+    /// URLs without options that weaken the link, name files with secrets or raise a limit. The
     /// default.
     #[default]
     Safe,

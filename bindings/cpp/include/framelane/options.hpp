@@ -35,7 +35,7 @@ enum class Delivery : std::uint32_t {
 
 /// The URLs that are accepted instead of a channel's name.
 enum class Urls : std::uint32_t {
-  /// Without options that weaken the link, name files with secrets or raise the limit of frames.
+  /// Without options that weaken the link, name files with secrets or raise a limit.
   Safe = FRAMELANE_URLS_SAFE,
   /// With every option: for URLs that the program or its user wrote.
   Trusted = FRAMELANE_URLS_TRUSTED,
