@@ -98,9 +98,9 @@ fn hint_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidName => "use letters, digits, '.', '_' and '-', with '/' between parts",
         ErrorKind::ChannelBusy => "end the other publisher, or publish under another name",
-        ErrorKind::NotFound => "check the name of the file, or of the channel (`framelane list` shows them)",
+        ErrorKind::NotFound => "check the name of the file or channel (`framelane list` shows channels)",
         ErrorKind::NoSpace => {
-            "free some room in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
+            "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
         }
         ErrorKind::Permission => {
             "check who owns the file or directory (`ls -l`), and --permissions of the publisher"
@@ -111,12 +111,12 @@ fn hint_of(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidFrame => "check the size and the format of the frames",
         ErrorKind::TooManySubscribers => "end a subscriber; `framelane info CHANNEL` lists them",
         ErrorKind::TooManyLeases | ErrorKind::NoFreeSlot => "give the channel more --slots",
-        ErrorKind::Timeout => "check that the other side is running, or allow more time",
+        ErrorKind::Timeout => "check that the peer is running, or allow more time",
         ErrorKind::Closed => "start the publisher again",
         ErrorKind::Interrupted | ErrorKind::ChannelRemoved => "run the command again",
         ErrorKind::InvalidOption => "see --help of the command",
         _ => {
-            "the message says what the operating system refused; if it is about a channel, `framelane doctor` checks the directory"
+            "see the operating system's error in the message; for a channel, check its directory with `framelane doctor`"
         }
     }
 }
