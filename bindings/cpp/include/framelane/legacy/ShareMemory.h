@@ -14,6 +14,7 @@
 //                                    not visible in /proc (200)
 //   FRAMELANE_LEGACY_CORE_ONLY       include OpenCV's core module only
 //   FRAMELANE_LEGACY_OPENCV          4 or 5: read and write the type codes of this OpenCV only (0: read both, write those of 4)
+//   FRAMELANE_LEGACY_BOXES           boxes that a stream can hold at once (1024)
 //   FRAMELANE_LEGACY_BYTE_OFFSETS    every index counts bytes from the start of the mapping, as in the old class
 //   FRAMELANE_LEGACY_CHANNEL         a name: SendMat also publishes to this framelane channel (stream 1 to NAME/1, …);
 //                                    then link framelane
@@ -81,8 +82,8 @@
 
 /// Frames, texts and boxes in a named mapping. Copies share it: it is unmapped once, with the last of them.
 ///
-/// The mapping must belong to this user. It stays when the program ends, for readers that come later and writers that
-/// restart; `Remove` takes it away. Calls on one object, or its copies, may come from several threads, each with a stream of its own.
+/// The mapping must belong to this user. It stays when the program ends, for late readers and for writers that
+/// restart. `Remove` removes it. Several threads may call one object or its copies, each with its own stream.
 class SHAREDMEMORY {
  public:
   /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending gives false and receiving nothing.
@@ -101,7 +102,8 @@ class SHAREDMEMORY {
 
   /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1', …). A larger
   /// multiple of FRAME_NUMBER is what the old class takes it for: bytes from the start of the mapping.
-  /// False, and nothing is written, when the frame is larger than FRAME_W x FRAME_H BGR pixels or empty, or the index is wrong.
+  /// Returns false and writes nothing if the frame is empty or larger than FRAME_W x FRAME_H BGR pixels, or if the index
+  /// is wrong.
   /// Waits while another thread or program that uses this header reads or writes: for up to 20 ms for a program.
   bool SendMat(cv::Mat image, char index) {
     using framelane::legacy::Written;
