@@ -269,7 +269,7 @@ def test_a_giant_array_is_refused_before_anything_is_allocated(publisher):
         ({"slots": 1}, framelane.InvalidOption, "2 to 128 slots, found 1"),
         ({"slots": 129}, framelane.InvalidOption, "found 129"),
         ({"slots": -1}, OverflowError, None),
-        ({"backpressure": "keep"}, ValueError, '"drop" or "block", found "keep"'),
+        ({"backpressure": "keep"}, ValueError, 'expected drop or block, found "keep"'),
         ({"permissions": 0o1777}, framelane.InvalidOption, "permissions"),
         ({"directory": 3}, TypeError, None),
         ({"directory": "/dev/null/x"}, framelane.Error, "/dev/null/x"),
