@@ -38,7 +38,7 @@ fn internal(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
     Error::new(ErrorKind::Internal, format!("framelane has a fault: {text}"))
-        .with_hint("report it, with what the program did; open the channel anew before going on")
+        .with_hint("report it, with what the program did; reopen the channel before you continue")
 }
 
 /// The error for a NULL where something must be.

@@ -1,6 +1,6 @@
 //! The `framelane` command: live video frames through shared memory, from a terminal.
 //!
-//! One file for each command in `commands`; what they share lies beside this file. Results go to standard
+//! One file for each command in `commands`; shared code is in this folder. Results go to standard
 //! output, notes, progress and errors to standard error.
 #![forbid(unsafe_code)]
 

@@ -174,7 +174,7 @@ fn next_whole_picture_arrives_after_any_damage() {
         } else {
             drop(std::mem::replace(&mut sender, scene.connect()));
         }
-        // A picture that no damaged one can be taken for: of another size.
+        // A picture of another size, which no damaged one has.
         let wanted = (200 + round % 50, 120);
         sender.write_all(&message(&jpeg(25, wanted.0, wanted.1))).unwrap();
         sender.read_exact(&mut answer).unwrap_or_else(|error| panic!("round {round}: {error}"));

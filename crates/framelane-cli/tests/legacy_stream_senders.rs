@@ -1,4 +1,4 @@
-//! `receive` from senders that break the format, stand still or vanish: each is told of, and the next one is
+//! `receive` from senders that break the format, stand still or vanish: each is reported, and the next one is
 //! served.
 
 mod support;

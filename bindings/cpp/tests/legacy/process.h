@@ -1,4 +1,4 @@
-// Other processes for tests of the drop-in: forked, told what to do by bytes, ended with the test.
+// Other processes for tests of the drop-in: forked, controlled by single bytes, ended with the test.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -94,7 +94,7 @@ pub fn channels(global: &Global) -> Result<Vec<ChannelReport>, Failure> {
     Ok(framelane::list(global.dir.as_deref())?.iter().map(report).collect())
 }
 
-/// Whether the system keeps us out of a channel that may well be healthy: `list` tells both as damage, in
+/// True if the system denies access to a channel that may be healthy. `list` reports both as damage, in
 /// words only.
 fn refused(global: &Global, status: &ChannelStatus) -> bool {
     matches!(status.state, ChannelState::Damaged(_))

@@ -73,7 +73,7 @@ pub struct Ticker<'t> {
 }
 
 impl Ticker<'_> {
-    /// Runs until the other end of `ended` is dropped; stops publishing when nobody reads the events any
+    /// Runs until the other end of `ended` is dropped; stops publishing when the events have no reader any
     /// more.
     pub fn run(&self, ended: &Receiver<()>) -> Result<(), Failure> {
         let shown = self.json || self.notes.on_terminal();

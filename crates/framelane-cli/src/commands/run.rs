@@ -8,7 +8,7 @@ use framelane::{Error, ErrorKind};
 use serde::Serialize;
 
 use super::delivery_options::DeliveryArgs;
-use super::run_worker::{Look, Told, Watched, Worker, WorkerOptions};
+use super::run_worker::{Look, Report, Watched, Worker, WorkerOptions};
 use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::notes::Notes;
@@ -226,36 +226,36 @@ impl Run {
                 Look::Gone => break,
                 Look::Said { line, told } => {
                     // How a life ended is told by this command, over all lives.
-                    if global.json && !matches!(told, Told::Finished { .. } | Told::Refused { .. }) {
+                    if global.json && !matches!(told, Report::Finished { .. } | Report::Refused { .. }) {
                         print_line(&line)?;
                     }
                     told
                 }
             };
             match told {
-                Told::Loaded => while_loading = false,
-                Told::Started => attached = true,
-                Told::Waiting => notes.say(&format!(
+                Report::Loaded => while_loading = false,
+                Report::Started => attached = true,
+                Report::Waiting => notes.say(&format!(
                     "channel {} has no publisher; waiting for one{}",
                     self.channel,
                     global.place_of(&self.channel)
                 )),
-                Told::Starved { error, hint } => notes.say(&format!("{error}\n  hint: {hint}")),
-                Told::Resumed => notes.say(&format!("channel {} is published again", self.channel)),
-                Told::Unknown => {}
-                Told::Statistics { frames, boxes, detect_ms } => {
+                Report::Starved { error, hint } => notes.say(&format!("{error}\n  hint: {hint}")),
+                Report::Resumed => notes.say(&format!("channel {} is published again", self.channel)),
+                Report::Unknown => {}
+                Report::Statistics { frames, boxes, detect_ms } => {
                     totals.count(frames, boxes);
                     let text = format!("frames  {} boxes  {detect_ms:.1} ms in detect", totals.boxes);
                     notes.progress(totals.frames, text);
                 }
-                Told::Finished { frames, boxes } => totals.count(frames, boxes),
-                Told::Failed { traceback, sequence, frames } => {
+                Report::Finished { frames, boxes } => totals.count(frames, boxes),
+                Report::Failed { traceback, sequence, frames } => {
                     failed = true;
                     totals.count(frames, totals.boxes_of_life);
                     let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
                     notes.say(&format!("{} failed{at}:\n{traceback}", self.target));
                 }
-                Told::Refused { code, error, hint } => {
+                Report::Refused { code, error, hint } => {
                     let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
                     let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
                     let error = if hint.is_empty() { error } else { error.with_hint(hint) };

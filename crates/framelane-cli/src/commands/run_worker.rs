@@ -24,7 +24,7 @@ pub struct WorkerOptions {
 /// What a worker tells, a line of JSON each: see `framelane/worker.py`.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Told {
+pub enum Report {
     Loaded,
     Started,
     /// The channel has no publisher.
@@ -65,7 +65,7 @@ pub enum Look {
     Nothing,
     Said {
         line: String,
-        told: Told,
+        told: Report,
     },
     /// It tells nothing any more.
     Gone,
@@ -113,7 +113,7 @@ impl Worker {
     pub fn look(&mut self, wait: Duration) -> Look {
         match self.lines.recv_timeout(wait) {
             Ok(line) => {
-                let told = serde_json::from_str(&line).unwrap_or(Told::Unknown);
+                let told = serde_json::from_str(&line).unwrap_or(Report::Unknown);
                 Look::Said { line, told }
             }
             Err(RecvTimeoutError::Timeout) => Look::Nothing,

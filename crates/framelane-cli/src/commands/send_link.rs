@@ -25,13 +25,13 @@ enum Event<'e> {
 }
 
 /// What both threads of the link tell.
-struct Told {
+struct Reporter {
     notes: Notes,
     first: Option<Instant>,
     elapsed: Duration,
     frames: u64,
     connected: bool,
-    /// Told once for the same trouble.
+    /// Printed once for the same trouble.
     trouble: String,
 }
 
@@ -39,12 +39,12 @@ struct Told {
 pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
     let link = send.link.link(&send.target, send.stream.size, send.stream.idle_timeout, send.insecure)?;
     let notes = Notes::new(global.json);
-    // The channel first: a name that is wrong is told before anybody is connected to, and what comes until
+    // The channel first: a wrong name is reported before the first connection, and what comes until
     // then is not lost.
     let subscriber = send.open(global, global.subscriber().delivery(link.options.delivery), &notes, stop)?;
     started(send, &link, &notes, global.json)?;
     notes.start_progress(send.count);
-    let told = Told {
+    let reporter = Reporter {
         notes,
         first: None,
         elapsed: Duration::ZERO,
@@ -52,40 +52,40 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
         connected: false,
         trouble: String::new(),
     };
-    let told = Mutex::new(told);
+    let reporter = Mutex::new(reporter);
     let began = Instant::now();
     // A try that has begun may end, however short the time is.
-    let late = |told: &Told| {
-        !told.connected
+    let late = |reporter: &Reporter| {
+        !reporter.connected
             && send.timeout.is_some_and(|limit| {
-                began.elapsed() >= limit && (limit > Duration::ZERO || !told.trouble.is_empty())
+                began.elapsed() >= limit && (limit > Duration::ZERO || !reporter.trouble.is_empty())
             })
     };
     let sending = Sending { subscriber: global.subscriber(), count: send.count, reconnect: send.reconnect };
     let keep = || {
-        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        !stop.is_set() && !late(&told)
+        let reporter = reporter.lock().unwrap_or_else(PoisonError::into_inner);
+        !stop.is_set() && !late(&reporter)
     };
     let events = |event: LinkEvent<'_, Sent>| {
-        tell(&mut told.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
+        tell(&mut reporter.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
     };
     let result = framelane_net::send(&link, subscriber, &sending, &events, &keep);
-    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    told.notes.end_progress();
+    let reporter = reporter.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reporter.notes.end_progress();
     let Sent { frames, skipped, bytes, .. } = result?;
-    if late(&told) && !stop.is_set() {
+    if late(&reporter) && !stop.is_set() {
         let limit = send.timeout.unwrap_or_default().as_secs_f64();
-        let why = if told.trouble.is_empty() { "no answer" } else { &told.trouble };
+        let why = if reporter.trouble.is_empty() { "no answer" } else { &reporter.trouble };
         return Err(Error::new(ErrorKind::Timeout, format!("expected a connection within {limit} s: {why}"))
             .with_hint("start `framelane serve` there, check host and port, or allow more time (--timeout)")
             .into());
     }
-    let frames_per_second = rate(frames, told.elapsed);
+    let frames_per_second = rate(frames, reporter.elapsed);
     if global.json {
         print_json(&Event::Summary { frames, skipped, bytes, frames_per_second })?;
     }
     let sent = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
-    told.notes.say(&format!(
+    reporter.notes.say(&format!(
         "{sent} sent ({}), {} a second, {skipped} skipped",
         human_bytes(bytes),
         human_rate(frames_per_second)
@@ -101,29 +101,29 @@ fn started(send: &Send, link: &LinkUrl, notes: &Notes, json: bool) -> Result<(),
     Ok(())
 }
 
-fn tell(told: &mut Told, event: &LinkEvent<'_, Sent>, json: bool) {
+fn tell(reporter: &mut Reporter, event: &LinkEvent<'_, Sent>, json: bool) {
     match event {
         LinkEvent::Connected => {
-            told.trouble.clear();
-            told.connected = true;
+            reporter.trouble.clear();
+            reporter.connected = true;
             // Whoever reads our output may be gone: the link does not end for that.
             let _ = if json { print_json(&Event::Connected) } else { Ok(()) };
-            told.notes.say("connected");
+            reporter.notes.say("connected");
         }
         LinkEvent::Lost { error, wait } => {
             let reason = lost(error);
             if json {
                 let _ = print_json(&Event::Lost { reason: reason.clone(), next_try_s: wait.as_secs_f64() });
             }
-            if told.trouble != reason {
-                told.notes.say(&format!("{reason}; trying again"));
-                told.trouble = reason;
+            if reporter.trouble != reason {
+                reporter.notes.say(&format!("{reason}; trying again"));
+                reporter.trouble = reason;
             }
         }
-        LinkEvent::Progress(sent) if sent.frames > told.frames => {
-            told.frames = sent.frames;
-            told.elapsed = told.first.get_or_insert_with(Instant::now).elapsed();
-            told.notes.progress(sent.frames, format!("frames, {} skipped", sent.skipped));
+        LinkEvent::Progress(sent) if sent.frames > reporter.frames => {
+            reporter.frames = sent.frames;
+            reporter.elapsed = reporter.first.get_or_insert_with(Instant::now).elapsed();
+            reporter.notes.progress(sent.frames, format!("frames, {} skipped", sent.skipped));
         }
         _ => {}
     }

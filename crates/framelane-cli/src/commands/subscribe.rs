@@ -212,7 +212,7 @@ impl Output {
         if self.writer.is_some() { Ok(()) } else { self.line(&text) }
     }
 
-    /// Tells the size and format when they are not those of the frame before. Strides may differ from frame
+    /// Prints the size and format when they differ from the previous frame. Strides may differ from frame
     /// to frame: what a decoder writes into a slot has padding, what is copied there has none.
     fn format(&mut self, layout: &Layout) -> Result<(), Failure> {
         if self.layout.as_ref().is_some_and(|old| same_shape(old, layout)) {

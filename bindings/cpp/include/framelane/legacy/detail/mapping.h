@@ -69,7 +69,7 @@ inline std::string refusal_of(const std::string& name, const struct stat& found,
 inline std::string remove_mapping(const std::string& name) {
   struct stat found;
   if (::lstat(path_of(name).c_str(), &found) != 0) return std::string();
-  // Nobody else can replace it meanwhile: only its owner may remove it from a sticky directory.
+  // No other user can replace it meanwhile: only its owner may remove it from a sticky directory.
   const std::string refusal = refusal_of(name, found, ::geteuid());
   if (refusal.empty() && ::shm_unlink(posix_name(name).c_str()) != 0 && errno != ENOENT) {
     return std::string("cannot be removed: ") + std::strerror(errno);
