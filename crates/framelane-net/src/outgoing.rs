@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use framelane::{Delivery, Error, ErrorKind, Frame, FrameInfo, Origin, RecvError, SubscriberOptions};
 
 use crate::budget::{Exceeded, Share};
-use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, send, write_all};
+use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush, write_all};
 use crate::coder::{self, Coded};
 use crate::proto::{ChannelState, FrameHead, Message, Ready, Reply, Source};
 use crate::resume::{self, Kept};
@@ -83,7 +83,7 @@ pub(crate) fn run(
         watch,
         source: Mutex::new(source),
         changed: Condvar::new(),
-        writing: Mutex::new(()),
+        unsent: Mutex::default(),
         ping: Mutex::new(None),
         ended: Ended::default(),
         done: Ended::default(),
@@ -118,8 +118,9 @@ pub(crate) fn run(
             // pixels.
             let refusal = fault.refusal();
             let until = Instant::now() + LOOK;
-            let _turn = lock(&link.writing);
-            let _ = send(stream, &Message::Refused(refusal), peer, &mut || {
+            let mut unsent = lock(&link.unsent);
+            Message::Refused(refusal).encode(&mut unsent);
+            let _ = link.write(&mut unsent, false, &mut || {
                 if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
             });
         }
@@ -156,8 +157,10 @@ struct Link<'a> {
     source: Mutex<Source>,
     /// Told when `source` has changed, or the link has ended.
     changed: Condvar,
-    /// Held while a whole message is written.
-    writing: Mutex<()>,
+    /// The bytes of messages that have not gone yet. Every write starts with them. The lock is held while a
+    /// message and its payload are written. The hearing thread never waits with the lock held, so that the
+    /// sending thread gets it at once.
+    unsent: Mutex<Vec<u8>>,
     /// A ping without an answer: when it was sent and when it came.
     ping: Mutex<Option<(u64, u64)>>,
     ended: Ended,
@@ -206,36 +209,63 @@ impl Link<'_> {
         }
     }
 
-    /// Answers the last ping if that takes no waiting. Whoever hears must not wait for a frame that takes
-    /// long to be written: the other side would seem to be silent. So who writes it answers afterwards.
+    /// Sends unsent bytes and the answer to the last ping as far as that takes no waiting. While the sending
+    /// thread writes, it does nothing: that thread answers afterwards. The hearing thread must not wait, or
+    /// the other side would seem to be silent.
     fn answer(&self) -> Result<(), Fault> {
-        while lock(&self.ping).is_some() {
-            let _turn = match self.writing.try_lock() {
-                Ok(turn) => turn,
-                Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        loop {
+            let mut unsent = match self.unsent.try_lock() {
+                Ok(unsent) => unsent,
+                Err(TryLockError::Poisoned(unsent)) => unsent.into_inner(),
                 Err(TryLockError::WouldBlock) => return Ok(()),
             };
-            let Some((ping_sent_ns, received_ns)) = lock(&self.ping).take() else { return Ok(()) };
-            let mut bytes = Vec::with_capacity(64);
-            Message::Pong { ping_sent_ns, received_ns, sent_ns: realtime_ns() }.encode(&mut bytes);
-            match self.stream.write(&bytes, false, Duration::ZERO) {
-                // What TLS has taken goes with the next message, if not now.
-                Ok(len) if len == bytes.len() => match self.stream.flush(Duration::ZERO) {
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                        return Err(Fault::io(self.peer, error));
-                    }
-                    _ => {}
-                },
-                Ok(len) => write_all(self.stream, &bytes[len..], false, self.peer, &mut || self.go_on())?,
+            // A newer ping replaces an answer of which nothing has gone.
+            let mut ping = None;
+            if unsent.is_empty() {
+                ping = lock(&self.ping).take();
+                let Some((ping_sent_ns, received_ns)) = ping else { return Ok(()) };
+                Message::Pong { ping_sent_ns, received_ns, sent_ns: realtime_ns() }.encode(&mut unsent);
+            }
+            match self.stream.write(&unsent, false, Duration::ZERO) {
+                Ok(0) => return Err(Fault::lost(self.peer)),
+                Ok(len) => drop(unsent.drain(..len)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Unless a newer one has come.
-                    lock(&self.ping).get_or_insert((ping_sent_ns, received_ns));
+                    if let Some(ping) = ping {
+                        unsent.clear();
+                        lock(&self.ping).get_or_insert(ping);
+                    }
                     return Ok(());
                 }
                 Err(error) => return Err(Fault::io(self.peer, error)),
             }
+            match self.stream.flush(Duration::ZERO) {
+                Ok(()) => {}
+                // The bytes that TLS has taken go with the next message.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Fault::io(self.peer, error)),
+            }
         }
-        Ok(())
+    }
+
+    /// Writes the unsent bytes. Those that have not gone on an error stay.
+    fn write(
+        &self,
+        unsent: &mut Vec<u8>,
+        more: bool,
+        keep: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        while !unsent.is_empty() {
+            match self.stream.write(unsent, more, LOOK) {
+                Ok(0) => return Err(Fault::lost(self.peer)),
+                Ok(len) => drop(unsent.drain(..len)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Fault::io(self.peer, error)),
+            }
+            if !unsent.is_empty() {
+                keep()?;
+            }
+        }
+        if more { Ok(()) } else { flush(self.stream, self.peer, keep) }
     }
 
     /// Whether the writer should go on.
@@ -273,13 +303,15 @@ impl Sender<'_, '_, '_> {
     fn run(&mut self) -> Result<(), Fault> {
         let terms = self.link.terms;
         loop {
-            self.say(ChannelState::Waiting)?;
+            self.say(ChannelState::Waiting);
+            self.send_unsent()?;
             let Some(mut channel) = self.open()? else { continue };
             let Terms { channel: name, subscriber, .. } = terms;
             self.last = self.last.filter(|last| resume::may_be(subscriber, name, *last));
             // A connection that breaks here must not take the subscriber along.
             self.sent.live = true;
-            let all = self.say(ChannelState::Live).and_then(|()| self.send_all(&mut channel));
+            self.say(ChannelState::Live);
+            let all = self.send_all(&mut channel);
             if all.is_err() || self.has_sent_all() {
                 channel.hold();
                 *self.kept = Some(channel);
@@ -289,16 +321,14 @@ impl Sender<'_, '_, '_> {
             if terms.ends_with_channel || self.has_sent_all() {
                 return Ok(());
             }
-            self.say(ChannelState::Closed)?;
+            self.say(ChannelState::Closed);
         }
     }
 
     /// Says that the channel is closed, and waits until the other side has taken all that was sent before.
     fn close(&self) -> Result<(), Fault> {
-        let (stream, peer) = (self.link.stream, self.link.peer);
-        let turn = lock(&self.link.writing);
-        send(stream, &Message::State(ChannelState::Closed), peer, &mut || self.go_on())?;
-        drop(turn);
+        self.say(ChannelState::Closed);
+        self.send_unsent()?;
         // Ending the connection now would take what is still on its way back: the system answers the credits
         // that come for it with a reset. The other side says when it has everything; pings are answered by
         // whoever hears them.
@@ -313,29 +343,35 @@ impl Sender<'_, '_, '_> {
         }
     }
 
-    fn say_whether_live(&mut self, live: bool) -> Result<(), Fault> {
-        if std::mem::replace(&mut self.sent.live, live) == live {
-            return Ok(());
+    fn say_whether_live(&mut self, live: bool) {
+        if std::mem::replace(&mut self.sent.live, live) != live {
+            self.say(if live { ChannelState::Live } else { ChannelState::Waiting });
         }
-        self.say(if live { ChannelState::Live } else { ChannelState::Waiting })
-    }
-
-    fn say(&self, state: ChannelState) -> Result<(), Fault> {
-        self.say_message(&Message::State(state))
     }
 
     /// Before the first frame of a life of the channel, and after the last one of the life before.
-    fn say_life(&mut self, life: Origin) -> Result<(), Fault> {
-        match self.life.replace(life) {
-            before if before == Some(life) => Ok(()),
-            _ => self.say_message(&Message::Life(life)),
+    fn say_life(&mut self, life: Origin) {
+        if self.life.replace(life) != Some(life) {
+            self.say_message(&Message::Life(life));
         }
     }
 
-    fn say_message(&self, message: &Message) -> Result<(), Fault> {
-        let turn = lock(&self.link.writing);
-        send(self.link.stream, message, self.link.peer, &mut || self.go_on())?;
-        drop(turn);
+    fn say(&self, state: ChannelState) {
+        self.say_message(&Message::State(state));
+    }
+
+    /// Says it with the next write. Writes nothing itself, because a frame may be leased.
+    fn say_message(&self, message: &Message) {
+        message.encode(&mut lock(&self.link.unsent));
+    }
+
+    /// Sends what was said. No frame may be leased, because the receiver may take its time.
+    fn send_unsent(&self) -> Result<(), Fault> {
+        let mut unsent = lock(&self.link.unsent);
+        if !unsent.is_empty() {
+            self.link.write(&mut unsent, false, &mut || self.go_on())?;
+        }
+        drop(unsent);
         self.link.answer()
     }
 
@@ -387,6 +423,7 @@ impl Sender<'_, '_, '_> {
             if self.has_sent_all() {
                 return Ok(());
             }
+            self.send_unsent()?;
             self.wait_until_ready()?;
             let life = channel.subscriber.life_after();
             let mut ended = None;
@@ -402,9 +439,9 @@ impl Sender<'_, '_, '_> {
                 Err(RecvError::Timeout | RecvError::Interrupted) => {
                     self.go_on()?;
                     // It may have died, and come again, without a frame in between.
-                    self.say_whether_live(channel.subscriber.publisher_alive())?;
+                    self.say_whether_live(channel.subscriber.publisher_alive());
                     // No frame from before this life is left to be sent.
-                    self.say_life(life)?;
+                    self.say_life(life);
                     continue;
                 }
                 Err(RecvError::Closed) => return Ok(()),
@@ -418,20 +455,20 @@ impl Sender<'_, '_, '_> {
             if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
                 continue;
             }
-            self.say_whether_live(true)?;
+            self.say_whether_live(true);
             // Read after the frame was received, so that it is the frame's or a later one.
             let life = channel.subscriber.life_after();
             let origin = if self.means.coder.takes(frame.format()) {
                 let Some(coded) = self.code(channel, frame)? else { continue };
                 if coded.epoch == life.epoch && coded.local_sequence > life.sequence {
-                    self.say_life(life)?;
+                    self.say_life(life);
                 }
                 channel.begin(coded.local_sequence);
                 self.send_coded(&coded)?;
                 coded.origin
             } else {
                 if frame.local_sequence() > life.sequence {
-                    self.say_life(life)?;
+                    self.say_life(life);
                 }
                 channel.begin(frame.local_sequence());
                 self.send_frame(frame)?;
@@ -502,7 +539,7 @@ impl Sender<'_, '_, '_> {
             sent_ns: realtime_ns(),
             sent_monotonic_ns: monotonic_ns(),
         };
-        self.send_payload(head, payload_bytes, |sender| sender.write_leased(frame, until))
+        self.send_payload(head, payload_bytes, |sender, unsent| sender.write_leased(unsent, frame, until))
     }
 
     fn send_coded(&mut self, coded: &Coded) -> Result<(), Fault> {
@@ -515,8 +552,8 @@ impl Sender<'_, '_, '_> {
             sent_ns: realtime_ns(),
             sent_monotonic_ns: monotonic_ns(),
         };
-        self.send_payload(head, coded.bytes.len() as u64, |sender| {
-            write_all(sender.link.stream, &coded.bytes, false, sender.link.peer, &mut || sender.go_on())
+        self.send_payload(head, coded.bytes.len() as u64, |sender, unsent| {
+            sender.write_with_payload(unsent, &coded.bytes)
         })
     }
 
@@ -524,7 +561,7 @@ impl Sender<'_, '_, '_> {
         &mut self,
         head: FrameHead,
         payload_bytes: u64,
-        write: impl FnOnce(&Self) -> Result<(), Fault>,
+        write: impl FnOnce(&Self, &mut Vec<u8>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         lock(&self.link.source).sent(Instant::now());
         let (max_payload, size_bytes) = (self.link.terms.max_payload, head.layout.size_bytes());
@@ -537,21 +574,25 @@ impl Sender<'_, '_, '_> {
                 .with_hint("raise max-bytes on the receiving side, or send a smaller size="),
             ));
         }
-        let mut bytes = Vec::with_capacity(256);
-        Message::Frame(Box::new(head), payload_bytes).encode(&mut bytes);
-        let turn = lock(&self.link.writing);
+        let mut unsent = lock(&self.link.unsent);
+        Message::Frame(Box::new(head), payload_bytes).encode(&mut unsent);
         self.in_frame = true;
-        write_all(self.link.stream, &bytes, true, self.link.peer, &mut || self.go_on())?;
-        write(self)?;
+        write(self, &mut unsent)?;
         self.in_frame = false;
-        drop(turn);
+        drop(unsent);
         self.sent.bytes += payload_bytes;
         self.link.answer()
     }
 
-    /// Sends the frame's bytes from its slot, for as long as the lease may last; what is left then, from a
-    /// copy.
-    fn write_leased(&self, frame: Frame, until: Instant) -> Result<(), Fault> {
+    /// Sends the unsent bytes, which end with the frame's head, and its payload.
+    fn write_with_payload(&self, unsent: &mut Vec<u8>, payload: &[u8]) -> Result<(), Fault> {
+        self.link.write(unsent, true, &mut || self.go_on())?;
+        write_all(self.link.stream, payload, false, self.link.peer, &mut || self.go_on())
+    }
+
+    /// The same with a payload from its slot, for as long as the lease may last. The rest goes from a copy
+    /// then, which is all of the payload when the receiver does not even take the head.
+    fn write_leased(&self, unsent: &mut Vec<u8>, frame: Frame, until: Instant) -> Result<(), Fault> {
         let (stream, peer) = (self.link.stream, self.link.peer);
         let mut at = 0;
         while at < frame.bytes().len() {
@@ -559,10 +600,13 @@ impl Sender<'_, '_, '_> {
             if left.is_zero() {
                 let rest = frame.bytes()[at..].to_vec();
                 drop(frame);
-                return write_all(stream, &rest, false, peer, &mut || self.go_on());
+                return self.write_with_payload(unsent, &rest);
             }
-            match stream.write(&frame.bytes()[at..], false, left) {
+            let is_head = !unsent.is_empty();
+            let bytes = if is_head { unsent.as_slice() } else { &frame.bytes()[at..] };
+            match stream.write(bytes, is_head, left) {
                 Ok(0) => return Err(Fault::lost(peer)),
+                Ok(len) if is_head => drop(unsent.drain(..len)),
                 Ok(len) => at += len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Fault::io(peer, error)),
@@ -570,7 +614,8 @@ impl Sender<'_, '_, '_> {
             self.link.go_on()?;
         }
         drop(frame);
-        flush(stream, peer, &mut || self.go_on())
+        // Of a frame without bytes there is the head alone.
+        self.link.write(unsent, false, &mut || self.go_on())
     }
 }
 

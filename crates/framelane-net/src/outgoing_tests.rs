@@ -6,7 +6,7 @@ use framelane_codec::Codec;
 
 use super::*;
 use crate::channel_io::opening;
-use crate::proto::Refusal;
+use crate::proto::{MAGIC, Parser, Piece, Refusal};
 
 /// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken
 /// what ends with `last` it says `answer` and hangs up.
@@ -211,4 +211,113 @@ fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
         run(&peer, &mut Inbox::new(), "the peer", &terms, &mut kept, &mut means(), &|_: &Sent| Ok(()))
             .unwrap_err();
     assert!(fault.try_again && kept.is_some(), "{fault:?}");
+}
+
+fn encoded(messages: &[Message]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    messages.iter().for_each(|message| message.encode(&mut bytes));
+    bytes
+}
+
+const STATES: [Message; 2] = [Message::State(ChannelState::Waiting), Message::State(ChannelState::Live)];
+
+/// Returns whether the condition became true within a minute.
+fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// The names of the messages, and the payloads.
+fn parse(taken: &[u8]) -> (Vec<&'static str>, Vec<Vec<u8>>) {
+    let bytes = [&MAGIC, taken].concat();
+    let (mut parser, mut rest) = (Parser::new(), bytes.as_slice());
+    let (mut names, mut payloads) = (Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(parser.wanted());
+        rest = later;
+        if let Piece::Message(message) = parser.feed(now).unwrap() {
+            names.push(message.name());
+            if let Message::Frame(_, payload_bytes) = message {
+                let (payload, later) = rest.split_at(payload_bytes as usize);
+                payloads.push(payload.to_vec());
+                rest = later;
+            }
+        }
+    }
+    (names, payloads)
+}
+
+/// Sends a frame of 100 bytes to a receiver that takes `most` bytes and stays. Waits until the frame was
+/// leased and its slot released, lets the receiver take the rest, and returns what it was sent. `begin` runs
+/// at first, and publishes the frame.
+fn send_to_a_receiver_that_stops(
+    most: usize,
+    begin: impl FnOnce(&Peer<'_>, &mut dyn FnMut()) -> bool,
+) -> (Vec<&'static str>, Vec<Vec<u8>>) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
+    let mut publish = || {
+        publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
+    };
+    let (told, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let peer = Peer::new(most, &[], &[], &told);
+    let terms = terms(directory.path(), false);
+    let watch = |_: &Sent| if stop.load(Ordering::Relaxed) { Err(Fault::stopped()) } else { Ok(()) };
+    std::thread::scope(|scope| {
+        let link = scope.spawn(|| {
+            run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &mut means(), &watch).unwrap_err()
+        });
+        let began = begin(&peer, &mut publish);
+        let has_released = || {
+            let status = framelane::status(Some(directory.path()), "cam0").unwrap();
+            let subscriber = status.subscribers.first();
+            subscriber.is_some_and(|subscriber| subscriber.received == 1 && subscriber.leases == 0)
+        };
+        let released = began && comes_true(has_released);
+        let was_full = peer.taken.lock().unwrap().len() == most;
+        told.store(true, Ordering::Relaxed);
+        let sent = comes_true(|| peer.taken.lock().unwrap().ends_with(&[7; 100]));
+        let taken = peer.taken.lock().unwrap().clone();
+        stop.store(true, Ordering::Relaxed);
+        let (fault, _) = link.join().unwrap();
+        assert!(released && was_full && sent, "{began} {released} {was_full} {sent} at {most}: {fault:?}");
+        parse(&taken)
+    })
+}
+
+#[test]
+fn frame_whose_head_is_not_taken_leaves_its_slot() {
+    // At the LIFE message, within it, at the head, within the head, and within the payload.
+    for room in [0, 10, 32, 60, 240] {
+        let most = encoded(&STATES).len() + room;
+        let (names, payloads) = send_to_a_receiver_that_stops(most, |_, publish| {
+            publish();
+            true
+        });
+        assert_eq!(names, ["STATE", "STATE", "LIFE", "FRAME"], "at {room}");
+        assert_eq!(payloads, [[7; 100]]);
+    }
+}
+
+#[test]
+fn half_an_answer_to_a_ping_holds_no_slot() {
+    let before = encoded(&STATES).len() + encoded(&[Message::Life(Origin::default())]).len();
+    let most = before + 10;
+    let (names, payloads) = send_to_a_receiver_that_stops(most, |peer, publish| {
+        let has = |bytes| comes_true(|| peer.taken.lock().unwrap().len() == bytes);
+        let idle = has(before);
+        peer.says.lock().unwrap().extend(encoded(&[Message::Ping { sent_ns: 5 }]));
+        let began = idle && has(most);
+        publish();
+        began
+    });
+    assert_eq!(names, ["STATE", "STATE", "LIFE", "PONG", "FRAME"]);
+    assert_eq!(payloads, [[7; 100]]);
 }
