@@ -4,7 +4,7 @@ import threading
 import time
 
 import protocol
-from kit import MIB, attack
+from kit import MIB, attack, expect, wait_until
 from protocol import Ended, Refusal
 
 
@@ -170,6 +170,32 @@ def slow_receivers(target):
     finally:
         for connection in held:
             connection.close()
+
+
+@attack("24 receivers of small frames that ping and never read", memory=128 * MIB)
+def deaf_receivers(target):
+    feed, held = target.feed_of("cam1", (8, 8)), []
+    try:
+        wait_until(lambda: target.place.run("info", "cam1", "--json").code == 0, "cam1 has no publisher")
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            if len(held) < 24:
+                connection = target.hello(carrier="unix", channel="cam1")
+                # The answers fill the socket, so that no byte of the next frame fits.
+                connection.send(protocol.ping() * 1000)
+                time.sleep(0.1)
+                connection.send(protocol.credit(64))
+                held.append(connection)
+            for connection in held:
+                connection.try_send(protocol.ping())
+            time.sleep(0.1)
+        dropped = target.dropped("cam1")
+        expect(dropped == 0, f"the publisher of small frames dropped {dropped} for want of a free slot")
+    finally:
+        for connection in held:
+            connection.close()
+        feed.close()
+        feed.process.stop()
 
 
 @attack(

@@ -19,15 +19,16 @@ HONEST, NEWCOMER = "127.0.0.2", "127.0.0.3"
 
 
 class Feed:
-    """`framelane publish` with frames of the kit on its standard input."""
+    """`framelane publish` with frames of the kit, or with other frames, on its standard input."""
 
-    def __init__(self, place, channel="cam0"):
+    def __init__(self, place, channel="cam0", size=(pattern.WIDTH, pattern.HEIGHT), make=pattern.frame):
+        self.make = make
         self.process = place.start(
             "publish",
             "-",
             channel,
             "--raw",
-            f"bgr8:{pattern.WIDTH}x{pattern.HEIGHT}@{RATE}",
+            f"bgr8:{size[0]}x{size[1]}@{RATE}",
             "--no-live",
             stdin=subprocess.PIPE,
         )
@@ -40,7 +41,7 @@ class Feed:
         while not self.ended.wait(max(0.0, start + number / RATE - time.monotonic())):
             number += 1
             try:
-                self.process.process.stdin.write(pattern.frame(number))
+                self.process.process.stdin.write(self.make(number))
                 self.process.process.stdin.flush()
             except OSError:
                 return
@@ -278,10 +279,14 @@ class Target:
         self.honest = LinkReader(self.hello(token="honest", source=HONEST))
         self.readers = [self.local, self.honest]
 
-    def dropped(self):
+    def feed_of(self, channel, size):
+        """Another publisher, with plain frames of a size."""
+        return Feed(self.place, channel, size, lambda number: bytes([number % 256]) * (size[0] * size[1] * 3))
+
+    def dropped(self, channel="cam0"):
         """Frames that found no free slot."""
-        found = self.place.run("info", "cam0", "--json")
-        expect(found.code == 0, f"`info cam0` ended with {found.code}: {found.output[-300:]!a}")
+        found = self.place.run("info", channel, "--json")
+        expect(found.code == 0, f"`info {channel}` ended with {found.code}: {found.output[-300:]!a}")
         return json.loads(found.output)["dropped"]
 
     def settled(self):
