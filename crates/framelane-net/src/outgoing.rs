@@ -360,12 +360,12 @@ impl Sender<'_, '_, '_> {
         self.say_message(&Message::State(state));
     }
 
-    /// Says it with the next write. Writes nothing itself, because a frame may be leased.
+    /// Queues the message for the next write. Never blocks, since a frame may be leased.
     fn say_message(&self, message: &Message) {
         message.encode(&mut lock(&self.link.unsent));
     }
 
-    /// Sends what was said. No frame may be leased, because the receiver may take its time.
+    /// Sends the unsent bytes. Blocks while the receiver does not read, so no frame may be leased.
     fn send_unsent(&self) -> Result<(), Fault> {
         let mut unsent = lock(&self.link.unsent);
         if !unsent.is_empty() {
