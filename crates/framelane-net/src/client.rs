@@ -135,6 +135,7 @@ fn receive_once(
         inbox: &mut connected.inbox,
         peer: &url.address.to_string(),
         publisher,
+        origins: None,
         sink,
         codec: connected.codec,
         limits: Limits {

@@ -10,6 +10,7 @@ use framelane_codec::{Codec, Decoder};
 
 use crate::budget::{Exceeded, Share};
 use crate::channel_io::{Fault, Inbox, LOOK, send};
+use crate::origins::Origins;
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
@@ -58,6 +59,8 @@ pub(crate) struct Receiving<'a> {
     pub inbox: &'a mut Inbox,
     pub peer: &'a str,
     pub publisher: &'a mut Publisher,
+    /// Whose epochs are whose, of a channel that several peers send to. `None`: all are the peer's.
+    pub origins: Option<&'a mut Origins>,
     pub sink: Sink,
     pub codec: Codec,
     pub limits: Limits<'a>,
@@ -160,7 +163,15 @@ impl Receiving<'_> {
         let ended = match *message {
             // At the beginning of a connection it is not known yet.
             Message::State(state) => before == ChannelState::Live && state != ChannelState::Live,
-            Message::Life(life) => self.received.life.replace(life).is_some_and(|before| before != life),
+            Message::Life(life) => {
+                let is_new = self.received.life.replace(life).is_some_and(|before| before != life);
+                if is_new {
+                    // The next frames may be of another publisher, which does not answer for the numbers of
+                    // the one before it.
+                    self.sink.doubt_last();
+                }
+                is_new
+            }
             _ => false,
         };
         if ended {
@@ -468,11 +479,15 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// What is published with the frame: its times on our clock.
-    fn info(&self, head: &FrameHead) -> FrameInfo {
+    /// What is published with the frame: its times on our clock, and its owner's epoch.
+    fn info(&mut self, head: &FrameHead) -> FrameInfo {
+        let origin = match &mut self.origins {
+            Some(origins) => origins.published(head.origin),
+            None => head.origin,
+        };
         FrameInfo {
             timestamp_ns: head.info.timestamp_ns.map(|ns| self.sink.clock.to_ours_ns(ns)),
-            origin: Some(head.origin),
+            origin: Some(origin),
             ..head.info.clone()
         }
     }

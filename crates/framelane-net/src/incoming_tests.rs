@@ -71,6 +71,7 @@ fn receive(
         inbox: &mut Inbox::new(),
         peer: "the peer",
         publisher,
+        origins: None,
         sink,
         codec,
         limits: Limits {

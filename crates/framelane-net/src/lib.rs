@@ -28,6 +28,7 @@ mod client;
 mod coder;
 mod connect;
 mod incoming;
+mod origins;
 mod outgoing;
 mod proto;
 mod remote;

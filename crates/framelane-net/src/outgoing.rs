@@ -417,6 +417,8 @@ impl Sender<'_, '_, '_> {
 
     /// Until the channel is closed.
     fn send_all(&mut self, channel: &mut Kept) -> Result<(), Fault> {
+        // `last` is a number that others may have made up. It speaks of frames from before this connection.
+        let (mut is_first, before, mut sent_to) = (true, channel.begun(), 0);
         loop {
             // Also when nothing is ever to be waited for.
             self.go_on()?;
@@ -451,13 +453,16 @@ impl Sender<'_, '_, '_> {
             // Until the first one is sent nothing is left out: it has to be the newest then.
             let dropped = frame.dropped().saturating_sub(std::mem::take(&mut self.overcounted));
             self.sent.skipped += if self.last.is_some() { dropped } else { 0 };
+            // Read after the frame was received, so that it is the frame's or a later one.
+            let life = channel.subscriber.life_after();
             // After a break the newest frame may be the one that was sent last.
-            if self.last.is_some_and(|last| last.epoch == origin.epoch && last.sequence >= origin.sequence) {
+            let here = frame.local_sequence();
+            let is_old = std::mem::take(&mut is_first) || here <= before.max(life.sequence);
+            let is_there = |last: Origin| last.epoch == origin.epoch && last.sequence >= origin.sequence;
+            if here <= sent_to || is_old && self.last.is_some_and(is_there) {
                 continue;
             }
             self.say_whether_live(true);
-            // Read after the frame was received, so that it is the frame's or a later one.
-            let life = channel.subscriber.life_after();
             let origin = if self.means.coder.takes(frame.format()) {
                 let Some(coded) = self.code(channel, frame)? else { continue };
                 if coded.epoch == life.epoch && coded.local_sequence > life.sequence {
@@ -465,13 +470,15 @@ impl Sender<'_, '_, '_> {
                 }
                 channel.begin(coded.local_sequence);
                 self.send_coded(&coded)?;
+                sent_to = coded.local_sequence;
                 coded.origin
             } else {
-                if frame.local_sequence() > life.sequence {
+                if here > life.sequence {
                     self.say_life(life);
                 }
-                channel.begin(frame.local_sequence());
+                channel.begin(here);
                 self.send_frame(frame)?;
+                sent_to = here;
                 origin
             };
             channel.note(origin);

@@ -33,6 +33,11 @@ impl Kept {
         self.begun = Some(local_sequence);
     }
 
+    /// The frame whose sending has begun last; 0 if there is none.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.unwrap_or(0)
+    }
+
     /// When all of a frame was sent.
     pub(crate) fn note(&mut self, origin: Origin) {
         let Some(sequence) = self.begun else { return };

@@ -72,9 +72,9 @@ impl Sink {
         }
     }
 
-    /// Lets the first frame decide whether `last` was right. It comes from before this program's start, from
-    /// a source that may have been another one. A source that is sent a `last` which it knows sends only
-    /// later frames.
+    /// Lets the next frame decide whether `last` was right, which may be the number of another publisher:
+    /// one from before this program's start, or one before the present life of the channel. A source that is
+    /// sent a `last` which it knows sends only later frames.
     pub(crate) fn doubt_last(&mut self) {
         self.doubts_last = true;
     }

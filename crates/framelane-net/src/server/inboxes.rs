@@ -14,6 +14,7 @@ use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 use crate::budget::{Budget, Share};
 use crate::channel_io::{Ended, Fault};
 use crate::incoming::Received;
+use crate::origins::{MOST_OWNERS, Origins};
 use crate::stream::Stream;
 
 /// How long the old connection of a client may take to end.
@@ -21,8 +22,6 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long of that it has to tell its client why. A client that is not told would come again, and end this
 /// one in turn.
 const TELL: Duration = Duration::from_secs(1);
-/// Owners of one channel whose newest frames are remembered.
-const MOST_OWNERS: usize = 64;
 
 pub(super) struct Inboxes {
     reconnect_grace: Duration,
@@ -46,8 +45,8 @@ pub(super) struct Inbox {
     pub(super) received: Received,
     /// Shared memory of the channel.
     pub(super) ring: Share,
-    /// True if `received.last` was found in the ring of a dead process. The owner of that frame is not known.
-    pub(super) is_inherited: bool,
+    /// The epochs that clients have used.
+    pub(super) origins: Origins,
     /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of
     /// another.
     others: Vec<(String, Option<Origin>)>,
@@ -69,7 +68,10 @@ impl Inbox {
             self.others.remove(0);
         }
         self.others.push((from.to_owned(), self.received.last.take()));
-        self.is_inherited = false;
+        self.origins.hand_over(from, to);
+        // The frames of another client are those of another publisher.
+        self.received.life = None;
+        self.publisher.end_life();
         if let Some(at) = self.others.iter().position(|(owner, _)| owner == to) {
             self.received.last = self.others.remove(at).1;
         }
@@ -130,12 +132,13 @@ impl Inboxes {
                         drop(publisher);
                         publisher = options.create(channel).map_err(private)?;
                     }
-                    let received = Received { last: publisher.inherited(), ..Received::default() };
                     break Box::new(Inbox {
-                        is_inherited: received.last.is_some(),
+                        origins: Origins::new(publisher.epoch()),
                         ring,
                         publisher,
-                        received,
+                        // Whose frames a dead process has left is not known. So no client learns their
+                        // numbers.
+                        received: Received::default(),
                         others: Vec::new(),
                     });
                 }

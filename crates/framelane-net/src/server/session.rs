@@ -467,9 +467,6 @@ impl<'a> Session<'a> {
         let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.idle_timeout);
         sink.clock.compare_machines(machine(), agreed.request.machine);
         let inbox = claim.inbox();
-        if inbox.is_inherited && inbox.received.frames == 0 {
-            sink.doubt_last();
-        }
         let before = inbox.received.clone();
         sink.begin_missed(inbox.received.missed);
         inbox.received.link.peer = format!("{} (it sends here)", self.peer);
@@ -478,6 +475,7 @@ impl<'a> Session<'a> {
             inbox: &mut agreed.inbox,
             peer: self.peer,
             publisher: &mut inbox.publisher,
+            origins: Some(&mut inbox.origins),
             sink,
             codec: agreed.codec,
             limits: incoming::Limits {

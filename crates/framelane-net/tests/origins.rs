@@ -1,0 +1,90 @@
+//! Several clients write to one channel: none of them can use a number of another one's frame.
+
+mod support;
+
+use std::time::Duration;
+
+use framelane::*;
+use support::raw::{Raw, STATE, WELCOME, Wish, reason, words};
+use support::{Served, gray, open};
+
+const ALICE: [u8; 4] = [127, 0, 0, 1];
+const BOB: [u8; 4] = [127, 0, 0, 2];
+const EPOCH: u64 = 7;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Sends a frame over a connection of its own. With `closes`, the client also closes the channel.
+fn send(served: &Served, from: [u8; 4], sequence: u64, closes: bool) {
+    let wish = Wish { direction: 2, channel: "cam0", codec: "raw", size: (0, 0) };
+    let mut client = Raw::connect(from.into(), served.port());
+    // Until the server has noticed that the one before is gone, the channel is busy.
+    loop {
+        match client.hello(&wish) {
+            (WELCOME, _) => break,
+            (_, body) => assert!(reason(&body).contains("Another live publisher"), "{}", reason(&body)),
+        }
+        client = Raw::connect(from.into(), served.port());
+    }
+    client.until_taken(0);
+    client.say(STATE, &words(&[1])[..4]);
+    client.frame(Origin { epoch: EPOCH, sequence }, &gray(2, 2), false, &[sequence as u8; 4]);
+    client.until_taken(1);
+    if closes {
+        client.say(STATE, &words(&[2])[..4]);
+        while client.hear_kind(STATE)[0] != 2 {}
+    }
+}
+
+/// Receives frames until one has these bytes.
+fn receive(subscriber: &mut Subscriber, sequence: u64) -> Origin {
+    loop {
+        let frame = subscriber.recv_timeout(DEADLINE).unwrap();
+        if frame.bytes() == [sequence as u8; 4] {
+            return frame.origin();
+        }
+    }
+}
+
+#[test]
+fn forged_origin_does_not_silence_receivers_over_links() {
+    for delivery in ["newest", "every"] {
+        let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+        send(&served, ALICE, 1, false);
+        let url = served.url(&format!("cam0?delivery={delivery}"));
+        let (mut receiver, _directory) = open(&url, Delivery::Every).unwrap();
+        assert_eq!(receive(&mut receiver, 1), Origin { epoch: EPOCH, sequence: 1 });
+        send(&served, BOB, u64::MAX, false);
+        let forged = receive(&mut receiver, u64::MAX);
+        assert_eq!(forged.sequence, u64::MAX);
+        assert_ne!(forged.epoch, EPOCH, "{delivery}: an epoch of the server's own");
+        for sequence in 2..=4 {
+            send(&served, ALICE, sequence, false);
+            assert_eq!(receive(&mut receiver, sequence), Origin { epoch: EPOCH, sequence }, "{delivery}");
+        }
+        // The client has one epoch in place of the one that it names.
+        send(&served, BOB, u64::MAX - 1, false);
+        send(&served, BOB, u64::MAX, false);
+        send(&served, ALICE, 5, false);
+        assert_eq!(receive(&mut receiver, 5), Origin { epoch: EPOCH, sequence: 5 }, "{delivery}");
+    }
+}
+
+#[test]
+fn forged_origin_in_a_channel_before_silences_nobody() {
+    for delivery in ["newest", "every"] {
+        let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+        send(&served, ALICE, 1, false);
+        let url = served.url(&format!("cam0?delivery={delivery}"));
+        let (mut receiver, _directory) = open(&url, Delivery::Every).unwrap();
+        receive(&mut receiver, 1);
+        // The server forgets a channel, and whose epoch is whose, when a client closes it.
+        send(&served, ALICE, 2, true);
+        receive(&mut receiver, 2);
+        send(&served, BOB, u64::MAX, true);
+        assert_eq!(receive(&mut receiver, u64::MAX), Origin { epoch: EPOCH, sequence: u64::MAX });
+        for sequence in 3..=5 {
+            send(&served, ALICE, sequence, false);
+            assert_eq!(receive(&mut receiver, sequence).epoch, EPOCH, "{delivery}");
+        }
+    }
+}
