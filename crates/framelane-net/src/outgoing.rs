@@ -457,9 +457,10 @@ impl Sender<'_, '_, '_> {
             let life = channel.subscriber.life_after();
             // After a break the newest frame may be the one that was sent last.
             let here = frame.local_sequence();
-            let is_old = std::mem::take(&mut is_first) || here <= before.max(life.sequence);
+            let is_old = here <= before.max(life.sequence);
+            let is_again = std::mem::take(&mut is_first) && self.last == Some(origin);
             let is_there = |last: Origin| last.epoch == origin.epoch && last.sequence >= origin.sequence;
-            if here <= sent_to || is_old && self.last.is_some_and(is_there) {
+            if here <= sent_to || is_again || is_old && self.last.is_some_and(is_there) {
                 continue;
             }
             self.say_whether_live(true);

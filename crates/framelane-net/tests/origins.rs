@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_net::LinkUrl;
 use support::raw::{Raw, STATE, WELCOME, Wish, reason, words};
 use support::{Served, gray, open};
 
@@ -13,8 +15,8 @@ const BOB: [u8; 4] = [127, 0, 0, 2];
 const EPOCH: u64 = 7;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Sends a frame over a connection of its own. With `closes`, the client also closes the channel.
-fn send(served: &Served, from: [u8; 4], sequence: u64, closes: bool) {
+/// Sends a frame over a connection of its own.
+fn send(served: &Served, from: [u8; 4], sequence: u64) -> Raw {
     let wish = Wish { direction: 2, channel: "cam0", codec: "raw", size: (0, 0) };
     let mut client = Raw::connect(from.into(), served.port());
     // Until the server has noticed that the one before is gone, the channel is busy.
@@ -29,9 +31,21 @@ fn send(served: &Served, from: [u8; 4], sequence: u64, closes: bool) {
     client.say(STATE, &words(&[1])[..4]);
     client.frame(Origin { epoch: EPOCH, sequence }, &gray(2, 2), false, &[sequence as u8; 4]);
     client.until_taken(1);
-    if closes {
-        client.say(STATE, &words(&[2])[..4]);
-        while client.hear_kind(STATE)[0] != 2 {}
+    client
+}
+
+/// Closes the channel. The server then forgets it, and whose epoch is whose.
+fn close(mut client: Raw) {
+    client.say(STATE, &words(&[2])[..4]);
+    while client.hear_kind(STATE)[0] != 2 {}
+}
+
+/// Ends a link, also when the test fails.
+struct End<'e>(&'e AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -47,25 +61,24 @@ fn receive(subscriber: &mut Subscriber, sequence: u64) -> Origin {
 
 #[test]
 fn forged_origin_does_not_silence_receivers_over_links() {
-    for delivery in ["newest", "every"] {
+    for delivery in [Delivery::Newest, Delivery::Every] {
         let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
-        send(&served, ALICE, 1, false);
-        let url = served.url(&format!("cam0?delivery={delivery}"));
-        let (mut receiver, _directory) = open(&url, Delivery::Every).unwrap();
+        send(&served, ALICE, 1);
+        let (mut receiver, _directory) = open(&served.url("cam0"), delivery).unwrap();
         assert_eq!(receive(&mut receiver, 1), Origin { epoch: EPOCH, sequence: 1 });
-        send(&served, BOB, u64::MAX, false);
+        send(&served, BOB, u64::MAX);
         let forged = receive(&mut receiver, u64::MAX);
         assert_eq!(forged.sequence, u64::MAX);
-        assert_ne!(forged.epoch, EPOCH, "{delivery}: an epoch of the server's own");
+        assert_ne!(forged.epoch, EPOCH, "{delivery:?}: an epoch of the server's own");
         for sequence in 2..=4 {
-            send(&served, ALICE, sequence, false);
-            assert_eq!(receive(&mut receiver, sequence), Origin { epoch: EPOCH, sequence }, "{delivery}");
+            send(&served, ALICE, sequence);
+            assert_eq!(receive(&mut receiver, sequence), Origin { epoch: EPOCH, sequence }, "{delivery:?}");
         }
         // The client has one epoch in place of the one that it names.
-        send(&served, BOB, u64::MAX - 1, false);
-        send(&served, BOB, u64::MAX, false);
-        send(&served, ALICE, 5, false);
-        assert_eq!(receive(&mut receiver, 5), Origin { epoch: EPOCH, sequence: 5 }, "{delivery}");
+        send(&served, BOB, u64::MAX - 1);
+        send(&served, BOB, u64::MAX);
+        send(&served, ALICE, 5);
+        assert_eq!(receive(&mut receiver, 5), Origin { epoch: EPOCH, sequence: 5 }, "{delivery:?}");
     }
 }
 
@@ -73,18 +86,31 @@ fn forged_origin_does_not_silence_receivers_over_links() {
 fn forged_origin_in_a_channel_before_silences_nobody() {
     for delivery in ["newest", "every"] {
         let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
-        send(&served, ALICE, 1, false);
-        let url = served.url(&format!("cam0?delivery={delivery}"));
-        let (mut receiver, _directory) = open(&url, Delivery::Every).unwrap();
-        receive(&mut receiver, 1);
-        // The server forgets a channel, and whose epoch is whose, when a client closes it.
-        send(&served, ALICE, 2, true);
-        receive(&mut receiver, 2);
-        send(&served, BOB, u64::MAX, true);
-        assert_eq!(receive(&mut receiver, u64::MAX), Origin { epoch: EPOCH, sequence: u64::MAX });
-        for sequence in 3..=5 {
-            send(&served, ALICE, sequence, false);
-            assert_eq!(receive(&mut receiver, sequence).epoch, EPOCH, "{delivery}");
-        }
+        let url: LinkUrl = served.url(&format!("cam0?delivery={delivery}")).parse().unwrap();
+        let local = tempfile::tempdir().unwrap();
+        let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
+        let options = SubscriberOptions::new().directory(local.path()).delivery(Delivery::Every);
+        let mut receiver = options.open("cam0").unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let link = || {
+                framelane_net::receive(&url, &mut publisher, false, &mut |_| {}, &|| {
+                    !stop.load(Ordering::Relaxed)
+                })
+            };
+            scope.spawn(link);
+            let _end = End(&stop);
+            let client = send(&served, ALICE, 1);
+            receive(&mut receiver, 1);
+            close(client);
+            // Not closed before the link has it: a channel may come and go without being seen.
+            let client = send(&served, BOB, u64::MAX);
+            assert_eq!(receive(&mut receiver, u64::MAX), Origin { epoch: EPOCH, sequence: u64::MAX });
+            close(client);
+            for sequence in 2..=4 {
+                send(&served, ALICE, sequence);
+                assert_eq!(receive(&mut receiver, sequence).epoch, EPOCH, "{delivery}");
+            }
+        });
     }
 }
