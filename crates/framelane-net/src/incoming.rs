@@ -59,7 +59,7 @@ pub(crate) struct Receiving<'a> {
     pub inbox: &'a mut Inbox,
     pub peer: &'a str,
     pub publisher: &'a mut Publisher,
-    /// Whose epochs are whose, of a channel that several peers send to. `None`: all are the peer's.
+    /// The owners of epochs, if several peers send to the channel. `None`: all epochs are the peer's.
     pub origins: Option<&'a mut Origins>,
     pub sink: Sink,
     pub codec: Codec,
@@ -166,8 +166,8 @@ impl Receiving<'_> {
             Message::Life(life) => {
                 let is_new = self.received.life.replace(life).is_some_and(|before| before != life);
                 if is_new {
-                    // The next frames may be of another publisher, which does not answer for the numbers of
-                    // the one before it.
+                    // The next frames may be those of another publisher. Numbers of the one before it say
+                    // nothing about them.
                     self.sink.doubt_last();
                 }
                 is_new
@@ -479,7 +479,7 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// What is published with the frame: its times on our clock, and its owner's epoch.
+    /// Returns the description to publish: with times on this machine's clock, and an epoch of the peer.
     fn info(&mut self, head: &FrameHead) -> FrameInfo {
         let origin = match &mut self.origins {
             Some(origins) => origins.published(head.origin),

@@ -1,8 +1,8 @@
-//! Whose epochs are whose: what a server publishes for the epoch that a client's frame names.
+//! Epochs of the frames that clients send to one channel of a server.
 //!
-//! An epoch belongs to the first client that uses it on a channel, and is published as it is. For every
-//! other client the server publishes another epoch in its place. So no client can publish a frame under the
-//! number of another client's frame.
+//! An epoch belongs to the first client that uses it on the channel, and is published unchanged. For other
+//! clients the server publishes another epoch in its place. A client cannot publish a frame with the number
+//! of another client's frame.
 
 use std::collections::VecDeque;
 
@@ -10,17 +10,19 @@ use framelane::Origin;
 
 use crate::time::realtime_ns;
 
-/// Owners of one channel whose epochs are remembered.
+/// Clients of one channel whose epochs and newest frames are remembered.
 pub(crate) const MOST_OWNERS: usize = 64;
-/// Epochs of one owner that are remembered.
+/// Epochs of one client that are remembered.
 const MOST_EPOCHS: usize = 64;
 
-/// The epochs of one channel.
+/// The epochs that clients have used on one channel.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    /// The epoch of the channel itself, which is the server's.
+    /// The epoch of the channel itself, which belongs to the server.
     channel_epoch: u64,
+    /// Of the client that sends now.
     own: Epochs,
+    /// Of the other clients. The one that sent last is the last one.
     others: VecDeque<(String, Epochs)>,
 }
 
@@ -29,7 +31,9 @@ struct Epochs(VecDeque<Epoch>);
 
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
+    /// In the frames of the client.
     named: u64,
+    /// In the channel of the server.
     published: u64,
 }
 
@@ -38,21 +42,20 @@ impl Origins {
         Origins { channel_epoch, own: Epochs::default(), others: VecDeque::new() }
     }
 
-    /// The next frames are those of `to`.
+    /// Hands the channel over from one client to another.
     pub(crate) fn hand_over(&mut self, from: &str, to: &str) {
         if from == to {
             return;
         }
+        let at = self.others.iter().position(|(owner, _)| owner == to);
+        let next = at.and_then(|at| self.others.remove(at)).map(|(_, epochs)| epochs);
         if self.others.len() == MOST_OWNERS {
             self.others.pop_front();
         }
-        self.others.push_back((from.to_owned(), std::mem::take(&mut self.own)));
-        if let Some(at) = self.others.iter().position(|(owner, _)| owner == to) {
-            self.own = self.others.remove(at).map(|(_, epochs)| epochs).unwrap_or_default();
-        }
+        self.others.push_back((from.to_owned(), std::mem::replace(&mut self.own, next.unwrap_or_default())));
     }
 
-    /// Returns the origin to publish for a frame of the present owner.
+    /// Returns the origin to publish for a frame of the client that sends now.
     pub(crate) fn published(&mut self, origin: Origin) -> Origin {
         // 0 stands for the channel itself: the frame gets the channel's number.
         if origin.epoch == 0 {
@@ -80,7 +83,7 @@ impl Origins {
         epoch
     }
 
-    /// Returns whether another client or the server uses the epoch.
+    /// Returns true if the epoch belongs to another client or to the server.
     fn is_taken(&self, epoch: u64) -> bool {
         epoch == self.channel_epoch || self.others.iter().any(|(_, epochs)| epochs.publishes(epoch))
     }
@@ -123,6 +126,21 @@ mod tests {
         let mut origins = Origins::new(9);
         assert_ne!(origins.published(origin(9)).epoch, 9);
         assert_eq!(origins.published(origin(0)), origin(0));
+    }
+
+    #[test]
+    fn client_that_returns_among_many_keeps_its_epoch() {
+        let mut origins = Origins::new(9);
+        let forged = origin(7);
+        assert_eq!(origins.published(forged), forged);
+        // As many others as are remembered, of which the first one returns each time.
+        let names: Vec<_> = (0..=MOST_OWNERS).map(|number| number.to_string()).collect();
+        for pair in names.windows(2) {
+            origins.hand_over(&pair[0], &pair[1]);
+        }
+        origins.hand_over(&names[MOST_OWNERS], &names[0]);
+        assert_eq!(origins.published(forged), forged);
+        assert_eq!(origins.others.len(), MOST_OWNERS);
     }
 
     #[test]

@@ -417,7 +417,7 @@ impl Sender<'_, '_, '_> {
 
     /// Until the channel is closed.
     fn send_all(&mut self, channel: &mut Kept) -> Result<(), Fault> {
-        // `last` is a number that others may have made up. It speaks of frames from before this connection.
+        // `last` may be a number that a client has invented. It concerns frames from before this connection.
         let (mut is_first, before, mut sent_to) = (true, channel.begun(), 0);
         loop {
             // Also when nothing is ever to be waited for.
@@ -456,11 +456,11 @@ impl Sender<'_, '_, '_> {
             // Read after the frame was received, so that it is the frame's or a later one.
             let life = channel.subscriber.life_after();
             // After a break the newest frame may be the one that was sent last.
-            let here = frame.local_sequence();
-            let is_old = here <= before.max(life.sequence);
+            let local_sequence = frame.local_sequence();
+            let is_old = local_sequence <= before.max(life.sequence);
             let is_again = std::mem::take(&mut is_first) && self.last == Some(origin);
-            let is_there = |last: Origin| last.epoch == origin.epoch && last.sequence >= origin.sequence;
-            if here <= sent_to || is_again || is_old && self.last.is_some_and(is_there) {
+            let is_covered = |last: Origin| last.epoch == origin.epoch && last.sequence >= origin.sequence;
+            if local_sequence <= sent_to || is_again || is_old && self.last.is_some_and(is_covered) {
                 continue;
             }
             self.say_whether_live(true);
@@ -474,12 +474,12 @@ impl Sender<'_, '_, '_> {
                 sent_to = coded.local_sequence;
                 coded.origin
             } else {
-                if here > life.sequence {
+                if local_sequence > life.sequence {
                     self.say_life(life);
                 }
-                channel.begin(here);
+                channel.begin(local_sequence);
                 self.send_frame(frame)?;
-                sent_to = here;
+                sent_to = local_sequence;
                 origin
             };
             channel.note(origin);

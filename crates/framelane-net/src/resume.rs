@@ -33,7 +33,7 @@ impl Kept {
         self.begun = Some(local_sequence);
     }
 
-    /// The frame whose sending has begun last; 0 if there is none.
+    /// Returns the local sequence of the last frame whose sending has begun, or 0.
     pub(crate) fn begun(&self) -> u64 {
         self.begun.unwrap_or(0)
     }

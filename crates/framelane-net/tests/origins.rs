@@ -1,7 +1,10 @@
-//! Several clients write to one channel: none of them can use a number of another one's frame.
+//! Several clients send to one channel. None of them can use or learn the number of another client's frame.
 
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -113,4 +116,49 @@ fn forged_origin_in_a_channel_before_silences_nobody() {
             }
         });
     }
+}
+
+/// Leaves a channel in the directory as a killed process would, with a frame of this origin.
+fn abandon(directory: &Path, origin: Origin) {
+    let mut publisher = PublisherOptions::new().directory(directory).create("cam0").unwrap();
+    let info = FrameInfo { origin: Some(origin), ..FrameInfo::default() };
+    publisher.send(&gray(2, 2), &info, &[9; 4]).unwrap();
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = paths.filter(|path| path.is_file()).collect();
+    let files: Vec<_> = files.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    drop(publisher);
+    for (bytes, path) in files {
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
+fn welcome_names_no_frame_of_a_dead_process() {
+    let dead = Origin { epoch: EPOCH, sequence: 1000 };
+    let directory = tempfile::tempdir().unwrap();
+    abandon(directory.path(), dead);
+    let status = framelane::status(Some(directory.path()), "cam0").unwrap();
+    assert!(matches!(status.state, ChannelState::Stale) && status.sequence == 1, "{status:?}");
+    let served = Served::in_directory(directory, "tcp://127.0.0.1:0", |_, _| {});
+    let wish = Wish { direction: 2, channel: "cam0", codec: "raw", size: (0, 0) };
+    let (mut client, kind, body) = Raw::ask(served.port(), &wish);
+    assert_eq!(kind, WELCOME);
+    assert_eq!(body[24..40], [0; 16], "last_epoch and last_sequence");
+    // A frame with a lower sequence of that epoch is published.
+    client.until_taken(0);
+    client.say(STATE, &words(&[1])[..4]);
+    client.frame(Origin { epoch: EPOCH, sequence: 1 }, &gray(2, 2), false, &[1; 4]);
+    client.until_taken(1);
+    let options = SubscriberOptions::new().directory(served.directory.path());
+    assert_eq!(receive(&mut options.open("cam0").unwrap(), 1), Origin { epoch: EPOCH, sequence: 1 });
+    drop(client);
+    // Its own frame is named to the client, and to no other.
+    let (_client, _, body) = loop {
+        let (client, kind, body) = Raw::ask(served.port(), &wish);
+        if kind == WELCOME {
+            break (client, kind, body);
+        }
+    };
+    assert_eq!(body[24..40], words(&[EPOCH, 1]));
 }

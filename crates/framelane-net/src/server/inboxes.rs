@@ -64,17 +64,16 @@ impl Inbox {
             return Ok(());
         }
         self.ring.hand_over(account).map_err(crate::budget::Exceeded::into_fault)?;
+        let at = self.others.iter().position(|(owner, _)| owner == to);
+        let next = at.and_then(|at| self.others.remove(at).1);
         if self.others.len() == MOST_OWNERS {
             self.others.remove(0);
         }
-        self.others.push((from.to_owned(), self.received.last.take()));
+        self.others.push((from.to_owned(), std::mem::replace(&mut self.received.last, next)));
         self.origins.hand_over(from, to);
         // The frames of another client are those of another publisher.
         self.received.life = None;
         self.publisher.end_life();
-        if let Some(at) = self.others.iter().position(|(owner, _)| owner == to) {
-            self.received.last = self.others.remove(at).1;
-        }
         Ok(())
     }
 }
@@ -136,7 +135,7 @@ impl Inboxes {
                         origins: Origins::new(publisher.epoch()),
                         ring,
                         publisher,
-                        // Whose frames a dead process has left is not known. So no client learns their
+                        // The client whose frames a dead process left is unknown. No client learns their
                         // numbers.
                         received: Received::default(),
                         others: Vec::new(),
