@@ -208,7 +208,9 @@ fn send_once(
     keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), Fault> {
     let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
-    let mut connected = connect(url, Direction::Send, None, &mut || go_on())?;
+    // A restarted server names the last frame of the channel only to a client that knows its epoch.
+    let sent = kept.as_ref().map(Kept::last);
+    let mut connected = connect(url, Direction::Send, sent, &mut || go_on())?;
     events(LinkEvent::Connected);
     let options = &url.options;
     let subscriber = sending.subscriber.clone().delivery(options.delivery);

@@ -42,6 +42,8 @@ pub(crate) struct Connected {
 
 /// Connects and agrees. `keep` is called several times a second.
 ///
+/// `last` is the last frame that this program has received, or the last one that it has sent.
+///
 /// Nothing that the user asks for is sent before the server has proved who it is: by its certificate (TLS),
 /// its user (Unix socket) or the token that both sides know. A `tcp://` server that has no token to prove is
 /// anybody.

@@ -38,6 +38,12 @@ impl Kept {
         self.begun.unwrap_or(0)
     }
 
+    /// Returns the last frame that was sent, or none of the channel's epoch.
+    pub(crate) fn last(&self) -> Origin {
+        let nothing_yet = Origin { epoch: self.subscriber.epoch(), sequence: 0 };
+        self.sent.back().map_or(nothing_yet, |(origin, _)| *origin)
+    }
+
     /// When all of a frame was sent.
     pub(crate) fn note(&mut self, origin: Origin) {
         let Some(sequence) = self.begun else { return };

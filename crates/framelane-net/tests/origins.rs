@@ -136,29 +136,41 @@ fn abandon(directory: &Path, origin: Origin) {
 #[test]
 fn welcome_names_no_frame_of_a_dead_process() {
     let dead = Origin { epoch: EPOCH, sequence: 1000 };
-    let directory = tempfile::tempdir().unwrap();
-    abandon(directory.path(), dead);
-    let status = framelane::status(Some(directory.path()), "cam0").unwrap();
-    assert!(matches!(status.state, ChannelState::Stale) && status.sequence == 1, "{status:?}");
-    let served = Served::in_directory(directory, "tcp://127.0.0.1:0", |_, _| {});
     let wish = Wish { direction: 2, channel: "cam0", codec: "raw", size: (0, 0) };
-    let (mut client, kind, body) = Raw::ask(served.port(), &wish);
-    assert_eq!(kind, WELCOME);
-    assert_eq!(body[24..40], [0; 16], "last_epoch and last_sequence");
-    // A frame with a lower sequence of that epoch is published.
-    client.until_taken(0);
-    client.say(STATE, &words(&[1])[..4]);
-    client.frame(Origin { epoch: EPOCH, sequence: 1 }, &gray(2, 2), false, &[1; 4]);
-    client.until_taken(1);
-    let options = SubscriberOptions::new().directory(served.directory.path());
-    assert_eq!(receive(&mut options.open("cam0").unwrap(), 1), Origin { epoch: EPOCH, sequence: 1 });
-    drop(client);
-    // Its own frame is named to the client, and to no other.
-    let (_client, _, body) = loop {
-        let (client, kind, body) = Raw::ask(served.port(), &wish);
-        if kind == WELCOME {
-            break (client, kind, body);
+    let start = || {
+        let directory = tempfile::tempdir().unwrap();
+        abandon(directory.path(), dead);
+        let status = framelane::status(Some(directory.path()), "cam0").unwrap();
+        assert!(matches!(status.state, ChannelState::Stale) && status.sequence == 1, "{status:?}");
+        Served::in_directory(directory, "tcp://127.0.0.1:0", |_, _| {})
+    };
+    let ask = |served: &Served, known| {
+        loop {
+            let mut client = Raw::connect(BOB.into(), served.port());
+            match client.hello_after(&wish, known) {
+                // last_epoch and last_sequence.
+                (WELCOME, body) => break (client, body[24..40].to_vec()),
+                (_, body) => assert!(reason(&body).contains("Another live publisher"), "{}", reason(&body)),
+            }
         }
     };
-    assert_eq!(body[24..40], words(&[EPOCH, 1]));
+    let none = words(&[0, 0]);
+    for known in [Origin { epoch: 0, sequence: 0 }, Origin { epoch: EPOCH + 1, sequence: 1000 }] {
+        let served = start();
+        let (mut client, last) = ask(&served, known);
+        assert_eq!(last, none);
+        // A frame with a lower sequence of that epoch is published.
+        client.until_taken(0);
+        client.say(STATE, &words(&[1])[..4]);
+        client.frame(Origin { epoch: EPOCH, sequence: 1 }, &gray(2, 2), false, &[1; 4]);
+        client.until_taken(1);
+        let options = SubscriberOptions::new().directory(served.directory.path());
+        assert_eq!(receive(&mut options.open("cam0").unwrap(), 1), Origin { epoch: EPOCH, sequence: 1 });
+        drop(client);
+        // The client learns the number of its own frame.
+        assert_eq!(ask(&served, known).1, words(&[EPOCH, 1]));
+    }
+    // The client that knows the epoch continues after the frame.
+    let served = start();
+    assert_eq!(ask(&served, Origin { epoch: EPOCH, sequence: 1 }).1, words(&[EPOCH, 1000]));
 }

@@ -47,6 +47,8 @@ pub(super) struct Inbox {
     pub(super) ring: Share,
     /// The epochs that clients have used.
     pub(super) origins: Origins,
+    /// The newest frame that a dead process left. Its client is unknown.
+    inherited: Option<Origin>,
     /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of
     /// another.
     others: Vec<(String, Option<Origin>)>,
@@ -56,6 +58,18 @@ impl Inbox {
     /// Returns whether a frame was published, by this process or by the one before it.
     fn has_frames(&self) -> bool {
         self.received.frames > 0 || self.publisher.inherited().is_some()
+    }
+
+    /// Returns true if the last frame is now one that a dead process left. Only a client that knows its epoch
+    /// may learn its number.
+    pub(super) fn inherit(&mut self, newest_of_client: Option<Origin>) -> bool {
+        let known_epoch = newest_of_client.map(|newest| newest.epoch);
+        if self.received.last.is_none() && self.inherited.map(|last| last.epoch) == known_epoch {
+            self.received.last = self.inherited.take();
+        } else {
+            return false;
+        }
+        self.received.last.is_some()
     }
 
     /// Goes from one owner to another, whose memory is counted for `account`.
@@ -133,10 +147,9 @@ impl Inboxes {
                     }
                     break Box::new(Inbox {
                         origins: Origins::new(publisher.epoch()),
+                        inherited: publisher.inherited(),
                         ring,
                         publisher,
-                        // The client whose frames a dead process left is unknown. No client learns their
-                        // numbers.
                         received: Received::default(),
                         others: Vec::new(),
                     });

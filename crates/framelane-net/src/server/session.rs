@@ -459,6 +459,7 @@ impl<'a> Session<'a> {
                 return Err(fault);
             }
         };
+        let is_inherited = claim.inbox().inherit(known(agreed.request.last));
         let last = claim.inbox().received.last;
         self.welcome(&agreed, last)?;
         self.connected(&agreed, Role::Sends);
@@ -466,6 +467,9 @@ impl<'a> Session<'a> {
         let replaced = claim.replaced.clone();
         let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.idle_timeout);
         sink.clock.compare_machines(machine(), agreed.request.machine);
+        if is_inherited {
+            sink.doubt_last();
+        }
         let inbox = claim.inbox();
         let before = inbox.received.clone();
         sink.begin_missed(inbox.received.missed);

@@ -37,6 +37,9 @@ pub struct Wish<'w> {
     pub size: (u32, u32),
 }
 
+/// Names no frame.
+const NONE: Origin = Origin { epoch: 0, sequence: 0 };
+
 impl Raw {
     /// Connects from an address of this machine.
     pub fn connect(from: Ipv4Addr, port: u16) -> Self {
@@ -63,6 +66,11 @@ impl Raw {
     }
 
     pub fn hello(&mut self, wish: &Wish<'_>) -> (u16, Vec<u8>) {
+        self.hello_after(wish, NONE)
+    }
+
+    /// Asks for a channel with the last frame that was received or sent.
+    pub fn hello_after(&mut self, wish: &Wish<'_>, last: Origin) -> (u16, Vec<u8>) {
         let mut body = vec![1, 0, 1, 0, 0, 0, 0, 0];
         // A nonce and no token.
         body.extend([7; 32]);
@@ -77,7 +85,7 @@ impl Raw {
         body.extend([wish.direction, 0, 0, 0, 0, 0, 0, 0]);
         body.extend(wish.size.0.to_le_bytes());
         body.extend(wish.size.1.to_le_bytes());
-        body.extend(words(&[1 << 30, 0, 0, 0, 0]));
+        body.extend(words(&[1 << 30, last.epoch, last.sequence, 0, 0]));
         for text in [wish.channel, wish.codec] {
             body.extend((text.len() as u16).to_le_bytes());
             body.extend(text.as_bytes());
