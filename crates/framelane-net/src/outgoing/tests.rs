@@ -1,12 +1,13 @@
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use framelane::{Layout, PixelFormat, PublisherOptions};
+use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
 use framelane_codec::Codec;
 
 use super::*;
 use crate::channel_io::opening;
-use crate::proto::{MAGIC, Parser, Piece, Refusal};
+use crate::proto::{ChannelState, MAGIC, Parser, Piece, Refusal};
 
 /// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken
 /// what ends with `last` it says `answer` and hangs up.

@@ -1,0 +1,172 @@
+//! The sending end of a link: from a channel's leases straight into the stream.
+//!
+//! Two threads serve a connection: one reads what the receiver says ([`link`]), the other one sends
+//! ([`sender`], and [`frames`] for a single frame).
+
+mod frames;
+mod link;
+mod sender;
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use framelane::{Error, ErrorKind, Origin, SubscriberOptions};
+
+use crate::budget::Share;
+use crate::channel_io::{Ended, Fault, Inbox, LOOK};
+use crate::coder;
+use crate::proto::{Message, Source};
+use crate::resume::Kept;
+use crate::stream::Stream;
+
+use link::Link;
+use sender::Sender;
+
+/// How soon it is noticed that nothing more is heard.
+const HEAR: Duration = Duration::from_millis(10);
+
+/// What a link sends, and how.
+pub(crate) struct Terms {
+    pub channel: String,
+    pub subscriber: SubscriberOptions,
+    pub max_milli_fps: u32,
+    /// The longest payload that the other side takes.
+    pub max_payload: u64,
+    /// What the other side has already.
+    pub last: Option<Origin>,
+    pub idle_timeout: Duration,
+    /// Whether the link ends when the channel is closed; else it waits for the channel to come again.
+    pub ends_with_channel: bool,
+    /// Ends after so many frames as if the channel was closed then.
+    pub count: Option<u64>,
+}
+
+/// The encoder of a link, and its memory for copies.
+pub(crate) struct Means<'c> {
+    pub coder: coder::Member<'c>,
+    /// Memory for the copy of a frame that the receiver takes slowly. `None`: without a limit.
+    pub copies: Option<Share>,
+}
+
+/// What has happened on a sending link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Frames sent.
+    pub frames: u64,
+    /// Frames that were left out because the other side was slower, or wanted fewer.
+    pub skipped: u64,
+    /// Bytes of frames sent.
+    pub bytes: u64,
+    /// Whether somebody publishes the channel.
+    pub live: bool,
+}
+
+/// Asked now and then: whether to go on. Told how far it is.
+pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
+
+/// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has
+/// not received yet is sent even when the channel is closed by now. It is given back when the connection
+/// fails.
+///
+/// # Errors
+/// Why it has ended; `Ok` when the channel was closed and the link ends with it.
+pub(crate) fn run(
+    stream: &dyn Stream,
+    inbox: &mut Inbox,
+    peer: &str,
+    terms: &Terms,
+    kept: &mut Option<Kept>,
+    means: &mut Means<'_>,
+    watch: Watch<'_>,
+) -> Result<Sent, (Fault, Sent)> {
+    let source = Source::new(Instant::now(), terms.max_milli_fps, terms.idle_timeout);
+    let link = Link {
+        stream,
+        peer,
+        terms,
+        watch,
+        source: Mutex::new(source),
+        changed: Condvar::new(),
+        unsent: Mutex::default(),
+        ping: Mutex::new(None),
+        ended: Ended::default(),
+        done: Ended::default(),
+    };
+    std::thread::scope(|scope| {
+        let hears = scope.spawn(|| {
+            let fault = link.hear(inbox);
+            link.ended.set();
+            link.changed.notify_all();
+            fault
+        });
+        let mut sender = Sender {
+            link: &link,
+            sent: Sent::default(),
+            last: terms.last,
+            life: None,
+            kept,
+            means,
+            overcounted: 0,
+            in_frame: false,
+        };
+        let ran = sender.run();
+        // With a count the channel may go on, and another connection may bring what is missing.
+        let closed = ran.is_ok() && !sender.has_sent_all();
+        let result = ran.and_then(|()| sender.close());
+        let sent = sender.sent;
+        if let Err(fault) = &result
+            && fault.error.kind() != ErrorKind::Io
+            && !sender.in_frame
+        {
+            // Why it ends, as far as that can still be said: within a frame it would be taken for its last
+            // pixels.
+            let refusal = fault.refusal();
+            let until = Instant::now() + LOOK;
+            let mut unsent = lock(&link.unsent);
+            Message::Refused(refusal).encode(&mut unsent);
+            let _ = link.write(&mut unsent, false, &mut || {
+                if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
+            });
+        }
+        stream.shut();
+        // What has come before is still heard, and explains the broken stream that the writer has met.
+        let until = Instant::now() + LOOK;
+        while !link.ended.is_set() && Instant::now() < until {
+            let source = lock(&link.source);
+            let _ = link.changed.wait_timeout(source, HEAR);
+        }
+        link.ended.set();
+        let heard = hears
+            .join()
+            .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
+        let fault = match result {
+            Ok(()) if link.done.is_set() => return Ok(sent),
+            Ok(()) => heard,
+            Err(fault)
+                if matches!(fault.error.kind(), ErrorKind::Io | ErrorKind::Closed) && !heard.is_stop() =>
+            {
+                heard
+            }
+            Err(fault) => fault,
+        };
+        Err((if closed { not_taken(terms, fault) } else { fault }, sent))
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connection has failed after the channel was closed. It is not begun again: whoever waits for the end
+/// of a channel that is gone is told at once, and not when a server comes back that may be gone as well.
+fn not_taken(terms: &Terms, fault: Fault) -> Fault {
+    if fault.is_stop() {
+        return fault;
+    }
+    let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
+    let error = fault.error.context(what).with_hint("check the server and the network, and send them again");
+    Fault { error, try_again: false, ..fault }
+}
+
+#[cfg(test)]
+mod tests;
