@@ -417,6 +417,36 @@ fn encoders_pixels_and_memory_of_a_client_are_limited() {
 }
 
 #[test]
+fn clients_that_share_encoders_are_charged_for_each() {
+    let served = Served::start("tcp://127.0.0.1:0", |options, _| options.max_pixels = 3_000_000);
+    let mut publishers = ["cam0", "cam1"].map(|channel| served.publisher(channel));
+    let receive = |from, channel| {
+        let mut client = Raw::connect(Ipv4Addr::new(127, 0, 0, from), served.port());
+        let (kind, body) = client.hello(&receives(channel, "jpeg:80", (0, 0)));
+        assert_eq!(kind, WELCOME, "{}", reason(&body));
+        client
+    };
+    // The last client joins both encoders before they know the size of the frames.
+    let mut encoding = [receive(2, "cam0"), receive(3, "cam1")];
+    let mut sharing = ["cam0", "cam1"].map(|channel| receive(4, channel));
+    for publisher in &mut publishers {
+        publisher.send(&gray(1000, 1000), &FrameInfo::default(), &vec![80; 1_000_000]).unwrap();
+    }
+    assert_eq!(encoding.each_mut().map(|client| client.take_frames(1)), [None, None]);
+    assert_eq!(sharing[0].take_frames(1), None);
+    let told = sharing[1].take_frames(1).expect("a refusal");
+    assert!(told.contains("at most 1500000 pixels in encoders for 127.0.0.4, found 2000000"), "{told}");
+    // The others are served.
+    for publisher in &mut publishers {
+        publisher.send(&gray(1000, 1000), &FrameInfo::default(), &vec![90; 1_000_000]).unwrap();
+    }
+    for client in encoding.iter_mut().chain(&mut sharing[..1]) {
+        client.say(support::raw::CREDIT, &words(&[2]));
+        client.hear_kind(FRAME);
+    }
+}
+
+#[test]
 fn receivers_of_one_codec_and_size_share_an_encoder() {
     // One encoder for a client.
     let served = Served::start("tcp://127.0.0.1:0", |options, _| options.max_encoders = 2);

@@ -10,15 +10,20 @@
 //! most. A link that falls behind again and again goes on with a separate encoder, if the limits allow for
 //! one.
 
+mod costs;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, FrameInfo, Layout, Origin, PixelFormat};
+use framelane::{Frame, FrameInfo, Layout, Origin, PixelFormat};
 use framelane_codec::{Codec, Encoder, pack};
 
-use crate::budget::{Budget, Exceeded, Share};
+use crate::budget::Exceeded;
 use crate::channel_io::{Fault, LOOK};
+
+pub(crate) use costs::Budgets;
+use costs::{Costs, Need};
 
 /// The shortest time between keyframes that links of one encoder ask for.
 const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
@@ -26,11 +31,6 @@ const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
 const RECENT: usize = 8;
 /// A link that falls behind twice in this time is slower than the others.
 const SLOW: Duration = Duration::from_secs(10);
-/// A channel may be scaled up to this, also if its frames are smaller: 1920x1080.
-const MOST_SCALED_PIXELS: u64 = 1920 * 1080;
-/// The longest side that frames are scaled to, unless the channel's own is longer: a scaler needs memory for
-/// each column.
-const LONGEST_SCALED_SIDE: u32 = 8192;
 
 /// A frame's payload and description.
 #[derive(Debug)]
@@ -55,14 +55,6 @@ pub(crate) struct Wanted {
     pub size: Option<(u32, u32)>,
     /// For H.264 alone: its payloads are taken at one pace.
     pub max_milli_fps: u32,
-}
-
-/// The budgets of encoders.
-#[derive(Clone)]
-pub(crate) struct Budgets {
-    pub memory: Arc<Budget>,
-    pub encoders: Arc<Budget>,
-    pub pixels: Arc<Budget>,
 }
 
 /// The encoders of a server.
@@ -111,30 +103,6 @@ pub(crate) struct Member<'c> {
     taken: Option<u64>,
     needs_keyframe: bool,
     fell_behind: Option<Instant>,
-}
-
-/// Numbers of a layout that costs follow from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Need {
-    pixels: u64,
-    engine_bytes: u64,
-    /// Of a payload, at most.
-    payload_bytes: u64,
-}
-
-/// Charges of an encoder: once in all, and for each client that has links to it.
-struct Costs {
-    budgets: Budgets,
-    need: Need,
-    in_all: [Share; 3],
-    clients: HashMap<String, Client>,
-}
-
-struct Client {
-    links: u64,
-    /// Charged last.
-    need: Need,
-    parts: [Share; 3],
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -230,7 +198,7 @@ impl Member<'_> {
             let mut state = lock(&self.coder.state);
             if let Some(coded) = state.find(self, wanted) {
                 drop(state);
-                return Ok(Some(self.take(coded)));
+                return self.take(coded).map(Some);
             }
             let may_encode = self.may_encode(&mut state);
             match (frame.take(), may_encode.then(|| state.engine.take()).flatten()) {
@@ -250,7 +218,7 @@ impl Member<'_> {
                         self.needs_keyframe = true;
                         return Ok(Some(coded));
                     }
-                    return Ok(Some(self.take(coded)));
+                    return self.take(coded).map(Some);
                 }
                 (None, Some(engine)) => {
                     state.engine = Some(engine);
@@ -266,10 +234,14 @@ impl Member<'_> {
         }
     }
 
-    fn take(&mut self, coded: Arc<Coded>) -> Arc<Coded> {
+    /// Another link may have encoded the payload. It costs this client as much.
+    fn take(&mut self, coded: Arc<Coded>) -> Result<Arc<Coded>, Fault> {
+        if let Some((_, client)) = &self.shared {
+            self.coder.charge(client)?;
+        }
         self.taken = Some(coded.number);
         self.needs_keyframe = false;
-        coded
+        Ok(coded)
     }
 
     /// Returns whether a payload that is encoded now is of use to this link.
@@ -452,130 +424,18 @@ impl Coder {
         }
     }
 
-    /// Charges what frames of this layout cost.
+    /// Charges the costs of frames of this layout, in all and for the client.
     fn fit(&self, layout: &Layout, client: &str) -> Result<(), Fault> {
         let Some(costs) = &self.costs else { return Ok(()) };
-        let need = self.need(layout)?;
+        let need = Need::of(layout, self.codec, self.size)?;
         lock(costs).fit(need, client).map_err(Exceeded::into_fault)
     }
 
-    fn need(&self, layout: &Layout) -> Result<Need, Fault> {
-        let area = |(width, height)| u64::from(width) * u64::from(height);
-        let own = (layout.width(), layout.height());
-        let size = self.size.filter(|_| is_picture(layout.format())).unwrap_or(own);
-        if area(size) > area(own).max(MOST_SCALED_PIXELS) {
-            return Err(Fault::lasting(
-                Error::new(
-                    ErrorKind::FrameTooLarge,
-                    format!(
-                        "expected a size of at most {MOST_SCALED_PIXELS} pixels, or that of the channel ({}x{}), found {}x{}",
-                        own.0, own.1, size.0, size.1
-                    ),
-                )
-                .with_hint("ask for a smaller size=, and scale the frames where they are received"),
-            ));
-        }
-        let side = |(width, height): (u32, u32)| width.max(height);
-        if side(size) > side(own).max(LONGEST_SCALED_SIDE) {
-            return Err(Fault::lasting(
-                Error::new(
-                    ErrorKind::FrameTooLarge,
-                    format!(
-                        "expected a size with sides of at most {LONGEST_SCALED_SIDE} pixels, or that of the channel ({}x{}), found {}x{}",
-                        own.0, own.1, size.0, size.1
-                    ),
-                )
-                .with_hint("ask for a smaller size=, and scale the frames where they are received"),
-            ));
-        }
-        let packed = |(width, height)| Layout::packed(layout.format(), width, height).map_err(Fault::lasting);
-        let (source, target) = (packed(own)?.size_bytes() as u64, packed(size)?.size_bytes() as u64);
-        let pixels = area(size);
-        // Roughly, and rather too much: the copy, what the scaler makes of it, and what the codec keeps.
-        let scaled = if size == own { 0 } else { source + target };
-        let (codec, payload_bytes) = match self.codec {
-            Codec::Raw => (0, target),
-            Codec::Lz4 | Codec::Jpeg { .. } => (2 * target, target),
-            Codec::H264 { .. } => (32 * pixels, target / 8),
-        };
-        Ok(Need { pixels, engine_bytes: source + scaled + codec, payload_bytes })
+    /// Charges the client for the frames that the encoder takes now.
+    fn charge(&self, client: &str) -> Result<(), Fault> {
+        let Some(costs) = &self.costs else { return Ok(()) };
+        lock(costs).charge(client).map_err(Exceeded::into_fault)
     }
-}
-
-impl Need {
-    /// Memory, encoders and pixels.
-    fn amounts(self, links: u64) -> [u64; 3] {
-        // Each link may hold another payload.
-        [self.engine_bytes + self.payload_bytes.saturating_mul(links), 1, self.pixels]
-    }
-}
-
-impl Costs {
-    fn new(budgets: &Budgets) -> Self {
-        let Budgets { memory, encoders, pixels } = budgets;
-        let in_all = [memory, encoders, pixels].map(Budget::common);
-        Costs { budgets: budgets.clone(), need: Need::default(), in_all, clients: HashMap::new() }
-    }
-
-    fn join(&mut self, client: &str) -> Result<(), Exceeded> {
-        let Budgets { memory, encoders, pixels } = &self.budgets;
-        let entry = self.clients.entry(client.to_owned()).or_insert_with(|| Client {
-            links: 0,
-            need: self.need,
-            parts: [memory, encoders, pixels].map(|budget| budget.part_of(client)),
-        });
-        entry.links += 1;
-        let joined = self.charge(client, self.need);
-        if joined.is_err() {
-            self.leave(client);
-        }
-        joined
-    }
-
-    fn leave(&mut self, client: &str) {
-        let need = match self.clients.get_mut(client) {
-            Some(entry) => {
-                entry.links -= 1;
-                entry.need
-            }
-            None => return,
-        };
-        if self.clients.get(client).is_some_and(|entry| entry.links == 0) {
-            self.clients.remove(client);
-        }
-        if self.links() > 0 {
-            // Less is always possible.
-            let _ = self.charge(client, need);
-        }
-    }
-
-    /// # Errors
-    /// The limit of all clients, or of this one. Others are charged when it is their turn.
-    fn fit(&mut self, need: Need, client: &str) -> Result<(), Exceeded> {
-        if need == self.need && self.clients.get(client).is_some_and(|entry| entry.need == need) {
-            return Ok(());
-        }
-        self.charge(client, need)
-    }
-
-    fn charge(&mut self, client: &str, need: Need) -> Result<(), Exceeded> {
-        let links = self.links();
-        if let Some(entry) = self.clients.get_mut(client) {
-            set_all(&mut entry.parts, need.amounts(entry.links))?;
-            entry.need = need;
-        }
-        set_all(&mut self.in_all, need.amounts(links))?;
-        self.need = need;
-        Ok(())
-    }
-
-    fn links(&self) -> u64 {
-        self.clients.values().map(|client| client.links).sum()
-    }
-}
-
-fn set_all(shares: &mut [Share; 3], amounts: [u64; 3]) -> Result<(), Exceeded> {
-    shares.iter_mut().zip(amounts).try_for_each(|(share, amount)| share.set(amount))
 }
 
 /// Returns whether codecs for pictures and scaling take the format. Other frames go as they are, or without
