@@ -52,6 +52,10 @@ impl fmt::Display for Address {
         let (scheme, host, port) = match self {
             Address::Tls { host, port } => ("tls", host, port),
             Address::Tcp { host, port } => ("tcp", host, port),
+            // The parser removes one leading `//`, so a path that begins with it needs another.
+            Address::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                return write!(f, "unix://{}", path.display());
+            }
             Address::Unix(path) => return write!(f, "unix:{}", path.display()),
         };
         if host.contains(':') {
@@ -482,6 +486,17 @@ mod tests {
         let unix = url("unix:/run/x.sock/cam0/left");
         assert_eq!((unix.address, unix.channel.as_str()), (Address::Unix("/run/x.sock".into()), "cam0/left"));
         assert_eq!(url("unix:///run/x.sock/cam0").to_string(), "unix:/run/x.sock/cam0");
+    }
+
+    #[test]
+    fn displayed_socket_paths_with_leading_slashes_parse_to_themselves() {
+        for slashes in 1..8 {
+            let text = format!("unix:{}run/x.sock/cam0", "/".repeat(slashes));
+            let read = url(&text);
+            assert_eq!(url(&read.to_string()).address, read.address, "{text}");
+            let address: Address = read.address.to_string().parse().unwrap();
+            assert_eq!(address, read.address, "{text}");
+        }
     }
 
     #[test]

@@ -314,11 +314,20 @@ fn every_word_may_change_all_the_time() {
 }
 
 #[test]
-fn a_sequence_that_nobody_can_have_counted_to_is_refused_by_the_next_publisher() {
+fn control_with_numbers_near_their_limits_is_damaged() {
+    // Byte 128 has the newest sequence, above the slot's 8 bits. Byte 72 has the generation.
+    let sequence = ((1 << 55) - 1) << 8;
+    for (place, number) in [(128, u64::MAX), (128, sequence), (72, (1 << 48) - 1), (72, u64::MAX)] {
+        refuse_control(place, number);
+    }
+}
+
+/// The next publisher refuses a control file with `number` at byte `place`, until the doctor has removed it.
+fn refuse_control(place: u64, number: u64) {
     let channel = Channel::new(Backpressure::Drop);
-    // What a publisher that is killed leaves, with a head that is out of range.
+    // What a publisher that is killed leaves, with the number in it.
     let control = channel.directory.path().join("c.control");
-    channel.file("c.control").write_all_at(&u64::MAX.to_le_bytes(), 128).unwrap();
+    channel.file("c.control").write_all_at(&number.to_le_bytes(), place).unwrap();
     let files: Vec<_> =
         std::fs::read_dir(channel.directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
     let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();

@@ -17,9 +17,14 @@ use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
 
-/// Numbers from which nobody can have counted up to here: a thousand years at a million frames a second.
+/// Limits that no publisher reaches: a thousand years at a million frames a second.
 pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
 pub(super) const MAX_GENERATION: u64 = 1 << 48;
+
+/// Returns whether a publisher that begins at `number` has numbers left before `limit`, a sixteenth of all.
+fn has_numbers_left(number: u64, limit: u64) -> bool {
+    number < limit / 16 * 15
+}
 
 /// What a publisher does when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -303,7 +308,7 @@ impl PublisherOptions {
         // announce, no number is used twice. A frame that it was writing is a gap of one.
         let (newest, _) = ring::newest(words);
         let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
-        if sequence >= MAX_SEQUENCE {
+        if !has_numbers_left(sequence, MAX_SEQUENCE) {
             return Err(out_of_range("frame", sequence));
         }
         let announced = words.generation.load(Ordering::Relaxed);
@@ -314,7 +319,7 @@ impl PublisherOptions {
         // publisher has made one beyond the range.
         let made = data.iter().map(|&(generation, _)| generation);
         let generation = made.filter(|&generation| generation < MAX_GENERATION).fold(announced, u64::max);
-        if generation >= MAX_GENERATION {
+        if !has_numbers_left(generation, MAX_GENERATION) {
             return Err(out_of_range("generation", generation));
         }
         let ids = (words.channel_id.load(Ordering::Relaxed), epoch, announced);

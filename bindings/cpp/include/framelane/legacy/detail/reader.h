@@ -74,8 +74,8 @@ class Reader {
         was_none = true;
       } else if (is_over) {
         report = "cannot tell whether a frame is whole: its writer never pauses, or is stopped in the middle"
-                 "\n  hint: pause the writer for a millisecond after each frame (waitKey(1)), and run the reader as "
-                 "the same user, with the writer in its /proc";
+                 "\n  hint: pause the writer for longer than a copy after each frame (waitKey(5)), and run the reader "
+                 "as the same user, with the writer in its /proc";
         return last_.clone();
       }
       if (!wish) {
