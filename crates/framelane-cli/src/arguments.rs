@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
@@ -96,8 +96,8 @@ fn argument_address() -> io::Result<u64> {
 /// Replaces each `***` of a URL with the secret of `$FRAMELANE_SECRET`, or of a file, percent-encoded.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] for `***` without a secret, and for a secret file without `***`. Errors of
-/// reading.
+/// [`ErrorKind::InvalidOption`] for `***` without a secret, and for a secret file without `***`. Those of
+/// [`read_secret_file`](framelane_net::security::read_secret_file).
 pub fn with_secret<'s>(source: &'s str, file: Option<&Path>) -> Result<Cow<'s, str>, Error> {
     let has_place = source.contains("://") && source.contains(redact::HIDDEN);
     let secret = match file {
@@ -120,11 +120,9 @@ pub fn with_secret<'s>(source: &'s str, file: Option<&Path>) -> Result<Cow<'s, s
     Ok(Cow::Owned(source.replace(redact::HIDDEN, &percent_encoded(&secret))))
 }
 
-/// The first line of a file.
+/// The first line of a file that no other user may read.
 fn read_secret(file: &Path) -> Result<Vec<u8>, Error> {
-    let failed =
-        |error| Error::from_io(format_args!("cannot read the secret file {}", file.display()), error);
-    let text = File::open(file).and_then(io::read_to_string).map_err(failed)?;
+    let text = framelane_net::security::read_secret_file(file, "the secret file")?;
     Ok(text.lines().next().unwrap_or_default().as_bytes().to_vec())
 }
 
@@ -142,6 +140,9 @@ fn percent_encoded(secret: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -171,10 +172,28 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("secret");
         std::fs::write(&file, "p@ss/ü\nsecond line\n").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o440)).unwrap();
         let filled = with_secret("rtsp://me:***@h/?token=***", Some(&file)).unwrap();
         assert_eq!(filled, "rtsp://me:p%40ss%2F%C3%BC@h/?token=p%40ss%2F%C3%BC");
         let error = with_secret("rtsp://h/", Some(&file)).unwrap_err();
         assert!(error.message().contains("expected *** in a URL"), "{error}");
         assert_eq!(with_secret("a***.mp4", None).unwrap(), "a***.mp4");
+    }
+
+    #[test]
+    fn secret_file_that_others_may_use_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "p@ss").unwrap();
+        for mode in [0o644, 0o604, 0o602, 0o620, 0o660, 0o666] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let error = with_secret("rtsp://me:***@h/", Some(&file)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Permission, "{mode:o}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("the secret file {}", file.display())), "{text}");
+            assert!(text.contains("chmod 600") && !text.contains("p@ss"), "{text}");
+        }
+        let error = with_secret("rtsp://me:***@h/", Some(directory.path())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
     }
 }

@@ -167,7 +167,15 @@ fn secret_of_the_environment_or_a_file_reaches_the_server() {
     let line = format!("publish http://me:***@{address}/clip cam0 --rate max");
     let file = place.path().join("secret");
     std::fs::write(&file, "p@ss/w\n").unwrap();
-    let of_file = place.run(&format!("{line} --secret-file {}", file.display()));
+    let with_mode = |mode| {
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        place.run(&format!("{line} --secret-file {}", file.display()))
+    };
+    let readable = with_mode(0o644);
+    let text = String::from_utf8_lossy(&readable.stderr);
+    assert!(!readable.status.success() && text.contains("the secret file"), "{text}");
+    assert!(text.contains("chmod 600") && !text.contains("p@ss"), "{text}");
+    let of_file = with_mode(0o600);
     let mut command = place.command(&line);
     let of_variable = command.env("FRAMELANE_SECRET", "p@ss/w").stdin(Stdio::null()).output().unwrap();
     for output in [of_file, of_variable] {

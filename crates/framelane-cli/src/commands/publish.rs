@@ -92,7 +92,7 @@ pub struct Publish {
     /// Pass an option to FFmpeg's demuxer, protocol or device; repeatable
     #[arg(long = "ffmpeg-option", value_name = "NAME=VALUE", value_parser = parse::assignment)]
     ffmpeg_options: Vec<(String, String)>,
-    /// Read the secret for *** in SOURCE from a file [default: $FRAMELANE_SECRET]
+    /// Read the secret for *** in SOURCE from a file of mode 0600 [default: $FRAMELANE_SECRET]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Select a video stream of the file, from 0 [default: FFmpeg's choice]

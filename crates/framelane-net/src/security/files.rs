@@ -22,9 +22,20 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// A group may read a key: that is how distributions give services the keys of the machine.
 const SECRET_OPEN: u32 = 0o027;
 
-/// Reads a file that nobody else may read or write to; `what` it is goes into the errors.
+/// Reads a file that no other user may read or write to, except its group. `what` names it in errors.
 pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, Error> {
     Ok(read(open(path, what)?, path, what, SECRET_OPEN)?.0)
+}
+
+/// Returns the text of a file with a secret. `what` names the file in errors, as in "the secret file".
+///
+/// # Errors
+/// [`ErrorKind::Permission`] if the file belongs to another user than this one or root, if its group may
+/// write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] for anything but a
+/// regular file, [`ErrorKind::Damaged`] for bytes that are not UTF-8 and for more than a mebibyte. Those of
+/// the system.
+pub fn read_secret_file(path: &Path, what: &str) -> Result<String, Error> {
+    Ok(std::mem::take(&mut *read_secret(path, what)?))
 }
 
 /// Reads a secret file that decides on access. No other user may read it, write to it or replace it.
@@ -73,7 +84,7 @@ fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizin
             ),
         )
         .with_hint(format!(
-            "run `chmod 600 {}`, and make what it holds anew if others may have used it",
+            "run `chmod 600 {}`, and replace its content if other users may have used it",
             path.display()
         )));
     }
@@ -145,7 +156,7 @@ pub(super) fn lock(path: &Path, create: bool) -> Result<Locked, Error> {
     let folder = if create { Folder::create(path)? } else { Folder::open(path)? };
     let failed = |error| Error::from_io(shown("the directory", path), error);
     check_directory(path, &folder.metadata().map_err(failed)?)?;
-    // A file of its own: those that it guards are replaced, and a lock would stay with what was replaced.
+    // A separate file: those that it guards are replaced, and a lock would stay with what was replaced.
     let shown = shown("the lock", &path.join(LOCK));
     let failed = |error| Error::from_io(&shown, error);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
