@@ -1,6 +1,7 @@
 """Clients with a wrong credential, and clients that ask for more than they may."""
 
 import os
+import time
 
 import protocol
 from kit import attack, expect, wait_until
@@ -194,6 +195,18 @@ def guesses(target):
         expect_refused(target, PERMISSION, token=f"framelane_{number:064x}")
     grown = len(target.server.text()) - before
     expect(grown < 20_000, f"{count} refusals left {grown} bytes in the log: a flood hides other refusals")
+
+
+@attack("a client with a token that reconnects for 8 s: the log holds at most 64 connections of each 10 s")
+def reconnects(target):
+    before, begun, count = len(target.server.text()), time.monotonic(), 0
+    while time.monotonic() < begun + 8:
+        target.hello(token="reader").close()
+        count += 1
+    grown = len(target.server.text()) - before
+    # A line of 150 bytes at most when it connects, and when it ends. Periods end at any time.
+    most = 2 * 150 * 64 * (2 + (time.monotonic() - begun) // 10)
+    expect(grown < most, f"{count} connections left {grown} bytes in the log, {most} expected at most")
 
 
 @attack("a clients file that others may write to: the server uses it for no client")

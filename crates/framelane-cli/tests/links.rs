@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};
 use rustix::process::Signal;
@@ -54,6 +57,50 @@ fn a_channel_is_received_under_its_name_or_another_and_told_of() {
     server.signal(Signal::INT);
     server.wait_for("stopped");
     assert_eq!(server.end().code(), Some(130));
+}
+
+/// Connects as a receiver of cam0 without a token, waits until the server accepts, and disconnects.
+fn connect_once(address: &str) {
+    let message = |kind: u8, body: &[u8]| {
+        let head = [kind, 0, 0, 0];
+        [&head, &(body.len() as u32).to_le_bytes()[..], &[0; 8], body].concat()
+    };
+    let mut hello = vec![1, 0, 1, 0];
+    hello.resize(56, 0);
+    let mut request = vec![0; 32];
+    request.push(1);
+    request.resize(88, 0);
+    for text in ["cam0", "raw"] {
+        request.extend((text.len() as u16).to_le_bytes());
+        request.extend(text.as_bytes());
+    }
+    let mut client = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).unwrap();
+    client.write_all(&[b"FRMLLINK".to_vec(), message(1, &hello), message(11, &request)].concat()).unwrap();
+    // The magic bytes, CHALLENGE, and the head of WELCOME.
+    let mut answer = [0; 8 + 16 + 72 + 16];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[8 + 16 + 72], 2, "WELCOME");
+}
+
+#[test]
+fn client_that_reconnects_in_a_loop_is_summed_up_in_the_log() {
+    let there = Place::new();
+    let (mut server, address) = serve(&there, "");
+    let _publisher = publish(there.path(), "cam0", 1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                connect_once(&address);
+            }
+        });
+        let more =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.wait_for("connected_more")));
+        done.store(true, Ordering::Relaxed);
+        let more = more.unwrap();
+        assert!(more["count"].as_u64() > Some(0), "{more}");
+        assert_eq!((&more["network"], &more["client"]), (&"127.0.0.1".into(), &().into()));
+    });
 }
 
 #[test]

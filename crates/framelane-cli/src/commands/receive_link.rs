@@ -19,6 +19,9 @@ use crate::table::{counted, human_bytes, human_rate, rate};
 
 /// By then the other side has said whether the channel is there.
 const ANNOUNCED: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Reports of a channel that comes and goes, in a second. A server decides how often that happens.
+const MOST_CHANGES: u32 = 10;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -136,6 +139,9 @@ struct Report {
     notes: Notes,
     json: bool,
     live: bool,
+    /// Changes of `live` that were reported since `second`.
+    changes: u32,
+    second: Instant,
     /// Since when there is a connection, and nothing was said of a channel that is not there.
     waiting: Option<Instant>,
     frames: u64,
@@ -154,6 +160,8 @@ impl Report {
             notes,
             json,
             live: false,
+            changes: 0,
+            second: Instant::now(),
             waiting: None,
             frames: 0,
             first: None,
@@ -200,7 +208,12 @@ impl Report {
     }
 
     fn progress(&mut self, received: &Received) {
-        if received.live != self.live {
+        if self.second.elapsed() >= SECOND {
+            (self.second, self.changes) = (Instant::now(), 0);
+        }
+        // Later progress shows a state that is not reported now.
+        if received.live != self.live && self.changes < MOST_CHANGES {
+            self.changes += 1;
             self.live = received.live;
             self.waiting = None;
             self.event(&Event::Channel { live: self.live });

@@ -7,10 +7,10 @@ use framelane::{Backpressure, Error, ErrorKind, Publisher};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
 
+use super::line_limit::{LineLimit, More, Party, REFUSALS};
 use super::link_options::IDLE_TIMEOUT;
 use super::receive::Receive;
 use super::receive_pictures::{Picture, Pictures};
-use super::refusals::{More, Network, Refusals};
 use super::urls::{check_exposure, headings};
 use crate::Global;
 use crate::failure::{Failure, print_json};
@@ -97,7 +97,8 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     notes.say(&format!("{address} to channel {channel}"));
     notes.start_progress(receive.count);
     let (pictures, tally) = (Pictures::new(receive.stream.max_size)?, Tally::default());
-    let reports = Reports { notes: &notes, json: global.json, lines: Refusals::new(Instant::now()) };
+    let reports =
+        Reports { notes: &notes, json: global.json, lines: LineLimit::new(REFUSALS, Instant::now()) };
     let mut relay = Relay { receive, publisher, pictures, reports, stop, tally };
     let result = relay.run(&mut listener);
     relay.reports.finish();
@@ -134,14 +135,14 @@ struct Tally {
 struct Reports<'n> {
     notes: &'n Notes,
     json: bool,
-    lines: Refusals,
+    lines: LineLimit,
 }
 
 impl Reports<'_> {
     fn say(&mut self, peer: &str, text: &str) {
-        let sums = self.lines.end_second(Instant::now());
+        let sums = self.lines.end_period(Instant::now());
         self.say_sums(sums);
-        if self.lines.is_logged(Network::of(peer)) {
+        if self.lines.is_logged(Party::of(None, peer)) {
             self.notes.say(text);
         }
     }
@@ -159,9 +160,9 @@ impl Reports<'_> {
     }
 
     fn say_sums(&self, sums: Vec<More>) {
-        for More { count, network } in sums {
-            let network = network.unwrap_or_else(|| "other addresses".to_owned());
-            self.notes.say(&format!("{count} more lines about {network} were skipped"));
+        for More { count, party } in sums {
+            let party = party.map_or_else(|| "other addresses".to_owned(), |party| party.to_string());
+            self.notes.say(&format!("{count} more lines about {party} were skipped"));
         }
     }
 }

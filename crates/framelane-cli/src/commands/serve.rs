@@ -11,8 +11,8 @@ use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
-use super::refusals::Network;
-use super::serve_log::{Counted, Line, Log};
+use super::line_limit::Party;
+use super::serve_log::{Cause, Counted, Line, Log};
 use crate::Global;
 use crate::failure::{Failure, json, print_json};
 use crate::notes::Notes;
@@ -127,6 +127,7 @@ enum Event<'e> {
     },
     Refused {
         peer: &'e str,
+        client: Option<&'e str>,
         reason: String,
     },
     AcceptFailed {
@@ -226,19 +227,26 @@ fn allow_files() {
 }
 
 fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
-    let refused = match event {
-        ServerEvent::Refused { peer, .. } => Some(Network::of(peer)),
-        _ => None,
+    let cause = match event {
+        ServerEvent::Refused { peer, client, .. } => Cause::Refusal(Party::of(*client, peer)),
+        ServerEvent::Connected { connection, peer, client, .. } => {
+            Cause::Connection { number: *connection, party: Party::of(*client, peer) }
+        }
+        ServerEvent::Ended { connection, .. } => Cause::End { number: *connection },
+        _ => Cause::Server,
+    };
+    let who = |client: &Option<&str>, peer: &str| match client {
+        Some(client) => format!("{client} ({peer})"),
+        None => peer.to_owned(),
     };
     let (text, event) = match event {
         ServerEvent::Connected { connection, peer, client, channel, role, codec } => {
-            let who = client.map_or_else(|| (*peer).to_owned(), |client| format!("{client} ({peer})"));
             let (direction, verb) = match role {
                 framelane_net::Role::Receives => ("receives", "receives"),
                 framelane_net::Role::Sends => ("sends", "sends to"),
             };
             (
-                format!("#{connection} {who} {verb} {channel} ({codec})"),
+                format!("#{connection} {} {verb} {channel} ({codec})", who(client, peer)),
                 Event::Connected {
                     connection: *connection,
                     peer,
@@ -266,13 +274,14 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
                 Event::Ended { connection: *connection, peer, channel, frames, skipped, bytes, reason },
             )
         }
-        ServerEvent::Refused { peer, error } => {
-            (format!("{peer} refused: {error}"), Event::Refused { peer, reason: error.to_string() })
-        }
+        ServerEvent::Refused { peer, client, error } => (
+            format!("{} refused: {error}", who(client, peer)),
+            Event::Refused { peer, client: *client, reason: error.to_string() },
+        ),
         ServerEvent::AcceptFailed { error } => {
             (format!("cannot accept connections: {error}"), Event::AcceptFailed { reason: error.to_string() })
         }
         _ => return,
     };
-    log.tell(Line { text, json: as_json.then(|| json(&event)), refused });
+    log.tell(Line { text, json: as_json.then(|| json(&event)), cause });
 }

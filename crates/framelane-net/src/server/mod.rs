@@ -7,7 +7,7 @@ mod session;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
@@ -168,6 +168,8 @@ pub enum ServerEvent<'e> {
     Refused {
         /// Its address.
         peer: &'e str,
+        /// The client's name in the clients file; `None` until it has proved it.
+        client: Option<&'e str>,
         /// Why.
         error: &'e Error,
     },
@@ -283,7 +285,7 @@ impl Server {
                             Err(limit) => {
                                 let error = Error::new(ErrorKind::TooManySubscribers, limit);
                                 session::turn_away(&guest, listener.secure, &error);
-                                events(ServerEvent::Refused { peer: &guest.name, error: &error });
+                                events(ServerEvent::Refused { peer: &guest.name, client: None, error: &error });
                                 continue;
                             }
                         };
@@ -293,14 +295,15 @@ impl Server {
                             scope,
                             move || {
                                 let (peer, counted) = (&guest.name, Mutex::new(admitted));
+                                let client = OnceLock::new();
                                 let session =
-                                    Session { server: self, connection, peer, counted, events, keep };
+                                    Session { server: self, connection, peer, client, counted, events, keep };
                                 session.run(guest.socket, guest.ip, listener.secure);
                             },
                         );
                         if let Err(error) = spawned {
                             let error = Error::from_io("starting a thread for a connection", error);
-                            events(ServerEvent::Refused { peer: &name, error: &error });
+                            events(ServerEvent::Refused { peer: &name, client: None, error: &error });
                         }
                     }
                 });

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use framelane::{Delivery, Error, ErrorKind, Origin};
@@ -33,6 +33,8 @@ pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
     pub(super) connection: u64,
     pub(super) peer: &'a str,
+    /// The client's name in the clients file, once it has proved it.
+    pub(super) client: OnceLock<String>,
     pub(super) counted: Mutex<Counted<'a>>,
     pub(super) events: &'a (dyn Fn(ServerEvent<'_>) + Sync),
     pub(super) keep: &'a (dyn Fn() -> bool + Sync),
@@ -76,7 +78,7 @@ impl<'a> Session<'a> {
         let agreed = match self.agree(socket, ip, secure) {
             Ok(agreed) => agreed,
             Err(fault) => {
-                (self.events)(ServerEvent::Refused { peer: self.peer, error: &fault.error });
+                self.refused(&fault.error);
                 return;
             }
         };
@@ -85,8 +87,13 @@ impl<'a> Session<'a> {
             Direction::Send => self.receive_frames(agreed),
         };
         if let Err(fault) = result {
-            (self.events)(ServerEvent::Refused { peer: self.peer, error: &fault.error });
+            self.refused(&fault.error);
         }
+    }
+
+    fn refused(&self, error: &Error) {
+        let client = self.client.get().map(String::as_str);
+        (self.events)(ServerEvent::Refused { peer: self.peer, client, error });
     }
 
     fn go_on(&self) -> Result<(), Fault> {
@@ -179,6 +186,9 @@ impl<'a> Session<'a> {
         };
         let request_received_ns = realtime_ns();
         let grant = self.authorize(list, &transcript, &request, certificate)?;
+        if let Some(grant) = &grant {
+            let _ = self.client.set(grant.name.clone());
+        }
         if grant.is_some() || ip.is_none() {
             inbox.authenticated();
         }
@@ -264,7 +274,7 @@ impl<'a> Session<'a> {
             return Fault::lasting(error);
         }
         // Faults of our own files are not shown to unauthenticated clients.
-        (self.events)(ServerEvent::Refused { peer: self.peer, error: &error });
+        self.refused(&error);
         let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
         Fault::passing(error.with_hint("read the log of `framelane serve` there"))
     }
