@@ -18,7 +18,7 @@ const BOB: [u8; 4] = [127, 0, 0, 2];
 const EPOCH: u64 = 7;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Sends a frame over a connection of its own.
+/// Sends a frame over a separate connection.
 fn send(served: &Served, from: [u8; 4], sequence: u64) -> Raw {
     let wish = Wish { direction: 2, channel: "cam0", codec: "raw", size: (0, 0) };
     let mut client = Raw::connect(from.into(), served.port());
@@ -167,7 +167,7 @@ fn welcome_names_no_frame_of_a_dead_process() {
         let options = SubscriberOptions::new().directory(served.directory.path());
         assert_eq!(receive(&mut options.open("cam0").unwrap(), 1), Origin { epoch: EPOCH, sequence: 1 });
         drop(client);
-        // The client learns the number of its own frame.
+        // The client learns the number of the frame that it sent.
         assert_eq!(ask(&served, known).1, words(&[EPOCH, 1]));
     }
     // The client that knows the epoch continues after the frame.

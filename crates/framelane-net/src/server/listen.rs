@@ -28,6 +28,9 @@ pub(super) struct Listener {
     pub(super) secure: bool,
     /// With the port that the system has given when 0 was asked for.
     pub(super) address: Address,
+    /// Errors of the next calls of [`Listener::accept`], which a test cannot cause otherwise.
+    #[cfg(test)]
+    pub(super) failures: std::sync::Mutex<Vec<i32>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl Listener {
                 }
                 let (listener, file) = bind_unix(folder, name).map_err(failed)?;
                 let socket = ListeningSocket::Unix { listener, _file: file };
-                return Ok(Listener { socket, secure: false, address: address.clone() });
+                return Ok(Listener::new(socket, false, address.clone()));
             }
             Address::Tcp { host, port } => (host, *port, false),
             Address::Tls { host, port } => (host, *port, true),
@@ -103,7 +106,17 @@ impl Listener {
         let port = listener.local_addr().map_err(failed)?.port();
         let host = host.clone();
         let address = if secure { Address::Tls { host, port } } else { Address::Tcp { host, port } };
-        Ok(Listener { socket: ListeningSocket::Tcp(listener), secure, address })
+        Ok(Listener::new(ListeningSocket::Tcp(listener), secure, address))
+    }
+
+    fn new(socket: ListeningSocket, secure: bool, address: Address) -> Self {
+        Listener {
+            socket,
+            secure,
+            address,
+            #[cfg(test)]
+            failures: std::sync::Mutex::default(),
+        }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -118,6 +131,10 @@ impl Listener {
     /// # Errors
     /// Those of the system, for want of descriptors for example: the next call may do better.
     pub(super) fn accept(&self, timeout: Duration) -> io::Result<Option<Guest>> {
+        #[cfg(test)]
+        if let Some(code) = self.failures.lock().unwrap().pop() {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let timeout =
             Timespec::try_from(timeout).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match poll(&mut [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)], Some(&timeout)) {

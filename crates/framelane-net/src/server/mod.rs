@@ -27,6 +27,10 @@ use session::Session;
 /// The longest wait before somebody looks whether it is time to end.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// The shortest time between reports of a listener that cannot accept connections. Clients that open and
+/// close connections could cause many.
+const ACCEPT_REPORT: Duration = Duration::from_secs(60);
+
 /// Who is let in over TCP and TLS.
 #[derive(Debug)]
 pub enum Access {
@@ -173,7 +177,8 @@ pub enum ServerEvent<'e> {
         /// Why.
         error: &'e Error,
     },
-    /// Nobody can come in at the moment.
+    /// A listener cannot accept connections now, for example because the process has too many open files. It
+    /// tries again. Reported at most once a minute for each listener.
     AcceptFailed {
         /// Why.
         error: &'e Error,
@@ -263,15 +268,16 @@ impl Server {
         std::thread::scope(|scope| {
             for listener in &self.listeners {
                 scope.spawn(move || {
-                    let mut failed = false;
+                    let mut reported: Option<Instant> = None;
                     while keep() {
                         self.inboxes.expire(Instant::now());
                         let guest = match listener.accept(LOOK) {
                             Ok(Some(guest)) => guest,
                             Ok(None) => continue,
                             Err(error) => {
-                                if !std::mem::replace(&mut failed, true) {
-                                    let error = Error::from_io("taking a connection", error);
+                                if reported.is_none_or(|at| at.elapsed() >= ACCEPT_REPORT) {
+                                    reported = Some(Instant::now());
+                                    let error = Error::from_io("accepting a connection", error);
                                     events(ServerEvent::AcceptFailed { error: &error });
                                 }
                                 // The connection is still there: without a pause this would be a busy loop.
@@ -279,13 +285,16 @@ impl Server {
                                 continue;
                             }
                         };
-                        failed = false;
                         let admitted = match self.limits.admit(guest.ip) {
                             Ok(admitted) => admitted,
                             Err(limit) => {
                                 let error = Error::new(ErrorKind::TooManySubscribers, limit);
                                 session::turn_away(&guest, listener.secure, &error);
-                                events(ServerEvent::Refused { peer: &guest.name, client: None, error: &error });
+                                events(ServerEvent::Refused {
+                                    peer: &guest.name,
+                                    client: None,
+                                    error: &error,
+                                });
                                 continue;
                             }
                         };
@@ -309,5 +318,51 @@ impl Server {
                 });
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::proto::{Hello, Message};
+
+    #[test]
+    fn listener_without_descriptors_pauses_and_recovers() {
+        // Of the process, of the system, and of the kernel's memory.
+        let failures = [libc::ENOMEM, libc::ENOBUFS, libc::EMFILE, libc::ENFILE, libc::EMFILE];
+        let mut options = ServerOptions::new(Access::Anyone);
+        options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        let server = Server::bind(options).unwrap();
+        *server.listeners[0].failures.lock().unwrap() = failures.to_vec();
+        let Some(&Address::Tcp { port, .. }) = server.addresses().next() else { unreachable!() };
+        let (stop, reports, begun) = (AtomicBool::new(false), Mutex::new(Vec::new()), Instant::now());
+        let events = |event: ServerEvent<'_>| {
+            if let ServerEvent::AcceptFailed { error } = event {
+                reports.lock().unwrap().push(error.to_string());
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.run(&events, &|| !stop.load(Ordering::Relaxed)));
+            let answer = std::panic::catch_unwind(|| greet(port));
+            stop.store(true, Ordering::Relaxed);
+            answer.unwrap();
+        });
+        assert!(begun.elapsed() >= LOOK * failures.len() as u32, "a pause after each failure");
+        let reports = reports.into_inner().unwrap();
+        assert!(reports.len() == 1 && reports[0].contains("ulimit -n"), "{reports:?}");
+    }
+
+    /// Connects, and returns when the server answers.
+    fn greet(port: u16) {
+        use std::io::{Read, Write};
+
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let hello = Message::Hello(Hello { nonce: [7; 32], token_id: [0; 16] });
+        client.write_all(&crate::channel_io::opening(&hello)).unwrap();
+        let mut magic = [0; 8];
+        client.read_exact(&mut magic).unwrap();
+        assert_eq!(magic, crate::proto::MAGIC);
     }
 }
