@@ -63,7 +63,7 @@ def read_framelane(channel, pipe):
 
     reading = Reading()
     pipe.send("ready")
-    with framelane.Subscriber(channel, delivery="every", timeout=30) as subscriber:
+    with framelane.Subscriber(channel, delivery="every", open_timeout=30) as subscriber:
         for frame in subscriber:
             reading.frame(frame.array)
             frame.release()

@@ -51,7 +51,7 @@ def main() -> None:
     detector = FaceDetector(arguments.model, arguments.min_score)
     channel = arguments.channel
     results = framelane.DetectionPublisher(f"{channel}/detections", labels=["face"], model="centerface")
-    with results, framelane.Subscriber(channel, timeout=60) as frames:
+    with results, framelane.Subscriber(channel, open_timeout=60) as frames:
         threading.Thread(target=measure_hand_off, args=[channel], daemon=True).start()
         for frame in frames:
             # frame.array is zero-copy: the detector reads the bytes that the decoder's process wrote.

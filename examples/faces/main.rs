@@ -219,7 +219,7 @@ fn wait_for_detector(
         thread::sleep(Duration::from_millis(20));
     }
     if ended {
-        return Err(Error::new(ErrorKind::Closed, "the detector ended before it received a frame")
+        return Err(Error::new(ErrorKind::ChannelClosed, "the detector ended before it received a frame")
             .with_hint("read its message above; `make demo` installs what it needs"));
     }
     results.map(DetectionSubscriber::new)

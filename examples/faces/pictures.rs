@@ -78,9 +78,9 @@ impl Pictures {
         }
         let name = format!("frame-{:06}.png", frame.sequence);
         let path = self.folder.join(&name);
-        picture
-            .save(&path)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot save {}: {error}", path.display())))?;
+        picture.save(&path).map_err(|error| {
+            Error::new(ErrorKind::SystemFailure, format!("cannot save {}: {error}", path.display()))
+        })?;
         self.add_to_page(&name, frame, found);
         self.newest_ns = Some(now);
         self.saved += 1;

@@ -13,7 +13,7 @@ int main(void) {
            framelane_frame_data(frame)[0]);
     framelane_frame_free(frame);
   }
-  int failed = framelane_error_code(error) != FRAMELANE_ERROR_CLOSED;
+  int failed = framelane_error_code(error) != FRAMELANE_ERROR_CHANNEL_CLOSED;
   if (failed) fprintf(stderr, "%s\n", framelane_error_text(error));
   framelane_error_free(error);
   framelane_subscriber_free(subscriber);

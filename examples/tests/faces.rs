@@ -81,7 +81,7 @@ fn python() -> Option<String> {
 const SQUARES: &str = "\
 import json, framelane, numpy as np
 with framelane.DetectionPublisher('faces/detections', labels=['<square>']) as found, \\
-        framelane.Subscriber('faces', timeout=60) as frames:
+        framelane.Subscriber('faces', open_timeout=60) as frames:
     for frame in frames:
         found.send(frame, np.array([[10, 20, 60, 90]], np.float32), np.array([0.5], np.float32))
         print(json.dumps({'skipped': frame.dropped}), flush=True)

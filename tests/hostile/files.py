@@ -113,7 +113,7 @@ class Looking:
             place.run("info", name).check(256 * MIB)
         if subscribe:
             shots = [
-                ("subscribe", name, "--timeout", "0", "--count", "1", "--stdout", ("y4m", "raw")[number % 2])
+                ("subscribe", name, "--open-timeout", "0", "--count", "1", "--stdout", ("y4m", "raw")[number % 2])
                 for number, name in enumerate(names[::every])
             ]
             self.together(shots)
@@ -367,7 +367,7 @@ def cut_while_mapped(looking):
         try:
             looking.together(
                 [
-                    ("subscribe", channel.name, "--stdout", "raw", "--delivery", delivery, "--timeout", "1")
+                    ("subscribe", channel.name, "--stdout", "raw", "--delivery", delivery, "--open-timeout", "1")
                     for delivery in ("newest", "every")
                 ]
                 * 2
@@ -399,7 +399,7 @@ def restless(looking):
     try:
         looking.together(
             [
-                ("subscribe", "restless", "--stdout", "raw", "--delivery", delivery, "--timeout", "1")
+                ("subscribe", "restless", "--stdout", "raw", "--delivery", delivery, "--open-timeout", "1")
                 for delivery in ("newest", "every")
             ]
             + [

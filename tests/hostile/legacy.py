@@ -320,7 +320,7 @@ def headers(old):
         path.unlink()
         time.sleep(0.05)
         path.write_bytes(struct.pack("<iii", 64, 48, 16) + b"\x40" * (1920 * 1080 * 3))
-        found = old.place.run("subscribe", "mem", "--count", "1", "--timeout", "40")
+        found = old.place.run("subscribe", "mem", "--count", "1", "--open-timeout", "40")
         process.expect_alive()
         expect(found.code == 0, f"an honest writer is not read after the attack: {process.text()[-300:]!a}")
         process.check_log()

@@ -637,7 +637,7 @@ def subscribe_urls(victims):
         server = Server(part)
         try:
             found = place.run(
-                "subscribe", f"tcp://127.0.0.1:{server.address[1]}/cam0", "--count", "3", "--timeout", "20"
+                "subscribe", f"tcp://127.0.0.1:{server.address[1]}/cam0", "--count", "3", "--open-timeout", "20"
             )
             found.check(400 * MIB)
         finally:

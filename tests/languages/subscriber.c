@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
     }
     framelane_frame_free(frame);
   }
-  if (framelane_error_code(error) != FRAMELANE_ERROR_CLOSED) check(error);
+  if (framelane_error_code(error) != FRAMELANE_ERROR_CHANNEL_CLOSED) check(error);
   framelane_error_free(error);
   framelane_subscriber_free(subscriber);
   framelane_detection_subscriber_free(found);

@@ -31,8 +31,8 @@ threading.Thread(target=watch_input, daemon=True).start()
 total = said = 0
 while total < frames and not ended.is_set():
     try:
-        subscriber = framelane.Subscriber(CHANNEL, delivery=delivery, timeout=0.5)
-    except (framelane.ChannelNotFound, framelane.Timeout):
+        subscriber = framelane.Subscriber(CHANNEL, delivery=delivery, open_timeout=0.5)
+    except (framelane.NotFound, framelane.Timeout):
         continue
     with subscriber:
         first = last = 0

@@ -84,7 +84,7 @@ fn detections_go_on_at_their_size_while_somebody_else_has_filled_the_file_system
             let options = PublisherOptions::new().directory(place).slots(4);
             let mut publisher =
                 DetectionPublisher::with_options(options.clone(), "c/detections", &["cat"], "m").unwrap();
-            let subscribers = SubscriberOptions::new().directory(place).wait(Some(Duration::ZERO));
+            let subscribers = SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
             let mut reader =
                 DetectionSubscriber::with_options(subscribers.delivery(Delivery::Every), "c/detections")
                     .unwrap();

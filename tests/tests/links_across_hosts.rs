@@ -268,7 +268,7 @@ fn info_tells_how_the_link_is() {
 fn fifty_receivers_of_one_channel_all_get_frames() {
     const RECEIVERS: usize = 50;
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (here, there) = (Place::new(), Place::new());
     let _camera = Camera::start(here.publisher().create(CHANNEL).unwrap(), 4_000, 10.0);
     let _server = serve(&hosts[0], &here, &[]);

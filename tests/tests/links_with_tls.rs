@@ -177,11 +177,11 @@ fn whoever_shows_what_it_must_gets_frames_and_nobody_else_does() {
     ] {
         let (kind, error) = site.is_refused(&site.url(options), token, more);
         assert!(error.contains(found), "{what}: {error}");
-        assert!(kind == "permission" || kind == "invalid_option", "{what}: {error}");
+        assert!(kind == "permission_denied" || kind == "invalid_option", "{what}: {error}");
     }
     let door = format!("{}/door?{ours}", site.address("tls"));
     let (kind, error) = site.is_refused(&door, token, &[]);
-    assert!(kind == "permission" && error.contains("door"), "{error}");
+    assert!(kind == "permission_denied" && error.contains("door"), "{error}");
     let sends = ["send", CHANNEL, &site.url(&ours), "--json"];
     let output = command(&site.hosts[1], &site.here, &sends).env("FRAMELANE_TOKEN", &site.token).output();
     let output = output.unwrap();
@@ -221,7 +221,7 @@ fn certificates_that_are_out_of_date_are_refused_by_both_sides() {
     });
     let there = format!("{}:7000/{CHANNEL}?fingerprint={fingerprint}", site.address("tls"));
     let (kind, error) = site.is_refused(&there, Some(&site.token), &[]);
-    assert!(kind == "permission" && error.contains("1999-01-01"), "{error}");
+    assert!(kind == "permission_denied" && error.contains("1999-01-01"), "{error}");
     listens.join().unwrap();
 
     let mut roots = rustls::RootCertStore::empty();
@@ -265,7 +265,7 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
     site.gets_frames(&url, Some(&site.token), &[]);
     // Without a token the server is anybody: its words are not shown.
     let (kind, error) = site.is_refused(&url, None, &[]);
-    assert!(kind == "permission" && error.contains("not authenticated"), "{error}");
+    assert!(kind == "permission_denied" && error.contains("not authenticated"), "{error}");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides()
     let url = format!("{tcp}/{CHANNEL}");
     for token in [None, Some(site.token.as_str())] {
         let (kind, error) = site.is_refused(&url, token, &[]);
-        assert!(kind == "permission" && error.contains("--insecure"), "{error}");
+        assert!(kind == "permission_denied" && error.contains("--insecure"), "{error}");
     }
     site.gets_frames(&url, None, &["--insecure"]);
     let local = ["receive", "tcp://127.0.0.1/cam0", "here", "--count", "1"];
@@ -338,7 +338,7 @@ fn a_token_that_is_revoked_ends_its_connections_and_opens_no_other_one() {
     let ended = server.event("ended");
     assert!(ended["reason"].as_str().unwrap().contains("no longer allowed"), "{ended}");
     let (kind, error) = site.is_refused(&url, Some(&site.token), &[]);
-    assert!(kind == "permission" && error.contains("revoked"), "{error}");
+    assert!(kind == "permission_denied" && error.contains("revoked"), "{error}");
     // A new token of the same name is another one.
     let renewed = site.identity("server", "token viewer --read cam*");
     assert!(site.is_refused(&url, Some(&site.token), &[]).1.contains("revoked"));

@@ -130,14 +130,14 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     drop(publisher);
     // It has taken a name: that is told, and nobody publishes into its file.
     let error = place.publisher().create("taken").err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains("65534") && error.hint().is_some(), "{error}");
     assert!(doctor(Some(place.path()), false).is_ok());
 }
 
 /// What the other user tries.
 fn attack(place: &Path) {
-    let options = framelane::SubscriberOptions::new().directory(place).wait(Some(Duration::ZERO));
+    let options = framelane::SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
     let mut subscriber = options.open("c").unwrap();
     drop(subscriber.recv_timeout(Duration::ZERO).unwrap());
     for name in ["c.control", "c.data.1"] {

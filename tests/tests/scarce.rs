@@ -74,7 +74,7 @@ impl Scarce {
                     return done;
                 }
                 Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+                    assert_eq!(error.kind(), ErrorKind::SystemFailure, "{error}");
                     let hint = error.hint().unwrap_or_else(|| panic!("no hint: {error}"));
                     assert!(hint.contains(self.command()), "{error}");
                 }
@@ -132,7 +132,7 @@ fn publisher(directory: &Path) -> PublisherOptions {
 }
 
 fn subscriber(directory: &Path) -> SubscriberOptions {
-    SubscriberOptions::new().directory(directory).wait(Some(Duration::ZERO))
+    SubscriberOptions::new().directory(directory).open_timeout(Some(Duration::ZERO))
 }
 
 fn send(publisher: &mut Publisher, bytes: usize) -> Result<u64, Error> {
@@ -413,7 +413,7 @@ fn file_size_limit_is_an_error_with_a_hint() {
         return run(Command::new(std::env::current_exe().unwrap()), name, "sizes", place.path());
     };
     let refused = |error: Error| {
-        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert_eq!(error.kind(), ErrorKind::SystemFailure, "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("ulimit -f")), "{error}");
     };
     for too_small in [0, 4096, 8192] {

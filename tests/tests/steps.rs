@@ -356,7 +356,7 @@ fn subscriber_opened_during_a_takeover_waits_for_its_epoch() {
         lead(&mut second, &[&format!("stop {step:?}")]);
         second.tell(&format!("create drop {SLOTS}"));
         wait_until(|| second.is_stopped());
-        let early = survivors.place.subscriber().wait(Some(Duration::ZERO)).open("c").err();
+        let early = survivors.place.subscriber().open_timeout(Some(Duration::ZERO)).open("c").err();
         assert_eq!(early.map(|error| error.kind()), Some(ErrorKind::NotFound), "{step:?}");
         second.kill();
         survivors.take_over(false);

@@ -210,7 +210,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
             };
             for _ in 0..20 {
                 send(&mut publisher).unwrap();
-                let reader = place.subscriber().wait(Some(Duration::ZERO)).open("z");
+                let reader = place.subscriber().open_timeout(Some(Duration::ZERO)).open("z");
                 let mut reader =
                     reader.unwrap_or_else(|error| panic!("round {round}: {error}; {:?}", place.files()));
                 let frame = reader.recv_timeout(Duration::ZERO);

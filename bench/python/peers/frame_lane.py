@@ -41,7 +41,7 @@ class Receiver:
     def __init__(self, peer, channel=None, delivery="newest"):
         import framelane
 
-        self.subscriber = framelane.Subscriber(channel or peer.channel, delivery, timeout=10)
+        self.subscriber = framelane.Subscriber(channel or peer.channel, delivery, open_timeout=10)
 
     def receive(self):
         return self.subscriber.recv().array

@@ -28,7 +28,7 @@ impl Peer for Framelane {
     }
 
     fn receiver(&self, setup: &Setup) -> Box<dyn Receiver> {
-        let options = SubscriberOptions::new().directory(directory()).wait(Some(Duration::from_secs(10)));
+        let options = SubscriberOptions::new().directory(directory()).open_timeout(Some(Duration::from_secs(10)));
         Box::new(FramelaneReceiver { subscriber: options.open(&setup.channel).unwrap(), wait: setup.wait })
     }
 }

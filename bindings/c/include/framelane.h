@@ -38,10 +38,10 @@
 #define FRAMELANE_ERROR_NOT_FOUND 3
 /** The file system of the channel directory has no room. */
 #define FRAMELANE_ERROR_NO_SPACE 4
-/** The operating system refuses access. */
-#define FRAMELANE_ERROR_PERMISSION 5
+/** The operating system or the peer refuses access. */
+#define FRAMELANE_ERROR_PERMISSION_DENIED 5
 /** The channel was made by an incompatible version of the layout. */
-#define FRAMELANE_ERROR_LAYOUT_VERSION 6
+#define FRAMELANE_ERROR_INCOMPATIBLE_VERSION 6
 /** A file, a stream or shared memory does not hold what it must. */
 #define FRAMELANE_ERROR_DAMAGED 7
 /** The frame is larger than framelane or its slot allows. */
@@ -56,8 +56,8 @@
 #define FRAMELANE_ERROR_NO_FREE_SLOT 12
 /** The time given has passed. */
 #define FRAMELANE_ERROR_TIMEOUT 13
-/** The publisher has closed the channel. */
-#define FRAMELANE_ERROR_CLOSED 14
+/** The publisher, or this program, has closed the channel. */
+#define FRAMELANE_ERROR_CHANNEL_CLOSED 14
 /** The caller asked to stop waiting. */
 #define FRAMELANE_ERROR_INTERRUPTED 15
 /** The handle was opened before this process was forked. */
@@ -65,9 +65,9 @@
 /** An option or argument is outside its range. */
 #define FRAMELANE_ERROR_INVALID_OPTION 17
 /** The operating system reports another error. */
-#define FRAMELANE_ERROR_IO 18
+#define FRAMELANE_ERROR_SYSTEM_FAILURE 18
 /** A fault of framelane itself: please report it. */
-#define FRAMELANE_ERROR_INTERNAL 19
+#define FRAMELANE_ERROR_INTERNAL_FAILURE 19
 /** Another program removed the files of the channel. */
 #define FRAMELANE_ERROR_CHANNEL_REMOVED 20
 /** The program calls an object that cannot be called here. */
@@ -380,7 +380,7 @@ typedef struct {
  *
  * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
  * calls that would wait for another thread's call of another handle. Counters and names can be read. The
- * handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CLOSED.
+ * handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CHANNEL_CLOSED.
  */
 typedef int (*framelane_keep_waiting)(void *context);
 
@@ -539,7 +539,7 @@ typedef struct {
   void *context;
   /**
    * 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
-   * ending with FRAMELANE_ERROR_CLOSED. 0: they end.
+   * ending with FRAMELANE_ERROR_CHANNEL_CLOSED. 0: they end.
    */
   uint32_t reconnect;
   /**
@@ -694,7 +694,7 @@ const char *framelane_version(void);
 /**
  * Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
  *
- * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION; _IO.
+ * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED; _SYSTEM_FAILURE.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_channels_list(const char *directory,
@@ -762,13 +762,13 @@ framelane_error *framelane_detection_publisher_send(const framelane_detection_pu
                                                     uint64_t *sequence);
 
 /**
- * Waits up to `timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
+ * Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
  * Errors as for `framelane_subscriber_open`.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_open(const char *channel,
                                                      const framelane_subscriber_options *options,
-                                                     int64_t timeout_ns,
+                                                     int64_t open_timeout_ns,
                                                      framelane_detection_subscriber **subscriber);
 
 /**
@@ -897,7 +897,7 @@ const char *framelane_error_text(const framelane_error *error);
 const char *framelane_error_message(const framelane_error *error);
 
 /**
- * What to do about it, or NULL.
+ * The hint: what to do about the error. NULL only for NULL. Valid until the error is freed.
  */
 const char *framelane_error_hint(const framelane_error *error);
 
@@ -1017,7 +1017,7 @@ const char *framelane_frame_channel(const framelane_frame *frame);
  * `channel` is a name, or the URL of a channel on another machine: the frames then go there.
  *
  * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
- * _PERMISSION, _NO_SPACE, _LAYOUT_VERSION, _DAMAGED.
+ * _PERMISSION_DENIED, _NO_SPACE, _INCOMPATIBLE_VERSION, _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_create(const char *channel,
@@ -1025,11 +1025,11 @@ framelane_error *framelane_publisher_create(const char *channel,
                                             framelane_publisher **publisher);
 
 /**
- * Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received
+ * Closes the channel. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after the frames that they have not received
  * yet. To be sure that they get all, call `framelane_publisher_drain` first.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the
- * channel is gone. Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and the
+ * channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be freed. From
  * `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
  * handlers.
  */
@@ -1155,7 +1155,7 @@ const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
  *
  * Frees the loan, also when it fails. Makes no system call when nobody waits.
  *
- * Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
+ * Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
  * _FORKED.
  */
 FRAMELANE_MUST_USE
@@ -1169,25 +1169,25 @@ framelane_error *framelane_loan_publish(framelane_loan *loan,
 void framelane_loan_free(framelane_loan *loan);
 
 /**
- * Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
+ * Waits up to `open_timeout_ns` for the channel and subscribes. `options` may be NULL.
  *
  * `channel` is a name, or the URL of a channel on another machine, as in
  * "tls://camera:7420/cam0?fingerprint=sha256:...".
  *
  * Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
- * _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
+ * _INVALID_OPTION, _PERMISSION_DENIED, _INCOMPATIBLE_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_subscriber_open(const char *channel,
                                            const framelane_subscriber_options *options,
-                                           int64_t timeout_ns,
+                                           int64_t open_timeout_ns,
                                            framelane_subscriber **subscriber);
 
 /**
  * Detaches from the channel. Frames that were received stay valid.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits
- * for. Later calls fail with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting`
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this waits
+ * for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From `keep_waiting`
  * it returns at once: the call that waits detaches when it ends. Not for signal handlers.
  */
 void framelane_subscriber_close(const framelane_subscriber *subscriber);
@@ -1207,7 +1207,7 @@ void framelane_subscriber_free(framelane_subscriber *subscriber);
  * itself.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
- * _CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
+ * _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
  * _FORKED; _DAMAGED.
  */
 FRAMELANE_MUST_USE

@@ -37,7 +37,7 @@ pub(crate) fn free<T>(handle: Option<Box<T>>) {
 fn internal(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
-    Error::new(ErrorKind::Internal, format!("framelane has a fault: {text}"))
+    Error::new(ErrorKind::InternalFailure, format!("framelane has a fault: {text}"))
         .with_hint("report it, with what the program did; reopen the channel before you continue")
 }
 
@@ -175,15 +175,13 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn new(timeout_ns: i64) -> Result<Self, Error> {
+    pub(crate) fn new(name: &str, timeout_ns: i64) -> Result<Self, Error> {
         let timeout = match timeout_ns {
             FRAMELANE_FOREVER => None,
             _ => Some(Duration::from_nanos(u64::try_from(timeout_ns).map_err(|_| {
                 Error::new(
                     ErrorKind::InvalidOption,
-                    format!(
-                        "timeout_ns: expected nanoseconds from 0, or FRAMELANE_FOREVER, found {timeout_ns}"
-                    ),
+                    format!("{name}: expected nanoseconds from 0, or FRAMELANE_FOREVER, found {timeout_ns}"),
                 )
                 .with_hint("pass 0 when a deadline has passed")
             })?)),
@@ -215,7 +213,7 @@ mod tests {
         let error = fallible(|| panic!("of the {}", "test"));
         // SAFETY: `fallible` gives a box's pointer, once.
         let error = unsafe { Box::from_raw(error) };
-        assert_eq!(error.error.kind(), ErrorKind::Internal);
+        assert_eq!(error.error.kind(), ErrorKind::InternalFailure);
         assert!(error.error.message().contains("of the test"), "{}", error.error);
         assert_eq!(value(7, || panic!()), 7);
     }
@@ -227,11 +225,11 @@ mod tests {
 
     #[test]
     fn timeout_below_zero_is_refused_unless_forever() {
-        assert_eq!(Wait::new(FRAMELANE_FOREVER).unwrap().left(), None);
-        assert_eq!(Wait::new(0).unwrap().left(), Some(Duration::ZERO));
-        assert!(Wait::new(i64::MAX).unwrap().left() > Some(Duration::from_secs(1)));
+        assert_eq!(Wait::new("timeout_ns", FRAMELANE_FOREVER).unwrap().left(), None);
+        assert_eq!(Wait::new("timeout_ns", 0).unwrap().left(), Some(Duration::ZERO));
+        assert!(Wait::new("timeout_ns", i64::MAX).unwrap().left() > Some(Duration::from_secs(1)));
         for ns in [-2, i64::MIN] {
-            assert_eq!(Wait::new(ns).err().unwrap().kind(), ErrorKind::InvalidOption);
+            assert_eq!(Wait::new("timeout_ns", ns).err().unwrap().kind(), ErrorKind::InvalidOption);
         }
     }
 }

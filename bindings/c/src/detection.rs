@@ -226,19 +226,20 @@ pub extern "C" fn framelane_detection_publisher_send(
     })
 }
 
-/// Waits up to `timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
+/// Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
 /// Errors as for `framelane_subscriber_open`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_open(
     channel: *const c_char,
     options: *const framelane_subscriber_options,
-    timeout_ns: i64,
+    open_timeout_ns: i64,
     subscriber: Option<&mut MaybeUninit<*mut framelane_detection_subscriber>>,
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) = options::subscriber(options, Wait::new(timeout_ns)?.timeout)?;
+        let (options, keep) =
+            options::subscriber(options, Wait::new("open_timeout_ns", open_timeout_ns)?.timeout)?;
         let options = options.delivery(Delivery::Every);
         let opened = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
         let made = Handle::new("subscriber", DetectionSubscriber::new(opened));
@@ -272,7 +273,7 @@ pub extern "C" fn framelane_detection_subscriber_recv(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
-        let wait = Wait::new(timeout_ns)?;
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
         receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
             let received = subscriber.recv_while(wait.left(), keep);
             received.map_err(|error| subscriber.subscriber().explain(error, wait.timeout))
@@ -300,7 +301,7 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
-        let wait = Wait::new(timeout_ns)?;
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
         receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
             let left = wait.left().unwrap_or(Duration::MAX);
             Ok(subscriber.for_frame_while((epoch, sequence), left, keep)?)
@@ -321,7 +322,7 @@ pub extern "C" fn framelane_detection_subscriber_answer(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
-        answer(&subscriber, (epoch, sequence), (Wait::new(timeout_ns)?, &|| true), detections)
+        answer(&subscriber, (epoch, sequence), (Wait::new("timeout_ns", timeout_ns)?, &|| true), detections)
     })
 }
 

@@ -10,7 +10,7 @@ use crate::boundary::{c_text, free, value};
 pub struct framelane_error {
     pub(crate) error: Error,
     message: CString,
-    hint: Option<CString>,
+    hint: CString,
     /// Message and hint in one.
     text: CString,
 }
@@ -19,7 +19,7 @@ impl From<Error> for framelane_error {
     fn from(error: Error) -> Self {
         framelane_error {
             message: c_text(error.message()),
-            hint: error.hint().map(c_text),
+            hint: c_text(error.advice()),
             text: c_text(&error.to_string()),
             error,
         }
@@ -50,10 +50,10 @@ pub extern "C" fn framelane_error_message(error: Option<&framelane_error>) -> *c
     error.map_or(c"ok", |error| error.message.as_c_str()).as_ptr()
 }
 
-/// What to do about it, or NULL.
+/// The hint: what to do about the error. NULL only for NULL. Valid until the error is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_hint(error: Option<&framelane_error>) -> *const c_char {
-    error.and_then(|error| error.hint.as_deref()).map_or(std::ptr::null(), CStr::as_ptr)
+    error.map_or(std::ptr::null(), |error| error.hint.as_ptr())
 }
 
 /// Frees an error.

@@ -201,7 +201,7 @@ impl<T> Handle<T> {
 
     pub(crate) fn closed(&self) -> Error {
         let fault = format!("expected an open {}, found one that this program has closed", self.what);
-        Error::new(ErrorKind::Closed, fault)
+        Error::new(ErrorKind::ChannelClosed, fault)
     }
 
     fn nested(&self) -> Error {
@@ -323,7 +323,7 @@ mod tests {
                 start.send(()).unwrap();
                 wait(wanted)
             });
-            assert_eq!(kind(closed), Some(ErrorKind::Closed));
+            assert_eq!(kind(closed), Some(ErrorKind::ChannelClosed));
         });
     }
 
@@ -354,11 +354,11 @@ mod tests {
             handle.close();
             assert!(dropped.load(Ordering::Relaxed));
             for call in calls {
-                assert_eq!(call.join().unwrap(), Some(ErrorKind::Closed));
+                assert_eq!(call.join().unwrap(), Some(ErrorKind::ChannelClosed));
             }
         });
         handle.close();
-        assert_eq!(kind(handle.call(NOTHING, None, |_, _| Ok(()))), Some(ErrorKind::Closed));
+        assert_eq!(kind(handle.call(NOTHING, None, |_, _| Ok(()))), Some(ErrorKind::ChannelClosed));
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
             assert_eq!((*value, wanted()), (5, false));
             Err::<(), _>(Error::new(ErrorKind::Interrupted, "interrupted"))
         });
-        assert_eq!(kind(result), Some(ErrorKind::Closed));
+        assert_eq!(kind(result), Some(ErrorKind::ChannelClosed));
         assert!(handle.peek(|_| ()).is_none());
     }
 

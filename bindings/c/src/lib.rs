@@ -20,7 +20,7 @@
 //!   that wait. `_free` does so too, and no call of the handle may begin afterwards.
 //! - Calls of a handle from its own `keep_waiting` are errors of code `FRAMELANE_ERROR_MISUSE`. Signal
 //!   handlers must not call the library: let them set a flag that `keep_waiting` reads.
-//! - No panic crosses the boundary: it becomes an error of code `FRAMELANE_ERROR_INTERNAL`.
+//! - No panic crosses the boundary: it becomes an error of code `FRAMELANE_ERROR_INTERNAL_FAILURE`.
 //!
 //! # Numbers
 //!
@@ -28,7 +28,7 @@
 //!
 //! | number | accepted | otherwise |
 //! |---|---|---|
-//! | `timeout_ns` (`i64`) | `FRAMELANE_FOREVER`, 0 to `INT64_MAX` | `INVALID_OPTION` |
+//! | `timeout_ns`, `open_timeout_ns` (`i64`) | `FRAMELANE_FOREVER`, 0 to `INT64_MAX` | `INVALID_OPTION` |
 //! | `spin_ns` | 0 to `INT64_MAX` | `INVALID_OPTION` |
 //! | `slots`, `permissions` | 0, 2 to 128; 0, 0600 to 0777 with 0600 set | `INVALID_OPTION` |
 //! | `frame_bytes`, `size_bytes` of a layout | 0 to 4 GiB | `FRAME_TOO_LARGE` |

@@ -32,7 +32,7 @@ pub const FRAMELANE_URLS_REFUSE: u32 = 2;
 ///
 /// Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
 /// calls that would wait for another thread's call of another handle. Counters and names can be read. The
-/// handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CLOSED.
+/// handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CHANNEL_CLOSED.
 pub type framelane_keep_waiting = Option<extern "C" fn(context: *mut c_void) -> c_int>;
 
 /// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
@@ -81,7 +81,7 @@ pub struct framelane_subscriber_options {
     /// Given to `keep_waiting`.
     pub context: *mut c_void,
     /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
-    /// ending with FRAMELANE_ERROR_CLOSED. 0: they end.
+    /// ending with FRAMELANE_ERROR_CHANNEL_CLOSED. 0: they end.
     pub reconnect: u32,
     /// 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it.
     /// Other subscribers do not see the changes, and the frame holds no slot. 0: frames are read where they
@@ -166,7 +166,7 @@ pub(crate) fn publisher(
     options: *const framelane_publisher_options,
     slots: usize,
 ) -> Result<(PublisherOptions, KeepWaiting), Error> {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let made = PublisherOptions::new().slots(slots);
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
@@ -201,10 +201,10 @@ pub(crate) fn publisher(
 /// The options of a subscriber, and what to ask while waiting.
 pub(crate) fn subscriber(
     options: *const framelane_subscriber_options,
-    wait: Option<Duration>,
+    open_timeout: Option<Duration>,
 ) -> Result<(SubscriberOptions, KeepWaiting), Error> {
-    framelane_net::install();
-    let made = SubscriberOptions::new().wait(wait);
+    framelane_net::register_url_schemes();
+    let made = SubscriberOptions::new().open_timeout(open_timeout);
     let Some(given) = read_sized(options, "options")? else {
         return Ok((made, KeepWaiting::NONE));
     };

@@ -57,7 +57,7 @@ pub struct framelane_loan {
 /// `channel` is a name, or the URL of a channel on another machine: the frames then go there.
 ///
 /// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
-/// _PERMISSION, _NO_SPACE, _LAYOUT_VERSION, _DAMAGED.
+/// _PERMISSION_DENIED, _NO_SPACE, _INCOMPATIBLE_VERSION, _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_create(
@@ -83,11 +83,11 @@ pub extern "C" fn framelane_publisher_create(
     })
 }
 
-/// Closes the channel. Subscribers get FRAMELANE_ERROR_CLOSED after the frames that they have not received
+/// Closes the channel. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after the frames that they have not received
 /// yet. To be sure that they get all, call `framelane_publisher_drain` first.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED. Returns when they have ended and the
-/// channel is gone. Later calls fail with FRAMELANE_ERROR_CLOSED. The publisher must still be freed. From
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and the
+/// channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be freed. From
 /// `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
 /// handlers.
 #[unsafe(no_mangle)]
@@ -162,7 +162,7 @@ pub extern "C" fn framelane_publisher_send_and_wait(
         detections.write(std::ptr::null_mut());
         let subscriber = share(subscriber, "subscriber")?;
         let publisher = share(publisher, "publisher")?;
-        let wait = Wait::new(timeout_ns)?;
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
         let sequence = match send(&publisher, given(image, "image")?, info)? {
             0 => return publisher.with(|_, _| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
@@ -308,7 +308,7 @@ pub extern "C" fn framelane_loan_layout(loan: Option<&framelane_loan>) -> *const
 ///
 /// Frees the loan, also when it fails. Makes no system call when nobody waits.
 ///
-/// Errors: FRAMELANE_ERROR_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
+/// Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
 /// _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]

@@ -25,24 +25,25 @@ pub struct framelane_subscriber {
     epoch: AtomicU64,
 }
 
-/// Waits up to `timeout_ns` for the channel and subscribes. `options` may be NULL.
+/// Waits up to `open_timeout_ns` for the channel and subscribes. `options` may be NULL.
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as in
 /// "tls://camera:7420/cam0?fingerprint=sha256:...".
 ///
 /// Errors: FRAMELANE_ERROR_NOT_FOUND when there is no channel with a live publisher in time; _INVALID_NAME,
-/// _INVALID_OPTION, _PERMISSION, _LAYOUT_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
+/// _INVALID_OPTION, _PERMISSION_DENIED, _INCOMPATIBLE_VERSION, _DAMAGED, _TOO_MANY_SUBSCRIBERS, _INTERRUPTED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_open(
     channel: *const c_char,
     options: *const framelane_subscriber_options,
-    timeout_ns: i64,
+    open_timeout_ns: i64,
     subscriber: Option<&mut MaybeUninit<*mut framelane_subscriber>>,
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) = options::subscriber(options, Wait::new(timeout_ns)?.timeout)?;
+        let (options, keep) =
+            options::subscriber(options, Wait::new("open_timeout_ns", open_timeout_ns)?.timeout)?;
         let made = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
         *subscriber = handle(framelane_subscriber {
             observer: made.observer(),
@@ -59,8 +60,8 @@ pub extern "C" fn framelane_subscriber_open(
 
 /// Detaches from the channel. Frames that were received stay valid.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CLOSED within half a second, which this waits
-/// for. Later calls fail with FRAMELANE_ERROR_CLOSED. The subscriber must still be freed. From `keep_waiting`
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this waits
+/// for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From `keep_waiting`
 /// it returns at once: the call that waits detaches when it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
@@ -82,7 +83,7 @@ pub extern "C" fn framelane_subscriber_free(subscriber: *mut framelane_subscribe
 /// itself.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
-/// _CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
+/// _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
 /// _FORKED; _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -94,7 +95,7 @@ pub extern "C" fn framelane_subscriber_recv(
     fallible(|| {
         let frame = given(frame, "frame")?.write(std::ptr::null_mut());
         let subscriber = share(subscriber, "subscriber")?;
-        let wait = Wait::new(timeout_ns)?;
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
         let received = subscriber.handle.call(subscriber.keep, wait.deadline, |taken, keep| {
             let received = taken.recv_while(wait.left(), keep);
             subscriber.received.store(taken.received(), Ordering::Relaxed);

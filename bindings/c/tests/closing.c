@@ -8,7 +8,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
-#define CLOSED FRAMELANE_ERROR_CLOSED
+#define CLOSED FRAMELANE_ERROR_CHANNEL_CLOSED
 #define MISUSE FRAMELANE_ERROR_MISUSE
 
 /* One thread in a call that waits. */

@@ -79,6 +79,17 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(framelane_channels_count(NULL) == 0 && framelane_channels_get(NULL, 0) == NULL);
   CHECK(framelane_error_code(NULL) == 0 && strcmp(framelane_error_text(NULL), "ok") == 0);
   CHECK(framelane_error_hint(NULL) == NULL);
+  {
+    /* An error without a hint of its own has that of its kind. */
+    framelane_subscriber *subscriber = NULL;
+    framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
+    framelane_error *error;
+    options.delivery = 9;
+    error = framelane_subscriber_open("hint", &options, 0, &subscriber);
+    CHECK(error != NULL && strstr(framelane_error_hint(error), "documentation of the option") != NULL);
+    CHECK(strstr(framelane_error_text(error), framelane_error_hint(error)) != NULL);
+    framelane_error_free(error);
+  }
 
   CHECK(framelane_format_name(FRAMELANE_FORMAT_NV12, NULL, 0) == 4);
   CHECK(framelane_format_name(FRAMELANE_FORMAT_YUYV, name, sizeof name) == 4 && strcmp(name, "yuy") == 0);
@@ -191,7 +202,7 @@ static void frames_and_boxes_go_round(void) {
   framelane_detection_publisher_free(finder);
   framelane_publisher_free(publisher);
   CHECK(framelane_detections_count(batch) == 1);
-  CHECK(code(framelane_subscriber_recv(subscriber, FRAMELANE_FOREVER, &frame)) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code(framelane_subscriber_recv(subscriber, FRAMELANE_FOREVER, &frame)) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   framelane_detections_free(batch);
   framelane_subscriber_free(subscriber);
 }

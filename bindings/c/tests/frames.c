@@ -175,7 +175,7 @@ static void reconnecting_subscriber_goes_on_after_sigterm(void) {
   end_camera(child);
   /* What was left in the ring, then the end; or, with the option, nothing for now. */
   while ((error = framelane_subscriber_recv(ending, LONG_NS, &frame)) == NULL) framelane_frame_free(frame);
-  CHECK(code(error) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code(error) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   while ((error = framelane_subscriber_recv(lasting, 0, &frame)) == NULL) framelane_frame_free(frame);
   CHECK(code(error) == FRAMELANE_ERROR_TIMEOUT && framelane_subscriber_publisher_alive(lasting) == 0);
   child = camera();

@@ -11,6 +11,7 @@
 #define LARGE FRAMELANE_ERROR_FRAME_TOO_LARGE
 
 static void timeouts_below_zero_are_refused(void) {
+  framelane_error *error;
   const int64_t wrong[] = {-2, -1000000000, INT64_MIN};
   framelane_publisher *publisher = NULL;
   framelane_subscriber *subscriber = NULL, *second = NULL;
@@ -31,7 +32,9 @@ static void timeouts_below_zero_are_refused(void) {
   CHECK(code(framelane_detection_subscriber_open("timeouts/detections", NULL, LONG_NS, &found)) == 0);
   for (i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
     const int64_t ns = wrong[i];
-    CHECK(code(framelane_subscriber_open("timeouts", NULL, ns, &second)) == INVALID && second == NULL);
+    error = framelane_subscriber_open("timeouts", NULL, ns, &second);
+    CHECK(error != NULL && strstr(framelane_error_message(error), "open_timeout_ns: ") != NULL);
+    CHECK(code(error) == INVALID && second == NULL);
     CHECK(code(framelane_subscriber_recv(subscriber, ns, &frame)) == INVALID && frame == NULL);
     CHECK(code(framelane_detection_subscriber_open("timeouts/detections", NULL, ns, &other)) == INVALID && other == NULL);
     CHECK(code(framelane_detection_subscriber_recv(found, ns, &batch)) == INVALID);

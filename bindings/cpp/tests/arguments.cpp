@@ -72,7 +72,7 @@ TEST_CASE("timeout_takes_every_duration_and_refuses_nonsense") {
   CHECK(code_of([&] { found.for_frame(1, 1, -1s); }) == option);
   CHECK(code_of([&] { found.answer(1, 1, -1s); }) == option);
   framelane::SubscriberOptions options;
-  CHECK(code_of([&] { options.wait = -1s; }) == option);
+  CHECK(code_of([&] { options.open_timeout = -1s; }) == option);
   options.spin = -1us;
   CHECK(code_of([&] { framelane::Subscriber spinning("times", options); }) == option);
   publisher.loan({Format::Gray8, 1, 1}).publish();

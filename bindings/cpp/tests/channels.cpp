@@ -22,7 +22,7 @@ TEST_CASE("channels are listed with their newest frame and their readers") {
 TEST_CASE("options that weaken a link need a trusted URL") {
   const auto code = [](const char* name, framelane::Urls urls) {
     framelane::SubscriberOptions options;
-    options.wait = std::chrono::seconds(0);
+    options.open_timeout = std::chrono::seconds(0);
     options.urls = urls;
     try {
       framelane::Subscriber subscriber(name, options);

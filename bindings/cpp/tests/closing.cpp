@@ -55,9 +55,9 @@ TEST_CASE("publisher_closed_beside_a_waiting_loan_ends_it") {
   publisher.close();
   framelane::Publisher again("close");  // The name is free.
   thread.join();
-  CHECK(outcome == FRAMELANE_ERROR_CLOSED);
-  CHECK(code_of([&] { first.publish(); }) == FRAMELANE_ERROR_CLOSED);
-  CHECK(code_of([&] { publisher.drain(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(outcome == FRAMELANE_ERROR_CHANNEL_CLOSED);
+  CHECK(code_of([&] { first.publish(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
+  CHECK(code_of([&] { publisher.drain(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   CHECK((publisher.channel() == "close" && publisher.subscribers() == 0));
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("subscriber_closed_beside_a_loop_ends_it") {
   subscriber.close();
   thread.join();
   CHECK((frames == 1 && publisher.subscribers() == 0));
-  CHECK(code_of([&] { subscriber.try_recv(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code_of([&] { subscriber.try_recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   subscriber.close();
 }
 
@@ -93,7 +93,7 @@ TEST_CASE("object_destroyed_beside_a_waiting_call_ends_it") {
   found.reset();
   first.join();
   second.join();
-  CHECK((received == FRAMELANE_ERROR_CLOSED && answered == FRAMELANE_ERROR_CLOSED));
+  CHECK((received == FRAMELANE_ERROR_CHANNEL_CLOSED && answered == FRAMELANE_ERROR_CHANNEL_CLOSED));
 }
 
 TEST_CASE("call_from_keep_waiting_is_misuse_and_counters_are_not") {
@@ -123,9 +123,9 @@ TEST_CASE("close_or_destruction_in_keep_waiting_ends_the_call") {
     return subscriber.get();
   };
   framelane::Subscriber* raw = open([&] { subscriber->close(); });
-  CHECK(code_of([&] { raw->recv(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code_of([&] { raw->recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   raw = open([&] { subscriber.reset(); });
-  CHECK(code_of([&] { raw->recv(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code_of([&] { raw->recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
   CHECK(publisher.subscribers() == 0);
 }
 

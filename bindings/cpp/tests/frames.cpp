@@ -98,7 +98,7 @@ TEST_CASE("frames outlive their subscriber, loans are refused after their publis
   publisher.reset();
   CHECK((frame.data()[0] == 42 && frame.data()[1] == 42));
   orphan.data()[0] = 1;  // The slot is still there to write to.
-  CHECK(code_of([&] { orphan.publish(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code_of([&] { orphan.publish(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
 }
 
 TEST_CASE("a loan that is not published leaves the channel as it was") {
@@ -166,7 +166,7 @@ TEST_CASE("a range-for over a subscriber ends with the channel, and frames can b
   }
   writer.join();
   CHECK((count == 20 && last->sequence() == 20 && subscriber.dropped() == 0));
-  CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_CLOSED);
+  CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
 }
 
 TEST_CASE("too many leases are refused, and work again when one is let go") {
@@ -225,7 +225,7 @@ TEST_CASE("reconnecting_subscriber_goes_on_when_the_channel_comes_again") {
     publisher.reset();
     finder.reset();
     CHECK((!subscriber.try_recv() && !boxes.try_recv() && !subscriber.publisher_alive()));
-    CHECK(code_of([&] { ending.recv(); }) == FRAMELANE_ERROR_CLOSED);
+    CHECK(code_of([&] { ending.recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
     // Also while a call waits.
     std::thread late([&] {
       finder.emplace("again/detections");
@@ -280,6 +280,15 @@ TEST_CASE("errors have the code, the text and what to do") {
     CHECK(std::string(error.what()).find(std::to_string(getpid())) != std::string::npos);
     CHECK(!error.hint().empty());
     CHECK(std::string(error.what()).find(error.hint()) != std::string::npos);
+  }
+  try {
+    framelane::SubscriberOptions options;
+    options.delivery = static_cast<framelane::Delivery>(9);
+    framelane::Subscriber wrong("hint", options);
+    FAIL("an unknown delivery");
+  } catch (const FramelaneError& error) {
+    CHECK(error.code() == Code::InvalidOption);
+    CHECK(error.hint().find("documentation of the option") != std::string::npos);
   }
   CHECK(code_of([] { Publisher("not a name"); }) == FRAMELANE_ERROR_INVALID_NAME);
   CHECK(code_of([] { Publisher("slots", {1}); }) == FRAMELANE_ERROR_INVALID_OPTION);

@@ -46,7 +46,7 @@ void receiving() {
   SubscriberOptions options;
   options.delivery = Delivery::Every;
   options.writable = true;
-  options.wait = Timeout(chrono::seconds(1));
+  options.open_timeout = Timeout(chrono::seconds(1));
   Subscriber subscriber("cam0", options);
   try {
     for (Frame& frame : subscriber) {
@@ -58,7 +58,7 @@ void receiving() {
       cout << id.sequence << format("%d", 1);
     }
   } catch (const FramelaneError& error) {
-    if (error.code() != Code::Closed) throw;
+    if (error.code() != Code::ChannelClosed) throw;
   }
   for (const ChannelStatus& status : list_channels()) cout << status.name;
 }

@@ -25,7 +25,7 @@ TEST_CASE("a wait ends with its time: as an error, or as nothing") {
 
 TEST_CASE("a channel that is not there is waited for as long as was said") {
   framelane::SubscriberOptions options;
-  options.wait = 0ns;
+  options.open_timeout = 0ns;
   try {
     framelane::Subscriber("missing", options);
     FAIL("there is no channel");

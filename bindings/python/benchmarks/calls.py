@@ -38,7 +38,7 @@ def side_by_side(*calls):
 
 def main():
     small, large = np.zeros((4, 4, 3), "uint8"), np.zeros((1080, 1920, 3), "uint8")
-    with framelane.Publisher("calls") as publisher, framelane.Subscriber("calls", timeout=0) as subscriber:
+    with framelane.Publisher("calls") as publisher, framelane.Subscriber("calls", open_timeout=0) as subscriber:
         publisher.send(small)
         frame = subscriber.recv()
         array = frame.array

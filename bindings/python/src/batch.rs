@@ -65,7 +65,7 @@ pub(crate) fn answer(
     frame: (u64, u64),
     timeout: Option<f64>,
 ) -> PyResult<Detections> {
-    let deadline = deadline(timeout)?;
+    let deadline = deadline("timeout", timeout)?;
     let (epoch, sequence) = frame;
     let batch = subscriber.receiver.with_source(py, deadline, |source, keep| {
         let left = remaining(deadline).unwrap_or(Duration::MAX);
@@ -294,7 +294,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 ///
 /// `channel` is a name or a URL, as for Subscriber.
 ///
-/// Opening waits for the channel up to `timeout` seconds, then raises Timeout. None, the default, waits
+/// Opening waits for the channel up to `open_timeout` seconds, then raises Timeout. None, the default, waits
 /// indefinitely, and 0 does not wait. `recv` has a separate timeout.
 ///
 /// - `delivery`: "every" (the default) returns all batches that are still in the ring, in order. "newest"
@@ -306,7 +306,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 /// - `reconnect`: when the publisher closes the channel, waits until it is published again. By default False:
 ///   `recv` raises ChannelClosed and loops end.
 ///
-/// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
+/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionSubscriber {
@@ -315,43 +315,47 @@ pub(crate) struct DetectionSubscriber {
 
 #[pymethods]
 impl DetectionSubscriber {
-    /// Opens a channel of detections, waiting for it up to `timeout` seconds (None: indefinitely).
+    /// Opens a channel of detections, waiting for it up to `open_timeout` seconds (None: indefinitely).
     #[new]
-    #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, delivery, timeout, directory, spin_us, reconnect, urls)
+        Self::open_while(py, None, channel, delivery, open_timeout, directory, spin_us, reconnect, urls)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
     /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of
     /// DetectionSubscriber. Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, delivery="every", timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         options(delivery, None, spin_us, reconnect, urls)?;
-        deadline(timeout)?;
+        deadline("open_timeout", open_timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
-        call_async(py, "opening", (open, channel, delivery, timeout, directory, spin_us, reconnect, urls))
+        call_async(
+            py,
+            "opening",
+            (open, channel, delivery, open_timeout, directory, spin_us, reconnect, urls),
+        )
     }
 
     /// Opens while `wanted()`.
@@ -363,7 +367,7 @@ impl DetectionSubscriber {
         wanted: Option<Py<PyAny>>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         reconnect: bool,
@@ -373,7 +377,7 @@ impl DetectionSubscriber {
         let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
         };
-        let subscriber = open_waiting(py, options, channel, timeout, wanted.as_ref(), open)?;
+        let subscriber = open_waiting(py, options, channel, open_timeout, wanted.as_ref(), open)?;
         let batches = Batches { subscriber, epoch: None };
         Ok(DetectionSubscriber {
             receiver: Arc::new(Receiver::new("detection subscriber", channel, newest_only, false, batches)),
@@ -408,7 +412,7 @@ impl DetectionSubscriber {
                 (Some(id.epoch), id.sequence)
             }
         };
-        let deadline = deadline(timeout)?;
+        let deadline = deadline("timeout", timeout)?;
         let item = self.receiver.with_source(py, deadline, |source, keep| {
             source.for_frame(epoch, sequence, remaining(deadline), keep)
         })?;

@@ -213,7 +213,7 @@ fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
 ///   0o660 also for the group, in a `directory` that it can access. Only the owner can write batches.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
-/// permissions), AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
+/// permissions), PermissionDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionPublisher {
     handle: Arc<Handle<framelane::DetectionPublisher>>,

@@ -1,4 +1,4 @@
-//! The exceptions, made from one table, and how core errors become them.
+//! The exceptions, made from the core's table of kinds, and how core errors become them.
 
 use framelane::{Error, ErrorKind};
 use pyo3::exceptions::{
@@ -8,89 +8,31 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-/// The class of a kind, and the built-in exception that it is as well.
-struct Row {
-    class: &'static str,
-    builtin: Option<fn(Python<'_>) -> Bound<'_, PyType>>,
-    doc: &'static str,
-}
-
 /// The number that `errno` has in exceptions of a kind that are OSErrors; of other kinds, `None`.
 fn errno(kind: ErrorKind, error: &Error) -> Option<i32> {
     let usual = match kind {
         ErrorKind::NotFound => libc::ENOENT,
         ErrorKind::NoSpace => libc::ENOSPC,
-        ErrorKind::Permission => libc::EACCES,
+        ErrorKind::PermissionDenied => libc::EACCES,
         ErrorKind::Timeout => libc::ETIMEDOUT,
-        ErrorKind::Io => libc::EIO,
+        ErrorKind::SystemFailure => libc::EIO,
         _ => return None,
     };
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     Some(source.and_then(std::io::Error::raw_os_error).unwrap_or(usual))
 }
 
-fn value_error(py: Python<'_>) -> Bound<'_, PyType> {
-    py.get_type::<PyValueError>()
-}
-
-/// The one table from kinds to classes; `None` only for a kind that this version does not know.
-fn row(kind: ErrorKind) -> Option<Row> {
-    let plain = |class, doc| Row { class, builtin: None, doc };
-    let value = |class, doc| Row { class, builtin: Some(value_error), doc };
+/// The built-in exception that the class of a kind is as well, if one fits.
+fn builtin(py: Python<'_>, kind: ErrorKind) -> Option<Bound<'_, PyType>> {
     Some(match kind {
-        ErrorKind::InvalidName => value("InvalidName", "The channel's name breaks the rules for names."),
-        ErrorKind::ChannelBusy => plain("ChannelBusy", "Another live publisher holds the channel."),
-        ErrorKind::NotFound => Row {
-            class: "ChannelNotFound",
-            builtin: Some(|py| py.get_type::<PyFileNotFoundError>()),
-            doc: "There is no such channel, file or device.",
-        },
-        ErrorKind::NoSpace => Row {
-            class: "NoSpace",
-            builtin: Some(|py| py.get_type::<PyOSError>()),
-            doc: "The file system of the channel directory has no room.",
-        },
-        ErrorKind::Permission => Row {
-            class: "AccessDenied",
-            builtin: Some(|py| py.get_type::<PyPermissionError>()),
-            doc: "The operating system refuses access.",
-        },
-        ErrorKind::LayoutVersion => {
-            plain("IncompatibleVersion", "The channel was made by an incompatible version of framelane.")
-        }
-        ErrorKind::Damaged => plain("Damaged", "A file or shared memory does not hold what it must."),
-        ErrorKind::FrameTooLarge => value("FrameTooLarge", "The frame is larger than framelane allows."),
-        ErrorKind::InvalidFrame => {
-            value("InvalidFrame", "Size, format, planes and bytes of a frame do not fit together.")
-        }
-        ErrorKind::TooManySubscribers => {
-            plain("TooManySubscribers", "All subscriber records of the channel are taken.")
-        }
-        ErrorKind::TooManyLeases => {
-            plain("TooManyLeases", "The subscriber already holds as many frames as it may.")
-        }
-        ErrorKind::NoFreeSlot => plain("NoFreeSlot", "Every slot is leased, held or newest."),
-        ErrorKind::Timeout => Row {
-            class: "Timeout",
-            builtin: Some(|py| py.get_type::<PyTimeoutError>()),
-            doc: "The time given has passed.",
-        },
-        ErrorKind::Closed => {
-            plain("ChannelClosed", "The publisher, or this program, has closed the channel.")
-        }
-        ErrorKind::Interrupted => plain("Interrupted", "The wait was ended by this program."),
-        ErrorKind::Forked => plain("Forked", "The handle was opened before this process was forked."),
-        ErrorKind::InvalidOption => value("InvalidOption", "An option or argument is outside its range."),
-        ErrorKind::Io => Row {
-            class: "SystemFailure",
-            builtin: Some(|py| py.get_type::<PyOSError>()),
-            doc: "The operating system reports another error.",
-        },
-        ErrorKind::ChannelRemoved => {
-            plain("ChannelRemoved", "Another program removed the files of the channel.")
-        }
-        ErrorKind::Misuse => plain("Misuse", "The program calls an object that cannot be called here."),
-        ErrorKind::Internal => plain("InternalError", "A fault of framelane itself: please report it."),
+        ErrorKind::InvalidName
+        | ErrorKind::FrameTooLarge
+        | ErrorKind::InvalidFrame
+        | ErrorKind::InvalidOption => py.get_type::<PyValueError>(),
+        ErrorKind::NotFound => py.get_type::<PyFileNotFoundError>(),
+        ErrorKind::PermissionDenied => py.get_type::<PyPermissionError>(),
+        ErrorKind::Timeout => py.get_type::<PyTimeoutError>(),
+        ErrorKind::NoSpace | ErrorKind::SystemFailure => py.get_type::<PyOSError>(),
         _ => return None,
     })
 }
@@ -104,18 +46,16 @@ static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
 
 fn make_class<'py>(
     py: Python<'py>,
-    name: &str,
+    (name, doc): (&str, &str),
     bases: &Bound<'py, PyTuple>,
-    doc: &str,
-    code: u32,
-    kind: &str,
+    kind: Option<ErrorKind>,
 ) -> PyResult<Bound<'py, PyType>> {
     let dict = PyDict::new(py);
     dict.set_item("__module__", "framelane")?;
     dict.set_item("__doc__", doc)?;
-    dict.set_item("code", code)?;
-    dict.set_item("kind", kind)?;
-    dict.set_item("hint", py.None())?;
+    dict.set_item("code", kind.map_or(0, ErrorKind::code))?;
+    dict.set_item("kind", kind.map_or("error", ErrorKind::name))?;
+    dict.set_item("hint", kind.map(ErrorKind::hint))?;
     // That of OSError begins with the number as soon as there is one.
     dict.set_item("__str__", py.get_type::<pyo3::exceptions::PyBaseException>().getattr("__str__")?)?;
     Ok(py.get_type::<PyType>().call1((name, bases, dict))?.cast_into::<PyType>()?)
@@ -125,20 +65,15 @@ fn classes(py: Python<'_>) -> PyResult<&Classes> {
     CLASSES.get_or_try_init(py, || {
         let root = PyTuple::new(py, [py.get_type::<pyo3::exceptions::PyException>()])?;
         let doc = "The base of all exceptions of framelane.\n\n`code` and `kind` are stable and the same in every \
-                   language; `hint` says what to do, if there is something.";
-        let base = make_class(py, "Error", &root, doc, 0, "error")?;
+                   language. `hint` is what to do about the error.";
+        let base = make_class(py, ("Error", doc), &root, None)?;
         let mut by_kind = Vec::new();
         for &kind in ErrorKind::ALL {
-            let class = match row(kind) {
-                None => base.clone(),
-                Some(row) => {
-                    let bases = match row.builtin {
-                        None => PyTuple::new(py, [&base])?,
-                        Some(builtin) => PyTuple::new(py, [&base, &builtin(py)])?,
-                    };
-                    make_class(py, row.class, &bases, row.doc, kind.code(), kind.name())?
-                }
+            let bases = match builtin(py, kind) {
+                None => PyTuple::new(py, [&base])?,
+                Some(builtin) => PyTuple::new(py, [&base, &builtin])?,
             };
+            let class = make_class(py, (kind.type_name(), kind.meaning()), &bases, Some(kind))?;
             by_kind.push((kind, class.unbind()));
         }
         Ok(Classes { base: base.unbind(), by_kind })
@@ -151,9 +86,7 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let classes = classes(py)?;
     let class = classes.by_kind.iter().find(|entry| entry.0 == kind).map_or(&classes.base, |entry| &entry.1);
     let value = class.bind(py).call1((&text,))?;
-    if let Some(hint) = error.hint() {
-        value.setattr("hint", hint)?;
-    }
+    value.setattr("hint", error.advice())?;
     if let Some(errno) = errno(kind, error) {
         // Into the dictionary as well, which is what pickling carries.
         let pickled = value.getattr("__dict__")?;
@@ -196,14 +129,17 @@ pub(crate) fn is_kind(py: Python<'_>, error: &PyErr, kind: ErrorKind) -> bool {
     })
 }
 
-/// Kind, number and class of every error, for the tests.
+/// Name, number, class name, hint and class of every kind of the core, for the tests.
 #[pyfunction]
 #[pyo3(name = "_error_table")]
-pub(crate) fn error_table(py: Python<'_>) -> PyResult<Vec<(&'static str, u32, Py<PyType>)>> {
+#[expect(clippy::type_complexity, reason = "a row of the table")]
+pub(crate) fn error_table(
+    py: Python<'_>,
+) -> PyResult<Vec<(&'static str, u32, &'static str, &'static str, Py<PyType>)>> {
     Ok(classes(py)?
         .by_kind
         .iter()
-        .map(|(kind, class)| (kind.name(), kind.code(), class.clone_ref(py)))
+        .map(|(kind, class)| (kind.name(), kind.code(), kind.type_name(), kind.hint(), class.clone_ref(py)))
         .collect())
 }
 
@@ -224,9 +160,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Error", base)?;
     for (_, class) in &classes.by_kind {
         let class = class.bind(py);
-        if !class.is(base) {
-            module.add(class.name()?, class)?;
-        }
+        module.add(class.name()?, class)?;
     }
     module.add_function(wrap_pyfunction!(error_table, module)?)?;
     module.add_function(wrap_pyfunction!(raise_kind, module)?)

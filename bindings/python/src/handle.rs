@@ -130,7 +130,7 @@ impl<T: Send> Handle<T> {
 
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         let message = format!("expected an open {}, found one that this program has closed", self.what);
-        error::raise_new(py, ErrorKind::Closed, &message, None)
+        error::raise_new(py, ErrorKind::ChannelClosed, &message, None)
     }
 
     /// The error of a call that would wait within a signal handler for what the interrupted call waits for.
@@ -467,13 +467,14 @@ pub(crate) fn keep_waiting(raised: &mut Option<PyErr>) -> bool {
     attach_and(raised, check_signals)
 }
 
-/// `timeout=` in seconds as a deadline; `None` is for ever.
-pub(crate) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+/// The argument `name`, in seconds, as a deadline. `None` is without limit.
+pub(crate) fn deadline(name: &str, timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else {
         return Ok(None);
     };
     if seconds.is_nan() || seconds < 0.0 {
-        let message = format!("timeout: expected seconds from 0, or None to wait for ever, found {seconds}");
+        let message =
+            format!("{name}: expected seconds from 0, or None to wait without limit, found {seconds}");
         return Err(pyo3::exceptions::PyValueError::new_err(message));
     }
     Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|duration| Instant::now().checked_add(duration)))

@@ -25,7 +25,7 @@ use pyo3::prelude::*;
 fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     handle::watch_forks();
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     error::add_to(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("LOST", framelane::DetectionFlags::LOST.0)?;

@@ -207,7 +207,7 @@ pub(crate) fn frame_info(
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
-/// permissions), AccessDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
+/// permissions), PermissionDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
@@ -325,7 +325,7 @@ impl Publisher {
         timestamp_ns: Option<u64>,
         format: Option<&str>,
     ) -> PyResult<Detections> {
-        crate::handle::deadline(timeout)?;
+        crate::handle::deadline("timeout", timeout)?;
         let sent = self.send(py, image, timestamp_ns, format, None, None, None, 0, false)?;
         let sequence = match sent {
             Some(sequence) => sequence,

@@ -119,7 +119,7 @@ impl<S: Source> Receiver<S> {
     /// # Errors
     /// Timeout, ChannelClosed and the others of the core; what a signal handler raises.
     pub(crate) fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Received<S::Item>> {
-        let deadline = deadline(timeout)?;
+        let deadline = deadline("timeout", timeout)?;
         self.handle.check_fork(py)?;
         // What is there already needs no release of the interpreter.
         let there = self

@@ -84,17 +84,17 @@ pub(crate) fn options(
     Ok((options, newest_only))
 }
 
-/// Opens with `open`, waiting without the interpreter up to `timeout` seconds for the channel, and while
+/// Opens with `open`, waiting without the interpreter up to `open_timeout` seconds for the channel, and while
 /// `wanted()`.
 pub(crate) fn open_waiting<T: Send>(
     py: Python<'_>,
     options: SubscriberOptions,
     channel: &str,
-    timeout: Option<f64>,
+    open_timeout: Option<f64>,
     wanted: Option<&Py<PyAny>>,
     open: impl Fn(&SubscriberOptions, &str, &mut dyn FnMut() -> bool) -> Result<T, Error> + Send + Sync,
 ) -> PyResult<T> {
-    let options = options.wait(remaining(deadline(timeout)?));
+    let options = options.open_timeout(remaining(deadline("open_timeout", open_timeout)?));
     let mut raised = None;
     let opened = py.detach(|| {
         let mut keep = || match wanted {
@@ -112,7 +112,7 @@ pub(crate) fn open_waiting<T: Send>(
         (_, Some(raised)) => Err(raised),
         (Ok(opened), None) => Ok(opened),
         // A channel that is not there in time: the same exception whatever the time.
-        (Err(error), None) if error.kind() == ErrorKind::NotFound && timeout.is_some() => {
+        (Err(error), None) if error.kind() == ErrorKind::NotFound && open_timeout.is_some() => {
             let mut timeout = Error::new(ErrorKind::Timeout, error.message());
             if let Some(hint) = error.hint() {
                 timeout = timeout.with_hint(hint);
@@ -148,7 +148,7 @@ pub(crate) fn call_async<'py>(
 pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
     match result {
         Ok(item) => Ok(Some(item)),
-        Err(error) if is_kind(py, &error, ErrorKind::Closed) => Ok(None),
+        Err(error) if is_kind(py, &error, ErrorKind::ChannelClosed) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -160,7 +160,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// reconnects after an outage. The token is in `$FRAMELANE_TOKEN`, or, with urls="trusted", in a file
 /// (`token-file=`).
 ///
-/// Opening waits for the channel up to `timeout` seconds, then raises Timeout. None, the default, waits
+/// Opening waits for the channel up to `open_timeout` seconds, then raises Timeout. None, the default, waits
 /// indefinitely, and 0 does not wait. `recv` has a separate timeout.
 ///
 /// - `delivery`: "newest" (the default) returns the newest frame and skips older ones. "every" returns all
@@ -185,7 +185,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// it. A subscriber holds at most the slots of the channel less two, from 2 to 8: 4 with the default of 6
 /// slots. At this limit `recv` raises TooManyLeases at once.
 ///
-/// Raises InvalidName, AccessDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
+/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
 /// delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Subscriber {
@@ -199,24 +199,35 @@ fn lend(received: Received<framelane::Frame>) -> Frame {
 
 #[pymethods]
 impl Subscriber {
-    /// Opens a channel, waiting for it up to `timeout` seconds (None: indefinitely).
+    /// Opens a channel, waiting for it up to `open_timeout` seconds (None: indefinitely).
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (
-        channel, delivery="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn new(
         py: Python<'_>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, delivery, timeout, directory, spin_us, writable, reconnect, urls)
+        Self::open_while(
+            py,
+            None,
+            channel,
+            delivery,
+            open_timeout,
+            directory,
+            spin_us,
+            writable,
+            reconnect,
+            urls,
+        )
     }
 
     /// Opens a channel without blocking the event loop: `sub = await Subscriber.open_async(...)`, or `async
@@ -225,13 +236,13 @@ impl Subscriber {
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     #[pyo3(signature = (
-        channel, delivery="newest", timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
     ))]
     fn open_async<'py>(
         py: Python<'py>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
@@ -239,12 +250,12 @@ impl Subscriber {
         urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         options(delivery, None, spin_us, reconnect, urls)?;
-        deadline(timeout)?;
+        deadline("open_timeout", open_timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
         call_async(
             py,
             "opening",
-            (open, channel, delivery, timeout, directory, spin_us, writable, reconnect, urls),
+            (open, channel, delivery, open_timeout, directory, spin_us, writable, reconnect, urls),
         )
     }
 
@@ -257,7 +268,7 @@ impl Subscriber {
         wanted: Option<Py<PyAny>>,
         channel: &str,
         delivery: &str,
-        timeout: Option<f64>,
+        open_timeout: Option<f64>,
         directory: Option<PathBuf>,
         spin_us: u64,
         writable: bool,
@@ -269,7 +280,7 @@ impl Subscriber {
         let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep)
         };
-        let subscriber = open_waiting(py, options, channel, timeout, wanted.as_ref(), open)?;
+        let subscriber = open_waiting(py, options, channel, open_timeout, wanted.as_ref(), open)?;
         Ok(Subscriber {
             receiver: Arc::new(Receiver::new("subscriber", channel, newest_only, writable, subscriber)),
             delivery: if newest_only { "newest" } else { "every" },

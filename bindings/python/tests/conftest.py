@@ -39,7 +39,7 @@ def publisher():
 
 @pytest.fixture
 def subscriber(publisher):
-    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         yield subscriber
 
 

@@ -38,7 +38,7 @@ async def test_a_frame_that_comes_later_is_awaited(publisher, subscriber):
 
 async def test_async_for_gets_every_frame_until_the_channel_closes():
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
 
         async def send():
             loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ async def test_the_loop_runs_while_a_coroutine_waits(publisher, subscriber):
 @pytest.mark.parametrize("turns", range(6))
 async def test_cancelling_loses_no_frame_in_every_mode(publisher, turns):
     """The frame comes at any moment around the cancellation."""
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
         for n in range(1, 31):
             task = asyncio.create_task(subscriber.recv_async())
             for _ in range(turns):
@@ -126,7 +126,7 @@ async def test_a_cancelled_wait_leaves_the_frame_to_a_call_without_async(publish
 
 
 async def test_several_coroutines_may_wait_for_one_subscriber(publisher):
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
         tasks = [asyncio.create_task(subscriber.recv_async(timeout=60)) for _ in range(4)]
         await settle()
         for n in range(4):
@@ -135,7 +135,7 @@ async def test_several_coroutines_may_wait_for_one_subscriber(publisher):
 
 
 async def test_closing_ends_the_wait(publisher):
-    subscriber = framelane.Subscriber("cam0", timeout=0)
+    subscriber = framelane.Subscriber("cam0", open_timeout=0)
 
     async def iterate():
         return [frame async for frame in subscriber]
@@ -149,11 +149,11 @@ async def test_closing_ends_the_wait(publisher):
 
 
 async def test_waiting_coroutines_sleep_until_the_next_frame(publisher):
-    subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
+    subscribers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(64)]
     tasks = [asyncio.create_task(subscriber.recv_async()) for subscriber in subscribers]
     await settle()
     # The time is that of a wait which ends by its timeout.
-    with framelane.Publisher("bell"), framelane.Subscriber("bell", timeout=0) as bell:
+    with framelane.Publisher("bell"), framelane.Subscriber("bell", open_timeout=0) as bell:
         waiting = threads()
         until_asleep(waiting - {threading.get_native_id()})
         began, before = time.monotonic(), sleeps(waiting)
@@ -208,13 +208,13 @@ async def test_open_async_that_is_cancelled_leaves_no_subscriber():
 
 async def test_open_async_raises_what_opening_raises():
     with pytest.raises(framelane.Timeout, match="no channel none"):
-        await framelane.Subscriber.open_async("none", timeout=0.01)
+        await framelane.Subscriber.open_async("none", open_timeout=0.01)
     with pytest.raises(framelane.InvalidName):
         await framelane.Subscriber.open_async("a b")
     with pytest.raises(ValueError):
         framelane.Subscriber.open_async("none", "all")
-    with pytest.raises(ValueError):
-        framelane.DetectionSubscriber.open_async("none", timeout=-1)
+    with pytest.raises(ValueError, match="open_timeout: expected seconds"):
+        framelane.DetectionSubscriber.open_async("none", open_timeout=-1)
 
 
 async def test_async_with_opens_and_closes():
@@ -228,7 +228,7 @@ async def test_async_with_opens_and_closes():
                 assert len(await results.recv_async(timeout=60)) == 0
             assert results.closed
         assert subscriber.closed
-        async with framelane.Subscriber("cam0", timeout=0) as subscriber:
+        async with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
             pass
         assert subscriber.closed
     assert publisher.closed and detector.closed and framelane.list_channels() == []
@@ -240,7 +240,7 @@ async def test_async_with_drains_without_blocking_the_loop():
             publisher.send(image(1))
 
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
         task = asyncio.create_task(end(publisher))
         await settle()
         assert not task.done()
@@ -256,7 +256,7 @@ async def test_cancelled_async_with_closes_at_once():
             publisher.send(image(1))
 
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", delivery="every", timeout=0):
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0):
         task = asyncio.create_task(end(publisher))
         await settle()
         task.cancel()
@@ -267,11 +267,11 @@ async def test_cancelled_async_with_closes_at_once():
 
 BLOCKING = {
     "open": "framelane.Subscriber('none')",
-    "open with a time": "framelane.Subscriber('none', timeout=1000)",
-    "recv": "framelane.Subscriber('cam0', timeout=0).recv()",
-    "for_frame": "framelane.DetectionSubscriber('cam0', timeout=0).for_frame(1)",
+    "open with a time": "framelane.Subscriber('none', open_timeout=1000)",
+    "recv": "framelane.Subscriber('cam0', open_timeout=0).recv()",
+    "for_frame": "framelane.DetectionSubscriber('cam0', open_timeout=0).for_frame(1)",
     "open_async": "await framelane.Subscriber.open_async('none')",
-    "recv_async": "await framelane.Subscriber('cam0', timeout=0).recv_async()",
+    "recv_async": "await framelane.Subscriber('cam0', open_timeout=0).recv_async()",
 }
 
 

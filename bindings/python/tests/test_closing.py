@@ -17,7 +17,7 @@ FULL = """
 import framelane, numpy as np, signal, sys, threading
 image = np.zeros((4, 4), "uint8")
 pub = framelane.Publisher("own", slots=2, backpressure="block")
-reader = framelane.Subscriber("own", delivery="every", timeout=0)
+reader = framelane.Subscriber("own", delivery="every", open_timeout=0)
 pub.send(image)
 held = reader.recv()
 pub.send(image)
@@ -103,7 +103,7 @@ def closing_waits(waiting):
 DETECTIONS = """
 import framelane, numpy as np, signal
 pub = framelane.DetectionPublisher("own", slots=2, backpressure="block")
-reader = framelane.Subscriber("own", delivery="every", timeout=0)
+reader = framelane.Subscriber("own", delivery="every", open_timeout=0)
 frame = framelane.FrameId("cam0", 1, 1)
 pub.send(frame, [])
 held = reader.recv()
@@ -130,12 +130,12 @@ def test_close_of_detections_in_handler_ends_channel(script, directory, call):
 
 
 RECEIVES = {
-    "recv": ("framelane.Subscriber('cam0', timeout=0)", "sub.recv()"),
-    "for": ("framelane.Subscriber('cam0', timeout=0)", "next(sub)"),
-    "read": ("framelane.Subscriber('cam0', timeout=0)", "sub.read()"),
-    "detections": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.recv()"),
-    "for_frame": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.for_frame(1)"),
-    "for_frame with a time": ("framelane.DetectionSubscriber('cam0', timeout=0)", "sub.for_frame(1, 1000)"),
+    "recv": ("framelane.Subscriber('cam0', open_timeout=0)", "sub.recv()"),
+    "for": ("framelane.Subscriber('cam0', open_timeout=0)", "next(sub)"),
+    "read": ("framelane.Subscriber('cam0', open_timeout=0)", "sub.read()"),
+    "detections": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.recv()"),
+    "for_frame": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.for_frame(1)"),
+    "for_frame with a time": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.for_frame(1, 1000)"),
 }
 
 
@@ -171,7 +171,7 @@ def test_recv_in_handler_of_recv_takes_frame_that_is_there(publisher, script):
     waiting = script(
         """
         import framelane, numpy as np, signal
-        sub = framelane.Subscriber("cam0", timeout=0)
+        sub = framelane.Subscriber("cam0", open_timeout=0)
         def on_signal(*_):
             with framelane.Publisher("go"):
                 print("go")
@@ -197,7 +197,7 @@ def test_close_while_other_threads_send_ends_channel(directory, backpressure, ho
     image = np.zeros((1000, 1000, 3), "uint8")
     for _ in range(20):
         publisher = framelane.Publisher("cam0", backpressure=backpressure)
-        reader = framelane.Subscriber("cam0", timeout=0)
+        reader = framelane.Subscriber("cam0", open_timeout=0)
         sent, closed = [], []
 
         def send(publisher=publisher, sent=sent, closed=closed):
@@ -231,7 +231,7 @@ def test_close_while_other_threads_send_ends_channel(directory, backpressure, ho
 
 def test_close_while_other_thread_waits_for_slot_ends_channel():
     publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
-    reader = framelane.Subscriber("cam0", timeout=0)
+    reader = framelane.Subscriber("cam0", open_timeout=0)
     publisher.send(IMAGE)
     held = [reader.recv(timeout=10)]
     publisher.send(IMAGE)
@@ -298,7 +298,7 @@ def test_exit_while_daemon_thread_uses_publisher_ends_channel(script, directory,
 import framelane, numpy as np, threading
 image = np.zeros((500, 500), "uint8")
 pub = framelane.Publisher("cam0", backpressure={backpressure!r})
-reader = framelane.Subscriber("cam0", delivery="every", timeout=0)
+reader = framelane.Subscriber("cam0", delivery="every", open_timeout=0)
 pub.send(image)
 held, began = [], threading.Event()
 def work():

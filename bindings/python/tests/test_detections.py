@@ -21,7 +21,7 @@ def detector():
 
 @pytest.fixture
 def results(detector):
-    with framelane.DetectionSubscriber("cam0/detections", timeout=0) as results:
+    with framelane.DetectionSubscriber("cam0/detections", open_timeout=0) as results:
         yield results
 
 
@@ -123,13 +123,13 @@ def test_a_class_without_a_label_is_refused_when_labels_were_given(detector, cla
 
 def test_without_labels_any_class_is_taken():
     with framelane.DetectionPublisher("cam1/detections") as detector:
-        with framelane.DetectionSubscriber("cam1/detections", timeout=0) as results:
+        with framelane.DetectionSubscriber("cam1/detections", open_timeout=0) as results:
             detector.send(ID, BOXES, None, [2**32 - 1, 0])
             assert results.recv(timeout=10).class_ids.tolist() == [2**32 - 1, 0]
 
 
 def test_a_reader_of_images_is_told_that_these_are_detections(detector):
-    with framelane.Subscriber("cam0/detections", delivery="every", timeout=0) as images:
+    with framelane.Subscriber("cam0/detections", delivery="every", open_timeout=0) as images:
         detector.send(ID, BOXES)
         detector.send(ID, BOXES)
         frame = images.recv(timeout=10)
@@ -170,7 +170,7 @@ def test_a_sequence_alone_is_one_of_the_epoch_that_comes_first(detector, results
 
 def test_batches_can_be_iterated_until_the_channel_closes():
     with framelane.DetectionPublisher("d", backpressure="block") as detector:
-        results = framelane.DetectionSubscriber("d", timeout=0)
+        results = framelane.DetectionSubscriber("d", open_timeout=0)
         for sequence in range(1, 4):
             detector.send(framelane.FrameId("cam0", 1, sequence), BOXES)
         received = [results.recv(timeout=10) for _ in range(3)]
@@ -193,7 +193,7 @@ async def test_batches_can_be_awaited(detector, results):
 
 
 def test_a_channel_of_images_is_no_channel_of_detections(publisher):
-    with framelane.DetectionSubscriber("cam0", timeout=0) as results:
+    with framelane.DetectionSubscriber("cam0", open_timeout=0) as results:
         publisher.send(np.zeros((2, 2), "uint8"))
         with pytest.raises(framelane.InvalidFrame, match="cam0"):
             results.recv(timeout=10)

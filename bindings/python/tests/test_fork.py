@@ -14,9 +14,9 @@ import asyncio, framelane, gc, json, numpy as np, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 image = np.full((4, 4), 7, "uint8")
 publisher = framelane.Publisher("cam0")
-subscriber = framelane.Subscriber("cam0", timeout=0)
+subscriber = framelane.Subscriber("cam0", open_timeout=0)
 detector = framelane.DetectionPublisher("d")
-results = framelane.DetectionSubscriber("d", timeout=0)
+results = framelane.DetectionSubscriber("d", open_timeout=0)
 publisher.send(image)
 frame = subscriber.recv(timeout=10)
 slot = publisher.loan((4, 4)); slot.__enter__()
@@ -50,10 +50,10 @@ if child == 0:
         except BaseException as error:
             found[name] = repr(error)
     found["sequence"] = frame.sequence
-    with framelane.Publisher("of-child") as own, framelane.Subscriber("of-child", timeout=0) as reader:
+    with framelane.Publisher("of-child") as own, framelane.Subscriber("of-child", open_timeout=0) as reader:
         own.send(image)
         found["own"] = int(reader.recv(timeout=10).array[0, 0])
-    with framelane.Subscriber("cam0", timeout=0) as reader:
+    with framelane.Subscriber("cam0", open_timeout=0) as reader:
         found["attached"] = reader.closed
     os.write(write, json.dumps(found).encode())
     publisher.close(); subscriber.close(); detector.close(); results.close()
@@ -96,7 +96,7 @@ def test_a_fork_while_other_threads_wait_neither_hangs_nor_disturbs(script):
         warnings.simplefilter("ignore", DeprecationWarning)
         image = np.zeros((4, 4), "uint8")
         publisher = framelane.Publisher("cam0", slots=8)
-        subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(4)]
+        subscribers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(4)]
         def receive(subscriber):
             for frame in subscriber:
                 pass
@@ -142,7 +142,7 @@ def test_a_worker_of_multiprocessing_opens_its_own_handles(publisher, subscriber
             with framelane.Publisher(channel) as publisher:
                 with publisher.loan((4, 4)) as slot:
                     slot.array.fill(value)
-                with framelane.Subscriber(channel, timeout=0) as reader:
+                with framelane.Subscriber(channel, open_timeout=0) as reader:
                     publisher.send(np.full((4, 4), value, "uint8"))
                     return int(reader.recv(timeout=10).array.sum())
         if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_second_publisher_of_other_process_is_named_by_its_pid(publisher, script
 
 def test_errors_of_operating_system_have_errno(tmp_path):
     with pytest.raises(framelane.Timeout) as caught:
-        framelane.Subscriber("none", timeout=0)
+        framelane.Subscriber("none", open_timeout=0)
     assert caught.value.errno == errno.ETIMEDOUT
     (tmp_path / "file").touch()
     with pytest.raises(OSError) as caught:
@@ -149,15 +149,15 @@ def test_errors_of_operating_system_have_errno(tmp_path):
     [
         ("not_found", errno.ENOENT),
         ("no_space", errno.ENOSPC),
-        ("permission", errno.EACCES),
+        ("permission_denied", errno.EACCES),
         ("timeout", errno.ETIMEDOUT),
-        ("io", errno.EIO),
+        ("system_failure", errno.EIO),
     ],
 )
 def test_each_os_error_has_errno_of_its_kind(name, number):
     from framelane._framelane import _error_table, _raise_kind
 
-    code = next(code for kind, code, _ in _error_table() if kind == name)
+    code = next(code for kind, code, *_ in _error_table() if kind == name)
     with pytest.raises(OSError) as caught:
         _raise_kind(code)
     assert caught.value.errno == number and str(caught.value).startswith("found a test")
@@ -166,7 +166,7 @@ def test_each_os_error_has_errno_of_its_kind(name, number):
 def test_pickling_says_what_to_pass_instead(publisher, subscriber):
     publisher.send(np.zeros((4, 4), "uint8"))
     frame = subscriber.recv(timeout=10)
-    with framelane.DetectionPublisher("d") as detector, framelane.DetectionSubscriber("d", timeout=0) as results:
+    with framelane.DetectionPublisher("d") as detector, framelane.DetectionSubscriber("d", open_timeout=0) as results:
         detector.send(frame, [[1, 2, 3, 4]])
         batch = results.recv(timeout=10)
         expected = {

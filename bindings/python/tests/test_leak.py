@@ -109,13 +109,13 @@ def test_errors_leak_nothing(frames, subscriber):
 
 def test_handles_that_are_opened_and_closed_leak_nothing(publisher):
     def turn(number):
-        with framelane.Subscriber("cam0", timeout=0):
+        with framelane.Subscriber("cam0", open_timeout=0):
             pass
         if number % 5 == 0:
             with framelane.Publisher("other") as other:
                 other.send(np.zeros((2, 2), "uint8"))
                 # Its memory is mapped by both: it goes with the last of them.
-                reader = framelane.Subscriber("other", timeout=0)
+                reader = framelane.Subscriber("other", open_timeout=0)
                 frame = reader.recv(timeout=0)
             del reader, frame
 
@@ -124,7 +124,7 @@ def test_handles_that_are_opened_and_closed_leak_nothing(publisher):
 
 def test_detections_leak_nothing(frames):
     with framelane.DetectionPublisher("cam0/detections", labels=["a", "b"]) as found:
-        with framelane.DetectionSubscriber("cam0/detections", timeout=0) as batches:
+        with framelane.DetectionSubscriber("cam0/detections", open_timeout=0) as batches:
             boxes, scores = np.zeros((5, 4), "float32"), np.ones(5, "float32")
 
             def turn(_):

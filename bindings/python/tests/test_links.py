@@ -64,7 +64,7 @@ def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
     server = serve()
     with server.publisher("cam0") as publisher:
         publisher.send(picture(1))
-        with framelane.Subscriber(server.url("cam0"), timeout=60) as subscriber:
+        with framelane.Subscriber(server.url("cam0"), open_timeout=60) as subscriber:
             boxes = framelane.DetectionPublisher(server.url("cam0/detections"), labels=["a"])
             found = None
             for value in range(1, 6):
@@ -72,7 +72,7 @@ def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
                 assert (frame.array == value).all()
                 assert frame.id.epoch == publisher.epoch and frame.id.sequence == publisher.sequence
                 boxes.send(frame, [[0, 0, value, 1]], [0.5])
-                found = found or framelane.DetectionSubscriber("cam0/detections", directory=server.directory, timeout=60)
+                found = found or framelane.DetectionSubscriber("cam0/detections", directory=server.directory, open_timeout=60)
                 batch = found.for_frame(publisher.sequence, timeout=60, epoch=publisher.epoch)
                 assert batch.boxes_xyxy[0][2] == value
                 publisher.send(picture(value + 1))
@@ -82,7 +82,7 @@ def test_frames_come_and_boxes_go_back_to_the_very_frame(serve):
 def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
     server = serve()
     publisher = server.publisher("cam0", backpressure="block")
-    with framelane.Subscriber(server.url("cam0"), delivery="every", timeout=60) as subscriber:
+    with framelane.Subscriber(server.url("cam0"), delivery="every", open_timeout=60) as subscriber:
 
         def send():
             for value in range(20):
@@ -99,19 +99,19 @@ def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
 def test_who_may_not_is_told_by_exceptions_of_their_kind(serve):
     server = serve("--read", "cam*", "--write", "none")
     # Over tcp:// without a token the server is anybody, so that its words are not shown.
-    with pytest.raises(framelane.AccessDenied, match="not authenticated"):
-        framelane.Subscriber(server.url("secret"), timeout=60)
+    with pytest.raises(framelane.PermissionDenied, match="not authenticated"):
+        framelane.Subscriber(server.url("secret"), open_timeout=60)
     publisher = framelane.Publisher(server.url("cam0"))
-    with pytest.raises(framelane.AccessDenied, match="not authenticated"):
+    with pytest.raises(framelane.PermissionDenied, match="not authenticated"):
         while True:
             publisher.send(picture(0))
     publisher.close()
     with pytest.raises(framelane.Timeout):
-        framelane.Subscriber(server.url("cam1"), timeout=0.2)
+        framelane.Subscriber(server.url("cam1"), open_timeout=0.2)
     with pytest.raises(framelane.InvalidOption, match="option of a link"):
         framelane.Subscriber(server.url("cam0?speed=9"))
     with pytest.raises(framelane.InvalidOption, match="the token file"):
-        framelane.Subscriber(server.url("cam0?token-file=/nonexistent"), timeout=1, urls="trusted")
+        framelane.Subscriber(server.url("cam0?token-file=/nonexistent"), open_timeout=1, urls="trusted")
 
 
 @pytest.mark.parametrize("option", ["insecure=1", "token-file=/etc/hostname", "certificate=/tmp", "max-bytes=999999999"])
@@ -144,7 +144,7 @@ def test_urls_are_refused_where_only_names_are_wanted():
 def test_url_against_the_mode_argument_is_refused(serve):
     server = serve()
     with pytest.raises(framelane.InvalidOption, match="one delivery"):
-        framelane.Subscriber(server.url("cam0?delivery=newest"), "every", timeout=1)
+        framelane.Subscriber(server.url("cam0?delivery=newest"), "every", open_timeout=1)
 
 
 def test_other_threads_run_while_a_link_is_waited_for_and_closed(serve):
@@ -158,7 +158,7 @@ def test_other_threads_run_while_a_link_is_waited_for_and_closed(serve):
     thread = threading.Thread(target=tick)
     thread.start()
     with pytest.raises(framelane.Timeout):
-        framelane.Subscriber(server.url("cam0"), timeout=0.3)
+        framelane.Subscriber(server.url("cam0"), open_timeout=0.3)
     before = len(ticks)
     publisher = framelane.Publisher("tcp://127.0.0.1:9/cam0")
     publisher.send(picture(1))
@@ -174,7 +174,7 @@ def test_exit_while_daemon_thread_waits_for_link_leaves_no_files(serve, script, 
         ended = script(
             f"""
             import framelane, threading
-            subscriber = framelane.Subscriber({server.url("cam0")!r}, timeout=60)
+            subscriber = framelane.Subscriber({server.url("cam0")!r}, open_timeout=60)
             began = threading.Event()
             def work():
                 began.set()

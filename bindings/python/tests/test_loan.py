@@ -233,7 +233,7 @@ def test_a_camera_fills_a_loan_of_its_own_size_and_leaves_others_alone(publisher
 
 
 def test_without_a_free_slot_the_loan_is_scratch_memory_and_counts_as_dropped():
-    with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         publisher.send(np.zeros((4, 4), "uint8"))
         first = subscriber.recv(timeout=10)
         publisher.send(np.zeros((4, 4), "uint8"))

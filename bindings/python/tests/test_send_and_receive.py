@@ -166,7 +166,7 @@ def test_the_size_and_the_format_may_change_while_running(publisher, subscriber)
 
 
 def test_newest_counts_skipped_frames_and_every_gets_all(publisher, subscriber):
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as every:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as every:
         for n in range(4):
             publisher.send(np.full((2, 2), n, "uint8"))
         newest = subscriber.recv(timeout=0)
@@ -184,7 +184,7 @@ def test_newest_counts_skipped_frames_and_every_gets_all(publisher, subscriber):
 def test_a_frame_is_passed_on_as_it_is(publisher, subscriber):
     image = image_of((6, 8))
     original = exchange(publisher, subscriber, image, format="nv12", timestamp_ns=5, pts_ns=7, rotation_degrees=90)
-    with framelane.Publisher("copy") as second, framelane.Subscriber("copy", timeout=0) as reader:
+    with framelane.Publisher("copy") as second, framelane.Subscriber("copy", open_timeout=0) as reader:
         second.send(original)
         frame = reader.recv(timeout=10)
         assert (frame.format, frame.timestamp_ns, frame.pts_ns, frame.rotation_degrees) == ("nv12", 5, 7, 90)
@@ -282,7 +282,7 @@ def test_a_publisher_refuses_wrong_options(options, error, message):
 
 def test_read_gives_a_writable_copy_and_false_at_the_end():
     publisher = framelane.Publisher("cam0")
-    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         image = image_of((4, 6, 3))
         publisher.send(image)
         ok, copy = subscriber.read()
@@ -308,7 +308,7 @@ def test_the_directory_can_be_given_as_an_argument(tmp_path_factory, directory):
     with framelane.Publisher("cam0", directory=other) as publisher:
         assert [status.name for status in framelane.list_channels(other)] == ["cam0"]
         assert framelane.list_channels() == []
-        with framelane.Subscriber("cam0", directory=os.fspath(other), timeout=0) as subscriber:
+        with framelane.Subscriber("cam0", directory=os.fspath(other), open_timeout=0) as subscriber:
             publisher.send(image_of((2, 2)))
             assert subscriber.recv(timeout=10).sequence == 1
     other.rmdir()
@@ -327,7 +327,7 @@ def test_frames_go_from_process_to_process_and_none_is_lost_with_backpressure_bl
         """
     )
     writer.wait_for("ready")
-    with framelane.Subscriber("cam0", delivery="every", timeout=60) as reader:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=60) as reader:
         sequences = []
         for frame in reader:
             sequences.append(frame.sequence)

@@ -25,7 +25,7 @@ def publish(image: npt.NDArray[np.uint8]) -> int | None:
         return publisher.send(image, timestamp_ns=1)
 
 def receive() -> list[int]:
-    with framelane.Subscriber("cam0", delivery="every", timeout=1.0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=1.0) as subscriber:
         first: Frame = subscriber.recv(timeout=1.0)
         ok, image = subscriber.read()
         array: npt.NDArray[Any] = first.array

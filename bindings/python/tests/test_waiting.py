@@ -49,7 +49,7 @@ def test_recv_waits_without_the_interpreter_lock(publisher, subscriber, start):
 
 
 def test_timeout_says_what_the_publisher_does():
-    with framelane.Publisher("cam0", slots=4) as publisher, framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Publisher("cam0", slots=4) as publisher, framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         with pytest.raises(framelane.Timeout, match=f"process {os.getpid()}.*has published no frame yet"):
             subscriber.recv(timeout=0)
         publisher.send(IMAGE)
@@ -62,7 +62,7 @@ def test_timeout_says_what_the_publisher_does():
 
 def test_timeout_names_the_processes_that_hold_the_slots():
     with framelane.Publisher("cam0", slots=4) as publisher:
-        readers = [framelane.Subscriber("cam0", timeout=0) for _ in range(3)]
+        readers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(3)]
         kept = []
         for reader in readers[:2]:
             # One after the other: what both hold is one slot.
@@ -77,7 +77,7 @@ def test_timeout_names_the_processes_that_hold_the_slots():
             readers[2].recv(timeout=0)
         assert "--slots" in starved.value.hint and "frame.copy()" in starved.value.hint
         with pytest.raises(framelane.NoFreeSlot, match=holder):
-            publisher.send_and_wait(IMAGE, framelane.DetectionSubscriber("cam0", timeout=0), timeout=0)
+            publisher.send_and_wait(IMAGE, framelane.DetectionSubscriber("cam0", open_timeout=0), timeout=0)
         kept.clear()
         assert publisher.send(IMAGE) is not None
         assert readers[2].recv(timeout=10)
@@ -129,7 +129,7 @@ def test_endless_timeouts_are_accepted(publisher, subscriber):
     for timeout in [None, float("inf"), 1e300]:
         publisher.send(IMAGE)
         assert subscriber.recv(timeout=timeout).sequence
-    framelane.Subscriber("cam0", timeout=float("inf")).close()
+    framelane.Subscriber("cam0", open_timeout=float("inf")).close()
 
 
 def test_a_subscriber_waits_for_its_channel(start):
@@ -144,7 +144,7 @@ def test_a_subscriber_waits_for_its_channel(start):
 
 def test_iteration_stops_when_the_publisher_closes(start):
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
 
         def send():
             for _ in range(50):
@@ -157,7 +157,7 @@ def test_iteration_stops_when_the_publisher_closes(start):
 
 
 def test_closing_a_subscriber_ends_the_wait_of_another_thread(publisher, start):
-    subscriber = framelane.Subscriber("cam0", timeout=0)
+    subscriber = framelane.Subscriber("cam0", open_timeout=0)
     ended, began = [], threading.Event()
 
     def wait():
@@ -178,7 +178,7 @@ def test_closing_a_subscriber_ends_the_wait_of_another_thread(publisher, start):
 
 def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
     publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
-    subscriber = framelane.Subscriber("cam0", delivery="every", timeout=0)
+    subscriber = framelane.Subscriber("cam0", delivery="every", open_timeout=0)
     publisher.send(IMAGE)
     held = [subscriber.recv(timeout=10)]
     publisher.send(IMAGE)
@@ -202,7 +202,7 @@ def test_closing_a_publisher_ends_the_wait_of_another_thread(start):
 def test_threads_share_a_publisher(start):
     # Slots for the newest frame, one of each thread, and two that the reader holds while it takes the next.
     publisher = framelane.Publisher("cam0", slots=8)
-    with framelane.Subscriber("cam0", delivery="newest", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="newest", open_timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
         def send(value):
@@ -226,7 +226,7 @@ def test_threads_share_a_publisher(start):
 
 def test_threads_share_a_subscriber_and_each_frame_goes_to_one(start):
     publisher = framelane.Publisher("cam0", backpressure="block")
-    with framelane.Subscriber("cam0", delivery="every", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", delivery="every", open_timeout=0) as subscriber:
         sequences, lock = [], threading.Lock()
 
         def receive():
@@ -256,14 +256,14 @@ def test_a_timeout_holds_also_while_another_thread_waits(publisher, subscriber, 
 
 def test_the_publisher_tells_how_many_subscribe(publisher):
     assert publisher.subscribers == 0
-    with framelane.Subscriber("cam0", timeout=0):
+    with framelane.Subscriber("cam0", open_timeout=0):
         assert publisher.subscribers == 1
     assert publisher.subscribers == 0
 
 
 def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
     publisher = framelane.Publisher("cam0", slots=2, backpressure="block")
-    subscriber = framelane.Subscriber("cam0", delivery="every", timeout=0)
+    subscriber = framelane.Subscriber("cam0", delivery="every", open_timeout=0)
 
     def send():
         for n in range(30):
@@ -280,9 +280,9 @@ def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
 
 
 def test_waiting_subscribers_sleep_until_the_end(publisher, start):
-    subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(64)]
+    subscribers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(64)]
     with pytest.raises(framelane.TooManySubscribers):
-        framelane.Subscriber("cam0", timeout=0)
+        framelane.Subscriber("cam0", open_timeout=0)
 
     def wait(subscriber):
         assert list(subscriber) == []
@@ -294,7 +294,7 @@ def test_waiting_subscribers_sleep_until_the_end(publisher, start):
     assert len(waiting) == len(subscribers)
     until_asleep(waiting)
     # The time is that of a wait which ends by its timeout.
-    with framelane.Publisher("bell"), framelane.Subscriber("bell", timeout=0) as bell:
+    with framelane.Publisher("bell"), framelane.Subscriber("bell", open_timeout=0) as bell:
         began, count = time.monotonic(), sleeps(waiting)
         with pytest.raises(framelane.Timeout):
             bell.recv(timeout=1.2)
@@ -305,13 +305,13 @@ def test_waiting_subscribers_sleep_until_the_end(publisher, start):
 
 
 INTERRUPTED = {
-    "a frame": "framelane.Subscriber('cam0', timeout=0).recv()",
-    "a frame, with a timeout": "framelane.Subscriber('cam0', timeout=0).recv(timeout=1000)",
-    "a frame of an iteration": "next(iter(framelane.Subscriber('cam0', timeout=0)))",
-    "a copy": "framelane.Subscriber('cam0', timeout=0).read()",
+    "a frame": "framelane.Subscriber('cam0', open_timeout=0).recv()",
+    "a frame, with a timeout": "framelane.Subscriber('cam0', open_timeout=0).recv(timeout=1000)",
+    "a frame of an iteration": "next(iter(framelane.Subscriber('cam0', open_timeout=0)))",
+    "a copy": "framelane.Subscriber('cam0', open_timeout=0).read()",
     "a channel": "framelane.Subscriber('nothing')",
-    "a channel, with a timeout": "framelane.Subscriber('nothing', timeout=1000)",
-    "detections of a frame": "framelane.DetectionSubscriber('cam0', timeout=0).for_frame(1)",
+    "a channel, with a timeout": "framelane.Subscriber('nothing', open_timeout=1000)",
+    "detections of a frame": "framelane.DetectionSubscriber('cam0', open_timeout=0).for_frame(1)",
     "a slot": "full(); own.send(image)",
     "a loan": "full(); own.loan((4, 4)).__enter__()",
     "the readers, when closing": "full(); own.close()",
@@ -327,7 +327,7 @@ def test_ctrl_c_ends_the_wait_for(publisher, script, what):
         own = framelane.Publisher("own", slots=2, backpressure="block")
         held = []
         def full():
-            reader = framelane.Subscriber("own", delivery="every", timeout=0)
+            reader = framelane.Subscriber("own", delivery="every", open_timeout=0)
             own.send(image)
             held.extend([reader, reader.recv()])
             own.send(image)
@@ -351,7 +351,7 @@ def test_a_signal_handler_that_returns_does_not_end_the_wait(publisher, script):
         """
         import framelane, signal
         signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
-        subscriber = framelane.Subscriber("cam0", timeout=0)
+        subscriber = framelane.Subscriber("cam0", open_timeout=0)
         print("waiting")
         print(subscriber.recv(timeout=1000).sequence)
         """
@@ -385,7 +385,7 @@ def test_an_exit_while_a_thread_waits_is_clean(publisher, script):
     ended = script(
         """
         import asyncio, framelane, threading
-        subscribers = [framelane.Subscriber("cam0", timeout=0) for _ in range(4)]
+        subscribers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(4)]
         for subscriber in subscribers[:2]:
             threading.Thread(target=subscriber.recv, daemon=True).start()
         loop = asyncio.new_event_loop()
@@ -409,7 +409,7 @@ def test_an_exit_that_wakes_waiting_daemon_threads_is_clean(script, directory):
         import framelane, threading
         publisher = framelane.Publisher("cam0")
         for _ in range(8):
-            subscriber = framelane.Subscriber("cam0", timeout=0)
+            subscriber = framelane.Subscriber("cam0", open_timeout=0)
             threading.Thread(target=subscriber.recv, daemon=True).start()
         """
     )
@@ -428,7 +428,7 @@ def test_a_publisher_that_died_is_taken_over_and_its_subscribers_go_on(script):
         """
     )
     dying.wait_for("sent")
-    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         first = subscriber.recv(timeout=10)
         dying.process.kill()
         dying.process.wait()

@@ -11,7 +11,7 @@ from conftest import address, leases, mapping_of
 
 @pytest.fixture
 def writable(publisher):
-    with framelane.Subscriber("cam0", timeout=0, writable=True) as subscriber:
+    with framelane.Subscriber("cam0", open_timeout=0, writable=True) as subscriber:
         yield subscriber
 
 
@@ -31,7 +31,7 @@ def test_writes_stay_with_frame_and_reader(publisher, subscriber, writable):
         assert (other.array == value).all()
         assert (mine.array[10:20] == 200).all() and (mine.array[20:-1] == value).all()
         assert mine.intact and other.intact
-    again = framelane.Subscriber("cam0", timeout=0, writable=True)
+    again = framelane.Subscriber("cam0", open_timeout=0, writable=True)
     assert (again.recv(timeout=10).array == 30).all(), "not even another frame object of the same sequence"
     again.close()
 
@@ -99,7 +99,7 @@ import ctypes, faulthandler, framelane, numpy as np, resource
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 BEFORE
 pub = framelane.Publisher("cam0")
-sub = framelane.Subscriber("cam0", timeout=0)
+sub = framelane.Subscriber("cam0", open_timeout=0)
 pub.send(np.full((100, 100), 7, "uint8"))
 frame = sub.recv(timeout=10)
 AFTER
@@ -140,7 +140,7 @@ def test_write_to_read_only_frame_with_faulthandler_has_traceback(script, place)
 
 @pytest.mark.parametrize("setup", ["", "faulthandler.enable()"])
 def test_fault_elsewhere_is_handled_as_before(script, setup):
-    code, err = crash(script, "ctypes.memset(16, 1, 1)", after=setup + "\nlater = framelane.Subscriber('cam0', timeout=0)")
+    code, err = crash(script, "ctypes.memset(16, 1, 1)", after=setup + "\nlater = framelane.Subscriber('cam0', open_timeout=0)")
     assert code == -signal.SIGSEGV
     assert "framelane: write" not in err
     assert err.count("Fatal Python error") == (1 if setup else 0)
@@ -158,7 +158,7 @@ TRUNCATED = """
 import faulthandler, framelane, numpy as np, os
 BEFORE
 pub = framelane.Publisher("cam0")
-sub = framelane.Subscriber("cam0", timeout=0, writable=WRITABLE)
+sub = framelane.Subscriber("cam0", open_timeout=0, writable=WRITABLE)
 pub.send(np.full((100, 100), 7, "uint8"))
 AFTER
 frame = sub.recv(timeout=10)
@@ -170,8 +170,8 @@ print(int(frame.array.sum()), frame.intact)
 @pytest.mark.parametrize("writable", [False, True])
 @pytest.mark.parametrize("place", ["BEFORE", "AFTER", "neither"])
 def test_truncated_file_is_survived_whenever_faulthandler_came(script, place, writable):
-    again = "\ntry: framelane.Subscriber('none', timeout=0)\nexcept framelane.Timeout: pass\nsub.close()\n"
-    again += f"sub = framelane.Subscriber('cam0', timeout=0, writable={writable})"
+    again = "\ntry: framelane.Subscriber('none', open_timeout=0)\nexcept framelane.Timeout: pass\nsub.close()\n"
+    again += f"sub = framelane.Subscriber('cam0', open_timeout=0, writable={writable})"
     source = TRUNCATED.replace("WRITABLE", str(writable))
     source = source.replace(place, "faulthandler.enable()" + (again if place == "AFTER" else ""))
     source = source.replace("BEFORE", "").replace("AFTER", "")
@@ -184,7 +184,7 @@ def test_faulthandler_enabled_while_reader_waits_is_survived(script, publisher, 
     """The next wait puts the handler in front again."""
     source = """
 import faulthandler, framelane, os
-sub = framelane.Subscriber("cam0", delivery="every", timeout=0)
+sub = framelane.Subscriber("cam0", delivery="every", open_timeout=0)
 faulthandler.enable()
 print("waiting")
 frame = sub.recv()

@@ -88,7 +88,7 @@ def test_a_frame_alone_keeps_its_lease_until_it_is_collected(publisher, subscrib
 
 
 def test_a_leased_slot_is_not_written_while_an_array_lives_and_is_used_again_afterwards():
-    with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         send(publisher, 1)
         array = subscriber.recv(timeout=10).array
         held = address(array)
@@ -106,7 +106,7 @@ def test_a_leased_slot_is_not_written_while_an_array_lives_and_is_used_again_aft
 
 
 def test_arrays_outlive_the_subscriber_and_the_channel(publisher):
-    with framelane.Subscriber("cam0", timeout=0) as subscriber:
+    with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         send(publisher, 7)
         array = subscriber.recv(timeout=10).array
     del subscriber
@@ -195,7 +195,7 @@ def arrays_of(reader, publisher):
 
 @pytest.mark.parametrize("keep", [islice_of, deque_of, arrays_of])
 def test_reader_that_keeps_frames_gets_an_error_and_others_go_on(publisher, keep):
-    with framelane.Subscriber("cam0", timeout=0) as greedy, framelane.Subscriber("cam0", timeout=0) as other:
+    with framelane.Subscriber("cam0", open_timeout=0) as greedy, framelane.Subscriber("cam0", open_timeout=0) as other:
         done = threading.Event()
 
         def feed():
@@ -221,7 +221,7 @@ def test_reader_that_keeps_frames_gets_an_error_and_others_go_on(publisher, keep
 
 @pytest.mark.parametrize("slots", [2, 3, 6])
 def test_loop_goes_on_in_the_smallest_rings(slots):
-    with framelane.Publisher("small", slots=slots) as small, framelane.Subscriber("small", timeout=0) as reader:
+    with framelane.Publisher("small", slots=slots) as small, framelane.Subscriber("small", open_timeout=0) as reader:
         send(small)
         for count, frame in enumerate(reader):
             if count == 20:
@@ -302,7 +302,7 @@ def test_rows_with_padding_give_a_strided_view_and_a_packed_copy(publisher, subs
     publisher._send_layout("bgr8", 4, 3, [(10, 20)], payload.tobytes())
     frame = subscriber.recv(timeout=10)
     np.testing.assert_array_equal(frame.copy(), expected)
-    with framelane.Publisher("copy") as second, framelane.Subscriber("copy", timeout=0) as reader:
+    with framelane.Publisher("copy") as second, framelane.Subscriber("copy", open_timeout=0) as reader:
         second.send(frame)
         relayed = reader.recv(timeout=10).array
         assert relayed.strides == (20, 3, 1)

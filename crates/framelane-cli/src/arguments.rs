@@ -188,7 +188,7 @@ mod tests {
         for mode in [0o644, 0o604, 0o602, 0o620, 0o660, 0o666] {
             std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
             let error = with_secret("rtsp://me:***@h/", Some(&file)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Permission, "{mode:o}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{mode:o}");
             let text = error.to_string();
             assert!(text.contains(&format!("the secret file {}", file.display())), "{text}");
             assert!(text.contains("chmod 600") && !text.contains("p@ss"), "{text}");

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use framelane::{Error, ErrorKind, LoanError, RecvError};
+use framelane::{Error, LoanError, RecvError};
 use serde::Serialize;
 
 /// Why a command ended early.
@@ -80,7 +80,7 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
         Failure::OutputClosed => return ExitCode::SUCCESS,
         Failure::Error(error) => error,
     };
-    let (message, hint) = (error.message(), error.hint().unwrap_or_else(|| hint_of(error.kind())));
+    let (message, hint) = (error.message(), error.advice());
     let text = if as_json {
         json(&ErrorReport {
             error: ErrorFields { code: error.code(), kind: error.kind().name(), message, hint },
@@ -91,32 +91,4 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
     // Nobody is left to be told when this fails.
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::FAILURE
-}
-
-/// What to do about an error that does not say so itself.
-fn hint_of(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidName => "use letters, digits, '.', '_' and '-', with '/' between parts",
-        ErrorKind::ChannelBusy => "end the other publisher, or publish under another name",
-        ErrorKind::NotFound => "check the name of the file or channel (`framelane list` shows channels)",
-        ErrorKind::NoSpace => {
-            "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer --slots"
-        }
-        ErrorKind::Permission => {
-            "check who owns the file or directory (`ls -l`), and --permissions of the publisher"
-        }
-        ErrorKind::LayoutVersion => "use the same version of framelane on both sides",
-        ErrorKind::Damaged => "check the input with `ffprobe`; for a channel, restart its publisher",
-        ErrorKind::FrameTooLarge => "publish smaller frames (--size)",
-        ErrorKind::InvalidFrame => "check the size and the format of the frames",
-        ErrorKind::TooManySubscribers => "end a subscriber; `framelane info CHANNEL` lists them",
-        ErrorKind::TooManyLeases | ErrorKind::NoFreeSlot => "give the channel more --slots",
-        ErrorKind::Timeout => "check that the peer is running, or allow more time",
-        ErrorKind::Closed => "start the publisher again",
-        ErrorKind::Interrupted | ErrorKind::ChannelRemoved => "run the command again",
-        ErrorKind::InvalidOption => "see --help of the command",
-        _ => {
-            "see the operating system's error in the message; for a channel, check its directory with `framelane doctor`"
-        }
-    }
 }

@@ -125,7 +125,7 @@ fn main() -> ExitCode {
     if cli.command.has_keys() || arguments::have_secrets(&arguments) {
         arguments::forbid_core_dumps();
     }
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let stop = match Stop::install(cli.command.grace()) {
         Ok(stop) => stop,
         Err(error) => return failure::report(&error, cli.global.json),

@@ -47,7 +47,7 @@ fn names_that_are_not_valid_are_refused_by_every_command() {
 #[test]
 fn a_channel_or_file_that_is_not_there_is_not_found() {
     let place = Place::new();
-    for line in ["subscribe cam0 --timeout 0", "subscribe cam0 --timeout 0.01", "info cam0"] {
+    for line in ["subscribe cam0 --open-timeout 0", "subscribe cam0 --open-timeout 0.01", "info cam0"] {
         let (kind, message) = error_of(place.path(), line);
         assert_eq!(kind, "not_found", "{line}");
         assert!(message.contains("cam0"), "{message}");
@@ -61,9 +61,9 @@ fn a_channel_or_file_that_is_not_there_is_not_found() {
 #[test]
 fn the_wait_is_told_in_milliseconds_and_only_when_there_was_one() {
     let place = Place::new();
-    let (_, message) = error_of(place.path(), "subscribe cam0 --timeout 0.1");
+    let (_, message) = error_of(place.path(), "subscribe cam0 --open-timeout 0.1");
     assert!(message.ends_with("(waited 100ms)"), "{message}");
-    let (_, message) = error_of(place.path(), "subscribe cam0 --timeout 0");
+    let (_, message) = error_of(place.path(), "subscribe cam0 --open-timeout 0");
     assert!(!message.contains("waited"), "{message}");
 }
 
@@ -75,7 +75,7 @@ fn sources_that_cannot_be_opened_get_a_hint_that_fits() {
         ("/dev/video99", "not_found", "ls /dev/video*"),
         (folder.as_str(), "invalid_option", "give a file"),
         ("/no/such/film.mp4", "not_found", "current directory"),
-        ("rtsp://127.0.0.1:9/live", "io", "check the address"),
+        ("rtsp://127.0.0.1:9/live", "system_failure", "check the address"),
     ] {
         let error = json_error(&place.run(&format!("publish {source} cam0 --json")));
         assert_eq!(error["kind"], kind, "{error}");
@@ -95,7 +95,7 @@ fn what_answers_but_speaks_no_rtsp_is_no_damaged_file() {
         }
     });
     let (kind, message) = error_of(place.path(), &format!("publish rtsp://{address}/live cam0"));
-    assert_eq!(kind, "io", "{message}");
+    assert_eq!(kind, "system_failure", "{message}");
     assert!(message.contains("cannot reach") && !message.contains("Invalid data"), "{message}");
 }
 
@@ -179,7 +179,7 @@ fn wrong_usage_is_told_with_exit_code_2() {
         "--dir a list --dir b",
         "subscribe cam0 --delivery oldest",
         "subscribe cam0 --delivery newest --every",
-        "subscribe cam0 --timeout -1",
+        "subscribe cam0 --open-timeout -1",
         "subscribe cam0 --stdout mp4",
         "subscribe cam0 --per-frame",
         "bench --readers 0",

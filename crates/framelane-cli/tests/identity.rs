@@ -233,7 +233,7 @@ fn a_damaged_clients_file_is_neither_used_nor_written_over() {
     assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let (kind, error) = config.error("list");
-    assert_eq!(kind, "permission");
+    assert_eq!(kind, "permission_denied");
     assert!(error.contains("chmod 600"), "{error}");
 }
 

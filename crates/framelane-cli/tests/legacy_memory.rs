@@ -352,7 +352,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (format!("send cam0 legacy-memory:{name}?size=4 --json"), "size"),
         (format!("receive legacy-memory:{name} cam0 --json"), "cam0"),
         (format!("receive legacy-memory:{name}?streams=2&index=1&index=0 cam1 --json"), "index= once"),
-        (format!("send cam9 legacy-memory:{name} --timeout 0 --json"), "cam9"),
+        (format!("send cam9 legacy-memory:{name} --open-timeout 0 --json"), "cam9"),
     ] {
         let output = place.run(&line);
         assert_eq!(output.status.code(), Some(1), "{line}");

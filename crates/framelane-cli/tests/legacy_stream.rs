@@ -180,7 +180,7 @@ fn a_channel_travels_from_one_framelane_to_another() {
     let mut subscriber =
         SubscriberOptions::new().directory(there.path()).delivery(Delivery::Every).open("cam0").unwrap();
     let mut publisher = PublisherOptions::new().directory(here.path()).create("cam0").unwrap();
-    let mut send = here.start(&format!("send cam0 legacy://127.0.0.1:{port} --json --timeout 0"));
+    let mut send = here.start(&format!("send cam0 legacy://127.0.0.1:{port} --json --open-timeout 0"));
     for number in 0..20 {
         // Sizes that change too.
         let size = (160 + 16 * (number % 3), 120);

@@ -120,7 +120,7 @@ fn flood_of_connections_is_logged_in_few_lines() {
     let mut command = place.command(&format!("receive legacy://127.0.0.1:{port} cam0"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
-    let mut subscriber = options.wait(Some(std::time::Duration::from_secs(60))).open("cam0").unwrap();
+    let mut subscriber = options.open_timeout(Some(std::time::Duration::from_secs(60))).open("cam0").unwrap();
     for _ in 0..500 {
         connect(port).shutdown(Shutdown::Both).unwrap();
     }

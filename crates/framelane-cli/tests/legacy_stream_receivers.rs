@@ -240,7 +240,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         ("send cam0 legacy://127.0.0.1?quality=0".to_owned(), "quality"),
         ("send cam0 legacy://127.0.0.1?quality=9&quality=9".to_owned(), "quality= once"),
         ("send cam0 legacy://no.such.host.invalid".to_owned(), "no.such.host.invalid"),
-        ("send cam9 legacy://127.0.0.1 --timeout 0".to_owned(), "cam9"),
+        ("send cam9 legacy://127.0.0.1 --open-timeout 0".to_owned(), "cam9"),
         ("send cam0 legacy:127.0.0.1".to_owned(), "legacy://"),
     ] {
         let output = place.run(&format!("{line} --json"));
@@ -251,7 +251,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
     }
     // Nobody is there, and nobody is waited for.
     drop(listener);
-    let output = place.run(&format!("send cam0 legacy://127.0.0.1:{port} --timeout 0 --json"));
+    let output = place.run(&format!("send cam0 legacy://127.0.0.1:{port} --open-timeout 0 --json"));
     assert_eq!(json_error(&output)["kind"], "timeout");
 }
 

@@ -150,7 +150,7 @@ fn as_many_frames_as_were_asked_for_have_arrived_when_the_sender_ends() {
 
 #[test]
 fn a_single_frame_to_a_url_arrives_though_its_publisher_is_closed_at_once() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (there, here) = (Place::new(), Place::new());
     let (mut server, address) = serve(&there, "");
     for at in 0..5 {
@@ -324,11 +324,13 @@ fn a_sender_waits_for_its_server_as_long_as_it_was_told() {
     // Nobody listens at the port of a listener that is gone.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for limit in ["0", "0.2"] {
-        let output = place.run(&format!("receive tcp://127.0.0.1:{port}/cam0 here --timeout {limit} --json"));
+        let output =
+            place.run(&format!("receive tcp://127.0.0.1:{port}/cam0 here --open-timeout {limit} --json"));
         let error = json_error(&output);
         assert_eq!(error["kind"], "timeout", "{error}");
         assert!(error["message"].as_str().unwrap().contains("Connection refused"), "{error}");
-        let output = place.run(&format!("send cam0 tcp://127.0.0.1:{port}/cam0 --timeout {limit} --json"));
+        let output =
+            place.run(&format!("send cam0 tcp://127.0.0.1:{port}/cam0 --open-timeout {limit} --json"));
         let error = json_error(&output);
         assert_eq!(error["kind"], "timeout", "{error}");
         assert!(error["message"].as_str().unwrap().contains("Connection refused"), "{error}");
@@ -340,12 +342,12 @@ fn a_receiver_waits_for_its_channel_as_long_as_it_was_told() {
     let (there, here) = (Place::new(), Place::new());
     let (_server, address) = serve(&there, "");
     for limit in ["0", "1.5"] {
-        let error = json_error(&here.run(&format!("receive {address}/cma0 --timeout {limit} --json")));
+        let error = json_error(&here.run(&format!("receive {address}/cma0 --open-timeout {limit} --json")));
         assert_eq!(error["kind"], "timeout", "{error}");
         assert!(error["message"].as_str().unwrap().contains("no publisher there"), "{error}");
     }
     let publisher = publish(there.path(), "cam0", 1);
-    let line = format!("receive {address}/cam0 --timeout 60 --once --json");
+    let line = format!("receive {address}/cam0 --open-timeout 60 --once --json");
     let mut receiver = here.start(&line);
     receiver.wait_for("channel");
     publisher.close();
@@ -360,7 +362,7 @@ fn who_asks_for_what_is_not_offered_is_told_and_leaves() {
     let _publisher = publish(here.path(), "cam0", 1);
     for line in [format!("receive {address}/secret"), format!("send cam0 {address}/cam0")] {
         let output = here.run(&format!("{line} --json"));
-        assert_eq!(json_error(&output)["kind"], "permission", "{line}");
+        assert_eq!(json_error(&output)["kind"], "permission_denied", "{line}");
         assert!(server.wait_for("refused")["reason"].as_str().unwrap().contains("may not be"));
     }
 }

@@ -113,7 +113,7 @@ fn lost_camera_without_reconnecting_is_an_error_with_the_reason() {
     assert!(text.contains("the server closed the connection") && text.contains("--reconnect off"), "{text}");
     let output =
         place.run(&format!("publish {} cam0 --reconnect off --json", camera(Counter::default(), false)));
-    assert_eq!((output.status.code(), &json_error(&output)["kind"]), (Some(1), &"closed".into()));
+    assert_eq!((output.status.code(), &json_error(&output)["kind"]), (Some(1), &"channel_closed".into()));
     let events = String::from_utf8_lossy(&output.stdout).into_owned();
     let summary = events.lines().last().unwrap();
     assert!(summary.contains("\"end\":\"lost\"") && summary.contains("closed the connection"), "{summary}");

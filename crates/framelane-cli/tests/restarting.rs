@@ -76,7 +76,7 @@ fn run_keeps_its_function_over_restarts_of_the_publisher() {
 
 #[test]
 fn links_reconnect_in_both_directions() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (there, here) = (Place::new(), Place::new());
     let mut server = there.start("serve --listen tcp://127.0.0.1:0 --anonymous --json");
     let address = server.wait_for("listening")["address"].as_str().unwrap().to_owned();

@@ -47,11 +47,11 @@ fn client_of_another_user_is_refused_at_a_unix_socket() {
     let Some((shared, root, nobody)) = places() else { return };
     let socket = socket(&shared);
     let mut server = serve(&root, &socket, 0);
-    let line = format!("receive unix:{}/cam0 --timeout 60 --json", socket.display());
+    let line = format!("receive unix:{}/cam0 --open-timeout 60 --json", socket.display());
     let output = nobody.command(&line).uid(NOBODY).gid(NOBODY).output().unwrap();
     // Root's servers are trusted, and refuse nobody's clients.
     let error = json_error(&output);
-    assert_eq!(error["kind"], "permission", "{error}");
+    assert_eq!(error["kind"], "permission_denied", "{error}");
     assert!(error["message"].as_str().unwrap().contains("found user 65534"), "{error}");
     let refused = server.wait_for("refused");
     assert!(refused["reason"].as_str().unwrap().contains("found user 65534"), "{refused}");
@@ -64,8 +64,8 @@ fn server_of_another_user_is_refused_unless_it_is_named() {
     let _server = serve(&nobody, &socket, NOBODY);
     let url = format!("unix:{}/cam0", socket.display());
     for more in ["", " --server-uid 1"] {
-        let error = json_error(&root.run(&format!("receive {url} --timeout 60 --json{more}")));
-        assert_eq!(error["kind"], "permission", "{error}");
+        let error = json_error(&root.run(&format!("receive {url} --open-timeout 60 --json{more}")));
+        assert_eq!(error["kind"], "permission_denied", "{error}");
         assert!(error["message"].as_str().unwrap().contains("found user 65534"), "{error}");
         assert!(error["hint"].as_str().unwrap().contains("--server-uid 65534"), "{error}");
     }

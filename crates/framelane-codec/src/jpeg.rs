@@ -60,8 +60,9 @@ impl Compressor {
     /// # Errors
     /// When there is no memory.
     pub fn new() -> Result<Self, Error> {
-        let inner = turbojpeg::Compressor::new()
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot make a JPEG compressor: {error}")))?;
+        let inner = turbojpeg::Compressor::new().map_err(|error| {
+            Error::new(ErrorKind::SystemFailure, format!("cannot make a JPEG compressor: {error}"))
+        })?;
         Ok(Compressor { inner, jpeg: Vec::new(), even: Vec::new() })
     }
 
@@ -92,8 +93,9 @@ impl Compressor {
             Some(samples) => (samples, Subsamp::Sub2x2),
             None => return Err(other_format(layout, ErrorKind::InvalidOption)),
         };
-        let failed =
-            |error: turbojpeg::Error| Error::new(ErrorKind::Io, format!("compressing a JPEG: {error}"));
+        let failed = |error: turbojpeg::Error| {
+            Error::new(ErrorKind::SystemFailure, format!("compressing a JPEG: {error}"))
+        };
         self.inner.set_quality(quality.into()).map_err(failed)?;
         self.inner.set_subsamp(subsampling).map_err(failed)?;
         let most = turbojpeg::compressed_buf_len(width, height, subsampling).map_err(failed)?;
@@ -209,7 +211,8 @@ impl fmt::Debug for Decompressor {
 }
 
 fn open() -> Result<turbojpeg::Decompressor, Error> {
-    let failed = |error| Error::new(ErrorKind::Io, format!("cannot make a JPEG decompressor: {error}"));
+    let failed =
+        |error| Error::new(ErrorKind::SystemFailure, format!("cannot make a JPEG decompressor: {error}"));
     let mut inner = turbojpeg::Decompressor::new().map_err(failed)?;
     inner.set_scan_limit(MOST_SCANS).map_err(failed)?;
     Ok(inner)

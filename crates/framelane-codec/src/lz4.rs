@@ -31,7 +31,7 @@ impl Compressor {
             self.block.resize(most, 0);
         }
         let length = compress_into_with_table(packed, &mut self.block, &mut self.table)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("lz4: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::InternalFailure, format!("lz4: {error}")))?;
         out.extend_from_slice(&self.block[..length]);
         Ok(())
     }

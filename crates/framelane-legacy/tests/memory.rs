@@ -276,7 +276,7 @@ fn mapping_of_another_user_is_refused_by_the_writer() {
         return;
     }
     let error = Writer::open(&mapping.0).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("found user 65534"), "{error}");
     assert!(error.hint().unwrap().contains("owner=65534"), "{error:?}");
     let mut bytes = vec![0; AREA];
@@ -284,7 +284,7 @@ fn mapping_of_another_user_is_refused_by_the_writer() {
     assert!(bytes.iter().all(|&byte| byte == 0));
     // A larger one than is wanted, and an empty one, are not touched either.
     file.set_len(0).unwrap();
-    assert_eq!(Writer::open(&mapping.0).unwrap_err().kind(), ErrorKind::Permission);
+    assert_eq!(Writer::open(&mapping.0).unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(file.metadata().unwrap().len(), 0);
     file.set_len(AREA as u64).unwrap();
     // The address may name the user.
@@ -293,8 +293,8 @@ fn mapping_of_another_user_is_refused_by_the_writer() {
     let mut reader = Reader::new(&trusted, Duration::ZERO);
     assert_eq!(reader.poll().unwrap(), Poll::Changed);
     let wrong: Address = format!("{}&owner=1", mapping.0).parse().unwrap();
-    assert_eq!(Writer::open(&wrong).unwrap_err().kind(), ErrorKind::Permission);
-    assert_eq!(Reader::new(&wrong, NEVER).poll().unwrap_err().kind(), ErrorKind::Permission);
+    assert_eq!(Writer::open(&wrong).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(Reader::new(&wrong, NEVER).poll().unwrap_err().kind(), ErrorKind::PermissionDenied);
     // Read without a word in the address, with a warning.
     let mut reader = Reader::new(&mapping.0, NEVER);
     reader.poll().unwrap();
@@ -314,7 +314,7 @@ fn mapping_replaced_by_another_user_while_writing_is_refused() {
         println!("skipped: only root can give a file away");
         return;
     }
-    assert_eq!(writer.write(&layout(), &pixels).unwrap_err().kind(), ErrorKind::Permission);
+    assert_eq!(writer.write(&layout(), &pixels).unwrap_err().kind(), ErrorKind::PermissionDenied);
     let mut bytes = vec![0; AREA];
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes.iter().all(|&byte| byte == 0));

@@ -47,7 +47,7 @@ impl Fault {
     }
 
     pub(crate) fn lost(peer: &str) -> Self {
-        Fault::passing(Error::new(ErrorKind::Io, format!("{peer} has closed the connection")))
+        Fault::passing(Error::new(ErrorKind::SystemFailure, format!("{peer} has closed the connection")))
     }
 
     pub(crate) fn silent(peer: &str, idle_timeout: Duration) -> Self {

@@ -126,7 +126,7 @@ pub(crate) fn connect(
 fn no_proof(address: &Address, proof: &Proof) -> Error {
     let found = if is_none(proof) { "no proof" } else { "a wrong proof" };
     Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("expected {address} to prove that it knows the token of this client, found {found}"),
     )
     .with_hint(
@@ -204,7 +204,7 @@ fn open(
                     return hung_up(address);
                 }
                 let fault = explain_tls(Fault::io(host, error), &address.to_string());
-                if options.trust.is_none() && fault.error.kind() == ErrorKind::Permission {
+                if options.trust.is_none() && fault.error.kind() == ErrorKind::PermissionDenied {
                     return Fault::lasting(unknown_server(address, &fault.error));
                 }
                 fault
@@ -218,7 +218,7 @@ fn open(
 /// A server that speaks no TLS, or is full, ends the connection without a word that TLS would understand.
 fn hung_up(address: &Address) -> Fault {
     Fault::passing(
-        Error::new(ErrorKind::Io, format!("{address} has closed the connection while TLS began"))
+        Error::new(ErrorKind::SystemFailure, format!("{address} has closed the connection while TLS began"))
             .with_hint("check that the server listens there with tls:// and has not too many connections"),
     )
 }
@@ -232,7 +232,7 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
         let error = tls_error(io, peer);
         // Who is not trusted today is not trusted in a second either; what else went wrong may have been the
         // network's fault.
-        let lasts = error.kind() == ErrorKind::Permission;
+        let lasts = error.kind() == ErrorKind::PermissionDenied;
         return if lasts { Fault::lasting(error) } else { Fault::passing(error) };
     }
     fault
@@ -245,7 +245,7 @@ fn unknown_server(address: &Address, found: &Error) -> Error {
         None => found.message().to_owned(),
     };
     Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("cannot verify {address}: no fingerprint or CA was given, {found}"),
     )
     .with_hint(
@@ -257,7 +257,7 @@ fn unknown_server(address: &Address, found: &Error) -> Error {
 /// The error for a link without TLS beyond this machine.
 pub(crate) fn insecure(address: &Address) -> Error {
     Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change frames"),
     )
     .with_hint(

@@ -111,7 +111,7 @@ impl Receiving<'_> {
         self.received.link.live = false;
         self.publisher.set_link(&self.received.link);
         if let Err(fault) = &result
-            && fault.error.kind() != ErrorKind::Io
+            && fault.error.kind() != ErrorKind::SystemFailure
         {
             let until = Instant::now() + LOOK;
             let message = Message::Refused(fault.refusal());

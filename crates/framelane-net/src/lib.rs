@@ -5,12 +5,12 @@
 //! of one machine into the slot of the other: without TLS and without a codec nobody copies them on the way
 //! but the kernel.
 //!
-//! After [`install`], a URL stands where a channel's name does:
+//! [`subscribe`] opens the URL of a channel. After [`register_url_schemes`], a URL can replace the name of a
+//! channel everywhere:
 //!
 //! ```no_run
-//! framelane_net::install();
 //! let url = "tls://camera.example:7420/cam0?fingerprint=sha256:9f86…&codec=jpeg:80";
-//! let mut subscriber = framelane::Subscriber::open(url)?;
+//! let mut subscriber = framelane_net::subscribe(url)?;
 //! while let Ok(frame) = subscriber.recv() {
 //!     println!("{} {}x{}", frame.sequence(), frame.width(), frame.height());
 //! }
@@ -44,6 +44,6 @@ mod url;
 pub use client::{LinkEvent, Sending, receive, send};
 pub use incoming::Received;
 pub use outgoing::Sent;
-pub use remote::install;
+pub use remote::{register_url_schemes, subscribe};
 pub use server::{Access, Role, Server, ServerEvent, ServerOptions};
 pub use url::{Address, DEFAULT_PORT, LinkOptions, LinkUrl};

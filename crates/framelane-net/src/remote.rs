@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use framelane::{
     Backpressure, Delivery, Error, ErrorKind, Link, Links, Publisher, PublisherOptions, Subscriber,
-    SubscriberOptions,
+    SubscriberOptions, Urls,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -29,11 +29,33 @@ const LINKS: &str = "links/";
 /// How long whoever waits for a link sleeps before it asks its caller whether to go on.
 const NAP: Duration = Duration::from_millis(100);
 
-/// Lets URLs stand where a channel's name does, in this process: `Subscriber::open("tls://host:7420/cam0")`.
+/// Registers the URL schemes `tls`, `tcp` and `unix` with this process. Afterwards a URL can replace a channel
+/// name: `Subscriber::open("tls://host:7420/cam0")`.
 ///
-/// May be called again. Bindings to other languages have called it already.
-pub fn install() {
-    framelane::install_links(&REMOTE);
+/// Further calls have no effect. The bindings of the other languages call it themselves.
+pub fn register_url_schemes() {
+    framelane::register_url_schemes(&REMOTE);
+}
+
+/// Subscribes to the channel of a URL, with the default [`SubscriberOptions`].
+///
+/// Waits without limit until the server is connected and the channel is published. For other options, call
+/// [`register_url_schemes`] once and then [`SubscriberOptions::open`] with the URL.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`] when `url` is no URL of a channel. [`ErrorKind::PermissionDenied`] when the
+/// server refuses the client, or is not the server that the URL names.
+///
+/// ```no_run
+/// let mut subscriber = framelane_net::subscribe("unix:/run/framelane.sock/cam0")?;
+/// let frame = subscriber.recv();
+/// # Ok::<(), framelane::Error>(())
+/// ```
+pub fn subscribe(url: &str) -> Result<Subscriber, Error> {
+    register_url_schemes();
+    // A name would open a local channel.
+    LinkUrl::parse(url, Urls::Safe)?;
+    SubscriberOptions::new().open(url)
 }
 
 static REMOTE: Remote = Remote;
@@ -179,13 +201,12 @@ fn spawn(
     run: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
 ) -> Result<Running, Error> {
     let theirs = shared.clone();
-    let thread =
-        std::thread::Builder::new().name("framelane-link".to_owned()).spawn(move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&theirs)));
-            theirs.end(result.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Internal, "the thread of a link has panicked"))
-            }));
-        });
+    let thread = std::thread::Builder::new().name("framelane-link".to_owned()).spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&theirs)));
+        theirs.end(result.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::InternalFailure, "the thread of a link has panicked"))
+        }));
+    });
     let thread = thread.map_err(|error| Error::from_io("starting the thread of a link", error))?;
     Ok(Running { shared, thread: Some(thread), grace })
 }
@@ -234,7 +255,7 @@ impl Links for Remote {
         let once = !options.get_reconnect();
         let running =
             spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, once, shared))?;
-        wait_until_live(&shared, &peer, options.get_wait(), keep_waiting)?;
+        wait_until_live(&shared, &peer, options.get_open_timeout(), keep_waiting)?;
         Ok(Box::new(running))
     }
 
@@ -251,7 +272,7 @@ impl Links for Remote {
         };
         // Before the first frame is published.
         let subscriber =
-            again.clone().delivery(link.options.delivery).wait(Some(Duration::ZERO)).open(local)?;
+            again.clone().delivery(link.options.delivery).open_timeout(Some(Duration::ZERO)).open(local)?;
         let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, subscriber, again, shared))?;
         Ok(Box::new(running))
     }

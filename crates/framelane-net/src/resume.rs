@@ -94,8 +94,12 @@ impl Kept {
 /// Returns whether the channel may have had the frame `last`, which the peer claims to have. Another sender,
 /// or the peer itself, may have made its number up. A claim that cannot be checked is believed.
 pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -> bool {
-    let newest =
-        options.clone().delivery(Delivery::Newest).after(None).wait(Some(Duration::ZERO)).open(channel);
+    let newest = options
+        .clone()
+        .delivery(Delivery::Newest)
+        .after(None)
+        .open_timeout(Some(Duration::ZERO))
+        .open(channel);
     let newest = newest.ok().and_then(|mut newest| newest.recv_timeout(Duration::ZERO).ok());
     newest.is_none_or(|newest| {
         let newest = newest.origin();
@@ -110,8 +114,9 @@ pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -
 /// publisher: the ring is looked through for the one that is meant. When it is gone from the ring, all that
 /// is there came after it.
 pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -> Option<Origin> {
-    let open =
-        |after: Origin| options.clone().wait(Some(Duration::ZERO)).after(Some(after)).open(channel).ok();
+    let open = |after: Origin| {
+        options.clone().open_timeout(Some(Duration::ZERO)).after(Some(after)).open(channel).ok()
+    };
     let epoch = open(last)?.epoch();
     if epoch == last.epoch {
         return Some(last);

@@ -209,7 +209,7 @@ fn frame_that_a_server_made_up_does_not_silence_a_sender() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}/cam0?delivery={delivery}", listener.local_addr().unwrap());
         let directory = tempfile::tempdir().unwrap();
-        framelane_net::install();
+        framelane_net::register_url_schemes();
         let mut publisher = PublisherOptions::new().directory(directory.path()).create(&url).unwrap();
         publisher.send(&gray(2, 2), &FrameInfo::default(), &[1; 4]).unwrap();
         let mut server = Raw::accept(&listener);

@@ -38,6 +38,31 @@ fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
 }
 
 #[test]
+fn subscribe_receives_from_a_url() {
+    const URL: &str = "FRAMELANE_TEST_URL";
+    if let Ok(url) = std::env::var(URL) {
+        assert_eq!(framelane_net::subscribe(&url).unwrap().recv().unwrap().bytes(), [7; 8]);
+        return;
+    }
+    let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
+    let mut publisher = served.publisher("cam0");
+    publisher.send(&gray(8, 1), &FrameInfo::default(), &[7; 8]).unwrap();
+    // The directory of its local channel is a variable of the environment.
+    let directory = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "subscribe_receives_from_a_url"])
+        .envs([(URL, served.url("cam0").as_ref()), ("FRAMELANE_DIR", directory.path().as_os_str())])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn subscribe_refuses_the_name_of_a_local_channel() {
+    let error = framelane_net::subscribe("cam0").err().unwrap();
+    assert_eq!(error.kind(), framelane::ErrorKind::InvalidOption, "{error}");
+}
+
+#[test]
 fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let options =
@@ -149,7 +174,7 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
 
     let refused = |rest: &str| {
         let error = open(&served.url(rest), Delivery::Newest).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         error.to_string()
     };
     assert!(refused("cam0").contains(&fingerprint), "the fingerprint that was found is told");
@@ -165,7 +190,7 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
     while denied.link_fault().is_none() {
         std::thread::yield_now();
     }
-    assert_eq!(denied.link_fault().unwrap().kind(), ErrorKind::Permission);
+    assert_eq!(denied.link_fault().unwrap().kind(), ErrorKind::PermissionDenied);
 }
 
 #[test]
@@ -307,7 +332,7 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
     let attached = SubscriberOptions::new().directory(served.directory.path()).open("back").unwrap();
     config.unwrap().revoke("lab").unwrap();
     let error = Error::from(subscriber.recv().err().unwrap());
-    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.hint().unwrap().contains("identity list"), "{error}");
     // Frames that are sent until it is known go nowhere; then there is an error.
     let error = loop {
@@ -316,6 +341,6 @@ fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
         }
         std::thread::yield_now();
     };
-    assert_eq!(Error::from(error).kind(), ErrorKind::Permission);
+    assert_eq!(Error::from(error).kind(), ErrorKind::PermissionDenied);
     drop(attached);
 }

@@ -76,7 +76,7 @@ fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
 fn who_speaks_another_version_or_another_protocol_is_told_so() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let (answer, code) = refused(served.port(), &hello(2, 1, "cam0"));
-    assert_eq!(code, ErrorKind::LayoutVersion.code());
+    assert_eq!(code, ErrorKind::IncompatibleVersion.code());
     let text = answer.escape_ascii().to_string();
     assert!(text.contains("version 2.1") && text.contains("this framelane 1.1"), "{text}");
     assert_eq!(refused(served.port(), b"GET / HTTP/1.1\r\n\r\n").1, ErrorKind::Damaged.code());
@@ -122,9 +122,9 @@ fn a_socket_whose_queue_is_full_holds_up_nobody_who_ends() {
     // Room for one, which nobody takes.
     listen(&listener, 0).unwrap();
     connect(&first, &address).unwrap();
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let wait = Some(Duration::from_millis(200));
-    let options = SubscriberOptions::new().directory(directory.path()).wait(wait);
+    let options = SubscriberOptions::new().directory(directory.path()).open_timeout(wait);
     let error = options.open(&format!("unix:{}/cam0", path.display())).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let mut options = ServerOptions::new(Access::Anyone);

@@ -64,7 +64,7 @@ fn stranger(
 
 #[test]
 fn stranger_at_the_port_gets_no_token_and_no_request() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (token, directory) = (Token::generate().unwrap(), tempfile::tempdir().unwrap());
     let file = token_file(directory.path(), &token);
     type Answer = fn(&[u8]) -> Vec<u8>;
@@ -79,7 +79,7 @@ fn stranger_at_the_port_gets_no_token_and_no_request() {
         let (address, thread) = stranger(answer);
         let url = format!("{address}/secret-channel?token-file={}", file.display());
         let error = trusted(&url).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         assert!(error.message().contains("to prove that it knows the token"), "{error}");
         let heard = thread.join().unwrap();
         assert_eq!(heard.len(), HELLO, "sent before the server was known");
@@ -88,7 +88,7 @@ fn stranger_at_the_port_gets_no_token_and_no_request() {
 
 #[test]
 fn text_of_a_stranger_is_not_in_the_error() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (address, thread) = stranger(|_| {
         let mut body = vec![5, 0, 0, 0, 0, 0, 0, 0];
         for text in ["come to evil.example", "run evil.sh"] {
@@ -98,7 +98,7 @@ fn text_of_a_stranger_is_not_in_the_error() {
         [b"FRMLLINK\x03\0\0\0", &(body.len() as u32).to_le_bytes()[..], &[0; 8], &body].concat()
     });
     let error = trusted(&format!("{address}/cam0")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(!error.to_string().contains("evil") && error.hint().is_some(), "{error}");
     thread.join().unwrap();
 }
@@ -175,7 +175,7 @@ fn proof_passed_on_between_two_tls_links_is_refused() {
     // The client trusts the relay, and has the token of the real server.
     let url = format!("tls://{address}/cam0?fingerprint={fingerprint}&token-file={}", file.display());
     let error = trusted(&url).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains("to prove that it knows the token"), "{error}");
     relay.join().unwrap();
 }
@@ -215,7 +215,7 @@ fn unix_socket_takes_no_token() {
 
 #[test]
 fn name_from_elsewhere_reads_no_secret() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (token, directory) = (Token::generate().unwrap(), tempfile::tempdir().unwrap());
     let file = token_file(directory.path(), &token);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

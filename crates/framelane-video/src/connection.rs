@@ -70,7 +70,7 @@ impl Connection {
     /// Reports an attempt that failed.
     pub(crate) fn failed(&mut self, sink: Option<&mut dyn Sink>, error: &Error) {
         // Cameras lock accounts after a few wrong passwords.
-        let wait = if error.kind() == ErrorKind::Permission { LONGEST_WAIT } else { self.wait * 2 };
+        let wait = if error.kind() == ErrorKind::PermissionDenied { LONGEST_WAIT } else { self.wait * 2 };
         self.wait = wait.clamp(FIRST_WAIT, LONGEST_WAIT);
         self.report(sink, error.message(), Some(self.wait));
     }
@@ -101,7 +101,7 @@ mod tests {
         let sink = &mut MemorySink::default();
         connection.arrived(sink);
         connection.lost(sink, "end", true);
-        let error = Error::new(ErrorKind::Io, "refused");
+        let error = Error::new(ErrorKind::SystemFailure, "refused");
         let waits: Vec<_> = (0..7)
             .map(|_| {
                 let wait = connection.wait();
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn refused_password_is_tried_again_after_the_longest_wait() {
         let mut connection = Connection::new(&SourceOptions::new(), "http://h/");
-        connection.failed(None, &Error::new(ErrorKind::Permission, "401"));
+        connection.failed(None, &Error::new(ErrorKind::PermissionDenied, "401"));
         assert_eq!(connection.wait(), LONGEST_WAIT);
     }
 }

@@ -343,7 +343,7 @@ fn open_and_wait(options: &SourceOptions, source: &str, interrupt: &Interrupt) -
         match opening::open(options, source, interrupt) {
             Err(error)
                 if !interrupt.is_set()
-                    && !matches!(error.kind(), ErrorKind::InvalidOption | ErrorKind::Permission) =>
+                    && !matches!(error.kind(), ErrorKind::InvalidOption | ErrorKind::PermissionDenied) =>
             {
                 connection.failed(None, &error);
                 if !interrupt.sleep(connection.wait()) {

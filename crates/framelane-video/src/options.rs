@@ -381,9 +381,9 @@ impl SourceOptions {
     /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Permission`], [`ErrorKind::Damaged`] (not a media file, cut off,
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file, cut off,
     /// or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
-    /// [`ErrorKind::Io`] and [`ErrorKind::Timeout`] (network).
+    /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
     pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;
         let source = source.as_ref();

@@ -71,8 +71,8 @@ fn refused_connection_and_missing_page_are_errors_with_a_hint() {
         }
     });
     for (url, kind) in [
-        (format!("http://{unused}/x"), ErrorKind::Io),
-        (format!("rtsp://{unused}/x"), ErrorKind::Io),
+        (format!("http://{unused}/x"), ErrorKind::SystemFailure),
+        (format!("rtsp://{unused}/x"), ErrorKind::SystemFailure),
         (missing, ErrorKind::NotFound),
     ] {
         let error = SourceOptions::new().open(&url).err().unwrap_or_else(|| panic!("{url} was opened"));

@@ -123,7 +123,10 @@ impl Directory {
             return Self::existing(given);
         }
         let refused = |found: String| {
-            Error::new(ErrorKind::Permission, format!("cannot remove files in {}: {found}", path.display()))
+            Error::new(
+                ErrorKind::PermissionDenied,
+                format!("cannot remove files in {}: {found}", path.display()),
+            )
         };
         match OpenDirectory::open_trusted(&path) {
             Ok(opened) => Ok(Some(Directory(opened))),
@@ -161,7 +164,7 @@ impl Directory {
             }
         };
         Err(Error::new(
-            ErrorKind::Permission,
+            ErrorKind::PermissionDenied,
             format!(
                 "expected {} to be a directory of your own with mode 0700, found {found}",
                 path.display()

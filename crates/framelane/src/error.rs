@@ -5,10 +5,13 @@ use std::fmt;
 
 use crate::redact;
 
-/// Declares [`ErrorKind`] from one table: variant, stable number, stable name, meaning.
+/// Declares [`ErrorKind`] from one table: variant, stable number, stable name, meaning, general hint.
 macro_rules! error_kinds {
-    ($($variant:ident = $code:literal, $name:literal, $doc:literal;)*) => {
-        /// What went wrong, as a stable number and name that every language shares.
+    ($($variant:ident = $code:literal, $name:literal, $doc:literal, $hint:literal;)*) => {
+        /// The kind of an error: a stable number and a stable name, the same in every language.
+        ///
+        /// C has `FRAMELANE_ERROR_` codes, C++ has `Code`, Python has an exception for each kind, with the same
+        /// names. `spec/errors.md` lists them all.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
@@ -20,7 +23,7 @@ macro_rules! error_kinds {
             /// Every kind, in the order of the numbers.
             pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$variant,)*];
 
-            /// The stable number; never reused for another meaning.
+            /// The stable number. Never reused for another meaning.
             pub fn code(self) -> u32 {
                 self as u32
             }
@@ -32,10 +35,24 @@ macro_rules! error_kinds {
                 }
             }
 
-            /// What it means, in one sentence.
+            /// The name of the variant, which is the name in C++ and Python too.
+            pub fn type_name(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$variant => stringify!($variant),)*
+                }
+            }
+
+            /// The meaning, in one sentence.
             pub fn meaning(self) -> &'static str {
                 match self {
                     $(ErrorKind::$variant => $doc,)*
+                }
+            }
+
+            /// The general hint, for an error that has no hint of its own.
+            pub fn hint(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$variant => $hint,)*
                 }
             }
         }
@@ -43,32 +60,53 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    InvalidName = 1, "invalid_name", "The channel's name breaks the rules for names.";
-    ChannelBusy = 2, "channel_busy", "Another live publisher holds the channel.";
-    NotFound = 3, "not_found", "There is no such channel, file or device.";
-    NoSpace = 4, "no_space", "The file system of the channel directory has no room.";
-    Permission = 5, "permission", "The operating system refuses access.";
-    LayoutVersion = 6, "layout_version", "The channel was made by an incompatible version of the layout.";
-    Damaged = 7, "damaged", "A file, a stream or shared memory does not hold what it must.";
-    FrameTooLarge = 8, "frame_too_large", "The frame is larger than framelane or its slot allows.";
-    InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not fit together.";
-    TooManySubscribers = 10, "too_many_subscribers", "All 64 subscriber records of the channel are taken.";
-    TooManyLeases = 11, "too_many_leases", "The subscriber already holds as many frames as it may.";
-    NoFreeSlot = 12, "no_free_slot", "Every slot is leased, held or newest.";
-    Timeout = 13, "timeout", "The time given has passed.";
-    Closed = 14, "closed", "The publisher has closed the channel.";
-    Interrupted = 15, "interrupted", "The caller asked to stop waiting.";
-    Forked = 16, "forked", "The handle was opened before this process was forked.";
-    InvalidOption = 17, "invalid_option", "An option or argument is outside its range.";
-    Io = 18, "io", "The operating system reports another error.";
-    Internal = 19, "internal", "A fault of framelane itself: please report it.";
-    ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.";
-    Misuse = 21, "misuse", "The program calls an object that cannot be called here.";
+    InvalidName = 1, "invalid_name", "The channel's name breaks the rules for names.",
+        "use letters, digits, '.', '_' and '-', with '/' between parts";
+    ChannelBusy = 2, "channel_busy", "Another live publisher holds the channel.",
+        "end the other publisher, or publish under another name";
+    NotFound = 3, "not_found", "There is no such channel, file or device.",
+        "check the name of the file or channel (`framelane list` shows channels)";
+    NoSpace = 4, "no_space", "The file system of the channel directory has no room.",
+        "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer slots";
+    PermissionDenied = 5, "permission_denied", "The operating system or the peer refuses access.",
+        "check who owns the file or directory (`ls -l`), and the permissions of the publisher";
+    IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of the layout.",
+        "use the same version of framelane on both sides";
+    Damaged = 7, "damaged", "A file, a stream or shared memory does not hold what it must.",
+        "check the input with `ffprobe`; for a channel, restart its publisher";
+    FrameTooLarge = 8, "frame_too_large", "The frame is larger than framelane or its slot allows.",
+        "publish smaller frames";
+    InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not fit together.",
+        "check the size and the format of the frames";
+    TooManySubscribers = 10, "too_many_subscribers", "All 64 subscriber records of the channel are taken.",
+        "end a subscriber (`framelane info CHANNEL` lists them)";
+    TooManyLeases = 11, "too_many_leases", "The subscriber already holds as many frames as it may.",
+        "drop frames sooner, or give the channel more slots";
+    NoFreeSlot = 12, "no_free_slot", "Every slot is leased, held or newest.",
+        "drop frames sooner, or give the channel more slots";
+    Timeout = 13, "timeout", "The time given has passed.",
+        "check that the peer is running, or allow more time";
+    ChannelClosed = 14, "channel_closed", "The publisher, or this program, has closed the channel.",
+        "open the channel again when its publisher has restarted";
+    Interrupted = 15, "interrupted", "The caller asked to stop waiting.",
+        "repeat the call";
+    Forked = 16, "forked", "The handle was opened before this process was forked.",
+        "open the channel in the child process itself";
+    InvalidOption = 17, "invalid_option", "An option or argument is outside its range.",
+        "read the documentation of the option";
+    SystemFailure = 18, "system_failure", "The operating system reports another error.",
+        "see the operating system's error in the message; for a channel, check its directory with `framelane doctor`";
+    InternalFailure = 19, "internal_failure", "A fault of framelane itself: please report it.",
+        "report the message to the developers of framelane";
+    ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.",
+        "start the publisher again";
+    Misuse = 21, "misuse", "The program calls an object that cannot be called here.",
+        "read the documentation of the call";
 }
 
 /// An error with its kind, what was expected and found, and what to do about it.
 ///
-/// `Display` prints the message and, if there is one, the hint in a second sentence. Secrets in URLs are
+/// `Display` prints the message, and the hint in a second sentence. Secrets in URLs are
 /// hidden by [`redact::text`](crate::redact::text) when the error is made.
 pub struct Error(Box<Inner>);
 
@@ -87,13 +125,13 @@ impl Error {
 
     /// Makes an error from an operating-system error met while doing `what`.
     ///
-    /// The kind follows from the system's error: not found, permission, no space, else [`ErrorKind::Io`].
+    /// The kind follows from the system's error: not found, permission, no space, else [`ErrorKind::SystemFailure`].
     pub fn from_io(what: impl fmt::Display, error: std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
             std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
-            _ => ErrorKind::Io,
+            _ => ErrorKind::SystemFailure,
         };
         let mut made = Error::new(kind, format!("{what}: {error}"));
         #[cfg(not(loom))]
@@ -141,9 +179,14 @@ impl Error {
         &self.0.message
     }
 
-    /// What to do about it, if there is something.
+    /// The hint of this error, if it has one of its own. [`Error::advice`] falls back on the kind's.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    /// The hint to show: that of this error, else the general one of its kind.
+    pub fn advice(&self) -> &str {
+        self.hint().unwrap_or(self.kind().hint())
     }
 }
 
@@ -157,11 +200,7 @@ fn hidden(text: String) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
-        match &self.0.hint {
-            Some(hint) => write!(f, ". Hint: {hint}"),
-            None => Ok(()),
-        }
+        write!(f, "{}. Hint: {}", self.0.message, self.advice())
     }
 }
 
@@ -200,8 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn error_without_a_hint_has_that_of_its_kind() {
+        for &kind in ErrorKind::ALL {
+            let error = Error::new(kind, "found a test");
+            assert_eq!((error.hint(), error.advice()), (None, kind.hint()));
+            assert_eq!(error.to_string(), format!("found a test. Hint: {}", kind.hint()));
+            assert!(!kind.hint().is_empty() && !kind.hint().ends_with('.'), "{kind:?}");
+            assert_eq!(Error::new(kind, "found").with_hint("own").advice(), "own");
+        }
+    }
+
+    #[test]
     fn error_with_a_url_hides_its_secrets() {
-        let error = Error::new(ErrorKind::Io, "cannot open rtsp://me:secret@host/x")
+        let error = Error::new(ErrorKind::SystemFailure, "cannot open rtsp://me:secret@host/x")
             .with_hint("try http://host/?token=secret")
             .context("while opening http://secret@host/");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

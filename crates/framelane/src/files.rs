@@ -65,7 +65,7 @@ fn open(path: &Place, writable: bool) -> Result<File, Error> {
             return error;
         }
         let made = Error::from_io(format!("opening {}", path.display()), error);
-        if made.kind() == ErrorKind::Permission {
+        if made.kind() == ErrorKind::PermissionDenied {
             made.with_hint(
                 "run as the same user as the publisher, or have it publish with --permissions 660 in a directory \
                  (FRAMELANE_DIR) of a group that you share",
@@ -120,7 +120,7 @@ fn check_header(path: &Place, magic: u64, found: (&AtomicU64, &AtomicU32, &Atomi
     let (major, minor) = (found.1.load(Relaxed), found.2.load(Relaxed));
     if major != LAYOUT_MAJOR {
         return Err(Error::new(
-            ErrorKind::LayoutVersion,
+            ErrorKind::IncompatibleVersion,
             format!(
                 "{} has layout version {major}.{minor}, this framelane speaks {LAYOUT_MAJOR}.{LAYOUT_MINOR}",
                 path.display()
@@ -152,7 +152,10 @@ impl ControlFile {
         })?;
         let locked = lock.try_lock(PUBLISHER_LOCK);
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
-            return Err(Error::new(ErrorKind::Io, format!("{} is locked by somebody else", path.display())));
+            return Err(Error::new(
+                ErrorKind::SystemFailure,
+                format!("{} is locked by somebody else", path.display()),
+            ));
         }
         let made = ControlFile { map, lock };
         let control = made.words();
@@ -481,7 +484,9 @@ fn make<T>(
         let made = Error::from_io(format!("creating {} with {len} bytes", path.display()), error);
         match made.kind() {
             ErrorKind::NoSpace => made.with_hint("free room in the file system of the channel directory"),
-            ErrorKind::Permission => made.with_hint("set FRAMELANE_DIR to a directory that you may write to"),
+            ErrorKind::PermissionDenied => {
+                made.with_hint("set FRAMELANE_DIR to a directory that you may write to")
+            }
             _ => made,
         }
     })?;

@@ -79,7 +79,7 @@ pub use detection::{
     Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, FrameId, MatchError,
 };
 #[cfg(not(loom))]
-pub use link::{Link, LinkStatus, Links, Urls, install_links};
+pub use link::{Link, LinkStatus, Links, Urls, register_url_schemes};
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub use os::{folder, fork_count};

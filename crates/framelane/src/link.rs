@@ -201,8 +201,9 @@ pub trait Links: Send + Sync {
 
 static LINKS: OnceLock<&'static dyn Links> = OnceLock::new();
 
-/// Makes URLs stand where a channel's name does, in this process. The first call counts.
-pub fn install_links(links: &'static dyn Links) {
+/// Registers what opens the URLs that replace a channel name in this process: `framelane_net` calls it. Only
+/// the first call has an effect.
+pub fn register_url_schemes(links: &'static dyn Links) {
     let _ = LINKS.set(links);
 }
 
@@ -233,7 +234,7 @@ pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> 
             format!("expected the name of a channel, found a URL ({scheme}:), and this program has no links"),
         )
         .with_hint(
-            "call framelane_net::install() first (crate framelane-net), or run `framelane receive URL CHANNEL` \
+            "call framelane_net::register_url_schemes() first (crate framelane-net), or run `framelane receive URL CHANNEL` \
              and name that channel",
         )
     })

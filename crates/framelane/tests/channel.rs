@@ -10,7 +10,7 @@ fn pair(directory: &tempfile::TempDir) -> (PublisherOptions, SubscriberOptions) 
     let wait = Some(Duration::ZERO);
     (
         PublisherOptions::new().directory(directory.path()),
-        SubscriberOptions::new().directory(directory.path()).wait(wait),
+        SubscriberOptions::new().directory(directory.path()).open_timeout(wait),
     )
 }
 
@@ -255,7 +255,7 @@ fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
     let directory = tempfile::tempdir().unwrap();
     let (publisher, subscriber) = pair(&directory);
     let waiting = {
-        let subscriber = subscriber.clone().wait(None);
+        let subscriber = subscriber.clone().open_timeout(None);
         std::thread::spawn(move || subscriber.open("later").unwrap().recv().unwrap().sequence())
     };
     let mut publisher = publisher.backpressure(Backpressure::Block).create("later").unwrap();
@@ -572,7 +572,7 @@ fn a_url_in_place_of_a_name_says_what_it_takes() {
     for url in ["tls://camera:7420/cam0", "unix:/run/framelane.sock/cam0"] {
         let error = Subscriber::open(url).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidOption);
-        assert!(error.hint().unwrap().contains("framelane_net::install()"));
+        assert!(error.hint().unwrap().contains("framelane_net::register_url_schemes()"));
         assert_eq!(Publisher::create(url).err().unwrap().kind(), ErrorKind::InvalidOption);
     }
 }

@@ -16,7 +16,7 @@ fn publisher(directory: &Path) -> PublisherOptions {
 }
 
 fn subscriber(directory: &Path) -> SubscriberOptions {
-    SubscriberOptions::new().directory(directory).wait(Some(Duration::ZERO))
+    SubscriberOptions::new().directory(directory).open_timeout(Some(Duration::ZERO))
 }
 
 fn gray(bytes: u32) -> Layout {
@@ -201,9 +201,9 @@ fn as_another_user(directory: &Path) {
     for name in ["closed", "readable"] {
         // Reading frames is not enough to subscribe: a record in the readers file has to be written.
         let error = subscriber(directory).open(name).err().unwrap();
-        assert_error(&error, ErrorKind::Permission, &hint);
+        assert_error(&error, ErrorKind::PermissionDenied, &hint);
         let error = publisher(directory).create(name).err().unwrap();
-        assert_error(&error, ErrorKind::Permission, &hint);
+        assert_error(&error, ErrorKind::PermissionDenied, &hint);
     }
     let mut reader = subscriber(directory).open("open").unwrap();
     assert_eq!(reader.recv().unwrap().bytes(), [1; 64]);
@@ -212,10 +212,10 @@ fn as_another_user(directory: &Path) {
         assert!(opened.is_err(), "nobody but the owner writes to {file}, whatever the mode");
     }
     let error = publisher(directory).create("open").err().unwrap();
-    assert_error(&error, ErrorKind::Permission, &[]);
+    assert_error(&error, ErrorKind::PermissionDenied, &[]);
     // A directory in which nothing may be made.
     let error = publisher(directory.parent().unwrap()).create("c").err().unwrap();
-    assert_error(&error, ErrorKind::Permission, &["set FRAMELANE_DIR"]);
+    assert_error(&error, ErrorKind::PermissionDenied, &["set FRAMELANE_DIR"]);
 }
 
 #[test]
@@ -258,13 +258,13 @@ fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_
     write_at(&path.join("live.control"), 8, &7_u32.to_le_bytes());
     let words = ["layout version 7.2", "speaks 1.2", "live.control"];
     let error = subscriber(path).open("live").err().unwrap();
-    assert_error(&error, ErrorKind::LayoutVersion, &words);
+    assert_error(&error, ErrorKind::IncompatibleVersion, &words);
     let error = status(Some(path), "live").err().unwrap();
-    assert_error(&error, ErrorKind::LayoutVersion, &words);
+    assert_error(&error, ErrorKind::IncompatibleVersion, &words);
     abandoned(path);
     write_at(&path.join("c.control"), 8, &7_u32.to_le_bytes());
     let error = publisher(path).create("c").err().unwrap();
-    assert_error(&error, ErrorKind::LayoutVersion, &["7.2", "1.2", "doctor --fix"]);
+    assert_error(&error, ErrorKind::IncompatibleVersion, &["7.2", "1.2", "doctor --fix"]);
     doctor(Some(path), true).unwrap();
     drop(publisher(path).create("c").unwrap());
 }

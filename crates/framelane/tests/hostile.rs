@@ -186,7 +186,7 @@ impl Channel {
                 std::hint::black_box((alive, self.publisher.as_ref().map(Publisher::subscribers)));
             }
             Op::Open => {
-                let options = SubscriberOptions::new().directory(&path).wait(Some(Duration::ZERO));
+                let options = SubscriberOptions::new().directory(&path).open_timeout(Some(Duration::ZERO));
                 if let Ok(mut subscriber) = options.delivery(Delivery::Every).open("c")
                     && let Ok(frame) = subscriber.recv_timeout(Duration::ZERO)
                 {
@@ -215,7 +215,7 @@ impl Channel {
                 {
                     let options = SubscriberOptions::new()
                         .directory(&path)
-                        .wait(Some(Duration::ZERO))
+                        .open_timeout(Some(Duration::ZERO))
                         .delivery(delivery);
                     if let Ok(subscriber) = options.open("c") {
                         self.subscribers[which] = subscriber;

@@ -84,7 +84,7 @@ impl Channel {
     }
 
     fn subscriber(&self) -> SubscriberOptions {
-        SubscriberOptions::new().directory(self.directory.path()).wait(Some(Duration::ZERO))
+        SubscriberOptions::new().directory(self.directory.path()).open_timeout(Some(Duration::ZERO))
     }
 
     fn attach(&mut self) {

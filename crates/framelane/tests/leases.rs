@@ -10,7 +10,7 @@ fn publisher(directory: &Path, slots: usize) -> Publisher {
 }
 
 fn subscribe(directory: &Path) -> Subscriber {
-    SubscriberOptions::new().directory(directory).wait(Some(Duration::ZERO)).open("c").unwrap()
+    SubscriberOptions::new().directory(directory).open_timeout(Some(Duration::ZERO)).open("c").unwrap()
 }
 
 /// Publishes a frame; `None` when no slot is free.

@@ -248,7 +248,7 @@ impl Both {
         let publisher =
             PublisherOptions::new().directory(directory.path()).slots(SLOTS).backpressure(backpressure);
         let publisher = publisher.create("c").unwrap();
-        let options = SubscriberOptions::new().directory(directory.path()).wait(Some(Duration::ZERO));
+        let options = SubscriberOptions::new().directory(directory.path()).open_timeout(Some(Duration::ZERO));
         let mut model = Model {
             lossless: backpressure == Backpressure::Block,
             sequence: 0,

@@ -57,7 +57,7 @@ fn assert_told<T>(result: Result<T, Error>, what: &str, word: &str) {
     if let Err(error) = result {
         assert!(error.message().contains(word), "{what}: {error}");
         assert!(error.hint().is_some(), "{what}: {error}");
-        let kinds = [ErrorKind::Damaged, ErrorKind::Permission, ErrorKind::NotFound];
+        let kinds = [ErrorKind::Damaged, ErrorKind::PermissionDenied, ErrorKind::NotFound];
         assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
     }
 }
@@ -110,7 +110,7 @@ fn look(root: &Path) {
 
 fn options(root: &Path) -> (PublisherOptions, SubscriberOptions) {
     let channels = root.join("channels");
-    let subscriber = SubscriberOptions::new().directory(&channels).wait(Some(Duration::ZERO));
+    let subscriber = SubscriberOptions::new().directory(&channels).open_timeout(Some(Duration::ZERO));
     (PublisherOptions::new().directory(&channels), subscriber)
 }
 
@@ -212,7 +212,8 @@ fn files_without_permissions_are_refused_with_a_hint() {
             println!("SKIPPED: permissions do not hold this user");
             return;
         }
-        let subscriber = SubscriberOptions::new().directory(directory.path()).wait(Some(Duration::ZERO));
+        let subscriber =
+            SubscriberOptions::new().directory(directory.path()).open_timeout(Some(Duration::ZERO));
         assert_told(subscriber.open("c").map(drop), file, "ermission");
     }
 }

@@ -13,7 +13,7 @@ fn publisher(directory: &Path) -> Publisher {
 }
 
 fn subscribe(directory: &Path) -> Subscriber {
-    SubscriberOptions::new().directory(directory).wait(Some(LONG)).open("c").unwrap()
+    SubscriberOptions::new().directory(directory).open_timeout(Some(LONG)).open("c").unwrap()
 }
 
 fn send(publisher: &mut Publisher, bytes: u32, value: u8) -> Result<u64, Error> {

@@ -144,7 +144,7 @@ fn refused(channel: &str) -> Outcome {
 
 /// A child that drops handles of URLs waits for no thread, and the parent's links go on.
 fn links(channel: &str) -> Outcome {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let (layout, info) = (Layout::packed(PixelFormat::Gray8, 8, 8)?, FrameInfo::default());
     let directory = std::env::var("FRAMELANE_DIR")?;
     let address = format!("unix:{directory}/links.sock");

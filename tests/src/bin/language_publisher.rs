@@ -46,7 +46,7 @@ fn publish(publisher: &mut Publisher, layout: &Layout, how: &str, n: u64) {
 }
 
 fn main() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let options = PublisherOptions::new().backpressure(Backpressure::Block);
     let mut publisher = options.create(&arguments[0]).expect("a channel");

@@ -6,7 +6,7 @@ use framelane::{Delivery, DetectionPublisher, DetectionSubscriber, SubscriberOpt
 use framelane_tests::language;
 
 fn main() {
-    framelane_net::install();
+    framelane_net::register_url_schemes();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut finder = arguments
         .get(2)

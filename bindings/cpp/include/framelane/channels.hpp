@@ -30,7 +30,7 @@ struct ChannelStatus {
 };
 
 /// The channels of a directory, by name; empty: the usual directory. \throws FramelaneError NotFound,
-/// Permission, Io.
+/// PermissionDenied, SystemFailure.
 inline std::vector<ChannelStatus> list_channels(const std::string& directory = {}) {
   framelane_channels* handle = nullptr;
   inner::check(framelane_channels_list(inner::c_directory(directory), &handle));

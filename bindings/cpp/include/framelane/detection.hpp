@@ -127,7 +127,7 @@ class DetectionPublisher {
 /// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class DetectionSubscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait). The delivery is always Every. \throws
+  /// Waits for the channel (see SubscriberOptions::open_timeout). The delivery is always Every. \throws
   /// FramelaneError as Subscriber.
   explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
@@ -135,11 +135,11 @@ class DetectionSubscriber {
     framelane_detection_subscriber* opened = nullptr;
     const inner::Call call(question_);
     call.check(
-        framelane_detection_subscriber_open(inner::c_channel(channel), &c_options, options.wait.ns(), &opened));
+        framelane_detection_subscriber_open(inner::c_channel(channel), &c_options, options.open_timeout.ns(), &opened));
     handle_.reset(opened);
   }
 
-  /// The next batch. \throws FramelaneError Timeout, Closed, InvalidFrame when the channel carries images.
+  /// The next batch. \throws FramelaneError Timeout, ChannelClosed, InvalidFrame when the channel carries images.
   Detections recv(Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
     const inner::Call call(question_);
@@ -160,7 +160,7 @@ class DetectionSubscriber {
   /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for
   /// by the frame, by its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and
   /// what `send` or `publish` returned.
-  /// \throws FramelaneError Timeout, which names the newest frame whose detections are here; Closed.
+  /// \throws FramelaneError Timeout, which names the newest frame whose detections are here; ChannelClosed.
   Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
     return for_frame(frame.epoch, frame.sequence, timeout);
   }

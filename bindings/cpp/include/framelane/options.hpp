@@ -104,14 +104,14 @@ struct SubscriberOptions {
   Delivery delivery = Delivery::Newest;
   /// The directory of the channel's files, as for the publisher.
   std::string directory{};
-  /// How long to wait for the channel to appear.
-  Timeout wait{};
+  /// Time limit for opening, while the channel has not appeared. Default: none.
+  Timeout open_timeout{};
   /// How long to poll for a frame before sleeping: saves the wake-up, and occupies a core.
   std::chrono::nanoseconds spin{0};
   /// As for the publisher.
   std::function<bool()> keep_waiting{};
   /// When the publisher closes the channel: wait for it to be published again, instead of ending with
-  /// Code::Closed.
+  /// Code::ChannelClosed.
   bool reconnect = false;
   /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other
   /// subscribers do not see the changes, and the frame holds no slot.

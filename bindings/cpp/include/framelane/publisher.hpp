@@ -44,7 +44,7 @@ class Loan {
 
   /// Makes the frame the newest of the channel. Returns its sequence. The loan is used up, also when this
   /// throws.
-  /// \throws FramelaneError Closed when the publisher is gone; InvalidOption for a wrong `info`; Interrupted.
+  /// \throws FramelaneError ChannelClosed when the publisher is gone; InvalidOption for a wrong `info`; Interrupted.
   std::uint64_t publish(const FrameInfo& info = {}) {
     handle();
     std::uint64_t sequence = 0;
@@ -72,7 +72,7 @@ class Loan {
 class Publisher {
  public:
   /// Makes the channel, or takes it over, with its subscribers, when its publisher has died.
-  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives), Permission,
+  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives), PermissionDenied,
   /// NoSpace, Damaged.
   explicit Publisher(const std::string& name, PublisherOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
@@ -130,7 +130,7 @@ class Publisher {
     call.check(framelane_publisher_drain(handle()));
   }
 
-  /// Closes the channel, as the destructor does. Calls that wait in other threads end with Code::Closed, as
+  /// Closes the channel, as the destructor does. Calls that wait in other threads end with Code::ChannelClosed, as
   /// do later calls. Returns when they have ended and the channel is gone; from `keep_waiting`, at once.
   void close() { framelane_publisher_close(handle()); }
 

@@ -118,20 +118,20 @@ class Frame {
 /// from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
 class Subscriber {
  public:
-  /// Waits for the channel (see SubscriberOptions::wait) and subscribes.
-  /// \throws FramelaneError NotFound, InvalidName, Permission, LayoutVersion, Damaged, TooManySubscribers,
+  /// Waits for the channel (see SubscriberOptions::open_timeout) and subscribes.
+  /// \throws FramelaneError NotFound, InvalidName, PermissionDenied, IncompatibleVersion, Damaged, TooManySubscribers,
   /// Interrupted.
   explicit Subscriber(const std::string& name, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
     framelane_subscriber* opened = nullptr;
     const inner::Call call(question_);
-    call.check(framelane_subscriber_open(inner::c_channel(name), &c_options, options.wait.ns(), &opened));
+    call.check(framelane_subscriber_open(inner::c_channel(name), &c_options, options.open_timeout.ns(), &opened));
     handle_.reset(opened);
   }
 
   /// Waits for a frame that has not been received yet.
-  /// \throws FramelaneError Timeout, Closed, TooManyLeases, Interrupted, Damaged.
+  /// \throws FramelaneError Timeout, ChannelClosed, TooManyLeases, Interrupted, Damaged.
   Frame recv(Timeout timeout = std::nullopt) {
     framelane_frame* frame = nullptr;
     const inner::Call call(question_);
@@ -150,7 +150,7 @@ class Subscriber {
   }
 
   /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with
-  /// Code::Closed within half a second, and loops end; later calls fail. Returns when they have ended; from
+  /// Code::ChannelClosed within half a second, and loops end; later calls fail. Returns when they have ended; from
   /// `keep_waiting`, at once. Frames stay valid.
   void close() { framelane_subscriber_close(handle()); }
 
@@ -190,7 +190,7 @@ class Subscriber {
       framelane_frame* frame = nullptr;
       const inner::Call call(subscriber_->question_);
       framelane_error* error = framelane_subscriber_recv(subscriber_->handle(), FRAMELANE_FOREVER, &frame);
-      if (call.failed_with(error, Code::Closed)) {
+      if (call.failed_with(error, Code::ChannelClosed)) {
         subscriber_ = nullptr;
         return *this;
       }

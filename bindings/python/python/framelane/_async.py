@@ -35,7 +35,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 async def receive(subscriber: _Subscriber[Item], timeout: float | None) -> Item:
     """What ``subscriber.recv(timeout)`` gives, without blocking the event loop."""
     if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout: expected seconds from 0, or None to wait for ever, found {timeout}")
+        raise ValueError(f"timeout: expected seconds from 0, or None to wait without limit, found {timeout}")
     item = subscriber._poll()
     if item is not None:
         return item

@@ -41,7 +41,7 @@ pub struct ReaderFigures {
 
 impl BenchReader {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        let options = global.subscriber().delivery(self.delivery).wait(Some(Duration::from_secs(60)));
+        let options = global.subscriber().delivery(self.delivery).open_timeout(Some(Duration::from_secs(60)));
         let mut subscriber = options.open_while(&self.channel, &mut || !stop.is_set())?;
         let mut wake = Latencies::new();
         let (mut frames, mut dropped) = (0, 0);
@@ -66,9 +66,11 @@ impl BenchReader {
                 Err(RecvError::Closed | RecvError::Interrupted) => break,
                 Err(RecvError::Timeout) if subscriber.publisher_alive() => {}
                 Err(RecvError::Timeout) => {
-                    return Err(
-                        Error::new(ErrorKind::Closed, "the publisher of the benchmark has died").into()
-                    );
+                    return Err(Error::new(
+                        ErrorKind::ChannelClosed,
+                        "the publisher of the benchmark has died",
+                    )
+                    .into());
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -99,7 +99,7 @@ pub fn channels(global: &Global) -> Result<Vec<ChannelReport>, Failure> {
 fn refused(global: &Global, status: &ChannelStatus) -> bool {
     matches!(status.state, ChannelState::Damaged(_))
         && framelane::status(global.dir.as_deref(), &status.name)
-            .is_err_and(|error| error.kind() == ErrorKind::Permission)
+            .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn row(channel: &ChannelReport) -> Vec<String> {

@@ -136,7 +136,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 
 /// The error of a live source that is not opened again.
 fn lost(source: &str, reason: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("lost {source}: {reason}"))
+    Error::new(ErrorKind::ChannelClosed, format!("lost {source}: {reason}"))
         .with_hint("remove --reconnect off to reopen a lost source")
 }
 

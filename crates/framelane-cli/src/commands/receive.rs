@@ -88,7 +88,7 @@ pub struct Receive {
     pub size: Option<(u32, u32)>,
     /// Wait at most this long for the remote channel; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS)]
-    pub timeout: Option<Duration>,
+    pub open_timeout: Option<Duration>,
     /// End when the remote channel closes, instead of waiting for it
     #[arg(long, help_heading = headings::LINKS)]
     pub once: bool,

@@ -68,7 +68,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let keep = || !stop.is_set();
     let count = receive.count;
     let ending = Cell::new(false);
-    let awaited = Awaited::new(receive.timeout);
+    let awaited = Awaited::new(receive.open_timeout);
     let keep_all = || keep() && !ending.get() && !awaited.is_late();
     let result = framelane_net::receive(
         &link,
@@ -128,7 +128,7 @@ impl Awaited {
         let limit = self.limit.unwrap_or_default().as_secs_f64();
         let why = if trouble.is_empty() { "no publisher there" } else { trouble };
         Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_hint(
-            "check the channel's name (`framelane list` there), start its publisher, or allow more time (--timeout)",
+            "check the channel's name (`framelane list` there), start its publisher, or allow more time (--open-timeout)",
         )
     }
 }

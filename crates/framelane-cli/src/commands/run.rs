@@ -144,9 +144,12 @@ impl Run {
                 End::Failed { while_loading } => {
                     if self.no_restart || (while_loading && !self.reload) {
                         let what = if while_loading { "could not be loaded" } else { "has failed" };
-                        return Err(Error::new(ErrorKind::Io, format!("{} {what}; see above", self.target))
-                            .with_hint("correct it; with --reload it is loaded again when the file changes")
-                            .into());
+                        return Err(Error::new(
+                            ErrorKind::SystemFailure,
+                            format!("{} {what}; see above", self.target),
+                        )
+                        .with_hint("correct it; with --reload it is loaded again when the file changes")
+                        .into());
                     }
                     if began.elapsed() >= RAN_WELL {
                         pause = FIRST_PAUSE;
@@ -257,7 +260,7 @@ impl Run {
                 }
                 Report::Refused { code, error, hint } => {
                     let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
-                    let error = Error::new(kind.copied().unwrap_or(ErrorKind::Internal), error);
+                    let error = Error::new(kind.copied().unwrap_or(ErrorKind::InternalFailure), error);
                     let error = if hint.is_empty() { error } else { error.with_hint(hint) };
                     return Err(error.into());
                 }

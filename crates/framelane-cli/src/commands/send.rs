@@ -61,7 +61,7 @@ pub struct Send {
     pub count: Option<u64>,
     /// Wait for the channel, and for the receiver, at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
-    pub timeout: Option<Duration>,
+    pub open_timeout: Option<Duration>,
     /// Wait for the channel again after it closes
     #[arg(long)]
     pub reconnect: bool,
@@ -105,7 +105,7 @@ impl Send {
         notes: &Notes,
         stop: &Stop,
     ) -> Result<Subscriber, Failure> {
-        let options = options.wait(self.timeout);
+        let options = options.open_timeout(self.open_timeout);
         let mut told = false;
         Ok(options.open_while(&self.channel, &mut || {
             if !std::mem::replace(&mut told, true) {

@@ -57,7 +57,7 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     // A try that has begun may end, however short the time is.
     let late = |reporter: &Reporter| {
         !reporter.connected
-            && send.timeout.is_some_and(|limit| {
+            && send.open_timeout.is_some_and(|limit| {
                 began.elapsed() >= limit && (limit > Duration::ZERO || !reporter.trouble.is_empty())
             })
     };
@@ -74,10 +74,12 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
     reporter.notes.end_progress();
     let Sent { frames, skipped, bytes, .. } = result?;
     if late(&reporter) && !stop.is_set() {
-        let limit = send.timeout.unwrap_or_default().as_secs_f64();
+        let limit = send.open_timeout.unwrap_or_default().as_secs_f64();
         let why = if reporter.trouble.is_empty() { "no answer" } else { &reporter.trouble };
         return Err(Error::new(ErrorKind::Timeout, format!("expected a connection within {limit} s: {why}"))
-            .with_hint("start `framelane serve` there, check host and port, or allow more time (--timeout)")
+            .with_hint(
+                "start `framelane serve` there, check host and port, or allow more time (--open-timeout)",
+            )
             .into());
     }
     let frames_per_second = rate(frames, reporter.elapsed);

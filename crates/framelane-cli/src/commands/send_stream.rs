@@ -197,11 +197,11 @@ impl Sender<'_> {
             if self.slot.has_ended() {
                 return Ok(None);
             }
-            if let Some(limit) = self.send.timeout.filter(|&limit| began.elapsed() >= limit) {
+            if let Some(limit) = self.send.open_timeout.filter(|&limit| began.elapsed() >= limit) {
                 let message =
                     format!("expected a receiver within {} s: {}", limit.as_secs_f64(), error.message());
                 return Err(Error::new(ErrorKind::Timeout, message)
-                    .with_hint("start the receiver, check host and port, or allow more time (--timeout)")
+                    .with_hint("start the receiver, check host and port, or allow more time (--open-timeout)")
                     .into());
             }
             if !std::mem::replace(&mut is_told, true) {
@@ -226,7 +226,7 @@ impl Sender<'_> {
                 Next::Frame(frame) => frame,
                 Next::Nothing if connection.is_gone() => {
                     let message = format!("{} has closed the connection", connection.peer());
-                    return Ok(Some(Error::new(ErrorKind::Io, message)));
+                    return Ok(Some(Error::new(ErrorKind::SystemFailure, message)));
                 }
                 Next::Nothing => continue,
                 Next::Ended => return Ok(None),

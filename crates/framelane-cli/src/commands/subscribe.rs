@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(500);
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
   framelane subscribe cam0 --reconnect    continues after the publisher was stopped and started again
-  framelane subscribe cam0 --timeout 0    an error when there is no such channel now
+  framelane subscribe cam0 --open-timeout 0    an error when there is no such channel now
 
 Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
 With --reconnect it does not end then, but waits until the channel is published again.
@@ -56,7 +56,7 @@ pub struct Subscribe {
     count: Option<u64>,
     /// Wait for the channel at most this long; 0: not at all [default: without limit]
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
-    timeout: Option<Duration>,
+    open_timeout: Option<Duration>,
     /// Wait for the channel again after it closes
     #[arg(long)]
     reconnect: bool,
@@ -93,7 +93,7 @@ impl Subscribe {
         let options = global
             .subscriber()
             .delivery(self.delivery.delivery())
-            .wait(self.timeout)
+            .open_timeout(self.open_timeout)
             .reconnect(self.reconnect);
         let mut told = Ok(());
         let mut first = true;

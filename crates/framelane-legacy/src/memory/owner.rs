@@ -35,7 +35,7 @@ impl Owner {
     /// Refuses a mapping of a user that is not `expected`, and one that is another file as well.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`].
+    /// [`ErrorKind::PermissionDenied`].
     pub(crate) fn check(&self, address: &Address, verb: &str, expected: u32) -> Result<(), Error> {
         let (name, path) = (address.name(), address.path());
         if self.user != expected {
@@ -43,7 +43,7 @@ impl Owner {
                 "cannot {verb} the mapping {name}: expected it to belong to user {expected}, found user {}",
                 self.user
             );
-            return Err(Error::new(ErrorKind::Permission, message).with_hint(format!(
+            return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint(format!(
                 "remove {} and start again, choose another name, or add owner={} to the address if you trust that user",
                 path.display(),
                 self.user
@@ -52,7 +52,7 @@ impl Owner {
         if self.names > 1 {
             let message =
                 format!("cannot {verb} the mapping {name}: expected a file of 1 name, found {}", self.names);
-            return Err(Error::new(ErrorKind::Permission, message)
+            return Err(Error::new(ErrorKind::PermissionDenied, message)
                 .with_hint(format!("remove the hard link {}", path.display())));
         }
         Ok(())

@@ -145,7 +145,7 @@ impl Reader {
     /// Looks for a new frame. Never blocks; takes the time of two copies of a frame at most.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`] and others of opening and reading.
+    /// [`ErrorKind::PermissionDenied`] and others of opening and reading.
     pub fn poll(&mut self) -> Result<Poll, Error> {
         if !self.is_current()? {
             self.forget();

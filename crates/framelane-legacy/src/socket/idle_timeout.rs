@@ -53,7 +53,7 @@ pub fn lost(error: &io::Error, idle_timeout: Duration, peer: &str, doing: &str) 
     let kind = match error.kind() {
         ErrorKind::TimedOut => framelane::ErrorKind::Timeout,
         ErrorKind::Interrupted => framelane::ErrorKind::Interrupted,
-        _ => framelane::ErrorKind::Io,
+        _ => framelane::ErrorKind::SystemFailure,
     };
     let what = match error.kind() {
         ErrorKind::TimedOut => format!("no byte for {} s", idle_timeout.as_secs_f64()),

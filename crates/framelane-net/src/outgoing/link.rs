@@ -130,7 +130,7 @@ impl Link<'_> {
     /// Whether the writer should go on.
     pub(super) fn go_on(&self) -> Result<(), Fault> {
         if self.ended.is_set() {
-            return Err(Fault::passing(Error::new(ErrorKind::Closed, "the link has ended")));
+            return Err(Fault::passing(Error::new(ErrorKind::ChannelClosed, "the link has ended")));
         }
         if lock(&self.source).is_gone(Instant::now()) {
             return Err(Fault::silent(self.peer, self.terms.idle_timeout));

@@ -115,7 +115,7 @@ pub(crate) fn run(
         let result = ran.and_then(|()| sender.close());
         let sent = sender.sent;
         if let Err(fault) = &result
-            && fault.error.kind() != ErrorKind::Io
+            && fault.error.kind() != ErrorKind::SystemFailure
             && !sender.in_frame
         {
             // Why it ends, as far as that can still be said: within a frame it would be taken for its last
@@ -136,14 +136,15 @@ pub(crate) fn run(
             let _ = link.changed.wait_timeout(source, HEAR);
         }
         link.ended.set();
-        let heard = hears
-            .join()
-            .unwrap_or_else(|_| Fault::lasting(Error::new(ErrorKind::Internal, "a thread has panicked")));
+        let heard = hears.join().unwrap_or_else(|_| {
+            Fault::lasting(Error::new(ErrorKind::InternalFailure, "a thread has panicked"))
+        });
         let fault = match result {
             Ok(()) if link.done.is_set() => return Ok(sent),
             Ok(()) => heard,
             Err(fault)
-                if matches!(fault.error.kind(), ErrorKind::Io | ErrorKind::Closed) && !heard.is_stop() =>
+                if matches!(fault.error.kind(), ErrorKind::SystemFailure | ErrorKind::ChannelClosed)
+                    && !heard.is_stop() =>
             {
                 heard
             }

@@ -130,7 +130,8 @@ impl Sender<'_, '_, '_> {
             // later.
             Ok(new) if after.is_none() && last.is_some_and(|last| last.epoch != new.epoch()) => {
                 let all = Some(Origin { epoch: new.epoch(), sequence: 0 });
-                let from_start = subscriber.clone().wait(Some(Duration::ZERO)).after(all).open(channel);
+                let from_start =
+                    subscriber.clone().open_timeout(Some(Duration::ZERO)).after(all).open(channel);
                 Ok(Some(Kept::new(from_start.unwrap_or(new))))
             }
             Ok(new) => Ok(Some(Kept::new(new))),

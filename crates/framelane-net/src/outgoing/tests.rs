@@ -118,11 +118,11 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
             return Ok(());
         }
         told.store(true, Ordering::Relaxed);
-        Err(Fault::lasting(Error::new(ErrorKind::Permission, "revoked")))
+        Err(Fault::lasting(Error::new(ErrorKind::PermissionDenied, "revoked")))
     };
     let (fault, _) =
         run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &mut means(), &watch).unwrap_err();
-    assert_eq!(fault.error.kind(), ErrorKind::Permission);
+    assert_eq!(fault.error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
 

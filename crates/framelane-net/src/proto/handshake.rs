@@ -90,7 +90,7 @@ fn check_version(reader: &mut Reader<'_>) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::LayoutVersion,
+        ErrorKind::IncompatibleVersion,
         format!(
             "the peer speaks version {major}.{minor} of the link protocol, this framelane {MAJOR}.{MINOR}"
         ),

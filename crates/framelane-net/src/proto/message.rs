@@ -64,7 +64,7 @@ impl Refusal {
 
     pub(crate) fn into_error(self) -> Error {
         let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == self.code);
-        let kind = kind.unwrap_or(ErrorKind::Io);
+        let kind = kind.unwrap_or(ErrorKind::SystemFailure);
         let message = shown(&self.message);
         if message.is_empty() {
             return of_unknown_peer(kind);
@@ -95,7 +95,7 @@ fn shown(text: &str) -> String {
 /// The reason of a peer that has not proved who it is: the number that it sent, in our own words.
 fn of_unknown_peer(kind: ErrorKind) -> Error {
     let hint = match kind {
-        ErrorKind::Permission => {
+        ErrorKind::PermissionDenied => {
             "check the token or certificate of the client, and `framelane identity list` and `serve --read --write` on the \
              server"
         }

@@ -190,7 +190,7 @@ mod tests {
             bytes = later.to_vec();
         }
         let error = parser.feed(&bytes).unwrap_err();
-        assert_eq!(error.kind(), framelane::ErrorKind::LayoutVersion);
+        assert_eq!(error.kind(), framelane::ErrorKind::IncompatibleVersion);
         assert!(error.message().contains("version 1.0"), "{error}");
     }
 }

@@ -113,7 +113,7 @@ impl AccessList {
     /// A token decides, and must be right, whatever the certificate is.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`] when the client is not known: it may be told that error.
+    /// [`ErrorKind::PermissionDenied`] when the client is not known: it may be told that error.
     /// [`ErrorKind::Damaged`] when the clients file cannot be used (its path and lines are in the message,
     /// which is for the operator only).
     pub fn authorize(&self, token: Option<&Token>, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
@@ -218,10 +218,13 @@ fn verifier_of(clients: &[Client], id: TokenId) -> Option<(&Client, &Verifier)> 
 }
 
 fn unknown_token() -> Error {
-    Error::new(ErrorKind::Permission, "expected the token of a client that this server knows, found another")
-        .with_hint(
-            "give the token that `framelane identity token NAME` printed on the server; it may have been revoked",
-        )
+    Error::new(
+        ErrorKind::PermissionDenied,
+        "expected the token of a client that this server knows, found another",
+    )
+    .with_hint(
+        "give the token that `framelane identity token NAME` printed on the server; it may have been revoked",
+    )
 }
 
 fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
@@ -237,5 +240,5 @@ fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
                 .to_owned(),
         ),
     };
-    Error::new(ErrorKind::Permission, message).with_hint(hint)
+    Error::new(ErrorKind::PermissionDenied, message).with_hint(hint)
 }

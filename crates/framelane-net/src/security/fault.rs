@@ -34,20 +34,20 @@ impl<'e> From<&'e io::Error> for TlsFault<'e> {
 
 /// Tells a client why its connection to `host` did not come about.
 ///
-/// [`ErrorKind::Permission`] when one side does not trust the other, [`ErrorKind::Io`] when they do not
+/// [`ErrorKind::PermissionDenied`] when one side does not trust the other, [`ErrorKind::SystemFailure`] when they do not
 /// understand each other or the connection broke.
 pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
     match error.into() {
         TlsFault::Io(error) => broken(error, host),
         TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
-            certificate_fault(&format!("the certificate of {host}"), error).into_error(ErrorKind::Permission)
+            certificate_fault(&format!("the certificate of {host}"), error).into_error(ErrorKind::PermissionDenied)
         }
         TlsFault::Tls(rustls::Error::AlertReceived(alert)) => client_alert(*alert, host),
         TlsFault::Tls(rustls::Error::InvalidMessage(_)) => Fault::new(
             format!("expected {host} to speak TLS, found something else"),
             "check the port; for a server without TLS, in a network that you trust, the address begins with tcp://",
         )
-        .into_error(ErrorKind::Io),
+        .into_error(ErrorKind::SystemFailure),
         TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(host, &format!("{found:?}")),
         TlsFault::Tls(rustls::Error::NoApplicationProtocol) => another_protocol(host),
         TlsFault::Tls(error) => other(error, host),
@@ -62,25 +62,25 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
         TlsFault::Io(error) => broken(error, peer),
         TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
             certificate_fault(&format!("the certificate of the client at {peer}"), error)
-                .into_error(ErrorKind::Permission)
+                .into_error(ErrorKind::PermissionDenied)
         }
         TlsFault::Tls(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => Fault::new(
             format!("the client at {peer} does not trust this server's certificate (it said {alert:?})"),
             "give the client the fingerprint that `framelane identity show` prints here, or the authority that has \
              signed this server's certificate",
         )
-        .into_error(ErrorKind::Permission),
+        .into_error(ErrorKind::PermissionDenied),
         TlsFault::Tls(rustls::Error::InvalidMessage(_)) => Fault::new(
             format!("expected the client at {peer} to speak TLS, found something else"),
             "on the client, let the address begin with tls://",
         )
-        .into_error(ErrorKind::Io),
+        .into_error(ErrorKind::SystemFailure),
         TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(peer, &format!("{found:?}")),
         TlsFault::Tls(rustls::Error::NoApplicationProtocol) => Fault::new(
             format!("expected the client at {peer} to name the protocol framelane (ALPN), found none or another"),
             "connect with framelane, or with a program that follows its link protocol",
         )
-        .into_error(ErrorKind::Io),
+        .into_error(ErrorKind::SystemFailure),
         TlsFault::Tls(error) => other(error, peer),
     }
 }
@@ -97,7 +97,7 @@ pub fn tls_where_none_was_expected(host: &str) -> Error {
         format!("expected a link to {host} without TLS, found that it speaks TLS"),
         "let the address begin with tls:// on both sides",
     )
-    .into_error(ErrorKind::Io)
+    .into_error(ErrorKind::SystemFailure)
 }
 
 /// What is wrong, and what to do about it.
@@ -215,16 +215,16 @@ fn client_alert(alert: AlertDescription, host: &str) -> Error {
             "look at it with `framelane identity show`, and at both clocks; make a new one with `framelane identity \
              client NAME --force`",
         )
-        .into_error(ErrorKind::Permission),
+        .into_error(ErrorKind::PermissionDenied),
         alert if is_about_certificates(alert) => Fault::new(
             format!("{host} refuses this client's certificate (it said {alert:?})"),
             "make a new one with `framelane identity client NAME --force`, and allow its fingerprint on the server",
         )
-        .into_error(ErrorKind::Permission),
+        .into_error(ErrorKind::PermissionDenied),
         AlertDescription::ProtocolVersion => no_common_tls(host, "an older version"),
         AlertDescription::NoApplicationProtocol => another_protocol(host),
         alert => Fault::new(format!("{host} ended the handshake (it said {alert:?})"), "see what it says on its side")
-            .into_error(ErrorKind::Io),
+            .into_error(ErrorKind::SystemFailure),
     }
 }
 
@@ -233,7 +233,7 @@ fn another_protocol(host: &str) -> Error {
         format!("expected {host} to be a framelane server, found a server for something else"),
         "check the address and the port",
     )
-    .into_error(ErrorKind::Io)
+    .into_error(ErrorKind::SystemFailure)
 }
 
 fn no_common_tls(host: &str, found: &str) -> Error {
@@ -241,7 +241,7 @@ fn no_common_tls(host: &str, found: &str) -> Error {
         format!("expected {host} to speak TLS 1.3, found that it does not ({found})"),
         "check the address, and use a version of framelane that fits on both sides",
     )
-    .into_error(ErrorKind::Io)
+    .into_error(ErrorKind::SystemFailure)
 }
 
 fn other(error: &rustls::Error, host: &str) -> Error {
@@ -249,7 +249,7 @@ fn other(error: &rustls::Error, host: &str) -> Error {
         format!("the encrypted link to {host} failed: {error}"),
         "connect again; report this if it stays",
     )
-    .into_error(ErrorKind::Io)
+    .into_error(ErrorKind::SystemFailure)
 }
 
 fn broken(error: &io::Error, host: &str) -> Error {
@@ -265,5 +265,5 @@ fn broken(error: &io::Error, host: &str) -> Error {
         _ => ("the system reported an error", "check the network and the address"),
     };
     Fault::new(format!("expected a TLS handshake with {host}, found that {found}: {error}"), hint)
-        .into_error(ErrorKind::Io)
+        .into_error(ErrorKind::SystemFailure)
 }

@@ -30,7 +30,7 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
 /// Returns the text of a file with a secret. `what` names the file in errors, as in "the secret file".
 ///
 /// # Errors
-/// [`ErrorKind::Permission`] if the file belongs to another user than this one or root, if its group may
+/// [`ErrorKind::PermissionDenied`] if the file belongs to another user than this one or root, if its group may
 /// write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] for anything but a
 /// regular file, [`ErrorKind::Damaged`] for bytes that are not UTF-8 and for more than a mebibyte. Those of
 /// the system.
@@ -76,7 +76,7 @@ fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizin
     if metadata.mode() & forbidden != 0 {
         let who = if forbidden == SECRET_OPEN { "read or write to it" } else { "write to it" };
         return Err(Error::new(
-            ErrorKind::Permission,
+            ErrorKind::PermissionDenied,
             format!(
                 "{}: expected a file that only its owner may use, found that others may {who} (mode {:04o})",
                 shown(what, path),
@@ -118,7 +118,7 @@ fn check_owner(shown: &str, metadata: &Metadata) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("{shown}: expected it to belong to user {user} or to root, found user {}", metadata.uid()),
     )
     .with_hint("run framelane as the user who owns it, or make your own"))
@@ -130,7 +130,7 @@ fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     let is_sticky = metadata.mode() & 0o1000 != 0;
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 && !is_sticky {
         return Err(Error::new(
-            ErrorKind::Permission,
+            ErrorKind::PermissionDenied,
             format!(
                 "the directory {}: expected one that only its owner may write to, found mode {:04o}",
                 path.display(),
@@ -182,7 +182,7 @@ impl Locked {
     /// Puts a file in place in one step: readers find the old one or the new one, also after a crash.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`] if a file of another user has the name. Those of the system.
+    /// [`ErrorKind::PermissionDenied`] if a file of another user has the name. Those of the system.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let failed = |error| Error::from_io(format!("writing {}", path.display()), error);
         let name = path.file_name().unwrap_or_default();

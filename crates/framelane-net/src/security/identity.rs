@@ -290,7 +290,7 @@ impl IdentityOptions {
         issuer: Option<&Issuer<'_, KeyPair>>,
     ) -> Result<Made, Error> {
         let failed = |error: rcgen::Error| {
-            Error::new(ErrorKind::Internal, format!("a certificate could not be made: {error}"))
+            Error::new(ErrorKind::InternalFailure, format!("a certificate could not be made: {error}"))
                 .with_hint("report this, with the options that were given")
         };
         let key = KeyPair::generate().map_err(failed)?;

@@ -32,11 +32,11 @@ pub(crate) fn is_none(bytes: &[u8]) -> bool {
 /// A new nonce.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] when the system returns no random numbers.
+/// [`ErrorKind::SystemFailure`] when the system returns no random numbers.
 pub(crate) fn nonce() -> Result<Nonce, Error> {
     let mut nonce = [0; 32];
     SystemRandom::new().fill(&mut nonce).map_err(|_| {
-        Error::new(ErrorKind::Io, "cannot make a nonce: the system returns no random numbers")
+        Error::new(ErrorKind::SystemFailure, "cannot make a nonce: the system returns no random numbers")
             .with_hint("check that this process may call getrandom (a sandbox may forbid it)")
     })?;
     Ok(nonce)

@@ -118,7 +118,8 @@ pub(super) fn check_own(identity: &Identity, whose: &str) -> Result<(), Error> {
 }
 
 fn unusable(error: rustls::Error) -> Error {
-    Error::new(ErrorKind::Internal, format!("TLS 1.3 cannot be set up: {error}")).with_hint("report this")
+    Error::new(ErrorKind::InternalFailure, format!("TLS 1.3 cannot be set up: {error}"))
+        .with_hint("report this")
 }
 
 /// Why a server was not trusted, with what `rustls` leaves out: the certificate that was found.

@@ -34,7 +34,7 @@ impl Token {
     pub fn generate() -> Result<Self, Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *bytes).map_err(|_| {
-            Error::new(ErrorKind::Io, "the system gives no random numbers")
+            Error::new(ErrorKind::SystemFailure, "the system gives no random numbers")
                 .with_hint("check that this process may call getrandom (a sandbox may forbid it)")
         })?;
         // With room for all of it from the start: a string that grows leaves copies behind.
@@ -147,7 +147,7 @@ mod tests {
         let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o644);
         let error = Token::from_file(&path).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.hint().unwrap().contains("chmod 600"), "{error}");
         mode(0o600);
         assert_eq!(Token::from_file(&path).unwrap().expose(), token.expose());

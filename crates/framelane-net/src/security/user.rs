@@ -8,14 +8,14 @@ const ROOT: u32 = 0;
 /// Refuses a client that is neither this user nor root.
 ///
 /// # Errors
-/// [`ErrorKind::Permission`].
+/// [`ErrorKind::PermissionDenied`].
 pub(crate) fn check_client(uid: u32) -> Result<(), Error> {
     let ours = geteuid().as_raw();
     if [ours, ROOT].contains(&uid) {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("expected a client of user {ours} or of root on the Unix socket, found user {uid}"),
     )
     .with_hint("connect as the user who runs the server, or over tls:// with a token"))
@@ -24,7 +24,7 @@ pub(crate) fn check_client(uid: u32) -> Result<(), Error> {
 /// Refuses a server that is neither this user nor root nor `allowed`.
 ///
 /// # Errors
-/// [`ErrorKind::Permission`].
+/// [`ErrorKind::PermissionDenied`].
 pub(crate) fn check_server(uid: u32, allowed: Option<u32>) -> Result<(), Error> {
     let ours = geteuid().as_raw();
     if [ours, ROOT].contains(&uid) || allowed == Some(uid) {
@@ -32,7 +32,7 @@ pub(crate) fn check_server(uid: u32, allowed: Option<u32>) -> Result<(), Error> 
     }
     let expected = allowed.unwrap_or(ours);
     Err(Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("expected a server of user {expected} or of root at the Unix socket, found user {uid}"),
     )
     .with_hint(format!("if that server is meant, add --server-uid {uid} (server-uid={uid} in a URL)")))
@@ -52,7 +52,7 @@ mod tests {
         }
         for error in [check_client(other), check_server(other, None), check_server(other, Some(other + 1))] {
             let error = error.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Permission);
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
             assert!(error.message().contains(&other.to_string()) && error.hint().is_some(), "{error}");
         }
         assert!(check_server(other, Some(other)).is_ok());

@@ -65,13 +65,13 @@ pub(super) struct Guest {
 
 impl Listener {
     /// # Errors
-    /// [`ErrorKind::Permission`] for an address beyond this machine without TLS, unless `insecure` was asked
+    /// [`ErrorKind::PermissionDenied`] for an address beyond this machine without TLS, unless `insecure` was asked
     /// for; those of the system.
     pub(super) fn bind(address: &Address, allow_insecure: bool) -> Result<Self, Error> {
         let failed = |error| {
             let made = Error::from_io(format!("listening on {address}"), error);
             match made.kind() {
-                ErrorKind::Permission => {
+                ErrorKind::PermissionDenied => {
                     made.with_hint("use a port above 1023, or a path that you may write to")
                 }
                 _ if matches!(address, Address::Unix(_)) => made.with_hint(
@@ -301,7 +301,7 @@ mod tests {
             return;
         }
         let error = listen_at(&path).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.message().contains("user 65534"), "{error}");
         assert!(path.exists());
     }
@@ -318,7 +318,7 @@ mod tests {
             return;
         }
         let error = listen_at(&link.join("x.sock")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     }
 }

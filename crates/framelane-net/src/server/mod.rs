@@ -201,7 +201,7 @@ impl Server {
     /// Listens.
     ///
     /// # Errors
-    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::Permission`] for TCP
+    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::PermissionDenied`] for TCP
     /// without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without
     /// an identity, and for an idle timeout that is too short.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {

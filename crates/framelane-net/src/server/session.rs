@@ -100,7 +100,7 @@ impl<'a> Session<'a> {
         if (self.keep)() {
             Ok(())
         } else {
-            Err(Fault::passing(Error::new(ErrorKind::Closed, "the server is shutting down")))
+            Err(Fault::passing(Error::new(ErrorKind::ChannelClosed, "the server is shutting down")))
         }
     }
 
@@ -270,12 +270,12 @@ impl<'a> Session<'a> {
 
     /// The fault of a client that is not let in.
     fn denied(&self, error: Error) -> Fault {
-        if error.kind() == ErrorKind::Permission {
+        if error.kind() == ErrorKind::PermissionDenied {
             return Fault::lasting(error);
         }
         // Faults of our own files are not shown to unauthenticated clients.
         self.refused(&error);
-        let error = Error::new(ErrorKind::Io, "the server cannot look up its clients now");
+        let error = Error::new(ErrorKind::SystemFailure, "the server cannot look up its clients now");
         Fault::passing(error.with_hint("read the log of `framelane serve` there"))
     }
 
@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
             // The same words whether the server does not offer it or this client may not: neither is a
             // stranger's business.
             let error = Error::new(
-                ErrorKind::Permission,
+                ErrorKind::PermissionDenied,
                 format!("channel {} may not {verb} by this client", request.channel),
             );
             return Err(Fault::lasting(error.with_hint(
@@ -367,7 +367,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let error = Error::new(
-                ErrorKind::Permission,
+                ErrorKind::PermissionDenied,
                 format!("client {} is no longer allowed what it was when it connected", grant.name),
             );
             Err(Fault::lasting(error.with_hint(
@@ -518,7 +518,7 @@ impl<'a> Session<'a> {
         let closed = result.is_ok();
         let error = result.err().and_then(ended_by);
         // Closed there: so it is here. Lost: it may come again.
-        let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Permission);
+        let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
         claim.stays = !closed && !revoked && (self.keep)();
         (self.events)(ServerEvent::Ended {
             connection: self.connection,

@@ -30,7 +30,7 @@ impl Served {
         listen: &str,
         change: impl FnOnce(&mut ServerOptions, &std::path::Path),
     ) -> Self {
-        framelane_net::install();
+        framelane_net::register_url_schemes();
         let mut options = ServerOptions::new(Access::Anyone);
         options.listen = vec![listen.parse().unwrap()];
         options.directory = Some(directory.path().into());

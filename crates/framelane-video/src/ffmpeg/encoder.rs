@@ -194,7 +194,7 @@ impl Encoder {
         }
         self.packet.unref();
         if out.len() == before {
-            return Err(Error::new(ErrorKind::Internal, "the H.264 encoder kept a picture back"));
+            return Err(Error::new(ErrorKind::InternalFailure, "the H.264 encoder kept a picture back"));
         }
         Ok(is_keyframe)
     }

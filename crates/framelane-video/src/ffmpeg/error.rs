@@ -23,14 +23,14 @@ pub(crate) fn kind(code: c_int) -> ErrorKind {
         ff::AVERROR_EXIT => ErrorKind::Interrupted,
         ff::AVERROR_INVALIDDATA => ErrorKind::Damaged,
         ff::AVERROR_HTTP_NOT_FOUND | ff::AVERROR_STREAM_NOT_FOUND => ErrorKind::NotFound,
-        ff::AVERROR_HTTP_UNAUTHORIZED | ff::AVERROR_HTTP_FORBIDDEN => ErrorKind::Permission,
+        ff::AVERROR_HTTP_UNAUTHORIZED | ff::AVERROR_HTTP_FORBIDDEN => ErrorKind::PermissionDenied,
         ff::AVERROR_OPTION_NOT_FOUND | ff::AVERROR_PROTOCOL_NOT_FOUND | ff::AVERROR_PATCHWELCOME => {
             ErrorKind::InvalidOption
         }
         code if code == -Errno::NOENT.raw_os_error() => ErrorKind::NotFound,
-        code if code == -Errno::ACCESS.raw_os_error() => ErrorKind::Permission,
+        code if code == -Errno::ACCESS.raw_os_error() => ErrorKind::PermissionDenied,
         code if code == -Errno::TIMEDOUT.raw_os_error() => ErrorKind::Timeout,
-        _ => ErrorKind::Io,
+        _ => ErrorKind::SystemFailure,
     }
 }
 
@@ -52,5 +52,5 @@ pub(crate) fn check(what: &str, code: c_int) -> Result<c_int, Error> {
 
 /// FFmpeg could not allocate.
 pub(crate) fn no_memory(what: &str) -> Error {
-    Error::new(ErrorKind::Io, format!("FFmpeg has no memory left for {what}"))
+    Error::new(ErrorKind::SystemFailure, format!("FFmpeg has no memory left for {what}"))
 }

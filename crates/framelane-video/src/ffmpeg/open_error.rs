@@ -32,7 +32,7 @@ pub(super) fn at_open(name: &str, code: c_int) -> Error {
             "cannot reach {name}: expected an RTSP server, found none that answers as one{}",
             logged()
         );
-        return Error::new(ErrorKind::Io, message)
+        return Error::new(ErrorKind::SystemFailure, message)
             .with_hint("check host, port and path, that the camera or server runs, and firewalls between");
     }
     of(name, code)
@@ -67,12 +67,14 @@ fn hint(name: &str, error: ErrorKind) -> Option<&'static str> {
             "check the name; a sequence that does not begin with 0 to 4 needs --ffmpeg-option start_number=N"
         }
         (ErrorKind::NotFound, Kind::File) => "check the name; it is taken relative to the current directory",
-        (ErrorKind::Permission, Kind::Camera) => {
+        (ErrorKind::PermissionDenied, Kind::Camera) => {
             "put the user into the group video (`sudo usermod -aG video $USER`, then log in again); a container needs \
              --device /dev/video0 --group-add video"
         }
-        (ErrorKind::Permission, Kind::Stream) => "check user and password, as in rtsp://USER:PASSWORD@HOST/",
-        (ErrorKind::Permission, Kind::File) => "check who may read it (`ls -l`)",
+        (ErrorKind::PermissionDenied, Kind::Stream) => {
+            "check user and password, as in rtsp://USER:PASSWORD@HOST/"
+        }
+        (ErrorKind::PermissionDenied, Kind::File) => "check who may read it (`ls -l`)",
         (ErrorKind::Damaged, Kind::Stream) => {
             "expected video that FFmpeg can read, found something else; check the address; `ffprobe SOURCE` says more"
         }
@@ -98,7 +100,7 @@ mod tests {
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("ls /dev/video*"));
         assert!(of("/dev/v4l/by-id/x", ErrorKind::NotFound).contains("ls /dev/video*"));
         assert!(of("/dev/video0", ErrorKind::NotFound).contains("--device /dev/video0"));
-        assert!(of("/dev/video0", ErrorKind::Permission).contains("group video"));
+        assert!(of("/dev/video0", ErrorKind::PermissionDenied).contains("group video"));
         assert!(of("http://host/x", ErrorKind::NotFound).contains("check the address"));
         assert!(of("film.mp4", ErrorKind::NotFound).contains("current directory"));
         assert!(hint("film.mp4", ErrorKind::Interrupted).is_none());
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn an_rtsp_host_that_does_not_answer_is_no_damaged_file() {
         let error = at_open("rtsp://host/x", ff::AVERROR_INVALIDDATA);
-        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.kind(), ErrorKind::SystemFailure);
         assert!(error.message().starts_with("cannot reach rtsp://host/x"), "{error}");
         assert_eq!(at_open("film.mp4", ff::AVERROR_INVALIDDATA).kind(), ErrorKind::Damaged);
     }

@@ -104,7 +104,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Detections, Error> {
     let (major, minor) = (u16::from_le_bytes(reader.array()?), u16::from_le_bytes(reader.array()?));
     if major != MAJOR {
         return Err(Error::new(
-            ErrorKind::LayoutVersion,
+            ErrorKind::IncompatibleVersion,
             format!("detections of version {major}.{minor}, this framelane reads {MAJOR}.{MINOR}"),
         )
         .with_hint("use the same major version of framelane on both sides"));

@@ -133,8 +133,8 @@ impl PublisherOptions {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
-    /// publisher lives, naming its process; [`ErrorKind::Permission`]; [`ErrorKind::NoSpace`];
-    /// [`ErrorKind::LayoutVersion`] and [`ErrorKind::Damaged`] for what another version or a fault left.
+    /// publisher lives, naming its process; [`ErrorKind::PermissionDenied`]; [`ErrorKind::NoSpace`];
+    /// [`ErrorKind::IncompatibleVersion`] and [`ErrorKind::Damaged`] for what another version or a fault left.
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
         self.check()?;
         if link::is_url(channel) {
@@ -227,7 +227,10 @@ impl PublisherOptions {
             // Its publisher was killed while it closed the channel, or before it had made all files: whoever
             // is attached learns that the channel is closed, and a new one takes its name.
             Err(error)
-                if matches!(error.kind(), ErrorKind::Io | ErrorKind::Permission | ErrorKind::NoSpace) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::SystemFailure | ErrorKind::PermissionDenied | ErrorKind::NoSpace
+                ) =>
             {
                 Err(error)
             }
@@ -405,7 +408,7 @@ fn check_owner(path: &Place, file: &LockFile) -> Result<(), Error> {
 
 fn foreign(path: &Place, owner: u32) -> Error {
     Error::new(
-        ErrorKind::Permission,
+        ErrorKind::PermissionDenied,
         format!("expected {} to be a file of yours, found that user {owner} owns it", path.display()),
     )
     .with_hint("publish under another name, run as that user, or remove the file")

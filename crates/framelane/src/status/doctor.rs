@@ -70,7 +70,7 @@ pub struct Leftover {
 ///
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
-/// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with `remove` where the directory belongs to
+/// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) with `remove` where the directory belongs to
 /// another user and is not shared, and where a symbolic link of another user leads to it. Root is refused
 /// every directory of another user.
 pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {

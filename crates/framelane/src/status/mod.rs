@@ -100,7 +100,7 @@ pub struct SubscriberStatus {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when a directory that was named does not exist;
-/// [`ErrorKind::Permission`] or [`ErrorKind::Io`] when the directory cannot be read. A channel that cannot be
+/// [`ErrorKind::PermissionDenied`] or [`ErrorKind::SystemFailure`] when the directory cannot be read. A channel that cannot be
 /// read is listed as [`ChannelState::Damaged`].
 pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
     let Some(directory) = Directory::existing(directory)? else {
@@ -129,7 +129,7 @@ pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
 /// One channel.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]; [`ErrorKind::Permission`]; [`ErrorKind::Damaged`]; [`ErrorKind::LayoutVersion`].
+/// [`ErrorKind::NotFound`]; [`ErrorKind::PermissionDenied`]; [`ErrorKind::Damaged`]; [`ErrorKind::IncompatibleVersion`].
 pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, Error> {
     check_name(channel)?;
     let missing = || {

@@ -98,7 +98,7 @@ impl From<RecvError> for Error {
     fn from(error: RecvError) -> Self {
         let (kind, message) = match error {
             RecvError::Timeout => (ErrorKind::Timeout, "no new frame within the time given"),
-            RecvError::Closed => (ErrorKind::Closed, "the publisher has closed the channel"),
+            RecvError::Closed => (ErrorKind::ChannelClosed, "the publisher has closed the channel"),
             RecvError::TooManyLeases => {
                 return Error::new(ErrorKind::TooManyLeases, TOO_MANY_LEASES)
                     .with_hint("drop or copy frames before receiving more, or publish with more slots");

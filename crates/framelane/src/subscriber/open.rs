@@ -24,7 +24,7 @@ const NAP: Duration = Duration::from_millis(500);
 pub struct SubscriberOptions {
     delivery: Delivery,
     directory: Option<PathBuf>,
-    wait: Option<Duration>,
+    open_timeout: Option<Duration>,
     spin: Duration,
     after: Option<Origin>,
     writable: bool,
@@ -61,10 +61,11 @@ impl SubscriberOptions {
         self
     }
 
-    /// How long to wait for the channel: `None` (the default) without limit, zero not at all.
+    /// Time limit for opening, while the channel has not appeared: `None` (the default) waits without limit, zero
+    /// does not wait.
     #[must_use]
-    pub fn wait(mut self, wait: Option<Duration>) -> Self {
-        self.wait = wait;
+    pub fn open_timeout(mut self, open_timeout: Option<Duration>) -> Self {
+        self.open_timeout = open_timeout;
         self
     }
 
@@ -137,9 +138,9 @@ impl SubscriberOptions {
         self.urls
     }
 
-    /// How long to wait for the channel.
-    pub fn get_wait(&self) -> Option<Duration> {
-        self.wait
+    /// Time limit for opening.
+    pub fn get_open_timeout(&self) -> Option<Duration> {
+        self.open_timeout
     }
 
     /// Waits for the channel and subscribes.
@@ -149,7 +150,7 @@ impl SubscriberOptions {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher
-    /// within the time given; [`ErrorKind::Permission`]; [`ErrorKind::LayoutVersion`];
+    /// within the time given; [`ErrorKind::PermissionDenied`]; [`ErrorKind::IncompatibleVersion`];
     /// [`ErrorKind::Damaged`]; [`ErrorKind::TooManySubscribers`].
     pub fn open(&self, channel: &str) -> Result<Subscriber, Error> {
         self.open_while(channel, &mut || true)
@@ -167,7 +168,7 @@ impl SubscriberOptions {
         if link::is_url(channel) {
             let mut opened = None;
             let mut attach = |local: &str| {
-                opened = Some(self.clone().wait(Some(Duration::ZERO)).open(local)?);
+                opened = Some(self.clone().open_timeout(Some(Duration::ZERO)).open(local)?);
                 Ok(())
             };
             let link =
@@ -181,7 +182,7 @@ impl SubscriberOptions {
         // Made when the first look was in vain, and followed by another look: what appears in between is not
         // missed. (The kernel takes milliseconds to end a watch.)
         let mut watch = None;
-        let deadline = os::deadline(self.wait);
+        let deadline = os::deadline(self.open_timeout);
         // The epoch of a publisher that was seen dead: its successor begins another one.
         let mut dead_epoch = None;
         loop {
@@ -292,7 +293,7 @@ impl SubscriberOptions {
     fn not_found(&self, channel: &str, directory: &Directory, not_yet: &NotYet) -> Error {
         let directory = directory.path().display();
         // To the millisecond, and not a word when nobody wanted to wait.
-        let waited = match self.wait.map_or(0, |wait| (wait.as_secs_f64() * 1e3).round() as u64) {
+        let waited = match self.open_timeout.map_or(0, |limit| (limit.as_secs_f64() * 1e3).round() as u64) {
             0 => String::new(),
             ms => format!(" (waited {:?})", Duration::from_millis(ms)),
         };

@@ -52,7 +52,7 @@ impl Subscriber {
         if !std::mem::replace(&mut self.ended, true) {
             self.missed_at_end = self.missed_at_end.saturating_add(self.rest());
         }
-        let mut options = self.options.clone().directory(self.directory.path()).wait(timeout);
+        let mut options = self.options.clone().directory(self.directory.path()).open_timeout(timeout);
         options.from_start = true;
         let channel = self.remote.as_ref().map_or(self.channel(), |remote| &remote.url);
         let mut opened = options.open_while(channel, keep_waiting)?;

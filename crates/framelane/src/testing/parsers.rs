@@ -167,7 +167,10 @@ impl Files {
         let mut publisher = match Self::options(&self.directory).create(CHANNEL) {
             Ok(publisher) => publisher,
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::LayoutVersion), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::IncompatibleVersion),
+                    "{error}"
+                );
                 assert!(error.hint().is_some(), "{error}");
                 crate::doctor(path, true).expect("the doctor can");
                 Self::options(&self.directory).create(CHANNEL).expect("nothing is in the way")
@@ -194,12 +197,15 @@ impl Files {
 
     fn subscribe(&self, delivery: Delivery) {
         let options = SubscriberOptions::new().directory(self.directory.path()).delivery(delivery);
-        let Ok(mut subscriber) = options.wait(Some(Duration::ZERO)).open(CHANNEL) else { return };
+        let Ok(mut subscriber) = options.open_timeout(Some(Duration::ZERO)).open(CHANNEL) else { return };
         for _ in 0..4 {
             match subscriber.recv_timeout(Duration::ZERO) {
                 Ok(frame) => Self::read(&frame),
                 Err(RecvError::Other(error)) => {
-                    assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::LayoutVersion), "{error}");
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Damaged | ErrorKind::IncompatibleVersion),
+                        "{error}"
+                    );
                 }
                 Err(_) => {}
             }

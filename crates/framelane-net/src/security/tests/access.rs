@@ -57,7 +57,7 @@ fn an_unknown_token_is_refused_without_being_repeated() {
     let almost = format!("{most}{}", if last == "0" { "1" } else { "0" }).parse::<Token>().unwrap();
     for token in [Token::generate().unwrap(), almost] {
         let error = list.authorize(Some(&token), None).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(!error.to_string().contains(&token.expose()[..20]), "{error}");
     }
     let error = list.authorize(None, None).unwrap_err();
@@ -87,7 +87,7 @@ fn a_certificate_is_known_by_its_fingerprint() {
     let list = AccessList::load(file.path()).unwrap();
     assert_eq!(list.authorize(None, Some(fingerprint(1))).unwrap().name, "laptop");
     let error = list.authorize(None, Some(fingerprint(2))).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains(&fingerprint(2).to_string()), "{error}");
     assert!(error.hint().unwrap().contains("identity allow"), "{error}");
 }
@@ -186,7 +186,7 @@ fn clients_file_that_others_may_use_is_refused() {
     ] {
         mode(path, bad);
         let error = AccessList::load(file.path()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission, "{bad:o}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{bad:o}");
         assert!(error.hint().unwrap().contains("chmod"), "{error}");
         assert!(file.list().is_err(), "{bad:o}");
         if path == file.path() {

@@ -61,7 +61,7 @@ fn lock_and_unfinished_files_of_another_user_stay() {
                 return;
             }
             let error = write(place.path()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
             assert_eq!(fs::read(&path).unwrap(), b"theirs", "{name}");
         }
     }
@@ -80,7 +80,7 @@ fn directory_behind_a_link_of_another_user_is_refused() {
         }
         for directory in [link.clone(), link.join("new")] {
             let error = write(&directory).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         }
         assert!(!target.join("new").exists() && !target.join("lock").exists());
     }

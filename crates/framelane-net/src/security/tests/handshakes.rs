@@ -75,7 +75,7 @@ fn authority_below_a_path_length_of_zero_is_refused() {
     let (pem, server) = signed_below(Constrained(0));
     let client = trusting_authority(&pem).unwrap();
     let (_, told) = refused_by_client(Link::new(client, server_config(&server).unwrap()));
-    assert_eq!(told.kind(), ErrorKind::Permission);
+    assert_eq!(told.kind(), ErrorKind::PermissionDenied);
     assert!(told.message().contains("path length"), "{told}");
     // Another root in the file, which has not signed it, allows nothing.
     let (other, _) = signed_below(Unconstrained);
@@ -121,7 +121,7 @@ fn refused_by_server(mut link: Link) -> (Error, Error) {
     let by_server = tls_error_of_client(&server.unwrap_err(), "192.0.2.1:5");
     let by_client = tls_error(&client.unwrap_err(), "cam.example");
     for told in [&by_server, &by_client] {
-        assert_eq!(told.kind(), ErrorKind::Permission, "{told}");
+        assert_eq!(told.kind(), ErrorKind::PermissionDenied, "{told}");
         assert!(told.hint().is_some(), "{told}");
     }
     (by_client, by_server)
@@ -142,7 +142,7 @@ fn the_server_that_was_named_is_trusted_under_any_host_name() {
 fn another_server_is_refused_and_both_fingerprints_are_told() {
     let (named, found) = (identity(Role::Server), identity(Role::Server));
     let (_, told) = refused_by_client(Link::new(trusting(&named), server_config(&found).unwrap()));
-    assert_eq!(told.kind(), ErrorKind::Permission);
+    assert_eq!(told.kind(), ErrorKind::PermissionDenied);
     for part in [named.fingerprint().to_string(), found.fingerprint().to_string(), "cam.example".to_owned()] {
         assert!(told.message().contains(&part), "{told}");
     }
@@ -163,7 +163,7 @@ fn a_server_outside_its_time_is_refused_although_it_was_named() {
     {
         let link = Link::new(trusting(&server), server_config_unchecked(&server).unwrap());
         let (_, told) = refused_by_client(link);
-        assert_eq!(told.kind(), ErrorKind::Permission);
+        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
         let day = if word == "expired" { server.not_after() } else { server.validity().not_before() };
         assert!(told.message().contains(word) && told.message().contains(&day), "{told}");
     }
@@ -195,7 +195,7 @@ fn a_server_that_the_authority_has_signed_is_trusted_under_its_names_only() {
     for name in ["other.example", "x.cam.example", "127.0.0.1"] {
         let mut link = Link::to(name, client.clone(), server_config(&server).unwrap());
         let told = tls_error(&link.shake_hands().0.unwrap_err(), name);
-        assert_eq!(told.kind(), ErrorKind::Permission);
+        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
         assert!(told.message().contains("cam.example") && told.message().contains(name), "{told}");
         assert!(told.hint().unwrap().contains(&format!("--name {name}")), "{told}");
     }
@@ -208,7 +208,7 @@ fn a_server_of_another_authority_or_of_none_is_refused_and_its_fingerprint_told(
     for server in [of_another, identity(Role::Server)] {
         let client = trusting_authority(&authority).unwrap();
         let (_, told) = refused_by_client(Link::new(client, server_config(&server).unwrap()));
-        assert_eq!(told.kind(), ErrorKind::Permission);
+        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
         assert!(told.message().contains(&server.fingerprint().to_string()), "{told}");
         assert!(told.message().contains("no authority"), "{told}");
     }
@@ -301,7 +301,7 @@ fn tls_1_2_is_refused_on_both_sides() {
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(server.certified())));
     let (client, _) = Link::new(trusting(&server), Arc::new(old_server)).shake_hands();
     let told = tls_error(&client.unwrap_err(), "cam.example");
-    assert_eq!(told.kind(), ErrorKind::Io);
+    assert_eq!(told.kind(), ErrorKind::SystemFailure);
     assert!(told.message().contains("TLS 1.3"), "{told}");
 }
 
@@ -357,7 +357,7 @@ fn broken_connections_say_whose_and_what_to_look_at() {
     use std::io::ErrorKind as Kind;
     for kind in [Kind::UnexpectedEof, Kind::ConnectionReset, Kind::TimedOut, Kind::Other] {
         let told = tls_error(&std::io::Error::from(kind), "cam.example");
-        assert_eq!(told.kind(), ErrorKind::Io);
+        assert_eq!(told.kind(), ErrorKind::SystemFailure);
         assert!(told.message().contains("cam.example") && told.hint().is_some(), "{told}");
     }
 }

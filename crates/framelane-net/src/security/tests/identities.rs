@@ -76,7 +76,7 @@ fn a_key_that_others_may_use_is_refused() {
             Ok(_) => assert!(is_good, "{mode:o}"),
             Err(error) => {
                 assert!(!is_good, "{mode:o}");
-                assert_eq!(error.kind(), ErrorKind::Permission);
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied);
                 assert!(error.hint().unwrap().contains("chmod 600"), "{error}");
             }
         }
@@ -159,7 +159,7 @@ fn a_directory_that_others_may_write_to_gets_no_keys() {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let error = server().create(place.path()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.hint().unwrap().contains("chmod 700"), "{error}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }

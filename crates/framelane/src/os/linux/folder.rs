@@ -43,14 +43,14 @@ impl Found {
     /// Refuses a file of another user than this process's.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`], which names the user.
+    /// [`ErrorKind::PermissionDenied`], which names the user.
     pub fn check_own(&self, shown: impl std::fmt::Display) -> Result<(), Error> {
         let user = rustix::process::geteuid().as_raw();
         if self.owner() == user {
             return Ok(());
         }
         Err(Error::new(
-            ErrorKind::Permission,
+            ErrorKind::PermissionDenied,
             format!(
                 "cannot replace {shown}: expected a file of user {user}, found one of user {}",
                 self.owner()
@@ -76,7 +76,7 @@ impl Folder {
     /// Opens a folder. The empty path is the working directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`] for a symbolic link of another user on the way. Errors of the system.
+    /// [`ErrorKind::PermissionDenied`] for a symbolic link of another user on the way. Errors of the system.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::walk(path, false)
     }
@@ -95,7 +95,7 @@ impl Folder {
             DirectoryFault::ForeignLink(link) => {
                 let message =
                     format!("cannot use {shown}: {} is a symbolic link of another user", link.display());
-                Error::new(ErrorKind::Permission, message)
+                Error::new(ErrorKind::PermissionDenied, message)
                     .with_hint("give the path without that link (`realpath` prints it), after a look at it")
             }
             DirectoryFault::Io(error) => Error::from_io(format!("the directory {shown}"), error),
@@ -302,7 +302,7 @@ mod tests {
         }
         for made in [Folder::open(&link), Folder::create(&link.join("a"))] {
             let error = made.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Permission);
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
             assert!(error.message().contains("symbolic link of another user"), "{error}");
         }
         assert!(!place.path().join("a").exists());
