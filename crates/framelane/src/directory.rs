@@ -93,15 +93,24 @@ impl Directory {
     /// A directory that the user named. If it exists, its owner has decided who may use it; else only this
     /// user may.
     fn shared(path: &Path) -> Result<Self, Error> {
-        os::make_private_directories(path).and_then(|()| OpenDirectory::open(path)).map(Directory).map_err(
-            |error| {
-                let shortage = os::hint(&error);
-                Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
-                    shortage
-                        .unwrap_or("give a directory that you may write to, best on a tmpfs as /dev/shm is"),
-                )
-            },
-        )
+        let error = match OpenDirectory::make(path) {
+            Ok(opened) => return Ok(Directory(opened)),
+            Err(DirectoryFault::ForeignLink(link)) => {
+                let (path, link) = (path.display(), link.display());
+                let message = format!(
+                    "cannot use the channel directory {path}: {link} is a symbolic link of another user"
+                );
+                return Err(Error::new(ErrorKind::Permission, message).with_hint(
+                    "give the path without that link (`realpath` prints it), after a look at it",
+                ));
+            }
+            Err(DirectoryFault::Io(error)) => error,
+            Err(_) => std::io::ErrorKind::NotADirectory.into(),
+        };
+        let shortage = os::hint(&error);
+        Err(Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
+            shortage.unwrap_or("give a directory that you may write to, best on a tmpfs as /dev/shm is"),
+        ))
     }
 
     /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet:

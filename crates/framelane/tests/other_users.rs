@@ -174,6 +174,78 @@ fn doctor_follows_only_links_of_root_and_its_user() {
 }
 
 #[test]
+fn publisher_of_root_refuses_links_of_other_users() {
+    if !is_root() {
+        return;
+    }
+    let root = directory();
+    let target = made(root.path().join("target"), 0);
+    set_mode(&target, 0o1777);
+    let link = root.path().join("link");
+    symlink(&target, &link).unwrap();
+    drop(publish(&link.join("of_root"), "c"));
+    let user = rustix::process::Uid::from_raw(MALLORY);
+    rustix::fs::chownat(rustix::fs::CWD, &link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+        .unwrap();
+    for path in [link.clone(), link.join("of_root"), link.join("new/channels")] {
+        let error = PublisherOptions::new().directory(&path).create("c").err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+        assert!(error.message().contains("is a symbolic link of another user"), "{error}");
+    }
+    // Other users can use what is there.
+    act_for(ALICE, || {
+        drop(publish(&link, "c"));
+        assert!(PublisherOptions::new().directory(link.join("new")).create("c").is_err());
+    });
+    assert_eq!(names(&target), ["of_root"]);
+}
+
+#[test]
+fn publisher_with_a_flipped_link_changes_no_mode() {
+    if !is_root() {
+        return;
+    }
+    let root = directory();
+    let parent = made(root.path().join("mallory"), MALLORY);
+    let (bait, victim) = (made(parent.join("bait"), MALLORY), made(root.path().join("victim"), 0));
+    let treasure = made(victim.join("channels"), 0);
+    set_mode(&treasure, 0o755);
+    let (link, done) = (parent.join("link"), AtomicBool::new(false));
+    act_for(MALLORY, || symlink(&bait, &link)).unwrap();
+    std::thread::scope(|scope| {
+        let flip = || {
+            act_for(MALLORY, || {
+                while !done.load(Ordering::Relaxed) {
+                    for target in [&victim, &bait] {
+                        let new = parent.join("new");
+                        symlink(target, &new).unwrap();
+                        fs::rename(&new, &link).unwrap();
+                    }
+                }
+            })
+        };
+        scope.spawn(flip);
+        for _ in 0..2000 {
+            let _ = PublisherOptions::new().directory(link.join("channels")).create("c");
+            let _ = fs::remove_dir_all(bait.join("channels"));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(fs::metadata(&treasure).unwrap().permissions().mode() & 0o777, 0o755);
+    assert!(names(&treasure).is_empty());
+}
+
+#[test]
+fn publisher_follows_links_of_proc_to_their_targets() {
+    let root = directory();
+    let open = fs::File::open(root.path()).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+    let publisher = publish(Path::new(&format!("/proc/self/fd/{number}/made")), "c");
+    assert!(root.path().join("made/c.control").exists());
+    drop(publisher);
+}
+
+#[test]
 fn publisher_skips_files_of_other_users_in_a_shared_directory() {
     if !is_root() {
         return;

@@ -32,4 +32,14 @@ fn directory_that_is_made_is_private_whatever_the_umask() {
         publish(&shared);
         assert_eq!(mode(&shared), 0o770);
     }
+    // Where another user can exchange directories, no mode is changed.
+    let foreign = directory.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::set_permissions(&foreign, std::fs::Permissions::from_mode(0o700)).unwrap();
+    if std::os::unix::fs::chown(&foreign, Some(65534), None).is_ok() {
+        publish(&foreign.join("channels"));
+        assert_eq!(mode(&foreign.join("channels")), 0);
+    } else {
+        println!("SKIPPED: only root can give a directory away");
+    }
 }

@@ -78,10 +78,22 @@ impl OpenDirectory {
         Ok(opened)
     }
 
+    /// Opens a directory, or creates it and its missing parents with mode 0700.
+    ///
+    /// Root follows only symbolic links of root. Other users follow all of them, but create nothing behind a
+    /// link of another user.
+    pub(crate) fn make(path: &Path) -> Result<Self, DirectoryFault> {
+        Self::walk_by(&std::path::absolute(path)?, true, euid() != 0)
+    }
+
     /// Opens a directory name by name. Symbolic links are followed only if root or this user made them.
     ///
     /// With `create`, missing directories on the way are made with mode 0700.
     pub(crate) fn walk(path: &Path, create: bool) -> Result<Self, DirectoryFault> {
+        Self::walk_by(path, create, false)
+    }
+
+    fn walk_by(path: &Path, mut create: bool, foreign_links: bool) -> Result<Self, DirectoryFault> {
         let root = || retry(|| rustix::fs::open(c"/", DIRECTORY, Mode::empty()));
         let mut fd = match path.is_absolute() {
             true => root()?,
@@ -92,16 +104,10 @@ impl OpenDirectory {
         let mut walked = PathBuf::from(if path.is_absolute() { "/" } else { "" });
         let mut links = 0;
         while let Some(name) = names.pop_front() {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let open = || retry(|| rustix::fs::openat(&fd, &name, flags, Mode::empty()));
-            let next = match open() {
+            let next = match open_name(fd.as_fd(), &name) {
                 Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                    match make_private_directory(fd.as_fd(), Path::new(&name)) {
-                        // By another process, meanwhile.
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                        made => made?,
-                    }
-                    open()?
+                    make_private_directory(fd.as_fd(), &name)?;
+                    open_name(fd.as_fd(), &name)?
                 }
                 opened => opened?,
             };
@@ -113,11 +119,20 @@ impl OpenDirectory {
                 }
                 libc::S_IFLNK => {
                     if stat.st_uid != 0 && stat.st_uid != euid() {
-                        return Err(DirectoryFault::ForeignLink(walked.join(&name)));
+                        if !foreign_links {
+                            return Err(DirectoryFault::ForeignLink(walked.join(&name)));
+                        }
+                        create = false;
                     }
                     links += 1;
                     if links > MOST_LINKS {
                         return Err(Errno::LOOP.into());
+                    }
+                    if rustix::fs::fstatfs(&next)?.f_type == rustix::fs::PROC_SUPER_MAGIC {
+                        // The text of `/proc/PID/root` does not lead to its target. No user can replace it.
+                        walked.push(&name);
+                        fd = retry(|| rustix::fs::openat(&fd, &name, DIRECTORY, Mode::empty()))?;
+                        continue;
                     }
                     // Of the link that was checked: its name may be another's by now.
                     let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
@@ -138,18 +153,19 @@ impl OpenDirectory {
 
     /// Opens the directory of this user, or makes it with mode 0700. No one else can write to it.
     pub(crate) fn private(path: &Path) -> Result<Self, DirectoryFault> {
-        match make_private_directory(CWD, path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
-        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(DirectoryFault::NotDirectory);
+        };
+        let parent = Self::open(parent)?;
+        make_private_directory(parent.fd(), name)?;
         let flags = DIRECTORY.union(OFlags::NOFOLLOW);
-        let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::ENOTDIR | libc::ELOOP) => DirectoryFault::NotDirectory,
-                _ => error.into(),
-            }
-        })?;
+        let fd =
+            retry(|| rustix::fs::openat(parent.fd(), name, flags, Mode::empty())).map_err(
+                |error| match error.raw_os_error() {
+                    Some(libc::ENOTDIR | libc::ELOOP) => DirectoryFault::NotDirectory,
+                    _ => error.into(),
+                },
+            )?;
         let stat = rustix::fs::fstat(&fd)?;
         if stat.st_uid != euid() {
             Err(DirectoryFault::ForeignOwner(stat.st_uid))
@@ -293,32 +309,37 @@ fn names_of(path: &Path) -> impl Iterator<Item = OsString> + '_ {
     })
 }
 
-/// Creates a directory with mode 0700, whatever the umask.
-fn make_private_directory(parent: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    retry(|| rustix::fs::mkdirat(parent, path, Mode::RWXU))?;
-    let made = retry(|| rustix::fs::openat(parent, path, DIRECTORY.union(OFlags::NOFOLLOW), Mode::empty()))?;
-    let stat = rustix::fs::fstat(&made)?;
-    // A umask can only have taken permissions of the owner away. Through the descriptor: the name may be
-    // another's.
-    if stat.st_uid == euid() && stat.st_mode & 0o777 != 0o700 {
+/// Opens a name in a directory, without following a symbolic link.
+fn open_name(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    let open = |flags| retry(|| rustix::fs::openat(parent, name, flags, Mode::empty()));
+    // As a directory first: that mounts a file system that is mounted on demand.
+    match open(DIRECTORY | OFlags::NOFOLLOW) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) => {
+            open(OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+        }
+        opened => opened,
+    }
+}
+
+/// Creates a directory with mode 0700, unless something already has the name.
+///
+/// The umask can take permissions of the owner away. They are added only where no other user can have put
+/// another directory in place of the new one.
+fn make_private_directory(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match retry(|| rustix::fs::mkdirat(parent, name, Mode::RWXU)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    let stat = rustix::fs::fstat(parent)?;
+    let others_may_rename = stat.st_mode & 0o022 != 0 && stat.st_mode & libc::S_ISVTX == 0;
+    if others_may_rename || (stat.st_uid != 0 && stat.st_uid != euid()) {
+        return Ok(());
+    }
+    let made = retry(|| rustix::fs::openat(parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()))?;
+    if rustix::fs::fstat(&made)?.st_mode & 0o777 != 0o700 {
+        // `fchmod` takes no descriptor of O_PATH.
         let this = format!("/proc/self/fd/{}", made.as_raw_fd());
         std::fs::set_permissions(this, Permissions::from_mode(0o700))?;
     }
     Ok(())
-}
-
-/// Creates a directory and its parents where they are missing, each with mode 0700. What exists stays as it
-/// is.
-pub(crate) fn make_private_directories(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_private_directories(parent)?;
-    }
-    match make_private_directory(CWD, path) {
-        // By another process, meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
-    }
 }
