@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
         read_timeout: read_timeout(options, origin),
         listens: listens(options, source),
         nonblocking: camera,
+        one_file: origin == Origin::File && is_one_file(path, source),
         reach: Reach::of(origin == Origin::Network, options.input_format.as_deref()),
     })
     .map_err(|error| {
@@ -118,6 +120,11 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
 /// Whether the name stands for several files, as in a shell.
 fn is_glob(source: &str) -> bool {
     source.contains(['*', '?', '['])
+}
+
+/// Whether the name is that of a file, even if it looks like a pattern for several.
+fn is_one_file(path: &Path, source: &str) -> bool {
+    path.is_file() || source.strip_prefix("file:").is_some_and(|path| Path::new(path).is_file())
 }
 
 pub(crate) fn is_fifo(source: &str) -> bool {

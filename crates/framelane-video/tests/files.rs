@@ -44,6 +44,43 @@ fn containers_and_codecs_are_read() {
 }
 
 #[test]
+fn file_named_like_a_pattern_is_one_file() {
+    let folder = Folder::new();
+    let other = folder.make("other.ppm", "-f lavfi -i color=red:size=64x48 -frames:v 1");
+    let own = folder.make("own.ppm", "-f lavfi -i color=blue:size=32x16 -frames:v 1");
+    for (name, others) in [
+        ("a%d.ppm", ["a0.ppm", "a1.ppm"]),
+        ("b%02d.ppm", ["b00.ppm", "b01.ppm"]),
+        ("c*.ppm", ["c0.ppm", "c1.ppm"]),
+        ("d%*.ppm", ["d0.ppm", "d1.ppm"]),
+        ("e:%d.ppm", ["e:0.ppm", "e:1.ppm"]),
+        ("f%%d.ppm", ["f%d.ppm", "f%0.ppm"]),
+    ] {
+        for name in others {
+            std::fs::copy(&other, folder.file(name)).unwrap();
+        }
+        let file = folder.file(name);
+        std::fs::copy(&own, &file).unwrap();
+        let file = file.to_str().unwrap();
+        let any = SourceOptions::new();
+        let image = any.clone().input_format(Some("image2"));
+        for (options, source) in [(&any, file), (&image, file), (&any, &*format!("file:{file}"))] {
+            let (frames, summary) = take_all(options.clone(), source);
+            let sizes: Vec<_> =
+                frames.iter().map(|frame| (frame.layout.width(), frame.layout.height())).collect();
+            assert_eq!(sizes, [(32, 16)], "{source}");
+            assert_eq!(summary.warnings, Vec::<String>::new(), "{name}");
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+    // Readers of other formats do not know the option, and take such names as they are.
+    let file = folder.make("own.mkv", &format!("{TWO_SECONDS} -c:v mpeg4"));
+    let named = folder.file("g%d.mkv");
+    std::fs::rename(file, &named).unwrap();
+    assert_eq!(SourceOptions::new().open(named.to_str().unwrap()).unwrap().info().width, 160);
+}
+
+#[test]
 fn info_says_what_a_file_holds() {
     let folder = Folder::new();
     let file = folder.make(

@@ -208,6 +208,7 @@ mod tests {
             read_timeout: None,
             listens: false,
             nonblocking: false,
+            one_file: true,
             reach: crate::ffmpeg::reach::Reach::Default,
         })
         .unwrap();

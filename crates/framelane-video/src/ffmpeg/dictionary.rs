@@ -22,6 +22,13 @@ impl Dictionary {
         super::error::check("cannot set an FFmpeg option", code).map(drop)
     }
 
+    /// Takes the option out, if it is there.
+    pub(crate) fn remove(&mut self, name: &CStr) {
+        // SAFETY: self.0 is null or a dictionary that this type owns; the name ends with a zero; a null value
+        // removes the entry.
+        unsafe { ff::av_dict_set(&mut self.0, name.as_ptr(), ptr::null(), 0) };
+    }
+
     /// For calls that take out the options they know.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut *mut ff::AVDictionary {
         &mut self.0

@@ -20,6 +20,8 @@ use crate::interrupt::Interrupt;
 
 /// The option of FFmpeg's HLS demuxer for the segment to start with.
 const LIVE_START: &str = "live_start_index";
+/// How the image reader takes the name of its source.
+const PATTERN: &str = "pattern_type";
 /// Media that probing reads at most before it decides, unless an option says otherwise.
 const PROBE: Duration = Duration::from_secs(5);
 /// `AVClassCategory` of video, audio and other input devices.
@@ -50,6 +52,8 @@ pub(crate) struct Request<'a> {
     pub(crate) listens: bool,
     /// Reads do not wait inside the device, where nothing can interrupt them.
     pub(crate) nonblocking: bool,
+    /// The url is the name of one existing file, even if it looks like a pattern for several.
+    pub(crate) one_file: bool,
     /// What it may open besides itself.
     pub(crate) reach: Reach,
 }
@@ -94,6 +98,10 @@ impl Input {
         if starts_last {
             options.set(LIVE_START, "-1")?;
         }
+        let literal = request.one_file && request.options.iter().all(|(name, _)| name != PATTERN);
+        if literal {
+            options.set(PATTERN, "none")?;
+        }
         let text = request.url.to_string_lossy();
         request.reach.limit(&mut options, request.options, &text, request.format.is_some())?;
         // SAFETY: allocates, or gives null.
@@ -131,6 +139,10 @@ impl Input {
             ahead: VecDeque::new(),
             _reader: reader,
         };
+        if literal {
+            // Other readers than the one of images do not take it.
+            options.remove(c"pattern_type");
+        }
         if let Some(name) = options.first_name().filter(|name| !(starts_last && name == LIVE_START)) {
             return Err(Error::new(
                 ErrorKind::InvalidOption,
