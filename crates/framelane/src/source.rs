@@ -80,7 +80,12 @@ pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
 pub(crate) fn load_text(words: &[AtomicU64]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
     let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(bytes).chars().map(|c| if changes_terminal(c) { '?' } else { c }).collect()
+    plain(&String::from_utf8_lossy(bytes))
+}
+
+/// A text of another process for people, with `?` for each character that changes a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if changes_terminal(c) { '?' } else { c }).collect()
 }
 
 /// Whether a character moves the cursor, is invisible, or turns the text around it.

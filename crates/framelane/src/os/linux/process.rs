@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::files::FileId;
+use crate::source::plain;
 
 /// The name of a process that has `file` mapped; `None` when the system shows no such process.
 ///
@@ -17,8 +18,29 @@ pub(crate) fn process_name(pid: u32, file: impl AsFd) -> Option<String> {
     if !maps_it {
         return None;
     }
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    // Not trusted: a process chooses its name.
-    let name: String = name.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    shown_name(&name)
+}
+
+/// The name without characters that change a terminal: a process chooses its name.
+fn shown_name(comm: &[u8]) -> Option<String> {
+    let name = plain(String::from_utf8_lossy(comm).trim_end());
     (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_name_cannot_change_a_terminal() {
+        for (comm, shown) in [
+            (&b"camera\n"[..], Some("camera")),
+            ("a\u{202e}b\u{1b}c\u{2066}d\n".as_bytes(), Some("a?b?c?d")),
+            (b"a\xffb\n", Some("a\u{fffd}b")),
+            (b"\n", None),
+        ] {
+            assert_eq!(shown_name(comm).as_deref(), shown);
+        }
+    }
 }
