@@ -1,6 +1,6 @@
 //! Finding, and removing, what a crash left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::directory::{ChannelFile, Directory, Part, compare_names};
 use crate::error::Error;
 use crate::files::{ControlFile, PUBLISHER_LOCK};
-use crate::os::{self, LockFile, Place};
+use crate::os::{self, FileId, LockFile, Place};
 use crate::ring::State;
 use crate::step::{Step, step};
 
@@ -142,6 +142,8 @@ fn look_at(
     remove: bool,
     diagnosis: &mut Diagnosis,
 ) -> Result<(), Error> {
+    // What has the names now: only that is removed, and no file that takes a name in the meantime.
+    let seen = seen(&files);
     let (unfinished, files): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|file| file.part == Part::Unfinished);
     let strange = strange(&channel, &files);
@@ -160,7 +162,10 @@ fn look_at(
                 step(Step::DoctorLocked);
                 let leftover = match protector {
                     Some(user) => protected(channel.clone(), format!("{reason}, and"), user, files),
-                    None => leftover(directory, channel.clone(), reason, files, remove)?,
+                    None => {
+                        let seen = if remove { Some((&seen, lock.as_ref())) } else { None };
+                        leftover(directory, channel.clone(), reason, files, seen)?
+                    }
                 };
                 diagnosis.leftovers.push(leftover);
                 drop(lock);
@@ -181,7 +186,7 @@ fn look_at(
     let old: Vec<_> = unfinished.into_iter().filter(old).collect();
     if !old.is_empty() {
         let reason = "a publisher was killed while it made the channel".to_owned();
-        diagnosis.leftovers.push(leftover(directory, channel, reason, old, remove)?);
+        diagnosis.leftovers.push(leftover(directory, channel, reason, old, remove.then_some((&seen, None)))?);
     }
     Ok(())
 }
@@ -260,17 +265,27 @@ fn examine(
     Ok(Some((reason, Some(lock))))
 }
 
+/// The files that have the names.
+type Seen = HashMap<String, FileId>;
+
+fn seen(files: &[ChannelFile]) -> Seen {
+    let id = |file: &ChannelFile| Some((file.place.name().to_owned(), FileId::at(&file.place)?));
+    files.iter().filter_map(id).collect()
+}
+
+/// Reports the files. Removes those that `remove` names, and the control file of its lock.
 fn leftover(
     directory: &Directory,
     channel: String,
     reason: String,
     files: Vec<ChannelFile>,
-    remove: bool,
+    remove: Option<(&Seen, Option<&LockFile>)>,
 ) -> Result<Leftover, Error> {
     let bytes = files.iter().map(|file| os::used_bytes(&file.place)).sum();
-    if remove {
+    if let Some((seen, lock)) = remove {
         if let Some(control) = readable(ControlFile::open(&directory.control(&channel), true))?
             && files.iter().any(|file| file.part == Part::Control)
+            && lock.is_some_and(|lock| is_same(lock, &control.lock))
         {
             // Whoever still waits for a new publisher learns that none will come.
             let words = control.words();
@@ -282,29 +297,59 @@ fn leftover(
         // The control file last: its lock keeps new publishers, and their files of the same names, away until
         // then.
         let others = files.iter().filter(|file| file.part != Part::Control).map(|file| file.place.clone());
-        let unfinished = files.iter().all(|file| file.part == Part::Unfinished);
-        let others: Vec<_> = others.collect();
         let mut failed = None;
-        for place in &others {
-            failed = failed.or(remove_file(place).err());
+        for place in others {
+            failed = failed.or(remove_file(seen.get(place.name()).copied(), &place).err());
         }
-        if !unfinished {
+        if let Some(lock) = lock {
             step(Step::DoctorRemoved);
-            failed = failed.or(remove_file(&directory.control(&channel)).err());
+            failed = failed.or(remove_file(FileId::open(lock).ok(), &directory.control(&channel)).err());
         }
         if let Some(failed) = failed {
             return Err(failed);
         }
     }
     let files = files.into_iter().map(|file| file.place.path()).collect();
-    Ok(Leftover { channel, reason, files, bytes, removed: remove, removable: true })
+    Ok(Leftover { channel, reason, files, bytes, removed: remove.is_some(), removable: true })
 }
 
-fn remove_file(place: &Place) -> Result<(), Error> {
-    match place.remove() {
+/// Whether both are openings of the same file.
+fn is_same(one: &LockFile, other: &LockFile) -> bool {
+    matches!((FileId::open(one), FileId::open(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Removes a file's name, unless another file has it by now.
+fn remove_file(file: Option<FileId>, place: &Place) -> Result<(), Error> {
+    match file.map_or(Ok(()), |file| file.try_remove(place)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::from_io(format!("removing {}", place.display()), error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftover_spares_files_that_took_a_name() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["c.control", "c.readers", "c.data.1", ".c.0000000000000001.new"];
+        for name in names {
+            std::fs::write(root.path().join(name), b"dead").unwrap();
+        }
+        let directory = Directory::existing(Some(root.path())).unwrap().unwrap();
+        let files = directory.files().unwrap();
+        let seen = seen(&files);
+        let lock = LockFile::new(os::open(&directory.control("c"), true).unwrap());
+        for name in names.into_iter().skip(1).chain(["c.control"]) {
+            std::fs::write(root.path().join("new"), b"alive").unwrap();
+            std::fs::rename(root.path().join("new"), root.path().join(name)).unwrap();
+        }
+        leftover(&directory, "c".to_owned(), String::new(), files, Some((&seen, Some(&lock)))).unwrap();
+        for name in names {
+            assert_eq!(std::fs::read(root.path().join(name)).unwrap(), b"alive", "{name}");
+        }
     }
 }

@@ -105,11 +105,19 @@ impl FileId {
         place.stat().is_ok_and(|stat| Self::of(&stat) == self)
     }
 
+    /// The file that has the name.
+    pub(crate) fn at(place: &Place) -> Option<Self> {
+        place.stat().ok().map(|stat| Self::of(&stat))
+    }
+
     /// Removes the file's name, unless another file has it by now.
     pub(crate) fn remove(self, place: &Place) {
-        if self.is_at(place) {
-            let _ = place.remove();
-        }
+        let _ = self.try_remove(place);
+    }
+
+    /// As [`FileId::remove`], with the error of the removal.
+    pub(crate) fn try_remove(self, place: &Place) -> io::Result<()> {
+        if self.is_at(place) { place.remove() } else { Ok(()) }
     }
 
     /// The file's number in its file system.
