@@ -46,8 +46,15 @@ pub fn hidden(arguments: &[OsString]) -> Vec<OsString> {
 /// Returns whether this process has a secret: in its arguments, in its environment, or for a link.
 pub fn have_secrets(arguments: &[OsString]) -> bool {
     let brings_secret = |argument: &OsString| {
-        let starts = [&b"tls:"[..], b"tcp:", b"unix:", b"--secret-file"];
-        starts.iter().any(|start| argument.as_bytes().starts_with(start))
+        let argument = argument.as_bytes();
+        let schemes = [&b"tls:"[..], b"tcp:", b"unix:"];
+        // A link is a whole argument, or the value of one: `--detections=tls://…`.
+        argument.starts_with(b"--secret-file")
+            || argument.split(|&byte| byte == b'=').any(|part| {
+                schemes.iter().any(|scheme| {
+                    part.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                })
+            })
     };
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     arguments.iter().any(brings_secret)
@@ -165,6 +172,18 @@ mod tests {
                 "4x4",
             ]
         );
+    }
+
+    #[test]
+    fn links_in_arguments_are_secrets() {
+        let have =
+            |arguments: &[&str]| have_secrets(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
+        for link in ["tls://h/cam0", "TLS://h/cam0", "tcp://127.0.0.1:9/cam0", "unix:/run/s?channel=c"] {
+            assert!(have(&["framelane", "receive", link, "cam0"]), "{link}");
+            assert!(have(&["framelane", "run", &format!("--detections={link}"), "--", "true"]), "{link}");
+        }
+        assert!(have(&["framelane", "publish", "--secret-file=x", "a", "b"]));
+        assert!(!have(&["framelane", "run", "--detections=cam0/tls", "--", "true"]));
     }
 
     #[test]
