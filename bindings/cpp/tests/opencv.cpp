@@ -51,6 +51,28 @@ TEST_CASE("the usual types become video formats, others matrices, and a format c
   CHECK_THROWS_AS(framelane::publish(publisher, rgb, {}, Format::Gray8), framelane::FramelaneError);
 }
 
+TEST_CASE("strides and offsets that split a sample are errors of framelane") {
+  const auto shape = [](std::uint32_t rows, std::uint64_t stride, std::uint64_t offset) {
+    const framelane::Layout packed(Format::Gray16, 8, rows);
+    framelane_layout hostile = packed.c();
+    hostile.planes[0].stride_bytes = stride;
+    hostile.planes[0].offset_bytes = offset;
+    return framelane::inner::image_shape(framelane::Layout(hostile));
+  };
+  const std::vector<std::uint8_t> memory(1024);
+  for (const auto [stride, offset] : {std::pair{17, 0}, {16, 1}, {19, 3}}) {
+    try {
+      framelane::inner::over(shape(4, stride, offset), memory.data());
+      FAIL("expected an error");
+    } catch (const framelane::FramelaneError& error) {
+      CHECK(error.code() == framelane::Code::InvalidFrame);
+    }
+  }
+  CHECK(framelane::inner::over(shape(4, 18, 2), memory.data()).step[0] == 18);
+  // The stride of a single row is not used.
+  CHECK(framelane::inner::over(shape(1, 17, 0), memory.data()).cols == 8);
+}
+
 TEST_CASE("planar formats travel in OpenCV's form") {
   Publisher publisher("planar");
   Subscriber subscriber("planar");

@@ -137,7 +137,18 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
                                                  std::to_string(cols) + "x" + std::to_string(plane.rows),
                          "read it by Frame::data, or publish it in parts");
   }
-  return {static_cast<int>(plane.rows), static_cast<int>(cols), type, plane.stride_bytes};
+  // A publisher chooses both. OpenCV throws its own error for such a stride, and reads whole samples.
+  const std::uint64_t sample_bytes = CV_ELEM_SIZE1(type);
+  if ((plane.rows > 1 && plane.stride_bytes % sample_bytes != 0) || plane.offset_bytes % sample_bytes != 0) {
+    throw FramelaneError(Code::InvalidFrame,
+                         "expected a stride and an offset that are multiples of " + std::to_string(sample_bytes) +
+                             " bytes, found " + std::to_string(plane.stride_bytes) + " and " +
+                             std::to_string(plane.offset_bytes),
+                         "read it by Frame::data");
+  }
+  // One row has no next one: its stride says nothing.
+  const std::size_t step = plane.rows > 1 ? plane.stride_bytes : cols * pixel_bytes;
+  return {static_cast<int>(plane.rows), static_cast<int>(cols), type, step};
 }
 
 /// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor
