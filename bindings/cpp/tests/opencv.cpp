@@ -51,7 +51,7 @@ TEST_CASE("the usual types become video formats, others matrices, and a format c
   CHECK_THROWS_AS(framelane::publish(publisher, rgb, {}, Format::Gray8), framelane::FramelaneError);
 }
 
-TEST_CASE("strides and offsets that split a sample are errors of framelane") {
+TEST_CASE("strides and offsets that split a sample are refused") {
   const auto shape = [](std::uint32_t rows, std::uint64_t stride, std::uint64_t offset) {
     const framelane::Layout packed(Format::Gray16, 8, rows);
     framelane_layout hostile = packed.c();

@@ -122,7 +122,7 @@ fn is_glob(source: &str) -> bool {
     source.contains(['*', '?', '['])
 }
 
-/// Whether the name is that of a file, even if it looks like a pattern for several.
+/// Returns whether a file has this name, even if it looks like a pattern for several.
 fn is_one_file(path: &Path, source: &str) -> bool {
     path.is_file() || source.strip_prefix("file:").is_some_and(|path| Path::new(path).is_file())
 }

@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 
 /// The option of FFmpeg's HLS demuxer for the segment to start with.
 const LIVE_START: &str = "live_start_index";
-/// How the image reader takes the name of its source.
+/// Option of the image reader that decides whether a name is a pattern.
 const PATTERN: &str = "pattern_type";
 /// Media that probing reads at most before it decides, unless an option says otherwise.
 const PROBE: Duration = Duration::from_secs(5);

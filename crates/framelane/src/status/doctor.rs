@@ -313,7 +313,7 @@ fn leftover(
     Ok(Leftover { channel, reason, files, bytes, removed: remove.is_some(), removable: true })
 }
 
-/// Whether both are openings of the same file.
+/// Returns whether both locks are openings of the same file.
 fn is_same(one: &LockFile, other: &LockFile) -> bool {
     matches!((FileId::open(one), FileId::open(other)), (Ok(one), Ok(other)) if one == other)
 }

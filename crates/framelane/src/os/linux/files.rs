@@ -115,7 +115,7 @@ impl FileId {
         let _ = self.try_remove(place);
     }
 
-    /// As [`FileId::remove`], with the error of the removal.
+    /// Removes the name like [`FileId::remove`]. Returns the error of the removal.
     pub(crate) fn try_remove(self, place: &Place) -> io::Result<()> {
         if self.is_at(place) { place.remove() } else { Ok(()) }
     }
