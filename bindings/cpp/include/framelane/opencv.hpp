@@ -138,7 +138,7 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
                          "read it by Frame::data, or publish it in parts");
   }
   // A publisher chooses both. OpenCV throws its own error for such a stride, and reads whole samples.
-  const std::uint64_t sample_bytes = CV_ELEM_SIZE1(type);
+  const std::uint64_t sample_bytes = pixel_bytes / static_cast<std::uint64_t>(CV_MAT_CN(type));
   if ((plane.rows > 1 && plane.stride_bytes % sample_bytes != 0) || plane.offset_bytes % sample_bytes != 0) {
     throw FramelaneError(Code::InvalidFrame,
                          "expected a stride and an offset that are multiples of " + std::to_string(sample_bytes) +
