@@ -136,11 +136,11 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
     let end = number.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(number.len());
     let text = std::str::from_utf8(&number[..end]).ok();
     let Some(length) = text.and_then(|text| text.parse::<u64>().ok()) else {
-        let found = line.escape_ascii();
+        let found = kind(line);
         return Err(Error::new(
             ErrorKind::Damaged,
             format!(
-                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, found \"{found}\""
+                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, found {found}"
             ),
         )
         .with_hint("check that the sender speaks this format: spec/legacy.md describes it"));
@@ -156,6 +156,29 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
             format!("expected a JPEG of at most {max_bytes} bytes, found the length {length}"),
         )
         .with_hint("if the sender is right, allow more (--max-bytes)")),
+    }
+}
+
+/// Names the kind of bytes that are neither a length nor an answer.
+///
+/// The peer is not authenticated: no byte of it is shown.
+fn kind(bytes: &[u8]) -> &'static str {
+    const STARTS: [(&[u8], &str); 7] = [
+        (b"\xFF\xD8", "a JPEG"),
+        (b"\x16\x03", "TLS"),
+        (b"GET ", "HTTP"),
+        (b"POST ", "HTTP"),
+        (b"PUT ", "HTTP"),
+        (b"HTTP/", "HTTP"),
+        (b"RTSP/", "RTSP"),
+    ];
+    let is_padding = |byte: &u8| matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n' | 0x0B | 0x0C);
+    let is_text = |byte: &u8| is_padding(byte) || byte.is_ascii_graphic();
+    match STARTS.into_iter().find(|(start, _)| bytes.starts_with(start)) {
+        Some((_, kind)) => kind,
+        None if bytes.iter().all(is_padding) => "padding",
+        None if bytes.iter().all(is_text) => "text",
+        None => "binary data",
     }
 }
 
@@ -209,8 +232,12 @@ impl Answers {
     fn unexpected(&self, rest: &[u8]) -> Error {
         let room = MAX_ANSWER_BYTES - self.seen_bytes;
         let found = [&self.seen[..self.seen_bytes], &rest[..rest.len().min(room)]].concat();
-        let (expected, found) = (ANSWER.escape_ascii(), found.escape_ascii());
-        Error::new(ErrorKind::Damaged, format!("expected the answer \"{expected}\", found \"{found}\""))
+        let (expected, count, found) = (ANSWER.escape_ascii(), found.len(), kind(&found));
+        let message = match self.matched_bytes {
+            0 => format!("expected the answer \"{expected}\", found {count} bytes of {found}"),
+            same => format!("expected the answer \"{expected}\", found {count} bytes, of which {same} match"),
+        };
+        Error::new(ErrorKind::Damaged, message)
             .with_hint("check that the receiver speaks this format: spec/legacy.md describes it")
     }
 }
