@@ -66,9 +66,8 @@ impl Raw {
         } else if origin == Origin::Pipe && opening::is_fifo(source) {
             (Reader::Pipe(Pipe::open(source, interrupt.clone()).map_err(failed)?), None)
         } else {
-            let path = options.path(source);
-            let open = || Ok((File::open(path)?, std::fs::metadata(path)?));
-            let (file, metadata) = open().map_err(failed)?;
+            let file = File::open(options.path(source)).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
             let frames = metadata.is_file().then(|| metadata.len() / from.size_bytes() as u64);
             (Reader::File(file), frames)
         };

@@ -82,6 +82,21 @@ fn refused_connection_and_missing_page_are_errors_with_a_hint() {
 }
 
 #[test]
+fn text_of_a_server_cannot_change_a_terminal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsp://{}/x", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            read_request(&mut stream);
+            let answer = "RTSP/1.0 454 a\u{1b}]0;owned\u{7}b\u{202e}c\r\nCSeq: 1\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let error = SourceOptions::new().open(&url).err().unwrap();
+    assert!(error.message().contains("a?]0;owned?b?c"), "{:?}", error.message());
+}
+
+#[test]
 fn the_stop_flag_ends_opening_a_stream_that_says_nothing() {
     // Accepts, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

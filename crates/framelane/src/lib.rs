@@ -63,6 +63,9 @@ mod step;
 mod stress;
 #[cfg(not(loom))]
 mod subscriber;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod terminal;
 #[cfg(framelane_testing)]
 pub mod testing;
 

@@ -4,6 +4,7 @@ use crate::os;
 use crate::publisher::Publisher;
 use crate::redact;
 use crate::ring::{AtomicU64, Ordering::Relaxed, SourceWords};
+use crate::terminal;
 
 /// The state of the live source that feeds a channel. The channel's publisher writes it, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,19 +81,7 @@ pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
 pub(crate) fn load_text(words: &[AtomicU64]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
     let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    plain(&String::from_utf8_lossy(bytes))
-}
-
-/// A text of another process for people, with `?` for each character that changes a terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if changes_terminal(c) { '?' } else { c }).collect()
-}
-
-/// Whether a character moves the cursor, is invisible, or turns the text around it.
-fn changes_terminal(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    terminal::plain(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, Once, PoisonError};
 
 use ffmpeg_sys_next as ff;
-use framelane::redact;
+use framelane::{redact, terminal};
 
 /// More lines than these say nothing more to a person.
 const KEPT_LINES: usize = 3;
@@ -22,11 +22,12 @@ thread_local! {
     static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Takes the lines logged on this thread, oldest first, without secrets.
+/// Takes the lines logged on this thread, oldest first, without secrets and for a terminal: FFmpeg repeats
+/// the text of servers and files.
 pub(crate) fn take() -> Vec<String> {
     let lines: Vec<String> =
         LINES.try_with(|lines| lines.borrow_mut().drain(..).collect()).unwrap_or_default();
-    lines.iter().map(|line| without_secrets(line)).collect()
+    lines.iter().map(|line| terminal::plain(&without_secrets(line))).collect()
 }
 
 /// The lines logged on this thread, oldest first, which stay.

@@ -12,7 +12,7 @@ use crate::files::{
 };
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link::{self, Urls};
-use crate::os::{self, LockFile, Place};
+use crate::os::{self, FileId, LockFile, Place};
 use crate::ring::{self, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
@@ -239,7 +239,8 @@ impl PublisherOptions {
                 step(Step::TakeOverClosed);
                 words.wake.fetch_add(1, Ordering::Release);
                 os::wake_all(&words.wake);
-                path.remove()
+                FileId::open(&control.lock)
+                    .and_then(|file| file.try_remove(&path))
                     .map_err(|error| Error::from_io(format!("removing {}", path.display()), error))?;
                 Ok(None)
             }

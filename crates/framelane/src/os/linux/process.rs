@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::files::FileId;
-use crate::source::plain;
+use crate::terminal::plain;
 
 /// The name of a process that has `file` mapped; `None` when the system shows no such process.
 ///
