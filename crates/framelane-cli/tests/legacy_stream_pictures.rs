@@ -7,48 +7,9 @@ mod random;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
-use framelane::{Delivery, Frame, Subscriber, SubscriberOptions};
 use random::Random;
-use rustix::process::Signal;
-use support::stream::{ANSWER, Program, decoded, jpeg, message, number_of, receive};
-use support::{Place, Running};
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Scene {
-    _place: Place,
-    receive: Running,
-    port: u16,
-    subscriber: Subscriber,
-}
-
-impl Scene {
-    fn new(options: &str) -> Self {
-        let place = Place::new();
-        let (receive, port) = receive(&place, options);
-        let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
-        let subscriber = options.open("cam0").unwrap();
-        Scene { _place: place, receive, port, subscriber }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        connection.set_read_timeout(Some(DEADLINE)).unwrap();
-        connection
-    }
-
-    fn frame(&mut self) -> Frame {
-        self.subscriber.recv_timeout(DEADLINE).unwrap()
-    }
-
-    fn end(mut self) {
-        self.receive.signal(Signal::TERM);
-        self.receive.end();
-    }
-}
+use support::stream::{ANSWER, Program, Scene, decoded, jpeg, message, number_of};
 
 /// The JPEG with an EXIF orientation.
 fn with_orientation(jpeg: &[u8], value: u8) -> Vec<u8> {

@@ -4,14 +4,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-use framelane::{FrameInfo, Layout, PixelFormat, Publisher};
+use framelane::{Delivery, Frame, FrameInfo, Layout, PixelFormat, Publisher, Subscriber, SubscriberOptions};
 use framelane_codec::jpeg::{Compressor, Decompressor, header};
+use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{Place, Running};
 
 /// What a receiver answers.
 pub const ANSWER: &[u8; 18] = b"recieved messages!";
+/// The one deadline of waits.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// As `tests/python/legacy_pattern.py` has it.
 pub fn pattern(number: usize, width: usize, height: usize) -> Vec<u8> {
@@ -65,6 +70,43 @@ pub fn receive(place: &Place, options: &str) -> (Running, u16) {
     let started = receive.wait_for("started");
     let port = started["source"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
     (receive, port)
+}
+
+/// `framelane receive` with a subscriber of its channel.
+pub struct Scene {
+    place: Place,
+    pub receive: Running,
+    pub port: u16,
+    pub subscriber: Subscriber,
+}
+
+impl Scene {
+    pub fn new(options: &str) -> Self {
+        let place = Place::new();
+        let (receive, port) = receive(&place, options);
+        let options = SubscriberOptions::new().directory(place.path()).delivery(Delivery::Every);
+        let subscriber = options.open("cam0").unwrap();
+        Scene { place, receive, port, subscriber }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        connection.set_read_timeout(Some(DEADLINE)).unwrap();
+        connection
+    }
+
+    pub fn frame(&mut self) -> Frame {
+        self.subscriber.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Ends the receiver, which leaves no file. Returns its summary.
+    pub fn end(mut self) -> Value {
+        self.receive.signal(Signal::TERM);
+        let summary = self.receive.wait_for("summary");
+        assert_eq!(self.receive.end().code(), Some(143));
+        assert!(self.place.files().is_empty(), "{:?}", self.place.files());
+        summary
+    }
 }
 
 /// Reads a whole frame, as a receiver in good order does.
