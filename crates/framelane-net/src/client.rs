@@ -15,6 +15,7 @@ use crate::outgoing::{self, Means, Sent, Terms};
 use crate::proto::{Backoff, Direction, Sink};
 use crate::resume::{self, Kept, known};
 use crate::time::machine;
+use crate::turns::Turns;
 use crate::url::LinkUrl;
 
 /// A connection that lasted as long as this was good for something: the next try comes soon.
@@ -143,6 +144,7 @@ fn receive_once(
             max_pixels: options.max_pixels,
             ring,
             buffers: memory.share_of(&received.link.peer),
+            turns: Turns::new().of(&received.link.peer),
         },
         idle_timeout: options.idle_timeout,
         ends_with_channel: once,

@@ -14,6 +14,7 @@ use crate::origins::Origins;
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
+use crate::turns::ClientTurns;
 
 /// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,
 /// not what was announced.
@@ -82,6 +83,8 @@ pub(crate) struct Limits<'a> {
     pub ring: &'a mut Share,
     /// Memory of this connection for payloads and for decoding.
     pub buffers: Share,
+    /// The turns in which the peer's frames are decoded.
+    pub turns: ClientTurns,
 }
 
 /// Memory that is kept from frame to frame.
@@ -304,12 +307,23 @@ impl Receiving<'_> {
         let decoding = decoding_bytes(self.codec, &head.layout);
         self.need(payload.len() as u64 + decoding)?;
         if size_bytes <= buffers.largest {
-            return self.publish_from(head, |bytes| decoder.decode(payload, &head.layout, bytes));
+            let fill = |bytes: &mut [u8]| decoder.decode(payload, &head.layout, bytes);
+            return self.publish_from(head, true, fill);
         }
         // A few bytes can claim a frame of any size. Only a frame that was decoded gets a ring.
         self.need(payload.len() as u64 + decoding + size_bytes as u64)?;
         let mut frame = vec![0; size_bytes];
-        match decoder.decode(payload, &head.layout, &mut frame) {
+        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
+        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
+        let turn = self.limits.turns.take(&mut || {
+            watch(received)?;
+            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
+        })?;
+        // While we waited for a turn nobody listened.
+        sink.heard(Instant::now());
+        let decoded = decoder.decode(payload, &head.layout, &mut frame);
+        drop(turn);
+        match decoded {
             Ok(()) => self.publish_larger(head, &frame, &mut buffers.largest),
             Err(error) => self.not_decoded(error),
         }
@@ -335,7 +349,7 @@ impl Receiving<'_> {
             })?;
         }
         let frames = self.received.frames;
-        self.publish_from(head, |bytes| {
+        self.publish_from(head, false, |bytes| {
             bytes.copy_from_slice(frame);
             Ok(())
         })?;
@@ -395,10 +409,12 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// From a payload that is here already: `fill` brings the frame into the slot.
+    /// From a payload that is here already: `fill` brings the frame into the slot. With `decodes` it waits for
+    /// its turn.
     fn publish_from(
         &mut self,
         head: &FrameHead,
+        decodes: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
     ) -> Result<(), Fault> {
         let info = self.info(head);
@@ -408,8 +424,11 @@ impl Receiving<'_> {
             watch(received)?;
             tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         };
-        let loan = loan(self.publisher, head, &mut keep).inspect_err(|_| sink.not_taken(head.origin))?;
-        // While we waited for a slot nobody listened.
+        let loan = loan(self.publisher, head, &mut keep);
+        let turns = decodes.then_some(&self.limits.turns);
+        let taken = loan.and_then(|loan| Ok((loan, turns.map(|turns| turns.take(&mut keep)).transpose()?)));
+        let (loan, turn) = taken.inspect_err(|_| sink.not_taken(head.origin))?;
+        // While we waited for a slot and a turn nobody listened.
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;
@@ -419,7 +438,9 @@ impl Receiving<'_> {
             }
             return Ok(());
         };
-        match fill(loan.bytes_mut()) {
+        let filled = fill(loan.bytes_mut());
+        drop(turn);
+        match filled {
             Ok(()) => {
                 if head.layout.format() == PixelFormat::Detections {
                     times_on_our_clocks(loan.bytes_mut(), head, sink);

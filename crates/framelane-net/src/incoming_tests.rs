@@ -8,6 +8,7 @@ use framelane_codec::Encoder;
 use super::*;
 use crate::budget::{Budget, Quantity};
 use crate::channel_io::opening;
+use crate::turns::Turns;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +64,18 @@ fn receive(
     idle_timeout: Duration,
     watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
 ) -> (Fault, Received) {
+    receive_in_turns(peer, publisher, sink, codec, Turns::new().of("the peer"), idle_timeout, watch)
+}
+
+fn receive_in_turns(
+    peer: &Peer,
+    publisher: &mut Publisher,
+    sink: Sink,
+    codec: Codec,
+    turns: ClientTurns,
+    idle_timeout: Duration,
+    watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
+) -> (Fault, Received) {
     let mut received = Received::default();
     let memory = Budget::of_one_peer(Quantity::Memory, 1 << 20, "max-memory");
     let mut ring = memory.share_of("the peer");
@@ -79,6 +92,7 @@ fn receive(
             max_pixels: 1 << 20,
             ring: &mut ring,
             buffers: memory.share_of("the peer"),
+            turns,
         },
         idle_timeout,
         ends_with_channel: false,
@@ -193,4 +207,51 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         assert!(received.frames < 4, "the reader takes nothing");
         assert_eq!(received.last.map(|last| last.sequence), Some(received.frames), "{codec}");
     }
+}
+
+#[test]
+fn coded_frame_waits_until_its_client_has_a_turn() {
+    let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
+    let mut said = opening(&Message::State(ChannelState::Live));
+    for sequence in 1..=2 {
+        let mut payload = Vec::new();
+        let mut encoder = Encoder::new(Codec::Lz4, None).unwrap();
+        encoder.encode(&layout, &FrameInfo::default(), &[7; 64], false, &mut payload).unwrap();
+        let head = FrameHead {
+            origin: Origin { epoch: 1, sequence },
+            layout: layout.clone(),
+            info: FrameInfo::default(),
+            standalone: true,
+            coded: true,
+            sent_ns: 0,
+            sent_monotonic_ns: 0,
+        };
+        Message::Frame(Box::new(head), payload.len() as u64).encode(&mut said);
+        said.extend(&payload);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+    let sink = Sink::new(Instant::now(), Delivery::Newest, None, IDLE_TIMEOUT);
+    let turns = Turns::with_limit(1);
+    let (ours, theirs) = (turns.of("the peer"), turns.of("the peer"));
+    // Another connection of the client decodes. Frames that were published at the end of its turns.
+    let (mut turn, mut asked, mut published) = (None, 0, Vec::new());
+    let mut watch = |received: &Received| {
+        if turn.is_none() && received.frames == published.len() as u64 && published.len() < 2 {
+            turn = Some(theirs.take(&mut || Ok(()))?);
+        }
+        if turn.is_none() {
+            return if received.frames < 2 { Ok(()) } else { Err(Fault::stopped()) };
+        }
+        asked += 1;
+        if asked % 8 == 0 {
+            turn = None;
+            published.push(received.frames);
+        }
+        Ok(())
+    };
+    let peer = Peer::new(said, true);
+    let (_, received) =
+        receive_in_turns(&peer, &mut publisher, sink, Codec::Lz4, ours, IDLE_TIMEOUT, &mut watch);
+    assert_eq!((received.frames, published), (2, vec![0, 1]));
 }

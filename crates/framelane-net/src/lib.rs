@@ -39,6 +39,7 @@ mod stream;
 #[cfg(framelane_testing)]
 pub mod testing;
 mod time;
+mod turns;
 mod url;
 
 pub use client::{LinkEvent, Sending, receive, send};

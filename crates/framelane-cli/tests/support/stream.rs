@@ -64,7 +64,7 @@ pub fn publish(publisher: &mut Publisher, number: usize, (width, height): (usize
     publisher.send(&layout, &FrameInfo::default(), &pattern(number, width, height)).unwrap();
 }
 
-/// `framelane receive` at a port of its own on this machine.
+/// `framelane receive` at a free port of this machine.
 pub fn receive(place: &Place, options: &str) -> (Running, u16) {
     let mut receive = place.start(&format!("receive legacy://127.0.0.1:0 cam0 --json {options}"));
     let started = receive.wait_for("started");

@@ -17,6 +17,7 @@ use crate::coder::{Budgets, Coders};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
 use crate::security::{AccessList, Identity, Patterns, server_config};
+use crate::turns::Turns;
 use crate::url::{Address, LEAST_IDLE_TIMEOUT};
 
 use inboxes::Inboxes;
@@ -194,6 +195,7 @@ pub struct Server {
     budgets: Budgets,
     coders: Coders,
     inboxes: Inboxes,
+    turns: Arc<Turns>,
     connections: AtomicU64,
 }
 
@@ -252,6 +254,7 @@ impl Server {
             budgets,
             coders,
             inboxes,
+            turns: Turns::new(),
             connections: AtomicU64::new(1),
         })
     }

@@ -497,6 +497,7 @@ impl<'a> Session<'a> {
                 max_pixels: self.server.budgets.pixels.most_of_one(),
                 ring: &mut inbox.ring,
                 buffers: self.server.budgets.memory.share_of(&agreed.account),
+                turns: self.server.turns.of(&agreed.account),
             },
             idle_timeout: options.idle_timeout,
             ends_with_channel: true,
