@@ -100,7 +100,7 @@ impl Directory {
                 let message = format!(
                     "cannot use the channel directory {path}: {link} is a symbolic link of another user"
                 );
-                return Err(Error::new(ErrorKind::Permission, message).with_hint(
+                return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint(
                     "give the path without that link (`realpath` prints it), after a look at it",
                 ));
             }
