@@ -14,8 +14,8 @@ use signal_hook::consts::SIGTSTP;
 use crate::failure::Failure;
 use crate::signals::{Stop, is_ignored};
 
-/// How often to look for signals and another size while waiting.
-const LOOK: Duration = Duration::from_millis(50);
+/// Time between two checks for signals and for another size.
+const SIGNAL_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The other screen, without a cursor; and back. As in the manual of xterm's control sequences.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -112,7 +112,7 @@ impl Screen {
             if left.is_zero() {
                 return Ok(Woken::Due);
             }
-            if let Some(key) = self.key(left.min(LOOK)) {
+            if let Some(key) = self.key(left.min(SIGNAL_POLL_INTERVAL)) {
                 return Ok(Woken::Key(key));
             }
         }

@@ -9,8 +9,8 @@ use framelane::{Error, ErrorKind};
 use crate::proto::{MAGIC, MAX_BODY_BYTES, Message, Parser, Piece, Refusal, violation};
 use crate::stream::Stream;
 
-/// The longest wait before somebody looks whether it is time to end.
-pub(crate) const LOOK: Duration = Duration::from_millis(250);
+/// The longest wait between two checks for the end of a link.
+pub(crate) const END_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a link ended, and whether a new one may do better.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(crate) fn write_all(
     keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     while !bytes.is_empty() {
-        match stream.write(bytes, more, LOOK) {
+        match stream.write(bytes, more, END_POLL_INTERVAL) {
             Ok(0) => return Err(Fault::lost(peer)),
             Ok(len) => bytes = &bytes[len..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -117,7 +117,7 @@ pub(crate) fn flush(
     keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     loop {
-        match stream.flush(LOOK) {
+        match stream.flush(END_POLL_INTERVAL) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => keep()?,
             Err(error) => return Err(Fault::io(peer, error)),
@@ -138,15 +138,19 @@ pub(crate) fn send(
 }
 
 /// The messages that come over a stream.
-pub(crate) struct Inbox {
+pub(crate) struct MessageReader {
     parser: Parser,
     bytes: Box<[u8]>,
     is_authenticated: bool,
 }
 
-impl Inbox {
+impl MessageReader {
     pub(crate) fn new() -> Self {
-        Inbox { parser: Parser::new(), bytes: vec![0; MAX_BODY_BYTES].into(), is_authenticated: false }
+        MessageReader {
+            parser: Parser::new(),
+            bytes: vec![0; MAX_BODY_BYTES].into(),
+            is_authenticated: false,
+        }
     }
 
     /// The peer has proved who it is: the texts of its refusals are passed on.
@@ -198,7 +202,7 @@ impl Inbox {
                         .with_hint("check that a framelane of the same version is on the other side"),
                 ));
             }
-            if let Some(message) = self.next(stream, peer, left.min(LOOK))? {
+            if let Some(message) = self.next(stream, peer, left.min(END_POLL_INTERVAL))? {
                 return Ok(message);
             }
             keep()?;

@@ -20,8 +20,8 @@ use crate::url::LinkUrl;
 
 /// A connection that lasted as long as this was good for something: the next try comes soon.
 const LASTED: Duration = Duration::from_secs(2);
-/// The longest sleep before somebody looks whether it is time to end.
-const LOOK: Duration = Duration::from_millis(50);
+/// The longest sleep between two questions to the caller whether to go on.
+const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is told of a link while it runs.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
         if left.is_zero() {
             return true;
         }
-        std::thread::sleep(left.min(LOOK));
+        std::thread::sleep(left.min(CALLER_POLL_INTERVAL));
     }
 }
 
@@ -103,7 +103,8 @@ pub fn receive(
         tries.begun = Instant::now();
         let memory = (&memory, &mut ring);
         let result = receive_once(url, publisher, once, &mut received, memory, events, keep);
-        match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
+        match next_step(result, &mut tries, keep, &mut |error, wait| events(LinkEvent::Lost { error, wait }))?
+        {
             Next::Again => {}
             Next::End => return Ok(received),
         }
@@ -133,7 +134,7 @@ fn receive_once(
     }
     let receiving = Receiving {
         stream: &*connected.stream,
-        inbox: &mut connected.inbox,
+        messages: &mut connected.messages,
         peer: &url.address.to_string(),
         publisher,
         origins: None,
@@ -193,7 +194,8 @@ pub fn send(
     loop {
         tries.begun = Instant::now();
         let result = send_once(url, &channel, sending, &mut kept, &mut total, events, keep);
-        match next_step(result, &mut tries, keep, &mut |event| events(event.widen()))? {
+        match next_step(result, &mut tries, keep, &mut |error, wait| events(LinkEvent::Lost { error, wait }))?
+        {
             Next::Again => {}
             Next::End => return Ok(total),
         }
@@ -246,7 +248,7 @@ fn send_once(
     let coder = coder::Member::alone(connected.codec, options.size)?;
     let mut means = Means { coder, copies: None };
     let result =
-        outgoing::run(&*connected.stream, &mut connected.inbox, &peer, &terms, kept, &mut means, &watch);
+        outgoing::run(&*connected.stream, &mut connected.messages, &peer, &terms, kept, &mut means, &watch);
     let (result, sent) = match result {
         Ok(sent) => (Ok(()), sent),
         Err((fault, sent)) => (Err(fault), sent),
@@ -261,31 +263,18 @@ enum Next {
     End,
 }
 
-/// An event that knows no progress.
-enum Told<'e> {
-    Lost { error: &'e Error, wait: Duration },
-}
-
-impl<'e> Told<'e> {
-    fn widen<P>(self) -> LinkEvent<'e, P> {
-        match self {
-            Told::Lost { error, wait } => LinkEvent::Lost { error, wait },
-        }
-    }
-}
-
 fn next_step(
     result: Result<(), Fault>,
     tries: &mut Tries,
     keep: &dyn Fn() -> bool,
-    tell: &mut dyn FnMut(Told<'_>),
+    lost: &mut dyn FnMut(&Error, Duration),
 ) -> Result<Next, Error> {
     match result {
         Ok(()) => Ok(Next::End),
         Err(_) if !keep() => Ok(Next::End),
         Err(fault) if fault.try_again => {
             let wait = tries.wait();
-            tell(Told::Lost { error: &fault.error, wait });
+            lost(&fault.error, wait);
             Ok(if sleep(wait, keep) { Next::Again } else { Next::End })
         }
         Err(fault) => Err(fault.error),

@@ -15,7 +15,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::channel_io::{Fault, Inbox, LOOK, opening, send, unexpected, write_all};
+use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, opening, send, unexpected, write_all};
 use crate::proto::{ChannelRequest, Direction, Hello, Message, Request, Welcome, violation};
 use crate::security::{
     Fingerprint, Identity, Proof, Role, ServerTrust, Token, Transcript, client_config, is_none, nonce,
@@ -33,7 +33,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A link whose two sides have agreed.
 pub(crate) struct Connected {
     pub stream: Arc<dyn Stream>,
-    pub inbox: Inbox,
+    pub messages: MessageReader,
     pub welcome: Welcome,
     pub codec: Codec,
     /// When our hello went and when the welcome came: with its own times, the first sample of the clocks.
@@ -64,16 +64,16 @@ pub(crate) fn connect(
     let Opened { stream, binding, deadline } = open(&url.address, options, keep)?;
     let secure = matches!(url.address, Address::Tls { .. });
     let explain = |fault: Fault| if secure { explain_tls(fault, &peer) } else { fault };
-    let mut inbox = Inbox::new();
+    let mut messages = MessageReader::new();
     if !matches!(url.address, Address::Tcp { .. }) {
-        inbox.authenticated();
+        messages.authenticated();
     }
 
     let token_id = token.as_ref().map(Token::id).unwrap_or_default();
     let client_nonce = nonce().map_err(Fault::passing)?;
     let hello = Message::Hello(Hello { nonce: client_nonce, token_id });
     write_all(&*stream, &opening(&hello), false, &peer, keep).map_err(explain)?;
-    let challenge = match inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
+    let challenge = match messages.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
         Message::Challenge(challenge) => challenge,
         other => return Err(unexpected("CHALLENGE", &other)),
     };
@@ -86,7 +86,7 @@ pub(crate) fn connect(
         None => None,
     };
     if token.is_some() {
-        inbox.authenticated();
+        messages.authenticated();
     }
 
     let last = last.unwrap_or_default();
@@ -106,7 +106,7 @@ pub(crate) fn connect(
     let body = request.encode();
     let proof = token.map(|token| token.prove(&transcript, &body)).unwrap_or_default();
     send(&*stream, &Message::Request(Request { proof, body }), &peer, keep).map_err(explain)?;
-    let welcome = match inbox.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
+    let welcome = match messages.expect(&*stream, &peer, deadline, keep).map_err(explain)? {
         Message::Welcome(welcome) => welcome,
         other => return Err(unexpected("WELCOME", &other)),
     };
@@ -119,7 +119,7 @@ pub(crate) fn connect(
         ))));
     }
     let times = [sent_ns, welcome.received_ns, welcome.sent_ns, received_ns];
-    Ok(Connected { stream, inbox, welcome, codec: options.codec, times })
+    Ok(Connected { stream, messages, welcome, codec: options.codec, times })
 }
 
 /// The error for a server that does not know our token.
@@ -308,7 +308,7 @@ fn connect_tcp(
         if left.is_zero() {
             return Ok(Err(io::ErrorKind::TimedOut.into()));
         }
-        let nap = Timespec::try_from(left.min(LOOK)).expect("a short time");
+        let nap = Timespec::try_from(left.min(END_POLL_INTERVAL)).expect("a short time");
         match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&nap)) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => break,

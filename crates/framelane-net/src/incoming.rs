@@ -9,7 +9,7 @@ use framelane::{
 use framelane_codec::{Codec, Decoder};
 
 use crate::budget::{Exceeded, Share};
-use crate::channel_io::{Fault, Inbox, LOOK, send};
+use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, send};
 use crate::origins::Origins;
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::stream::Stream;
@@ -57,7 +57,7 @@ pub struct Received {
 /// One connection's receiving.
 pub(crate) struct Receiving<'a> {
     pub stream: &'a dyn Stream,
-    pub inbox: &'a mut Inbox,
+    pub messages: &'a mut MessageReader,
     pub peer: &'a str,
     pub publisher: &'a mut Publisher,
     /// The owners of epochs, if several peers send to the channel. `None`: all epochs are the peer's.
@@ -116,7 +116,7 @@ impl Receiving<'_> {
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::SystemFailure
         {
-            let until = Instant::now() + LOOK;
+            let until = Instant::now() + END_POLL_INTERVAL;
             let message = Message::Refused(fault.refusal());
             let _ = send(self.stream, &message, self.peer, &mut || {
                 if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
@@ -130,8 +130,8 @@ impl Receiving<'_> {
         let mut buffers = Buffers::default();
         loop {
             self.tend()?;
-            let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(LOOK);
-            let Some(message) = self.inbox.next(self.stream, self.peer, nap)? else { continue };
+            let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(END_POLL_INTERVAL);
+            let Some(message) = self.messages.next(self.stream, self.peer, nap)? else { continue };
             match message {
                 Message::Frame(head, payload_bytes) => {
                     self.take_frame(*head, payload_bytes, &mut buffers)?;
@@ -186,10 +186,10 @@ impl Receiving<'_> {
     /// then. Ending it from here could take the message along.
     fn say_done(&mut self) {
         let until = Instant::now() + self.idle_timeout.min(DONE);
-        let Receiving { stream, inbox, peer, watch, received, .. } = self;
+        let Receiving { stream, messages, peer, watch, received, .. } = self;
         let mut keep = || if Instant::now() < until { watch(received) } else { Err(Fault::stopped()) };
         if send(*stream, &Message::State(ChannelState::Closed), peer, &mut keep).is_ok() {
-            while keep().is_ok() && inbox.next(*stream, peer, LOOK).is_ok() {}
+            while keep().is_ok() && messages.next(*stream, peer, END_POLL_INTERVAL).is_ok() {}
         }
     }
 
@@ -551,14 +551,14 @@ struct Looks(Instant);
 
 impl Looks {
     fn new() -> Self {
-        Looks(Instant::now() + LOOK)
+        Looks(Instant::now() + END_POLL_INTERVAL)
     }
 
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = now >= self.0;
         if due {
-            self.0 = now + LOOK;
+            self.0 = now + END_POLL_INTERVAL;
         }
         due
     }
@@ -592,7 +592,7 @@ fn read(
     idle_timeout: std::time::Duration,
     bytes: &mut [u8],
 ) -> Result<usize, Fault> {
-    match stream.read(bytes, LOOK) {
+    match stream.read(bytes, END_POLL_INTERVAL) {
         Ok(0) => Err(Fault::lost(peer)),
         Ok(len) => {
             sink.heard(Instant::now());

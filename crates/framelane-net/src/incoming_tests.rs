@@ -81,7 +81,7 @@ fn receive_in_turns(
     let mut ring = memory.share_of("the peer");
     let receiving = Receiving {
         stream: peer,
-        inbox: &mut Inbox::new(),
+        messages: &mut MessageReader::new(),
         peer: "the peer",
         publisher,
         origins: None,

@@ -45,6 +45,7 @@ mod url;
 pub use client::{LinkEvent, Sending, receive, send};
 pub use incoming::Received;
 pub use outgoing::Sent;
+pub use proto::Direction;
 pub use remote::{register_url_schemes, subscribe};
-pub use server::{Access, Role, Server, ServerEvent, ServerOptions};
+pub use server::{Access, Server, ServerEvent, ServerOptions};
 pub use url::{Address, DEFAULT_PORT, LinkOptions, LinkUrl};

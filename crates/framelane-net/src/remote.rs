@@ -26,8 +26,8 @@ const CONNECTING: Duration = Duration::from_secs(2);
 const UNCONNECTED: Duration = Duration::from_millis(500);
 /// What the names of local channels of links begin with.
 const LINKS: &str = "links/";
-/// How long whoever waits for a link sleeps before it asks its caller whether to go on.
-const NAP: Duration = Duration::from_millis(100);
+/// The longest wait for a link between two questions to the caller whether to go on.
+const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Registers the URL schemes `tls`, `tcp` and `unix` with this process. Afterwards a URL can replace a channel
 /// name: `Subscriber::open("tls://host:7420/cam0")`.
@@ -352,7 +352,7 @@ fn wait_until_live(
                 "start its publisher, and check that `framelane serve` runs there and offers the channel",
             ));
         }
-        let nap = left.map_or(NAP, |left| left.min(NAP));
+        let nap = left.map_or(CALLER_POLL_INTERVAL, |left| left.min(CALLER_POLL_INTERVAL));
         state = shared.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
         drop(state);
         if !keep_waiting() {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::channel_io::{Fault, LOOK};
+use crate::channel_io::{END_POLL_INTERVAL, Fault};
 
 /// The clients that decode now.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl ClientTurns {
                 decoding.insert(self.client.clone(), of_client + 1);
                 return Ok(Turn(self));
             }
-            let waited = turns.changed.wait_timeout(decoding, LOOK);
+            let waited = turns.changed.wait_timeout(decoding, END_POLL_INTERVAL);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
             keep()?;
             decoding = turns.decoding();

@@ -9,8 +9,8 @@ use crate::options::Rate;
 const MOST_LATE: Duration = Duration::from_millis(200);
 /// A longer gap in the media's times is a break in the stream, not a pause to wait for.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
-/// How often a wait looks at the interrupt.
-const LOOK: Duration = Duration::from_millis(50);
+/// The longest sleep between two checks of the interrupt.
+const INTERRUPT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Holds frames back until they are due.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Pacer {
             if left.is_zero() {
                 return true;
             }
-            std::thread::sleep(left.min(LOOK));
+            std::thread::sleep(left.min(INTERRUPT_POLL_INTERVAL));
         }
     }
 

@@ -20,8 +20,8 @@ use crate::table::columns;
 
 /// Frames before those that count: the ring is made, pages are touched, caches are warm.
 const WARM_UP: u64 = 30;
-/// How often to look for readers, and to tell progress.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time between two counts of readers, and between two reports of progress.
+const READER_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Measure the latency between processes on this machine.
 #[derive(Debug, clap::Args)]
@@ -288,7 +288,7 @@ impl Readers {
                     return Err(reader_ended(status));
                 }
             }
-            if !stop.sleep(LOOK) {
+            if !stop.sleep(READER_POLL_INTERVAL) {
                 return Ok(false);
             }
         }

@@ -12,8 +12,8 @@ use crate::latency::Latencies;
 use crate::parse;
 use crate::signals::Stop;
 
-/// How long to wait for a frame before looking whether the publisher lives.
-const LOOK: Duration = Duration::from_secs(1);
+/// The longest wait for a frame between two checks of the publisher.
+const PUBLISHER_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Receives until the channel closes, and gives its figures.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ impl BenchReader {
         let (mut frames, mut dropped) = (0, 0);
         let (mut first, mut last) = (None, None);
         loop {
-            match subscriber.recv_while(Some(LOOK), &mut || !stop.is_set()) {
+            match subscriber.recv_while(Some(PUBLISHER_POLL_INTERVAL), &mut || !stop.is_set()) {
                 Ok(frame) => {
                     let age_ns = frame.age_ns();
                     if frame.sequence() <= self.warm_up {

@@ -21,8 +21,8 @@ use crate::{Global, arguments};
 
 /// Slots beside those that a decoder needs for itself.
 const BASE_SLOTS: usize = 6;
-/// How often to look for subscribers that are waited for.
-const LOOK: Duration = Duration::from_millis(10);
+/// Time between two counts of the subscribers that are waited for.
+const SUBSCRIBER_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Publish a file, a stream, a camera, standard input or a test pattern.
 #[derive(Debug, clap::Args)]
@@ -324,7 +324,7 @@ impl Publish {
             notes.say(&format!("waiting for {}, found {found}", counted(wanted, "subscriber")));
         }
         while found < wanted {
-            if !stop.sleep(LOOK) {
+            if !stop.sleep(SUBSCRIBER_POLL_INTERVAL) {
                 return false;
             }
             let now = publisher.subscribers();

@@ -15,7 +15,7 @@ use crate::signals::Stop;
 use crate::table::{counted, human_rate, rate};
 
 /// Time between two polls for a mapping that is not there.
-const LOOK_FOR_MAPPING: Duration = Duration::from_millis(100);
+const MAPPING_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The least time between two polls while a change is not known to be a whole frame.
 const SOON: Duration = Duration::from_micros(200);
 /// The most time between those two polls, for a change that has been there for some time.
@@ -90,7 +90,7 @@ fn relay_all(
                 (period, None)
             }
             Seen::Nothing => (period, None),
-            Seen::Missing => (LOOK_FOR_MAPPING.max(period), Some(relay.missing())),
+            Seen::Missing => (MAPPING_POLL_INTERVAL.max(period), Some(relay.missing())),
             Seen::NoFrame(header) => (period, Some(relay.no_frame(header))),
             Seen::Changed(since) => {
                 if since.elapsed() >= NO_FRAME {

@@ -15,8 +15,8 @@ use crate::notes::Notes;
 use crate::signals::Stop;
 use crate::table::counted;
 
-/// How often to look at the worker, at signals and at files.
-const LOOK: Duration = Duration::from_millis(100);
+/// Time between two checks of the worker, of signals and of files.
+const WORKER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A worker that ran this long ran well: the next failure is a first one again.
@@ -219,7 +219,7 @@ impl Run {
                 worker.end();
                 return Ok(End::Changed(file));
             }
-            let told = match worker.look(LOOK) {
+            let told = match worker.look(WORKER_POLL_INTERVAL) {
                 Look::Nothing => {
                     if !while_loading && !std::mem::replace(&mut attached, true) {
                         notes.say(&global.waiting_for(&self.channel));
@@ -313,7 +313,7 @@ impl Run {
         }
         let until = pause.map(|pause| Instant::now() + pause);
         while until.is_none_or(|until| Instant::now() < until) {
-            if !stop.sleep(LOOK) {
+            if !stop.sleep(WORKER_POLL_INTERVAL) {
                 return Ok(false);
             }
             if self.reload

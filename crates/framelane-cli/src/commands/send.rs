@@ -15,8 +15,8 @@ use crate::notes::Notes;
 use crate::parse;
 use crate::signals::Stop;
 
-/// How long to wait for a frame before looking whether it is time to end.
-pub const LOOK: Duration = Duration::from_millis(500);
+/// The longest wait for a frame between two checks for a stop signal.
+pub const STOP_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Send a channel's frames to another machine or to an old program.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use framelane::{Color, ColorRange, Error, ErrorKind, Frame, Layout, PixelFormat,
 use framelane_codec::jpeg::{self, Compressor};
 use framelane_video::Converter;
 
-use super::send::LOOK;
+use super::send::STOP_POLL_INTERVAL;
 use crate::failure::Failure;
 
 /// How soon a receiver that has just connected gets the frame that was there before.
@@ -183,7 +183,7 @@ impl Encoder {
         let mut dropped = 0;
         loop {
             let (is_due, wait) = match held {
-                None => (false, LOOK),
+                None => (false, STOP_POLL_INTERVAL),
                 // Now, but the very newest.
                 Some(_) if slot.wait_until_due() => (true, Duration::ZERO),
                 Some(_) => (false, SOON),

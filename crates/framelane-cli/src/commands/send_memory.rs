@@ -8,7 +8,7 @@ use framelane_legacy::memory::{Address, Header, Made, OpenCv, Writer};
 use framelane_video::Converter;
 use serde::Serialize;
 
-use super::send::{Fit, LOOK, Send};
+use super::send::{Fit, STOP_POLL_INTERVAL, Send};
 use crate::Global;
 use crate::failure::{Failure, print_json};
 use crate::notes::Notes;
@@ -74,7 +74,7 @@ fn mirror_all(
     let (mut first, mut elapsed) = (None, Duration::ZERO);
     let mut told: Option<Layout> = None;
     while !stop.is_set() && send.count.is_none_or(|count| mirror.frames < count) {
-        let frame = match subscriber.recv_while(Some(LOOK), &mut || !stop.is_set()) {
+        let frame = match subscriber.recv_while(Some(STOP_POLL_INTERVAL), &mut || !stop.is_set()) {
             Ok(frame) => frame,
             Err(RecvError::Timeout) => continue,
             Err(RecvError::Closed | RecvError::Interrupted) => break,

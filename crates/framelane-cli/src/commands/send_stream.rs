@@ -10,7 +10,7 @@ use framelane_legacy::socket::{Address, Outgoing};
 use serde::Serialize;
 
 use super::link_options::IDLE_TIMEOUT;
-use super::send::{LOOK, Send};
+use super::send::{STOP_POLL_INTERVAL, Send};
 use super::send_encoder::{Encoder, Next, Slot};
 use super::urls::{check_exposure, headings};
 use crate::Global;
@@ -222,7 +222,7 @@ impl Sender<'_> {
     /// Why the connection has ended; `None` when it is time to end.
     fn serve(&mut self, connection: &mut Outgoing) -> Result<Option<Error>, Failure> {
         while !self.stop.is_set() && !self.is_count_reached() {
-            let frame = match self.slot.take(LOOK) {
+            let frame = match self.slot.take(STOP_POLL_INTERVAL) {
                 Next::Frame(frame) => frame,
                 Next::Nothing if connection.is_gone() => {
                     let message = format!("{} has closed the connection", connection.peer());

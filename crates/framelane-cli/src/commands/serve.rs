@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{AccessList, ClientsFile, Identity, Patterns, Role, config_directory};
-use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
+use framelane_net::{Access, Address, Direction, Server, ServerEvent, ServerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
@@ -240,10 +240,10 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
         None => peer.to_owned(),
     };
     let (text, event) = match event {
-        ServerEvent::Connected { connection, peer, client, channel, role, codec } => {
-            let (direction, verb) = match role {
-                framelane_net::Role::Receives => ("receives", "receives"),
-                framelane_net::Role::Sends => ("sends", "sends to"),
+        ServerEvent::Connected { connection, peer, client, channel, direction, codec } => {
+            let (direction, verb) = match direction {
+                Direction::Receive => ("receives", "receives"),
+                Direction::Send => ("sends", "sends to"),
             };
             (
                 format!("#{connection} {} {verb} {channel} ({codec})", who(client, peer)),

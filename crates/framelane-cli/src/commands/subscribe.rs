@@ -15,8 +15,8 @@ use crate::notes::Notes;
 use crate::parse;
 use crate::signals::Stop;
 
-/// How long to wait for a frame before looking whether the publisher lives.
-const LOOK: Duration = Duration::from_millis(500);
+/// The longest wait for a frame between two checks of the publisher.
+const PUBLISHER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Measure a channel, or write its frames to standard output.
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,7 @@ impl Subscribe {
                 output.progress(statistics.received(), second.text())?;
                 output.event(&Event::Statistics(second))?;
             }
-            let wait = LOOK.min(statistics.until_tick());
+            let wait = PUBLISHER_POLL_INTERVAL.min(statistics.until_tick());
             let frame = match subscriber.recv_while(Some(wait), &mut || !stop.is_set()) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout) => {

@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::incoming::Incoming;
 
-/// Time between two questions to a waiting caller whether to go on.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// The longest wait between two questions to the caller whether to go on.
+const CALLER_POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// The most connections that wait here. Above, the oldest silent one is closed.
 const MOST_WAITING: usize = 64;
@@ -75,7 +75,7 @@ impl Listener {
     ) -> Result<Option<Incoming>, Error> {
         while keep_going() {
             if self.waiting.is_empty() {
-                self.poll(&LOOK);
+                self.poll(&CALLER_POLL_INTERVAL);
             }
             self.collect().map_err(|error| Error::from_io("accepting a connection", error))?;
             if let Some((stream, peer)) = self.take_next() {

@@ -20,7 +20,7 @@ use framelane::{Frame, FrameInfo, Layout, Origin, PixelFormat};
 use framelane_codec::{Codec, Encoder, pack};
 
 use crate::budget::Exceeded;
-use crate::channel_io::{Fault, LOOK};
+use crate::channel_io::{END_POLL_INTERVAL, Fault};
 
 pub(crate) use costs::Budgets;
 use costs::{Costs, Need};
@@ -227,7 +227,7 @@ impl Member<'_> {
                 (held, None) => {
                     // No slot is held while another link encodes.
                     drop(held);
-                    drop(self.coder.changed.wait_timeout(state, LOOK));
+                    drop(self.coder.changed.wait_timeout(state, END_POLL_INTERVAL));
                     keep()?;
                 }
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use framelane::{Error, ErrorKind};
 
 use super::{Terms, Watch, lock};
-use crate::channel_io::{Ended, Fault, Inbox, LOOK, flush};
+use crate::channel_io::{END_POLL_INTERVAL, Ended, Fault, MessageReader, flush};
 use crate::proto::{Message, Reply, Source};
 use crate::stream::Stream;
 use crate::time::realtime_ns;
@@ -33,7 +33,7 @@ pub(super) struct Link<'a> {
 
 impl Link<'_> {
     /// Takes what the other side says until the link ends; gives why it did.
-    pub(super) fn hear(&self, inbox: &mut Inbox) -> Fault {
+    pub(super) fn hear(&self, messages: &mut MessageReader) -> Fault {
         loop {
             if self.ended.is_set() {
                 return Fault::stopped();
@@ -41,7 +41,7 @@ impl Link<'_> {
             if let Err(fault) = self.answer() {
                 return fault;
             }
-            let message = match inbox.next(self.stream, self.peer, LOOK) {
+            let message = match messages.next(self.stream, self.peer, END_POLL_INTERVAL) {
                 Ok(Some(message)) => message,
                 Ok(None) if lock(&self.source).is_gone(Instant::now()) => {
                     return Fault::silent(self.peer, self.terms.idle_timeout);
@@ -114,7 +114,7 @@ impl Link<'_> {
         keep: &mut dyn FnMut() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         while !unsent.is_empty() {
-            match self.stream.write(unsent, more, LOOK) {
+            match self.stream.write(unsent, more, END_POLL_INTERVAL) {
                 Ok(0) => return Err(Fault::lost(self.peer)),
                 Ok(len) => drop(unsent.drain(..len)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

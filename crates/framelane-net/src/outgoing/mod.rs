@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use framelane::{Error, ErrorKind, Origin, SubscriberOptions};
 
 use crate::budget::Share;
-use crate::channel_io::{Ended, Fault, Inbox, LOOK};
+use crate::channel_io::{END_POLL_INTERVAL, Ended, Fault, MessageReader};
 use crate::coder;
 use crate::proto::{Message, Source};
 use crate::resume::Kept;
@@ -72,7 +72,7 @@ pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
 /// Why it has ended; `Ok` when the channel was closed and the link ends with it.
 pub(crate) fn run(
     stream: &dyn Stream,
-    inbox: &mut Inbox,
+    messages: &mut MessageReader,
     peer: &str,
     terms: &Terms,
     kept: &mut Option<Kept>,
@@ -94,7 +94,7 @@ pub(crate) fn run(
     };
     std::thread::scope(|scope| {
         let hears = scope.spawn(|| {
-            let fault = link.hear(inbox);
+            let fault = link.hear(messages);
             link.ended.set();
             link.changed.notify_all();
             fault
@@ -121,7 +121,7 @@ pub(crate) fn run(
             // Why it ends, as far as that can still be said: within a frame it would be taken for its last
             // pixels.
             let refusal = fault.refusal();
-            let until = Instant::now() + LOOK;
+            let until = Instant::now() + END_POLL_INTERVAL;
             let mut unsent = lock(&link.unsent);
             Message::Refused(refusal).encode(&mut unsent);
             let _ = link.write(&mut unsent, false, &mut || {
@@ -130,7 +130,7 @@ pub(crate) fn run(
         }
         stream.shut();
         // What has come before is still heard, and explains the broken stream that the writer has met.
-        let until = Instant::now() + LOOK;
+        let until = Instant::now() + END_POLL_INTERVAL;
         while !link.ended.is_set() && Instant::now() < until {
             let source = lock(&link.source);
             let _ = link.changed.wait_timeout(source, HEAR);

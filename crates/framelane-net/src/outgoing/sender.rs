@@ -7,7 +7,7 @@ use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
 
 use super::link::Link;
 use super::{Means, Sent, Terms, lock};
-use crate::channel_io::{Fault, LOOK};
+use crate::channel_io::{END_POLL_INTERVAL, Fault};
 use crate::coder::Coded;
 use crate::proto::{ChannelState, Message, Ready};
 use crate::resume::{self, Kept};
@@ -71,7 +71,7 @@ impl Sender<'_, '_, '_> {
                 Err(fault) => return Err(fault),
             }
             let source = lock(&self.link.source);
-            let _ = self.link.changed.wait_timeout(source, LOOK);
+            let _ = self.link.changed.wait_timeout(source, END_POLL_INTERVAL);
         }
     }
 
@@ -162,7 +162,7 @@ impl Sender<'_, '_, '_> {
             self.wait_until_ready()?;
             let life = channel.subscriber.life_after();
             let mut ended = None;
-            let received = channel.subscriber.recv_while(Some(LOOK), &mut || {
+            let received = channel.subscriber.recv_while(Some(END_POLL_INTERVAL), &mut || {
                 ended = self.go_on().err();
                 ended.is_none()
             });
@@ -253,8 +253,8 @@ impl Sender<'_, '_, '_> {
             let now = Instant::now();
             let nap = match source.ready(now) {
                 Ready::Now => return Ok(()),
-                Ready::At(due) => due.saturating_duration_since(now).min(LOOK),
-                Ready::NoCredit => LOOK,
+                Ready::At(due) => due.saturating_duration_since(now).min(END_POLL_INTERVAL),
+                Ready::NoCredit => END_POLL_INTERVAL,
             };
             source = self.link.changed.wait_timeout(source, nap).unwrap_or_else(PoisonError::into_inner).0;
             drop(source);

@@ -121,7 +121,8 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
         Err(Fault::lasting(Error::new(ErrorKind::PermissionDenied, "revoked")))
     };
     let (fault, _) =
-        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &mut means(), &watch).unwrap_err();
+        run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means(), &watch)
+            .unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
@@ -145,7 +146,15 @@ fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
         }
         Ok(())
     };
-    run(&peer, &mut Inbox::new(), "the peer", &terms(directory.path(), true), &mut None, &mut means(), &watch)
+    run(
+        &peer,
+        &mut MessageReader::new(),
+        "the peer",
+        &terms(directory.path(), true),
+        &mut None,
+        &mut means(),
+        &watch,
+    )
 }
 
 #[test]
@@ -185,7 +194,7 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
         });
         let ended = run(
             &peer,
-            &mut Inbox::new(),
+            &mut MessageReader::new(),
             "the peer",
             &terms(directory.path(), false),
             &mut None,
@@ -208,9 +217,16 @@ fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
     let (mut waiting, told) = (Vec::new(), AtomicBool::new(false));
     Message::State(ChannelState::Waiting).encode(&mut waiting);
     let peer = Peer::new(1 << 20, &waiting, &[], &told);
-    let (fault, _) =
-        run(&peer, &mut Inbox::new(), "the peer", &terms, &mut kept, &mut means(), &|_: &Sent| Ok(()))
-            .unwrap_err();
+    let (fault, _) = run(
+        &peer,
+        &mut MessageReader::new(),
+        "the peer",
+        &terms,
+        &mut kept,
+        &mut means(),
+        &|_: &Sent| Ok(()),
+    )
+    .unwrap_err();
     assert!(fault.try_again && kept.is_some(), "{fault:?}");
 }
 
@@ -273,7 +289,8 @@ fn send_to_a_receiver_that_stops(
     let watch = |_: &Sent| if stop.load(Ordering::Relaxed) { Err(Fault::stopped()) } else { Ok(()) };
     std::thread::scope(|scope| {
         let link = scope.spawn(|| {
-            run(&peer, &mut Inbox::new(), "the peer", &terms, &mut None, &mut means(), &watch).unwrap_err()
+            run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means(), &watch)
+                .unwrap_err()
         });
         let began = begin(&peer, &mut publish);
         let has_released = || {

@@ -48,7 +48,7 @@ impl std::fmt::Debug for Request {
 
 /// The direction of the frames, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// The client receives frames.
     Receive,
     /// The client sends frames.

@@ -25,7 +25,8 @@ mod wire;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use frame_head::FrameHead;
-pub(crate) use handshake::{Challenge, ChannelRequest, Direction, Hello, Request};
+pub use handshake::Direction;
+pub(crate) use handshake::{Challenge, ChannelRequest, Hello, Request};
 pub(crate) use message::{ChannelState, MAGIC, MAX_BODY_BYTES, Message, Refusal, Welcome};
 pub(crate) use parser::{Parser, Piece};
 pub(crate) use sink::{Arrival, Sink};

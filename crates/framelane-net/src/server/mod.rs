@@ -1,6 +1,6 @@
 //! Offering this machine's channels to others.
 
-mod inboxes;
+mod held_channels;
 mod limits;
 mod listen;
 mod session;
@@ -16,17 +16,19 @@ use crate::budget::{Budget, Quantity};
 use crate::coder::{Budgets, Coders};
 use crate::incoming::Received;
 use crate::outgoing::Sent;
+use crate::proto::Direction;
 use crate::security::{AccessList, Identity, Patterns, server_config};
 use crate::turns::Turns;
 use crate::url::{Address, LEAST_IDLE_TIMEOUT};
 
-use inboxes::Inboxes;
+use held_channels::HeldChannels;
 use limits::Limits;
 use listen::Listener;
 use session::Session;
 
-/// The longest wait before somebody looks whether it is time to end.
-const LOOK: Duration = Duration::from_millis(250);
+/// The longest wait for a connection between two checks for the end of the server. Also the pause after a
+/// failure.
+const ACCEPT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The shortest time between reports of a listener that cannot accept connections. Clients that open and
 /// close connections could cause many.
@@ -126,15 +128,6 @@ impl ServerOptions {
     }
 }
 
-/// What a client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It gets frames.
-    Receives,
-    /// It brings frames.
-    Sends,
-}
-
 /// What happens at a server; `connection` tells connections apart.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -149,8 +142,8 @@ pub enum ServerEvent<'e> {
         client: Option<&'e str>,
         /// The channel.
         channel: &'e str,
-        /// What it does.
-        role: Role,
+        /// What the client asked for.
+        direction: Direction,
         /// How frames are carried.
         codec: String,
     },
@@ -194,7 +187,7 @@ pub struct Server {
     limits: Limits,
     budgets: Budgets,
     coders: Coders,
-    inboxes: Inboxes,
+    held_channels: HeldChannels,
     turns: Arc<Turns>,
     connections: AtomicU64,
 }
@@ -244,8 +237,12 @@ impl Server {
             pixels: Budget::new(Quantity::Pixels, options.max_pixels, "serve --max-pixels"),
         };
         let (coders, memory) = (Coders::new(budgets.clone()), budgets.memory.clone());
-        let inboxes =
-            Inboxes::new(options.reconnect_grace, options.max_per_address, options.max_connections, memory);
+        let held_channels = HeldChannels::new(
+            options.reconnect_grace,
+            options.max_per_address,
+            options.max_connections,
+            memory,
+        );
         Ok(Server {
             options,
             listeners,
@@ -253,7 +250,7 @@ impl Server {
             limits,
             budgets,
             coders,
-            inboxes,
+            held_channels,
             turns: Turns::new(),
             connections: AtomicU64::new(1),
         })
@@ -273,8 +270,8 @@ impl Server {
                 scope.spawn(move || {
                     let mut reported: Option<Instant> = None;
                     while keep() {
-                        self.inboxes.expire(Instant::now());
-                        let guest = match listener.accept(LOOK) {
+                        self.held_channels.expire(Instant::now());
+                        let guest = match listener.accept(ACCEPT_INTERVAL) {
                             Ok(Some(guest)) => guest,
                             Ok(None) => continue,
                             Err(error) => {
@@ -284,7 +281,7 @@ impl Server {
                                     events(ServerEvent::AcceptFailed { error: &error });
                                 }
                                 // The connection is still there: without a pause this would be a busy loop.
-                                std::thread::sleep(LOOK);
+                                std::thread::sleep(ACCEPT_INTERVAL);
                                 continue;
                             }
                         };
@@ -352,7 +349,7 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             answer.unwrap();
         });
-        assert!(begun.elapsed() >= LOOK * failures.len() as u32, "a pause after each failure");
+        assert!(begun.elapsed() >= ACCEPT_INTERVAL * failures.len() as u32, "a pause after each failure");
         let reports = reports.into_inner().unwrap();
         assert!(reports.len() == 1 && reports[0].contains("ulimit -n"), "{reports:?}");
     }

@@ -9,11 +9,11 @@ use framelane::{Delivery, Error, ErrorKind, Origin};
 use framelane_codec::{Codec, Decoder};
 use rustls::ServerConnection;
 
-use super::inboxes::Claim;
+use super::held_channels::Claim;
 use super::limits::{Counted, network_of};
 use super::listen::Guest;
-use super::{Access, Role, Server, ServerEvent};
-use crate::channel_io::{Fault, Inbox, LOOK, opening, unexpected, write_all};
+use super::{Access, Server, ServerEvent};
+use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, opening, unexpected, write_all};
 use crate::coder::{Member, Wanted};
 use crate::incoming::{self, Received, Receiving};
 use crate::outgoing::{self, Means, Sent, Terms};
@@ -43,7 +43,7 @@ pub(super) struct Session<'a> {
 /// Who the client is, and what it wants.
 struct Agreed {
     stream: Arc<dyn Stream>,
-    inbox: Inbox,
+    messages: MessageReader,
     request: ChannelRequest,
     request_received_ns: u64,
     codec: Codec,
@@ -159,8 +159,8 @@ impl<'a> Session<'a> {
         begun: &mut bool,
     ) -> Result<Agreed, Fault> {
         let Opened { stream, certificate, binding } = opened;
-        let mut inbox = Inbox::new();
-        let hello = match self.expect(&mut inbox, &*stream, deadline)? {
+        let mut messages = MessageReader::new();
+        let hello = match self.expect(&mut messages, &*stream, deadline)? {
             Message::Hello(hello) => hello,
             other => return Err(unexpected("HELLO", &other)),
         };
@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
         let challenge = Message::Challenge(Challenge { nonce: server_nonce, proof });
         *begun = true;
         self.write(&*stream, &opening(&challenge), deadline)?;
-        let request = match self.expect(&mut inbox, &*stream, deadline)? {
+        let request = match self.expect(&mut messages, &*stream, deadline)? {
             Message::Request(request) => request,
             other => return Err(unexpected("REQUEST", &other)),
         };
@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
             let _ = self.client.set(grant.name.clone());
         }
         if grant.is_some() || ip.is_none() {
-            inbox.authenticated();
+            messages.authenticated();
         }
         let request = ChannelRequest::decode(&request.body).map_err(Fault::lasting)?;
         let codec = self.admit(&request, grant.as_ref())?;
@@ -208,11 +208,16 @@ impl<'a> Session<'a> {
             (None, Some(ip)) => network_of(ip).to_string(),
             _ => owner.clone(),
         };
-        Ok(Agreed { stream, inbox, request, request_received_ns, codec, grant, owner, account })
+        Ok(Agreed { stream, messages, request, request_received_ns, codec, grant, owner, account })
     }
 
-    fn expect(&self, inbox: &mut Inbox, stream: &dyn Stream, deadline: Instant) -> Result<Message, Fault> {
-        inbox.expect(stream, self.peer, deadline, &mut || self.go_on()).map_err(|fault| {
+    fn expect(
+        &self,
+        messages: &mut MessageReader,
+        stream: &dyn Stream,
+        deadline: Instant,
+    ) -> Result<Message, Fault> {
+        messages.expect(stream, self.peer, deadline, &mut || self.go_on()).map_err(|fault| {
             let source =
                 std::error::Error::source(&fault.error).and_then(|error| error.downcast_ref::<io::Error>());
             match source {
@@ -245,7 +250,7 @@ impl<'a> Session<'a> {
         } else {
             bytes = opening(&message);
         }
-        let until = Instant::now() + LOOK;
+        let until = Instant::now() + END_POLL_INTERVAL;
         let _ = write_all(stream, &bytes, false, self.peer, &mut || {
             if Instant::now() < until { self.go_on() } else { Err(Fault::stopped()) }
         });
@@ -337,13 +342,13 @@ impl<'a> Session<'a> {
         self.write(&*agreed.stream, &bytes, Instant::now() + self.server.options.handshake_timeout)
     }
 
-    fn connected(&self, agreed: &Agreed, role: Role) {
+    fn connected(&self, agreed: &Agreed, direction: Direction) {
         (self.events)(ServerEvent::Connected {
             connection: self.connection,
             peer: self.peer,
             client: agreed.grant.as_ref().map(|grant| grant.name.as_str()),
             channel: &agreed.request.channel,
-            role,
+            direction,
             codec: agreed.codec.to_string(),
         });
     }
@@ -433,11 +438,11 @@ impl<'a> Session<'a> {
             count: None,
         };
         self.welcome(&agreed, None)?;
-        self.connected(&agreed, Role::Receives);
+        self.connected(&agreed, Direction::Receive);
         let allowed = self.still_allowed(&agreed);
         let watch = |_: &Sent| allowed();
-        let (stream, inbox) = (&*agreed.stream, &mut agreed.inbox);
-        let result = outgoing::run(stream, inbox, self.peer, &terms, &mut None, &mut means, &watch);
+        let (stream, messages) = (&*agreed.stream, &mut agreed.messages);
+        let result = outgoing::run(stream, messages, self.peer, &terms, &mut None, &mut means, &watch);
         let (sent, error) = match result {
             Ok(sent) => (sent, None),
             Err((fault, sent)) => (sent, ended_by(fault)),
@@ -458,9 +463,9 @@ impl<'a> Session<'a> {
         let options = &self.server.options;
         let publisher = options.publisher().backpressure(backpressure_of(agreed.request.delivery));
         let claimed = Decoder::new(agreed.codec).map_err(Fault::lasting).and_then(|_| {
-            let inboxes = &self.server.inboxes;
+            let channels = &self.server.held_channels;
             let owner = (agreed.owner.as_str(), agreed.account.as_str());
-            inboxes.claim(&agreed.request.channel, owner, &agreed.stream, &publisher)
+            channels.claim(&agreed.request.channel, owner, &agreed.stream, &publisher)
         });
         let mut claim: Claim<'_> = match claimed {
             Ok(claim) => claim,
@@ -469,10 +474,10 @@ impl<'a> Session<'a> {
                 return Err(fault);
             }
         };
-        let is_inherited = claim.inbox().inherit(known(agreed.request.last));
-        let last = claim.inbox().received.last;
+        let is_inherited = claim.held().inherit(known(agreed.request.last));
+        let last = claim.held().received.last;
         self.welcome(&agreed, last)?;
-        self.connected(&agreed, Role::Sends);
+        self.connected(&agreed, Direction::Send);
         let allowed = self.still_allowed(&agreed);
         let replaced = claim.replaced.clone();
         let mut sink = Sink::new(Instant::now(), agreed.request.delivery, last, options.idle_timeout);
@@ -480,28 +485,28 @@ impl<'a> Session<'a> {
         if is_inherited {
             sink.doubt_last();
         }
-        let inbox = claim.inbox();
-        let before = inbox.received.clone();
-        sink.begin_missed(inbox.received.missed);
-        inbox.received.link.peer = format!("{} (it sends here)", self.peer);
+        let held = claim.held();
+        let before = held.received.clone();
+        sink.begin_missed(held.received.missed);
+        held.received.link.peer = format!("{} (it sends here)", self.peer);
         let receiving = Receiving {
             stream: &*agreed.stream,
-            inbox: &mut agreed.inbox,
+            messages: &mut agreed.messages,
             peer: self.peer,
-            publisher: &mut inbox.publisher,
-            origins: Some(&mut inbox.origins),
+            publisher: &mut held.publisher,
+            origins: Some(&mut held.origins),
             sink,
             codec: agreed.codec,
             limits: incoming::Limits {
                 max_bytes: options.max_bytes,
                 max_pixels: self.server.budgets.pixels.most_of_one(),
-                ring: &mut inbox.ring,
+                ring: &mut held.ring,
                 buffers: self.server.budgets.memory.share_of(&agreed.account),
                 turns: self.server.turns.of(&agreed.account),
             },
             idle_timeout: options.idle_timeout,
             ends_with_channel: true,
-            received: &mut inbox.received,
+            received: &mut held.received,
             watch: &mut |_| {
                 if replaced.is_set() {
                     return Err(Fault::lasting(
@@ -526,7 +531,7 @@ impl<'a> Session<'a> {
             peer: self.peer,
             channel: &agreed.request.channel,
             sent: None,
-            received: Some(&since(&before, &claim.inbox().received)),
+            received: Some(&since(&before, &claim.held().received)),
             error: error.as_ref(),
         });
         Ok(())

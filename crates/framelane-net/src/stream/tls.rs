@@ -11,7 +11,7 @@ use rustls::Connection;
 use rustls::pki_types::CertificateDer;
 
 use super::{Socket, Stream};
-use crate::channel_io::LOOK;
+use crate::channel_io::END_POLL_INTERVAL;
 use crate::security::ALPN;
 
 /// Plain bytes encrypted at a time: several records, and little enough to stay in the cache.
@@ -60,7 +60,7 @@ impl Tls {
             if !keep() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let left = left.min(LOOK);
+            let left = left.min(END_POLL_INTERVAL);
             tls.flush(left).or_else(not_yet)?;
             if !lock(&tls.connection).is_handshaking() {
                 break;

@@ -26,8 +26,8 @@ use own::{Own, Pool};
 pub use reason::Observer;
 pub(crate) use reason::within;
 
-/// How long a subscriber sleeps before it looks whether it should still wait.
-const NAP: Duration = Duration::from_millis(500);
+/// The longest sleep of a subscriber between two checks whether to go on waiting.
+const WAIT_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a frame that is overtaken is tried again before the caller's deadline is looked at.
 const ATTEMPTS: usize = 64;
 /// Rounds without sleep after which `keep_waiting` is asked all the same.
@@ -280,8 +280,8 @@ impl Subscriber {
             }
             let nap = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return Err(RecvError::Timeout),
-                Some(left) => left.min(NAP),
-                None => NAP,
+                Some(left) => left.min(WAIT_POLL_INTERVAL),
+                None => WAIT_POLL_INTERVAL,
             };
             let woken = self.sleep(seen, nap);
             rounds = rounds.wrapping_add(1).max(1);

@@ -13,11 +13,11 @@ use crate::link::{self, Urls};
 use crate::os;
 use crate::ring::{Delivery, Ordering, State};
 
-/// How long to sleep before looking again at a channel that shows no event: its publisher died, or is
+/// Time between two checks of a channel that shows no event: its publisher died, or is
 /// starting.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How long to sleep before the caller is asked whether to go on.
-const NAP: Duration = Duration::from_millis(500);
+const CHANNEL_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest sleep between two questions to the caller whether to go on.
+const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How to subscribe.
 #[derive(Clone, Debug, Default)]
@@ -206,7 +206,11 @@ impl SubscriberOptions {
             if !watched {
                 continue;
             }
-            let nap = if matches!(not_yet, NotYet::Missing) && watch.is_ok() { NAP } else { LOOK_AGAIN };
+            let nap = if matches!(not_yet, NotYet::Missing) && watch.is_ok() {
+                CALLER_POLL_INTERVAL
+            } else {
+                CHANNEL_POLL_INTERVAL
+            };
             let nap = left.map_or(nap, |left| left.min(nap));
             match watch {
                 Ok(watch) => {

@@ -23,24 +23,24 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// one in turn.
 const TELL: Duration = Duration::from_secs(1);
 
-pub(super) struct Inboxes {
+pub(super) struct HeldChannels {
     reconnect_grace: Duration,
     /// Channels that one owner may leave behind; all owners together may leave `most_in_all`.
     most_of_one: usize,
     most_in_all: usize,
     memory: Arc<Budget>,
     channels: Mutex<HashMap<String, State>>,
-    /// Told when a publisher has come back.
+    /// Notified when a connection has returned its channel.
     returned: Condvar,
 }
 
 enum State {
     Busy { owner: String, replaced: Arc<Ended>, stream: Arc<dyn Stream> },
-    Idle { owner: String, inbox: Box<Inbox>, since: Instant },
+    Idle { owner: String, held: Box<HeldChannel>, since: Instant },
 }
 
-/// What a connection has while it sends.
-pub(super) struct Inbox {
+/// A channel that a client sends to, with the state that outlives its connection.
+pub(super) struct HeldChannel {
     pub(super) publisher: Publisher,
     pub(super) received: Received,
     /// Shared memory of the channel.
@@ -54,7 +54,7 @@ pub(super) struct Inbox {
     others: Vec<(String, Option<Origin>)>,
 }
 
-impl Inbox {
+impl HeldChannel {
     /// Returns whether a frame was published, by this process or by the one before it.
     fn has_frames(&self) -> bool {
         self.received.frames > 0 || self.publisher.inherited().is_some()
@@ -94,17 +94,17 @@ impl Inbox {
 
 /// A connection that a newer one of the same client can end.
 pub(super) struct Claim<'i> {
-    inboxes: &'i Inboxes,
+    held_channels: &'i HeldChannels,
     channel: String,
     owner: String,
     /// `None` only while it is being given back.
-    inbox: Option<Box<Inbox>>,
+    held: Option<Box<HeldChannel>>,
     pub(super) replaced: Arc<Ended>,
     /// Whether the channel stays, for the client to come again.
     pub(super) stays: bool,
 }
 
-impl Inboxes {
+impl HeldChannels {
     /// Channels stay for `reconnect_grace`; of one owner so many, and so many in all.
     pub(super) fn new(
         reconnect_grace: Duration,
@@ -113,7 +113,7 @@ impl Inboxes {
         memory: Arc<Budget>,
     ) -> Self {
         let (channels, returned) = (Mutex::default(), Condvar::new());
-        Inboxes { reconnect_grace, most_of_one, most_in_all, memory, channels, returned }
+        HeldChannels { reconnect_grace, most_of_one, most_in_all, memory, channels, returned }
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -135,7 +135,7 @@ impl Inboxes {
     ) -> Result<Claim<'_>, Fault> {
         let begun = Instant::now();
         let mut channels = self.channels();
-        let inbox = loop {
+        let held = loop {
             match channels.entry(channel.to_owned()) {
                 Entry::Vacant(_) => {
                     let mut publisher = options.create(channel).map_err(private)?;
@@ -145,7 +145,7 @@ impl Inboxes {
                         drop(publisher);
                         publisher = options.create(channel).map_err(private)?;
                     }
-                    break Box::new(Inbox {
+                    break Box::new(HeldChannel {
                         origins: Origins::new(publisher.epoch()),
                         inherited: publisher.inherited(),
                         ring,
@@ -156,15 +156,15 @@ impl Inboxes {
                 }
                 Entry::Occupied(entry) => match entry.get() {
                     State::Idle { .. } => {
-                        let State::Idle { owner: before, mut inbox, since } = entry.remove() else {
+                        let State::Idle { owner: before, mut held, since } = entry.remove() else {
                             unreachable!("just looked at")
                         };
-                        if let Err(fault) = inbox.hand_over(&before, owner, account) {
-                            let idle = State::Idle { owner: before, inbox, since };
+                        if let Err(fault) = held.hand_over(&before, owner, account) {
+                            let idle = State::Idle { owner: before, held, since };
                             channels.insert(channel.to_owned(), idle);
                             return Err(fault);
                         }
-                        break inbox;
+                        break held;
                     }
                     State::Busy { owner: other, .. } if other != owner => {
                         return Err(private(
@@ -201,7 +201,7 @@ impl Inboxes {
             State::Busy { owner: owner.to_owned(), replaced: replaced.clone(), stream: stream.clone() };
         channels.insert(channel.to_owned(), state);
         let (channel, owner) = (channel.to_owned(), owner.to_owned());
-        Ok(Claim { inboxes: self, channel, owner, inbox: Some(inbox), replaced, stays: true })
+        Ok(Claim { held_channels: self, channel, owner, held: Some(held), replaced, stays: true })
     }
 
     /// Closes channels whose client has been away for too long.
@@ -214,26 +214,26 @@ impl Inboxes {
 }
 
 impl Claim<'_> {
-    pub(super) fn inbox(&mut self) -> &mut Inbox {
-        self.inbox.as_mut().expect("given back only when this is dropped")
+    pub(super) fn held(&mut self) -> &mut HeldChannel {
+        self.held.as_mut().expect("given back only when this is dropped")
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut channels = self.inboxes.channels();
+        let mut channels = self.held_channels.channels();
         channels.remove(&self.channel);
-        if let Some(inbox) = self.inbox.take()
+        if let Some(held) = self.held.take()
             && self.stays
-            && inbox.has_frames()
+            && held.has_frames()
         {
-            make_room(&mut channels, Some(&self.owner), self.inboxes.most_of_one);
-            make_room(&mut channels, None, self.inboxes.most_in_all);
-            let idle = State::Idle { owner: self.owner.clone(), inbox, since: Instant::now() };
+            make_room(&mut channels, Some(&self.owner), self.held_channels.most_of_one);
+            make_room(&mut channels, None, self.held_channels.most_in_all);
+            let idle = State::Idle { owner: self.owner.clone(), held, since: Instant::now() };
             channels.insert(self.channel.clone(), idle);
         }
         drop(channels);
-        self.inboxes.returned.notify_all();
+        self.held_channels.returned.notify_all();
     }
 }
 
