@@ -60,7 +60,8 @@ TEST_CASE("strides and offsets that split a sample are refused") {
     return framelane::inner::image_shape(framelane::Layout(hostile));
   };
   const std::vector<std::uint8_t> memory(1024);
-  for (const auto [stride, offset] : {std::pair{17, 0}, {16, 1}, {19, 3}}) {
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>> hostile{{17, 0}, {16, 1}, {19, 3}};
+  for (const auto& [stride, offset] : hostile) {
     try {
       framelane::inner::over(shape(4, stride, offset), memory.data());
       FAIL("expected an error");
