@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::{Place, example, output};
+use framelane_test_kit::{Place, finish_all};
+use support::{example, with};
 
 fn rust(name: &str) -> &'static str {
     if name == "camera" { env!("CARGO_BIN_EXE_boxes-camera") } else { env!("CARGO_BIN_EXE_boxes-detect") }
@@ -20,11 +21,10 @@ fn the_ball_is_found_and_drawn_alike_in_every_language() {
                 (example(camera, "boxes", "camera", rust), example(detector, "boxes", "detect", rust));
             let (Some(camera_command), Some(detect)) = commands else { continue };
             let place = Place::new();
-            let detecting = place.start(detect, &[]);
-            let picture = place.0.path().join("last.png");
-            let text = output(place.start(camera_command, &["30", picture.to_str().unwrap()]));
-            assert_eq!(text, expected, "{camera} with {detector}");
-            output(detecting);
+            let picture = place.path().join("last.png");
+            let commands = [detect, with(camera_command, &["30", picture.to_str().unwrap()])];
+            let texts = finish_all(commands.map(|command| place.start_command(command)).into());
+            assert_eq!(texts[1], expected, "{camera} with {detector}");
             let picture = image::open(picture).unwrap().to_rgb8();
             assert_eq!(picture.get_pixel(10 + 4 * 29, 20 + 3 * 29).0, [255, 0, 0]);
             let first = drawn.get_or_insert_with(|| picture.clone());

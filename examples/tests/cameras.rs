@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::{Place, example, output};
+use framelane_test_kit::{Place, finish_all};
+use support::{example, with};
 
 fn rust(name: &str) -> &'static str {
     if name == "publish" {
@@ -27,9 +28,9 @@ fn every_camera_has_its_own_pictures_in_every_language() {
                 (example(publisher, "cameras", "publish", rust), example(watcher, "cameras", "watch", rust));
             let (Some(publish), Some(watch)) = commands else { continue };
             let place = Place::new();
-            let watching = place.start(watch, &["5"]);
-            output(place.start(publish, &["5", "40"]));
-            assert_eq!(output(watching), expected, "{publisher} to {watcher}");
+            let commands = [with(watch, &["5"]), with(publish, &["5", "40"])];
+            let texts = finish_all(commands.map(|command| place.start_command(command)).into());
+            assert_eq!(texts[0], expected, "{publisher} to {watcher}");
         }
     }
 }

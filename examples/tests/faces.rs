@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use framelane_test_kit::{Place, skip};
+
 /// Left, top, right and bottom in pixels.
 type Rectangle = [f32; 4];
 
@@ -23,12 +25,12 @@ const FACES: [Rectangle; 12] = [
 ];
 
 struct Run {
-    directory: tempfile::TempDir,
+    directory: Place,
 }
 
 impl Run {
     fn new() -> Self {
-        Run { directory: tempfile::tempdir().unwrap() }
+        Run { directory: Place::new() }
     }
 
     fn faces(&self, arguments: &[&str], detector: &[&str]) -> Output {
@@ -72,7 +74,7 @@ impl Run {
 fn python() -> Option<String> {
     let python = std::env::var("FRAMELANE_PYTHON").ok();
     if python.is_none() {
-        println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
+        skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
     }
     python
 }
@@ -135,7 +137,7 @@ fn pictures_of_the_demo_have_one_box_on_the_face() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let video = root.join(".cache/carphone.mp4");
     if !video.exists() || !root.join(".cache/centerface.onnx").exists() {
-        println!("skipped: the demo's files are not there; run scripts/setup demo");
+        skip("demo", "the demo's files are missing; run scripts/setup demo");
         return;
     }
     let run = Run::new();

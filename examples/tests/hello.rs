@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::{Place, example, output};
+use framelane_test_kit::{Place, finish_all};
+use support::example;
 
 const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
 
@@ -18,13 +19,15 @@ fn rust(name: &str) -> &'static str {
 fn run(publisher: &str) {
     let place = Place::new();
     let Some(publish) = example(publisher, "hello", "publish", rust) else { return };
-    let readers = LANGUAGES.into_iter().filter_map(|language| {
-        Some((language, place.start(example(language, "hello", "subscribe", rust)?, &[])))
-    });
-    let readers: Vec<_> = readers.collect();
-    output(place.start(publish, &[]));
-    for (language, reader) in readers {
-        let text = output(reader);
+    let (names, mut programs): (Vec<_>, Vec<_>) = LANGUAGES
+        .into_iter()
+        .filter_map(|language| {
+            let subscribe = example(language, "hello", "subscribe", rust)?;
+            Some((language, place.start_command(subscribe)))
+        })
+        .unzip();
+    programs.push(place.start_command(publish));
+    for (language, text) in names.into_iter().zip(finish_all(programs)) {
         for line in text.lines() {
             let (sequence, rest) = line.split_once(": 640x480 brightness ").unwrap();
             assert_eq!(sequence.parse::<u32>().unwrap(), rest.parse::<u32>().unwrap() + 1, "{line}");

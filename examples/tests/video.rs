@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use support::{Place, example, output};
+use framelane_test_kit::{Place, finish_all, skip};
+use support::{example, with};
 
 const LANGUAGES: [&str; 3] = ["rust", "cpp", "python"];
 
@@ -59,7 +60,7 @@ impl Display {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut server) = server else {
-            println!("skipped: windows, for there is no Xvfb");
+            skip("xvfb", "there is no Xvfb for the windows");
             return None;
         };
         let mut number = String::new();
@@ -81,15 +82,13 @@ fn play(film: &str, writer: &str, reader: &str, display: Option<&Display>) -> Op
     let write = example(writer, "video", "write", rust)?;
     let mut show = example(reader, "video", "show", rust)?;
     let place = Place::new();
-    let showing = match display {
-        Some(display) => {
-            show.env("DISPLAY", &display.name);
-            place.start(show, &["film"])
-        }
-        None => place.start(show, &["film", "--headless"]),
+    match display {
+        Some(display) => show.arg("film").env("DISPLAY", &display.name),
+        None => show.args(["film", "--headless"]),
     };
-    let written = output(place.start(write, &[film, "film"]));
-    Some((written, output(showing)))
+    let commands = [with(write, &[film, "film"]), show];
+    let mut texts = finish_all(commands.map(|command| place.start_command(command)).into()).into_iter();
+    Some((texts.next()?, texts.next()?))
 }
 
 #[test]

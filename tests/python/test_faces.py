@@ -50,14 +50,14 @@ BIKES_WITHOUT_FACES = [0, 20, 46, 50, 60, 70, 88, 100, 140, 160, 180, 187, 190, 
 def detector():
     model = CACHE / "centerface.onnx"
     if not model.is_file():
-        pytest.skip("the face detector is not there: run scripts/setup demo")
+        pytest.skip("demo: the face detector is missing; run scripts/setup demo")
     return FaceDetector(model)
 
 
 def frames(name, wanted):
     path = CACHE / name
     if not path.is_file():
-        pytest.skip(f"{name} is not there: run scripts/setup demo")
+        pytest.skip(f"demo: {name} is missing; run scripts/setup demo")
     video = cv2.VideoCapture(str(path))
     for index in range(max(wanted) + 1):
         read, image = video.read()

@@ -1,34 +1,16 @@
 //! The commands that make links, on the hosts of a test, and readers that look at what they bring.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, channel};
 
 use framelane::{Frame, Origin, RecvError, Subscriber};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use framelane_test_kit::Place;
+pub use framelane_test_kit::{Running, program};
 
-use crate::{Host, Pattern, Place};
+use crate::{Host, Pattern};
 
 /// Where servers listen unless they are told another port.
 pub const PORT: u16 = 7420;
-
-/// `framelane`: `$FRAMELANE_COMMAND`, else what was built with the tests.
-///
-/// # Panics
-/// When there is none.
-pub fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("FRAMELANE_COMMAND") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("our own path");
-    let beside = test.ancestors().skip(1).take(2).map(|directory| directory.join("framelane"));
-    let found = beside.into_iter().find(|path| path.is_file());
-    found.expect("the command framelane: build it with `cargo build --package framelane-cli`")
-}
 
 /// `framelane` with these arguments, in the channel directory of a place on a host.
 pub fn command(host: &Host, place: &Place, arguments: &[&str]) -> Command {
@@ -37,107 +19,22 @@ pub fn command(host: &Host, place: &Place, arguments: &[&str]) -> Command {
     command
 }
 
-/// A command that runs and tells events in JSON; killed when it is dropped.
-pub struct Running {
-    process: std::process::Child,
-    /// What it prints is always read, so that it never waits for us.
-    lines: Receiver<String>,
+/// Starts `framelane ARGUMENTS --json` on a host.
+pub fn start(host: &Host, place: &Place, arguments: &[&str]) -> Running {
+    start_command(command(host, place, arguments))
 }
 
-impl Running {
-    /// Starts `framelane ARGUMENTS --json`.
-    pub fn start(host: &Host, place: &Place, arguments: &[&str]) -> Self {
-        Self::of(command(host, place, arguments))
-    }
-
-    /// Starts what was prepared, with `--json`.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    pub fn of(mut command: Command) -> Self {
-        command.arg("--json").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
-        let stdout = BufReader::new(process.stdout.take().expect("a pipe"));
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            // Also when nobody listens any more.
-            stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
-        });
-        Running { process, lines }
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// The next event of this name; those before it are passed over.
-    ///
-    /// # Panics
-    /// When it ends before.
-    pub fn event(&mut self, name: &str) -> Value {
-        self.event_that(|event| event["event"] == name)
-    }
-
-    /// The next event that is such; those before it are passed over.
-    ///
-    /// # Panics
-    /// When it ends before.
-    pub fn event_that(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let line = self.lines.recv().expect("it has ended before it told of what was waited for");
-            let event: Value = serde_json::from_str(&line).expect("events are JSON");
-            if is_wanted(&event) {
-                return event;
-            }
-        }
-    }
-
-    /// Kills it, as a crash would.
-    ///
-    /// # Panics
-    /// When it had ended by itself.
-    pub fn kill(mut self) {
-        self.process.kill().expect("a process to kill");
-        let status = self.process.wait().expect("its end");
-        assert_eq!(status.signal(), Some(9), "it had ended by itself: {status}");
-    }
-
-    /// Ends it as a service manager does; gives its last event.
-    ///
-    /// # Panics
-    /// When it does not end as it should.
-    pub fn terminate(mut self) -> Value {
-        let pid = Pid::from_child(&self.process);
-        kill_process(pid, Signal::TERM).expect("a process");
-        let last = self.lines.iter().last();
-        let status = self.process.wait().expect("its end");
-        assert_eq!(status.code(), Some(143), "{status}, after {last:?}");
-        last.map_or(Value::Null, |line| serde_json::from_str(&line).expect("events are JSON"))
-    }
-
-    /// Waits for its end; gives its exit code.
-    ///
-    /// # Panics
-    /// When waiting fails.
-    pub fn end(mut self) -> Option<i32> {
-        self.process.wait().expect("its end").code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts a prepared command with `--json`.
+pub fn start_command(mut command: Command) -> Running {
+    Running::spawn(command.arg("--json").stdin(Stdio::null()))
 }
 
 /// Starts a server for everybody over TCP on a host, which listens when this returns.
 pub fn serve(host: &Host, place: &Place, more: &[&str]) -> Running {
     let listen = format!("tcp://{}", host.address());
     let arguments = [&["serve", "--listen", &listen, "--insecure", "--anonymous"], more].concat();
-    let mut server = Running::start(host, place, &arguments);
-    server.event("listening");
+    let mut server = start(host, place, &arguments);
+    server.wait_for("listening");
     server
 }
 

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Place;
+use framelane_test_kit::{Place, skip};
 
 /// Set in the process that runs one test on a small file system: its mount point.
 const MOUNT: &str = "FRAMELANE_TEST_TMPFS";
 
 /// Runs `body` on a new tmpfs of `mebibytes`, in a process of its own that runs only the test named `test`.
 ///
-/// Prints that the test is skipped where no user namespaces are allowed.
+/// The test is skipped where no user namespaces are allowed.
 ///
 /// # Panics
 /// When `body` panics.
@@ -27,7 +27,7 @@ pub fn on_small_tmpfs(test: &str, mebibytes: u32, body: fn(&Path)) {
         command
     };
     if !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no user namespaces here, so no small tmpfs can be mounted");
+        skip("user-namespaces", "a small tmpfs cannot be mounted");
         return;
     }
     let mut command = unshare();

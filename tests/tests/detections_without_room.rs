@@ -12,6 +12,7 @@ use framelane::{
     Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameId,
     PublisherOptions, RecvError, SubscriberOptions,
 };
+use framelane_tests::skip;
 
 /// The mounted directory; set in the copy of this program that runs where it may mount.
 const MOUNTED: &str = "FRAMELANE_TEST_MOUNTED";
@@ -30,7 +31,7 @@ fn in_a_small_file_system(test: &str, check: impl FnOnce(&Path)) {
         command
     };
     if !unshare("true").output().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no user namespaces here, so no small tmpfs can be mounted");
+        skip("user-namespaces", "a small tmpfs cannot be mounted");
         return;
     }
     let program = std::env::current_exe().unwrap();

@@ -1,15 +1,15 @@
 //! Handles and forks: a child is refused, disturbs nobody, and does not keep a killed parent's channel busy.
 
 use framelane::{FrameInfo, Layout, PixelFormat};
-use framelane_tests::{Place, wait_until};
+use framelane_tests::{Channels, Place, wait_until};
 
 const FORKER: &str = env!("CARGO_BIN_EXE_forker");
 
 #[test]
 fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
     let place = Place::new();
-    let mut forker = place.start(FORKER, &["refused", "c"]);
-    forker.wait_for("end");
+    let mut forker = place.start_program(FORKER, &["refused", "c"]);
+    forker.numbers("end");
     assert!(forker.end().success());
     assert_eq!(place.files(), [""; 0]);
 }
@@ -17,8 +17,8 @@ fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
 #[test]
 fn a_forked_child_that_drops_links_waits_for_no_thread_and_those_of_the_parent_go_on() {
     let place = Place::new();
-    let mut forker = place.start(FORKER, &["links", "c"]);
-    forker.wait_for("end");
+    let mut forker = place.start_program(FORKER, &["links", "c"]);
+    forker.numbers("end");
     assert!(forker.end().success());
 }
 
@@ -26,8 +26,8 @@ fn a_forked_child_that_drops_links_waits_for_no_thread_and_those_of_the_parent_g
 fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
     let place = Place::new();
     for _ in 0..20 {
-        let mut forker = place.start(FORKER, &["publisher", "c"]);
-        forker.wait_for("ready");
+        let mut forker = place.start_program(FORKER, &["publisher", "c"]);
+        forker.numbers("ready");
         assert!(place.publisher().create("c").is_err(), "the parent lives");
         forker.kill_but_not_its_children(|| {
             drop(place.publisher().create("c").unwrap());
@@ -48,13 +48,13 @@ fn a_subscriber_killed_while_its_child_lives_gives_back_its_record_and_its_pins(
         (sent, publisher.subscribers())
     };
     send();
-    let mut forker = place.start(FORKER, &["subscriber", "c"]);
-    forker.wait_for("ready");
+    let mut forker = place.start_program(FORKER, &["subscriber", "c"]);
+    forker.numbers("ready");
     assert_eq!(send().1, 1);
     assert_eq!(send().0, None, "one slot is leased, the other the newest");
     forker.kill_but_not_its_children(|| {
         let (sent, subscribers) = send();
         assert!(sent.is_some() && subscribers == 0);
     });
-    wait_until(|| send().0.is_some());
+    wait_until!(send().0.is_some());
 }

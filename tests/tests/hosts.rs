@@ -135,7 +135,7 @@ fn a_connection_outlives_a_partition() {
     let before = hosts.counts(0, 1);
     hosts.partition();
     near.write_all(b"hello").unwrap();
-    wait_until(|| hosts.counts(0, 1).cut > 0);
+    wait_until!(hosts.counts(0, 1).cut > 0);
     assert_eq!(hosts.counts(0, 1).arrived, before.arrived);
     hosts.heal();
     let mut found = [0; 5];

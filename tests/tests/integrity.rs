@@ -2,13 +2,13 @@
 //! every frame is either received or counted.
 
 use framelane::{Backpressure, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
-use framelane_tests::{Child, Pattern, Place, Random, SMALLEST_FRAME};
+use framelane_tests::{Channels, Pattern, Place, Random, Running, SMALLEST_FRAME};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
 /// Four subscribers in Rust and four in Python (or Rust again, if there is no Python), as many in each
 /// delivery.
-fn start_eight(place: &Place, modes: [&'static str; 8]) -> Vec<(&'static str, &'static str, Child)> {
+fn start_eight(place: &Place, modes: [&'static str; 8]) -> Vec<(&'static str, &'static str, Running)> {
     let mut started: Vec<_> = modes
         .into_iter()
         .enumerate()
@@ -18,12 +18,12 @@ fn start_eight(place: &Place, modes: [&'static str; 8]) -> Vec<(&'static str, &'
                 (index % 2 == 1).then(|| place.start_python("subscriber.py", &["c", delivery, held]));
             match python.flatten() {
                 Some(child) => ("Python", delivery, child),
-                None => ("Rust", delivery, place.start(SUBSCRIBER, &["c", delivery, held, "end"])),
+                None => ("Rust", delivery, place.start_program(SUBSCRIBER, &["c", delivery, held, "end"])),
             }
         })
         .collect();
     for (_, _, child) in &mut started {
-        child.wait_for("ready");
+        child.numbers("ready");
     }
     started
 }
@@ -69,7 +69,7 @@ fn run(backpressure: Backpressure, slots: usize, frames: u64, modes: [&'static s
     let counts = subscribers
         .into_iter()
         .map(|(language, delivery, mut child)| {
-            let counts: [u64; 5] = child.wait_for("end").try_into().unwrap();
+            let counts: [u64; 5] = child.numbers("end").try_into().unwrap();
             assert!(child.end().success());
             let [received, missed, first, last, _] = counts;
             println!("  {language}, {delivery}: {received} received, {missed} dropped");

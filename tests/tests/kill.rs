@@ -6,15 +6,15 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use framelane::{Delivery, FrameInfo, Layout, PixelFormat, RecvError, doctor, status};
-use framelane_tests::{Child, Place, Random, wait_until};
+use framelane_tests::{Channels, Place, Random, Running, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
-fn start_publisher(place: &Place, kind: &str, random: &mut Random) -> (Child, u64) {
+fn start_publisher(place: &Place, kind: &str, random: &mut Random) -> (Running, u64) {
     let seed = random.number().to_string();
-    let mut publisher = place.start(PUBLISHER, &["c", "drop", kind, &seed]);
-    let epoch = publisher.wait_for("ready")[0];
+    let mut publisher = place.start_program(PUBLISHER, &["c", "drop", kind, &seed]);
+    let epoch = publisher.numbers("ready")[0];
     (publisher, epoch)
 }
 
@@ -25,15 +25,15 @@ fn newest(place: &Place) -> u64 {
 
 /// Waits until this process has received a frame after `sequence`.
 fn wait_for_progress(place: &Place, pid: u32, sequence: u64) {
-    wait_until(|| {
+    wait_until!({
         let status = status(Some(place.path()), "c").unwrap();
         status.subscribers.iter().any(|subscriber| subscriber.pid == pid && subscriber.cursor > sequence)
     });
 }
 
 /// Waits until the subscriber says that frames of this epoch arrive.
-fn wait_for_epoch(subscriber: &mut Child, epoch: u64) {
-    while subscriber.wait_for("epoch")[0] != epoch {}
+fn wait_for_epoch(subscriber: &mut Running, epoch: u64) {
+    while subscriber.numbers("epoch")[0] != epoch {}
 }
 
 /// What a crash left is removed by the doctor, and then there is nothing.
@@ -60,7 +60,7 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
     let (mut publisher, epoch) = start_publisher(&place, "steady", &mut random);
     let mut survivors: Vec<_> = ["newest", "every"]
         .into_iter()
-        .map(|delivery| place.start(SUBSCRIBER, &["c", delivery, "1", "epochs"]))
+        .map(|delivery| place.start_program(SUBSCRIBER, &["c", delivery, "1", "epochs"]))
         .collect();
     for survivor in &mut survivors {
         wait_for_epoch(survivor, epoch);
@@ -71,7 +71,7 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
         if random.below(left) < kills / 2 - publishers {
             publishers += 1;
             let until = newest(&place) + random.below(50);
-            wait_until(|| newest(&place) >= until);
+            wait_until!(newest(&place) >= until);
             random.spin(300);
             publisher.kill();
             let epoch;
@@ -84,8 +84,8 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
             let delivery = ["newest", "every"][random.below(2) as usize];
             let held = random.below(8).to_string();
             let after = random.below(20).to_string();
-            let mut victim = place.start(SUBSCRIBER, &["c", delivery, &held, &after]);
-            victim.wait_for("received");
+            let mut victim = place.start_program(SUBSCRIBER, &["c", delivery, &held, &after]);
+            victim.numbers("received");
             random.spin(300);
             victim.kill();
             let sequence = newest(&place);
@@ -100,20 +100,20 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
     );
     // The publisher's own view: all slots but the newest and at most two for each survivor are to be had.
     publisher.tell("slots");
-    let slots = publisher.wait_for("slots")[0];
+    let slots = publisher.numbers("slots")[0];
     assert!((16 - 1 - 4..=15).contains(&slots), "{slots} of 16 slots are free");
     let found = status(Some(place.path()), "c").unwrap();
     let mut pids: Vec<_> = found.subscribers.iter().map(|subscriber| subscriber.pid).collect();
-    let mut expected: Vec<_> = survivors.iter().map(Child::id).collect();
+    let mut expected: Vec<_> = survivors.iter().map(Running::id).collect();
     pids.sort_unstable();
     expected.sort_unstable();
     assert_eq!(pids, expected, "no record of a dead subscriber is occupied");
     let more: Vec<_> = (0..62).map(|_| place.subscriber().open("c").unwrap()).collect();
     drop(more);
     publisher.tell("end");
-    let [sequence] = publisher.wait_for("end")[..] else { panic!("one number") };
+    let [sequence] = publisher.numbers("end")[..] else { panic!("one number") };
     for mut survivor in survivors {
-        let [received, missed, first, last, epochs] = survivor.wait_for("end")[..] else { panic!("counts") };
+        let [received, missed, first, last, epochs] = survivor.numbers("end")[..] else { panic!("counts") };
         println!("kills: a survivor: {received} received, {missed} dropped, {epochs} epochs");
         assert_eq!((last, epochs), (sequence, kills / 2 + 1));
         assert_eq!(received + missed, last + 1 - first, "every frame is received or counted, in all epochs");
@@ -143,17 +143,17 @@ fn pins_of_a_hundred_killed_subscribers_come_back_to_the_same_ring() {
         let mut victims: Vec<_> = (0..4)
             .map(|_| {
                 let after = (1 + random.below(20)).to_string();
-                place.start(SUBSCRIBER, &["c", "every", &(random.below(8)).to_string(), &after])
+                place.start_program(SUBSCRIBER, &["c", "every", &(random.below(8)).to_string(), &after])
             })
             .collect();
         for victim in &mut victims {
-            victim.wait_for("ready");
+            victim.numbers("ready");
         }
         for mut victim in victims {
             let done = std::sync::atomic::AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    victim.wait_for("received");
+                    victim.numbers("received");
                     done.store(true, std::sync::atomic::Ordering::Release);
                 });
                 while !done.load(std::sync::atomic::Ordering::Acquire) {
@@ -180,7 +180,7 @@ fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
     let (mut publisher, epoch) = start_publisher(&place, "growing", &mut random);
     let mut survivors: Vec<_> = ["newest", "every"]
         .into_iter()
-        .map(|delivery| place.start(SUBSCRIBER, &["c", delivery, "2", "epochs"]))
+        .map(|delivery| place.start_program(SUBSCRIBER, &["c", delivery, "2", "epochs"]))
         .collect();
     for survivor in &mut survivors {
         wait_for_epoch(survivor, epoch);
@@ -188,7 +188,7 @@ fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
     for _ in 0..60 {
         // One more frame: by then the files of the dead before are removed.
         let until = newest(&place) + 1 + random.below(10);
-        wait_until(|| newest(&place) >= until);
+        wait_until!(newest(&place) >= until);
         random.spin(2000);
         publisher.kill();
         let data = place.files().into_iter().filter(|name| name.contains(".data.")).count();
@@ -203,7 +203,7 @@ fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
     println!("kills: 60 publishers killed while their ring grew, in {generation} generations");
     publisher.tell("end");
     for mut survivor in survivors {
-        let [received, missed, first, last, _] = survivor.wait_for("end")[..] else { panic!("counts") };
+        let [received, missed, first, last, _] = survivor.numbers("end")[..] else { panic!("counts") };
         assert_eq!(received + missed, last + 1 - first);
         assert!(survivor.end().success());
     }
@@ -218,8 +218,9 @@ fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
     let layout = Layout::packed(PixelFormat::Gray8, 64, 1).unwrap();
     let mut kinds = std::collections::BTreeMap::new();
     for round in 0..100 {
-        let mut churning = place.start(PUBLISHER, &["c", "drop", "churning", &random.number().to_string()]);
-        churning.wait_for("ready");
+        let mut churning =
+            place.start_program(PUBLISHER, &["c", "drop", "churning", &random.number().to_string()]);
+        churning.numbers("ready");
         random.spin(1500);
         churning.kill();
         let left: Vec<_> =
@@ -258,8 +259,9 @@ fn a_subscriber_of_a_channel_that_is_made_and_closed_and_killed_again_and_again_
     let mut random = Random::printed("subscribers of a churning channel");
     let mut received = 0;
     for _ in 0..20 {
-        let mut churning = place.start(PUBLISHER, &["c", "drop", "churning", &random.number().to_string()]);
-        churning.wait_for("ready");
+        let mut churning =
+            place.start_program(PUBLISHER, &["c", "drop", "churning", &random.number().to_string()]);
+        churning.numbers("ready");
         for _ in 0..10 {
             // Opens whatever is there, at any stage of being made or closed; then it gets frames or the end.
             let mut subscriber = place.subscriber().open("c").unwrap();

@@ -4,13 +4,13 @@
 //! which is said. The same over links, whose URLs stand in place of the channels' names.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{Depth, MatrixType, PixelFormat, SubscriberOptions};
 use framelane_net::{Access, Server, ServerOptions};
-use framelane_tests::language;
+use framelane_tests::{Place, Running, finish_all, language, python, skip};
 
 const LANGUAGES: [&str; 4] = ["rust", "c", "cpp", "python"];
 
@@ -20,21 +20,16 @@ fn program(language: &str, part: &str) -> Option<Command> {
         "rust" if part == "publisher" => Some(Command::new(env!("CARGO_BIN_EXE_language_publisher"))),
         "rust" => Some(Command::new(env!("CARGO_BIN_EXE_language_subscriber"))),
         "python" => {
-            let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
-                println!(
-                    "skipped: python, for FRAMELANE_PYTHON does not name one with the framelane package"
-                );
-                return None;
-            };
-            let mut command = Command::new(python);
+            let mut command = Command::new(python()?);
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("languages");
             command.arg(folder.join(format!("{part}.py")));
             Some(command)
         }
         _ => {
             let Some(folder) = std::env::var_os("FRAMELANE_LANGUAGES").map(PathBuf::from) else {
-                println!(
-                    "skipped: {language}, for FRAMELANE_LANGUAGES does not name the folder of its programs"
+                skip(
+                    "languages",
+                    format_args!("FRAMELANE_LANGUAGES does not name the folder of the {language} programs"),
                 );
                 return None;
             };
@@ -44,19 +39,19 @@ fn program(language: &str, part: &str) -> Option<Command> {
 }
 
 /// Channels and the plan of one run.
-struct Place(tempfile::TempDir);
+struct Scene(Place);
 
-impl Place {
+impl Scene {
     fn new(plan: &[String]) -> Self {
-        let place = Place(tempfile::tempdir_in("/dev/shm").unwrap());
-        std::fs::write(place.0.path().join("plan"), plan.join("\n") + "\n").unwrap();
-        place
+        let place = Place::new();
+        std::fs::write(place.path().join("plan"), plan.join("\n") + "\n").unwrap();
+        std::fs::create_dir(place.path().join("channels")).unwrap();
+        Scene(place)
     }
 
-    fn start(&self, mut command: Command, arguments: &[&str]) -> Child {
-        let directory = self.0.path().join("channels");
-        std::fs::create_dir_all(&directory).unwrap();
-        command.args(arguments).env("FRAMELANE_DIR", directory).stdout(Stdio::piped()).spawn().unwrap()
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Running {
+        command.args(arguments).env("FRAMELANE_DIR", self.0.path().join("channels"));
+        Running::spawn(&mut command)
     }
 
     fn plan(&self) -> String {
@@ -105,8 +100,8 @@ enum Way {
 }
 
 impl Way {
-    fn serve(self, place: &Place) -> Option<Served> {
-        (self == Way::Link).then(|| place.serve())
+    fn serve(self, scene: &Scene) -> Option<Served> {
+        (self == Way::Link).then(|| scene.serve())
     }
 }
 
@@ -115,10 +110,10 @@ fn named(channel: &str, served: Option<&Served>) -> String {
     served.map_or_else(|| channel.to_owned(), |served| format!("{}/{channel}", served.socket))
 }
 
-fn lines(child: Child, what: &str) -> Vec<String> {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{what}: {}", output.status);
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+/// The lines that each of the programs has printed, once all have ended.
+fn lines(programs: Vec<Running>) -> Vec<Vec<String>> {
+    let texts = finish_all(programs).into_iter();
+    texts.map(|text| text.lines().map(str::to_owned).collect()).collect()
 }
 
 /// Python has whole arrays for planar formats: their sides are even.
@@ -173,24 +168,18 @@ fn compare(found: &[String], expected: &[String], what: &str) {
 fn every(publisher: &str, way: Way) {
     let plan = plan(publisher);
     let Some(publishing) = program(publisher, "publisher") else { return };
-    let subscribers: Vec<_> =
-        LANGUAGES.into_iter().filter_map(|to| Some((to, program(to, "subscriber")?))).collect();
-    let place = Place::new(&plan);
+    let (names, subscribers): (Vec<_>, Vec<_>) =
+        LANGUAGES.into_iter().filter_map(|to| Some((to, program(to, "subscriber")?))).unzip();
+    let scene = Scene::new(&plan);
     let count = subscribers.len().to_string();
-    let served = way.serve(&place);
+    let served = way.serve(&scene);
     let channel = named("all", served.as_ref());
-    let started: Vec<_> = subscribers
-        .into_iter()
-        .map(|(to, command)| (to, place.start(command, &[&channel, "every"])))
-        .collect();
-    let publishing = place.start(publishing, &["all", &place.plan(), &count]);
+    let mut programs: Vec<_> =
+        subscribers.into_iter().map(|command| scene.start(command, &[&channel, "every"])).collect();
+    programs.push(scene.start(publishing, &["all", &scene.plan(), &count]));
     let expected = expected(&plan);
-    // All at once: a lossless publisher waits for whoever does not read on.
-    let readers: Vec<_> =
-        started.into_iter().map(|(to, child)| (to, std::thread::spawn(move || lines(child, to)))).collect();
-    lines(publishing, publisher);
-    for (to, reader) in readers {
-        compare(&reader.join().unwrap(), &expected, &format!("{publisher} to {to}"));
+    for (to, seen) in names.into_iter().zip(lines(programs)) {
+        compare(&seen, &expected, &format!("{publisher} to {to}"));
     }
 }
 
@@ -207,14 +196,12 @@ fn newest(publisher: &str) {
         else {
             continue;
         };
-        let place = Place::new(&plan);
-        let reader = place.start(subscribing, &["some", "newest"]);
-        let publishing = place.start(publishing, &["some", &place.plan(), "1"]);
-        let seen = std::thread::spawn(move || lines(reader, to));
-        lines(publishing, publisher);
-        let seen = seen.join().unwrap();
+        let scene = Scene::new(&plan);
+        let reader = scene.start(subscribing, &["some", "newest"]);
+        let publishing = scene.start(publishing, &["some", &scene.plan(), "1"]);
+        let [seen, _] = &lines(vec![reader, publishing])[..] else { panic!("two programs") };
         let mut last = 0;
-        for line in &seen {
+        for line in seen {
             let mut words: Vec<_> = line.split(' ').collect();
             let (sequence, dropped): (usize, usize) = (words[0].parse().unwrap(), words[4].parse().unwrap());
             assert_eq!(sequence, last + dropped + 1, "{publisher} to {to}: {line}");
@@ -235,16 +222,16 @@ fn boxes(publisher: &str, way: Way) {
         else {
             continue;
         };
-        let place = Place::new(&plan);
-        let served = way.serve(&place);
+        let scene = Scene::new(&plan);
+        let served = way.serve(&scene);
         let [frames, boxes] = ["cam", "cam/detections"].map(|channel| named(channel, served.as_ref()));
-        let reader = place.start(subscribing, &[&frames, "every", &boxes]);
-        let publishing = place.start(publishing, &["cam", &place.plan(), "1", "cam/detections"]);
-        let found = lines(publishing, publisher);
-        compare(&lines(reader, to), &expected(&plan), &format!("{publisher} to {to}"));
+        let reader = scene.start(subscribing, &[&frames, "every", &boxes]);
+        let publishing = scene.start(publishing, &["cam", &scene.plan(), "1", "cam/detections"]);
+        let [seen, found] = &lines(vec![reader, publishing])[..] else { panic!("two programs") };
+        compare(seen, &expected(&plan), &format!("{publisher} to {to}"));
         let boxes = |n| language::boxes_text(n, "m", &["a", "b"], &language::boxes(n));
         let expected: Vec<_> = (1..=20).map(boxes).collect();
-        compare(&found, &expected, &format!("boxes from {to} to {publisher}"));
+        compare(found, &expected, &format!("boxes from {to} to {publisher}"));
     }
 }
 
@@ -253,28 +240,24 @@ fn boxes(publisher: &str, way: Way) {
 fn takeover(first: &str, second: &str) {
     let programs = (program(first, "publisher"), program(second, "publisher"));
     let (Some(first_program), Some(second_program)) = programs else { return };
-    let place = Place::new(&vec!["bgr8 64 48 loan".to_owned(); 1_000_000]);
-    let readers: Vec<_> = LANGUAGES
+    let scene = Scene::new(&vec!["bgr8 64 48 loan".to_owned(); 1_000_000]);
+    let (names, mut programs): (Vec<_>, Vec<_>) = LANGUAGES
         .into_iter()
-        .filter_map(|to| Some((to, place.start(program(to, "subscriber")?, &["cam", "every"]))))
-        .collect();
-    let count = readers.len().to_string();
-    let readers: Vec<_> =
-        readers.into_iter().map(|(to, child)| (to, std::thread::spawn(move || lines(child, to)))).collect();
-    // The one who looks when it is time to kill is a subscriber too.
-    let all = (readers.len() + 1).to_string();
-    let mut publishing = place.start(first_program, &["cam", &place.plan(), &all]);
-    let options = SubscriberOptions::new().directory(place.0.path().join("channels"));
+        .filter_map(|to| Some((to, scene.start(program(to, "subscriber")?, &["cam", "every"]))))
+        .unzip();
+    let count = names.len().to_string();
+    // The observer, which chooses the time of the kill, is a subscriber too.
+    let all = (names.len() + 1).to_string();
+    let publishing = scene.start(first_program, &["cam", &scene.plan(), &all]);
+    let options = SubscriberOptions::new().directory(scene.0.path().join("channels"));
     let mut observer = options.open("cam").unwrap();
     while observer.recv().unwrap().sequence() < 30 {}
-    publishing.kill().unwrap();
-    publishing.wait().unwrap();
+    publishing.kill();
     drop(observer);
-    std::fs::write(place.0.path().join("plan"), "gray8 16 8 send\n".repeat(25)).unwrap();
-    lines(place.start(second_program, &["cam", &place.plan(), &count]), second);
-    for (to, reader) in readers {
+    std::fs::write(scene.0.path().join("plan"), "gray8 16 8 send\n".repeat(25)).unwrap();
+    programs.push(scene.start(second_program, &["cam", &scene.plan(), &count]));
+    for (to, seen) in names.into_iter().zip(lines(programs)) {
         let what = format!("{first}, killed, then {second}, to {to}");
-        let seen = reader.join().unwrap();
         let (mut last, mut of_second) = (0, 0);
         for line in &seen {
             let words: Vec<_> = line.split(' ').collect();

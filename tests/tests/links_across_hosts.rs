@@ -11,8 +11,8 @@ use framelane::{
     Backpressure, Delivery, Detection, DetectionPublisher, DetectionSubscriber, Frame, LinkStatus, Urls,
     status,
 };
-use framelane_tests::links::{Reader, Running, command, serve, url};
-use framelane_tests::{Camera, Host, Hosts, Place, Wire, wait_until};
+use framelane_tests::links::{Reader, Running, command, serve, start, url};
+use framelane_tests::{Camera, Channels, Host, Hosts, Place, Wire, wait_until};
 
 const CHANNEL: &str = "cam0";
 
@@ -23,8 +23,8 @@ fn wire(delay_ms: u64, bits_per_second: u64) -> Wire {
 }
 
 fn receive(host: &Host, place: &Place, from: &Host, more: &[&str]) -> Running {
-    let mut receiver = Running::start(host, place, &[&["receive", &url(from, CHANNEL, "")], more].concat());
-    receiver.event("started");
+    let mut receiver = start(host, place, &[&["receive", &url(from, CHANNEL, "")], more].concat());
+    receiver.wait_for("started");
     receiver
 }
 
@@ -57,7 +57,7 @@ fn frames_keep_their_numbers_over_two_links_and_boxes_that_come_back_find_their_
     let _links = [0, 1].map(|at| {
         let send = ["send", boxes, &url(&hosts[at], boxes, "")];
         let forth = receive(&hosts[at + 1], places[at + 1], &hosts[at], &[]);
-        (forth, Running::start(&hosts[at + 1], places[at + 1], &send))
+        (forth, start(&hosts[at + 1], places[at + 1], &send))
     });
     let end = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn frames_do_not_get_older_on_a_narrow_wire_and_what_is_left_out_is_counted_alik
     let newest = camera.stop();
     while reader.recv().is_ok() {}
     let summary = receiver_summary(receiver);
-    let ended = server.event("ended");
+    let ended = server.wait_for("ended");
     assert_eq!(reader.last().sequence, newest, "the last one is the newest one");
     assert_eq!(ended["frames"], summary["frames"]);
     assert_eq!(ended["skipped"], summary["missed"]);
@@ -166,8 +166,8 @@ fn frames_do_not_get_older_on_a_narrow_wire_and_what_is_left_out_is_counted_alik
 
 /// The last event of one that ends by itself.
 fn receiver_summary(mut receiver: Running) -> serde_json::Value {
-    let summary = receiver.event("summary");
-    assert_eq!(receiver.end(), Some(0));
+    let summary = receiver.wait_for("summary");
+    assert_eq!(receiver.end().code(), Some(0));
     summary
 }
 
@@ -182,12 +182,12 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
     let receiver = receive(&hosts[1], &there, &hosts[0], &["--every", "--once"]);
     let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     // Published once somebody reads it.
-    wait_until(|| publisher.subscribers() == 1);
+    wait_until!(publisher.subscribers() == 1);
     let camera = Camera::start(publisher, 20_000, 60.0);
     reader.take(100);
     let before = hosts.counts(0, 1).cut;
     hosts.partition();
-    wait_until(|| hosts.counts(0, 1).cut > before + 3);
+    wait_until!(hosts.counts(0, 1).cut > before + 3);
     hosts.heal();
     reader.take(150);
     assert_eq!(status(Some(here.path()), CHANNEL).unwrap().dropped, 0);
@@ -207,7 +207,7 @@ fn frame_slower_than_the_idle_timeout_still_arrives() {
     let _camera = Camera::start(here.publisher().create(CHANNEL).unwrap(), 500_000, 10.0);
     let _server = serve(&hosts[0], &here, &["--idle-timeout", "2"]);
     let source = url(&hosts[0], CHANNEL, "idle-timeout=2");
-    let receiver = Running::start(&hosts[1], &there, &["receive", &source, "--count", "2"]);
+    let receiver = start(&hosts[1], &there, &["receive", &source, "--count", "2"]);
     Reader::new(there.subscriber().open(CHANNEL).unwrap()).take(2);
     assert_eq!(receiver_summary(receiver)["connections"], 1);
 }
@@ -220,9 +220,9 @@ fn what_is_pushed_arrives_to_the_last_frame_though_the_wire_is_narrow() {
     let _server = serve(&hosts[0], &there, &[]);
     let mut publisher = Some(here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap());
     let send = ["send", CHANNEL, &url(&hosts[0], CHANNEL, ""), "--every"];
-    let sender = Running::start(&hosts[1], &here, &send);
+    let sender = start(&hosts[1], &here, &send);
     let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
-    wait_until(|| publisher.as_ref().unwrap().subscribers() == 1);
+    wait_until!(publisher.as_ref().unwrap().subscribers() == 1);
     let camera = Camera::start(publisher.take().unwrap(), 60_000, 100.0);
     reader.take(5);
     let newest = camera.stop();
@@ -248,7 +248,7 @@ fn info_tells_how_the_link_is() {
     let wire_ns = 50_000_000;
     assert!(link().round_trip_ns >= wire_ns);
     // A ping that had to wait for this machine is followed by one that had not.
-    wait_until(|| link().round_trip_ns < 2 * wire_ns && link().clock_offset_ns.unsigned_abs() < wire_ns / 2);
+    wait_until!(link().round_trip_ns < 2 * wire_ns && link().clock_offset_ns.unsigned_abs() < wire_ns / 2);
     let LinkStatus { latency_ns, received_bytes, .. } = link();
     assert!(latency_ns >= wire_ns / 2 && received_bytes > 0, "{latency_ns} {received_bytes}");
 
@@ -260,8 +260,8 @@ fn info_tells_how_the_link_is() {
         assert!(report["link"][field].is_number(), "{field}: {report}");
     }
     server.terminate();
-    receiver.event("lost");
-    wait_until(|| !link().connected);
+    receiver.wait_for("lost");
+    wait_until!(!link().connected);
 }
 
 #[test]

@@ -9,23 +9,23 @@ use std::time::Duration;
 
 use framelane::{Delivery, Frame, Origin, Subscriber, status};
 use framelane_net::{Access, LinkUrl, Sending, Server, ServerOptions};
-use framelane_tests::{Child, Place, wait_until};
+use framelane_tests::{Channels, Place, Running, wait_until};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 /// Runs until it is dropped.
-struct Running(Arc<AtomicBool>, Option<JoinHandle<()>>);
+struct Service(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
-impl Running {
+impl Service {
     fn start(run: impl FnOnce(&(dyn Fn() -> bool + Sync)) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let theirs = stop.clone();
         let thread = std::thread::spawn(move || run(&|| !theirs.load(Ordering::Relaxed)));
-        Running(stop, Some(thread))
+        Service(stop, Some(thread))
     }
 }
 
-impl Drop for Running {
+impl Drop for Service {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
         if let Some(thread) = self.1.take() {
@@ -34,14 +34,14 @@ impl Drop for Running {
     }
 }
 
-fn serve(place: &Place) -> Running {
+fn serve(place: &Place) -> Service {
     let mut options = ServerOptions::new(Access::Anyone);
     options.listen = vec![format!("unix:{}/s.sock", place.path().display()).parse().unwrap()];
     options.directory = Some(place.path().into());
     options.read = "**".parse().unwrap();
     options.write = "**".parse().unwrap();
     let server = Server::bind(options).unwrap();
-    Running::start(move |keep| server.run(&|_| {}, keep))
+    Service::start(move |keep| server.run(&|_| {}, keep))
 }
 
 fn url(server: &Place, channel: &str) -> LinkUrl {
@@ -49,33 +49,33 @@ fn url(server: &Place, channel: &str) -> LinkUrl {
 }
 
 /// Receives the channel of a server into a place.
-fn receive(server: &Place, place: &Place, channel: &'static str) -> Running {
+fn receive(server: &Place, place: &Place, channel: &'static str) -> Service {
     let (url, publisher) = (url(server, channel), place.publisher().create(channel));
-    Running::start(move |keep| {
+    Service::start(move |keep| {
         framelane_net::receive(&url, &mut publisher.unwrap(), false, &mut |_| {}, &keep).unwrap();
     })
 }
 
 /// Sends the channel of a place to a server.
-fn send(place: &Place, server: &Place) -> Running {
+fn send(place: &Place, server: &Place) -> Service {
     let (url, subscriber) = (url(server, "c"), place.subscriber());
     let reader = subscriber.open("c").unwrap();
     let sending = Sending { subscriber, count: None, reconnect: false };
-    Running::start(move |keep| {
+    Service::start(move |keep| {
         // Interrupted, or the end of the channel.
         let _ = framelane_net::send(&url, reader, &sending, &|_| {}, keep);
     })
 }
 
-fn publisher(place: &Place) -> (Child, u64) {
-    let mut sender = place.start(SENDER, &["c", "4"]);
-    let epoch = sender.wait_for("ready")[0];
+fn publisher(place: &Place) -> (Running, u64) {
+    let mut sender = place.start_program(SENDER, &["c", "4"]);
+    let epoch = sender.numbers("ready")[0];
     (sender, epoch)
 }
 
-fn publish(sender: &mut Child) -> u64 {
+fn publish(sender: &mut Running) -> u64 {
     sender.tell("64 64");
-    sender.wait_for("sent")[0]
+    sender.numbers("sent")[0]
 }
 
 fn subscribe(place: &Place, delivery: Delivery) -> Subscriber {
@@ -102,7 +102,7 @@ fn origin(frame: &Frame) -> (u64, u64) {
 }
 
 /// The last frame of a publisher that was killed, the take-over, and the first frame of the next one.
-fn replaced(source: &Place, sink: &Place, mut sender: Child, epoch: u64, meanwhile: impl FnOnce()) {
+fn replaced(source: &Place, sink: &Place, mut sender: Running, epoch: u64, meanwhile: impl FnOnce()) {
     let mut attached = subscribe(sink, Delivery::Every);
     let last = publish(&mut sender);
     let mut received = None;
@@ -115,7 +115,7 @@ fn replaced(source: &Place, sink: &Place, mut sender: Child, epoch: u64, meanwhi
     meanwhile();
     let (mut sender, next_epoch) = publisher(source);
     for delivery in [Delivery::Newest, Delivery::Every] {
-        wait_until(|| first(sink, delivery).is_none());
+        wait_until!(first(sink, delivery).is_none());
     }
     let mut opened = [Delivery::Newest, Delivery::Every].map(|delivery| subscribe(sink, delivery));
     let next = publish(&mut sender);
@@ -134,7 +134,7 @@ fn takeover_behind_a_receiver_hides_the_dead_frame() {
     let _server = serve(&source);
     let _receiver = receive(&source, &sink, "c");
     let (sender, epoch) = publisher(&source);
-    wait_until(|| is_live(sink.path()));
+    wait_until!(is_live(sink.path()));
     replaced(&source, &sink, sender, epoch, || {});
 }
 
@@ -144,7 +144,7 @@ fn takeover_behind_two_links_hides_the_dead_frame() {
     let _servers = (serve(&source), serve(&relay));
     let _receivers = (receive(&source, &relay, "c"), receive(&relay, &sink, "c"));
     let (sender, epoch) = publisher(&source);
-    wait_until(|| is_live(relay.path()) && is_live(sink.path()));
+    wait_until!(is_live(relay.path()) && is_live(sink.path()));
     replaced(&source, &sink, sender, epoch, || {});
 }
 
@@ -154,7 +154,7 @@ fn takeover_behind_a_sender_hides_the_dead_frame() {
     let _server = serve(&server);
     let (sender, epoch) = publisher(&source);
     let _sending = send(&source, &server);
-    wait_until(|| is_live(server.path()));
+    wait_until!(is_live(server.path()));
     replaced(&source, &server, sender, epoch, || {});
 }
 
@@ -164,11 +164,11 @@ fn takeover_during_an_outage_hides_the_dead_frame() {
     let mut server = Some(serve(&source));
     let _receiver = receive(&source, &sink, "c");
     let (sender, epoch) = publisher(&source);
-    wait_until(|| is_live(sink.path()));
+    wait_until!(is_live(sink.path()));
     let mut again = None;
     replaced(&source, &sink, sender, epoch, || {
         drop(server.take());
-        wait_until(|| !is_connected(sink.path()));
+        wait_until!(!is_connected(sink.path()));
         // Before the link can be back.
         again = Some(serve(&source));
     });
@@ -180,16 +180,16 @@ fn outage_of_a_link_hides_no_frame_of_a_live_publisher() {
     let server = serve(&source);
     let _receiver = receive(&source, &sink, "c");
     let (mut sender, epoch) = publisher(&source);
-    wait_until(|| is_live(sink.path()));
+    wait_until!(is_live(sink.path()));
     let mut attached = subscribe(&sink, Delivery::Every);
     let last = publish(&mut sender);
     assert_eq!(origin(&attached.recv().unwrap()), (epoch, last));
     drop(server);
-    wait_until(|| !is_connected(sink.path()));
+    wait_until!(!is_connected(sink.path()));
     let newest = Some(Origin { epoch, sequence: last });
     assert_eq!(first(&sink, Delivery::Newest), newest);
     let _server = serve(&source);
-    wait_until(|| is_live(sink.path()));
+    wait_until!(is_live(sink.path()));
     assert_eq!(first(&sink, Delivery::Newest), newest);
     assert_eq!(publish(&mut sender), last + 1);
     assert_eq!(origin(&attached.recv().unwrap()), (epoch, last + 1));

@@ -4,8 +4,8 @@
 //! comes twice, torn, or after a later one (which [`Reader`] checks).
 
 use framelane::{Backpressure, Delivery, RecvError, status};
-use framelane_tests::links::{PORT, Reader, Running, serve, url};
-use framelane_tests::{Camera, Child, Hosts, Place, Wire, wait_until};
+use framelane_tests::links::{PORT, Reader, Running, serve, start, url};
+use framelane_tests::{Camera, Channels, Hosts, Place, Wire, wait_until};
 
 const CHANNEL: &str = "cam0";
 const BYTES: usize = 5_000;
@@ -26,20 +26,20 @@ fn a_link_comes_back_when_its_wire_does_and_readers_notice_nothing_but_the_gap()
     let camera = camera(&here);
     let mut server = serve(&hosts[0], &here, &["--idle-timeout", "2"]);
     let source = url(&hosts[0], CHANNEL, "idle-timeout=2");
-    let mut receiver = Running::start(&hosts[1], &there, &["receive", &source]);
+    let mut receiver = start(&hosts[1], &there, &["receive", &source]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     for round in 1..=2 {
         reader.take(20);
         hosts.partition();
         // Both sides notice, each by itself.
-        let lost = receiver.event("lost");
+        let lost = receiver.wait_for("lost");
         assert!(lost["reason"].as_str().unwrap().contains("nothing was heard"), "{lost}");
-        let ended = server.event("ended");
+        let ended = server.wait_for("ended");
         assert!(ended["reason"].as_str().unwrap().contains("nothing was heard"), "{ended}");
         assert!(!is_connected(&there));
         let missed = camera.newest();
         hosts.heal();
-        receiver.event("connected");
+        receiver.wait_for("connected");
         reader.reach(missed + 1);
         let link = status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
         assert_eq!((link.connected, link.connections), (true, round + 1));
@@ -57,13 +57,13 @@ fn a_short_cut_is_no_break_at_all() {
     let _camera = camera(&here);
     let _server = serve(&hosts[0], &here, &[]);
     let source = url(&hosts[0], CHANNEL, "");
-    let _receiver = Running::start(&hosts[1], &there, &["receive", &source]);
+    let _receiver = start(&hosts[1], &there, &["receive", &source]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     for _ in 0..3 {
         reader.take(10);
         let before = hosts.counts(0, 1).cut;
         hosts.partition();
-        wait_until(|| hosts.counts(0, 1).cut > before + 1);
+        wait_until!(hosts.counts(0, 1).cut > before + 1);
         hosts.heal();
     }
     reader.take(10);
@@ -78,40 +78,40 @@ fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
     let camera = camera(&there);
     let mut server = serve(&hosts[0], &here, &["--idle-timeout", "2", "--reconnect-grace", "3600"]);
     let target = url(&hosts[0], CHANNEL, "idle-timeout=2");
-    let mut sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    let mut sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
     reader.take(20);
     hosts.partition();
-    sender.event("lost");
-    server.event("ended");
+    sender.wait_for("lost");
+    server.wait_for("ended");
     let missed = camera.newest();
     hosts.heal();
-    sender.event("connected");
+    sender.wait_for("connected");
     reader.reach(missed + 1);
     // Killed, and another one in its place: the same client to the server, by its address.
     sender.kill();
-    sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     reader.reach(camera.newest() + 1);
     sender.terminate();
-    server.event("ended");
-    sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    server.wait_for("ended");
+    sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     reader.reach(camera.newest() + 1);
     // The channel's end there is its end here.
     let newest = camera.stop();
     while reader.recv().is_ok() {}
     assert_eq!(reader.last().sequence, newest);
-    sender.event("summary");
-    assert_eq!(sender.end(), Some(0));
+    sender.wait_for("summary");
+    assert_eq!(sender.end().code(), Some(0));
     drop(server);
 
     let _server = serve(&hosts[0], &here, &["--reconnect-grace", "1"]);
     let _camera = self::camera(&there);
-    let sender = Running::start(&hosts[1], &there, &["send", CHANNEL, &target]);
+    let sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
     reader.take(5);
     sender.kill();
     while reader.recv().is_ok() {}
-    wait_until(|| here.files().is_empty());
+    wait_until!(here.files().is_empty());
 }
 
 /// What may go away and come again. The reader is here all the time.
@@ -121,7 +121,7 @@ struct Ends<'h> {
     here: Place,
     there: Place,
     pushes: bool,
-    camera: Option<Child>,
+    camera: Option<Running>,
     server: Option<Running>,
     client: Option<Running>,
 }
@@ -150,15 +150,15 @@ impl<'h> Ends<'h> {
         match part {
             Part::Camera => {
                 let arguments = [CHANNEL, &BYTES.to_string(), &FPS.to_string()];
-                let mut camera = self.here.start(env!("CARGO_BIN_EXE_camera"), &arguments);
-                camera.wait_for("ready");
+                let mut camera = self.here.start_program(env!("CARGO_BIN_EXE_camera"), &arguments);
+                camera.numbers("ready");
                 self.camera = Some(camera);
             }
             Part::Server => self.server = Some(serve(&self.hosts[0], server_place, &[])),
             Part::Client => {
                 let url = url(&self.hosts[0], CHANNEL, "");
                 let arguments = if self.pushes { vec!["send", CHANNEL, &url] } else { vec!["receive", &url] };
-                self.client = Some(Running::start(&self.hosts[1], client_place, &arguments));
+                self.client = Some(start(&self.hosts[1], client_place, &arguments));
             }
         }
     }
@@ -231,32 +231,32 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     let (camera_server, _server) = (serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[]));
     let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "delivery=every"));
     // While nobody takes its frames the relay's ring holds them: six seconds of them.
-    let relays = || Running::start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
+    let relays = || start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
     let mut relay = relays();
-    let start = || Running::start(&hosts[2], &last, &["receive", &urls[1]]);
+    let start = || start(&hosts[2], &last, &["receive", &urls[1]]);
     let mut receiver = start();
     let mut reader = Reader::new(last.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
-    wait_until(|| publisher.subscribers() == 1);
-    wait_until(|| status(Some(middle.path()), CHANNEL).is_ok_and(|relay| relay.subscribers.len() == 1));
+    wait_until!(publisher.subscribers() == 1);
+    wait_until!(status(Some(middle.path()), CHANNEL).is_ok_and(|relay| relay.subscribers.len() == 1));
     let camera = Camera::start(publisher, BYTES, 20.0);
     for _ in 0..3 {
         reader.take(10);
         receiver.kill();
         let gone = camera.newest() + 3;
-        wait_until(|| camera.newest() > gone);
+        wait_until!(camera.newest() > gone);
         receiver = start();
     }
     reader.take(20);
     // The relay dies as well, and comes again when nothing new reaches it: what it had is still to come.
     receiver.kill();
     let gone = camera.newest() + 3;
-    wait_until(|| camera.newest() > gone);
+    wait_until!(camera.newest() > gone);
     camera_server.kill();
-    relay.event("lost");
+    relay.wait_for("lost");
     let newest = middle.subscriber().open(CHANNEL).unwrap().recv().unwrap().origin().sequence;
     relay.kill();
     relay = relays();
-    wait_until(|| {
+    wait_until!({
         status(Some(middle.path()), CHANNEL).is_ok_and(|status| status.publisher_pid == relay.id())
     });
     let _receiver = start();
@@ -272,21 +272,21 @@ fn every_frame_that_is_sent_arrives_though_the_server_is_killed() {
     let publisher = here.publisher().backpressure(Backpressure::Block).slots(32).create(CHANNEL).unwrap();
     let mut server = serve(&hosts[0], &there, &[]);
     let target = url(&hosts[0], CHANNEL, "delivery=every");
-    let mut sender = Running::start(&hosts[1], &here, &["send", CHANNEL, &target]);
+    let mut sender = start(&hosts[1], &here, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
-    wait_until(|| publisher.subscribers() == 1);
+    wait_until!(publisher.subscribers() == 1);
     let camera = Camera::start(publisher, BYTES, 100.0);
     for _ in 0..5 {
         reader.take(20);
         server.kill();
-        sender.event("lost");
+        sender.wait_for("lost");
         server = serve(&hosts[0], &there, &[]);
     }
     reader.take(20);
     let newest = camera.stop();
     while reader.recv().is_ok() {}
     assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
-    assert_eq!(sender.end(), Some(0));
+    assert_eq!(sender.end().code(), Some(0));
 }
 
 /// Until frames of another life of the camera come, or the channel ends.
@@ -342,7 +342,7 @@ fn a_server_that_ends_as_it_should_closes_the_channels_that_were_sent_to() {
     reader.take(5);
     // A sender ends with its channel, and so does the channel there.
     ends.camera.take().unwrap().end();
-    assert_eq!(ends.client.take().unwrap().end(), Some(0));
+    assert_eq!(ends.client.take().unwrap().end().code(), Some(0));
     while reader.recv().is_ok() {}
     ends.start(Part::Camera);
     ends.start(Part::Client);
@@ -353,12 +353,11 @@ fn a_server_that_ends_as_it_should_closes_the_channels_that_were_sent_to() {
 fn an_address_where_nobody_listens_is_tried_until_somebody_does() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
-    let mut receiver =
-        Running::start(&hosts[1], &there, &["receive", &url(&hosts[0], CHANNEL, ""), "lab/cam0"]);
-    let lost = receiver.event("lost");
+    let mut receiver = start(&hosts[1], &there, &["receive", &url(&hosts[0], CHANNEL, ""), "lab/cam0"]);
+    let lost = receiver.wait_for("lost");
     assert!(lost["reason"].as_str().unwrap().contains(&PORT.to_string()), "{lost}");
     let _server = serve(&hosts[0], &here, &[]);
-    receiver.event("connected");
+    receiver.wait_for("connected");
     let _camera = camera(&here);
     Reader::new(there.subscriber().open("lab/cam0").unwrap()).take(3);
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
-use framelane_tests::links::{Reader, Running, command, program};
-use framelane_tests::{Camera, Hosts, Place, Wire, wait_until};
+use framelane_tests::links::{Reader, Running, command, program, start, start_command};
+use framelane_tests::{Camera, Channels, Hosts, Place, Wire, wait_until};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -80,10 +80,10 @@ impl Site {
         serve.env("FRAMELANE_CONFIG", files.path());
         serve.args(["--max-per-address", &most, "--handshake-timeout", "2", "--idle-timeout", "3"]);
         serve.args(["--max-bytes", "1000000", "--reconnect-grace", "5"]);
-        let mut server = Running::of(serve);
-        server.event("listening");
+        let mut server = start_command(serve);
+        server.wait_for("listening");
         let url = format!("{plain}/{CHANNEL}?insecure");
-        let receiver = Running::start(&hosts[1], &there, &["receive", &url]);
+        let receiver = start(&hosts[1], &there, &["receive", &url]);
         let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
         reader.take(10);
         let before = Use::of(server.id());
@@ -143,7 +143,7 @@ impl Site {
 
     /// When the attack is over nothing is left of it.
     fn recovers(mut self) {
-        wait_until(|| {
+        wait_until!({
             let Use { threads, descriptors, .. } = Use::of(self.server.id());
             threads <= self.before.threads && descriptors <= self.before.descriptors
         });
@@ -322,7 +322,7 @@ fn whoever_breaks_the_protocol_is_disconnected_before_it_costs_anything() {
                 until_it_hangs_up(stream);
             }
             let attacker = site.hosts[2].address().to_string();
-            let told = site.server.event_that(|event| {
+            let told = site.server.wait_for_that(reason, |event| {
                 let peer = event["peer"].as_str().unwrap_or_default();
                 peer.starts_with(&attacker) && event["reason"].is_string()
             });
@@ -389,7 +389,7 @@ fn channels_that_strangers_make_and_leave_are_not_kept_without_limit() {
     // Three of each channel: those that wait for their sender, one that still ends, and the camera's.
     assert!(files <= 3 * (MOST + 2), "{files} files");
     site.serves_somebody_new();
-    wait_until(|| site.here.files().iter().all(|name| name.starts_with(CHANNEL)));
+    wait_until!(site.here.files().iter().all(|name| name.starts_with(CHANNEL)));
     site.recovers();
 }
 
@@ -401,7 +401,7 @@ fn a_frame_that_never_ends_takes_no_memory_and_keeps_no_server_from_ending() {
     std::thread::scope(|scope| {
         // Half an hour, unless the server ends.
         scope.spawn(|| trickle(&stream, &[7; 60_000], Duration::from_millis(30)));
-        wait_until(|| site.here.files().iter().any(|name| name.starts_with("attack")));
+        wait_until!(site.here.files().iter().any(|name| name.starts_with("attack")));
         site.reader.take(20);
         // Six slots of a megabyte each are made when one has come, not when one is said to.
         assert!(site.here.used_bytes() < 1_000_000, "{} bytes", site.here.used_bytes());
@@ -412,7 +412,8 @@ fn a_frame_that_never_ends_takes_no_memory_and_keeps_no_server_from_ending() {
 
 /// The events of a server that tell of a refusal for this reason.
 fn refused_for(server: &mut Running, reason: &str) {
-    server.event_that(|event| event["reason"].as_str().is_some_and(|found| found.contains(reason)));
+    server
+        .wait_for_that(reason, |event| event["reason"].as_str().is_some_and(|found| found.contains(reason)));
 }
 
 #[test]
@@ -470,16 +471,16 @@ fn server_without_descriptors_serves_again_when_they_return() {
         [&["-c", script, path.to_str().unwrap()], &serve[..], &["--max-per-address", "200"]].concat();
     let mut limited = hosts[0].command("sh", &arguments);
     limited.env("FRAMELANE_DIR", here.path());
-    let mut server = Running::of(limited);
-    server.event("listening");
+    let mut server = start_command(limited);
+    server.wait_for("listening");
     let url = framelane_tests::links::url(&hosts[0], CHANNEL, "");
-    let _receiver = Running::start(&hosts[1], &there, &["receive", &url]);
+    let _receiver = start(&hosts[1], &there, &["receive", &url]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     reader.take(10);
     let address = hosts[0].address();
     let held: Vec<_> =
         (0..100).map(|_| hosts[2].run(|| TcpStream::connect((address, PLAIN)).unwrap())).collect();
-    server.event("accept_failed");
+    server.wait_for("accept_failed");
     // The client that was there goes on.
     reader.take(30);
     drop(held);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use framelane_tests::links::{Reader, Running, command, program};
-use framelane_tests::{Camera, Hosts, Place, Wire, wait_until};
+use framelane_tests::links::{Reader, Running, command, program, start, start_command};
+use framelane_tests::{Camera, Channels, Hosts, Place, Wire, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -79,8 +79,8 @@ impl Site {
     }
 
     fn serve(&self, more: &[&str]) -> Running {
-        let mut server = Running::of(self.server(more));
-        server.event("listening");
+        let mut server = start_command(self.server(more));
+        server.wait_for("listening");
         server
     }
 
@@ -237,7 +237,7 @@ fn certificates_that_are_out_of_date_are_refused_by_both_sides() {
     let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let mut socket = site.hosts[1].run(|| TcpStream::connect((address, 7420)).unwrap());
     while tls.complete_io(&mut socket).is_ok_and(|(read, written)| read + written > 0) {}
-    let refused = server.event("refused");
+    let refused = server.wait_for("refused");
     assert!(refused["reason"].as_str().unwrap().contains("1999-01-01"), "{refused}");
 }
 
@@ -250,14 +250,14 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
     let (_, error) =
         site.is_refused(&format!("{}/{CHANNEL}?insecure", site.address("tcp")), Some(&site.token), &[]);
     assert!(error.contains("use tls://"), "{error}");
-    let refused = server.event("refused");
+    let refused = server.wait_for("refused");
     assert!(refused["reason"].as_str().unwrap().contains("tls://"), "{refused}");
     // One that may be restarted with TLS at any moment: this is told, and tried again.
     let url = format!("{}:7000/{CHANNEL}?{ours}", site.address("tls"));
-    let mut receiver = Running::of(site.receive(&url, Some(&site.token), &[]));
-    let lost = receiver.event("lost");
+    let mut receiver = start_command(site.receive(&url, Some(&site.token), &[]));
+    let lost = receiver.wait_for("lost");
     assert!(lost["reason"].as_str().unwrap().contains("tls://"), "{lost}");
-    let refused = server.event("refused");
+    let refused = server.wait_for("refused");
     assert!(refused["reason"].as_str().unwrap().contains("it speaks TLS"), "{refused}");
     drop(receiver);
     // Tokens count there too.
@@ -280,8 +280,8 @@ fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides()
         assert!(error.contains("--insecure") && error.contains("permission"), "{error}");
     }
     let serve = ["serve", "--listen", &all, "--anonymous", "--insecure"];
-    let mut server = Running::start(&site.hosts[0], &site.here, &serve);
-    server.event("listening");
+    let mut server = start(&site.hosts[0], &site.here, &serve);
+    server.wait_for("listening");
     let url = format!("{tcp}/{CHANNEL}");
     for token in [None, Some(site.token.as_str())] {
         let (kind, error) = site.is_refused(&url, token, &[]);
@@ -300,21 +300,21 @@ fn a_link_over_tls_and_ipv6_comes_back_when_its_server_or_the_wire_was_away() {
     let options = ["--listen", &listen, "--idle-timeout", "2"];
     let mut server = site.serve(&options);
     let url = format!("{listen}/{CHANNEL}?idle-timeout=2&fingerprint={}", site.fingerprint);
-    let mut receiver = Running::of(site.receive(&url, Some(&site.token), &[]));
-    receiver.event("connected");
+    let mut receiver = start_command(site.receive(&url, Some(&site.token), &[]));
+    receiver.wait_for("connected");
     let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());
     for _ in 0..3 {
         reader.take(3);
         server.kill();
-        receiver.event("lost");
+        receiver.wait_for("lost");
         server = site.serve(&options);
-        receiver.event("connected");
+        receiver.wait_for("connected");
         reader.take(3);
         site.hosts.partition();
-        let lost = receiver.event("lost");
+        let lost = receiver.wait_for("lost");
         assert!(lost["reason"].as_str().unwrap().contains("nothing was heard"), "{lost}");
         site.hosts.heal();
-        receiver.event("connected");
+        receiver.wait_for("connected");
     }
     reader.take(3);
 }
@@ -325,17 +325,17 @@ fn a_token_that_is_revoked_ends_its_connections_and_opens_no_other_one() {
     let mut server = site.serve(&[]);
     let url = site.url(&format!("fingerprint={}", site.fingerprint));
     let other = site.identity("server", "token other --read cam*");
-    let mut kept = Running::of(site.receive(&url, Some(&other), &["kept"]));
-    let mut receiver = Running::of(site.receive(&url, Some(&site.token), &[]));
-    kept.event("connected");
-    receiver.event("connected");
+    let mut kept = start_command(site.receive(&url, Some(&other), &["kept"]));
+    let mut receiver = start_command(site.receive(&url, Some(&site.token), &[]));
+    kept.wait_for("connected");
+    receiver.wait_for("connected");
     let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());
     reader.take(3);
     site.identity("server", "revoke viewer");
     // By itself, within a second or so.
     while reader.recv().is_ok() {}
-    assert_eq!(receiver.end(), Some(1));
-    let ended = server.event("ended");
+    assert_eq!(receiver.end().code(), Some(1));
+    let ended = server.wait_for("ended");
     assert!(ended["reason"].as_str().unwrap().contains("no longer allowed"), "{ended}");
     let (kind, error) = site.is_refused(&url, Some(&site.token), &[]);
     assert!(kind == "permission_denied" && error.contains("revoked"), "{error}");
@@ -407,5 +407,5 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
             assert!(!said.contains(secret) && !command_lines.contains(secret), "{said}{command_lines}");
         }
     }
-    wait_until(|| site.there.files().is_empty());
+    wait_until!(site.there.files().is_empty());
 }

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{FrameInfo, Layout, PixelFormat, Plane};
-use framelane_tests::Place;
+use framelane_tests::{Channels, Place};
 
 #[test]
 fn a_plain_python_reader_sees_whole_frames_of_changing_size_and_format() {
     let place = Place::new();
     let mut publisher = place.publisher().create("cam0/plain").unwrap();
     let Some(mut reader) = place.start_python("plain_reader.py", &["cam0/plain", "600"]) else { return };
-    reader.wait_for("ready");
+    reader.numbers("ready");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -34,7 +34,7 @@ fn a_plain_python_reader_sees_whole_frames_of_changing_size_and_format() {
             }
         });
         // Set before a failed check ends this thread, or the other would go on for ever.
-        let counts = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.wait_for("end")));
+        let counts = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.numbers("end")));
         done.store(true, Ordering::Release);
         let counts = counts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         println!("{} frames up to number {}, {} shapes", counts[0], counts[1], counts[2]);
@@ -50,7 +50,7 @@ fn a_plain_python_reader_is_told_that_the_channel_is_closed() {
     let place = Place::new();
     let publisher = place.publisher().create("c").unwrap();
     let Some(mut reader) = place.start_python("plain_reader.py", &["c", "1"]) else { return };
-    reader.wait_for("ready");
+    reader.numbers("ready");
     publisher.close();
     assert_eq!(reader.line(), None, "RuntimeError: the channel is closed");
     assert!(!reader.end().success());

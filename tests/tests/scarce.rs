@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::*;
-use framelane_tests::{Child, Pattern, Place, on_small_tmpfs};
+use framelane_tests::{Channels, Pattern, Place, Running, on_small_tmpfs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Set in a copy of this program that runs one test alone: what is scarce there, and the channel directory.
@@ -325,8 +325,8 @@ fn filled_in_the_middle(directory: &Path) {
     let readers = ["newest", "every"].map(|delivery| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_subscriber"));
         command.args(["c", delivery, "0", "end"]).env("FRAMELANE_DIR", directory);
-        let mut reader = Child::start(command);
-        reader.wait_for("ready");
+        let mut reader = Running::start(command);
+        reader.numbers("ready");
         reader
     });
     for _ in 0..100 {
@@ -368,7 +368,7 @@ fn filled_in_the_middle(directory: &Path) {
     publish(100_000, false).unwrap();
     publish(1000, true).unwrap();
     for mut reader in readers {
-        reader.wait_for("end");
+        reader.numbers("end");
         assert!(reader.end().success());
     }
 }

@@ -17,7 +17,8 @@ use framelane::{
     Backpressure, ChannelState, Delivery, ErrorKind, Frame, FrameInfo, Layout, LoanError, PixelFormat,
     Publisher, RecvError, Subscriber, doctor, list, status,
 };
-use framelane_tests::{Child, Pattern, Place, on_small_tmpfs, wait_until};
+use framelane_tests::{Channels, Pattern, Place, Running, on_small_tmpfs, wait_until};
+use rustix::process::Signal;
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 const SLOTS: usize = 5;
@@ -31,23 +32,23 @@ fn passages() -> u64 {
     if std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep") { 12 } else { 2 }
 }
 
-fn puppet(place: &Place) -> Child {
-    let mut puppet = place.start(PUPPET, &["c"]);
-    puppet.wait_for("ready");
+fn puppet(place: &Place) -> Running {
+    let mut puppet = place.start_program(PUPPET, &["c"]);
+    puppet.numbers("ready");
     puppet
 }
 
 /// Lets it do this, to the end.
-fn lead(puppet: &mut Child, orders: &[&str]) {
+fn lead(puppet: &mut Running, orders: &[&str]) {
     for order in orders {
         puppet.tell(order);
-        puppet.wait_for("done");
+        puppet.numbers("done");
     }
 }
 
 /// Lets it do these things again and again until it is killed at the `passage`-th time that it comes to
 /// `step`. `meanwhile` is done after each of them that it survives.
-fn die(mut puppet: Child, step: Step, passage: u64, orders: &[&str], mut meanwhile: impl FnMut()) {
+fn die(mut puppet: Running, step: Step, passage: u64, orders: &[&str], mut meanwhile: impl FnMut()) {
     lead(&mut puppet, &[&format!("kill {step:?} {passage}")]);
     'lives: for _ in 0..100 {
         for order in orders {
@@ -58,7 +59,7 @@ fn die(mut puppet: Child, step: Step, passage: u64, orders: &[&str], mut meanwhi
             meanwhile();
         }
     }
-    puppet.wait_for_kill();
+    puppet.end_by(Signal::KILL);
     *KILLED.lock().unwrap().entry(step).or_default() += 1;
 }
 
@@ -223,11 +224,11 @@ fn nothing_is_left(place: &Place) {
 }
 
 /// A live publisher in a process of its own, with a frame that the survivors hold.
-fn publishing(backpressure: &str) -> (Child, Survivors) {
+fn publishing(backpressure: &str) -> (Running, Survivors) {
     publishing_in(Place::new(), backpressure)
 }
 
-fn publishing_in(place: Place, backpressure: &str) -> (Child, Survivors) {
+fn publishing_in(place: Place, backpressure: &str) -> (Running, Survivors) {
     let mut publisher = puppet(&place);
     lead(&mut publisher, &[&format!("create {backpressure} {SLOTS}"), &format!("send {BYTES}")]);
     let survivors = Survivors::new(place);
@@ -296,7 +297,7 @@ fn a_publisher_killed_while_it_takes_slots_back_from_the_dead_is_taken_over() {
             lead(&mut publisher, &[&format!("send {BYTES}")]);
             lead(&mut victims[turn % 2], &["receive"]);
         }
-        victims.into_iter().for_each(Child::kill);
+        victims.into_iter().for_each(Running::kill);
         survivors.read_on();
         let id = publisher.id();
         die(publisher, step, 1, &[&format!("send {BYTES}")], || ());
@@ -355,7 +356,7 @@ fn subscriber_opened_during_a_takeover_waits_for_its_epoch() {
         let mut second = puppet(&survivors.place);
         lead(&mut second, &[&format!("stop {step:?}")]);
         second.tell(&format!("create drop {SLOTS}"));
-        wait_until(|| second.is_stopped());
+        wait_until!(second.is_stopped());
         let early = survivors.place.subscriber().open_timeout(Some(Duration::ZERO)).open("c").err();
         assert_eq!(early.map(|error| error.kind()), Some(ErrorKind::NotFound), "{step:?}");
         second.kill();
@@ -445,14 +446,14 @@ fn a_subscriber_killed_when_it_was_too_late_for_a_frame_holds_nothing() {
     survivors.publish(&mut publisher, BYTES).unwrap();
     lead(&mut victim, &["open newest", "stop FrameChosen", "kill PinTakenBack 1"]);
     victim.tell("receive");
-    wait_until(|| victim.is_stopped());
+    wait_until!(victim.is_stopped());
     for _ in 0..2 * SLOTS {
         survivors.publish(&mut publisher, BYTES).unwrap();
         survivors.read_on();
     }
-    victim.go_on();
+    victim.signal(Signal::CONT);
     assert_eq!(victim.line(), None);
-    victim.wait_for_kill();
+    victim.end_by(Signal::KILL);
     *KILLED.lock().unwrap().entry(PinTakenBack).or_default() += 1;
     goes_on(publisher, survivors);
 }
@@ -465,14 +466,14 @@ fn a_subscriber_killed_in_its_sleep_is_forgotten() {
             lead(&mut victim, &["open every", "receive", "release", &format!("kill {step:?} 1")]);
             victim.tell("receive");
             if step == Awake {
-                wait_until(|| {
+                wait_until!({
                     victim.sleeps() && word(&survivors.place, "c.readers", 4096 + 2 * 256 + 64) != 0
                 });
                 survivors.publish(&mut publisher, BYTES).unwrap();
                 survivors.read_on();
             }
             assert_eq!(victim.line(), None);
-            victim.wait_for_kill();
+            victim.end_by(Signal::KILL);
             *KILLED.lock().unwrap().entry(step).or_default() += 1;
             goes_on(publisher, survivors);
         }
@@ -509,7 +510,7 @@ fn a_subscriber_killed_before_it_wakes_a_waiting_publisher_does_not_hold_it_for_
             lead(&mut victim, &[&format!("kill {step:?} 1")]);
             victim.tell("release");
             assert_eq!(victim.line(), None);
-            victim.wait_for_kill();
+            victim.end_by(Signal::KILL);
             while frames.recv_timeout(Duration::from_millis(1))
                 != Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
             {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use framelane::{Backpressure, Delivery, FrameInfo, Layout, LoanError, PixelFormat, Publisher, RecvError};
-use framelane_tests::{Child, Pattern, Place, wait_until};
+use framelane_tests::{Channels, Pattern, Place, Running, wait_until};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 const BYTES: usize = 100_000;
@@ -13,7 +13,7 @@ fn deep() -> bool {
     std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep")
 }
 
-fn signal(child: &Child, signal: libc::c_int) {
+fn signal(child: &Running, signal: libc::c_int) {
     // SAFETY: the process is a child that has not been waited for, so the id is still its own.
     assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
 }
@@ -27,13 +27,13 @@ fn send(publisher: &mut Publisher, pattern: &Pattern, last: bool) -> Result<u64,
 }
 
 /// Starts a reader that holds two frames all the time, and waits until it does.
-fn start_reader(place: &Place, publisher: &mut Publisher, pattern: &Pattern, delivery: &str) -> Child {
-    let mut reader = place.start(SUBSCRIBER, &["c", delivery, "2", "5"]);
-    reader.wait_for("ready");
+fn start_reader(place: &Place, publisher: &mut Publisher, pattern: &Pattern, delivery: &str) -> Running {
+    let mut reader = place.start_program(SUBSCRIBER, &["c", delivery, "2", "5"]);
+    reader.numbers("ready");
     let (sender, received) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let reader = &mut reader;
-        scope.spawn(move || sender.send(reader.wait_for("received")).unwrap());
+        scope.spawn(move || sender.send(reader.numbers("received")).unwrap());
         while received.try_recv().is_err() {
             let _ = send(publisher, pattern, false);
         }
@@ -61,7 +61,7 @@ fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
     for _ in 0..turns {
         for (stop, rates) in [true, false].into_iter().zip(&mut rates) {
             signal(&stopped, if stop { libc::SIGSTOP } else { libc::SIGCONT });
-            wait_until(|| stopped.is_stopped() == stop);
+            wait_until!(stopped.is_stopped() == stop);
             let (start, before) = (Instant::now(), publisher.sequence());
             while start.elapsed() < slice {
                 send(&mut publisher, &pattern, false)
@@ -80,7 +80,7 @@ fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
     }
     // It checks what it held, and ends well only if that was whole.
     while send(&mut publisher, &pattern, true).is_err() {}
-    stopped.wait_for("end");
+    stopped.numbers("end");
     assert!(stopped.end().success());
     let [with, without] = rates.each_mut().map(|rates| median(rates));
     println!(
@@ -100,7 +100,7 @@ fn a_lossless_publisher_waits_for_a_reader_that_is_stopped_until_it_goes_on_or_i
         let mut publisher = place.publisher().slots(6).backpressure(Backpressure::Block).create("c").unwrap();
         let mut stopped = start_reader(&place, &mut publisher, &pattern, "every");
         signal(&stopped, libc::SIGSTOP);
-        wait_until(|| stopped.is_stopped());
+        wait_until!(stopped.is_stopped());
         // Until it may not go on: it asks, and is told to wait no longer.
         while send(&mut publisher, &pattern, false).is_ok() {}
         if kill {
@@ -109,7 +109,7 @@ fn a_lossless_publisher_waits_for_a_reader_that_is_stopped_until_it_goes_on_or_i
         } else {
             signal(&stopped, libc::SIGCONT);
             while send(&mut publisher, &pattern, true).is_err() {}
-            let [received, missed, ..] = stopped.wait_for("end")[..] else { panic!("counts") };
+            let [received, missed, ..] = stopped.numbers("end")[..] else { panic!("counts") };
             assert_eq!((received, missed), (publisher.sequence(), 0), "it has every frame");
             assert!(stopped.end().success());
         }

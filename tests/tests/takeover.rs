@@ -8,7 +8,7 @@ use framelane::{
     Backpressure, Delivery, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError,
     PixelFormat, Publisher, doctor,
 };
-use framelane_tests::{Child, Place, wait_until};
+use framelane_tests::{Channels, Place, Running, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -27,9 +27,9 @@ fn send(publisher: &mut Publisher) -> Result<u64, LoanError> {
     Ok(loan.publish(&FrameInfo::default()))
 }
 
-fn start(place: &Place, backpressure: &str) -> Child {
-    let mut publisher = place.start(PUBLISHER, &["c", backpressure, "steady", "1"]);
-    publisher.wait_for("ready");
+fn start(place: &Place, backpressure: &str) -> Running {
+    let mut publisher = place.start_program(PUBLISHER, &["c", backpressure, "steady", "1"]);
+    publisher.numbers("ready");
     publisher
 }
 
@@ -153,15 +153,15 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
 fn a_subscriber_killed_while_it_waits_is_soon_forgotten() {
     let place = Place::new();
     let mut publisher = place.publisher().create("c").unwrap();
-    let mut reader = place.start(SUBSCRIBER, &["c", "newest", "0", "end"]);
-    reader.wait_for("ready");
+    let mut reader = place.start_program(SUBSCRIBER, &["c", "newest", "0", "end"]);
+    reader.numbers("ready");
     let word = |file: &str, offset| {
         let mut bytes = [0; 4];
         File::open(place.path().join(file)).unwrap().read_exact_at(&mut bytes, offset).unwrap();
         u32::from_le_bytes(bytes)
     };
     let waiting = || word("c.readers", 4096 + 64);
-    wait_until(|| waiting() != 0);
+    wait_until!(waiting() != 0);
     reader.kill();
     for _ in 0..1000 {
         send(&mut publisher).unwrap();

@@ -5,23 +5,24 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::*;
-use framelane_tests::{Child, Place, on_small_tmpfs};
+use framelane_tests::{Place, Running, on_small_tmpfs};
+use rustix::process::Signal;
 
 const FULL_HD: (u32, u32) = (1920, 1080);
 /// A little larger: a 64 MiB file system holds a ring of either, not both.
 const WUXGA: (u32, u32) = (1920, 1200);
 const UHD: (u32, u32) = (3840, 2160);
 
-fn sender(directory: &Path, slots: usize) -> (Child, u64) {
+fn sender(directory: &Path, slots: usize) -> (Running, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sender"));
     command.args(["c", &slots.to_string()]).env("FRAMELANE_DIR", directory);
-    let mut sender = Child::start(command);
-    let epoch = sender.wait_for("ready")[0];
+    let mut sender = Running::start(command);
+    let epoch = sender.numbers("ready")[0];
     (sender, epoch)
 }
 
 /// Publishes a frame, which must succeed.
-fn send(sender: &mut Child, (width, height): (u32, u32)) -> u64 {
+fn send(sender: &mut Running, (width, height): (u32, u32)) -> u64 {
     sender.tell(&format!("{width} {height}"));
     let answer = sender.line().expect("an answer");
     let sequence = answer.strip_prefix("sent ").unwrap_or_else(|| panic!("{answer}"));
@@ -86,7 +87,10 @@ fn restart(directory: &Path, sizes: &[(u32, u32)], slots: &[usize]) {
         send(&mut sender, size);
         match end {
             End::Kill => sender.kill(),
-            End::Terminate => sender.terminate(),
+            End::Terminate => {
+                sender.signal(Signal::TERM);
+                sender.end_by(Signal::TERM);
+            }
             End::Close => {
                 // A subscriber of the closed channel is busy while the next publisher starts.
                 let [busy, _] = readers.take().expect("attached above");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use framelane::{FrameInfo, Layout, PixelFormat, RecvError};
-use framelane_tests::{Child, Pattern, Place, SMALLEST_FRAME, wait_until};
+use framelane_tests::{Channels, Pattern, Place, Running, SMALLEST_FRAME, wait_until};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 
@@ -15,12 +15,12 @@ fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
     let _bell_publisher = place.publisher().create("bell").unwrap();
     let mut bell = place.subscriber().open("bell").unwrap();
     let mut subscribers: Vec<_> =
-        (0..64).map(|_| place.start(SUBSCRIBER, &["c", "newest", "0", "end"])).collect();
+        (0..64).map(|_| place.start_program(SUBSCRIBER, &["c", "newest", "0", "end"])).collect();
     for subscriber in &mut subscribers {
-        subscriber.wait_for("ready");
+        subscriber.numbers("ready");
     }
-    wait_until(|| subscribers.iter().all(Child::sleeps));
-    let sleeps = |subscribers: &[Child]| subscribers.iter().map(Child::sleeps_so_far).sum::<u64>();
+    wait_until!(subscribers.iter().all(Running::sleeps));
+    let sleeps = |subscribers: &[Running]| subscribers.iter().map(Running::sleeps_so_far).sum::<u64>();
     let before = sleeps(&subscribers);
     let start = std::time::Instant::now();
     assert!(matches!(bell.recv_timeout(Duration::from_secs(5)), Err(RecvError::Timeout)));
@@ -34,7 +34,7 @@ fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
     Pattern::new().fill(loan.bytes_mut(), 1, true);
     loan.publish(&FrameInfo::default());
     for mut subscriber in subscribers {
-        assert_eq!(subscriber.wait_for("end"), [1, 0, 1, 1, 1]);
+        assert_eq!(subscriber.numbers("end"), [1, 0, 1, 1, 1]);
         assert!(subscriber.end().success());
     }
 }

@@ -9,11 +9,21 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 
 import pytest
 
 import framelane
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "tests" / "kit"))
+
+from pytest_kit import (  # noqa: E402, F401
+    DEADLINE_S,
+    limit,
+    pytest_configure,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    until,
+)
 
 # A shell starts its background jobs with SIGINT ignored, which the programs of the tests would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,15 +51,6 @@ def publisher():
 def subscriber(publisher):
     with framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         yield subscriber
-
-
-def until(predicate):
-    """Polls: for conditions in other processes and threads that nothing announces."""
-    while True:
-        value = predicate()
-        if value:
-            return value
-        time.sleep(0.001)
 
 
 def _thread_status(thread, field):
@@ -116,7 +117,7 @@ class Script:
         until(asleep)
 
     def finish(self):
-        out, err = self.process.communicate()
+        out, err = self.process.communicate(timeout=DEADLINE_S)
         return self.process.returncode, out, err
 
 

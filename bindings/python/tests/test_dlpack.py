@@ -9,7 +9,7 @@ import framelane
 from conftest import address, leases
 
 DLPACK_1 = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 1)
-needs_versioned = pytest.mark.skipif(not DLPACK_1, reason="numpy before 2.1 imports no read-only tensors")
+needs_versioned = pytest.mark.skipif(not DLPACK_1, reason="numpy-2: numpy before 2.1 imports no read-only tensors")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_copy_can_be_asked_for_and_is_writable(frame, version):
             return frame.__dlpack_device__()
 
     if not hasattr(np, "from_dlpack") or (version is not None and not DLPACK_1):
-        pytest.skip("this numpy does not import such tensors")
+        pytest.skip("numpy-2: this numpy does not import such tensors")
     tensor = np.from_dlpack(Exporter())
     frame.release()
     assert leases() == 0
@@ -113,7 +113,7 @@ def test_torch_takes_a_frame(frame):
     try:
         tensor = torch.from_dlpack(frame)
     except BufferError:
-        pytest.skip("this torch imports no read-only tensors")
+        pytest.skip("torch: this torch imports no read-only tensors")
     assert tensor.data_ptr() == address(frame.array)
 
 

@@ -23,7 +23,7 @@ def private_bytes():
         for line in status:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
-    return pytest.skip("no RssAnon in /proc/self/status")
+    return pytest.skip("proc: no RssAnon in /proc/self/status")
 
 
 def usage():

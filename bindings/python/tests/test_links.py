@@ -14,7 +14,7 @@ import framelane
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[3] / "target"))
 COMMAND = pathlib.Path(os.environ.get("FRAMELANE_COMMAND", TARGET / "debug" / "framelane"))
 
-pytestmark = pytest.mark.skipif(not COMMAND.exists(), reason=f"there is no command {COMMAND} (cargo build)")
+pytestmark = pytest.mark.skipif(not COMMAND.exists(), reason=f"command: {COMMAND} is missing (cargo build)")
 
 
 class Server:

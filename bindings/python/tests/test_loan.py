@@ -213,7 +213,7 @@ def test_a_camera_fills_a_loan_of_its_own_size_and_leaves_others_alone(publisher
     path = str(tmp_path / "film.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
     if not writer.isOpened():
-        pytest.skip("this OpenCV writes no AVI")
+        pytest.skip("opencv-avi: this OpenCV writes no AVI")
     for _ in range(2):
         writer.write(np.full((48, 64, 3), 200, "uint8"))
     writer.release()

@@ -5,6 +5,7 @@ mod support;
 use std::io::Read;
 use std::process::Stdio;
 
+use framelane_test_kit::{skip, wait_until};
 use rustix::process::Signal;
 use support::{Place, Running};
 
@@ -12,7 +13,7 @@ use support::{Place, Running};
 fn ctrl_c_and_sigterm_end_a_publisher_and_leave_nothing() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         if signal == Signal::HUP && hangups_are_ignored() {
-            println!("skipped: SIGHUP is ignored here, as under nohup, and so by publishers");
+            skip("sighup", "SIGHUP is ignored here, as under nohup, and so by publishers");
             continue;
         }
         let place = Place::new();
@@ -169,9 +170,7 @@ fn a_closed_pipe_is_a_clean_end() {
 fn a_benchmark_that_is_interrupted_leaves_nothing() {
     let place = Place::new();
     let mut bench = place.command("bench --duration 600 --size 64x48").stdout(Stdio::null()).spawn().unwrap();
-    while place.json("list --json")["channels"][0]["sequence"].as_u64().unwrap_or(0) < 5 {
-        std::thread::yield_now();
-    }
+    wait_until!(place.json("list --json")["channels"][0]["sequence"].as_u64().unwrap_or(0) >= 5);
     rustix::process::kill_process(rustix::process::Pid::from_child(&bench), Signal::INT).unwrap();
     assert_eq!(bench.wait().unwrap().code(), Some(130));
     assert!(place.files().is_empty());

@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use framelane_test_kit::skip;
 use support::{Place, command_in, json_error};
 
 /// Runs the line as it is and with `--json`; gives the kind and message of the error.
@@ -135,7 +136,7 @@ fn too_little_room_is_an_error_and_no_crash() {
         .arg(place.path())
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        println!("skipped: this user cannot mount a small tmpfs");
+        skip("user-namespaces", "a small tmpfs cannot be mounted");
         return;
     }
     let result = std::panic::catch_unwind(|| {

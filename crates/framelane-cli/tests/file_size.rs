@@ -6,7 +6,8 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
-use support::{Place, files_in};
+use framelane_test_kit::files_in;
+use support::Place;
 
 /// The command with files of at most so many bytes.
 fn limited(place: &Place, line: &str, bytes: u64) -> Command {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use framelane::{
     Backpressure, Depth, FrameInfo, Layout, MatrixType, Origin, PixelFormat, Plane, PublisherOptions,
 };
+use framelane_test_kit::wait_until;
 use support::{Place, feed, json_error, noise, y4m};
 
 #[test]
@@ -213,9 +214,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
         let mut publisher = options.create("cam0").unwrap();
         let line = format!("subscribe cam0 --stdout {container} --delivery every --json --count 2");
         let subscriber = place.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        while publisher.subscribers() == 0 {
-            std::thread::yield_now();
-        }
+        wait_until!(publisher.subscribers() > 0);
         for width in [8, 16] {
             let layout = Layout::packed(PixelFormat::Gray8, width, 2).unwrap();
             publisher.send(&layout, &FrameInfo::default(), &noise(32, 1)).unwrap();

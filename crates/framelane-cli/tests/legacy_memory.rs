@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use framelane::{Delivery, FrameInfo, Layout, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
+use framelane_test_kit::{skip, wait_until};
 use rustix::process::Signal;
 use support::{Place, json_error};
 
@@ -40,7 +41,7 @@ struct Peer {
 impl Peer {
     fn start(program: &str, arguments: &[&str]) -> Option<Self> {
         let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
-            println!("skipped: FRAMELANE_PYTHON does not name a Python with numpy");
+            skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
             return None;
         };
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python").join(program);
@@ -76,10 +77,8 @@ impl Drop for Peer {
 }
 
 /// Asks until the answer is right: frames come by in another process.
-fn until(mut ask: impl FnMut() -> bool) {
-    while !ask() {
-        std::thread::yield_now();
-    }
+fn until(ask: impl FnMut() -> bool) {
+    wait_until("the answer is right", ask);
 }
 
 fn publish(publisher: &mut framelane::Publisher, format: PixelFormat, size: (u32, u32), value: u8) {
@@ -318,7 +317,7 @@ fn mapping_of_another_user_gets_no_frames() {
     let area = 12 + 32 * 16 * 3;
     std::fs::write(mapping.path(), vec![0; area]).unwrap();
     if std::os::unix::fs::chown(mapping.path(), Some(65534), Some(65534)).is_err() {
-        println!("skipped: only root can give a file away");
+        skip("root", "only root can give a file away");
         return;
     }
     let url = format!("legacy-memory:{}?size=32x16", mapping.0);

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use framelane::{Delivery, RecvError, Subscriber, SubscriberOptions};
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::{Place, Running};
 
@@ -24,7 +25,7 @@ impl Writer {
     /// `None` where the C++ programs are not built.
     fn start(test: &str, size: (u32, u32), pause_us: u32, mode: &str) -> Option<Self> {
         let Some(folder) = std::env::var_os("FRAMELANE_LANGUAGES") else {
-            println!("skipped: FRAMELANE_LANGUAGES does not name the folder of the C++ programs");
+            skip("languages", "FRAMELANE_LANGUAGES does not name the folder of the C++ programs");
             return None;
         };
         let name = format!("framelane-test-{}-{test}-{pause_us}-{mode}", std::process::id());

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::{Place, Running, json_error};
 
@@ -387,7 +388,7 @@ fn a_server_may_open_as_many_files_as_its_connections_need() {
 #[test]
 fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
     let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
-        println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
+        skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
         return;
     };
     let (there, here) = (Place::new(), Place::new());

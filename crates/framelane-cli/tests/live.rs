@@ -11,7 +11,8 @@ use std::process::Stdio;
 use framelane::SubscriberOptions;
 use rustix::process::Signal;
 
-use cameras::{Counter, Mjpeg, jpegs, request, serve, serve_on, wait_until};
+use cameras::{Counter, Mjpeg, jpegs, request, serve, serve_on};
+use framelane_test_kit::wait_until;
 use support::{Place, Running, json_error};
 
 const SECRET: &str = "hunter22";

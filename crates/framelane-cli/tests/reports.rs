@@ -2,6 +2,7 @@
 
 mod support;
 
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{Place, Running};
@@ -127,7 +128,7 @@ fn a_channel_of_another_user_is_not_called_damaged() {
         std::os::unix::process::CommandExt::uid(&mut command, 65534).output()
     };
     let Ok(output) = as_nobody("list --json") else {
-        println!("skipped: this user cannot run the program as another");
+        skip("root", "this user cannot run the program as another");
         return;
     };
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -11,6 +11,7 @@ use framelane::{
     Color, ColorRange, Delivery, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions,
     SubscriberOptions,
 };
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::Place;
 
@@ -49,7 +50,7 @@ fn subscribe_reconnect_goes_on_after_a_close() {
 #[test]
 fn run_keeps_its_function_over_restarts_of_the_publisher() {
     if std::env::var_os("FRAMELANE_PYTHON").is_none() {
-        println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
+        skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
         return;
     }
     let (place, files) = (Place::new(), tempfile::tempdir().unwrap());

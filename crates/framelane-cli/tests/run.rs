@@ -10,6 +10,7 @@ use framelane::{
     Delivery, DetectionSubscriber, Detections, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions,
     SubscriberOptions,
 };
+use framelane_test_kit::{skip, wait_until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{Place, Running, json_error};
 
@@ -38,7 +39,7 @@ impl Bench {
     /// `None` without a Python that has the package.
     fn new(source: &str) -> Option<Self> {
         if std::env::var_os("FRAMELANE_PYTHON").is_none() {
-            println!("skipped: FRAMELANE_PYTHON does not name a Python with the framelane package");
+            skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
             return None;
         }
         let place = Place::new();
@@ -80,9 +81,7 @@ fn worker_of(found: &Detections) -> Pid {
 }
 
 fn wait_until_gone(process: Pid) {
-    while test_kill_process(process).is_ok() {
-        std::thread::yield_now();
-    }
+    wait_until!(test_kill_process(process).is_err());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::{Place, y4m};
 
@@ -224,7 +225,7 @@ fn can_dump(place: &Place) -> bool {
 fn command_with_keys_or_secrets_leaves_no_core_dump() {
     let place = Place::new();
     if !can_dump(&place) {
-        println!("skipped: no core dumps on this machine");
+        skip("core-dumps", "this machine writes no core dumps");
         return;
     }
     let config = place.path().join("config");

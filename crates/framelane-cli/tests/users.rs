@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use framelane_test_kit::skip;
 use support::{Place, Running, json_error};
 
 const NOBODY: u32 = 65534;
@@ -21,7 +22,7 @@ fn places() -> Option<(tempfile::TempDir, Place, Place)> {
         nobody.command("--version").uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).status().is_ok()
     };
     if !can_run {
-        println!("skipped: needs root, and a program that other users can run");
+        skip("root", "only root, with a program that other users can run, can be several users");
         return None;
     }
     let shared = tempfile::tempdir().unwrap();

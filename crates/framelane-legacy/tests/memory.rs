@@ -11,18 +11,19 @@ use std::time::Duration;
 
 use framelane::{ErrorKind, Layout, PixelFormat};
 use framelane_legacy::memory::{Address, Header, Made, OpenCv, Poll, Reader, Writer};
+use framelane_test_kit::{Limit, skip};
 use random::Random;
 
 const AREA: usize = 12 + 64 * 48 * 3;
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// A separate mapping for each test, removed at the end.
-struct Mapping(Address);
+struct Mapping(Address, #[expect(dead_code, reason = "it acts when it is dropped")] Limit);
 
 impl Mapping {
     fn new(test: &str) -> Self {
         let name = format!("framelane-legacy-{}-{test}", std::process::id());
-        Mapping(format!("legacy-memory:{name}?size=64x48").parse().unwrap())
+        Mapping(format!("legacy-memory:{name}?size=64x48").parse().unwrap(), Limit::new())
     }
 
     /// The file, as an old program has it, made with room for one area.
@@ -240,7 +241,8 @@ fn next_whole_frame_is_read_after_any_damage() {
 #[test]
 fn written_frame_is_read_back_with_padded_rows() {
     for opencv in [OpenCv::V4, OpenCv::V5] {
-        let mapping = Mapping(Mapping::new(&format!("round-{opencv}")).0.clone().with_opencv(opencv));
+        let mapping =
+            Mapping(Mapping::new(&format!("round-{opencv}")).0.clone().with_opencv(opencv), Limit::new());
         let mut writer = Writer::open(&mapping.0).unwrap();
         assert_eq!(writer.made(), Made::New);
         let padded = Layout::with_planes(
@@ -272,7 +274,7 @@ fn mapping_of_another_user_is_refused_by_the_writer() {
     let file = mapping.file();
     std::fs::set_permissions(mapping.0.path(), PermissionsExt::from_mode(0o600)).unwrap();
     if chown(mapping.0.path(), Some(65534), Some(65534)).is_err() {
-        println!("skipped: only root can give a file away");
+        skip("root", "only root can give a file away");
         return;
     }
     let error = Writer::open(&mapping.0).unwrap_err();
@@ -311,7 +313,7 @@ fn mapping_replaced_by_another_user_while_writing_is_refused() {
     std::fs::remove_file(mapping.0.path()).unwrap();
     let file = mapping.file();
     if chown(mapping.0.path(), Some(65534), Some(65534)).is_err() {
-        println!("skipped: only root can give a file away");
+        skip("root", "only root can give a file away");
         return;
     }
     assert_eq!(writer.write(&layout(), &pixels).unwrap_err().kind(), ErrorKind::PermissionDenied);

@@ -4,11 +4,12 @@ mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use framelane::*;
 use framelane_codec::{Codec, Encoder};
 use framelane_net::ServerOptions;
+use framelane_test_kit::wait_until;
 use support::raw::{FRAME, REFUSED, Raw, WELCOME, Wish, reason, words};
 use support::{Served, gray, open};
 
@@ -36,14 +37,6 @@ fn files(directory: &Path) -> Vec<String> {
     files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it has not come to hold");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn coded(codec: Codec, layout: &Layout, bytes: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut encoder = Encoder::new(codec, None).unwrap();
@@ -67,7 +60,7 @@ fn payload_that_cannot_be_decoded_takes_no_shared_memory() {
         assert_eq!(ring_bytes(served.directory.path()), 0, "{codec}");
         drop(attacker);
         // Nothing stays of a channel without a frame, however long channels stay.
-        wait_until(|| files(served.directory.path()).is_empty());
+        wait_until!(files(served.directory.path()).is_empty());
     }
 }
 
@@ -78,7 +71,7 @@ fn larger_claim_after_a_small_frame_takes_no_shared_memory() {
     let small = gray(8, 8);
     attacker.until_taken(0);
     attacker.frame(origin(1), &small, true, &coded(Codec::Lz4, &small, &[7; 64]));
-    wait_until(|| ring_bytes(served.directory.path()) > 0);
+    wait_until!(ring_bytes(served.directory.path()) > 0);
     let before = ring_bytes(served.directory.path());
     for sequence in 2..=3 {
         attacker.until_taken(sequence - 1);
@@ -119,7 +112,7 @@ fn shared_memory_of_a_client_is_limited() {
     let (mut first, ..) = Raw::ask(served.port(), &sends("a", "raw"));
     first.until_taken(0);
     first.frame(origin(1), &layout, false, &bytes);
-    wait_until(|| ring_bytes(served.directory.path()) > 0);
+    wait_until!(ring_bytes(served.directory.path()) > 0);
     let before = ring_bytes(served.directory.path());
     for codec in ["raw", "lz4"] {
         let payload = if codec == "raw" { bytes.clone() } else { coded(Codec::Lz4, &layout, &bytes) };
@@ -131,7 +124,7 @@ fn shared_memory_of_a_client_is_limited() {
         assert!(said.contains("serve --max-memory"), "{said}");
         assert_eq!(ring_bytes(served.directory.path()), before);
     }
-    wait_until(|| {
+    wait_until!({
         served.events.lock().unwrap().iter().filter(|event| event.contains("max-memory")).count() == 2
     });
     // Of another client it is the total that counts.
@@ -157,7 +150,7 @@ fn memory_returns_when_a_channel_ends() {
         client.frame(origin(1), &layout, false, &vec![9; layout.size_bytes()]);
         client.until_taken(1);
         drop(client);
-        wait_until(|| files(served.directory.path()).is_empty());
+        wait_until!(files(served.directory.path()).is_empty());
     }
 }
 
@@ -402,14 +395,14 @@ fn encoders_pixels_and_memory_of_a_client_are_limited() {
         let told = told.expect("a refusal");
         assert!(told.contains(expected) && told.contains("serve --max-"), "{told}");
         let logged = || served.events.lock().unwrap().iter().any(|event| event.contains(expected));
-        wait_until(logged);
+        wait_until!(logged());
         // Others are served.
         let mut other = Raw::connect(Ipv4Addr::new(127, 0, 0, 2), served.port());
         assert_eq!(other.hello(&receives("cam0", "jpeg:70", (0, 0))).0, WELCOME);
         assert_eq!(other.take_frames(1), None);
         // What has ended makes room.
         drop(held);
-        wait_until(|| {
+        wait_until!({
             let (mut client, kind, _) = Raw::ask(served.port(), &receives("cam0", "jpeg:90", (0, 0)));
             kind == WELCOME && client.take_frames(1).is_none()
         });
@@ -461,7 +454,7 @@ fn receivers_of_one_codec_and_size_share_an_encoder() {
         let open = || {
             let mut opened = None;
             // The encoder of the codec before counts until its links have ended.
-            wait_until(|| {
+            wait_until!({
                 opened = open(&served.url(&format!("cam0?codec={codec}")), Delivery::Newest).ok();
                 opened.is_some()
             });

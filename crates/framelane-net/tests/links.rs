@@ -8,6 +8,7 @@ use std::time::Duration;
 use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
 use framelane_net::{Access, LinkEvent, LinkUrl, Received};
+use framelane_test_kit::wait_until;
 use support::{Served, gray, open};
 
 #[test]
@@ -187,9 +188,7 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
         .urls(Urls::Trusted)
         .create(&served.url(&format!("cam0?{with_token}")))
         .unwrap();
-    while denied.link_fault().is_none() {
-        std::thread::yield_now();
-    }
+    wait_until!(denied.link_fault().is_some());
     assert_eq!(denied.link_fault().unwrap().kind(), ErrorKind::PermissionDenied);
 }
 

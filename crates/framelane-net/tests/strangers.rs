@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use framelane::*;
 use framelane_net::{Access, Address, Server, ServerEvent, ServerOptions};
+use framelane_test_kit::wait_until;
 use support::{Served, open};
 
 /// All that an anonymous client says to ask for a channel of any name.
@@ -178,9 +179,7 @@ fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
     // It is tried again and again: what was said is in the events of the server, and in the trouble of the
     // client.
     let told = || served.events.lock().unwrap().iter().any(|event| event.contains("already has a publisher"));
-    while !told() {
-        std::thread::yield_now();
-    }
+    wait_until!(told());
     drop(publisher);
     let mut stream = {
         let Address::Tcp { port, .. } = served.address.clone() else { unreachable!() };

@@ -7,16 +7,14 @@ use framelane::{
     Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo, Layout,
     PixelFormat, PublisherOptions, SubscriberOptions,
 };
+use framelane_test_kit::{Place, wait_until};
 
 const LONG: Duration = Duration::from_secs(600);
 
-struct Place(tempfile::TempDir);
+#[derive(Default)]
+struct Scene(Place);
 
-impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
+impl Scene {
     fn publishing(&self) -> PublisherOptions {
         PublisherOptions::new().directory(self.0.path())
     }
@@ -68,11 +66,11 @@ fn ask(
 
 #[test]
 fn each_frame_gets_its_own_boxes() {
-    let place = Place::new();
-    let mut publisher = place.publishing().create("cam0").unwrap();
-    let finder = place.finder();
-    let mut detections = place.detections();
-    let detector = place.detector(finder, 200);
+    let scene = Scene::default();
+    let mut publisher = scene.publishing().create("cam0").unwrap();
+    let finder = scene.finder();
+    let mut detections = scene.detections();
+    let detector = scene.detector(finder, 200);
     for pixel in 0..200 {
         assert_eq!(ask(&mut publisher, &mut detections, pixel, LONG).unwrap(), usize::from(pixel));
     }
@@ -81,11 +79,11 @@ fn each_frame_gets_its_own_boxes() {
 
 #[test]
 fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked() {
-    let place = Place::new();
-    let mut publisher = place.publishing().create("cam0").unwrap();
-    let finder = place.finder();
-    let mut detections = place.detections();
-    let first = place.detector(finder, 1);
+    let scene = Scene::default();
+    let mut publisher = scene.publishing().create("cam0").unwrap();
+    let finder = scene.finder();
+    let mut detections = scene.detections();
+    let first = scene.detector(finder, 1);
     assert_eq!(ask(&mut publisher, &mut detections, 1, LONG).unwrap(), 1);
     drop(first.join().unwrap());
     // Asked while there is no detector: the one that starts meanwhile takes the newest frame.
@@ -94,10 +92,8 @@ fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked()
         (answer, publisher, detections)
     });
     // A detector that is there before the question would answer the frame before, and no more.
-    while framelane::status(Some(place.0.path()), "cam0").unwrap().sequence < 2 {
-        std::thread::yield_now();
-    }
-    let second = place.detector(place.finder(), 1);
+    wait_until!(framelane::status(Some(scene.0.path()), "cam0").unwrap().sequence >= 2);
+    let second = scene.detector(scene.finder(), 1);
     let (answer, ..) = asking.join().unwrap();
     assert_eq!(answer, 2);
     second.join().unwrap();
@@ -105,10 +101,10 @@ fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked()
 
 #[test]
 fn a_question_that_nobody_answers_ends_with_its_time_and_says_why() {
-    let place = Place::new();
-    let mut publisher = place.publishing().create("cam0").unwrap();
-    let finder = place.finder();
-    let mut detections = place.detections();
+    let scene = Scene::default();
+    let mut publisher = scene.publishing().create("cam0").unwrap();
+    let finder = scene.finder();
+    let mut detections = scene.detections();
     let error = ask(&mut publisher, &mut detections, 1, Duration::from_millis(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.message().contains("no detections of frame 1"), "{error}");
@@ -121,10 +117,10 @@ fn a_question_that_nobody_answers_ends_with_its_time_and_says_why() {
 
 #[test]
 fn a_frame_that_found_no_slot_is_not_waited_for() {
-    let place = Place::new();
-    let mut publisher = place.publishing().slots(2).create("cam0").unwrap();
-    let _finder = place.finder();
-    let mut detections = place.detections();
+    let scene = Scene::default();
+    let mut publisher = scene.publishing().slots(2).create("cam0").unwrap();
+    let _finder = scene.finder();
+    let mut detections = scene.detections();
     let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
     let _held = [publisher.hold(&layout).unwrap(), publisher.hold(&layout).unwrap()];
     let error = ask(&mut publisher, &mut detections, 1, LONG).unwrap_err();
@@ -133,10 +129,10 @@ fn a_frame_that_found_no_slot_is_not_waited_for() {
 
 #[test]
 fn a_caller_that_says_stop_is_let_go_with_and_without_a_detector() {
-    let place = Place::new();
-    let mut publisher = place.publishing().create("cam0").unwrap();
-    let mut finder = Some(place.finder());
-    let mut detections = place.detections();
+    let scene = Scene::default();
+    let mut publisher = scene.publishing().create("cam0").unwrap();
+    let mut finder = Some(scene.finder());
+    let mut detections = scene.detections();
     let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
     for _ in 0..2 {
         let asked = (&mut detections, LONG);

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 
-fn pair(directory: &tempfile::TempDir) -> (PublisherOptions, SubscriberOptions) {
+fn pair(directory: &Place) -> (PublisherOptions, SubscriberOptions) {
     let wait = Some(Duration::ZERO);
     (
         PublisherOptions::new().directory(directory.path()),
@@ -23,14 +24,14 @@ fn send(publisher: &mut Publisher, layout: &Layout, value: u8) -> Option<u64> {
     publisher.send(layout, &FrameInfo::default(), &bytes).unwrap()
 }
 
-fn files_in(directory: &tempfile::TempDir) -> Vec<String> {
+fn files_in(directory: &Place) -> Vec<String> {
     let names = std::fs::read_dir(directory.path()).unwrap();
     names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
 fn a_frame_arrives_with_all_that_was_said_of_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("cam0/left").unwrap();
     let mut subscriber = subscriber.open("cam0/left").unwrap();
@@ -64,7 +65,7 @@ fn a_frame_arrives_with_all_that_was_said_of_it() {
 
 #[test]
 fn newest_skips_and_counts_every_gives_all_in_order() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(8).create("c").unwrap();
     let mut newest = subscriber.clone().open("c").unwrap();
@@ -84,7 +85,7 @@ fn newest_skips_and_counts_every_gives_all_in_order() {
 
 #[test]
 fn every_counts_what_the_publisher_overwrote() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
     let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -98,7 +99,7 @@ fn every_counts_what_the_publisher_overwrote() {
 
 #[test]
 fn a_late_subscriber_gets_the_newest_frame_at_once() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     for value in 1..=5 {
@@ -113,7 +114,7 @@ fn a_late_subscriber_gets_the_newest_frame_at_once() {
 
 #[test]
 fn a_leased_frame_does_not_change_and_its_slot_comes_back() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
     let mut subscriber = subscriber.open("c").unwrap();
@@ -137,7 +138,7 @@ fn a_leased_frame_does_not_change_and_its_slot_comes_back() {
 
 #[test]
 fn a_ninth_lease_is_refused_until_one_is_dropped() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(16).create("c").unwrap();
     let mut subscriber = subscriber.open("c").unwrap();
@@ -156,7 +157,7 @@ fn a_ninth_lease_is_refused_until_one_is_dropped() {
 
 #[test]
 fn size_and_format_change_while_running() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -185,7 +186,7 @@ fn size_and_format_change_while_running() {
 
 #[test]
 fn a_growing_ring_keeps_the_old_frame_readable_until_the_new_one_is_there() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
@@ -198,7 +199,7 @@ fn a_growing_ring_keeps_the_old_frame_readable_until_the_new_one_is_there() {
 
 #[test]
 fn a_loan_that_is_dropped_publishes_nothing_and_costs_no_slot() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(2).create("c").unwrap();
     let mut subscriber = subscriber.open("c").unwrap();
@@ -212,7 +213,7 @@ fn a_loan_that_is_dropped_publishes_nothing_and_costs_no_slot() {
 
 #[test]
 fn a_closed_channel_gives_what_is_left_then_says_so_and_leaves_no_file() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -231,7 +232,7 @@ fn a_closed_channel_gives_what_is_left_then_says_so_and_leaves_no_file() {
 
 #[test]
 fn a_waiting_subscriber_is_woken_by_a_frame_and_by_the_end() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -252,7 +253,7 @@ fn a_waiting_subscriber_is_woken_by_a_frame_and_by_the_end() {
 
 #[test]
 fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let waiting = {
         let subscriber = subscriber.clone().open_timeout(None);
@@ -268,7 +269,7 @@ fn a_subscriber_waits_for_a_channel_that_is_not_there_yet() {
 
 #[test]
 fn backpressure_block_loses_nothing_however_slow_the_reader() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).backpressure(Backpressure::Block).create("c").unwrap();
     let readers: Vec<_> = (0..3)
@@ -298,7 +299,7 @@ fn backpressure_block_loses_nothing_however_slow_the_reader() {
 
 #[test]
 fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(2).backpressure(Backpressure::Block).create("c").unwrap();
     let every = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -317,7 +318,7 @@ fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
 
 #[test]
 fn held_slots_stay_out_of_use_until_they_are_dropped() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
     let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -338,7 +339,7 @@ fn held_slots_stay_out_of_use_until_they_are_dropped() {
 
 #[test]
 fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -360,7 +361,7 @@ fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
 
 #[test]
 fn a_second_publisher_is_refused_and_the_sixty_fifth_subscriber_too() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let _first = publisher.clone().create("c").unwrap();
     let error = publisher.create("c").err().unwrap();
@@ -376,7 +377,7 @@ fn a_second_publisher_is_refused_and_the_sixty_fifth_subscriber_too() {
 
 #[test]
 fn a_lease_that_outlives_its_subscriber_keeps_the_record() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(2).create("c").unwrap();
     let mut first = subscriber.open("c").unwrap();
@@ -394,7 +395,7 @@ fn a_lease_that_outlives_its_subscriber_keeps_the_record() {
 
 #[test]
 fn bytes_that_are_too_few_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut publisher = pair(&directory).0.create("c").unwrap();
     let error = publisher.send(&gray(8, 8), &FrameInfo::default(), &[0; 63]).unwrap_err();
     assert_eq!(Error::from(error).kind(), ErrorKind::InvalidFrame);
@@ -403,7 +404,7 @@ fn bytes_that_are_too_few_are_refused() {
 
 #[test]
 fn options_out_of_range_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, _) = pair(&directory);
     for options in [
         publisher.clone().slots(1),
@@ -419,7 +420,7 @@ fn options_out_of_range_are_refused() {
 
 #[test]
 fn readers_and_writer_in_threads_never_see_a_torn_frame() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(4).create("c").unwrap();
     let done = AtomicBool::new(false);
@@ -458,7 +459,7 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
 
 #[test]
 fn a_held_slot_published_again_is_a_copy_with_a_number_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
@@ -474,7 +475,7 @@ fn a_held_slot_published_again_is_a_copy_with_a_number_of_its_own() {
 
 #[test]
 fn spinning_ends_with_the_timeout() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let _publisher = publisher.create("c").unwrap();
     // Would spin for an hour if the timeout did not bound it.
@@ -484,7 +485,7 @@ fn spinning_ends_with_the_timeout() {
 
 #[test]
 fn a_frame_that_a_link_has_brought_is_named_by_its_origin() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
@@ -502,7 +503,7 @@ fn a_frame_that_a_link_has_brought_is_named_by_its_origin() {
 
 #[test]
 fn frames_that_are_skipped_together_are_counted_one_by_one() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
@@ -516,7 +517,7 @@ fn frames_that_are_skipped_together_are_counted_one_by_one() {
 
 #[test]
 fn no_gap_that_somebody_claims_spoils_the_channel_for_the_next_publisher() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
@@ -533,7 +534,7 @@ fn no_gap_that_somebody_claims_spoils_the_channel_for_the_next_publisher() {
 
 #[test]
 fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publishing, _) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
     let look = || status(Some(directory.path()), "cam0").unwrap().link;
@@ -579,7 +580,7 @@ fn a_url_in_place_of_a_name_says_what_it_takes() {
 
 #[test]
 fn one_that_comes_back_begins_behind_the_frame_that_it_had_and_counts_what_is_gone() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.slots(6).create("cam0").unwrap();
     for value in 1..=4 {

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::{Place, wait_until};
 
 const BYTES: u32 = 20_000;
 
@@ -21,14 +22,14 @@ fn shm() -> PathBuf {
 }
 
 struct Channel {
-    directory: tempfile::TempDir,
+    directory: Place,
     publisher: Publisher,
     subscriber: Subscriber,
 }
 
 impl Channel {
     fn new(backpressure: Backpressure, delivery: Delivery) -> Self {
-        let directory = tempfile::tempdir_in(shm()).unwrap();
+        let directory = Place::new();
         let publisher = PublisherOptions::new()
             .directory(directory.path())
             .backpressure(backpressure)
@@ -128,9 +129,7 @@ fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
             let bytes = std::fs::read(directory.join("c.readers")).unwrap();
             u32::from_le_bytes(bytes[4096 + 64..4096 + 68].try_into().unwrap())
         };
-        while word() == 0 {
-            std::thread::yield_now();
-        }
+        wait_until!(word() != 0);
         cut(&directory, "c.control", 0);
         assert_eq!(sleeper.join().unwrap(), Err(ErrorKind::Damaged));
     });

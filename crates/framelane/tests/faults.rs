@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::{Place, skip};
 
 /// Set in a copy of this program that runs one test's other half, under conditions of its own.
 const HALF: &str = "FRAMELANE_TEST_HALF";
@@ -67,7 +68,7 @@ fn half() -> Option<PathBuf> {
 
 #[test]
 fn a_name_that_is_not_valid_is_refused_by_every_call_that_takes_one() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let names = ["", "a//b", "/a", "a/", "..", "a/../b", "../c", "a b", "a@b", "a\n", "ä", &"x".repeat(201)];
     for name in names {
@@ -85,7 +86,7 @@ fn a_name_that_is_not_valid_is_refused_by_every_call_that_takes_one() {
 
 #[test]
 fn every_valid_name_is_listed_and_looked_after() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     for name in ["cam0", "a/b/c", "A.b_c-9", "x.control", ".hidden", "-", "_", &"x".repeat(200)] {
         let publisher = publisher(path).create(name).unwrap();
@@ -97,7 +98,7 @@ fn every_valid_name_is_listed_and_looked_after() {
 
 #[test]
 fn a_frame_that_is_too_large_is_refused_before_anything_is_made() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let error = Layout::packed(PixelFormat::Bgr8, u32::MAX, u32::MAX).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
     let error = Layout::packed(PixelFormat::Gray8, 1 << 17, 1 << 17).unwrap_err();
@@ -117,7 +118,7 @@ fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_go
     if let Some(directory) = half() {
         return too_little_room(&directory);
     }
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mount = format!("mount -t tmpfs -o size=4m none '{}' && exec \"$@\"", directory.path().display());
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -125,7 +126,7 @@ fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_go
         command
     };
     if !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no user namespaces here, so no small tmpfs can be mounted");
+        skip("user-namespaces", "a small tmpfs cannot be mounted");
         return;
     }
     let mut command = unshare();
@@ -169,7 +170,7 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
     if let Some(directory) = half() {
         return as_another_user(&directory);
     }
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     // A copy that another user may run: the target directory may be closed to it.
     let program = directory.path().join("program");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
@@ -186,7 +187,7 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     if !command.arg("true").output().is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no right to become another user");
+        skip("root", "this user cannot become another");
         return;
     }
     let mut command = Command::new("setpriv");
@@ -220,7 +221,7 @@ fn as_another_user(directory: &Path) {
 
 #[test]
 fn a_directory_that_cannot_be_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let file = directory.path().join("file");
     File::create(&file).unwrap();
     for path in [&file, &file.join("below")] {
@@ -233,7 +234,7 @@ fn a_directory_that_cannot_be_is_an_error() {
 
 #[test]
 fn a_link_in_place_of_a_file_is_not_followed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let target = path.join("target");
     std::fs::write(&target, [7; 4096]).unwrap();
@@ -252,7 +253,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
 
 #[test]
 fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_helps() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let _live = publisher(path).create("live").unwrap();
     write_at(&path.join("live.control"), 8, &7_u32.to_le_bytes());
@@ -271,7 +272,7 @@ fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_
 
 #[test]
 fn a_newer_minor_layout_version_is_accepted() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let mut publisher = publisher(path).create("c").unwrap();
     publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
@@ -304,7 +305,7 @@ const DAMAGES: [Damage; 6] = [
 #[test]
 fn a_damaged_control_file_is_an_error_until_the_doctor_has_removed_it() {
     for (what, damage, words) in &DAMAGES[..5] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         abandoned(path);
         damage(&path.join("c.control"));
@@ -329,7 +330,7 @@ fn a_damaged_control_file_is_an_error_until_the_doctor_has_removed_it() {
 #[test]
 fn a_damaged_readers_file_of_a_live_channel_refuses_subscribers_and_of_a_dead_one_is_replaced() {
     for (what, damage, words) in DAMAGES {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         abandoned(path);
         damage(&path.join("c.readers"));
@@ -350,7 +351,7 @@ fn a_damaged_readers_file_of_a_live_channel_refuses_subscribers_and_of_a_dead_on
 #[test]
 fn a_damaged_data_file_is_an_error_to_readers_and_the_next_ring_is_whole() {
     for (what, damage, words) in DAMAGES.into_iter().filter(|(what, ..)| *what != "longer") {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         let mut publisher = publisher(path).create("c").unwrap();
         publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
@@ -383,7 +384,7 @@ fn a_data_header_that_promises_more_than_the_file_holds_is_refused() {
         (64, &(u64::MAX / 2).to_le_bytes()),
     ];
     for (offset, bytes) in words {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         let mut publisher = publisher(path).create("c").unwrap();
         publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
@@ -396,7 +397,7 @@ fn a_data_header_that_promises_more_than_the_file_holds_is_refused() {
 
 #[test]
 fn files_that_vanish_under_a_live_channel_end_it_for_readers_without_harm() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let mut first = publisher(path).create("c").unwrap();
     let mut reader = subscriber(path).open("c").unwrap();
@@ -416,7 +417,7 @@ fn files_that_vanish_under_a_live_channel_end_it_for_readers_without_harm() {
 
 #[test]
 fn garbage_in_the_directory_disturbs_neither_list_nor_doctor() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let strange =
         ["x", ".x", "a b.control", "c.data.x", "c.data.", ".c.zz.new", "c.control.bak", "@.control"];

@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 use proptest::prelude::*;
 
 const CONTROL_BYTES: u64 = 512;
@@ -68,12 +69,6 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Where channels live, if there is such a place: a disk would only make the tests slow.
-fn shm() -> PathBuf {
-    let shm = PathBuf::from("/dev/shm");
-    if shm.is_dir() { shm } else { std::env::temp_dir() }
-}
-
 fn gray(bytes: u32) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes, 1).unwrap()
 }
@@ -106,7 +101,7 @@ fn look_at(frame: &Frame) {
 }
 
 struct Channel {
-    directory: tempfile::TempDir,
+    directory: Place,
     backpressure: Backpressure,
     publisher: Option<Publisher>,
     subscribers: Vec<Subscriber>,
@@ -116,7 +111,7 @@ struct Channel {
 
 impl Channel {
     fn new(backpressure: Backpressure) -> Self {
-        let directory = tempfile::tempdir_in(shm()).unwrap();
+        let directory = Place::new();
         let publisher = PublisherOptions::new()
             .directory(directory.path())
             .backpressure(backpressure)
@@ -265,7 +260,7 @@ proptest! {
         size in number(), format in prop_oneof![0..12_u32, any::<u32>(), (0..9_u32, 0..513_u32).prop_map(|(depth, channels)| 0x1000_0000 | depth << 16 | channels)],
         width in number(), height in number(), planes in prop::collection::vec(number(), 9),
     ) {
-        let directory = tempfile::tempdir_in(shm()).unwrap();
+        let directory = Place::new();
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("c").unwrap();
         let mut subscriber = SubscriberOptions::new().directory(directory.path()).open("c").unwrap();
         publisher.send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 const BYTES: u32 = 600;
 const SLOTS: u64 = 3;
@@ -53,7 +54,7 @@ impl Random {
 }
 
 struct Channel {
-    directory: tempfile::TempDir,
+    directory: Place,
     publisher: Publisher,
     subscribers: Vec<Subscriber>,
     held: Vec<Frame>,
@@ -65,7 +66,7 @@ impl Channel {
     fn new(backpressure: Backpressure) -> Self {
         let shm = PathBuf::from("/dev/shm");
         let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
-        let directory = tempfile::tempdir_in(parent).unwrap();
+        let directory = Place::under(parent);
         let mut channel = Channel {
             publisher: Self::options(&directory, backpressure).create("c").unwrap(),
             directory,
@@ -79,7 +80,7 @@ impl Channel {
         channel
     }
 
-    fn options(directory: &tempfile::TempDir, backpressure: Backpressure) -> PublisherOptions {
+    fn options(directory: &Place, backpressure: Backpressure) -> PublisherOptions {
         PublisherOptions::new().directory(directory.path()).slots(SLOTS as usize).backpressure(backpressure)
     }
 

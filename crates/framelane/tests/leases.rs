@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 fn publisher(directory: &Path, slots: usize) -> Publisher {
     PublisherOptions::new().directory(directory).slots(slots).create("c").unwrap()
@@ -51,7 +52,7 @@ fn assert_words(error: &Error, words: &[&str]) {
 #[test]
 fn subscriber_at_its_limit_leaves_slots_to_others() {
     for slots in [4, 5, 6, 7, 10, 16] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let mut publisher = publisher(directory.path(), slots);
         let mut greedy = subscribe(directory.path());
         let mut other = subscribe(directory.path());
@@ -79,7 +80,7 @@ fn subscriber_at_its_limit_leaves_slots_to_others() {
 #[test]
 fn loop_that_holds_the_last_frame_works_in_the_smallest_rings() {
     for slots in [2, 3] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let mut publisher = publisher(directory.path(), slots);
         let mut subscriber = subscribe(directory.path());
         let mut last = None;
@@ -99,7 +100,7 @@ fn loop_that_holds_the_last_frame_works_in_the_smallest_rings() {
 
 #[test]
 fn processes_that_use_up_the_slots_are_named() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut publisher = publisher(directory.path(), 6);
     let mut greedy = [0; 2].map(|_| subscribe(directory.path()));
     let mut starved = subscribe(directory.path());
@@ -130,7 +131,7 @@ fn processes_that_use_up_the_slots_are_named() {
 
 #[test]
 fn silence_of_a_live_publisher_is_explained() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut publisher = publisher(directory.path(), 6);
     let mut subscriber = subscribe(directory.path());
     let pid = std::process::id();

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 use proptest::prelude::*;
 
 const SLOTS: usize = 4;
@@ -42,12 +42,6 @@ fn op() -> impl Strategy<Value = Op> {
         10 => (0..8_usize).prop_map(Op::DropLease),
         1 => (0..3_usize, any::<bool>()).prop_map(|(which, every)| Op::Reopen(which, every)),
     ]
-}
-
-/// Where channels live, if there is such a place: a disk would only make the tests slow.
-fn shm() -> PathBuf {
-    let shm = PathBuf::from("/dev/shm");
-    if shm.is_dir() { shm } else { std::env::temp_dir() }
 }
 
 /// What the pixels of a frame are, by its number; what was never written is never looked at.
@@ -233,7 +227,7 @@ struct LeaseBoth {
 }
 
 struct Both {
-    _directory: tempfile::TempDir,
+    _directory: Place,
     options: SubscriberOptions,
     model: Model,
     publisher: Option<Publisher>,
@@ -244,7 +238,7 @@ struct Both {
 
 impl Both {
     fn new(backpressure: Backpressure) -> Self {
-        let directory = tempfile::tempdir_in(shm()).unwrap();
+        let directory = Place::new();
         let publisher =
             PublisherOptions::new().directory(directory.path()).slots(SLOTS).backpressure(backpressure);
         let publisher = publisher.create("c").unwrap();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::{Place, skip};
 
 const MALLORY: u32 = 65534;
 const ALICE: u32 = 65533;
@@ -17,14 +18,14 @@ const BEYOND: &str = "c.data.281474976710656";
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("SKIPPED: only root can act for other users");
+        skip("root", "only root can act for other users");
     }
     root
 }
 
-fn directory() -> tempfile::TempDir {
+fn directory() -> Place {
     let shm = Path::new("/dev/shm");
-    let directory = tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap();
+    let directory = Place::under(if shm.is_dir() { shm } else { Path::new("/tmp") });
     set_mode(directory.path(), 0o755);
     directory
 }
@@ -76,7 +77,7 @@ fn act_for<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
 }
 
 /// A directory that everyone may write to, as /tmp is.
-fn sticky() -> tempfile::TempDir {
+fn sticky() -> Place {
     let directory = directory();
     set_mode(directory.path(), 0o1777);
     directory

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 const BEFORE: u8 = 0xA5;
 const AFTER: u8 = 0x5A;
@@ -55,7 +56,7 @@ fn abandoned(directory: &Path, mode: u32) -> File {
 #[test]
 fn takeover_for_more_users_shows_no_earlier_frame() {
     for mode in [0o640, 0o660, 0o644, 0o604] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let _dead = abandoned(directory.path(), 0o600);
         let mut publisher = options(directory.path(), mode).create("c").unwrap();
         let check = |when: &str| {
@@ -81,7 +82,7 @@ fn takeover_for_more_users_shows_no_earlier_frame() {
 
 #[test]
 fn takeover_for_fewer_users_writes_to_no_file_they_have() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut theirs = abandoned(directory.path(), 0o666);
     let mut publisher = options(directory.path(), 0o600).create("c").unwrap();
     for _ in 0..8 {
@@ -93,7 +94,7 @@ fn takeover_for_fewer_users_writes_to_no_file_they_have() {
 
 #[test]
 fn takeover_for_the_same_users_keeps_the_ring() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let dead = abandoned(directory.path(), 0o644);
     let mut publisher = options(directory.path(), 0o644).create("c").unwrap();
     send(&mut publisher, BYTES, AFTER);
@@ -103,7 +104,7 @@ fn takeover_for_the_same_users_keeps_the_ring() {
 
 #[test]
 fn new_channel_of_a_closed_name_has_no_earlier_frame() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut publisher = options(directory.path(), 0o600).create("c").unwrap();
     send(&mut publisher, BYTES, BEFORE);
     publisher.close();

@@ -6,17 +6,15 @@ use framelane::{
     Backpressure, Delivery, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout,
     Origin, PixelFormat, Publisher, PublisherOptions, RecvError, Subscriber, SubscriberOptions,
 };
+use framelane_test_kit::{Place, wait_until};
 
 const LONG: Duration = Duration::from_secs(60);
 const BRIEF: Duration = Duration::from_millis(5);
 
-struct Place(tempfile::TempDir);
+#[derive(Default)]
+struct Scene(Place);
 
-impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
+impl Scene {
     fn publishing(&self) -> PublisherOptions {
         PublisherOptions::new().directory(self.0.path()).slots(4)
     }
@@ -48,9 +46,9 @@ fn next(subscriber: &mut Subscriber) -> (u64, u8, u64) {
 #[test]
 fn reconnect_after_a_close_receives_from_the_next_publisher() {
     for delivery in [Delivery::Newest, Delivery::Every] {
-        let place = Place::new();
-        let mut publisher = place.publisher();
-        let mut subscriber = place.subscriber(delivery);
+        let scene = Scene::default();
+        let mut publisher = scene.publisher();
+        let mut subscriber = scene.subscriber(delivery);
         send(&mut publisher, 10);
         let held = subscriber.recv().unwrap();
         send(&mut publisher, 11);
@@ -60,7 +58,7 @@ fn reconnect_after_a_close_receives_from_the_next_publisher() {
         assert!(matches!(subscriber.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
         assert!(matches!(subscriber.recv_timeout(BRIEF), Err(RecvError::Timeout)));
         assert!(!subscriber.publisher_alive());
-        let mut publisher = place.publisher();
+        let mut publisher = scene.publisher();
         send(&mut publisher, 20);
         assert_eq!(next(&mut subscriber), (1, 20, 0));
         assert!(subscriber.publisher_alive());
@@ -74,10 +72,10 @@ fn reconnect_after_a_close_receives_from_the_next_publisher() {
 
 #[test]
 fn reconnect_while_waiting_receives_the_first_frame() {
-    let place = Place::new();
+    let scene = Scene::default();
     let mut subscriber = {
-        let _publisher = place.publisher();
-        place.subscriber(Delivery::Every)
+        let _publisher = scene.publisher();
+        scene.subscriber(Delivery::Every)
     };
     let (asked, asks) = std::sync::mpsc::channel();
     let waiting = std::thread::spawn(move || {
@@ -86,17 +84,17 @@ fn reconnect_while_waiting_receives_the_first_frame() {
     });
     // It waits for the channel.
     asks.recv().unwrap();
-    let mut publisher = place.publisher();
+    let mut publisher = scene.publisher();
     send(&mut publisher, 7);
     assert_eq!(waiting.join().unwrap().unwrap(), 7);
 }
 
 #[test]
 fn reconnect_counts_frames_that_were_missed_meanwhile() {
-    let place = Place::new();
-    let mut publisher = place.publisher();
-    let mut every = place.subscriber(Delivery::Every);
-    let mut newest = place.subscriber(Delivery::Newest);
+    let scene = Scene::default();
+    let mut publisher = scene.publisher();
+    let mut every = scene.subscriber(Delivery::Every);
+    let mut newest = scene.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     assert_eq!(next(&mut every), (1, 1, 0));
     assert_eq!(next(&mut newest), (1, 1, 0));
@@ -106,7 +104,7 @@ fn reconnect_counts_frames_that_were_missed_meanwhile() {
         publisher.send(&layout, &FrameInfo::default(), &[2; 10_000]).unwrap();
     }
     drop(publisher);
-    let mut publisher = place.publisher();
+    let mut publisher = scene.publisher();
     for pixel in 1..=6 {
         send(&mut publisher, pixel);
     }
@@ -121,13 +119,13 @@ fn reconnect_counts_frames_that_were_missed_meanwhile() {
 
 #[test]
 fn reconnect_in_a_lossless_channel_misses_nothing() {
-    let place = Place::new();
+    let scene = Scene::default();
     let mut subscriber = {
-        let _publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
-        place.subscriber(Delivery::Every)
+        let _publisher = scene.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
+        scene.subscriber(Delivery::Every)
     };
     for life in 0..5 {
-        let mut publisher = place.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
+        let mut publisher = scene.publishing().backpressure(Backpressure::Block).create("cam0").unwrap();
         // More than the ring holds, once the subscriber is there.
         send(&mut publisher, 0);
         let sending = std::thread::spawn(move || {
@@ -135,9 +133,7 @@ fn reconnect_in_a_lossless_channel_misses_nothing() {
                 let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
                 publisher.send(&layout, &FrameInfo::default(), &[pixel]).unwrap();
                 if pixel == 2 {
-                    while publisher.subscribers() == 0 {
-                        std::thread::yield_now();
-                    }
+                    wait_until!(publisher.subscribers() > 0);
                 }
             }
         });
@@ -151,9 +147,9 @@ fn reconnect_in_a_lossless_channel_misses_nothing() {
 
 #[test]
 fn reconnect_wait_ends_when_the_caller_says_so() {
-    let place = Place::new();
-    let mut publisher = place.publisher();
-    let mut subscriber = place.subscriber(Delivery::Newest);
+    let scene = Scene::default();
+    let mut publisher = scene.publisher();
+    let mut subscriber = scene.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     assert_eq!(next(&mut subscriber).1, 1);
     drop(publisher);
@@ -164,48 +160,48 @@ fn reconnect_wait_ends_when_the_caller_says_so() {
     });
     assert!(matches!(ended, Err(RecvError::Interrupted)), "{ended:?}");
     // And goes on afterwards.
-    let mut publisher = place.publisher();
+    let mut publisher = scene.publisher();
     send(&mut publisher, 2);
     assert_eq!(next(&mut subscriber).1, 2);
 }
 
 #[test]
 fn reconnect_is_off_by_default() {
-    let place = Place::new();
-    let publisher = place.publisher();
-    let mut subscriber = place.reading(Delivery::Newest).reconnect(false).open("cam0").unwrap();
+    let scene = Scene::default();
+    let publisher = scene.publisher();
+    let mut subscriber = scene.reading(Delivery::Newest).reconnect(false).open("cam0").unwrap();
     drop(publisher);
     assert!(matches!(subscriber.recv_timeout(LONG), Err(RecvError::Closed)));
-    let mut publisher = place.publisher();
+    let mut publisher = scene.publisher();
     send(&mut publisher, 1);
     assert!(matches!(subscriber.recv_timeout(LONG), Err(RecvError::Closed)));
 }
 
 #[test]
 fn reconnect_with_an_iterator_goes_on_over_restarts() {
-    let place = Place::new();
-    let mut publisher = place.publisher();
-    let mut subscriber = place.subscriber(Delivery::Every);
+    let scene = Scene::default();
+    let mut publisher = scene.publisher();
+    let mut subscriber = scene.subscriber(Delivery::Every);
     let mut frames = subscriber.frames();
     for pixel in 0..4 {
         send(&mut publisher, pixel);
         assert_eq!(frames.next().unwrap().unwrap().bytes(), [pixel]);
         drop(publisher);
-        publisher = place.publisher();
+        publisher = scene.publisher();
     }
 }
 
 #[test]
 fn reconnect_with_detections_finds_frames_over_restarts() {
-    let place = Place::new();
-    let finder = || DetectionPublisher::with_options(place.publishing(), "cam0/detections", &[], "").unwrap();
-    let mut publisher = place.publisher();
-    let mut frames = place.subscriber(Delivery::Newest);
+    let scene = Scene::default();
+    let finder = || DetectionPublisher::with_options(scene.publishing(), "cam0/detections", &[], "").unwrap();
+    let mut publisher = scene.publisher();
+    let mut frames = scene.subscriber(Delivery::Newest);
     send(&mut publisher, 1);
     let frame = frames.recv().unwrap();
     let mut first = finder();
     let mut detections =
-        DetectionSubscriber::with_options(place.reading(Delivery::Every), "cam0/detections").unwrap();
+        DetectionSubscriber::with_options(scene.reading(Delivery::Every), "cam0/detections").unwrap();
     first.send(&frame.id(), &[Detection::default()]).unwrap();
     assert_eq!(detections.recv_timeout(LONG).unwrap().boxes.len(), 1);
     drop(first);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::{Place, skip};
 
 const TREASURE: &[u8] = &[7; 8192];
 
@@ -67,7 +68,7 @@ fn in_place_of(file: &str, meet: impl Fn(&Path, &str, &str)) {
     let shm = Path::new("/dev/shm");
     for (what, word, make) in STRANGERS {
         let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::tempdir_in(parent).unwrap();
+        let directory = Place::under(parent);
         let treasure = directory.path().join("treasure");
         std::fs::write(&treasure, TREASURE).unwrap();
         let path = directory.path().join("channels").join(file);
@@ -75,7 +76,7 @@ fn in_place_of(file: &str, meet: impl Fn(&Path, &str, &str)) {
         let set = |path: &Path| {
             let made = make(path, &treasure);
             if made.is_err() {
-                println!("SKIPPED: {what} cannot be made here");
+                skip("root", format_args!("{what} cannot be made"));
             }
             made.is_ok()
         };
@@ -203,13 +204,13 @@ fn a_ring_that_grows_is_not_led_astray_by_what_has_the_name_of_the_next_one() {
 #[test]
 fn files_without_permissions_are_refused_with_a_hint() {
     // Root may open everything: then there is nothing to refuse.
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let options = PublisherOptions::new().directory(directory.path());
     let _publisher = options.create("c").unwrap();
     for file in ["c.control", "c.readers"] {
         std::fs::set_permissions(directory.path().join(file), PermissionsExt::from_mode(0o000)).unwrap();
         if File::open(directory.path().join(file)).is_ok() {
-            println!("SKIPPED: permissions do not hold this user");
+            skip("ordinary-user", "permissions do not stop this user");
             return;
         }
         let subscriber =

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
@@ -51,14 +52,14 @@ fn case_in_a_process() {
 
 /// A channel with one frame; opening it installs the handlers.
 struct Channel {
-    directory: tempfile::TempDir,
+    directory: Place,
     publisher: Publisher,
     subscriber: Subscriber,
 }
 
 impl Channel {
     fn new() -> Self {
-        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let directory = Place::new();
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("c").unwrap();
         let subscriber = SubscriberOptions::new().directory(directory.path()).open("c").unwrap();
         let layout = Layout::packed(PixelFormat::Gray8, 100, 100).unwrap();

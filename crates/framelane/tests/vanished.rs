@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 /// More than any wait here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -61,7 +62,7 @@ fn assert_removed(error: &Error, directory: &Path) {
 #[test]
 fn publisher_whose_files_were_removed_spares_its_successor() {
     for grow in [false, true] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         let mut first = publisher(path);
         send(&mut first, 64, 1).unwrap();
@@ -91,7 +92,7 @@ fn publisher_whose_files_were_removed_spares_its_successor() {
 #[test]
 fn publisher_whose_files_were_removed_reports_it() {
     for suffix in ["", ".control", ".readers"] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Place::new();
         let path = directory.path();
         let mut publisher = publisher(path);
         let mut reader = subscribe(path);
@@ -109,7 +110,7 @@ fn publisher_whose_files_were_removed_reports_it() {
 
 #[test]
 fn publisher_whose_directory_was_removed_reports_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path().join("channels");
     let mut publisher = publisher(&path);
     send(&mut publisher, 64, 1).unwrap();
@@ -121,7 +122,7 @@ fn publisher_whose_directory_was_removed_reports_it() {
 
 #[test]
 fn subscriber_of_an_idle_publisher_reports_removed_files() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let mut publisher = publisher(path);
     send(&mut publisher, 64, 1).unwrap();
@@ -134,7 +135,7 @@ fn subscriber_of_an_idle_publisher_reports_removed_files() {
 
 #[test]
 fn publisher_whose_data_file_was_removed_makes_another() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let path = directory.path();
     let mut publisher = publisher(path);
     send(&mut publisher, 64, 1).unwrap();

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors")
@@ -117,7 +118,7 @@ fn pixel(index: usize) -> u8 {
 
 #[test]
 fn a_channel_left_behind_reads_as_the_vector_says() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     if writing() {
         write_channel();
     }
@@ -139,7 +140,7 @@ fn a_channel_left_behind_reads_as_the_vector_says() {
 
 /// Publishes three frames and keeps the files, with the numbers that differ from run to run made constant.
 fn write_channel() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     let mut publisher =
         PublisherOptions::new().slots(2).directory(directory.path()).create("cam0/left").unwrap();
     let layout =

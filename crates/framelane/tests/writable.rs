@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use framelane::*;
+use framelane_test_kit::Place;
 
 const BYTES: u32 = 20_000;
 
@@ -12,8 +13,8 @@ fn gray() -> Layout {
     Layout::packed(PixelFormat::Gray8, BYTES, 1).unwrap()
 }
 
-fn channel(slots: usize) -> (tempfile::TempDir, Publisher) {
-    let directory = tempfile::tempdir().unwrap();
+fn channel(slots: usize) -> (Place, Publisher) {
+    let directory = Place::new();
     let publisher = PublisherOptions::new().directory(directory.path()).slots(slots).create("cam0").unwrap();
     (directory, publisher)
 }
@@ -106,7 +107,7 @@ fn write_to_read_only_frame_is_reported_before_the_end() {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "write_to_read_only_frame_is_reported_before_the_end", "--nocapture"]);
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Place::new();
     // The address sanitizer handles SIGSEGV by default, and the process then exits without a signal.
     command.env("ASAN_OPTIONS", "handle_segv=0");
     let output = command.env(HALF, directory.path()).stdout(Stdio::null()).output().unwrap();

@@ -22,6 +22,7 @@ use std::ops::Index;
 use std::process::{Command, Stdio};
 
 use carrier::Carrier;
+use framelane_test_kit::skip;
 use namespace::Namespace;
 pub use pipe::{Counts, Wire};
 
@@ -50,7 +51,7 @@ impl Hosts {
         Hosts { carrier: Carrier::start(devices, wire), hosts }
     }
 
-    /// As [`Hosts::new`]; prints that a test is skipped where hosts cannot be made.
+    /// As [`Hosts::new`]; the test is skipped where hosts cannot be made.
     ///
     /// # Panics
     /// As [`Hosts::new`].
@@ -58,7 +59,7 @@ impl Hosts {
         match Hosts::permitted() {
             Ok(()) => Some(Hosts::new(count, wire)),
             Err(reason) => {
-                println!("SKIPPED: {reason}");
+                skip("network-namespaces", reason);
                 None
             }
         }
@@ -166,10 +167,10 @@ impl Host {
         self.address
     }
 
-    /// Its IPv6 address; prints that a test is skipped where the system has no IPv6.
+    /// Its IPv6 address; the test is skipped where the system has no IPv6.
     pub fn address_v6_unless_skipped(&self) -> Option<Ipv6Addr> {
         if self.address_v6.is_none() {
-            println!("SKIPPED: IPv6 is off here");
+            skip("ipv6", "the system has no IPv6");
         }
         self.address_v6
     }

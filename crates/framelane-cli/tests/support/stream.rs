@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use framelane::{Delivery, Frame, FrameInfo, Layout, PixelFormat, Publisher, Subscriber, SubscriberOptions};
 use framelane_codec::jpeg::{Compressor, Decompressor, header};
+use framelane_test_kit::skip;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -140,7 +141,7 @@ impl Program {
     /// One of `tests/python`; `None` without a Python.
     pub fn python(program: &str, arguments: &[&str]) -> Option<Self> {
         let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
-            println!("skipped: FRAMELANE_PYTHON does not name a Python with OpenCV");
+            skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
             return None;
         };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python");
@@ -150,7 +151,7 @@ impl Program {
     /// One of `tests/legacy`; `None` when it is not built.
     pub fn cpp(program: &str, arguments: &[&str]) -> Option<Self> {
         let Some(folder) = std::env::var_os("FRAMELANE_LANGUAGES").map(PathBuf::from) else {
-            println!("skipped: FRAMELANE_LANGUAGES does not name the folder of the C++ programs");
+            skip("languages", "FRAMELANE_LANGUAGES does not name the folder of the C++ programs");
             return None;
         };
         Some(Program::start(Command::new(folder.join(program)).args(arguments)))

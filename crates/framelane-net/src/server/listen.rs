@@ -297,7 +297,7 @@ mod tests {
         let (_place, path) = place();
         drop(UnixListener::bind(&path).unwrap());
         if chown(&path, Some(65534), None).is_err() {
-            println!("skipped: needs root");
+            framelane_test_kit::skip("root", "only root can give files away");
             return;
         }
         let error = listen_at(&path).unwrap_err();
@@ -314,7 +314,7 @@ mod tests {
         symlink(&target, &link).unwrap();
         listen_at(&link.join("x.sock")).unwrap();
         if std::os::unix::fs::lchown(&link, Some(65534), None).is_err() {
-            println!("skipped: needs root");
+            framelane_test_kit::skip("root", "only root can give files away");
             return;
         }
         let error = listen_at(&link.join("x.sock")).unwrap_err();

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::*;
 use framelane_net::{Access, Address, Server, ServerOptions};
+use framelane_test_kit::Limit;
 
 /// A server in a directory of its own, until it is dropped.
 pub struct Served {
     pub directory: tempfile::TempDir,
+    pub limit: Limit,
     pub address: Address,
     pub stop: std::sync::Arc<AtomicBool>,
     pub thread: Option<std::thread::JoinHandle<()>>,
@@ -47,7 +49,7 @@ impl Served {
                 !theirs.load(Ordering::Relaxed)
             });
         });
-        Served { directory, address, stop, thread: Some(thread), events }
+        Served { directory, limit: Limit::new(), address, stop, thread: Some(thread), events }
     }
 
     pub fn publisher(&self, channel: &str) -> Publisher {

@@ -194,7 +194,7 @@ mod tests {
             .arg(&file)
             .status();
         if !made.is_ok_and(|status| status.success()) {
-            println!("skipped: ffmpeg cannot encode {codec}");
+            framelane_test_kit::skip("encoder", format_args!("ffmpeg cannot encode {codec}"));
             return None;
         }
         let mut input = Input::open(Request {

@@ -6,20 +6,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// The one deadline of waits.
-pub const TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Waits until `condition` holds.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        sleep(Duration::from_millis(2));
-    }
-}
 
 /// What `ffmpeg ARGUMENTS -` writes.
 pub fn by_ffmpeg(arguments: &str) -> Vec<u8> {

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use framelane::{FrameInfo, Layout};
+use framelane_test_kit::{Limit, skip};
 use framelane_video::{Rate, SourceOptions, Summary};
 
 /// A folder for one test, removed at its end.
-pub struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir, Limit);
 
 impl Folder {
     pub fn new() -> Self {
-        Folder(tempfile::tempdir().unwrap())
+        Folder(tempfile::tempdir().unwrap(), Limit::new())
     }
 
     pub fn path(&self) -> &Path {
@@ -118,11 +119,11 @@ pub fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
-/// A real clip of the project's media folder; says so and gives `None` where that is absent.
+/// A real clip of the project's media folder; `None`, and a skip, when it is absent.
 pub fn clip(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/media").join(name);
     if !path.exists() {
-        println!("skipped: no {}", path.display());
+        skip("media", format_args!("{} is missing", path.display()));
         return None;
     }
     Some(path.to_str().unwrap().to_owned())

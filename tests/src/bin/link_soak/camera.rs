@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use framelane::{FrameInfo, Layout, LoanError, PixelFormat};
-use framelane_tests::{Pattern, Place};
+use framelane_tests::{Channels, Pattern, Place};
 
 use crate::CHANNEL;
 use crate::log::{Capture, Log};

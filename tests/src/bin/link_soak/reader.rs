@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::RecvError;
-use framelane_tests::{Pattern, Place};
+use framelane_tests::{Channels, Pattern, Place};
 
 use crate::CHANNEL;
 use crate::log::Log;

@@ -28,7 +28,7 @@ const WRITERS: [Write; 2] = [add, create];
 fn give_away(path: &Path) -> bool {
     let given = lchown(path, Some(NOBODY), None).is_ok();
     if !given {
-        println!("skipped: needs root");
+        framelane_test_kit::skip("root", "only root can give files away");
     }
     given
 }

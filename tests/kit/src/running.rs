@@ -1,0 +1,347 @@
+//! Programs that a test starts, talks to line by line, and ends.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Deadline, deadline};
+
+/// A running program. It is killed and reaped when this is dropped.
+///
+/// Its output is always read, so that a full pipe never blocks it. Each wait has the [`deadline`].
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    /// The command line, for messages.
+    name: String,
+    lines: Receiver<String>,
+    /// The newest lines, for messages.
+    seen: VecDeque<String>,
+    without_reader: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts a program with pipes to and from it. Its errors are printed with the test's.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(mut command: Command) -> Self {
+        Self::spawn(command.stdin(Stdio::piped()))
+    }
+
+    /// Starts a program with a pipe from it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdout = child.stdout.take().expect("a pipe");
+        let (sender, lines) = channel();
+        let without_reader = Arc::new(AtomicBool::new(false));
+        let closed = without_reader.clone();
+        let reader = std::thread::spawn(move || read(stdout, &sender, &closed));
+        let name = format!("{command:?}");
+        Running { child, name, lines, seen: VecDeque::new(), without_reader, reader: Some(reader) }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it prints, or `None` at its end.
+    ///
+    /// # Panics
+    /// At the deadline.
+    pub fn line(&mut self) -> Option<String> {
+        self.line_for(&"a line")
+    }
+
+    #[track_caller]
+    fn line_for(&mut self, awaited: &dyn std::fmt::Display) -> Option<String> {
+        match self.lines.recv_timeout(deadline()) {
+            Ok(line) => {
+                self.seen.truncate(4);
+                self.seen.push_front(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("waited {} s for {awaited} from {self}", deadline().as_secs())
+            }
+        }
+    }
+
+    /// Waits for a line that begins with `word`, and returns the numbers in it.
+    ///
+    /// # Panics
+    /// When the program ends before, and at the deadline.
+    #[track_caller]
+    pub fn numbers(&mut self, word: &str) -> Vec<u64> {
+        loop {
+            let Some(line) = self.line_for(&format_args!("the line {word:?}")) else {
+                let status = self.child.wait();
+                panic!("expected the line {word:?}, found the end of {self}: {status:?}");
+            };
+            let mut words = line.split(' ');
+            if words.next() == Some(word) {
+                return words.filter_map(|word| word.parse().ok()).collect();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn event_for(&mut self, awaited: &dyn std::fmt::Display) -> Option<Value> {
+        let line = self.line_for(awaited)?;
+        Some(
+            serde_json::from_str(&line)
+                .unwrap_or_else(|error| panic!("expected JSON, found {line:?}: {error}")),
+        )
+    }
+
+    /// The next event of this name. Events before it are skipped.
+    ///
+    /// # Panics
+    /// When the output ends before, and at the deadline.
+    #[track_caller]
+    pub fn wait_for(&mut self, event: &str) -> Value {
+        self.wait_for_that(event, |found| found["event"] == event)
+    }
+
+    /// The next event for which a condition holds. Events before it are skipped.
+    ///
+    /// # Panics
+    /// When the output ends before, and at the deadline.
+    #[track_caller]
+    pub fn wait_for_that(&mut self, awaited: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let Some(event) = self.event_for(&format_args!("the event {awaited:?}")) else {
+                panic!("expected the event {awaited:?}, found the end of {self}");
+            };
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Every event to the end of the output.
+    pub fn rest(&mut self) -> Vec<Value> {
+        self.collect()
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// When the program has ended.
+    pub fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("an open standard input");
+        writeln!(stdin, "{line}").expect("the program reads");
+    }
+
+    /// Closes its standard input.
+    pub fn close_input(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a process");
+    }
+
+    /// Closes its standard input and waits for its end.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn end(&mut self) -> ExitStatus {
+        self.close_input();
+        let deadline = Deadline::new();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            deadline.next_poll(format_args!("the end of {self}"));
+        }
+    }
+
+    /// Closes the reading end of its standard output, and waits for its end.
+    ///
+    /// # Panics
+    /// At the deadline.
+    #[track_caller]
+    pub fn end_without_reader(mut self) -> ExitStatus {
+        self.without_reader.store(true, Ordering::Relaxed);
+        self.reader.take().map(JoinHandle::join);
+        self.end()
+    }
+
+    /// Kills it with `SIGKILL` and waits until the kernel has cleaned up after it.
+    ///
+    /// # Panics
+    /// When it had ended before.
+    #[track_caller]
+    pub fn kill(mut self) {
+        self.child.kill().expect("a process to kill");
+        let status = self.end();
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{self} had ended by itself: {status}");
+    }
+
+    /// Kills it as [`Running::kill`] does. Does `meanwhile` before its children, which share its standard
+    /// input, end.
+    ///
+    /// # Panics
+    /// As [`Running::kill`].
+    #[track_caller]
+    pub fn kill_but_not_its_children(mut self, meanwhile: impl FnOnce()) {
+        let input = self.child.stdin.take();
+        self.kill();
+        meanwhile();
+        drop(input);
+    }
+
+    /// Waits until a signal has ended it, for example its own `SIGKILL` at a step that a test has chosen.
+    ///
+    /// # Panics
+    /// When it has ended in another way, and at the deadline.
+    #[track_caller]
+    pub fn end_by(mut self, signal: Signal) {
+        let deadline = Deadline::new();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            deadline.next_poll(format_args!("signal {signal:?} ended {self}"));
+        };
+        assert_eq!(status.signal(), Some(signal.as_raw()), "expected {signal:?}, found {status}: {self}");
+    }
+
+    /// Ends it as a service manager does, and returns its last event.
+    ///
+    /// # Panics
+    /// When its exit code is not 143, and at the deadline.
+    #[track_caller]
+    pub fn terminate(mut self) -> Value {
+        self.signal(Signal::TERM);
+        let last = self.rest().pop();
+        let status = self.end();
+        assert_eq!(status.code(), Some(143), "{status}, after {last:?}");
+        last.unwrap_or(Value::Null)
+    }
+
+    /// The number of times that its threads have gone to sleep.
+    ///
+    /// # Panics
+    /// When `/proc` does not tell.
+    pub fn sleeps_so_far(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("/proc");
+        tasks
+            .map(|task| {
+                let path = task.expect("a thread").path().join("status");
+                let text = std::fs::read_to_string(path).expect("status");
+                let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+                count.and_then(|count| count.trim().parse::<u64>().ok()).expect("a number")
+            })
+            .sum()
+    }
+
+    /// Whether its main thread sleeps.
+    ///
+    /// # Panics
+    /// When `/proc` does not tell.
+    pub fn sleeps(&self) -> bool {
+        self.state() == Some('S')
+    }
+
+    /// Whether a signal has stopped it.
+    ///
+    /// # Panics
+    /// When `/proc` does not tell.
+    pub fn is_stopped(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("/proc");
+        stat.rsplit(") ").next()?.chars().next()
+    }
+}
+
+/// The events, until the end of the output. Panics when a line is not JSON, and at the deadline.
+impl Iterator for Running {
+    type Item = Value;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Value> {
+        self.event_for(&"an event")
+    }
+}
+
+impl std::fmt::Display for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, whose newest lines are {:?}", self.name, self.seen)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until all programs have ended well, and returns the text that each has printed.
+///
+/// # Panics
+/// As soon as one fails, since its partners may wait for it indefinitely. Also at the deadline.
+#[track_caller]
+pub fn finish_all(mut programs: Vec<Running>) -> Vec<String> {
+    let deadline = Deadline::new();
+    let mut left: Vec<usize> = (0..programs.len()).collect();
+    while !left.is_empty() {
+        left.retain(|&at| {
+            let program = &mut programs[at];
+            let status = program.child.try_wait().expect("a child");
+            assert!(status.is_none_or(|status| status.success()), "{} failed: {status:?}", program.name);
+            status.is_none()
+        });
+        if let Some(&first) = left.first() {
+            deadline.next_poll(format_args!("the end of {}", programs[first]));
+        }
+    }
+    let text =
+        |program: &mut Running| std::iter::from_fn(|| program.line()).map(|line| line + "\n").collect();
+    programs.iter_mut().map(text).collect()
+}
+
+/// Reads lines until the end of the output, or until no reader is wanted.
+fn read(stdout: ChildStdout, lines: &Sender<String>, closed: &AtomicBool) {
+    let mut stdout = BufReader::new(stdout);
+    let between_looks = Timespec::try_from(Duration::from_millis(20)).expect("a short time");
+    while !closed.load(Ordering::Relaxed) {
+        let mut files = [PollFd::new(stdout.get_ref(), PollFlags::IN)];
+        if stdout.buffer().is_empty() && poll(&mut files, Some(&between_looks)) == Ok(0) {
+            continue;
+        }
+        let mut line = Vec::new();
+        if !stdout.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            return;
+        }
+        // Also when the test takes no more lines: the program must not block.
+        drop(lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()));
+    }
+}
