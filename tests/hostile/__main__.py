@@ -113,7 +113,7 @@ def run(command, chosen):
                     attack.function(target)
                     outcome, details = "held", cost(target.check(attack))
                 except kit.Skipped as skipped:
-                    outcome, details = "skipped", str(skipped)
+                    outcome, details = "FAILED" if kit.all_required() else "skipped", str(skipped)
                 except Exception as error:  # Whatever went wrong, the others are tried as well.
                     outcome, details = "FAILED", str(error) or type(error).__name__
                     if not isinstance(error, (kit.Failure, OSError)):

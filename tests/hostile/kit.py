@@ -1,5 +1,6 @@
 """The list of attacks, and what an attack may use: failures, deadlines, polling."""
 
+import os
 import re
 import time
 
@@ -22,6 +23,11 @@ class Failure(Exception):
 
 class Skipped(Exception):
     """The attack needs something that this machine or this release does not have."""
+
+
+def all_required():
+    """Returns whether a skip is a failure: what the attacks may lack is root."""
+    return os.environ.get("FRAMELANE_REQUIRE_ALL") == "1" and "root" not in os.environ.get("FRAMELANE_MAY_LACK", "").split(",")
 
 
 class Attack:

@@ -2,6 +2,8 @@
 #ifndef FRAMELANE_TESTS_CHECK_H
 #define FRAMELANE_TESTS_CHECK_H
 
+#include "../../../tests/kit/limit.h"
+
 #include <framelane.h>
 
 #include <stdio.h>
@@ -38,6 +40,7 @@ static uint32_t code(framelane_error *error) {
 
 /* Makes a directory of channels for this test. Returns 1 when that fails. */
 static int begin(char *directory) {
+  limit_test(__BASE_FILE__);
   if (mkdtemp(directory) == NULL || setenv("FRAMELANE_DIR", directory, 1) != 0) {
     perror(directory);
     return 1;

@@ -2,9 +2,34 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "limit.h"
+
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+
+namespace {
+
+/// Gives each test case its limit.
+struct Limits : doctest::IReporter {
+  explicit Limits(const doctest::ContextOptions&) {}
+  void report_query(const doctest::QueryData&) override {}
+  void test_run_start() override {}
+  void test_run_end(const doctest::TestRunStats&) override {}
+  void test_case_start(const doctest::TestCaseData& test) override { limit_test(test.m_name); }
+  void test_case_reenter(const doctest::TestCaseData&) override {}
+  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
+  void test_case_exception(const doctest::TestCaseException&) override {}
+  void subcase_start(const doctest::SubcaseSignature&) override {}
+  void subcase_end() override {}
+  void log_assert(const doctest::AssertData&) override {}
+  void log_message(const doctest::MessageData&) override {}
+  void test_case_skipped(const doctest::TestCaseData&) override {}
+};
+
+}  // namespace
+
+REGISTER_LISTENER("limits", 1, Limits);
 
 int main(int argc, char** argv) {
   char name[] = "/dev/shm/framelane-cpp-tests-XXXXXX";

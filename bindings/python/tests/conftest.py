@@ -1,4 +1,4 @@
-"""Every test gets a channel directory of its own, and must leave it empty."""
+"""Every test gets a channel directory, and must leave it empty."""
 
 import gc
 import os
@@ -94,7 +94,7 @@ def leases(channel="cam0"):
 
 
 class Script:
-    """A Python program in a process of its own; `wait_for` reads its lines."""
+    """A Python program in another process. `wait_for` reads its lines."""
 
     def __init__(self, source, *arguments):
         command = [sys.executable, "-u", "-c", textwrap.dedent(source), *map(str, arguments)]

@@ -22,8 +22,12 @@ struct Scene {
 
 impl Scene {
     fn new(options: &str) -> Self {
+        Self::with(PublisherOptions::new(), options)
+    }
+
+    fn with(publisher: PublisherOptions, options: &str) -> Self {
         let place = Place::new();
-        let mut publisher = PublisherOptions::new().directory(place.path()).create("cam0").unwrap();
+        let mut publisher = publisher.directory(place.path()).create("cam0").unwrap();
         publish(&mut publisher, 0, SIZE);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -147,7 +151,8 @@ fn a_receiver_that_stands_still_is_given_up_and_connected_to_again() {
 
 #[test]
 fn a_receiver_that_takes_no_bytes_is_given_up() {
-    let mut scene = Scene::new("--idle-timeout 0.2");
+    // Few slots, because each has 48 MB.
+    let mut scene = Scene::with(PublisherOptions::new().slots(3), "--idle-timeout 0.2");
     let mut connection = scene.connection();
     read_frame(&mut connection);
     connection.write_all(ANSWER).unwrap();

@@ -126,7 +126,7 @@ pub fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("FRAMELANE_COMMAND") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("the test's own path");
+    let test = std::env::current_exe().expect("the path of this test");
     let folders = test.ancestors().skip(1).take(2).map(|folder| folder.join("framelane"));
     let found = folders.into_iter().find(|path| path.is_file());
     found.expect("the command framelane: build it with `cargo build --package framelane-cli`")

@@ -214,7 +214,7 @@ impl Running {
         drop(input);
     }
 
-    /// Waits until a signal has ended it, for example its own `SIGKILL` at a step that a test has chosen.
+    /// Waits until a signal has ended it, for example the `SIGKILL` that it sends itself at a chosen step.
     ///
     /// # Panics
     /// When it has ended in another way, and at the deadline.

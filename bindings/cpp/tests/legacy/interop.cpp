@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>
 
+#include "skip.h"
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -13,7 +15,7 @@ namespace {
 std::string ask(const std::string& lines, const std::string& program, const std::string& arguments) {
   const char* const python = std::getenv("FRAMELANE_PYTHON");
   if (python == nullptr) {
-    MESSAGE("skipped: FRAMELANE_PYTHON does not name a Python with numpy");
+    SKIP("python", "FRAMELANE_PYTHON does not name a Python with numpy");
     return std::string();
   }
   const std::string command = "printf '" + lines + "' | " + python + " " + PEERS "/" + program + " " + arguments;

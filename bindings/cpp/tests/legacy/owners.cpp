@@ -11,6 +11,7 @@ static uid_t trusted;
 
 #include "messages.h"
 #include "process.h"
+#include "skip.h"
 
 #include <algorithm>
 #include <fstream>
@@ -45,7 +46,7 @@ struct File {
 
 bool give_away(const File& file) {
   if (fchown(file.descriptor, stranger, stranger) == 0) return true;
-  MESSAGE("skipped: only root can give a file away");
+  SKIP("root", "only root can give a file away");
   return false;
 }
 
@@ -99,7 +100,7 @@ TEST_CASE("mapping_of_a_trusted_user_is_used") {
 
 TEST_CASE("another_user_refuses_a_mapping_of_ours") {
   if (geteuid() != 0) {
-    MESSAGE("skipped: only root can become another user");
+    SKIP("root", "only root can become another user");
     return;
   }
   const File file("ours");

@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include "limit.h"
+
 #include <csignal>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,9 +29,13 @@ class Child {
 
   /// Wakes the child, or the parent, which waits for it.
   void wake_child() { put(to_[1]); }
-  void wait_for_child() { get(from_[0]); }
+  void wait_for_child() {
+    if (!get(from_[0])) FAIL("waited " << deadline_s() << " s until the child woke its parent");
+  }
   void wake_parent() { put(from_[1]); }
-  void wait_for_parent() { get(to_[0]); }
+  void wait_for_parent() {
+    if (!get(to_[0])) _exit(9);
+  }
 
   pid_t id() const { return id_; }
   /// Its exit status; -1 when a signal has ended it.
@@ -48,9 +55,11 @@ class Child {
 
  private:
   static void put(int file) { (void)!::write(file, "x", 1); }
-  static void get(int file) {
+  /// Returns whether a byte has come before the deadline.
+  static bool get(int file) {
+    pollfd ready = {file, POLLIN, 0};
     char byte;
-    (void)!::read(file, &byte, 1);
+    return ::poll(&ready, 1, deadline_s() * 1000) == 1 && ::read(file, &byte, 1) == 1;
   }
 
   int to_[2], from_[2];

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>
 
+#include "skip.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -63,7 +65,7 @@ TEST_CASE("a program of Windows runs with the stand-in for its headers") {
 TEST_CASE("an old writer's frames reach framelane receive") {
   const char* const command = std::getenv("FRAMELANE_COMMAND");
   if (command == nullptr) {
-    MESSAGE("skipped: FRAMELANE_COMMAND does not name the framelane command");
+    SKIP("command", "FRAMELANE_COMMAND does not name the framelane command");
     return;
   }
   SHAREDMEMORY::Remove();

@@ -1,4 +1,4 @@
-//! What the tests share: the real program in a directory of its own.
+//! Shared by the tests: the real program, in the directory of one test.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub mod stream;

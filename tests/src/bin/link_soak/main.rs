@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ends::Ends;
-use framelane_tests::{Hosts, Place, Samples, Wire};
+use framelane_tests::{Hosts, Place, Samples, Wire, skip};
 use log::Log;
 
 const CHANNEL: &str = "cam0";
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if let Err(reason) = Hosts::permitted() {
-        println!("SKIPPED: the soak of links: {reason}");
+        skip("network-namespaces", reason);
         return ExitCode::SUCCESS;
     }
     for signal in [libc::SIGINT, libc::SIGTERM] {
