@@ -6,7 +6,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use framelane_test_kit::{skip, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use support::{Place, Running};
 
 #[test]
@@ -62,9 +62,9 @@ fn a_publisher_that_waits_ends_at_a_signal_too() {
     let mut publisher =
         place.start("publish testsrc=64x48 cam0 --json --rate max --backpressure block --wait-subscribers 1");
     publisher.wait_for("started");
-    let mut stuck =
-        Running::spawn(place.command("subscribe cam0 --delivery every --stdout raw").stderr(Stdio::null()));
-    // Nobody reads what it writes: the pipe fills, then the ring.
+    // No one reads its output, as `Running` would: the pipe fills, then the ring.
+    let mut stuck = place.command("subscribe cam0 --delivery every --stdout raw");
+    let mut stuck = stuck.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut frames = None;
     loop {
         let now = publisher.wait_for("progress")["frames"].as_u64();
@@ -76,8 +76,8 @@ fn a_publisher_that_waits_ends_at_a_signal_too() {
     publisher.signal(Signal::TERM);
     assert_eq!(publisher.end().code(), Some(143));
     assert!(place.files().is_empty());
-    stuck.signal(Signal::INT);
-    assert_eq!(stuck.end().code(), Some(130));
+    kill_process(Pid::from_child(&stuck), Signal::INT).unwrap();
+    assert_eq!(stuck.wait().unwrap().code(), Some(130));
 
     let line = "publish - cam0 --json --raw gray8:8x8";
     let mut publisher = Running::spawn(place.command(line).stdin(Stdio::piped()));
@@ -171,7 +171,7 @@ fn a_benchmark_that_is_interrupted_leaves_nothing() {
     let place = Place::new();
     let mut bench = place.command("bench --duration 600 --size 64x48").stdout(Stdio::null()).spawn().unwrap();
     wait_until!(place.json("list --json")["channels"][0]["sequence"].as_u64().unwrap_or(0) >= 5);
-    rustix::process::kill_process(rustix::process::Pid::from_child(&bench), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&bench), Signal::INT).unwrap();
     assert_eq!(bench.wait().unwrap().code(), Some(130));
     assert!(place.files().is_empty());
 }

@@ -414,7 +414,8 @@ fn a_server_whose_output_nobody_takes_goes_on_serving() {
     let (mut server, address) = serve(&place, "--read cam*");
     let _publisher = publish(place.path(), "cam0", 1);
     let address = address.strip_prefix("tcp://").unwrap().to_owned();
-    // More refusals than a pipe holds, and nobody reads it.
+    // More refusals than a pipe holds.
+    server.hold_output();
     for _ in 0..1500 {
         let mut stranger = std::net::TcpStream::connect(&address).unwrap();
         stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -425,6 +426,7 @@ fn a_server_whose_output_nobody_takes_goes_on_serving() {
     let output = here.run(&format!("subscribe tcp://{address}/cam0 --count 1 --json"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     server.signal(Signal::TERM);
+    server.read_output();
     let events = server.rest();
     let refused = events.iter().filter(|event| event["event"] == "refused").count();
     let more: u64 = events

@@ -118,7 +118,8 @@ fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_go
     if let Some(directory) = half() {
         return too_little_room(&directory);
     }
-    let directory = Place::new();
+    // Not in /dev/shm, for which the hint is another one.
+    let directory = Place::under(std::env::temp_dir());
     let mount = format!("mount -t tmpfs -o size=4m none '{}' && exec \"$@\"", directory.path().display());
     let unshare = || {
         let mut command = Command::new("unshare");

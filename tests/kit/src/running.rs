@@ -18,7 +18,8 @@ use crate::{Deadline, deadline};
 
 /// A running program. It is killed and reaped when this is dropped.
 ///
-/// Its output is always read, so that a full pipe never blocks it. Each wait has the [`deadline`].
+/// Its output is always read, so that a full pipe never blocks it, except after [`Running::hold_output`]. Each
+/// wait has the [`deadline`].
 pub struct Running {
     /// The process.
     pub child: Child,
@@ -27,7 +28,7 @@ pub struct Running {
     lines: Receiver<String>,
     /// The newest lines, for messages.
     seen: VecDeque<String>,
-    without_reader: Arc<AtomicBool>,
+    output: Arc<Output>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -49,11 +50,11 @@ impl Running {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("a pipe");
         let (sender, lines) = channel();
-        let without_reader = Arc::new(AtomicBool::new(false));
-        let closed = without_reader.clone();
-        let reader = std::thread::spawn(move || read(stdout, &sender, &closed));
+        let output = Arc::new(Output::default());
+        let theirs = output.clone();
+        let reader = std::thread::spawn(move || read(stdout, &sender, &theirs));
         let name = format!("{command:?}");
-        Running { child, name, lines, seen: VecDeque::new(), without_reader, reader: Some(reader) }
+        Running { child, name, lines, seen: VecDeque::new(), output, reader: Some(reader) }
     }
 
     /// Its process id.
@@ -141,6 +142,16 @@ impl Running {
         self.collect()
     }
 
+    /// Stops reading its output, so that the pipe fills.
+    pub fn hold_output(&self) {
+        self.output.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads its output again.
+    pub fn read_output(&self) {
+        self.output.held.store(false, Ordering::Relaxed);
+    }
+
     /// Writes a line to its standard input.
     ///
     /// # Panics
@@ -185,7 +196,7 @@ impl Running {
     /// At the deadline.
     #[track_caller]
     pub fn end_without_reader(mut self) -> ExitStatus {
-        self.without_reader.store(true, Ordering::Relaxed);
+        self.output.closed.store(true, Ordering::Relaxed);
         self.reader.take().map(JoinHandle::join);
         self.end()
     }
@@ -328,13 +339,25 @@ pub fn finish_all(mut programs: Vec<Running>) -> Vec<String> {
     programs.iter_mut().map(text).collect()
 }
 
+/// What a test wants of the thread that reads. Written by the test.
+#[derive(Default)]
+struct Output {
+    held: AtomicBool,
+    closed: AtomicBool,
+}
+
 /// Reads lines until the end of the output, or until no reader is wanted.
-fn read(stdout: ChildStdout, lines: &Sender<String>, closed: &AtomicBool) {
+fn read(stdout: ChildStdout, lines: &Sender<String>, output: &Output) {
     let mut stdout = BufReader::new(stdout);
-    let between_looks = Timespec::try_from(Duration::from_millis(20)).expect("a short time");
-    while !closed.load(Ordering::Relaxed) {
+    let interval = Duration::from_millis(20);
+    let timeout = Timespec::try_from(interval).expect("a short time");
+    while !output.closed.load(Ordering::Relaxed) {
+        if output.held.load(Ordering::Relaxed) {
+            std::thread::sleep(interval);
+            continue;
+        }
         let mut files = [PollFd::new(stdout.get_ref(), PollFlags::IN)];
-        if stdout.buffer().is_empty() && poll(&mut files, Some(&between_looks)) == Ok(0) {
+        if stdout.buffer().is_empty() && poll(&mut files, Some(&timeout)) == Ok(0) {
             continue;
         }
         let mut line = Vec::new();
