@@ -1,5 +1,5 @@
-# skip NEED REASON: logs that a leg of the tests, or a part of it, cannot run here. Ends the script when it is required.
-# The variables are those of tests/kit.
+# skip NEED REASON: logs that a leg of the tests, or a part of it, cannot run here. Ends the script when it is
+# required. The variables are those of tests/kit.
 skip() {
   echo "skipped: $0 needs $1: $2"
   if [ -n "${FRAMELANE_SKIP_LOG:-}" ]; then

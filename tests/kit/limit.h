@@ -20,7 +20,9 @@ static inline const char **limited_test(void) {
   return &name;
 }
 
-static inline void write_text(const char *text) { (void)!write(STDERR_FILENO, text, strlen(text)); }
+static inline void write_text(const char *text) {
+  (void)!write(STDERR_FILENO, text, strlen(text));
+}
 
 /* Names the test and shows where its main thread waits. Calls only functions that a signal handler may call. */
 static inline void end_hung(int number) {

@@ -1,9 +1,9 @@
 """Deadlines and skips of the Python tests, as the crate next to this file has them for Rust.
 
-A conftest.py imports the hooks by name. `FRAMELANE_TEST_DEADLINE` is the longest wait in seconds. A whole test may
-take eight deadlines. `FRAMELANE_SKIP_LOG` names a file that gets a line for each skip. With `FRAMELANE_REQUIRE_ALL=1`
-a skip fails, unless the comma-separated list `FRAMELANE_MAY_LACK` contains its need: the module that cannot be
-imported, or the word before the colon of the reason.
+A conftest.py imports the hooks by name. `FRAMELANE_TEST_DEADLINE` is the longest wait in seconds. A whole
+test may take eight deadlines. `FRAMELANE_SKIP_LOG` names a file that gets a line for each skip. With
+`FRAMELANE_REQUIRE_ALL=1` a skip fails, unless the comma-separated list `FRAMELANE_MAY_LACK` contains its need:
+the module that cannot be imported, or the word before the colon of the reason.
 """
 
 import faulthandler

@@ -18,8 +18,8 @@ use crate::{Deadline, deadline};
 
 /// A running program. It is killed and reaped when this is dropped.
 ///
-/// Its output is always read, so that a full pipe never blocks it, except after [`Running::hold_output`]. Each
-/// wait has the [`deadline`].
+/// Its output is always read, so that a full pipe never blocks it, except after [`Running::hold_output`].
+/// Each wait has the [`deadline`].
 pub struct Running {
     /// The process.
     pub child: Child,
