@@ -18,6 +18,7 @@ def camera(number, frames):
         for n in range(frames):
             with publisher.loan((120 + number, 160)) as slot:
                 slot.array[:] = 10 * number + n % 10
+        publisher.drain()
 
 
 cameras, frames = (int(text) for text in (sys.argv[1:] + ["4", "100"][len(sys.argv) - 1 :]))

@@ -26,4 +26,5 @@ with framelane.Publisher(sys.argv[2] if len(sys.argv) > 2 else "video", backpres
             film.retrieve(slot.array)
             total += int(slot.array.sum(dtype="u8"))
         frames += 1
+    publisher.drain()
 print(f"{frames} frames, sum {total}")

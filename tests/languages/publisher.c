@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
     if (detections != NULL) print_boxes(detections, framelane_publisher_epoch(publisher), n);
   }
   fclose(plan);
-  check(framelane_publisher_drain(publisher));
+  check(framelane_publisher_drain(publisher, FRAMELANE_FOREVER));
   framelane_publisher_free(publisher);
   framelane_detection_subscriber_free(detections);
   return 0;

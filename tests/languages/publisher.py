@@ -98,3 +98,4 @@ with framelane.Publisher(channel, backpressure="block") as publisher:
         publish(publisher, name, int(width), int(height), how, n)
         if found:
             print(boxes_text(found.for_frame(n, epoch=publisher.epoch)))
+    publisher.drain()

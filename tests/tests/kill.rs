@@ -43,7 +43,7 @@ fn assert_nothing_left(place: &Place) {
         let file = File::options().write(true).open(place.path().join(name)).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
-    doctor(Some(place.path()), true).unwrap();
+    doctor(Some(place.path()), framelane::Leftovers::Remove).unwrap();
     assert_eq!((place.files(), place.used_bytes()), (vec![], 0));
 }
 
@@ -228,7 +228,7 @@ fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
         *kinds.entry(left).or_insert(0) += 1;
         // At random first the doctor looks after it, or not.
         if random.below(2) == 0 {
-            doctor(Some(place.path()), true).unwrap();
+            doctor(Some(place.path()), framelane::Leftovers::Remove).unwrap();
         }
         let mut publisher =
             place.publisher().create("c").unwrap_or_else(|error| panic!("round {round}: {error}"));

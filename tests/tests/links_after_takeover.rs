@@ -52,7 +52,14 @@ fn url(server: &Place, channel: &str) -> LinkUrl {
 fn receive(server: &Place, place: &Place, channel: &'static str) -> Service {
     let (url, publisher) = (url(server, channel), place.publisher().create(channel));
     Service::start(move |keep| {
-        framelane_net::receive(&url, &mut publisher.unwrap(), false, &mut |_| {}, &keep).unwrap();
+        framelane_net::receive(
+            &url,
+            &mut publisher.unwrap(),
+            framelane_net::WhenClosed::Wait,
+            &mut |_| {},
+            &keep,
+        )
+        .unwrap();
     })
 }
 

@@ -132,7 +132,7 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     let error = place.publisher().create("taken").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains("65534") && error.hint().is_some(), "{error}");
-    assert!(doctor(Some(place.path()), false).is_ok());
+    assert!(doctor(Some(place.path()), framelane::Leftovers::Report).is_ok());
 }
 
 /// What the other user tries.

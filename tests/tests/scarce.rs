@@ -295,9 +295,9 @@ fn those_who_look_from_outside_say_that_they_cannot_and_never_see_half() {
             let states: Vec<_> = listed.iter().map(|status| &status.state).collect();
             assert_eq!(states, [&ChannelState::Stale, &ChannelState::Live]);
             listed.iter().for_each(whole);
-            for remove in [false, true] {
+            for leftovers in [framelane::Leftovers::Report, framelane::Leftovers::Remove] {
                 assert_eq!(files(directory), known);
-                let found = scarce.until_it_works(directory, || doctor(Some(directory), remove), || {});
+                let found = scarce.until_it_works(directory, || doctor(Some(directory), leftovers), || {});
                 assert_eq!(found.live_channels, 1, "{found:?}");
             }
             assert_eq!(files(directory).len(), 3, "what is left is the live channel");

@@ -196,7 +196,7 @@ impl Survivors {
 fn the_truth_is(place: &Place, state: Option<ChannelState>, dead: Option<u32>) {
     let path = Some(place.path());
     let found = list(path).unwrap();
-    let diagnosis = doctor(path, false).unwrap();
+    let diagnosis = doctor(path, framelane::Leftovers::Report).unwrap();
     let Some(state) = state else {
         assert!(found.is_empty(), "{found:?}");
         assert_eq!(status(path, "c").unwrap_err().kind(), ErrorKind::NotFound);
@@ -219,7 +219,7 @@ fn nothing_is_left(place: &Place) {
         let file = File::options().write(true).open(place.path().join(name)).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
-    doctor(Some(place.path()), true).unwrap();
+    doctor(Some(place.path()), framelane::Leftovers::Remove).unwrap();
     assert_eq!((place.files(), place.used_bytes()), (vec![], 0));
 }
 
@@ -374,7 +374,7 @@ fn a_doctor_killed_at_work_leaves_what_the_next_one_and_the_next_publisher_can_u
             let state = if closed { ChannelState::Closed } else { ChannelState::Stale };
             the_truth_is(&survivors.place, Some(state), None);
             if again {
-                doctor(Some(survivors.place.path()), true).unwrap();
+                doctor(Some(survivors.place.path()), framelane::Leftovers::Remove).unwrap();
                 assert_eq!(survivors.place.files(), [""; 0]);
             }
             survivors.take_over(closed || again);

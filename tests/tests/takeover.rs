@@ -48,7 +48,7 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
     let frame = reader.recv().unwrap();
     assert_eq!((frame.sequence(), frame.epoch()), (sequence, publisher.epoch()));
     assert!(frame.dropped() <= 1, "at most the frame that was being written is lost");
-    assert!(publisher.drain_while(&mut || false), "the reader has everything");
+    publisher.drain(Some(Duration::ZERO)).expect("the reader has everything");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
     send(&mut publisher).unwrap();
     drop(reader.recv().unwrap());
     assert_eq!(publisher.skip(), 2);
-    assert!(publisher.drain_while(&mut || false), "there is nothing that the reader could receive");
+    publisher.drain(Some(Duration::ZERO)).expect("there is nothing that the reader could receive");
     let mut asked = 0;
     let larger = publisher.loan_while(&gray(10_000), &mut || {
         asked += 1;
@@ -198,7 +198,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 barrier.wait();
-                doctor(Some(path), true).unwrap();
+                doctor(Some(path), framelane::Leftovers::Remove).unwrap();
             });
             barrier.wait();
             let mut publisher = loop {
@@ -218,7 +218,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
             }
             publisher.close();
         });
-        doctor(Some(path), true).unwrap();
+        doctor(Some(path), framelane::Leftovers::Remove).unwrap();
         assert_eq!(place.files(), [""; 0]);
     }
 }

@@ -103,7 +103,7 @@ fn restart(directory: &Path, sizes: &[(u32, u32)], slots: &[usize]) {
         }
     }
     drop(readers);
-    doctor(Some(directory), true).unwrap();
+    doctor(Some(directory), framelane::Leftovers::Remove).unwrap();
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
     assert!(last > 0);
 }

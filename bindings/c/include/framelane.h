@@ -694,7 +694,8 @@ const char *framelane_version(void);
 /**
  * Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
  *
- * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED; _SYSTEM_FAILURE.
+ * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
+ * _SYSTEM_FAILURE.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_channels_list(const char *directory,
@@ -740,10 +741,11 @@ void framelane_detection_publisher_close(const framelane_detection_publisher *pu
 void framelane_detection_publisher_free(framelane_detection_publisher *publisher);
 
 /**
- * As `framelane_publisher_drain`.
+ * Same as `framelane_publisher_drain`.
  */
 FRAMELANE_MUST_USE
-framelane_error *framelane_detection_publisher_drain(const framelane_detection_publisher *publisher);
+framelane_error *framelane_detection_publisher_drain(const framelane_detection_publisher *publisher,
+                                                     int64_t timeout_ns);
 
 /**
  * Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when
@@ -762,8 +764,8 @@ framelane_error *framelane_detection_publisher_send(const framelane_detection_pu
                                                     uint64_t *sequence);
 
 /**
- * Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
- * Errors as for `framelane_subscriber_open`.
+ * Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be
+ * NULL. Errors as for `framelane_subscriber_open`.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_open(const char *channel,
@@ -1025,13 +1027,14 @@ framelane_error *framelane_publisher_create(const char *channel,
                                             framelane_publisher **publisher);
 
 /**
- * Closes the channel. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after the frames that they have not received
- * yet. To be sure that they get all, call `framelane_publisher_drain` first.
+ * Closes the channel, and never waits for a subscriber. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after
+ * the frames that they have not received yet. To be sure that they get all, call `framelane_publisher_drain`
+ * first.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and the
- * channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be freed. From
- * `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
- * handlers.
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
+ * the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
+ * freed. From `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not
+ * for signal handlers.
  */
 void framelane_publisher_close(const framelane_publisher *publisher);
 
@@ -1042,12 +1045,16 @@ void framelane_publisher_close(const framelane_publisher *publisher);
 void framelane_publisher_free(framelane_publisher *publisher);
 
 /**
- * With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else
- * does nothing.
+ * Waits up to `timeout_ns` until every live subscriber with FRAMELANE_DELIVERY_EVERY has received all
+ * frames, and the link of a URL has taken the newest one. Works with either backpressure. The publisher can
+ * be used afterwards.
  *
- * Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
+ * Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
+ * `keep_waiting` ended it; _FORKED.
  */
-FRAMELANE_MUST_USE framelane_error *framelane_publisher_drain(const framelane_publisher *publisher);
+FRAMELANE_MUST_USE
+framelane_error *framelane_publisher_drain(const framelane_publisher *publisher,
+                                           int64_t timeout_ns);
 
 /**
  * Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
@@ -1155,8 +1162,8 @@ const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
  *
  * Frees the loan, also when it fails. Makes no system call when nobody waits.
  *
- * Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
- * _FORKED.
+ * Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong
+ * `info`; _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_loan_publish(framelane_loan *loan,
@@ -1186,9 +1193,9 @@ framelane_error *framelane_subscriber_open(const char *channel,
 /**
  * Detaches from the channel. Frames that were received stay valid.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this waits
- * for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From `keep_waiting`
- * it returns at once: the call that waits detaches when it ends. Not for signal handlers.
+ * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
+ * waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
+ * `keep_waiting` it returns at once: the call that waits detaches when it ends. Not for signal handlers.
  */
 void framelane_subscriber_close(const framelane_subscriber *subscriber);
 
@@ -1207,8 +1214,8 @@ void framelane_subscriber_free(framelane_subscriber *subscriber);
  * itself.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
- * _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
- * _FORKED; _DAMAGED.
+ * _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES;
+ * _INTERRUPTED; _FORKED; _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscriber,

@@ -52,7 +52,8 @@ pub struct framelane_channels {
 
 /// Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
 ///
-/// Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED; _SYSTEM_FAILURE.
+/// Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
+/// _SYSTEM_FAILURE.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_channels_list(

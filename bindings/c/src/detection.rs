@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use framelane::{
     Delivery, Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error,
-    ErrorKind, LoanError,
+    ErrorKind,
 };
 
 use crate::boundary::{
@@ -182,18 +182,19 @@ pub extern "C" fn framelane_detection_publisher_free(publisher: *mut framelane_d
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
-/// As `framelane_publisher_drain`.
+/// Same as `framelane_publisher_drain`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_publisher_drain(
     publisher: *const framelane_detection_publisher,
+    timeout_ns: i64,
 ) -> *mut framelane_error {
     fallible(|| {
         let publisher = share(publisher, "publisher")?;
-        publisher.handle.call(publisher.keep, None, |publisher, keep| {
-            let drained = publisher.publisher_mut().drain_while(keep);
-            if drained { Ok(()) } else { Err(LoanError::Interrupted.into()) }
-        })
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
+        publisher
+            .handle
+            .call(publisher.keep, wait.deadline, |publisher, keep| publisher.drain_while(wait.left(), keep))
     })
 }
 
@@ -226,8 +227,8 @@ pub extern "C" fn framelane_detection_publisher_send(
     })
 }
 
-/// Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be NULL.
-/// Errors as for `framelane_subscriber_open`.
+/// Waits up to `open_timeout_ns` for the detections channel and subscribes to every batch. `options` may be
+/// NULL. Errors as for `framelane_subscriber_open`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_open(

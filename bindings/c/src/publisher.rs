@@ -83,13 +83,14 @@ pub extern "C" fn framelane_publisher_create(
     })
 }
 
-/// Closes the channel. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after the frames that they have not received
-/// yet. To be sure that they get all, call `framelane_publisher_drain` first.
+/// Closes the channel, and never waits for a subscriber. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after
+/// the frames that they have not received yet. To be sure that they get all, call `framelane_publisher_drain`
+/// first.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and the
-/// channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be freed. From
-/// `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not for signal
-/// handlers.
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
+/// the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
+/// freed. From `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not
+/// for signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_close(publisher: *const framelane_publisher) {
     value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
@@ -102,18 +103,24 @@ pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) 
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
-/// With FRAMELANE_BACKPRESSURE_BLOCK, waits until every live reader of every frame has received all; else
-/// does nothing.
+/// Waits up to `timeout_ns` until every live subscriber with FRAMELANE_DELIVERY_EVERY has received all
+/// frames, and the link of a URL has taken the newest one. Works with either backpressure. The publisher can
+/// be used afterwards.
 ///
-/// Errors: FRAMELANE_ERROR_INTERRUPTED when `keep_waiting` ended it.
+/// Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
+/// `keep_waiting` ended it; _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn framelane_publisher_drain(publisher: *const framelane_publisher) -> *mut framelane_error {
+pub extern "C" fn framelane_publisher_drain(
+    publisher: *const framelane_publisher,
+    timeout_ns: i64,
+) -> *mut framelane_error {
     fallible(|| {
-        share(publisher, "publisher")?.with(|publisher, keep| {
-            let drained = publisher.drain_while(keep);
-            if drained { Ok(()) } else { Err(LoanError::Interrupted) }
-        })
+        let publisher = share(publisher, "publisher")?;
+        let wait = Wait::new("timeout_ns", timeout_ns)?;
+        publisher
+            .handle
+            .call(publisher.keep, wait.deadline, |publisher, keep| publisher.drain_while(wait.left(), keep))
     })
 }
 
@@ -308,8 +315,8 @@ pub extern "C" fn framelane_loan_layout(loan: Option<&framelane_loan>) -> *const
 ///
 /// Frees the loan, also when it fails. Makes no system call when nobody waits.
 ///
-/// Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong `info`;
-/// _FORKED.
+/// Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong
+/// `info`; _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_publish(

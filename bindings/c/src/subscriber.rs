@@ -60,9 +60,9 @@ pub extern "C" fn framelane_subscriber_open(
 
 /// Detaches from the channel. Frames that were received stay valid.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this waits
-/// for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From `keep_waiting`
-/// it returns at once: the call that waits detaches when it ends. Not for signal handlers.
+/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
+/// waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
+/// `keep_waiting` it returns at once: the call that waits detaches when it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
     value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
@@ -83,8 +83,8 @@ pub extern "C" fn framelane_subscriber_free(subscriber: *mut framelane_subscribe
 /// itself.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
-/// _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES; _INTERRUPTED;
-/// _FORKED; _DAMAGED.
+/// _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES;
+/// _INTERRUPTED; _FORKED; _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_recv(

@@ -192,7 +192,7 @@ static void detection_subscriber_closed_beside_recv_ends_it(void) {
   framelane_detection_subscriber_free(waiting.found);
   framelane_detection_publisher_close(finder);
   CHECK(code(framelane_detection_publisher_send(finder, &id, NULL, 0, NULL)) == CLOSED);
-  CHECK(code(framelane_detection_publisher_drain(finder)) == CLOSED);
+  CHECK(code(framelane_detection_publisher_drain(finder, FRAMELANE_FOREVER)) == CLOSED);
   framelane_detection_publisher_free(finder);
 }
 
@@ -255,7 +255,7 @@ static uint32_t lend_again(struct waiting *waiting) {
   const framelane_layout layout = small();
   framelane_loan *loan = NULL;
   const uint32_t found = code(framelane_publisher_loan(waiting->publisher, &layout, &loan));
-  CHECK(code(framelane_publisher_drain(waiting->publisher)) == MISUSE);
+  CHECK(code(framelane_publisher_drain(waiting->publisher, FRAMELANE_FOREVER)) == MISUSE);
   CHECK(framelane_publisher_subscribers(waiting->publisher) == 0);
   framelane_publisher_free(waiting->publisher);
   return found;
@@ -335,7 +335,7 @@ static void forked_child_does_not_wait_for_a_thread_of_its_parent(void) {
     framelane_frame *frame = NULL;
     failures = 0;
     CHECK(code(framelane_subscriber_recv(waiting.subscriber, FRAMELANE_FOREVER, &frame)) == FRAMELANE_ERROR_FORKED);
-    CHECK(code(framelane_publisher_drain(publisher)) == FRAMELANE_ERROR_FORKED);
+    CHECK(code(framelane_publisher_drain(publisher, FRAMELANE_FOREVER)) == FRAMELANE_ERROR_FORKED);
     (void)framelane_subscriber_publisher_alive(waiting.subscriber);
     framelane_subscriber_close(waiting.subscriber);
     framelane_subscriber_free(waiting.subscriber);

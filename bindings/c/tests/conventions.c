@@ -26,7 +26,7 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(code(framelane_publisher_loan(NULL, &layout, &loan)) == INVALID && loan == NULL);
   CHECK(code(framelane_publisher_send(NULL, &image, NULL, NULL)) == INVALID);
   CHECK(code(framelane_publisher_send_bytes(NULL, &layout, NULL, 0, NULL, NULL)) == INVALID);
-  CHECK(code(framelane_publisher_drain(NULL)) == INVALID);
+  CHECK(code(framelane_publisher_drain(NULL, 0)) == INVALID);
   CHECK(code(framelane_loan_publish(NULL, NULL, NULL)) == INVALID);
   CHECK(code(framelane_subscriber_open(NULL, NULL, 0, &subscriber)) == INVALID);
   CHECK(code(framelane_subscriber_open("null", NULL, 0, NULL)) == INVALID);
@@ -35,7 +35,7 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(code(framelane_detection_publisher_create(NULL, NULL, NULL, 0, NULL, &finder)) == INVALID);
   CHECK(code(framelane_detection_publisher_create("null", NULL, NULL, 3, NULL, &finder)) == INVALID);
   CHECK(code(framelane_detection_publisher_send(NULL, &id, NULL, 0, NULL)) == INVALID);
-  CHECK(code(framelane_detection_publisher_drain(NULL)) == INVALID);
+  CHECK(code(framelane_detection_publisher_drain(NULL, 0)) == INVALID);
   CHECK(code(framelane_detection_subscriber_open(NULL, NULL, 0, &found)) == INVALID);
   CHECK(code(framelane_detection_subscriber_recv(NULL, 0, &batch)) == INVALID);
   CHECK(code(framelane_detection_subscriber_for_frame(NULL, 1, 1, 0, &batch)) == INVALID && batch == NULL);

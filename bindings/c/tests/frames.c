@@ -235,7 +235,42 @@ static void directories_need_not_be_utf8(const char *parent) {
   CHECK(rmdir(directory) == 0);
 }
 
+/* A free that waited for the subscriber would never end: it receives nothing meanwhile. */
+static void drain_waits_for_subscribers_and_free_does_not(void) {
+  framelane_publisher_options publishing = FRAMELANE_PUBLISHER_OPTIONS_INIT;
+  framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
+  framelane_publisher *publisher = NULL;
+  framelane_subscriber *subscriber = NULL;
+  framelane_frame *frame = NULL;
+  framelane_image image;
+  framelane_error *error;
+  const uint8_t pixel = 7;
+  memset(&image, 0, sizeof image);
+  image.format = FRAMELANE_FORMAT_GRAY8;
+  image.width = image.height = 1;
+  image.planes[0] = &pixel;
+  publishing.backpressure = FRAMELANE_BACKPRESSURE_BLOCK;
+  options.delivery = FRAMELANE_DELIVERY_EVERY;
+  CHECK(code(framelane_publisher_create("drain", &publishing, &publisher)) == 0);
+  CHECK(code(framelane_subscriber_open("drain", &options, LONG_NS, &subscriber)) == 0);
+  CHECK(code(framelane_publisher_drain(publisher, 0)) == 0);
+  CHECK(code(framelane_publisher_send(publisher, &image, NULL, NULL)) == 0);
+  error = framelane_publisher_drain(publisher, 1000000);
+  CHECK(error != NULL && strstr(framelane_error_message(error), "1 subscriber has not received frame 1") != NULL);
+  CHECK(code(error) == FRAMELANE_ERROR_TIMEOUT);
+  CHECK(code(framelane_subscriber_recv(subscriber, LONG_NS, &frame)) == 0);
+  framelane_frame_free(frame);
+  CHECK(code(framelane_publisher_drain(publisher, FRAMELANE_FOREVER)) == 0);
+  CHECK(code(framelane_publisher_send(publisher, &image, NULL, NULL)) == 0);
+  framelane_publisher_free(publisher);
+  CHECK(code(framelane_subscriber_recv(subscriber, LONG_NS, &frame)) == 0);
+  framelane_frame_free(frame);
+  CHECK(code(framelane_subscriber_recv(subscriber, LONG_NS, &frame)) == FRAMELANE_ERROR_CHANNEL_CLOSED);
+  framelane_subscriber_free(subscriber);
+}
+
 int main(void) {
+  drain_waits_for_subscribers_and_free_does_not();
   char directory[] = DIRECTORY;
   if (begin(directory) != 0) return 1;
   writable_frames_are_copies_and_hold_no_slot();

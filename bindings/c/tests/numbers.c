@@ -37,6 +37,8 @@ static void timeouts_below_zero_are_refused(void) {
     CHECK(code(error) == INVALID && second == NULL);
     CHECK(code(framelane_subscriber_recv(subscriber, ns, &frame)) == INVALID && frame == NULL);
     CHECK(code(framelane_detection_subscriber_open("timeouts/detections", NULL, ns, &other)) == INVALID && other == NULL);
+    CHECK(code(framelane_publisher_drain(publisher, ns)) == INVALID);
+    CHECK(code(framelane_detection_publisher_drain(finder, ns)) == INVALID);
     CHECK(code(framelane_detection_subscriber_recv(found, ns, &batch)) == INVALID);
     CHECK(code(framelane_detection_subscriber_for_frame(found, 1, 1, ns, &batch)) == INVALID);
     CHECK(code(framelane_detection_subscriber_answer(found, 1, 1, ns, &batch)) == INVALID);

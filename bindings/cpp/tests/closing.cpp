@@ -61,6 +61,27 @@ TEST_CASE("publisher_closed_beside_a_waiting_loan_ends_it") {
   CHECK((publisher.channel() == "close" && publisher.subscribers() == 0));
 }
 
+TEST_CASE("drain_waits_for_subscribers_and_destructor_does_not") {
+  framelane::SubscriberOptions every;
+  every.delivery = framelane::Delivery::Every;
+  std::optional<framelane::Subscriber> subscriber;
+  {
+    framelane::PublisherOptions block;
+    block.backpressure = framelane::Backpressure::Block;
+    framelane::Publisher publisher("drain", block);
+    subscriber.emplace("drain", every);
+    publisher.drain(std::chrono::seconds(0));
+    publisher.loan({Format::Gray8, 1, 1}).publish();
+    CHECK(code_of([&] { publisher.drain(std::chrono::milliseconds(1)); }) == FRAMELANE_ERROR_TIMEOUT);
+    CHECK(subscriber->recv().sequence() == 1);
+    publisher.drain();
+    publisher.loan({Format::Gray8, 1, 1}).publish();
+    // A destructor that waited would never end: nothing is received meanwhile.
+  }
+  CHECK(subscriber->recv().sequence() == 2);
+  CHECK(code_of([&] { subscriber->recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
+}
+
 TEST_CASE("subscriber_closed_beside_a_loop_ends_it") {
   Waiting waiting;
   framelane::Publisher publisher("close");

@@ -306,8 +306,8 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 /// - `reconnect`: when the publisher closes the channel, waits until it is published again. By default False:
 ///   `recv` raises ChannelClosed and loops end.
 ///
-/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
-/// delivery. Ctrl-C ends every wait.
+/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an
+/// unknown delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct DetectionSubscriber {
     receiver: Arc<Receiver<Batches>>,

@@ -189,8 +189,9 @@ pub(crate) fn list_channels(py: Python<'_>, directory: Option<PathBuf>) -> PyRes
 #[pyfunction]
 #[pyo3(signature = (directory=None, *, remove=false))]
 pub(crate) fn doctor(py: Python<'_>, directory: Option<PathBuf>, remove: bool) -> PyResult<Diagnosis> {
+    let leftovers = if remove { framelane::Leftovers::Remove } else { framelane::Leftovers::Report };
     let found =
-        py.detach(|| framelane::doctor(directory.as_deref(), remove)).map_err(|error| raise(py, error))?;
+        py.detach(|| framelane::doctor(directory.as_deref(), leftovers)).map_err(|error| raise(py, error))?;
     let leftovers = found.leftovers.into_iter().map(|leftover| Leftover {
         channel: leftover.channel,
         reason: leftover.reason,

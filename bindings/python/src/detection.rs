@@ -192,11 +192,6 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
     )))
 }
 
-/// Waits for a slice until every reader with delivery "every" has received all batches.
-fn drain(publisher: &mut framelane::DetectionPublisher) -> bool {
-    publisher.publisher_mut().drain_while(&mut || false)
-}
-
 /// Sends the boxes found in frames, on a channel of their own; by custom `CHANNEL/detections`. Calls from
 /// several threads take turns.
 ///
@@ -306,22 +301,27 @@ impl DetectionPublisher {
         }
     }
 
-    /// Ends the channel; when it returns, the channel is gone and its name is free. With backpressure "block"
-    /// it first waits until every subscriber has received all batches, as `Publisher.close` does.
+    /// Ends the channel; when it returns, the channel is gone and its name is free. Never waits for a
+    /// subscriber: call `drain` first if nothing may be missed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.handle.close(py, if self.waits { Some(drain) } else { None })
+        self.handle.close(py)
+    }
+
+    /// Waits until every subscriber with delivery "every" has received all batches, as `Publisher.drain`
+    /// does.
+    #[pyo3(signature = (timeout=None))]
+    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = crate::handle::deadline("timeout", timeout)?;
+        self.handle.drain(py, deadline, |publisher, slice| publisher.drain(slice))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    /// Closes; after an exception (Ctrl-C) without waiting for any subscriber.
-    #[pyo3(signature = (*args))]
-    fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
-            return self.handle.close(py, None);
-        }
+    /// Closes, without waiting for any subscriber.
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.close(py)
     }
 

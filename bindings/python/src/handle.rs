@@ -240,6 +240,31 @@ impl<T: Send> Handle<T> {
         }
     }
 
+    /// Calls `drain` with the object and a slice of the time until `deadline`, until it does not end by a
+    /// timeout.
+    ///
+    /// # Errors
+    /// As `call`; those of `drain`.
+    pub(crate) fn drain(
+        &self,
+        py: Python<'_>,
+        deadline: Option<Instant>,
+        drain: impl Fn(&mut T, Option<Duration>) -> Result<(), framelane::Error> + Send + Sync,
+    ) -> PyResult<()> {
+        let drained = self.call(py, deadline, |value| {
+            let slice = remaining(deadline).map_or(SLICE, |left| left.min(SLICE));
+            match drain(value, Some(slice)) {
+                Err(error)
+                    if error.kind() == ErrorKind::Timeout && remaining(deadline) != Some(Duration::ZERO) =>
+                {
+                    None
+                }
+                drained => Some(drained),
+            }
+        })?;
+        drained.map_err(|error| error::raise(py, error))
+    }
+
     /// Runs Python's signal handlers on behalf of a call of this object.
     ///
     /// # Errors
@@ -259,22 +284,18 @@ impl<T: Send> Handle<T> {
     }
 
     /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns
-    /// when the object is gone: after the call that has it, if any, and after `drain` has given true, which
-    /// waits for a slice each time. Does not drain in a signal handler that has interrupted a call of this
-    /// object, nor after an exception of a signal handler. In a forked child it only forgets.
+    /// when the object is gone: after the call that has it, if any. In a forked child it only forgets.
     ///
     /// # Errors
     /// What a signal handler raises meanwhile. The object is gone all the same.
-    pub(crate) fn close(&self, py: Python<'_>, drain: Option<fn(&mut T) -> bool>) -> PyResult<()> {
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.closing.store(true, Ordering::Release);
         if self.is_forked() {
             return Ok(());
         }
-        let mut drain = drain.filter(|_| !self.is_interrupted());
         let mut raised = None;
-        while !py.detach(|| self.close_slice(drain)) {
+        while !py.detach(|| self.close_slice()) {
             if let Err(error) = self.run_signal_handlers(py) {
-                drain = None;
                 raised = Some(error);
             }
         }
@@ -282,7 +303,7 @@ impl<T: Send> Handle<T> {
     }
 
     /// Whether the object is gone.
-    fn close_slice(&self, drain: Option<fn(&mut T) -> bool>) -> bool {
+    fn close_slice(&self) -> bool {
         let mut place = lock(&self.place);
         if matches!(*place, Place::Lent) {
             place = self.wait(place, SLICE);
@@ -296,12 +317,9 @@ impl<T: Send> Handle<T> {
             }
         };
         drop(place);
-        let done = drain.is_none_or(|drain| drain(&mut taken));
-        if done {
-            // Other threads that close it see it as lent until it is gone.
-            drop(taken.value.take());
-        }
-        done
+        // Other threads that close it see it as lent until it is gone.
+        drop(taken.value.take());
+        true
     }
 
     /// Closes the object: now, or when the call that has it returns. In a forked child it only forgets.
@@ -339,7 +357,7 @@ impl<T: Send> Open for Handle<T> {
     }
 
     fn is_gone(&self) -> bool {
-        self.is_forked() || self.close_slice(None)
+        self.is_forked() || self.close_slice()
     }
 }
 

@@ -51,11 +51,6 @@ pub(crate) fn unless_interrupted<T>(result: Result<T, LoanError>) -> Option<Resu
     if matches!(result, Err(LoanError::Interrupted)) { None } else { Some(result) }
 }
 
-/// Waits for a slice until every reader with delivery "every" has received all frames.
-fn drain(publisher: &mut framelane::Publisher) -> bool {
-    publisher.drain_while(&mut || false)
-}
-
 impl Shared {
     /// Remembers the counters for threads that ask while another has the publisher.
     fn note(&self, publisher: &framelane::Publisher) {
@@ -128,17 +123,6 @@ impl Shared {
         info: &FrameInfo,
     ) -> Result<u64, Failure> {
         self.call(py, self.waits, |publisher| publisher.publish_held_while(held, layout, info, &mut || false))
-    }
-
-    /// Closes at once; what readers with delivery "every" have not received is lost.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.handle.close(py, None)
-    }
-
-    /// Closes; with backpressure "block" only when every reader with delivery "every" has received all
-    /// frames.
-    fn drain_and_close(&self, py: Python<'_>) -> PyResult<()> {
-        self.handle.close(py, if self.waits { Some(drain) } else { None })
     }
 }
 
@@ -400,24 +384,31 @@ impl Publisher {
     /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
     /// ChannelClosed; a call that copies ends first.
     ///
-    /// With backpressure "block" it first waits until every subscriber with delivery "every" has received all
-    /// frames. A signal handler that raises (Ctrl-C) ends that wait, as does a handler that calls `close`
-    /// itself.
+    /// Never waits for a subscriber, also with backpressure "block": call `drain` first if nothing may be
+    /// missed. The end of a `with` block does the same.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.drain_and_close(py)
+        self.shared.handle.close(py)
+    }
+
+    /// Waits until every subscriber with delivery "every" has received all frames, and the link of a URL has
+    /// taken the newest one. `timeout` is in seconds (None: indefinitely, 0: not at all).
+    ///
+    /// Works with either backpressure. Ctrl-C ends the wait. Raises Timeout, and ChannelClosed when `close`
+    /// was called meanwhile. In asyncio: `await asyncio.to_thread(pub.drain)`.
+    #[pyo3(signature = (timeout=None))]
+    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = crate::handle::deadline("timeout", timeout)?;
+        self.shared.handle.drain(py, deadline, |publisher, slice| publisher.drain(slice))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    /// Closes; after an exception (Ctrl-C) without waiting for any subscriber.
-    #[pyo3(signature = (*args))]
-    fn __exit__(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        if args.get_item(0).is_ok_and(|exception| !exception.is_none()) {
-            return self.shared.close(py);
-        }
-        self.shared.drain_and_close(py)
+    /// Closes, without waiting for any subscriber.
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
     }
 
     fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -185,8 +185,8 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 /// it. A subscriber holds at most the slots of the channel less two, from 2 to 8: 4 with the default of 6
 /// slots. At this limit `recv` raises TooManyLeases at once.
 ///
-/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an unknown
-/// delivery. Ctrl-C ends every wait.
+/// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an
+/// unknown delivery. Ctrl-C ends every wait.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Subscriber {
     receiver: Arc<Receiver<framelane::Subscriber>>,

@@ -87,6 +87,7 @@ def test_an_iteration_ends_when_the_channel_is_closed_there(serve):
         def send():
             for value in range(20):
                 publisher.send(picture(value))
+            publisher.drain()
             publisher.close()
 
         thread = threading.Thread(target=send)

@@ -324,6 +324,7 @@ def test_frames_go_from_process_to_process_and_none_is_lost_with_backpressure_bl
                 pass
             for n in range(100):
                 publisher.send(np.full((100, 100, 3), n, "uint8"))
+            publisher.drain()
         """
     )
     writer.wait_for("ready")

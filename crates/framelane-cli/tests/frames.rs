@@ -199,6 +199,7 @@ fn other_strides_of_the_same_size_are_no_new_format() {
         let layout = Layout::with_planes(PixelFormat::Gray8, 8, 2, &planes, 32).unwrap();
         publisher.send(&layout, &FrameInfo::default(), &noise(32, 1)).unwrap();
     }
+    publisher.drain(None).unwrap();
     publisher.close();
     let names: Vec<_> =
         subscriber.rest().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
@@ -219,6 +220,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
             let layout = Layout::packed(PixelFormat::Gray8, width, 2).unwrap();
             publisher.send(&layout, &FrameInfo::default(), &noise(32, 1)).unwrap();
         }
+        publisher.drain(None).unwrap();
         publisher.close();
         let output = subscriber.wait_with_output().unwrap();
         assert_eq!(output.status.code(), status);

@@ -12,8 +12,8 @@ use support::{Place, Running, json_error};
 
 const NOBODY: u32 = 65534;
 
-/// A directory that all users can reach, with one directory of channels for root and one for uid 65534. `None`
-/// without root, or when uid 65534 cannot run the program.
+/// A directory that all users can reach, with one directory of channels for root and one for uid 65534.
+/// `None` without root, or when uid 65534 cannot run the program.
 fn places() -> Option<(tempfile::TempDir, Place, Place)> {
     let (root, nobody) = (Place::new(), Place::new());
     let is_root = rustix::process::geteuid().is_root();

@@ -10,8 +10,8 @@ use crate::budget::{Budget, Quantity, Share};
 use crate::channel_io::Fault;
 use crate::coder;
 use crate::connect::connect;
-use crate::incoming::{Limits, Received, Receiving};
-use crate::outgoing::{self, Means, Sent, Terms};
+use crate::incoming::{Limits, ReceiveStatistics, Receiving};
+use crate::outgoing::{self, Means, SendStatistics, Terms};
 use crate::proto::{Backoff, Direction, Sink};
 use crate::resume::{self, Kept, known};
 use crate::time::machine;
@@ -38,6 +38,16 @@ pub enum LinkEvent<'e, P> {
     },
     /// How far it is: after every frame, and several times a second.
     Progress(&'e P),
+}
+
+/// The end of [`receive`] when the channel closes on the other machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WhenClosed {
+    /// Waits until the channel is published again. The default.
+    #[default]
+    Wait,
+    /// Returns.
+    Return,
 }
 
 /// Whether to begin again after a connection, and when.
@@ -78,9 +88,9 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 
 /// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
 ///
-/// Blocks until `keep` says false, which it is asked several times a second; with `once`, also until the
-/// channel is closed there. The publisher's channel stays open, so that its subscribers stay attached while
-/// the link is away.
+/// Blocks until `keep` returns false, which is called several times a second. With [`WhenClosed::Return`] it
+/// also returns when the channel is closed there. The publisher's channel stays open, so that its subscribers
+/// stay attached while the link is away.
 ///
 /// # Errors
 /// What trying again would not mend: who is not let in, a server that is not the one expected, frames above
@@ -88,11 +98,11 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 pub fn receive(
     url: &LinkUrl,
     publisher: &mut Publisher,
-    once: bool,
-    events: &mut dyn FnMut(LinkEvent<'_, Received>),
+    when_closed: WhenClosed,
+    events: &mut dyn FnMut(LinkEvent<'_, ReceiveStatistics>),
     keep: &dyn Fn() -> bool,
-) -> Result<Received, Error> {
-    let mut received = Received { last: publisher.inherited(), ..Received::default() };
+) -> Result<ReceiveStatistics, Error> {
+    let mut received = ReceiveStatistics { last: publisher.inherited(), ..ReceiveStatistics::default() };
     received.link.peer = url.to_string();
     publisher.set_link(&received.link);
     let memory = Budget::of_one_peer(Quantity::Memory, url.options.max_memory, "max-memory=");
@@ -102,7 +112,7 @@ pub fn receive(
     loop {
         tries.begun = Instant::now();
         let memory = (&memory, &mut ring);
-        let result = receive_once(url, publisher, once, &mut received, memory, events, keep);
+        let result = receive_once(url, publisher, when_closed, &mut received, memory, events, keep);
         match next_step(result, &mut tries, keep, &mut |error, wait| events(LinkEvent::Lost { error, wait }))?
         {
             Next::Again => {}
@@ -114,10 +124,10 @@ pub fn receive(
 fn receive_once(
     url: &LinkUrl,
     publisher: &mut Publisher,
-    once: bool,
-    received: &mut Received,
+    when_closed: WhenClosed,
+    received: &mut ReceiveStatistics,
     (memory, ring): (&Arc<Budget>, &mut Share),
-    events: &mut dyn FnMut(LinkEvent<'_, Received>),
+    events: &mut dyn FnMut(LinkEvent<'_, ReceiveStatistics>),
     keep: &dyn Fn() -> bool,
 ) -> Result<(), Fault> {
     let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
@@ -148,7 +158,7 @@ fn receive_once(
             turns: Turns::new().of(&received.link.peer),
         },
         idle_timeout: options.idle_timeout,
-        ends_with_channel: once,
+        ends_with_channel: when_closed == WhenClosed::Return,
         received,
         watch: &mut |received| {
             events(LinkEvent::Progress(received));
@@ -184,12 +194,12 @@ pub fn send(
     url: &LinkUrl,
     subscriber: Subscriber,
     sending: &Sending,
-    events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
+    events: &(dyn Fn(LinkEvent<'_, SendStatistics>) + Sync),
     keep: &(dyn Fn() -> bool + Sync),
-) -> Result<Sent, Error> {
+) -> Result<SendStatistics, Error> {
     let channel = subscriber.channel().to_owned();
     let mut kept = Some(Kept::new(subscriber));
-    let mut total = Sent::default();
+    let mut total = SendStatistics::default();
     let mut tries = Tries::new();
     loop {
         tries.begun = Instant::now();
@@ -207,8 +217,8 @@ fn send_once(
     channel: &str,
     sending: &Sending,
     kept: &mut Option<Kept>,
-    total: &mut Sent,
-    events: &(dyn Fn(LinkEvent<'_, Sent>) + Sync),
+    total: &mut SendStatistics,
+    events: &(dyn Fn(LinkEvent<'_, SendStatistics>) + Sync),
     keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), Fault> {
     let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
@@ -234,13 +244,13 @@ fn send_once(
         count: sending.count.map(|count| count.saturating_sub(total.frames)),
     };
     let before = total.clone();
-    let sum = |sent: &Sent| Sent {
+    let sum = |sent: &SendStatistics| SendStatistics {
         frames: before.frames + sent.frames,
         skipped: before.skipped + sent.skipped,
         bytes: before.bytes + sent.bytes,
         live: sent.live,
     };
-    let watch = |sent: &Sent| {
+    let watch = |sent: &SendStatistics| {
         events(LinkEvent::Progress(&sum(sent)));
         go_on()
     };

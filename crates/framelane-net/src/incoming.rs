@@ -33,7 +33,7 @@ const DETECTIONS_HEADER: usize = 64;
 
 /// What has come over a receiving link, in all of its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceiveStatistics {
     /// Frames published.
     pub frames: u64,
     /// Frames that the other side left out, or that were lost with a connection.
@@ -68,9 +68,9 @@ pub(crate) struct Receiving<'a> {
     pub idle_timeout: std::time::Duration,
     pub ends_with_channel: bool,
     /// Goes on over connections.
-    pub received: &'a mut Received,
+    pub received: &'a mut ReceiveStatistics,
     /// Asked several times a second, and after every frame: whether to go on.
-    pub watch: &'a mut dyn FnMut(&Received) -> Result<(), Fault>,
+    pub watch: &'a mut dyn FnMut(&ReceiveStatistics) -> Result<(), Fault>,
 }
 
 /// Limits on what the peer's frames use here.
@@ -409,8 +409,8 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// From a payload that is here already: `fill` brings the frame into the slot. With `decodes` it waits for
-    /// its turn.
+    /// From a payload that is here already: `fill` brings the frame into the slot. With `decodes` it waits
+    /// for its turn.
     fn publish_from(
         &mut self,
         head: &FrameHead,

@@ -62,8 +62,8 @@ fn receive(
     sink: Sink,
     codec: Codec,
     idle_timeout: Duration,
-    watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
-) -> (Fault, Received) {
+    watch: &mut dyn FnMut(&ReceiveStatistics) -> Result<(), Fault>,
+) -> (Fault, ReceiveStatistics) {
     receive_in_turns(peer, publisher, sink, codec, Turns::new().of("the peer"), idle_timeout, watch)
 }
 
@@ -74,9 +74,9 @@ fn receive_in_turns(
     codec: Codec,
     turns: ClientTurns,
     idle_timeout: Duration,
-    watch: &mut dyn FnMut(&Received) -> Result<(), Fault>,
-) -> (Fault, Received) {
-    let mut received = Received::default();
+    watch: &mut dyn FnMut(&ReceiveStatistics) -> Result<(), Fault>,
+) -> (Fault, ReceiveStatistics) {
+    let mut received = ReceiveStatistics::default();
     let memory = Budget::of_one_peer(Quantity::Memory, 1 << 20, "max-memory");
     let mut ring = memory.share_of("the peer");
     let receiving = Receiving {
@@ -195,7 +195,7 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
         let _reader = reader.open("cam0").unwrap();
         let sink = Sink::new(Instant::now(), Delivery::Every, None, IDLE_TIMEOUT);
         let (mut before, mut same) = (0, 0);
-        let mut watch = |received: &Received| {
+        let mut watch = |received: &ReceiveStatistics| {
             same = if received.frames == before { same + 1 } else { 0 };
             before = received.frames;
             // Nothing has gone on for as long as it is asked between two frames, and longer.
@@ -236,7 +236,7 @@ fn coded_frame_waits_until_its_client_has_a_turn() {
     let (ours, theirs) = (turns.of("the peer"), turns.of("the peer"));
     // Another connection of the client decodes. Frames that were published at the end of its turns.
     let (mut turn, mut asked, mut published) = (None, 0, Vec::new());
-    let mut watch = |received: &Received| {
+    let mut watch = |received: &ReceiveStatistics| {
         if turn.is_none() && received.frames == published.len() as u64 && published.len() < 2 {
             turn = Some(theirs.take(&mut || Ok(()))?);
         }

@@ -42,9 +42,9 @@ mod time;
 mod turns;
 mod url;
 
-pub use client::{LinkEvent, Sending, receive, send};
-pub use incoming::Received;
-pub use outgoing::Sent;
+pub use client::{LinkEvent, Sending, WhenClosed, receive, send};
+pub use incoming::ReceiveStatistics;
+pub use outgoing::SendStatistics;
 pub use proto::Direction;
 pub use remote::{register_url_schemes, subscribe};
 pub use server::{Access, Server, ServerEvent, ServerOptions};

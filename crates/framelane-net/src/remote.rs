@@ -12,9 +12,9 @@ use framelane::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::client::{self, LinkEvent, Sending};
-use crate::incoming::Received;
-use crate::outgoing::Sent;
+use crate::client::{self, LinkEvent, Sending, WhenClosed};
+use crate::incoming::ReceiveStatistics;
+use crate::outgoing::SendStatistics;
 use crate::time::realtime_ns;
 use crate::url::{LinkUrl, given};
 
@@ -29,8 +29,8 @@ const LINKS: &str = "links/";
 /// The longest wait for a link between two questions to the caller whether to go on.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Registers the URL schemes `tls`, `tcp` and `unix` with this process. Afterwards a URL can replace a channel
-/// name: `Subscriber::open("tls://host:7420/cam0")`.
+/// Registers the URL schemes `tls`, `tcp` and `unix` with this process. Afterwards a URL can replace a
+/// channel name: `Subscriber::open("tls://host:7420/cam0")`.
 ///
 /// Further calls have no effect. The bindings of the other languages call it themselves.
 pub fn register_url_schemes() {
@@ -178,7 +178,7 @@ fn local_name(url: &LinkUrl) -> String {
 /// Removes the local channels of links whose processes were killed: nobody else could have a use for them.
 fn tidy(directory: Option<&Path>) {
     // What cannot be removed is in nobody's way: the next link has another name.
-    let _ = framelane::doctor_of(directory, &is_local_name, true);
+    let _ = framelane::doctor_of(directory, &is_local_name, framelane::Leftovers::Remove);
 }
 
 /// Whether [`local_name`] may have made this name: a channel that somebody has called links/cam0 is theirs.
@@ -252,9 +252,9 @@ impl Links for Remote {
         attach(&local)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();
-        let once = !options.get_reconnect();
+        let when_closed = if options.get_reconnect() { WhenClosed::Wait } else { WhenClosed::Return };
         let running =
-            spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, once, shared))?;
+            spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, when_closed, shared))?;
         wait_until_live(&shared, &peer, options.get_open_timeout(), keep_waiting)?;
         Ok(Box::new(running))
     }
@@ -279,10 +279,15 @@ impl Links for Remote {
 }
 
 /// Receives until the link ends; with `once`, the link ends when the channel is closed on the other machine.
-fn pull(link: &LinkUrl, mut publisher: Publisher, once: bool, shared: &Shared) -> Result<(), Error> {
+fn pull(
+    link: &LinkUrl,
+    mut publisher: Publisher,
+    when_closed: WhenClosed,
+    shared: &Shared,
+) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
     let mut live = false;
-    let mut events = |event: LinkEvent<'_, Received>| match event {
+    let mut events = |event: LinkEvent<'_, ReceiveStatistics>| match event {
         LinkEvent::Progress(received) => {
             if received.live && !std::mem::replace(&mut live, true) {
                 shared.change(|state| state.live = true);
@@ -290,7 +295,7 @@ fn pull(link: &LinkUrl, mut publisher: Publisher, once: bool, shared: &Shared) -
         }
         other => note(shared, &other),
     };
-    let result = client::receive(link, &mut publisher, once, &mut events, &keep).map(drop);
+    let result = client::receive(link, &mut publisher, when_closed, &mut events, &keep).map(drop);
     if let Err(fault) = &result {
         // Before the channel is closed, which is what its subscriber sees: it then asks why.
         shared.change(|state| state.fault = Some(copy_of(fault)));
@@ -317,7 +322,7 @@ fn push(
     shared: &Shared,
 ) -> Result<(), Error> {
     let keep = || !shared.stop.load(Ordering::Relaxed);
-    let events = |event: LinkEvent<'_, Sent>| note(shared, &event);
+    let events = |event: LinkEvent<'_, SendStatistics>| note(shared, &event);
     let sending = Sending { subscriber: again, count: None, reconnect: false };
     client::send(link, subscriber, &sending, &events, &keep).map(drop)
 }

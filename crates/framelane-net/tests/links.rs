@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
-use framelane_net::{Access, LinkEvent, LinkUrl, Received};
+use framelane_net::{Access, LinkEvent, LinkUrl, ReceiveStatistics};
 use framelane_test_kit::wait_until;
 use support::{Served, gray, open};
 
@@ -75,6 +75,7 @@ fn every_frame_arrives_in_order_when_every_frame_is_wanted() {
             let bytes = [number.to_le_bytes(), [number as u8; 4]].concat();
             publisher.send(&gray(8, 1), &FrameInfo::default(), &bytes).unwrap();
         }
+        publisher.drain(None).unwrap();
         publisher.close();
     });
     let (mut expected, mut first) = (None, 0);
@@ -212,9 +213,13 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
     let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            framelane_net::receive(&url, &mut publisher, false, &mut |_| {}, &|| {
-                !stop.load(Ordering::Relaxed)
-            })
+            framelane_net::receive(
+                &url,
+                &mut publisher,
+                framelane_net::WhenClosed::Wait,
+                &mut |_| {},
+                &|| !stop.load(Ordering::Relaxed),
+            )
             .unwrap()
         });
         let mut reader = SubscriberOptions::new().directory(local.path()).open("cam0").unwrap();
@@ -264,14 +269,18 @@ fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
     let (frames, lost) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let link = scope.spawn(|| {
-            let mut events = |event: LinkEvent<'_, Received>| match event {
+            let mut events = |event: LinkEvent<'_, ReceiveStatistics>| match event {
                 LinkEvent::Progress(received) => frames.store(received.frames, Ordering::Relaxed),
                 LinkEvent::Lost { .. } => lost.store(true, Ordering::Relaxed),
                 _ => {}
             };
-            framelane_net::receive(&url, &mut publisher, false, &mut events, &|| {
-                !lost.load(Ordering::Relaxed)
-            })
+            framelane_net::receive(
+                &url,
+                &mut publisher,
+                framelane_net::WhenClosed::Wait,
+                &mut events,
+                &|| !lost.load(Ordering::Relaxed),
+            )
         });
         while frames.load(Ordering::Relaxed) < 2 && !link.is_finished() {
             source.send(&gray(1, 1), &FrameInfo::default(), &[1]).unwrap();

@@ -97,9 +97,13 @@ fn forged_origin_in_a_channel_before_silences_nobody() {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let link = || {
-                framelane_net::receive(&url, &mut publisher, false, &mut |_| {}, &|| {
-                    !stop.load(Ordering::Relaxed)
-                })
+                framelane_net::receive(
+                    &url,
+                    &mut publisher,
+                    framelane_net::WhenClosed::Wait,
+                    &mut |_| {},
+                    &|| !stop.load(Ordering::Relaxed),
+                )
             };
             scope.spawn(link);
             let _end = End(&stop);

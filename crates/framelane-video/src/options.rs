@@ -381,8 +381,8 @@ impl SourceOptions {
     /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file, cut off,
-    /// or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file,
+    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
     /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
     pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;

@@ -49,6 +49,7 @@ fn through_channel(options: SourceOptions, source: &str, slots: Option<usize>) -
                 ControlFlow::Continue(())
             })
             .unwrap();
+        publisher.drain(None).unwrap();
         publisher.close();
         (reading.join().unwrap(), summary)
     })

@@ -10,8 +10,8 @@ macro_rules! error_kinds {
     ($($variant:ident = $code:literal, $name:literal, $doc:literal, $hint:literal;)*) => {
         /// The kind of an error: a stable number and a stable name, the same in every language.
         ///
-        /// C has `FRAMELANE_ERROR_` codes, C++ has `Code`, Python has an exception for each kind, with the same
-        /// names. `spec/errors.md` lists them all.
+        /// C has `FRAMELANE_ERROR_` codes, C++ has `Code`, Python has an exception for each kind, with the
+        /// same names. `spec/errors.md` lists them all.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
@@ -93,7 +93,7 @@ error_kinds! {
     Forked = 16, "forked", "The handle was opened before this process was forked.",
         "open the channel in the child process itself";
     InvalidOption = 17, "invalid_option", "An option or argument is outside its range.",
-        "read the documentation of the option";
+        "see the documentation of the option, or --help of the command";
     SystemFailure = 18, "system_failure", "The operating system reports another error.",
         "see the operating system's error in the message; for a channel, check its directory with `framelane doctor`";
     InternalFailure = 19, "internal_failure", "A fault of framelane itself: please report it.",
@@ -125,7 +125,8 @@ impl Error {
 
     /// Makes an error from an operating-system error met while doing `what`.
     ///
-    /// The kind follows from the system's error: not found, permission, no space, else [`ErrorKind::SystemFailure`].
+    /// The kind follows from the system's error: not found, permission, no space, else
+    /// [`ErrorKind::SystemFailure`].
     pub fn from_io(what: impl fmt::Display, error: std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,

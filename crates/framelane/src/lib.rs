@@ -92,8 +92,8 @@ pub use publisher::{Backpressure, HeldSlot, Loan, LoanError, Publisher, Publishe
 pub use source::SourceStatus;
 #[cfg(not(loom))]
 pub use status::{
-    ChannelState, ChannelStatus, Diagnosis, Leftover, SlotHolder, Starved, SubscriberStatus, doctor,
-    doctor_of, list, status,
+    ChannelState, ChannelStatus, Diagnosis, Leftover, Leftovers, SlotHolder, Starved, SubscriberStatus,
+    doctor, doctor_of, list, status,
 };
 #[cfg(not(loom))]
 pub use subscriber::{Frame, Observer, RecvError, Subscriber, SubscriberOptions};

@@ -291,6 +291,7 @@ fn backpressure_block_loses_nothing_however_slow_the_reader() {
         // Sizes grow on the way: a new generation must not lose what is unread in the old one.
         send(&mut publisher, &gray(8 + value / 100, 16), value as u8).unwrap();
     }
+    publisher.drain(None).unwrap();
     publisher.close();
     for reader in readers {
         assert_eq!(reader.join().unwrap(), 2000);
@@ -311,9 +312,37 @@ fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
         asked < 3
     });
     assert!(matches!(blocked, Err(LoanError::Interrupted)));
-    assert!(!publisher.drain_while(&mut || false));
+    assert_eq!(publisher.drain(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::Timeout);
+    let stopped = publisher.drain_while(None, &mut || false);
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Interrupted);
     drop(every);
     assert_eq!(send(&mut publisher, &gray(8, 8), 3), Some(3));
+}
+
+#[test]
+fn drain_waits_for_readers_of_every_frame_and_close_does_not() {
+    for backpressure in [Backpressure::Drop, Backpressure::Block] {
+        let place = Place::new();
+        let (publisher, subscriber) = pair(&place);
+        let mut publisher = publisher.backpressure(backpressure).create("c").unwrap();
+        let mut every = subscriber.clone().delivery(Delivery::Every).open("c").unwrap();
+        let _newest = subscriber.open("c").unwrap();
+        publisher.drain(Some(Duration::ZERO)).unwrap();
+        send(&mut publisher, &gray(8, 8), 1);
+        let error = publisher.drain(Some(Duration::from_millis(5))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.message().contains("1 subscriber has not received frame 1"), "{error}");
+        let reader =
+            std::thread::spawn(move || every.recv().map(|frame| frame.sequence()).map(|n| (n, every)));
+        publisher.drain(None).unwrap();
+        let (sequence, mut every) = reader.join().unwrap().unwrap();
+        assert_eq!(sequence, 1);
+        // The reader has not received this one, and nobody receives meanwhile: a close that waits never ends.
+        send(&mut publisher, &gray(8, 8), 2);
+        publisher.close();
+        assert_eq!(every.recv().unwrap().sequence(), 2, "it had mapped the ring");
+        assert!(matches!(every.recv(), Err(RecvError::Closed)));
+    }
 }
 
 #[test]

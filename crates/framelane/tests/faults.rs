@@ -228,7 +228,7 @@ fn a_directory_that_cannot_be_is_an_error() {
     for path in [&file, &file.join("below")] {
         assert!(publisher(path).create("c").is_err());
         assert!(subscriber(path).open("c").is_err());
-        assert!(list(Some(path)).is_err() && doctor(Some(path), true).is_err());
+        assert!(list(Some(path)).is_err() && doctor(Some(path), framelane::Leftovers::Remove).is_err());
     }
     assert!(file.exists());
 }
@@ -267,7 +267,7 @@ fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_
     write_at(&path.join("c.control"), 8, &7_u32.to_le_bytes());
     let error = publisher(path).create("c").err().unwrap();
     assert_error(&error, ErrorKind::IncompatibleVersion, &["7.2", "1.2", "doctor --fix"]);
-    doctor(Some(path), true).unwrap();
+    doctor(Some(path), framelane::Leftovers::Remove).unwrap();
     drop(publisher(path).create("c").unwrap());
 }
 
@@ -321,7 +321,7 @@ fn a_damaged_control_file_is_an_error_until_the_doctor_has_removed_it() {
         }
         let listed = list(Some(path)).unwrap();
         assert!(matches!(&listed[..], [ChannelStatus { state: ChannelState::Damaged(_), .. }]), "{what}");
-        let found = doctor(Some(path), true).unwrap();
+        let found = doctor(Some(path), framelane::Leftovers::Remove).unwrap();
         assert!(found.leftovers.len() == 1 && found.leftovers[0].removed && found.live_channels == 0);
         assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "{what}");
         drop(publisher(path).create("c").unwrap());
@@ -430,7 +430,7 @@ fn garbage_in_the_directory_disturbs_neither_list_nor_doctor() {
     let _publisher = publisher(path).create("c").unwrap();
     let listed = list(Some(path)).unwrap();
     assert!(listed.iter().any(|status| status.name == "c" && status.state == ChannelState::Live));
-    doctor(Some(path), true).unwrap();
+    doctor(Some(path), framelane::Leftovers::Remove).unwrap();
     for name in strange {
         assert!(path.join(name).exists(), "{name} is not framelane's to remove");
     }

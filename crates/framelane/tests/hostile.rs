@@ -175,7 +175,7 @@ impl Channel {
                 let _ = std::hint::black_box((
                     list(Some(&path)),
                     status(Some(&path), "c"),
-                    doctor(Some(&path), false),
+                    doctor(Some(&path), framelane::Leftovers::Report),
                 ));
                 let alive = self.subscribers.iter().map(Subscriber::publisher_alive).collect::<Vec<_>>();
                 std::hint::black_box((alive, self.publisher.as_ref().map(Publisher::subscribers)));
@@ -201,7 +201,7 @@ impl Channel {
                 self.publisher = match self.publisher_options().create("c") {
                     Ok(publisher) => Some(publisher),
                     Err(_) => {
-                        doctor(Some(&path), true).unwrap();
+                        doctor(Some(&path), framelane::Leftovers::Remove).unwrap();
                         self.publisher_options().create("c").ok()
                     }
                 };

@@ -140,7 +140,11 @@ impl Channel {
 
     fn look_from_outside(&self) {
         let path = Some(self.directory.path());
-        std::hint::black_box((list(path).unwrap(), status(path, "c").is_ok(), doctor(path, false).unwrap()));
+        std::hint::black_box((
+            list(path).unwrap(),
+            status(path, "c").is_ok(),
+            doctor(path, framelane::Leftovers::Report).unwrap(),
+        ));
         if let Ok(mut late) = self.subscriber().open("c")
             && let Ok(frame) = late.recv_timeout(Duration::ZERO)
         {
@@ -155,7 +159,7 @@ impl Channel {
         self.subscribers.clear();
         let (directory, received, errors) = (self.directory, self.received, self.errors);
         drop(self.publisher);
-        doctor(Some(directory.path()), true).unwrap();
+        doctor(Some(directory.path()), framelane::Leftovers::Remove).unwrap();
         let publisher = Self::options(&directory, Backpressure::Drop).create("c").unwrap();
         let mut channel =
             Channel { directory, publisher, subscribers: vec![], held: vec![], received: 0, errors: 0 };
@@ -340,7 +344,7 @@ fn refuse_control(place: u64, number: u64) {
     let error = Channel::options(&directory, Backpressure::Drop).create("c").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(error.message().contains("out of range") && error.hint().is_some(), "{error}");
-    doctor(Some(directory.path()), true).unwrap();
+    doctor(Some(directory.path()), framelane::Leftovers::Remove).unwrap();
     assert!(!control.exists());
     assert!(Channel::options(&directory, Backpressure::Drop).create("c").is_ok());
 }

@@ -120,12 +120,12 @@ fn processes_that_use_up_the_slots_are_named() {
     let found = status(Some(directory.path()), "c").unwrap();
     assert_eq!((found.held_slots, found.holders.len()), (5, 1));
     assert_words(&found.starvation().unwrap(), &[&holder]);
-    let diagnosis = doctor(Some(directory.path()), false).unwrap();
+    let diagnosis = doctor(Some(directory.path()), framelane::Leftovers::Report).unwrap();
     assert_eq!(diagnosis.starved.len(), 1, "{diagnosis:?}");
     drop(held);
     send(&mut publisher).expect("a free slot");
     assert!(status(Some(directory.path()), "c").unwrap().starvation().is_none());
-    assert_eq!(doctor(Some(directory.path()), false).unwrap().starved.len(), 0);
+    assert_eq!(doctor(Some(directory.path()), framelane::Leftovers::Report).unwrap().starved.len(), 0);
     assert_eq!(publisher.slot_holders(), []);
 }
 

@@ -118,7 +118,7 @@ fn doctor_with_a_flipped_link_spares_the_other_directory() {
             for channel in &channels {
                 fs::write(bait.join(format!("{channel}.control")), b"dead").unwrap();
             }
-            let _ = doctor(Some(&link), true);
+            let _ = doctor(Some(&link), framelane::Leftovers::Remove);
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -134,14 +134,14 @@ fn doctor_as_root_refuses_to_remove_in_a_directory_of_others() {
     let root = directory();
     let foreign = made(root.path().join("foreign"), MALLORY);
     fs::write(foreign.join("c.control"), b"dead").unwrap();
-    let error = doctor(Some(&foreign), true).unwrap_err();
+    let error = doctor(Some(&foreign), framelane::Leftovers::Remove).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains(&format!("user {MALLORY} owns the directory")), "{error}");
     assert_eq!(names(&foreign), ["c.control"]);
     // A look is not refused, and the owner may remove.
-    assert_eq!(doctor(Some(&foreign), false).unwrap().leftovers.len(), 1);
+    assert_eq!(doctor(Some(&foreign), framelane::Leftovers::Report).unwrap().leftovers.len(), 1);
     give(&foreign.join("c.control"), MALLORY);
-    let left = act_for(MALLORY, || doctor(Some(&foreign), true)).unwrap().leftovers;
+    let left = act_for(MALLORY, || doctor(Some(&foreign), framelane::Leftovers::Remove)).unwrap().leftovers;
     assert!(left[0].removed && names(&foreign).is_empty(), "{left:?}");
 }
 
@@ -159,19 +159,22 @@ fn doctor_follows_only_links_of_root_and_its_user() {
         symlink(&target, &link).unwrap();
         let path = if inside.is_empty() { link.clone() } else { link.join(inside) };
         fs::write(channels.join("c.control"), b"dead").unwrap();
-        assert!(doctor(Some(&path), true).unwrap().leftovers[0].removed);
+        assert!(doctor(Some(&path), framelane::Leftovers::Remove).unwrap().leftovers[0].removed);
         fs::write(channels.join("c.control"), b"dead").unwrap();
         let user = rustix::process::Uid::from_raw(MALLORY);
         rustix::fs::chownat(rustix::fs::CWD, &link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
             .unwrap();
-        let error = doctor(Some(&path), true).unwrap_err();
+        let error = doctor(Some(&path), framelane::Leftovers::Remove).unwrap_err();
         assert!(error.message().contains("is a symbolic link of another user"), "{error}");
         assert_eq!(names(&channels), ["c.control"]);
         fs::remove_file(&link).unwrap();
     }
     // Links in a circle end.
     symlink("link", &link).unwrap();
-    assert_eq!(doctor(Some(&link), true).unwrap_err().kind(), ErrorKind::SystemFailure);
+    assert_eq!(
+        doctor(Some(&link), framelane::Leftovers::Remove).unwrap_err().kind(),
+        ErrorKind::SystemFailure
+    );
 }
 
 #[test]
@@ -277,7 +280,8 @@ fn publisher_skips_a_foreign_name_at_a_take_over() {
     }
     let root = sticky();
     let _first = act_for(ALICE, || publish(root.path(), "c"));
-    // The first publisher holds its lock until the end. The copy of its file has none, as if its process had died.
+    // The first publisher holds its lock until the end. The copy of its file has none, as if its process had
+    // died.
     let control = root.path().join("c.control");
     fs::rename(&control, root.path().join("old")).unwrap();
     fs::copy(root.path().join("old"), &control).unwrap();
@@ -333,7 +337,7 @@ fn doctor_in_a_shared_directory_removes_its_users_files_only() {
     file("mine.data.7", MALLORY);
     file("foreign.control", MALLORY);
     file("stray.data.1", MALLORY);
-    let found = act_for(ALICE, || doctor(Some(root.path()), true)).unwrap();
+    let found = act_for(ALICE, || doctor(Some(root.path()), framelane::Leftovers::Remove)).unwrap();
     assert_eq!(names(root.path()), ["foreign.control", "mine.data.7", "stray.data.1"]);
     let removed: Vec<_> = found.leftovers.iter().map(|left| (&*left.channel, left.removed)).collect();
     assert_eq!(removed, [("foreign", false), ("mine", true), ("mine", false), ("stray", false)]);
@@ -341,6 +345,6 @@ fn doctor_in_a_shared_directory_removes_its_users_files_only() {
         assert!(!left.removable && left.reason.contains(&format!("only user {MALLORY} or root")), "{left:?}");
     }
     // Root may remove all of it.
-    doctor(Some(root.path()), true).unwrap();
+    doctor(Some(root.path()), framelane::Leftovers::Remove).unwrap();
     assert!(names(root.path()).is_empty());
 }

@@ -99,10 +99,13 @@ fn put(root: &Path, file: &str) {
 /// All that looks from outside.
 fn look(root: &Path) {
     let channels = root.join("channels");
-    for fix in [false, true, false] {
+    for leftovers in
+        [framelane::Leftovers::Report, framelane::Leftovers::Remove, framelane::Leftovers::Report]
+    {
+        let fix = leftovers == framelane::Leftovers::Remove;
         let _ = list(Some(&channels)).unwrap();
         let _ = status(Some(&channels), "c");
-        for leftover in doctor(Some(&channels), fix).unwrap().leftovers {
+        for leftover in doctor(Some(&channels), leftovers).unwrap().leftovers {
             assert_eq!(leftover.removed, fix && leftover.removable, "{leftover:?}");
             assert!(leftover.removable || leftover.reason.contains("remove it yourself"), "{leftover:?}");
         }

@@ -64,5 +64,6 @@ fn main() {
             println!("{}", language::found_text(&found));
         }
     }
+    publisher.drain(None).expect("the readers receive all");
     publisher.close();
 }

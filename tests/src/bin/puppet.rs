@@ -67,7 +67,7 @@ mod puppet {
                 }
                 ["release"] => self.held.clear(),
                 ["leave"] => self.subscriber = None,
-                ["doctor"] => drop(framelane::doctor(None, true)?),
+                ["doctor"] => drop(framelane::doctor(None, framelane::Leftovers::Remove)?),
                 _ => return Err(format!("what is {line:?}?").into()),
             }
             Ok(())

@@ -106,10 +106,10 @@ class DetectionPublisher {
     return send(frame.id(), boxes);
   }
 
-  /// As Publisher::drain.
-  void drain() {
+  /// Same as Publisher::drain.
+  void drain(Timeout timeout = std::nullopt) {
     const inner::Call call(question_);
-    call.check(framelane_detection_publisher_drain(handle()));
+    call.check(framelane_detection_publisher_drain(handle(), timeout.ns()));
   }
 
   /// Same as Publisher::close.
@@ -139,7 +139,8 @@ class DetectionSubscriber {
     handle_.reset(opened);
   }
 
-  /// The next batch. \throws FramelaneError Timeout, ChannelClosed, InvalidFrame when the channel carries images.
+  /// The next batch. \throws FramelaneError Timeout, ChannelClosed, InvalidFrame when the channel carries
+  /// images.
   Detections recv(Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
     const inner::Call call(question_);

@@ -44,7 +44,8 @@ class Loan {
 
   /// Makes the frame the newest of the channel. Returns its sequence. The loan is used up, also when this
   /// throws.
-  /// \throws FramelaneError ChannelClosed when the publisher is gone; InvalidOption for a wrong `info`; Interrupted.
+  /// \throws FramelaneError ChannelClosed when the publisher is gone; InvalidOption for a wrong `info`;
+  /// Interrupted.
   std::uint64_t publish(const FrameInfo& info = {}) {
     handle();
     std::uint64_t sequence = 0;
@@ -72,8 +73,8 @@ class Loan {
 class Publisher {
  public:
   /// Makes the channel, or takes it over, with its subscribers, when its publisher has died.
-  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives), PermissionDenied,
-  /// NoSpace, Damaged.
+  /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives),
+  /// PermissionDenied, NoSpace, Damaged.
   explicit Publisher(const std::string& name, PublisherOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
@@ -123,15 +124,17 @@ class Publisher {
   Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
                            const FrameInfo& info = {});
 
-  /// With Backpressure::Block, waits until every live reader of every frame has received all. Call it before
-  /// the end of a channel of which nothing may be missed. \throws FramelaneError Interrupted.
-  void drain() {
+  /// Waits until every live subscriber with Delivery::Every has received all frames, and the link of a URL
+  /// has taken the newest one. Works with either backpressure. Call it before the end of a channel of which
+  /// nothing may be missed. \throws FramelaneError Timeout, Interrupted.
+  void drain(Timeout timeout = std::nullopt) {
     const inner::Call call(question_);
-    call.check(framelane_publisher_drain(handle()));
+    call.check(framelane_publisher_drain(handle(), timeout.ns()));
   }
 
-  /// Closes the channel, as the destructor does. Calls that wait in other threads end with Code::ChannelClosed, as
-  /// do later calls. Returns when they have ended and the channel is gone; from `keep_waiting`, at once.
+  /// Closes the channel, as the destructor does, and never waits for a subscriber. Calls that wait in other
+  /// threads end with Code::ChannelClosed, as do later calls. Returns when they have ended and the channel is
+  /// gone; from `keep_waiting`, at once.
   void close() { framelane_publisher_close(handle()); }
 
   /// The channel's name.

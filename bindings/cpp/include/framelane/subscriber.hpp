@@ -119,8 +119,8 @@ class Frame {
 class Subscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::open_timeout) and subscribes.
-  /// \throws FramelaneError NotFound, InvalidName, PermissionDenied, IncompatibleVersion, Damaged, TooManySubscribers,
-  /// Interrupted.
+  /// \throws FramelaneError NotFound, InvalidName, PermissionDenied, IncompatibleVersion, Damaged,
+  /// TooManySubscribers, Interrupted.
   explicit Subscriber(const std::string& name, SubscriberOptions options = {})
       : question_(inner::make_question(std::move(options.keep_waiting))) {
     const auto c_options = inner::c_options(options, question_);
@@ -150,8 +150,8 @@ class Subscriber {
   }
 
   /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with
-  /// Code::ChannelClosed within half a second, and loops end; later calls fail. Returns when they have ended; from
-  /// `keep_waiting`, at once. Frames stay valid.
+  /// Code::ChannelClosed within half a second, and loops end; later calls fail. Returns when they have ended;
+  /// from `keep_waiting`, at once. Frames stay valid.
   void close() { framelane_subscriber_close(handle()); }
 
   /// The channel's name.

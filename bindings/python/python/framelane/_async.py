@@ -96,7 +96,7 @@ async def leave(opened: _Open, _args: tuple[object, ...]) -> None:
 
 
 async def leave_publisher(publisher: _Publisher, args: tuple[object, ...]) -> None:
-    """Closes in another thread: it may wait for readers. When the task is cancelled, it closes at once."""
+    """Closes in another thread: the link of a URL may have frames to send. A cancelled task does not wait."""
     closing = asyncio.get_running_loop().run_in_executor(None, publisher.__exit__, *args)
     try:
         await asyncio.shield(closing)

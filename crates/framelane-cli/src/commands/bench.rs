@@ -114,7 +114,9 @@ impl Bench {
         notes.start_progress(Some(self.duration.as_secs()));
         let published = self.publish(&mut publisher, &layout, &notes, stop);
         let slots = publisher.slots();
-        publisher.drain_while(&mut || !stop.is_set());
+        if publisher.backpressure() == Backpressure::Block {
+            let _ = publisher.drain_while(None, &mut || !stop.is_set());
+        }
         // Closes the channel; the readers give their figures and end.
         drop(publisher);
         notes.end_progress();

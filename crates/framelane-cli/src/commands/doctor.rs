@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use framelane::{Diagnosis, Leftover};
+use framelane::{Diagnosis, Leftover, Leftovers};
 use rustix::fs::{Access, access};
 
 use crate::Global;
@@ -68,7 +68,8 @@ struct Finding {
 
 impl Doctor {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let diagnosis = framelane::doctor(global.dir.as_deref(), self.fix)?;
+        let leftovers = if self.fix { Leftovers::Remove } else { Leftovers::Report };
+        let diagnosis = framelane::doctor(global.dir.as_deref(), leftovers)?;
         let mut findings = room(diagnosis.free_bytes, diagnosis.total_bytes);
         if diagnosis.directory.exists() {
             findings.extend(file_system(&diagnosis.directory));

@@ -181,9 +181,9 @@ impl Publish {
                 counters.update(progress);
                 if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            // Lossless: whoever reads every frame gets the last ones too.
-            if published.is_ok() {
-                publisher.drain_while(&mut || !stop.is_set());
+            // Lossless: readers of every frame get the last ones too.
+            if published.is_ok() && publisher.backpressure() == Backpressure::Block {
+                let _ = publisher.drain_while(None, &mut || !stop.is_set());
             }
             drop(end);
             let ticked = ticking.join().unwrap_or(Ok(()));

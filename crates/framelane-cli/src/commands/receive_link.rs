@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use framelane::{Backpressure, Delivery, Error, ErrorKind};
-use framelane_net::{LinkEvent, LinkUrl, Received};
+use framelane_net::{LinkEvent, LinkUrl, ReceiveStatistics, WhenClosed};
 use serde::Serialize;
 
 use super::receive::Receive;
@@ -73,7 +73,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
     let result = framelane_net::receive(
         &link,
         &mut publisher,
-        receive.once,
+        if receive.once { WhenClosed::Return } else { WhenClosed::Wait },
         &mut |event| {
             report.tell(&event);
             awaited.note(&event);
@@ -89,8 +89,9 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
         return Err(awaited.error(&link, &report.trouble).into());
     }
     report.finish(&received)?;
-    // What is there is still read by readers that take every frame, with `Backpressure::Block`.
-    publisher.drain_while(&mut || !stop.is_set());
+    if backpressure == Backpressure::Block {
+        let _ = publisher.drain_while(None, &mut || !stop.is_set());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,7 +110,7 @@ impl Awaited {
         Awaited { limit, began: Instant::now(), was_live: Cell::new(false), tried: Cell::new(None) }
     }
 
-    fn note(&self, event: &LinkEvent<'_, Received>) {
+    fn note(&self, event: &LinkEvent<'_, ReceiveStatistics>) {
         let now = Instant::now();
         match event {
             LinkEvent::Connected => self.tried.set(Some(now + ANNOUNCED)),
@@ -186,7 +187,7 @@ impl Report {
         }
     }
 
-    fn tell(&mut self, event: &LinkEvent<'_, Received>) {
+    fn tell(&mut self, event: &LinkEvent<'_, ReceiveStatistics>) {
         match event {
             LinkEvent::Connected => {
                 self.trouble.clear();
@@ -207,7 +208,7 @@ impl Report {
         }
     }
 
-    fn progress(&mut self, received: &Received) {
+    fn progress(&mut self, received: &ReceiveStatistics) {
         if self.second.elapsed() >= SECOND {
             (self.second, self.changes) = (Instant::now(), 0);
         }
@@ -243,7 +244,7 @@ impl Report {
         self.notes.say(&format!("waiting for a publisher of {} there", self.channel));
     }
 
-    fn finish(&self, received: &Received) -> Result<(), Failure> {
+    fn finish(&self, received: &ReceiveStatistics) -> Result<(), Failure> {
         let frames_per_second = rate(received.frames, self.elapsed);
         let latency = self.latencies.percentiles();
         if self.json {

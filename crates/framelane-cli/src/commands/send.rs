@@ -53,7 +53,9 @@ skipped and counted. Reconnects if the receiver disconnects, stalls, or sends a 
 pub struct Send {
     /// The channel's name
     pub channel: String,
-    /// Target: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL, legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or legacy://HOST[:8081][?quality=90]
+    /// Target: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
+    /// legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or
+    /// legacy://HOST[:8081][?quality=90]
     #[arg(value_name = "URL")]
     pub target: String,
     /// End after this many frames

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
-use framelane_net::{LinkEvent, LinkUrl, Sending, Sent};
+use framelane_net::{LinkEvent, LinkUrl, SendStatistics, Sending};
 use serde::Serialize;
 
 use super::send::Send;
@@ -66,13 +66,13 @@ pub fn run(send: &Send, global: &Global, stop: &Stop) -> Result<ExitCode, Failur
         let reporter = reporter.lock().unwrap_or_else(PoisonError::into_inner);
         !stop.is_set() && !late(&reporter)
     };
-    let events = |event: LinkEvent<'_, Sent>| {
+    let events = |event: LinkEvent<'_, SendStatistics>| {
         tell(&mut reporter.lock().unwrap_or_else(PoisonError::into_inner), &event, global.json);
     };
     let result = framelane_net::send(&link, subscriber, &sending, &events, &keep);
     let reporter = reporter.into_inner().unwrap_or_else(PoisonError::into_inner);
     reporter.notes.end_progress();
-    let Sent { frames, skipped, bytes, .. } = result?;
+    let SendStatistics { frames, skipped, bytes, .. } = result?;
     if late(&reporter) && !stop.is_set() {
         let limit = send.open_timeout.unwrap_or_default().as_secs_f64();
         let why = if reporter.trouble.is_empty() { "no answer" } else { &reporter.trouble };
@@ -103,7 +103,7 @@ fn started(send: &Send, link: &LinkUrl, notes: &Notes, json: bool) -> Result<(),
     Ok(())
 }
 
-fn tell(reporter: &mut Reporter, event: &LinkEvent<'_, Sent>, json: bool) {
+fn tell(reporter: &mut Reporter, event: &LinkEvent<'_, SendStatistics>, json: bool) {
     match event {
         LinkEvent::Connected => {
             reporter.trouble.clear();

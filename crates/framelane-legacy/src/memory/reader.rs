@@ -1,13 +1,16 @@
 //! Whole frames from memory that an old program overwrites at any time.
 //!
-//! The format has no counter and no lock. A change shows in the bytes only: a poll compares the header and every 16th row
-//! with the last frame, other rows each time, so that any change is found within 16 polls. A change is copied, and the copy is
-//! a frame only when one of these shows that it is whole:
+//! The format has no counter and no lock. A change shows in the bytes only: a poll compares the header and
+//! every 16th row with the last frame, other rows each time, so that any change is found within 16 polls. A
+//! change is copied, and the copy is a frame only when one of these shows that it is whole:
 //!
-//! - **Asleep.** No thread that may write ran from before the copy until after it, and each was outside a write (`writers.rs`).
-//! - **Outside.** The memory has not changed since the copy, and each of those threads was outside a write meanwhile.
-//! - **Begun again.** The memory did not change while it was copied, and the next change is at the top while the lower half is
-//!   as it was. Programs write from top to bottom: one in the middle of a frame would have changed the lower half first.
+//! - **Asleep.** No thread that may write ran from before the copy until after it, and each was outside a
+//!   write (`writers.rs`).
+//! - **Outside.** The memory has not changed since the copy, and each of those threads was outside a write
+//!   meanwhile.
+//! - **Begun again.** The memory did not change while it was copied, and the next change is at the top while
+//!   the lower half is as it was. Programs write from top to bottom: one in the middle of a frame would have
+//!   changed the lower half first.
 //! - **Still.** No thread is known, and nothing has changed for the settle time.
 //!
 //! Two equal reads alone show nothing: a writer that is preempted in the middle of a frame leaves them equal.
@@ -79,7 +82,8 @@ pub struct Reader {
     copied: Vec<u8>,
     /// The copy before, whole or not.
     former: Vec<u8>,
-    /// The first byte in which copies have differed, in the head and behind it, and how often one was compared.
+    /// The first byte in which copies have differed, in the head and behind it, and how often one was
+    /// compared.
     first_in_head: usize,
     first_difference: usize,
     differences: u32,
@@ -93,8 +97,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads what will be at `address`. Where nothing else shows that a frame is whole, it counts as whole when nothing has
-    /// changed for `settle`.
+    /// Reads what will be at `address`. Where nothing else shows that a frame is whole, it counts as whole
+    /// when nothing has changed for `settle`.
     pub fn new(address: &Address, settle: Duration) -> Self {
         Reader {
             address: address.clone(),
@@ -245,7 +249,8 @@ impl Reader {
         if !differs(&self.former) && !differs(&self.last_pixels) {
             return Ok(false);
         }
-        // The first byte that differs from frame to frame: a writer that goes on in the middle does not come there.
+        // The first byte that differs from frame to frame: a writer that goes on in the middle does not come
+        // there.
         let mut first = [0; HEAD_BYTES + 1];
         if !self.read_at(&mut first[..HEAD_BYTES], HEADER_BYTES)?
             || !self.read_at(&mut first[HEAD_BYTES..], HEADER_BYTES + start)?
@@ -262,7 +267,8 @@ impl Reader {
         self.is_same_from(half)
     }
 
-    /// Whether the memory is that of the copy from byte `start` on, read from the end, where a writer comes last.
+    /// Whether the memory is that of the copy from byte `start` on, read from the end, where a writer comes
+    /// last.
     fn is_same_from(&self, start: usize) -> Result<bool, Error> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut end = self.copied.len();

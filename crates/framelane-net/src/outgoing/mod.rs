@@ -50,7 +50,7 @@ pub(crate) struct Means<'c> {
 
 /// What has happened on a sending link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SendStatistics {
     /// Frames sent.
     pub frames: u64,
     /// Frames that were left out because the other side was slower, or wanted fewer.
@@ -62,7 +62,7 @@ pub struct Sent {
 }
 
 /// Asked now and then: whether to go on. Told how far it is.
-pub(crate) type Watch<'w> = &'w (dyn Fn(&Sent) -> Result<(), Fault> + Sync);
+pub(crate) type Watch<'w> = &'w (dyn Fn(&SendStatistics) -> Result<(), Fault> + Sync);
 
 /// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has
 /// not received yet is sent even when the channel is closed by now. It is given back when the connection
@@ -78,7 +78,7 @@ pub(crate) fn run(
     kept: &mut Option<Kept>,
     means: &mut Means<'_>,
     watch: Watch<'_>,
-) -> Result<Sent, (Fault, Sent)> {
+) -> Result<SendStatistics, (Fault, SendStatistics)> {
     let source = Source::new(Instant::now(), terms.max_milli_fps, terms.idle_timeout);
     let link = Link {
         stream,
@@ -101,7 +101,7 @@ pub(crate) fn run(
         });
         let mut sender = Sender {
             link: &link,
-            sent: Sent::default(),
+            sent: SendStatistics::default(),
             last: terms.last,
             life: None,
             kept,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
 
 use super::link::Link;
-use super::{Means, Sent, Terms, lock};
+use super::{Means, SendStatistics, Terms, lock};
 use crate::channel_io::{END_POLL_INTERVAL, Fault};
 use crate::coder::Coded;
 use crate::proto::{ChannelState, Message, Ready};
@@ -14,7 +14,7 @@ use crate::resume::{self, Kept};
 
 pub(super) struct Sender<'a, 'l, 'c> {
     pub(super) link: &'a Link<'l>,
-    pub(super) sent: Sent,
+    pub(super) sent: SendStatistics,
     pub(super) last: Option<Origin>,
     /// The life of the channel in the last LIFE message.
     pub(super) life: Option<Origin>,

@@ -113,7 +113,7 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
     let told = AtomicBool::new(false);
     let peer = Peer::new(50_000, &[], &[], &told);
     let terms = terms(directory.path(), false);
-    let watch = |_: &Sent| {
+    let watch = |_: &SendStatistics| {
         if peer.taken.lock().unwrap().len() < peer.most {
             return Ok(());
         }
@@ -129,7 +129,7 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
 
 /// Sends a channel that is closed when its frame has gone, to a receiver that then says `answer` and hangs
 /// up.
-fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
+fn send_and_close(answer: &[u8]) -> Result<SendStatistics, (Fault, SendStatistics)> {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
@@ -138,7 +138,7 @@ fn send_and_close(answer: &[u8]) -> Result<Sent, (Fault, Sent)> {
     let (mut closed, told) = (Vec::new(), AtomicBool::new(false));
     Message::State(ChannelState::Closed).encode(&mut closed);
     let peer = Peer::new(1 << 20, &closed, answer, &told);
-    let watch = |sent: &Sent| {
+    let watch = |sent: &SendStatistics| {
         if sent.frames == 1
             && let Some(publisher) = lock(&publisher).take()
         {
@@ -185,7 +185,7 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
     let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
     let (told, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let peer = Peer::new(usize::MAX, &[], &[], &told);
-    let watch = |sent: &Sent| if sent.frames < 3 { Ok(()) } else { Err(Fault::stopped()) };
+    let watch = |sent: &SendStatistics| if sent.frames < 3 { Ok(()) } else { Err(Fault::stopped()) };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -224,7 +224,7 @@ fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
         &terms,
         &mut kept,
         &mut means(),
-        &|_: &Sent| Ok(()),
+        &|_: &SendStatistics| Ok(()),
     )
     .unwrap_err();
     assert!(fault.try_again && kept.is_some(), "{fault:?}");
@@ -286,7 +286,8 @@ fn send_to_a_receiver_that_stops(
     let (told, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let peer = Peer::new(most, &[], &[], &told);
     let terms = terms(directory.path(), false);
-    let watch = |_: &Sent| if stop.load(Ordering::Relaxed) { Err(Fault::stopped()) } else { Ok(()) };
+    let watch =
+        |_: &SendStatistics| if stop.load(Ordering::Relaxed) { Err(Fault::stopped()) } else { Ok(()) };
     std::thread::scope(|scope| {
         let link = scope.spawn(|| {
             run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means(), &watch)

@@ -13,7 +13,7 @@ use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 
 use crate::budget::{Budget, Share};
 use crate::channel_io::{Ended, Fault};
-use crate::incoming::Received;
+use crate::incoming::ReceiveStatistics;
 use crate::origins::{MOST_OWNERS, Origins};
 use crate::stream::Stream;
 
@@ -42,7 +42,7 @@ enum State {
 /// A channel that a client sends to, with the state that outlives its connection.
 pub(super) struct HeldChannel {
     pub(super) publisher: Publisher,
-    pub(super) received: Received,
+    pub(super) received: ReceiveStatistics,
     /// Shared memory of the channel.
     pub(super) ring: Share,
     /// The epochs that clients have used.
@@ -150,7 +150,7 @@ impl HeldChannels {
                         inherited: publisher.inherited(),
                         ring,
                         publisher,
-                        received: Received::default(),
+                        received: ReceiveStatistics::default(),
                         others: Vec::new(),
                     });
                 }

@@ -65,8 +65,8 @@ pub(super) struct Guest {
 
 impl Listener {
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] for an address beyond this machine without TLS, unless `insecure` was asked
-    /// for; those of the system.
+    /// [`ErrorKind::PermissionDenied`] for an address beyond this machine without TLS, unless `insecure` was
+    /// asked for; those of the system.
     pub(super) fn bind(address: &Address, allow_insecure: bool) -> Result<Self, Error> {
         let failed = |error| {
             let made = Error::from_io(format!("listening on {address}"), error);

@@ -14,8 +14,8 @@ use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
 
 use crate::budget::{Budget, Quantity};
 use crate::coder::{Budgets, Coders};
-use crate::incoming::Received;
-use crate::outgoing::Sent;
+use crate::incoming::ReceiveStatistics;
+use crate::outgoing::SendStatistics;
 use crate::proto::Direction;
 use crate::security::{AccessList, Identity, Patterns, server_config};
 use crate::turns::Turns;
@@ -156,9 +156,9 @@ pub enum ServerEvent<'e> {
         /// The channel.
         channel: &'e str,
         /// What it got.
-        sent: Option<&'e Sent>,
+        sent: Option<&'e SendStatistics>,
         /// What it brought.
-        received: Option<&'e Received>,
+        received: Option<&'e ReceiveStatistics>,
         /// Why; `None` when the client ended it.
         error: Option<&'e Error>,
     },
@@ -196,9 +196,9 @@ impl Server {
     /// Listens.
     ///
     /// # Errors
-    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::PermissionDenied`] for TCP
-    /// without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS without
-    /// an identity, and for an idle timeout that is too short.
+    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::PermissionDenied`] for
+    /// TCP without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS
+    /// without an identity, and for an idle timeout that is too short.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")

@@ -15,8 +15,8 @@ use super::listen::Guest;
 use super::{Access, Server, ServerEvent};
 use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, opening, unexpected, write_all};
 use crate::coder::{Member, Wanted};
-use crate::incoming::{self, Received, Receiving};
-use crate::outgoing::{self, Means, Sent, Terms};
+use crate::incoming::{self, ReceiveStatistics, Receiving};
+use crate::outgoing::{self, Means, SendStatistics, Terms};
 use crate::proto::{Challenge, ChannelRequest, Direction, Message, Refusal, Request, Sink, Welcome};
 use crate::remote::backpressure_of;
 use crate::resume::known;
@@ -440,7 +440,7 @@ impl<'a> Session<'a> {
         self.welcome(&agreed, None)?;
         self.connected(&agreed, Direction::Receive);
         let allowed = self.still_allowed(&agreed);
-        let watch = |_: &Sent| allowed();
+        let watch = |_: &SendStatistics| allowed();
         let (stream, messages) = (&*agreed.stream, &mut agreed.messages);
         let result = outgoing::run(stream, messages, self.peer, &terms, &mut None, &mut means, &watch);
         let (sent, error) = match result {
@@ -539,8 +539,8 @@ impl<'a> Session<'a> {
 }
 
 /// What one connection has brought to a channel that had others before.
-fn since(before: &Received, now: &Received) -> Received {
-    Received {
+fn since(before: &ReceiveStatistics, now: &ReceiveStatistics) -> ReceiveStatistics {
+    ReceiveStatistics {
         frames: now.frames - before.frames,
         missed: now.missed - before.missed,
         dropped: now.dropped - before.dropped,

@@ -34,7 +34,8 @@ pub(crate) fn kind(code: c_int) -> ErrorKind {
     }
 }
 
-/// An error from an FFmpeg call, with the lines that FFmpeg has logged on this thread since they were last taken.
+/// An error from an FFmpeg call, with the lines that FFmpeg has logged on this thread since they were last
+/// taken.
 pub(crate) fn make(what: impl std::fmt::Display, code: c_int) -> Error {
     Error::new(kind(code), format!("{what}: {}{}", text(code), logged()))
 }

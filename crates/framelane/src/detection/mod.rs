@@ -139,8 +139,8 @@ impl Detections {
     /// Sequence, publication time and drops are not part of it: the channel carries them.
     ///
     /// # Errors
-    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes or labels, or more than 1 MiB
-    /// in one text.
+    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes or labels, or more than 1
+    /// MiB in one text.
     pub fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         codec::encode(&self.frame, &self.model, &self.labels, &self.boxes, bytes)
     }

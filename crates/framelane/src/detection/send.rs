@@ -1,5 +1,7 @@
 //! The detector's end.
 
+use std::time::Duration;
+
 use super::{Detection, FrameId, codec};
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
@@ -89,8 +91,26 @@ impl DetectionPublisher {
         &self.publisher
     }
 
-    /// The publisher underneath, to drain it before it is dropped.
-    pub fn publisher_mut(&mut self) -> &mut Publisher {
-        &mut self.publisher
+    /// Waits until every live subscriber has received all batches: see [`Publisher::drain`].
+    ///
+    /// # Errors
+    /// As [`Publisher::drain`].
+    pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.publisher.drain(timeout)
     }
+
+    /// As [`DetectionPublisher::drain`]. Calls `keep_waiting` several times a second while it waits.
+    ///
+    /// # Errors
+    /// As [`Publisher::drain_while`].
+    pub fn drain_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        self.publisher.drain_while(timeout, keep_waiting)
+    }
+
+    /// Closes the channel, as dropping the publisher does. Never waits for a subscriber.
+    pub fn close(self) {}
 }

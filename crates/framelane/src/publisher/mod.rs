@@ -6,7 +6,7 @@ mod loan;
 mod own;
 mod slots;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::descriptor;
 use crate::directory::Directory;
@@ -40,7 +40,7 @@ const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 /// [`Backpressure::Block`]. Dropping it closes the channel and removes its files: subscribers get
 /// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped,
 /// which they do when they open the channel and when they receive. To be sure that nothing is missed at the
-/// end, use [`Backpressure::Block`] and [`Publisher::close`].
+/// end, use [`Backpressure::Block`] and call [`Publisher::drain`] first.
 ///
 /// ```
 /// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
@@ -314,8 +314,8 @@ impl Publisher {
             return Ok(self.publish_in_current(held.slot(), layout, info));
         }
         if of_ring(&self.next) {
-            if !self.drain_while(keep_waiting) {
-                return Err(LoanError::Interrupted);
+            if self.backpressure == Backpressure::Block && !self.consumed() {
+                self.wait_until(None, keep_waiting, |publisher| publisher.consumed_or_none_free())?;
             }
             held.set_published();
             return Ok(self.publish_slot(held.slot(), layout, info));
@@ -363,22 +363,74 @@ impl Publisher {
         self.sequence
     }
 
-    /// Closes the channel. With [`Backpressure::Block`], first waits until every live subscriber with
-    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames. Dropping the publisher does not
+    /// Waits until every live subscriber with [`Delivery::Every`](crate::Delivery::Every) has received all
+    /// frames, and the link of a URL has taken the newest one. `None` waits without limit, zero does not
     /// wait.
-    pub fn close(mut self) {
-        self.drain_while(&mut || true);
+    ///
+    /// The wait is the same with either [`Backpressure`]. The publisher can be used afterwards. To be sure
+    /// that nothing is missed at the end of a channel, drain it before it is closed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] when subscribers have not received all within `timeout`; [`ErrorKind::Forked`]
+    /// in a forked child; the fault of a link that has ended.
+    pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.drain_while(timeout, &mut || true)
     }
 
-    /// Waits, with [`Backpressure::Block`], until every live subscriber with
-    /// [`Delivery::Every`](crate::Delivery::Every) has received all frames. Returns false if `keep_waiting`
-    /// (called several times a second) ended the wait before.
-    pub fn drain_while(&mut self, keep_waiting: &mut dyn FnMut() -> bool) -> bool {
-        if self.backpressure == Backpressure::Drop || self.check_fork().is_err() || self.consumed() {
-            return true;
+    /// As [`Publisher::drain`]. Calls `keep_waiting` several times a second while it waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`] once `keep_waiting` returns false. Else as [`Publisher::drain`].
+    pub fn drain_while(
+        &mut self,
+        timeout: Option<Duration>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        self.check_fork()?;
+        let deadline = os::deadline(timeout);
+        let is_late = || deadline.is_some_and(|at| Instant::now() >= at);
+        if !self.consumed() {
+            let mut late = false;
+            let mut keep = || {
+                late = is_late();
+                !late && keep_waiting()
+            };
+            let consumed = |publisher: &mut Self| publisher.consumed_or_none_free();
+            match self.wait_until(deadline, &mut keep, consumed) {
+                Err(LoanError::Interrupted) if late => return Err(self.not_drained()),
+                waited => waited?,
+            }
         }
-        self.wait_until(keep_waiting, |publisher| publisher.consumed_or_none_free()).is_ok()
+        while self.link.is_some() && ring::behind(self.readers.words(), self.published) {
+            if let Some(fault) = self.link_fault() {
+                return Err(fault);
+            }
+            if is_late() {
+                return Err(self.not_drained());
+            }
+            if !keep_waiting() {
+                return Err(LoanError::Interrupted.into());
+            }
+            std::thread::sleep(LINK_CHECK);
+        }
+        Ok(())
     }
+
+    fn not_drained(&self) -> Error {
+        let channel = &self.channel;
+        let behind = ring::blocked(self.readers.words(), self.published).count_ones();
+        let cause = match behind {
+            0 => "the link has not taken the newest frame".to_owned(),
+            1 => format!("1 subscriber has not received frame {}", self.published),
+            _ => format!("{behind} subscribers have not received frame {}", self.published),
+        };
+        Error::new(ErrorKind::Timeout, format!("cannot drain channel {channel} in time: {cause}"))
+            .with_hint("let the subscribers receive faster, allow more time, or close without draining")
+    }
+
+    /// Closes the channel, as dropping the publisher does. Never waits for a subscriber: those that have not
+    /// received all frames may miss the rest. [`Publisher::drain`] waits for them.
+    pub fn close(self) {}
 
     pub(crate) fn control_words(&self) -> &ring::Control {
         self.control.words()
@@ -469,7 +521,7 @@ impl Publisher {
     ) -> Result<usize, LoanError> {
         match self.take(size_bytes) {
             Err(LoanError::NoFreeSlot) if self.backpressure == Backpressure::Block => {
-                self.wait_until(keep_waiting, |publisher| publisher.take(size_bytes))
+                self.wait_until(None, keep_waiting, |publisher| publisher.take(size_bytes))
             }
             Err(LoanError::NoFreeSlot) => {
                 self.skip();
@@ -479,9 +531,11 @@ impl Publisher {
         }
     }
 
-    /// Sleeps and tries again until `attempt` gives something else than `NoFreeSlot`.
+    /// Sleeps and tries again until `attempt` gives something else than `NoFreeSlot`. Sleeps until `deadline`
+    /// at most, and then asks `keep_waiting`.
     fn wait_until<T>(
         &mut self,
+        deadline: Option<Instant>,
         keep_waiting: &mut dyn FnMut() -> bool,
         mut attempt: impl FnMut(&mut Self) -> Result<T, LoanError>,
     ) -> Result<T, LoanError> {
@@ -491,6 +545,8 @@ impl Publisher {
             if matches!(result, Err(LoanError::NoFreeSlot)) {
                 let any_held = self.current.iter().chain(&self.next).any(Slots::any_held);
                 let nap = if any_held { HOLD_CHECK } else { DEATH_CHECK };
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                let nap = left.map_or(nap, |left| left.min(nap));
                 let woken = os::wait_on(&self.readers.words().freed, freed, nap);
                 ring::unblock(self.control.words());
                 if woken != Woken::Changed && !keep_waiting() {

@@ -62,7 +62,17 @@ pub struct Leftover {
     pub removable: bool,
 }
 
-/// Looks for channels whose publisher has died and for stray files; removes them if `remove`.
+/// Treatment of the files that dead publishers have left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Leftovers {
+    /// Reports them. The default.
+    #[default]
+    Report,
+    /// Removes them, and reports what was removed.
+    Remove,
+}
+
+/// Looks for channels whose publisher has died and for stray files, and reports or removes them.
 ///
 /// Live channels are never touched. Subscribers that wait on a removed channel learn that it is closed.
 ///
@@ -70,11 +80,11 @@ pub struct Leftover {
 ///
 /// # Errors
 /// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
-/// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) with `remove` where the directory belongs to
-/// another user and is not shared, and where a symbolic link of another user leads to it. Root is refused
-/// every directory of another user.
-pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error> {
-    doctor_of(directory, &|_| true, remove)
+/// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) with [`Leftovers::Remove`] where the
+/// directory belongs to another user and is not shared, and where a symbolic link of another user leads to
+/// it. Root is refused every directory of another user.
+pub fn doctor(directory: Option<&Path>, leftovers: Leftovers) -> Result<Diagnosis, Error> {
+    doctor_of(directory, &|_| true, leftovers)
 }
 
 /// As [`doctor`], for channels whose names are such: for programs that make channels under names of their own
@@ -85,8 +95,9 @@ pub fn doctor(directory: Option<&Path>, remove: bool) -> Result<Diagnosis, Error
 pub fn doctor_of(
     directory: Option<&Path>,
     is_wanted: &dyn Fn(&str) -> bool,
-    remove: bool,
+    leftovers: Leftovers,
 ) -> Result<Diagnosis, Error> {
+    let remove = leftovers == Leftovers::Remove;
     let opened = if remove { Directory::trusted(directory)? } else { Directory::existing(directory)? };
     let Some(directory) = opened else {
         return without_directory(Directory::path_of(directory));

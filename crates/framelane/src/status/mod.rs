@@ -20,7 +20,7 @@ use crate::source::{self, SourceStatus};
 pub use holders::SlotHolder;
 pub(crate) use holders::{describe, held_slots, holders};
 
-pub use doctor::{Diagnosis, Leftover, Starved, doctor, doctor_of};
+pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor, doctor_of};
 
 /// Whether a channel is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +100,8 @@ pub struct SubscriberStatus {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when a directory that was named does not exist;
-/// [`ErrorKind::PermissionDenied`] or [`ErrorKind::SystemFailure`] when the directory cannot be read. A channel that cannot be
-/// read is listed as [`ChannelState::Damaged`].
+/// [`ErrorKind::PermissionDenied`] or [`ErrorKind::SystemFailure`] when the directory cannot be read. A
+/// channel that cannot be read is listed as [`ChannelState::Damaged`].
 pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
     let Some(directory) = Directory::existing(directory)? else {
         return Ok(Vec::new());
@@ -129,7 +129,8 @@ pub fn list(directory: Option<&Path>) -> Result<Vec<ChannelStatus>, Error> {
 /// One channel.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]; [`ErrorKind::PermissionDenied`]; [`ErrorKind::Damaged`]; [`ErrorKind::IncompatibleVersion`].
+/// [`ErrorKind::NotFound`]; [`ErrorKind::PermissionDenied`]; [`ErrorKind::Damaged`];
+/// [`ErrorKind::IncompatibleVersion`].
 pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, Error> {
     check_name(channel)?;
     let missing = || {

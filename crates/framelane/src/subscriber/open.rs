@@ -61,16 +61,16 @@ impl SubscriberOptions {
         self
     }
 
-    /// Time limit for opening, while the channel has not appeared: `None` (the default) waits without limit, zero
-    /// does not wait.
+    /// Time limit for opening, while the channel has not appeared: `None` (the default) waits without limit,
+    /// zero does not wait.
     #[must_use]
     pub fn open_timeout(mut self, open_timeout: Option<Duration>) -> Self {
         self.open_timeout = open_timeout;
         self
     }
 
-    /// Starts after this frame, if it is of the present epoch. With [`Delivery::Every`], later frames that the
-    /// ring still holds are received, and the others are counted as dropped. For subscribers that were
+    /// Starts after this frame, if it is of the present epoch. With [`Delivery::Every`], later frames that
+    /// the ring still holds are received, and the others are counted as dropped. For subscribers that were
     /// attached before. Epoch and sequence are those of this machine:
     /// [`Subscriber::epoch`](crate::Subscriber::epoch) and
     /// [`Frame::local_sequence`](crate::Frame::local_sequence).

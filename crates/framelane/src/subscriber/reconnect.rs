@@ -37,7 +37,8 @@ impl Subscriber {
         }
     }
 
-    /// Waits up to `timeout` for the channel that was closed, and goes on with it. Frames of the old one stay valid.
+    /// Waits up to `timeout` for the channel that was closed, and goes on with it. Frames of the old one stay
+    /// valid.
     ///
     /// # Errors
     /// As [`SubscriberOptions::open_while`](super::SubscriberOptions::open_while).
@@ -65,8 +66,8 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Frames of a closed channel that were not received: those of a ring that was removed before it was mapped, and
-    /// those that found no slot after the newest frame.
+    /// Frames of a closed channel that were not received: those of a ring that was removed before it was
+    /// mapped, and those that found no slot after the newest frame.
     fn rest(&self) -> u64 {
         self.attachment.control.words().given.load(Relaxed).saturating_sub(self.cursor)
     }

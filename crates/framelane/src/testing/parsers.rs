@@ -1,5 +1,5 @@
-//! What reads bytes that others wrote, with what must be true of the outcome: for the fuzzer, and for the test that
-//! replays what the fuzzer has found.
+//! What reads bytes that others wrote, with what must be true of the outcome: for the fuzzer, and for the
+//! test that replays what the fuzzer has found.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Files {
                     "{error}"
                 );
                 assert!(error.hint().is_some(), "{error}");
-                crate::doctor(path, true).expect("the doctor can");
+                crate::doctor(path, crate::Leftovers::Remove).expect("the doctor can");
                 Self::options(&self.directory).create(CHANNEL).expect("nothing is in the way")
             }
         };
@@ -192,7 +192,7 @@ impl Files {
         let path = Some(self.directory.path());
         let _ = crate::list(path).expect("the directory can be read");
         let _ = crate::status(path, CHANNEL);
-        let _ = crate::doctor(path, false).expect("the directory can be read");
+        let _ = crate::doctor(path, crate::Leftovers::Report).expect("the directory can be read");
     }
 
     fn subscribe(&self, delivery: Delivery) {

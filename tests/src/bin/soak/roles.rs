@@ -69,6 +69,9 @@ pub fn publish(seed: u64) -> Result<(), Box<dyn Error>> {
     }
     println!("published {published}");
     println!("unplaced {}", publisher.dropped() - unplaced);
+    if publisher.backpressure() == framelane::Backpressure::Block {
+        publisher.drain(None)?;
+    }
     publisher.close();
     Ok(())
 }
