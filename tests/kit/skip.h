@@ -19,8 +19,8 @@ inline bool log_skip(const std::string& need, const std::string& test, const std
   return variable("FRAMELANE_REQUIRE_ALL") != "1" || allowed.find("," + need + ",") != std::string::npos;
 }
 
-/// Reports that the running test lacks `need` and is skipped for `reason`. With FRAMELANE_REQUIRE_ALL=1 the test
-/// fails instead, unless the comma-separated list FRAMELANE_MAY_LACK contains the need.
+/// Reports that the running test lacks `need` and is skipped for `reason`. With FRAMELANE_REQUIRE_ALL=1 the
+/// test fails instead, unless the comma-separated list FRAMELANE_MAY_LACK contains the need.
 #define SKIP(need, reason)                                                                            \
   do {                                                                                                \
     const bool may_skip = log_skip(need, doctest::getContextOptions()->currentTest->m_name, reason); \

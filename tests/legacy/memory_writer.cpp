@@ -2,9 +2,10 @@
 //
 //   memory_writer NAME WIDTH HEIGHT PAUSE_US drawn|prepared
 //
-// Copies BGR frames over each other, header first, until it is killed. Each frame repeats its number in words of 4 bytes
-// through all of its rows, so that a torn frame shows. `drawn` draws each frame before its copy, as programs do; `prepared`
-// copies eight frames that were drawn before, in turn, without a pause but PAUSE_US.
+// Copies BGR frames over each other, header first, until it is killed. Each frame repeats its number in words
+// of 4 bytes through all of its rows, so that a torn frame shows. `drawn` draws each frame before its copy,
+// as programs do; `prepared` copies eight frames that were drawn before, in turn, without a pause but
+// PAUSE_US.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>

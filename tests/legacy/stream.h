@@ -1,4 +1,5 @@
-// What an old program's sender and receiver share, written from the format alone (spec/legacy.md). No framelane here.
+// What an old program's sender and receiver share, written from the format alone (spec/legacy.md). No
+// framelane here.
 #pragma once
 
 #include <arpa/inet.h>

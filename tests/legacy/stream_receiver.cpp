@@ -1,9 +1,10 @@
-// An old receiver at 127.0.0.1:PORT (0: any): prints the port; takes length and JPEG, answers, prints the length.
+// An old receiver at 127.0.0.1:PORT (0: any): prints the port; takes length and JPEG, answers, prints the
+// length.
 //
 //     stream_receiver PORT STEP [FOLDER]
 //
-// STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. FOLDER: where each JPEG
-// is written, as 0.jpg, 1.jpg, … before it is answered.
+// STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. FOLDER: where
+// each JPEG is written, as 0.jpg, 1.jpg, … before it is answered.
 #include <cstdint>
 #include <fstream>
 #include <vector>

@@ -2,7 +2,8 @@
 //
 //     stream_sender PORT STEP ROUNDS FILE...
 //
-// STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. All files, ROUNDS times.
+// STEP: bytes for each system call, in both directions; 1 as the programs in the field have it. All files,
+// ROUNDS times.
 #include <algorithm>
 #include <cstdint>
 #include <fstream>

@@ -82,7 +82,8 @@ impl Reader {
         PATTERN.check(frame.bytes(), origin.sequence).unwrap_or_else(|fault| panic!("{fault}"));
         assert!(!self.gone.contains(&origin.epoch), "{origin:?} is of a life that was over");
         match self.last {
-            // A publisher that takes a dead one's channel over goes on with its numbers; a new channel begins anew.
+            // A publisher that takes a dead one's channel over goes on with its numbers; a new channel begins
+            // anew.
             Some(last) if last.epoch != origin.epoch => self.gone.push(last.epoch),
             Some(last) => assert!(origin.sequence > last.sequence, "{origin:?} after {last:?}"),
             None => {}

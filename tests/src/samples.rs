@@ -40,8 +40,9 @@ impl Samples {
         }
     }
 
-    /// Flat: the median of the last quarter is above that of the second one by 1 at most, which is a process that comes
-    /// while another goes, or by 2 % and 1 MiB for memory. Prints what was found, in lines that begin with `title`.
+    /// Flat: the median of the last quarter is above that of the second one by 1 at most, which is a process
+    /// that comes while another goes, or by 2 % and 1 MiB for memory. Prints what was found, in lines that
+    /// begin with `title`.
     pub fn judge(&self, title: &str, failures: &mut Vec<String>) {
         for (name, varies, values) in &self.0 {
             let quarter = values.len() / 4;

@@ -1,6 +1,8 @@
-//! The wires between hosts do what the tests of links rely on: they delay, lose, limit, and can be cut and joined.
+//! The wires between hosts do what the tests of links rely on: they delay, lose, limit, and can be cut and
+//! joined.
 //!
-//! How the time of a packet is reckoned is tested in `src/hosts/pipe.rs`; here it is real TCP on real devices.
+//! How the time of a packet is reckoned is tested in `src/hosts/pipe.rs`; here it is real TCP on real
+//! devices.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -123,7 +125,8 @@ fn a_transfer_over_a_bad_wire_arrives_whole_and_the_wire_loses_its_share() {
     // Packets are whole on this side of the device too, not what the sender would have an adapter cut up.
     let sent = counts.arrived + counts.lost + counts.dropped;
     assert!(sent >= (bytes / 1460) as u64 && counts.arrived_bytes / counts.arrived <= 1500, "{counts:?}");
-    // Some 15 are expected; how exactly the share is kept is tested with more packets where none needs to be carried.
+    // Some 15 are expected; how exactly the share is kept is tested with more packets where none needs to be
+    // carried.
     assert!((1..=45).contains(&counts.lost), "{counts:?}");
 }
 

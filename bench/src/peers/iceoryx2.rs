@@ -1,4 +1,5 @@
-//! iceoryx2: publish-subscribe for the frames, an event service to wake sleeping readers, as its documentation does it.
+//! iceoryx2: publish-subscribe for the frames, an event service to wake sleeping readers, as its
+//! documentation does it.
 //!
 //! Loans are not initialised, frames are sent in place, the buffer holds the newest frame and overflows.
 
@@ -108,9 +109,10 @@ impl Receiver for Iceoryx2Receiver {
                 return look(sample.payload());
             }
             match &self.listener {
-                // Free-running, iceoryx2 0.10 loses a wake-up now and then: the listener empties its socket between the
-                // notifier's datagram and its mark "notified", sleeps, and later notifications are left out because of
-                // the mark. A listener that comes back by itself recovers. Paced, it has not been seen.
+                // Free-running, iceoryx2 0.10 loses a wake-up now and then: the listener empties its socket
+                // between the notifier's datagram and its mark "notified", sleeps, and later notifications
+                // are left out because of the mark. A listener that comes back by itself recovers. Paced, it
+                // has not been seen.
                 Some(listener) if self.free_running => {
                     listener.timed_wait(|_| {}, Duration::from_millis(5)).unwrap();
                 }

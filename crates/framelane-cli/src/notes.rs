@@ -23,7 +23,8 @@ impl Notes {
         !self.quiet && std::io::stderr().is_terminal()
     }
 
-    /// Begins to show progress, of `total` steps when that is known. Nothing unless standard error is a terminal.
+    /// Begins to show progress, of `total` steps when that is known. Nothing unless standard error is a
+    /// terminal.
     pub fn start_progress(&self, total: Option<u64>) {
         if !self.on_terminal() {
             return;

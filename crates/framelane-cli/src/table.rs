@@ -45,8 +45,8 @@ pub fn human_rate(fps: Option<f64>) -> String {
     fps.map_or_else(|| "-".to_owned(), |fps| format!("{fps:.1}"))
 }
 
-/// How often something came each second, from when the first and the last of `count` came: what lies before the first
-/// or after the last is no part of it. `None` when there are not two of them.
+/// How often something came each second, from when the first and the last of `count` came: what lies before
+/// the first or after the last is no part of it. `None` when there are not two of them.
 pub fn rate(count: u64, first_to_last: Duration) -> Option<f64> {
     (count > 1 && !first_to_last.is_zero()).then(|| (count - 1) as f64 / first_to_last.as_secs_f64())
 }

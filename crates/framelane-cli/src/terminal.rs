@@ -75,7 +75,8 @@ impl Screen {
         self.keyboard.is_some()
     }
 
-    /// Draws these lines, and nothing else; the one called `inverse` stands out. They must fit into [`Screen::size`].
+    /// Draws these lines, and nothing else; the one called `inverse` stands out. They must fit into
+    /// [`Screen::size`].
     pub fn draw(&mut self, lines: &[String], inverse: usize) -> Result<(), Failure> {
         self.drawn = self.size();
         let (width, height) = self.drawn;
@@ -83,7 +84,8 @@ impl Screen {
         for at in 0..height {
             let line = lines.get(at).map_or("", String::as_str);
             let end = if at + 1 < height { "\r\n" } else { "" };
-            // What was in the line is taken away before, not after: after a full line the cursor is on its last character.
+            // What was in the line is taken away before, not after: after a full line the cursor is on its
+            // last character.
             text += &match at == inverse {
                 true => format!("{INVERSE}{line:width$}{PLAIN}{end}"),
                 false => format!("\x1b[2K{line}{end}"),

@@ -25,8 +25,8 @@ impl Decoder {
     /// The settings of the codec do not matter here.
     ///
     /// # Errors
-    /// [`InvalidOption`](ErrorKind::InvalidOption) for H.264 when this program was built without the feature `video`, or
-    /// the FFmpeg there is cannot decode it.
+    /// [`InvalidOption`](ErrorKind::InvalidOption) for H.264 when this program was built without the feature
+    /// `video`, or the FFmpeg there is cannot decode it.
     pub fn new(codec: Codec) -> Result<Self, Error> {
         let engine = match codec {
             Codec::Raw => Engine::Raw,
@@ -45,12 +45,14 @@ impl Decoder {
         self.codec
     }
 
-    /// Decodes `payload` into `target`, laid out as `layout` says; that is [`Encoded::layout`](crate::Encoded::layout), or
-    /// the same size and format with padding. Blocks until it is done.
+    /// Decodes `payload` into `target`, laid out as `layout` says; that is
+    /// [`Encoded::layout`](crate::Encoded::layout), or the same size and format with padding. Blocks until it
+    /// is done.
     ///
     /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) when the payload does not give such a frame; `target` may hold anything then. H.264
-    /// is refused after that until a keyframe comes. [`InvalidFrame`](ErrorKind::InvalidFrame) when `target` is shorter than the layout.
+    /// [`Damaged`](ErrorKind::Damaged) when the payload does not give such a frame; `target` may hold
+    /// anything then. H.264 is refused after that until a keyframe comes.
+    /// [`InvalidFrame`](ErrorKind::InvalidFrame) when `target` is shorter than the layout.
     pub fn decode(&mut self, payload: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
         let length = target.len();
         let target = target.get_mut(..layout.size_bytes()).ok_or_else(|| {

@@ -45,8 +45,9 @@ impl Encoder {
     /// `size` is what frames are scaled to first (bicubic); detections are left as they are.
     ///
     /// # Errors
-    /// [`InvalidOption`](ErrorKind::InvalidOption) when a setting is out of range, when this program was built without the
-    /// feature `video` and `size` or H.264 is asked for, and when the FFmpeg there is has no libx264.
+    /// [`InvalidOption`](ErrorKind::InvalidOption) when a setting is out of range, when this program was
+    /// built without the feature `video` and `size` or H.264 is asked for, and when the FFmpeg there is has
+    /// no libx264.
     pub fn new(codec: Codec, size: Option<(u32, u32)>) -> Result<Self, Error> {
         if let Some((width @ 0, height) | (width, height @ 0)) = size {
             return Err(Error::new(
@@ -81,13 +82,15 @@ impl Encoder {
         self.codec
     }
 
-    /// Encodes one frame in place of what `out` held. Copies what it needs of `bytes`, and blocks until it is done.
+    /// Encodes one frame in place of what `out` held. Copies what it needs of `bytes`, and blocks until it is
+    /// done.
     ///
     /// `keyframe` asks for a payload that can be decoded without those before it; only H.264 has others.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) when the codec does not take such frames,
-    /// [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes` are fewer than the layout says. `out` is empty then.
+    /// [`InvalidFrame`](ErrorKind::InvalidFrame) when `bytes` are fewer than the layout says. `out` is empty
+    /// then.
     pub fn encode(
         &mut self,
         layout: &Layout,

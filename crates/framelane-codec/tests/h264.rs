@@ -83,8 +83,8 @@ fn after_a_lost_packet_pictures_are_refused_until_a_keyframe() {
     }
 }
 
-/// Found by random changes: within the first parameter set these bytes announce pictures that are kept for reordering,
-/// and FFmpeg's decoder believed it until its end.
+/// Found by random changes: within the first parameter set these bytes announce pictures that are kept for
+/// reordering, and FFmpeg's decoder believed it until its end.
 const FOUND: [u8; 10] = [0, 0, 3, 0, 0, 3, 0, 108, 126, 185];
 
 #[test]

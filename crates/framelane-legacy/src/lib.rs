@@ -1,7 +1,8 @@
 //! The formats of older programs: `spec/legacy.md`.
 //!
-//! [`memory`] is one frame in a named mapping, without a lock. Files are read and written with plain system calls, which
-//! copy at the speed of memory: nothing is mapped, so nothing that another program does to the file can end this one.
+//! [`memory`] is one frame in a named mapping, without a lock. Files are read and written with plain system
+//! calls, which copy at the speed of memory: nothing is mapped, so nothing that another program does to the
+//! file can end this one.
 //!
 //! [`socket`] is JPEG frames over TCP, each of which the receiver answers.
 #![forbid(unsafe_code)]

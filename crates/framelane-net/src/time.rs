@@ -20,8 +20,8 @@ pub(crate) fn monotonic_ns() -> u64 {
     ns(ClockId::Monotonic)
 }
 
-/// A number of this machine since it was started, the same in all of its containers; 0 when the system does not say.
-/// Nobody can tell the system's own number from it.
+/// A number of this machine since it was started, the same in all of its containers; 0 when the system does
+/// not say. Nobody can tell the system's own number from it.
 pub(crate) fn machine() -> u64 {
     static MACHINE: OnceLock<u64> = OnceLock::new();
     *MACHINE.get_or_init(|| {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use framelane_net::testing;
 
-/// Every file of a target's corpus and of what it has found, as it is, cut short at each byte, and with each byte changed.
+/// Every file of a target's corpus and of what it has found, as it is, cut short at each byte, and with each
+/// byte changed.
 fn replay(target: &str, check: fn(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let folders = ["corpus", "regressions"].map(|folder| fuzz.join(folder).join(target));

@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p framelane-video --example against_ffmpeg -- [FILE] [ROUNDS]`
 //!
-//! Runs, in turn and each as a process of its own: file → i420 in shared memory beside `ffmpeg -i FILE -f null -`, and
-//! file → bgr8 in shared memory beside `ffmpeg -i FILE -pix_fmt bgr24 -f null -`. Reports the median times and the median of
-//! the rounds' ratios; above 1 framelane is faster. Without FILE a clip of 1080p H.264 is made with the `ffmpeg` program.
+//! Runs, in turn and each as a process of its own: file → i420 in shared memory beside `ffmpeg -i FILE -f
+//! null -`, and file → bgr8 in shared memory beside `ffmpeg -i FILE -pix_fmt bgr24 -f null -`. Reports the
+//! median times and the median of the rounds' ratios; above 1 framelane is faster. Without FILE a clip of
+//! 1080p H.264 is made with the `ffmpeg` program.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

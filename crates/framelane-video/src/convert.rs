@@ -5,10 +5,12 @@ use framelane::{Color, Error, Layout};
 use crate::ffmpeg::picture::{Picture, check_sides};
 use crate::ffmpeg::scale::Scaler;
 
-/// Converts and scales frames, as `framelane publish --format --size` does: see the crate's documentation on colour.
+/// Converts and scales frames, as `framelane publish --format --size` does: see the crate's documentation on
+/// colour.
 pub struct Converter {
     scaler: Scaler,
-    /// The frame with room behind it: swscale reads whole vectors, and a leased slot may end where the frame does.
+    /// The frame with room behind it: swscale reads whole vectors, and a leased slot may end where the frame
+    /// does.
     padded: Vec<u8>,
 }
 
@@ -21,11 +23,12 @@ impl Converter {
         Ok(Converter { scaler: Scaler::new("bicubic")?, padded: Vec::new() })
     }
 
-    /// Writes the frame `bytes`, laid out as `from` says, to `out` as `to` says. Copies the frame once before it converts.
+    /// Writes the frame `bytes`, laid out as `from` says, to `out` as `to` says. Copies the frame once before
+    /// it converts.
     ///
     /// # Errors
-    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats that are no video, as matrices, and when `out` or
-    /// `bytes` are too short.
+    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats that are no video, as matrices, and
+    /// when `out` or `bytes` are too short.
     pub fn convert(
         &mut self,
         (from, color, bytes): (&Layout, Color, &[u8]),
@@ -42,8 +45,8 @@ impl Converter {
             self.padded.extend_from_slice(bytes);
             None
         } else {
-            // Row by row: what a foreign publisher leaves between the rows costs no memory, however long it is, and
-            // swscale needs 16-bit samples at even places.
+            // Row by row: what a foreign publisher leaves between the rows costs no memory, however long it
+            // is, and swscale needs 16-bit samples at even places.
             for (index, plane) in from.planes().iter().enumerate() {
                 let (rows, row_bytes) = from.format().plane_shape(index, from.width(), from.height());
                 let starts = (0..rows as usize).map(|row| plane.offset_bytes + row * plane.stride_bytes);

@@ -137,7 +137,8 @@ impl DecodeJob<'_> {
                 break;
             }
         }
-        // What the decoder still has in hand. It drains even where this call reports an error of an earlier packet.
+        // What the decoder still has in hand. It drains even where this call reports an error of an earlier
+        // packet.
         if result.is_ok() {
             if let Err(error) = self.decoder.send(None) {
                 report.decode_error(&error);

@@ -28,12 +28,13 @@ pub struct SourceInfo {
     pub fps: Option<f64>,
     /// How long it plays once; `None` for live and endless sources.
     pub duration: Option<Duration>,
-    /// How many frames it has when played once, roughly, for progress bars; `None` for live and endless sources.
+    /// How many frames it has when played once, roughly, for progress bars; `None` for live and endless
+    /// sources.
     pub frames: Option<u64>,
     /// Colour space and range of the stream.
     pub color: Color,
-    /// Clockwise rotation of the coded pictures that makes them upright: 0, 90, 180 or 270. It is applied unless
-    /// [`Rotate::None`](crate::Rotate::None) is set.
+    /// Clockwise rotation of the coded pictures that makes them upright: 0, 90, 180 or 270. It is applied
+    /// unless [`Rotate::None`](crate::Rotate::None) is set.
     pub rotation_degrees: u16,
     /// Whether left and right are exchanged after the rotation. Applied as the rotation is.
     pub mirrored: bool,
@@ -50,7 +51,8 @@ pub struct SourceInfo {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
-    /// The number the frame is about to get in its channel; `None` when it was dropped because no slot was free.
+    /// The number the frame is about to get in its channel; `None` when it was dropped because no slot was
+    /// free.
     pub sequence: Option<u64>,
     /// Its size, format and planes.
     pub layout: &'a Layout,
@@ -129,6 +131,7 @@ pub struct Summary {
     pub elapsed: Duration,
     /// Why it ended.
     pub end: End,
-    /// What a person should know: a file that was cut off, packets that could not be decoded. Empty when all was well.
+    /// What a person should know: a file that was cut off, packets that could not be decoded. Empty when all
+    /// was well.
     pub warnings: Vec<String>,
 }

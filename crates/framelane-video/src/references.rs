@@ -26,7 +26,8 @@ const H264_LEVELS: [(i32, u32); 20] = [
     (62, 696_320),
 ];
 
-/// HEVC levels (general_level_idc) and the largest picture in luminance samples (ITU-T H.265, table A.8, MaxLumaPs).
+/// HEVC levels (general_level_idc) and the largest picture in luminance samples (ITU-T H.265, table A.8,
+/// MaxLumaPs).
 const HEVC_LEVELS: [(i32, u32); 13] = [
     (30, 36_864),
     (60, 122_880),

@@ -61,7 +61,8 @@ impl Pipe {
 }
 
 impl io::Read for Pipe {
-    /// Blocks until there are bytes or the end; [`io::ErrorKind::Other`] with "interrupted" when told to stop.
+    /// Blocks until there are bytes or the end; [`io::ErrorKind::Other`] with "interrupted" when told to
+    /// stop.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let input = self.fifo.as_ref().map_or_else(stdin, AsFd::as_fd);
         let asked = Instant::now();

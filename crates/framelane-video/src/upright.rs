@@ -10,8 +10,8 @@ use crate::options::{Rotate, SourceOptions};
 /// Codecs whose pictures carry an orientation: EXIF data, or a SEI message.
 const CODECS: [&str; 5] = ["mjpeg", "png", "webp", "h264", "hevc"];
 
-/// Adds the orientation of the first picture to the facts, which say that of the container so far. Blocks until there is
-/// a picture.
+/// Adds the orientation of the first picture to the facts, which say that of the container so far. Blocks
+/// until there is a picture.
 pub(crate) fn look_ahead(input: &mut Input, facts: &mut StreamFacts) {
     if !CODECS.contains(&facts.codec.as_str()) {
         return;

@@ -1,5 +1,5 @@
-//! Text of other processes and machines, for a terminal or a log. For the crates of framelane, not part of the
-//! public interface.
+//! Text of other processes and machines, for a terminal or a log. For the crates of framelane, not part of
+//! the public interface.
 
 /// Returns the text with `?` for each character that could change a terminal or the text around it.
 pub fn plain(text: &str) -> String {

@@ -1,7 +1,8 @@
 //! `sender CHANNEL SLOTS`: publishes BGR frames on request.
 //!
-//! Prints `ready EPOCH`. Reads lines: `WIDTH HEIGHT` makes it publish a frame of that size and print `sent SEQUENCE`, or
-//! `failed KIND`; `close` and the end of input close the channel. All bytes of a frame are the sequence's lowest byte.
+//! Prints `ready EPOCH`. Reads lines: `WIDTH HEIGHT` makes it publish a frame of that size and print `sent
+//! SEQUENCE`, or `failed KIND`; `close` and the end of input close the channel. All bytes of a frame are the
+//! sequence's lowest byte.
 
 use std::error::Error;
 

@@ -1,14 +1,16 @@
 //! Hosts on one machine: network namespaces, joined by wires that delay, lose, queue, and can be cut.
 //!
-//! Each host is a namespace with one device, a TUN, whose other end a thread of this process holds. That thread carries
-//! IP packets from host to host as [`Wire`] says; [`pipe`] is what it knows of time, loss and queues, without any
-//! input or output. We do not use the kernel's netem: many kernels come without it, its seed cannot be set everywhere,
-//! and on the sender's own device it shares its queue with TCP, so that drops are not the drops of a router. This one is
-//! the same on each machine and tells what became of each packet. Devices do not merge or split segments here
-//! (no GRO, no TSO), so what gets lost is a packet of 1,500 bytes, as on a real wire.
+//! Each host is a namespace with one device, a TUN, whose other end a thread of this process holds. That
+//! thread carries IP packets from host to host as [`Wire`] says; [`pipe`] is what it knows of time, loss and
+//! queues, without any input or output. We do not use the kernel's netem: many kernels come without it, its
+//! seed cannot be set everywhere, and on the sender's own device it shares its queue with TCP, so that drops
+//! are not the drops of a router. This one is the same on each machine and tells what became of each packet.
+//! Devices do not merge or split segments here (no GRO, no TSO), so what gets lost is a packet of 1,500
+//! bytes, as on a real wire.
 //!
-//! Namespaces have no names, only descriptors in this process and processes in them: when those are gone, however they
-//! ended, so are the namespaces. To look into one by hand: `nsenter --net=/proc/PID/ns/net`, with a process in it.
+//! Namespaces have no names, only descriptors in this process and processes in them: when those are gone,
+//! however they ended, so are the namespaces. To look into one by hand: `nsenter --net=/proc/PID/ns/net`,
+//! with a process in it.
 
 mod carrier;
 mod namespace;
@@ -28,7 +30,8 @@ pub use pipe::{Counts, Wire};
 
 /// The device's name in each host.
 const DEVICE: &str = "wire";
-/// Room in the device for what comes while the carrying thread does not run: what is dropped is for the pipes to say.
+/// Room in the device for what comes while the carrying thread does not run: what is dropped is for the pipes
+/// to say.
 const DEVICE_QUEUE_PACKETS: u32 = 10_000;
 
 /// Two or more hosts, each with a wire to each other.
@@ -73,7 +76,8 @@ impl Hosts {
         Host::new(0).map(drop)
     }
 
-    /// Changes all wires, also for packets that wait for their turn; those that are on the way arrive as they would have.
+    /// Changes all wires, also for packets that wait for their turn; those that are on the way arrive as they
+    /// would have.
     pub fn set_wire(&self, wire: Wire) {
         self.carrier.change(|_, _, pipe| pipe.set(wire));
     }
@@ -182,8 +186,8 @@ impl Host {
         command
     }
 
-    /// Does something on this host, on a thread of its own, and waits for its end. Sockets that are made there stay on
-    /// this host, whoever uses them afterwards.
+    /// Does something on this host, on a thread of its own, and waits for its end. Sockets that are made
+    /// there stay on this host, whoever uses them afterwards.
     ///
     /// # Panics
     /// When `work` does.

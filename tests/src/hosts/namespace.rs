@@ -38,8 +38,9 @@ impl Namespace {
     pub fn command(&self, program: &OsStr) -> Command {
         let namespace = Arc::clone(&self.0);
         let mut command = Command::new(program);
-        // SAFETY: between fork and exec the closure makes one system call, on a descriptor that it owns a share of; it
-        // allocates nothing, takes no lock, and an error of the kernel is passed on as its number.
+        // SAFETY: between fork and exec the closure makes one system call, on a descriptor that it owns a
+        // share of; it allocates nothing, takes no lock, and an error of the kernel is passed on as its
+        // number.
         unsafe { command.pre_exec(move || enter(&namespace)) };
         command
     }

@@ -1,8 +1,8 @@
 //! One direction of a wire, without input or output: packets and the time go in, packets come out at theirs.
 //!
-//! A packet waits until those before it are on the wire, if there is room to wait; takes its time to be sent, by its
-//! length and the rate; then travels for the delay, or gets lost. Lost packets have used their share of the rate, as on
-//! a radio link.
+//! A packet waits until those before it are on the wire, if there is room to wait; takes its time to be sent,
+//! by its length and the rate; then travels for the delay, or gets lost. Lost packets have used their share
+//! of the rate, as on a radio link.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -246,7 +246,8 @@ mod tests {
         let start = Instant::now();
         let wire = Wire { delay: 50 * MS, jitter: 20 * MS, ..Wire::default() };
         let mut pipe = Pipe::new(wire, 1, start);
-        // The first half so close together that they would overtake each other, the others so far apart that they cannot.
+        // The first half so close together that they would overtake each other, the others so far apart that
+        // they cannot.
         let sent_ms = |number: u8| u128::from(number) + 30 * u128::from(number.saturating_sub(50));
         for number in 0..100 {
             pipe.put(packet(number), start + sent_ms(number) as u32 * MS);

@@ -26,8 +26,9 @@ impl Tun {
             ifr_name: name_bytes,
             ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
         };
-        // SAFETY: the descriptor is open, and the request is a whole `ifreq` with a name that ends in a zero and the
-        // flags set, which is what TUNSETIFF reads; it writes the name back into the same variable, which lives on.
+        // SAFETY: the descriptor is open, and the request is a whole `ifreq` with a name that ends in a zero
+        // and the flags set, which is what TUNSETIFF reads; it writes the name back into the same variable,
+        // which lives on.
         let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Tun(file)) }
     }

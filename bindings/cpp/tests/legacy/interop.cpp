@@ -1,5 +1,5 @@
-// The drop-in with old programs, written in Python from the format alone, in both directions. FRAMELANE_PYTHON names a Python
-// with numpy; without it the tests say that they are skipped.
+// The drop-in with old programs, written in Python from the format alone, in both directions.
+// FRAMELANE_PYTHON names a Python with numpy; without it the tests say that they are skipped.
 #define FRAME_NUMBER 2
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>

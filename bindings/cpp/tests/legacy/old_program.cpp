@@ -1,5 +1,6 @@
-// A program as its users wrote it, against the old class: no namespace, the class passed by value, `char` streams. It is
-// compiled as it is, and must stay so. (Its mapping's name comes from the build; the old one had it built in.)
+// A program as its users wrote it, against the old class: no namespace, the class passed by value, `char`
+// streams. It is compiled as it is, and must stay so. (Its mapping's name comes from the build; the old one
+// had it built in.)
 #include "ShareMemory.h"
 #include <opencv2/opencv.hpp>
 #include <cstdio>

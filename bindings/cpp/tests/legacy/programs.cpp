@@ -1,4 +1,5 @@
-// Old programs, each a process of its own, against each other and against `framelane receive` where FRAMELANE_COMMAND names it.
+// Old programs, each a process of its own, against each other and against `framelane receive` where
+// FRAMELANE_COMMAND names it.
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>
 

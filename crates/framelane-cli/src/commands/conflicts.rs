@@ -1,8 +1,8 @@
 //! Refusal of options that are given twice, that contradict each other, or that have no effect. No option
 //! wins silently, and an option that protects is never ignored.
 //!
-//! The table of sources is in framelane-video: programs of every language open sources, and only commands have
-//! arguments.
+//! The table of sources is in framelane-video: programs of every language open sources, and only commands
+//! have arguments.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

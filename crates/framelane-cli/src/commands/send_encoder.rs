@@ -1,4 +1,5 @@
-//! Frames to JPEGs on a thread of its own, the newest one ready to be sent: while one travels, the next is encoded.
+//! Frames to JPEGs on a thread of its own, the newest one ready to be sent: while one travels, the next is
+//! encoded.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use crate::failure::Failure;
 
 /// How soon a receiver that has just connected gets the frame that was there before.
 const SOON: Duration = Duration::from_millis(20);
-/// How long an encoded frame may wait before a newer one is encoded in its place. A receiver that is fast takes it before: then
-/// nothing is encoded in vain.
+/// How long an encoded frame may wait before a newer one is encoded in its place. A receiver that is fast
+/// takes it before: then nothing is encoded in vain.
 const FRESH: Duration = Duration::from_millis(20);
 
 /// A frame that is ready to travel.
@@ -94,8 +95,8 @@ impl Slot {
         self.state().skipped
     }
 
-    /// Waits until the next frame is to be encoded: the last one has been taken, or is no longer fresh. False when there is no
-    /// receiver.
+    /// Waits until the next frame is to be encoded: the last one has been taken, or is no longer fresh. False
+    /// when there is no receiver.
     fn wait_until_due(&self) -> bool {
         let state = self.state();
         let left =
@@ -120,8 +121,8 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    /// Counts frames that are passed over for a newer one, which has come. Without a receiver it is encoded later: what waits
-    /// is out of date until then.
+    /// Counts frames that are passed over for a newer one, which has come. Without a receiver it is encoded
+    /// later: what waits is out of date until then.
     fn skip(&self, frames: u64) {
         let mut state = self.state();
         state.skipped += frames;
@@ -170,7 +171,8 @@ impl Encoder {
 
     /// Until the channel closes or `keep_going` says no. Frames that cannot be encoded go to `left_out`.
     ///
-    /// A lease is held until its frame is encoded, and while there is no receiver: the one who connects gets the newest.
+    /// A lease is held until its frame is encoded, and while there is no receiver: the one who connects gets
+    /// the newest.
     pub fn run(
         &mut self,
         mut subscriber: Subscriber,
@@ -230,7 +232,8 @@ impl Encoder {
     }
 }
 
-/// What JPEG takes as it is. Others are converted: so is i420 in other colours than those that old programs take it for.
+/// What JPEG takes as it is. Others are converted: so is i420 in other colours than those that old programs
+/// take it for.
 fn is_for_jpeg(format: PixelFormat, color: Color) -> bool {
     let is_jfif = color.range == ColorRange::Full && [2, 5, 6].contains(&color.matrix);
     jpeg::takes(format) && (format != PixelFormat::I420 || is_jfif)

@@ -1,4 +1,5 @@
-//! The log of a server. A separate thread writes it, so that no connection waits for the reader of the output.
+//! The log of a server. A separate thread writes it, so that no connection waits for the reader of the
+//! output.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};

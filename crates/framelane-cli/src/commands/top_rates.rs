@@ -74,8 +74,8 @@ struct Counted {
 }
 
 impl Meter {
-    /// The rates since the look before, `elapsed` ago, in the order of `samples`. Channels that are not among them are
-    /// forgotten.
+    /// The rates since the look before, `elapsed` ago, in the order of `samples`. Channels that are not among
+    /// them are forgotten.
     pub fn look(&mut self, samples: Vec<(String, Option<Sample>)>, elapsed: Duration) -> Vec<Rates> {
         let mut before = std::mem::take(&mut self.channels);
         let mut rates = Vec::with_capacity(samples.len());

@@ -8,7 +8,8 @@ pub const HEADER_BYTES: usize = 12;
 /// The generation of OpenCV whose type codes a mapping has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OpenCv {
-    /// Reads both, where the size of the area and the number of channels tell them apart. Writes those of OpenCV 4.
+    /// Reads both, where the size of the area and the number of channels tell them apart. Writes those of
+    /// OpenCV 4.
     #[default]
     Auto,
     /// OpenCV 3 and 4: the depth in bits 0 to 2, the channels less one in bits 3 to 11.
@@ -126,7 +127,8 @@ impl Header {
         })
     }
 
-    /// The frame that it announces; `None` when that makes no sense, is larger than `area_bytes`, or has no format.
+    /// The frame that it announces; `None` when that makes no sense, is larger than `area_bytes`, or has no
+    /// format.
     pub fn layout(self, area_bytes: usize, opencv: OpenCv) -> Option<Layout> {
         let format = self.element(area_bytes, opencv)?.format().ok()?;
         let layout =
@@ -139,8 +141,8 @@ impl Header {
         self.element(area_bytes, opencv)?.format().err()
     }
 
-    /// The element of a frame that fits. Where both generations have one: that of OpenCV 5 when it has at most 4 channels and
-    /// that of OpenCV 4 has more, else that of OpenCV 4.
+    /// The element of a frame that fits. Where both generations have one: that of OpenCV 5 when it has at
+    /// most 4 channels and that of OpenCV 4 has more, else that of OpenCV 4.
     fn element(self, area_bytes: usize, opencv: OpenCv) -> Option<Element> {
         let fitting =
             |opencv| Element::of(self.kind, opencv).filter(|element| self.fits(*element, area_bytes));

@@ -1,9 +1,10 @@
 //! How far the other machine's clock is from ours, and how long a message takes.
 //!
-//! As in NTP (RFC 5905, section 8): a message that leaves at t1 on our clock, arrives at t2 and is answered at t3 on
-//! theirs, with the answer here at t4 on ours, says that their clock is ahead by ((t2 − t1) + (t3 − t4)) / 2, wrong by at
-//! most half the round trip (t4 − t1) − (t3 − t2). Messages wait behind frames; those that did not wait say the most, so
-//! the sample with the shortest round trip counts. Clocks drift, so samples are forgotten after a while.
+//! As in NTP (RFC 5905, section 8): a message that leaves at t1 on our clock, arrives at t2 and is answered
+//! at t3 on theirs, with the answer here at t4 on ours, says that their clock is ahead by ((t2 − t1) + (t3 −
+//! t4)) / 2, wrong by at most half the round trip (t4 − t1) − (t3 − t2). Messages wait behind frames; those
+//! that did not wait say the most, so the sample with the shortest round trip counts. Clocks drift, so
+//! samples are forgotten after a while.
 
 use std::time::{Duration, Instant};
 

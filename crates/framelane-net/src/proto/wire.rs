@@ -4,8 +4,8 @@ use framelane::Error;
 
 use super::violation;
 
-/// Takes values off the front of a message's body. What is missing at the end reads as zero: a later minor version adds
-/// fields there, and an earlier one has not got them.
+/// Takes values off the front of a message's body. What is missing at the end reads as zero: a later minor
+/// version adds fields there, and an earlier one has not got them.
 pub(super) struct Reader<'b>(pub(super) &'b [u8]);
 
 impl<'b> Reader<'b> {

@@ -1,8 +1,9 @@
 //! Who may connect, and how they prove it.
 //!
-//! Both sides speak TLS 1.3. A client knows its server by the fingerprint of its certificate, or by an authority that
-//! has signed it ([`ServerTrust`]). A server knows its clients by a certificate or by a token, which both sides prove to know
-//! without sending it. Names and rights of clients are in the clients file ([`AccessList`]).
+//! Both sides speak TLS 1.3. A client knows its server by the fingerprint of its certificate, or by an
+//! authority that has signed it ([`ServerTrust`]). A server knows its clients by a certificate or by a token,
+//! which both sides prove to know without sending it. Names and rights of clients are in the clients file
+//! ([`AccessList`]).
 //!
 //! Nothing here opens a socket. Keys and tokens are never in a message, in `Debug` or in an argument.
 

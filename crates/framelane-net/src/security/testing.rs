@@ -3,7 +3,8 @@
 use super::clients::parse;
 use super::{Fingerprint, Patterns, Token};
 
-/// Reads any bytes as a clients file, patterns, a fingerprint, a token and a certificate, and checks what was read.
+/// Reads any bytes as a clients file, patterns, a fingerprint, a token and a certificate, and checks what was
+/// read.
 pub fn parse_security(bytes: &[u8]) {
     let certificate = rustls::pki_types::CertificateDer::from(bytes);
     let details = super::certificate::Details::read(&certificate);

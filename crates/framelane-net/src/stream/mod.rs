@@ -1,7 +1,7 @@
 //! Bytes both ways, from two threads at a time, with or without TLS.
 //!
-//! One thread reads while another writes, and neither waits for longer than it said: so whoever is told to end ends, and
-//! a peer that is gone is noticed.
+//! One thread reads while another writes, and neither waits for longer than it said: so whoever is told to
+//! end ends, and a peer that is gone is noticed.
 
 mod socket;
 mod tls;

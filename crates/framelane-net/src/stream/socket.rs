@@ -30,7 +30,8 @@ impl Socket {
         Socket(stream.into())
     }
 
-    /// The user of the process at the other end of a Unix socket, as the kernel knows it: of a server, the one that listens.
+    /// The user of the process at the other end of a Unix socket, as the kernel knows it: of a server, the
+    /// one that listens.
     pub(crate) fn peer_uid(&self) -> io::Result<u32> {
         Ok(sockopt::socket_peercred(&self.0)?.uid.as_raw())
     }
@@ -62,12 +63,13 @@ impl Socket {
     }
 }
 
-/// What keeps frames coming over ways that lose packets, and holds nothing up where none is lost. Systems that do not have
-/// it go without.
+/// What keeps frames coming over ways that lose packets, and holds nothing up where none is lost. Systems
+/// that do not have it go without.
 fn tune(stream: &TcpStream, is_loopback: bool) {
-    // A lost packet is no reason to halve the rate, as other algorithms do: measured with 1 % loss and 60 ms, six times
-    // the frames (`docs/between-machines.md`). Within a machine, where it may be the system's choice for everything, its
-    // pacing only makes each frame wait: without it 1.25 times the frames, each there in three quarters of the time.
+    // A lost packet is no reason to halve the rate, as other algorithms do: measured with 1 % loss and 60 ms,
+    // six times the frames (`docs/between-machines.md`). Within a machine, where it may be the system's
+    // choice for everything, its pacing only makes each frame wait: without it 1.25 times the frames, each
+    // there in three quarters of the time.
     let algorithm = if is_loopback { "reno" } else { "bbr" };
     let _ = sockopt::set_tcp_congestion(stream, algorithm);
 }

@@ -1,7 +1,7 @@
 //! TLS over a socket.
 //!
-//! The state of a TLS connection is one, but it is touched for short moments only: nobody waits for the socket with its
-//! lock held, so that a writer that waits for room holds up no reader.
+//! The state of a TLS connection is one, but it is touched for short moments only: nobody waits for the
+//! socket with its lock held, so that a writer that waits for room holds up no reader.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,8 @@ impl Tls {
     /// Shakes hands; until `deadline`, whatever the other side does. `keep` is asked several times a second.
     ///
     /// # Errors
-    /// Those of the socket, and what TLS finds wrong, as the inner error. `NoApplicationProtocol` for a peer that does
-    /// not name framelane's (ALPN). `Interrupted` once `keep` says false.
+    /// Those of the socket, and what TLS finds wrong, as the inner error. `NoApplicationProtocol` for a peer
+    /// that does not name framelane's (ALPN). `Interrupted` once `keep` says false.
     pub(crate) fn shake_hands(
         socket: Socket,
         mut connection: Connection,
@@ -81,8 +81,8 @@ impl Tls {
         Ok(tls)
     }
 
-    /// A number that only the two ends of this connection know (RFC 9266): what is proved with it is proved for this
-    /// connection.
+    /// A number that only the two ends of this connection know (RFC 9266): what is proved with it is proved
+    /// for this connection.
     pub(crate) fn binding(&self) -> io::Result<[u8; 32]> {
         let exported =
             lock(&self.connection).export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);

@@ -1,4 +1,5 @@
-//! Conversions from every format that swscale reads to every format that framelane writes, against the `ffmpeg` program.
+//! Conversions from every format that swscale reads to every format that framelane writes, against the
+//! `ffmpeg` program.
 
 use std::ffi::c_int;
 use std::path::Path;
@@ -100,7 +101,8 @@ fn converted(scaler: &mut Scaler, bytes: &[u8], from: Av, range: ColorRange, to:
     out
 }
 
-/// The filter of the `ffmpeg` program. Between YUV formats framelane keeps the range, and gray is always full range.
+/// The filter of the `ffmpeg` program. Between YUV formats framelane keeps the range, and gray is always full
+/// range.
 fn filter(from: Av, range: &str, to: PixelFormat) -> String {
     let name = pixel::name(pixel::to_av(to).unwrap());
     let facts = pixel::facts(from as c_int).unwrap();

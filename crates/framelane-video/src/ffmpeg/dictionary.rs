@@ -17,7 +17,8 @@ impl Dictionary {
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let name = c_string(name)?;
         let value = c_string(value)?;
-        // SAFETY: self.0 is null or a dictionary that this type owns; both strings end with a zero and are copied.
+        // SAFETY: self.0 is null or a dictionary that this type owns; both strings end with a zero and are
+        // copied.
         let code = unsafe { ff::av_dict_set(&mut self.0, name.as_ptr(), value.as_ptr(), 0) };
         super::error::check("cannot set an FFmpeg option", code).map(drop)
     }
@@ -36,7 +37,8 @@ impl Dictionary {
 
     /// The name of an option that is still there.
     pub(crate) fn first_name(&self) -> Option<String> {
-        // SAFETY: self.0 is null or a dictionary that this type owns; with this flag the empty name matches any.
+        // SAFETY: self.0 is null or a dictionary that this type owns; with this flag the empty name matches
+        // any.
         let entry = unsafe { ff::av_dict_get(self.0, c"".as_ptr(), ptr::null(), ff::AV_DICT_IGNORE_SUFFIX) };
         // SAFETY: the entry is null or valid until the dictionary changes, which &self forbids meanwhile.
         let entry = unsafe { entry.as_ref() }?;

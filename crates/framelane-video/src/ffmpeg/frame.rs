@@ -12,7 +12,8 @@ use super::pixel;
 /// A decoded picture. Owns one reference to its buffers.
 pub(crate) struct Frame(*mut ff::AVFrame);
 
-// SAFETY: an AVFrame is a plain structure whose buffers are counted atomically; it is used by one owner at a time.
+// SAFETY: an AVFrame is a plain structure whose buffers are counted atomically; it is used by one owner at a
+// time.
 unsafe impl Send for Frame {}
 
 impl Frame {
@@ -128,7 +129,8 @@ impl Drop for Frame {
 /// A packet of coded data.
 pub(crate) struct Packet(*mut ff::AVPacket);
 
-// SAFETY: an AVPacket is a plain structure whose buffer is counted atomically; it is used by one owner at a time.
+// SAFETY: an AVPacket is a plain structure whose buffer is counted atomically; it is used by one owner at a
+// time.
 unsafe impl Send for Packet {}
 
 impl Packet {

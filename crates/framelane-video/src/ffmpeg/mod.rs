@@ -1,8 +1,8 @@
 //! FFmpeg's C libraries behind small owning types. The only place in this crate with `unsafe`.
 //!
-//! Each type owns one structure of FFmpeg, frees it once, and hands out plain Rust values. Fields that FFmpeg 6, 7 or 8
-//! removed are read through `cfg(ffmpeg_…)`, set by build.rs. Enumerations that come from a stream are read as numbers,
-//! for a stream may carry a number that the enums of the bindings lack.
+//! Each type owns one structure of FFmpeg, frees it once, and hands out plain Rust values. Fields that FFmpeg
+//! 6, 7 or 8 removed are read through `cfg(ffmpeg_…)`, set by build.rs. Enumerations that come from a stream
+//! are read as numbers, for a stream may carry a number that the enums of the bindings lack.
 
 #[cfg(test)]
 mod all_formats;
@@ -46,7 +46,8 @@ pub(crate) fn to_ns(count: i64, time_base: (i64, i64)) -> i64 {
     ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// The version of the FFmpeg library that runs, as in `59.37.100` (libavcodec 59 is FFmpeg 5, 60 is 6, and so on).
+/// The version of the FFmpeg library that runs, as in `59.37.100` (libavcodec 59 is FFmpeg 5, 60 is 6, and so
+/// on).
 pub fn libavcodec_version() -> String {
     // SAFETY: gives a number.
     let version = unsafe { ff::avcodec_version() };

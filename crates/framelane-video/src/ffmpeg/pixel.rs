@@ -128,8 +128,8 @@ pub(crate) fn color(matrix: c_int, primaries: c_int, transfer: c_int, range: c_i
 
 /// The colour of pictures in `output` that were converted from a stream with `color`.
 ///
-/// Red, green and blue are always full range with matrix 0 (identity), and luminance alone is full range, as swscale makes
-/// them; other formats keep the matrix and the range of the stream.
+/// Red, green and blue are always full range with matrix 0 (identity), and luminance alone is full range, as
+/// swscale makes them; other formats keep the matrix and the range of the stream.
 pub(crate) fn output_color(color: Color, output: PixelFormat) -> Color {
     match output {
         PixelFormat::Bgr8 | PixelFormat::Rgb8 | PixelFormat::Bgra8 | PixelFormat::Rgba8 => {

@@ -33,8 +33,8 @@ impl ReaderIo {
             return Err(no_memory("reading"));
         }
         let reader = Box::into_raw(Box::new(Source { reader, has_read: false }));
-        // SAFETY: the buffer is from av_malloc with this length and given away; the opaque pointer lives until
-        // the context is freed in drop(); `read` has the signature that the context calls.
+        // SAFETY: the buffer is from av_malloc with this length and given away; the opaque pointer lives
+        // until the context is freed in drop(); `read` has the signature that the context calls.
         let context = unsafe {
             ff::avio_alloc_context(
                 buffer.cast(),
@@ -70,7 +70,8 @@ impl Drop for ReaderIo {
     fn drop(&mut self) {
         // SAFETY: null, or the context made in new(), which nothing reads from any more.
         if let Some(context) = unsafe { self.context.as_mut() } {
-            // SAFETY: FFmpeg may have replaced the buffer; the current one is from av_malloc and ours to free.
+            // SAFETY: FFmpeg may have replaced the buffer; the current one is from av_malloc and ours to
+            // free.
             unsafe { ff::av_freep((&raw mut context.buffer).cast()) };
         }
         // SAFETY: made in new(), freed once; a null pointer is allowed.
@@ -87,7 +88,8 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     }
     // SAFETY: the opaque pointer is the reader of new(), used by this call alone while it runs.
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    // SAFETY: FFmpeg gives a buffer that is writable for `size` bytes; zeroed so that it may be seen as a slice.
+    // SAFETY: FFmpeg gives a buffer that is writable for `size` bytes; zeroed so that it may be seen as a
+    // slice.
     unsafe { ptr::write_bytes(buffer, 0, length) };
     // SAFETY: initialised just now, `length` bytes long, and FFmpeg does not touch it during the call.
     let bytes = unsafe { std::slice::from_raw_parts_mut(buffer, length) };

@@ -1,11 +1,12 @@
 //! Decoding straight into slots: the decoder's buffer callback (`get_buffer2`) gives it slots of the channel.
 //!
-//! A slot given to the decoder stays out of use until the decoder has dropped its last reference to the picture, which
-//! is often after its publication: later pictures are predicted from it. From its output on the decoder only reads it;
-//! that holds for the decoders in [`DECODERS`], and only those get slots.
+//! A slot given to the decoder stays out of use until the decoder has dropped its last reference to the
+//! picture, which is often after its publication: later pictures are predicted from it. From its output on
+//! the decoder only reads it; that holds for the decoders in [`DECODERS`], and only those get slots.
 //!
-//! The callback runs on the decoder's threads and must not wait for a reader: it tries for the sink's lock for a short
-//! time, takes a slot if one is free, and gives memory of the same geometry otherwise. Such a picture is copied when it is published.
+//! The callback runs on the decoder's threads and must not wait for a reader: it tries for the sink's lock
+//! for a short time, takes a slot if one is free, and gives memory of the same geometry otherwise. Such a
+//! picture is copied when it is published.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -25,8 +26,9 @@ const DECODERS: [&str; 7] = ["h264", "hevc", "vp8", "vp9", "libdav1d", "mpeg1vid
 const ALIGN: usize = 64;
 /// Decoders read and write this far behind a plane.
 const TAIL: usize = 16 + ALIGN;
-/// Slots that the decoder never gets: the newest frame's, one for a reader, one for a picture that must be copied. Were
-/// all slots held by pictures still to come, the picture before them could not be published, and all would stand still.
+/// Slots that the decoder never gets: the newest frame's, one for a reader, one for a picture that must be
+/// copied. Were all slots held by pictures still to come, the picture before them could not be published, and
+/// all would stand still.
 const RESERVE: usize = 3;
 /// How often the callback tries for the lock before it gives up.
 const TRIES: usize = 100;
@@ -70,8 +72,8 @@ impl<'s> SlotPool<'s> {
 
     /// The slot that a picture lies in, and how it lies there; `None` for a picture in other memory.
     ///
-    /// Gives each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a slot that
-    /// readers know must not get another number. Such a picture is copied.
+    /// Gives each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a slot
+    /// that readers know must not get another number. Such a picture is copied.
     pub(crate) fn find(&self, frame: &Frame) -> Option<(Arc<HeldSlot>, Layout)> {
         let format = pixel::from_av(frame.format())?;
         let raw = frame.raw();
@@ -133,8 +135,9 @@ impl<'s> SlotPool<'s> {
         let start = slot.as_ptr();
         self.remember(&slot);
         let opaque = Arc::into_raw(slot);
-        // SAFETY: the slot is writable for its capacity, which is at least size_bytes, as long as the reference in
-        // `opaque` lives; `release` drops that, once, when FFmpeg drops its last reference to the buffer.
+        // SAFETY: the slot is writable for its capacity, which is at least size_bytes, as long as the
+        // reference in `opaque` lives; `release` drops that, once, when FFmpeg drops its last reference to
+        // the buffer.
         let buffer = unsafe {
             ff::av_buffer_create(
                 start.as_ptr(),
@@ -166,8 +169,8 @@ pub(crate) fn suits(decoder: &str, capabilities: c_int) -> bool {
 /// Shows the bytes of a slot that holds a picture that was output.
 pub(crate) fn look(slot: &HeldSlot, layout: &Layout, see: impl FnOnce(&[u8])) {
     assert!(layout.size_bytes() <= slot.capacity());
-    // SAFETY: the slot is mapped for its capacity as long as it is held; the decoder has put the picture out and only
-    // reads it from then on (DECODERS), and nobody else may write to a held slot.
+    // SAFETY: the slot is mapped for its capacity as long as it is held; the decoder has put the picture out
+    // and only reads it from then on (DECODERS), and nobody else may write to a held slot.
     see(unsafe { std::slice::from_raw_parts(slot.as_ptr().as_ptr(), layout.size_bytes()) });
 }
 

@@ -1,7 +1,7 @@
 //! A moving pattern with the frame number and a clock; needs no FFmpeg input.
 //!
-//! Frame *n* is the same bytes in every run. Eight colour bars, a grey ramp below them, a white bar that crosses the
-//! picture once in 120 frames, and in a dark box the frame's number (from 1) and the media time.
+//! Frame *n* is the same bytes in every run. Eight colour bars, a grey ramp below them, a white bar that
+//! crosses the picture once in 120 frames, and in a dark box the frame's number (from 1) and the media time.
 
 mod font;
 mod paint;

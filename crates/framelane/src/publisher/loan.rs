@@ -107,8 +107,9 @@ impl HeldSlot {
     pub(super) fn copy_to(&self, bytes: &mut [u8]) {
         let len = bytes.len().min(self.capacity());
         #[expect(unsafe_code, reason = "the hold is the proof that nobody writes; see the SAFETY comment")]
-        // SAFETY: the source is a mapped slot of at least `len` bytes that only the holder may write to, and the
-        // holder is the caller of `publish_held`, from which on nobody may. The destination is another slot.
+        // SAFETY: the source is a mapped slot of at least `len` bytes that only the holder may write to, and
+        // the holder is the caller of `publish_held`, from which on nobody may. The destination is another
+        // slot.
         unsafe {
             std::ptr::copy_nonoverlapping(self.as_ptr().as_ptr(), bytes.as_mut_ptr(), len);
         }

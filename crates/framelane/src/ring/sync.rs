@@ -7,9 +7,10 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// ThreadSanitizer does not know fences. One word that every fence changes orders all fences, and with them what comes
-/// before the one and after the other. That is what fences with [`Ordering::SeqCst`] do where they matter here; but it
-/// also orders threads by fences that are not partners, so that a race between those would stay hidden. The models see it.
+/// ThreadSanitizer does not know fences. One word that every fence changes orders all fences, and with them
+/// what comes before the one and after the other. That is what fences with [`Ordering::SeqCst`] do where they
+/// matter here; but it also orders threads by fences that are not partners, so that a race between those
+/// would stay hidden. The models see it.
 #[cfg(framelane_tsan)]
 pub(crate) fn fence(_: Ordering) {
     static ALL: AtomicU64 = AtomicU64::new(0);
@@ -27,7 +28,8 @@ pub(crate) fn spin() {
 /// An acquire load made of a relaxed load and a fence.
 ///
 /// Readers map `control` and `data` read-only. A relaxed load of at most pointer size is the only atomic
-/// access that Rust guarantees not to write, see "Atomic accesses to read-only memory" in `std::sync::atomic`.
+/// access that Rust guarantees not to write, see "Atomic accesses to read-only memory" in
+/// `std::sync::atomic`.
 pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
     if cfg!(framelane_tsan) {
         return word.load(Ordering::Acquire);

@@ -59,7 +59,8 @@ pub(crate) fn holders(control: &Control, readers: &ReadersFile, own: Option<usiz
     found
 }
 
-/// Slots that the publisher cannot use because subscribers hold them: the newest one apart, which it keeps anyway.
+/// Slots that the publisher cannot use because subscribers hold them: the newest one apart, which it keeps
+/// anyway.
 pub(crate) fn held_slots(control: &Control, readers: &ReadersFile) -> usize {
     let (words, generation) = (readers.words(), control.generation_now());
     let (_, newest) = ring::newest(control);

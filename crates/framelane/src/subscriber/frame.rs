@@ -16,11 +16,12 @@ use crate::ring;
 /// A frame, read where the publisher wrote it; it does not change until it is dropped.
 ///
 /// May be sent to other threads and may outlive its [`Subscriber`](super::Subscriber) and the channel. Each
-/// frame is one of the subscriber's leases ([`Subscriber::max_leases`](super::Subscriber::max_leases)); a publisher cannot
-/// reuse the slot meanwhile.
+/// frame is one of the subscriber's leases ([`Subscriber::max_leases`](super::Subscriber::max_leases)); a
+/// publisher cannot reuse the slot meanwhile.
 ///
 /// The promise is the publisher's: a process that may write to the channel's files and does not keep to the
-/// protocol can change the bytes; [`Frame::is_intact`] tells. Who may write is decided by the files' permissions.
+/// protocol can change the bytes; [`Frame::is_intact`] tells. Who may write is decided by the files'
+/// permissions.
 pub struct Frame {
     attachment: Arc<Attachment>,
     data: Arc<DataFile>,
@@ -100,9 +101,9 @@ impl Frame {
         let start = self.data.payload(self.slot);
         let len = self.layout().size_bytes();
         #[expect(unsafe_code, reason = "the lease is the proof that nobody writes; see the SAFETY comment")]
-        // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, or until `own` is
-        // set, so the publisher does not write to the slot; `descriptor::read` has checked that `len` is within the
-        // slot; the map lives as long as `self.data`. Bytes have no invalid values.
+        // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, or until
+        // `own` is set, so the publisher does not write to the slot; `descriptor::read` has checked that
+        // `len` is within the slot; the map lives as long as `self.data`. Bytes have no invalid values.
         unsafe {
             std::slice::from_raw_parts(start.as_ptr(), len)
         }
@@ -117,7 +118,8 @@ impl Frame {
         self.own.as_mut().map(Own::bytes_mut)
     }
 
-    /// The first byte of [`Frame::bytes_mut`], for bindings whose callers share a frame. Valid as long as the frame.
+    /// The first byte of [`Frame::bytes_mut`], for bindings whose callers share a frame. Valid as long as the
+    /// frame.
     pub fn as_mut_ptr(&self) -> Option<*mut u8> {
         self.own.as_ref().map(Own::start)
     }
@@ -129,12 +131,13 @@ impl Frame {
 
     /// Whether everything that was read of the frame before this call was the frame. No system call.
     ///
-    /// Always true while all who may write to the channel's files keep to the protocol: there is no need to ask in a
-    /// directory of your own. In one that is shared with users who are not trusted, a subscriber can clear the pins of
-    /// another, or truncate files: copy the frame, then ask, and use the copy if it was intact.
+    /// Always true while all who may write to the channel's files keep to the protocol: there is no need to
+    /// ask in a directory of your own. In one that is shared with users who are not trusted, a subscriber can
+    /// clear the pins of another, or truncate files: copy the frame, then ask, and use the copy if it was
+    /// intact.
     ///
-    /// False in a forked child: the lease is the parent's, and the bytes change once the parent lets go. Copy a frame before
-    /// the fork, or receive it in the child.
+    /// False in a forked child: the lease is the parent's, and the bytes change once the parent lets go. Copy
+    /// a frame before the fork, or receive it in the child.
     pub fn is_intact(&self) -> bool {
         if let Some(own) = &self.own {
             return own.is_intact;
@@ -164,13 +167,14 @@ impl Frame {
         self.origin().sequence
     }
 
-    /// The life of the frame's publisher: [`Publisher::epoch`](crate::Publisher::epoch) there, also over links.
+    /// The life of the frame's publisher: [`Publisher::epoch`](crate::Publisher::epoch) there, also over
+    /// links.
     pub fn epoch(&self) -> u64 {
         self.origin().epoch
     }
 
-    /// The frame's number in the ring of this machine, for [`Subscriber::rewind`](crate::Subscriber::rewind). Differs from
-    /// [`Frame::sequence`] when a link has brought the frame.
+    /// The frame's number in the ring of this machine, for [`Subscriber::rewind`](crate::Subscriber::rewind).
+    /// Differs from [`Frame::sequence`] when a link has brought the frame.
     pub fn local_sequence(&self) -> u64 {
         self.sequence
     }
@@ -208,7 +212,8 @@ impl Frame {
         })
     }
 
-    /// What detections need to name this frame. Boxes that are found on one machine match the frame on every other.
+    /// What detections need to name this frame. Boxes that are found on one machine match the frame on every
+    /// other.
     pub fn id(&self) -> FrameId {
         let Origin { epoch, sequence } = self.origin();
         FrameId {
@@ -225,7 +230,8 @@ impl Frame {
     /// Whether the lease holds in this process.
     ///
     /// # Errors
-    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child forked since: only the parent has the lease.
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child forked since: only the parent has the
+    /// lease.
     pub fn check_fork(&self) -> Result<(), Error> {
         if self.own.is_some() || os::fork_count() == self.attachment.forks {
             Ok(())

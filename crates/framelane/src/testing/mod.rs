@@ -1,4 +1,5 @@
-//! What the crate's own tests reach inside it for: built only with `--cfg framelane_testing`, never by a user.
+//! What the crate's own tests reach inside it for: built only with `--cfg framelane_testing`, never by a
+//! user.
 
 mod parsers;
 mod steps;

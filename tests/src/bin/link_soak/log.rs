@@ -1,4 +1,5 @@
-//! What the camera and the reader have seen, put together: both run in this process, so a frame's age is exact.
+//! What the camera and the reader have seen, put together: both run in this process, so a frame's age is
+//! exact.
 
 use std::collections::BTreeMap;
 use std::error::Error;

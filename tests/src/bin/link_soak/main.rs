@@ -1,10 +1,10 @@
-//! `link_soak MINUTES`: a camera whose frames are more than the network carries, and a receiver that is killed and
-//! started again and again, while one reader stays attached and looks at every byte that arrives.
+//! `link_soak MINUTES`: a camera whose frames are more than the network carries, and a receiver that is
+//! killed and started again and again, while one reader stays attached and looks at every byte that arrives.
 //!
 //! Two hosts, joined by a wire that delays, loses and limits. On one of them this process publishes, and
-//! `framelane serve` sends; on the other one `framelane receive` writes into a local channel, which this process reads.
-//! No frame may be torn, come twice, or after a later one; frames must not get older, and the memory of `serve` not
-//! grow. `scripts/link-soak` builds and runs it.
+//! `framelane serve` sends; on the other one `framelane receive` writes into a local channel, which this
+//! process reads. No frame may be torn, come twice, or after a later one; frames must not get older, and the
+//! memory of `serve` not grow. `scripts/link-soak` builds and runs it.
 
 mod camera;
 mod ends;

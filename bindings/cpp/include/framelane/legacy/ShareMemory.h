@@ -1,9 +1,11 @@
-// A drop-in for programs written against the old ShareMemory.h: the same class, the same memory, without its faults.
+// A drop-in for programs written against the old ShareMemory.h: the same class, the same memory, without its
+// faults.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Programs compile against it without an edit, and share frames with old readers and writers in both directions. As the
-// old header did, it includes all of OpenCV, and <Windows.h> where the include path has it: `legacy/windows` next to this
-// file is a stand-in for Linux. Needs C++14, OpenCV 3.4 or later and POSIX shared memory. docs/migrating-from-sharememory.md.
+// Programs compile against it without an edit, and share frames with old readers and writers in both
+// directions. As the old header did, it includes all of OpenCV, and <Windows.h> where the include path has
+// it: `legacy/windows` next to this file is a stand-in for Linux. Needs C++14, OpenCV 3.4 or later and POSIX
+// shared memory. docs/migrating-from-sharememory.md.
 //
 // To be defined before the include, the same in all programs:
 //   FRAME_NUMBER, FRAME_W, FRAME_H   streams in one mapping, and the largest frame of each (1, 1920, 1080)
@@ -82,11 +84,13 @@
 
 /// Frames, texts and boxes in a named mapping. Copies share it: it is unmapped once, with the last of them.
 ///
-/// The mapping must belong to this user. It stays when the program ends, for late readers and for writers that
-/// restart. `Remove` removes it. Several threads may call one object or its copies, each with its own stream.
+/// The mapping must belong to this user. It stays when the program ends, for late readers and for writers
+/// that restart. `Remove` removes it. Several threads may call one object or its copies, each with its own
+/// stream.
 class SHAREDMEMORY {
  public:
-  /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending gives false and receiving nothing.
+  /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending gives false and receiving
+  /// nothing.
   int state;
 
   explicit SHAREDMEMORY(const char* name = FRAMELANE_LEGACY_NAME) : state(INITSUCCESS), shared_(new Shared(name)) {
@@ -100,11 +104,11 @@ class SHAREDMEMORY {
     if (!found.empty()) shared_->say("the mapping " + shared_->name + " " + found);
   }
 
-  /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1', …). A larger
-  /// multiple of FRAME_NUMBER is what the old class takes it for: bytes from the start of the mapping.
-  /// Returns false and writes nothing if the frame is empty or larger than FRAME_W x FRAME_H BGR pixels, or if the index
-  /// is wrong.
-  /// Waits while another thread or program that uses this header reads or writes: for up to 20 ms for a program.
+  /// Writes a frame of any type, also a region of a larger one. `index` is the stream: 0, 1, … (or '0', '1',
+  /// …). A larger multiple of FRAME_NUMBER is what the old class takes it for: bytes from the start of the
+  /// mapping. Returns false and writes nothing if the frame is empty or larger than FRAME_W x FRAME_H BGR
+  /// pixels, or if the index is wrong. Waits while another thread or program that uses this header reads or
+  /// writes: for up to 20 ms for a program.
   bool SendMat(cv::Mat image, char index) {
     using framelane::legacy::Written;
     const Area area = area_of(index);
@@ -131,9 +135,10 @@ class SHAREDMEMORY {
     return written == Written::yes;
   }
 
-  /// The newest frame that is known to be whole, as a copy (spec/legacy.md says what shows it). Returns at once when
-  /// nothing has changed or the writer is between two frames. Else it waits for up to 300 ms, then returns the frame
-  /// before. Empty when there is no frame, when none was whole yet, and when the type code is not known.
+  /// The newest frame that is known to be whole, as a copy (spec/legacy.md says what shows it). Returns at
+  /// once when nothing has changed or the writer is between two frames. Else it waits for up to 300 ms, then
+  /// returns the frame before. Empty when there is no frame, when none was whole yet, and when the type code
+  /// is not known.
   cv::Mat ReceiveMat(char index) {
     const Area area = area_of(index);
     if (area.data == nullptr) return cv::Mat();
@@ -152,7 +157,8 @@ class SHAREDMEMORY {
   }
   cv::Mat RecieveMat(char index) { return ReceiveMat(index); }
 
-  /// Writes a text with its NUL, from the start of the mapping: over the header of stream 0. False when it does not fit.
+  /// Writes a text with its NUL, from the start of the mapping: over the header of stream 0. False when it
+  /// does not fit.
   bool SendStr(const char text[]) {
     unsigned char* const memory = shared_->mapping.data();
     if (memory == nullptr) return false;
@@ -171,15 +177,16 @@ class SHAREDMEMORY {
     std::string text;
     if (memory != nullptr) text = framelane::legacy::read_text(memory, shared_->mapping.bytes(), [] {});
     const std::lock_guard<std::mutex> lock(shared_->mutex);
-    // Room for any text at once: the pointer given out before must not move. Pages are taken when they are written.
+    // Room for any text at once: the pointer given out before must not move. Pages are taken when they are
+    // written.
     shared_->text.reserve(MEMORY_SIZE);
     shared_->text.assign(text);
     return &shared_->text[0];
   }
   char* RecieveStr() { return ReceiveStr(); }
 
-  /// Writes the boxes of a stream's frame, in a mapping of their own (NAME.boxes) that only this header knows.
-  /// False when there are more than FRAMELANE_LEGACY_BOXES.
+  /// Writes the boxes of a stream's frame, in a mapping of their own (NAME.boxes) that only this header
+  /// knows. False when there are more than FRAMELANE_LEGACY_BOXES.
   bool SendVectorBox(const std::vector<TrackBox>& found, char index = 0) {
     framelane::legacy::Boxes* const boxes = boxes_of(index);
     if (boxes == nullptr) return false;
@@ -204,8 +211,8 @@ class SHAREDMEMORY {
     return found.empty() ? TrackBox() : found[0];
   }
 
-  /// Removes the names of the mappings, if they belong to this user. Programs that have the memory keep it. Programs
-  /// that come later get new memory.
+  /// Removes the names of the mappings, if they belong to this user. Programs that have the memory keep it.
+  /// Programs that come later get new memory.
   static void Remove(const char* name = FRAMELANE_LEGACY_NAME) {
     for (const std::string& one : {std::string(name), std::string(name) + ".boxes"}) {
       const std::string refusal = framelane::legacy::remove_mapping(one);
@@ -252,7 +259,8 @@ class SHAREDMEMORY {
 #endif
   };
 
-  /// The number of a stream; -1 when there is none. A digit counts as its number where it is no number of a stream.
+  /// The number of a stream; -1 when there is none. A digit counts as its number where it is no number of a
+  /// stream.
   static int stream_of(char index) {
 #ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
     return index == 0 ? 0 : -1;
@@ -264,7 +272,8 @@ class SHAREDMEMORY {
 #endif
   }
 
-  /// The bytes that an index of the old class counts; -1 when it is none. Callers of old pass `i * FRAME_NUMBER`.
+  /// The bytes that an index of the old class counts; -1 when it is none. Callers of old pass `i *
+  /// FRAME_NUMBER`.
   static int offset_of(char index) {
     const int number = static_cast<int>(static_cast<signed char>(index));
 #ifdef FRAMELANE_LEGACY_BYTE_OFFSETS
@@ -313,7 +322,8 @@ class SHAREDMEMORY {
     shared_->say("index " + std::to_string(static_cast<int>(index)) + ": expected a stream or a byte offset\n  hint: " + hint);
   }
 
-  /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program has several streams.
+  /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program
+  /// has several streams.
   void note_overlap(const Area& area, const cv::Mat& image) {
     const std::size_t start = offset_in_memory(area);
     const std::size_t bytes = sizeof(ImgInf) + image.total() * image.elemSize();

@@ -1,5 +1,5 @@
-// What the old programs show goes to standard output, a line a picture, as tests have no screen: corner, centre, size.
-// FRAMELANE_TEST_PICTURES pictures, then the key that ends them.
+// What the old programs show goes to standard output, a line a picture, as tests have no screen: corner,
+// centre, size. FRAMELANE_TEST_PICTURES pictures, then the key that ends them.
 #include <opencv2/highgui.hpp>
 
 #include <time.h>

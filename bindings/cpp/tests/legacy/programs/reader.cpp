@@ -1,4 +1,5 @@
-// A reader as its users wrote it against the old header: the object by value, the window, the key that ends it.
+// A reader as its users wrote it against the old header: the object by value, the window, the key that ends
+// it.
 #include "ShareMemory.h"
 #include <iostream>
 using namespace cv;

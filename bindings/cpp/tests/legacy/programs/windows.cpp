@@ -1,4 +1,5 @@
-// A program of Windows as its users wrote it: a thread that sends, timed and paced, and the offsets of the old macros.
+// A program of Windows as its users wrote it: a thread that sends, timed and paced, and the offsets of the
+// old macros.
 #include <Windows.h>
 #include <tchar.h>
 #include <iostream>

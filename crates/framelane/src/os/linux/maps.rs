@@ -23,9 +23,9 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps the first `len` bytes of the file, which must be as long, and brings the pages in. Of a file with holes the
-    /// pages stay out: bringing them in would fill the holes, and a hostile publisher could make a subscriber take as
-    /// much memory as there is.
+    /// Maps the first `len` bytes of the file, which must be as long, and brings the pages in. Of a file with
+    /// holes the pages stay out: bringing them in would fill the holes, and a hostile publisher could make a
+    /// subscriber take as much memory as there is.
     pub(crate) fn new(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
         let blocks = u64::try_from(rustix::fs::fstat(&fd)?.st_blocks).unwrap_or(0);
         let is_whole = blocks.saturating_mul(512) >= len as u64;
@@ -46,13 +46,14 @@ impl Map {
         Ok(Map { start, len, watched: Watched::new(start.as_ptr() as usize, len, writable) })
     }
 
-    /// The map, made for reading, holds frames of this channel: a write to it is reported before the process ends.
+    /// The map, made for reading, holds frames of this channel: a write to it is reported before the process
+    /// ends.
     pub(crate) fn set_channel(&self, channel: &str) {
         self.watched.set_channel(channel);
     }
 
-    /// Whether the file was cut short by somebody, and that was noticed: what was read since may be zeros, and what was
-    /// written is lost. Says so of everything that this thread has read before the call.
+    /// Whether the file was cut short by somebody, and that was noticed: what was read since may be zeros,
+    /// and what was written is lost. Says so of everything that this thread has read before the call.
     pub(crate) fn is_lost(&self) -> bool {
         self.watched.is_lost()
     }

@@ -27,7 +27,8 @@
 namespace framelane {
 namespace legacy {
 
-/// Places that are compared to see whether the memory has changed. Not members: C++14 would want a definition.
+/// Places that are compared to see whether the memory has changed. Not members: C++14 would want a
+/// definition.
 constexpr std::size_t probes = 64, probe_bytes = 64;
 /// Some copies, as those of the C library, write the first bytes of a large block last.
 constexpr std::size_t head_bytes = 64;
@@ -52,8 +53,8 @@ class Reader {
       turns_(Turns::of(file)), writers_(file) {}
 
   /// The newest frame that is known to be whole, as a copy. Returns at once while the memory is unchanged or
-  /// its writers are asleep, else within `time_limit()`. Returns the frame before when the new one is not known
-  /// to be whole by then. Empty without a frame. `report` is what the user must know; empty if nothing.
+  /// its writers are asleep, else within `time_limit()`. Returns the frame before when the new one is not
+  /// known to be whole by then. Empty without a frame. `report` is what the user must know; empty if nothing.
   cv::Mat read(std::string& report) {
     const std::lock_guard<std::mutex> lock(mutex_);
     // After the first look, which may have to search all processes for writers.

@@ -1,8 +1,9 @@
 // A stand-in for <Windows.h> on Linux: what programs around the old ShareMemory.h use of it.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Put the folder of this file on the include path. Types have the sizes of Windows, text is of 8-bit characters, and `min` and
-// `max` are no macros. Handles are threads, events and mutexes of this process: their names are not shared with other processes. Anything else of Windows does not compile.
+// Put the folder of this file on the include path. Types have the sizes of Windows, text is of 8-bit
+// characters, and `min` and `max` are no macros. Handles are threads, events and mutexes of this process:
+// their names are not shared with other processes. Anything else of Windows does not compile.
 #ifndef FRAMELANE_LEGACY_WINDOWS_H
 #define FRAMELANE_LEGACY_WINDOWS_H
 
