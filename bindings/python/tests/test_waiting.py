@@ -314,7 +314,7 @@ INTERRUPTED = {
     "detections of a frame": "framelane.DetectionSubscriber('cam0', open_timeout=0).for_frame(1)",
     "a slot": "full(); own.send(image)",
     "a loan": "full(); own.loan((4, 4)).__enter__()",
-    "the readers, when closing": "full(); own.close()",
+    "the readers, when draining": "full(); own.drain()",
 }
 
 
