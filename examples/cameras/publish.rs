@@ -18,7 +18,7 @@ fn camera(number: u8, frames: u32) -> Result<(), Error> {
         loan.bytes_mut().fill(10 * number + (n % 10) as u8);
         loan.publish(&FrameInfo::default());
     }
-    publisher.drain(None).unwrap();
+    publisher.drain(None)?;
     publisher.close();
     Ok(())
 }

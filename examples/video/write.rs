@@ -18,7 +18,7 @@ fn main() -> Result<(), framelane::Error> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let summary = source.publish_to(&mut publisher, &mut |_| std::ops::ControlFlow::Continue(()))?;
-    publisher.drain(None).unwrap();
+    publisher.drain(None)?;
     publisher.close();
     println!("{} frames", summary.frames);
     Ok(())
