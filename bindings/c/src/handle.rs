@@ -72,8 +72,8 @@ impl<T> Handle<T> {
     /// of `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
     ///
     /// # Errors
-    /// Forked; Closed; Misuse within a call of this thread; Timeout when other threads have the object until
-    /// `deadline`; those of `call`.
+    /// Forked; ChannelClosed; Misuse within a call of this thread; Timeout when other threads have the object
+    /// until `deadline`; those of `call`.
     pub(crate) fn call<R>(
         &self,
         keep: KeepWaiting,

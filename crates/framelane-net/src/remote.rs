@@ -278,7 +278,8 @@ impl Links for Remote {
     }
 }
 
-/// Receives until the link ends; with `once`, the link ends when the channel is closed on the other machine.
+/// Receives until the link ends. With [`WhenClosed::Return`] it ends when the channel closes on the other
+/// machine.
 fn pull(
     link: &LinkUrl,
     mut publisher: Publisher,

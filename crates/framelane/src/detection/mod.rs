@@ -149,7 +149,7 @@ impl Detections {
     ///
     /// # Errors
     /// [`Damaged`](crate::ErrorKind::Damaged) when the bytes are not a batch,
-    /// [`LayoutVersion`](crate::ErrorKind::IncompatibleVersion) when they are one of another major version.
+    /// [`IncompatibleVersion`](crate::ErrorKind::IncompatibleVersion) when they are of another major version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         codec::decode(bytes)
     }
