@@ -301,8 +301,8 @@ impl DetectionPublisher {
         }
     }
 
-    /// Ends the channel; when it returns, the channel is gone and its name is free. Never waits for a
-    /// subscriber: call `drain` first if nothing may be missed.
+    /// Closes the channel. When it returns, the channel is gone and its name is free. Never waits for a
+    /// subscriber. If no batch may be lost, call `drain` first.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py)
     }

@@ -384,17 +384,17 @@ impl Publisher {
     /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
     /// ChannelClosed; a call that copies ends first.
     ///
-    /// Never waits for a subscriber, also with backpressure "block": call `drain` first if nothing may be
-    /// missed. The end of a `with` block does the same.
+    /// Never waits for a subscriber, also with backpressure "block". If no frame may be lost, call `drain`
+    /// first. The end of a `with` block does the same as `close`.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.handle.close(py)
     }
 
-    /// Waits until every subscriber with delivery "every" has received all frames, and the link of a URL has
-    /// taken the newest one. `timeout` is in seconds (None: indefinitely, 0: not at all).
+    /// Waits until every subscriber with delivery "every" has received all frames. For a URL, also waits
+    /// until the link has taken the newest frame. `timeout` is in seconds (None: no limit, 0: no wait).
     ///
     /// Works with either backpressure. Ctrl-C ends the wait. Raises Timeout, and ChannelClosed when `close`
-    /// was called meanwhile. In asyncio: `await asyncio.to_thread(pub.drain)`.
+    /// is called meanwhile. In asyncio, use `await asyncio.to_thread(pub.drain)`.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = crate::handle::deadline("timeout", timeout)?;

@@ -23,24 +23,24 @@ const LASTED: Duration = Duration::from_secs(2);
 /// The longest sleep between two questions to the caller whether to go on.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is told of a link while it runs.
+/// Events of a link while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LinkEvent<'e, P> {
-    /// Both sides have agreed.
+    /// The link is connected, and both sides have agreed on its terms.
     Connected,
-    /// The connection is gone; the next try comes after `wait`.
+    /// The connection was lost. The next attempt starts after `wait`.
     Lost {
-        /// Why.
+        /// Cause.
         error: &'e Error,
-        /// When.
+        /// Time until the next attempt.
         wait: Duration,
     },
-    /// How far it is: after every frame, and several times a second.
+    /// Progress, after every frame and several times a second.
     Progress(&'e P),
 }
 
-/// The end of [`receive`] when the channel closes on the other machine.
+/// Behaviour of [`receive`] when the channel closes on the other machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenClosed {
     /// Waits until the channel is published again. The default.
@@ -88,13 +88,13 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 
 /// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
 ///
-/// Blocks until `keep` returns false, which is called several times a second. With [`WhenClosed::Return`] it
-/// also returns when the channel is closed there. The publisher's channel stays open, so that its subscribers
-/// stay attached while the link is away.
+/// Blocks until `keep` returns false, and calls `keep` several times a second. With [`WhenClosed::Return`],
+/// also returns when the channel closes on the other machine. The channel of `publisher` stays open, so its
+/// subscribers stay attached while the link is down.
 ///
 /// # Errors
-/// What trying again would not mend: who is not let in, a server that is not the one expected, frames above
-/// the limit.
+/// Errors that a retry cannot fix: the server refuses the client, or is not the server that the URL names, or
+/// frames are above the limit.
 pub fn receive(
     url: &LinkUrl,
     publisher: &mut Publisher,

@@ -218,8 +218,13 @@ fn open(
 /// A server that speaks no TLS, or is full, ends the connection without a word that TLS would understand.
 fn hung_up(address: &Address) -> Fault {
     Fault::passing(
-        Error::new(ErrorKind::SystemFailure, format!("{address} has closed the connection while TLS began"))
-            .with_hint("check that the server listens there with tls:// and has not too many connections"),
+        Error::new(
+            ErrorKind::SystemFailure,
+            format!("{address} closed the connection during the TLS handshake"),
+        )
+        .with_hint(
+            "check that the server listens there with tls://, and that it is below its --max-connections",
+        ),
     )
 }
 

@@ -31,22 +31,22 @@ const DETECTIONS_TIMESTAMP: usize = 24;
 const DETECTIONS_PUBLISHED: usize = 32;
 const DETECTIONS_HEADER: usize = 64;
 
-/// What has come over a receiving link, in all of its connections.
+/// Statistics of a receiving link, over all of its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveStatistics {
     /// Frames published.
     pub frames: u64,
-    /// Frames that the other side left out, or that were lost with a connection.
+    /// Frames that the sender skipped, or that were lost with a connection.
     pub missed: u64,
-    /// Frames that came and found no free slot here.
+    /// Frames that arrived and found no free slot.
     pub dropped: u64,
     /// Payloads that could not be decoded.
     pub damaged: u64,
     /// Bytes of frames.
     pub bytes: u64,
-    /// Whether somebody publishes the channel there.
+    /// True while the channel has a publisher on the other machine.
     pub live: bool,
-    /// How the link is.
+    /// State of the link.
     pub link: LinkStatus,
     /// The newest frame.
     pub last: Option<Origin>,

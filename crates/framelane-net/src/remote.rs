@@ -43,7 +43,7 @@ pub fn register_url_schemes() {
 /// [`register_url_schemes`] once and then [`SubscriberOptions::open`] with the URL.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] when `url` is no URL of a channel. [`ErrorKind::PermissionDenied`] when the
+/// [`ErrorKind::InvalidOption`] if `url` is not the URL of a channel. [`ErrorKind::PermissionDenied`] if the
 /// server refuses the client, or is not the server that the URL names.
 ///
 /// ```no_run

@@ -100,16 +100,15 @@ impl Directory {
                 let message = format!(
                     "cannot use the channel directory {path}: {link} is a symbolic link of another user"
                 );
-                return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint(
-                    "give the path without that link (`realpath` prints it), after a look at it",
-                ));
+                return Err(Error::new(ErrorKind::PermissionDenied, message)
+                    .with_hint("check the target of the link, then use the path that `realpath` prints"));
             }
             Err(DirectoryFault::Io(error)) => error,
             Err(_) => std::io::ErrorKind::NotADirectory.into(),
         };
         let shortage = os::hint(&error);
         Err(Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
-            shortage.unwrap_or("give a directory that you may write to, best on a tmpfs as /dev/shm is"),
+            shortage.unwrap_or("use a directory that you can write to, preferably on tmpfs (/dev/shm)"),
         ))
     }
 
@@ -145,7 +144,7 @@ impl Directory {
             }
             Err(DirectoryFault::ForeignLink(link)) => {
                 Err(refused(format!("{} is a symbolic link of another user", link.display()))
-                    .with_hint("give the path without that link (`realpath` prints it), after a look at it"))
+                    .with_hint("check the target of the link, then use the path that `realpath` prints"))
             }
             Err(DirectoryFault::Io(error)) => cannot_open(&path, error),
             Err(DirectoryFault::NotDirectory | DirectoryFault::OpenToOthers(_)) => {

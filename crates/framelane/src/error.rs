@@ -35,7 +35,7 @@ macro_rules! error_kinds {
                 }
             }
 
-            /// The name of the variant, which is the name in C++ and Python too.
+            /// The name of the variant, also used in C++ and Python.
             pub fn type_name(self) -> &'static str {
                 match self {
                     $(ErrorKind::$variant => stringify!($variant),)*
@@ -73,7 +73,7 @@ error_kinds! {
     IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of the layout.",
         "use the same version of framelane on both sides";
     Damaged = 7, "damaged", "A file, a stream or shared memory does not hold what it must.",
-        "check the input with `ffprobe`; for a channel, restart its publisher";
+        "check the input with `ffprobe`, or restart the publisher of the channel";
     FrameTooLarge = 8, "frame_too_large", "The frame is larger than framelane or its slot allows.",
         "publish smaller frames";
     InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not fit together.",
@@ -95,7 +95,7 @@ error_kinds! {
     InvalidOption = 17, "invalid_option", "An option or argument is outside its range.",
         "see the documentation of the option, or --help of the command";
     SystemFailure = 18, "system_failure", "The operating system reports another error.",
-        "see the operating system's error in the message; for a channel, check its directory with `framelane doctor`";
+        "see the operating system's error in the message, or check the channel directory with `framelane doctor`";
     InternalFailure = 19, "internal_failure", "A fault of framelane itself: please report it.",
         "report the message to the developers of framelane";
     ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.",
@@ -125,8 +125,8 @@ impl Error {
 
     /// Makes an error from an operating-system error met while doing `what`.
     ///
-    /// The kind follows from the system's error: not found, permission, no space, else
-    /// [`ErrorKind::SystemFailure`].
+    /// The kind is [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`] or [`ErrorKind::NoSpace`] where
+    /// the error is one of these, and [`ErrorKind::SystemFailure`] otherwise.
     pub fn from_io(what: impl fmt::Display, error: std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -180,12 +180,12 @@ impl Error {
         &self.0.message
     }
 
-    /// The hint of this error, if it has one of its own. [`Error::advice`] falls back on the kind's.
+    /// Returns the hint that this error was made with. [`Error::advice`] also knows the hint of the kind.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// The hint to show: that of this error, else the general one of its kind.
+    /// Returns the hint of this error, or the general hint of its kind if it has none.
     pub fn advice(&self) -> &str {
         self.hint().unwrap_or(self.kind().hint())
     }

@@ -154,7 +154,7 @@ impl ControlFile {
         if !locked.map_err(|error| Error::from_io(format!("locking {}", path.display()), error))? {
             return Err(Error::new(
                 ErrorKind::SystemFailure,
-                format!("{} is locked by somebody else", path.display()),
+                format!("{} is locked by another process", path.display()),
             ));
         }
         let made = ControlFile { map, lock };

@@ -201,8 +201,8 @@ pub trait Links: Send + Sync {
 
 static LINKS: OnceLock<&'static dyn Links> = OnceLock::new();
 
-/// Registers what opens the URLs that replace a channel name in this process: `framelane_net` calls it. Only
-/// the first call has an effect.
+/// Registers the implementation that opens URLs instead of channel names in this process. `framelane_net`
+/// calls it. Only the first call has an effect.
 pub fn register_url_schemes(links: &'static dyn Links) {
     let _ = LINKS.set(links);
 }

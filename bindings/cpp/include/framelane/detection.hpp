@@ -161,7 +161,7 @@ class DetectionSubscriber {
   /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for
   /// by the frame, by its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and
   /// what `send` or `publish` returned.
-  /// \throws FramelaneError Timeout, which names the newest frame whose detections are here; ChannelClosed.
+  /// \throws FramelaneError Timeout, which names the newest frame with detections; ChannelClosed.
   Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
     return for_frame(frame.epoch, frame.sequence, timeout);
   }

@@ -146,7 +146,7 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
                              std::to_string(plane.offset_bytes),
                          "read it by Frame::data");
   }
-  // One row has no next one: its stride says nothing.
+  // The stride of a single row has no meaning, because no row follows.
   const std::size_t step = plane.rows > 1 ? plane.stride_bytes : cols * pixel_bytes;
   return {static_cast<int>(plane.rows), static_cast<int>(cols), type, step};
 }

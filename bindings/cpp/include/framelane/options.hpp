@@ -104,7 +104,7 @@ struct SubscriberOptions {
   Delivery delivery = Delivery::Newest;
   /// The directory of the channel's files, as for the publisher.
   std::string directory{};
-  /// Time limit for opening, while the channel has not appeared. Default: none.
+  /// Time limit for opening, while there is no live channel. Default: none.
   Timeout open_timeout{};
   /// How long to poll for a frame before sleeping: saves the wake-up, and occupies a core.
   std::chrono::nanoseconds spin{0};

@@ -124,17 +124,17 @@ class Publisher {
   Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
                            const FrameInfo& info = {});
 
-  /// Waits until every live subscriber with Delivery::Every has received all frames, and the link of a URL
-  /// has taken the newest one. Works with either backpressure. Call it before the end of a channel of which
-  /// nothing may be missed. \throws FramelaneError Timeout, Interrupted.
+  /// Waits until every live subscriber with Delivery::Every has received all frames. For a URL, also waits
+  /// until the link has taken the newest frame. Works with either backpressure. If no frame may be lost, call
+  /// it before close. \throws FramelaneError Timeout, Interrupted.
   void drain(Timeout timeout = std::nullopt) {
     const inner::Call call(question_);
     call.check(framelane_publisher_drain(handle(), timeout.ns()));
   }
 
-  /// Closes the channel, as the destructor does, and never waits for a subscriber. Calls that wait in other
-  /// threads end with Code::ChannelClosed, as do later calls. Returns when they have ended and the channel is
-  /// gone; from `keep_waiting`, at once.
+  /// Closes the channel, as the destructor does, and never waits for a subscriber. Waiting calls in other
+  /// threads, and later calls, fail with Code::ChannelClosed. Returns when the waiting calls have ended and
+  /// the channel is gone. From `keep_waiting`, returns at once.
   void close() { framelane_publisher_close(handle()); }
 
   /// The channel's name.

@@ -149,9 +149,9 @@ class Subscriber {
     return Frame(frame);
   }
 
-  /// Detaches from the channel, as the destructor does. Calls that wait in other threads end with
-  /// Code::ChannelClosed within half a second, and loops end; later calls fail. Returns when they have ended;
-  /// from `keep_waiting`, at once. Frames stay valid.
+  /// Detaches from the channel, as the destructor does. Waiting calls in other threads end with
+  /// Code::ChannelClosed within half a second, and loops end. Later calls fail. Returns when waiting calls
+  /// have ended. From `keep_waiting`, returns at once. Frames stay valid.
   void close() { framelane_subscriber_close(handle()); }
 
   /// The channel's name.

@@ -320,7 +320,7 @@ impl Drop for Readers {
 }
 
 fn reader_ended(status: std::process::ExitStatus) -> Error {
-    Error::new(ErrorKind::SystemFailure, format!("a reader process ended without figures ({status})"))
+    Error::new(ErrorKind::SystemFailure, format!("a reader process ended without results ({status})"))
         .with_hint("see its message above; run the benchmark again")
 }
 

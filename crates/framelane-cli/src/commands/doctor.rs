@@ -138,7 +138,7 @@ fn missing(directory: &Path) -> Finding {
                 directory.display(),
                 exists.display()
             ),
-            hint: "set FRAMELANE_DIR to a directory that you may write to, best on a tmpfs as /dev/shm is"
+            hint: "set FRAMELANE_DIR to a directory that you can write to, preferably on tmpfs (/dev/shm)"
                 .to_owned(),
         };
     }

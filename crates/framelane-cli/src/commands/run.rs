@@ -146,9 +146,11 @@ impl Run {
                         let what = if while_loading { "could not be loaded" } else { "has failed" };
                         return Err(Error::new(
                             ErrorKind::SystemFailure,
-                            format!("{} {what}; see above", self.target),
+                            format!("{} {what} (see the output above)", self.target),
                         )
-                        .with_hint("correct it; with --reload it is loaded again when the file changes")
+                        .with_hint(
+                            "correct the program, or use --reload to load it again when its file changes",
+                        )
                         .into());
                     }
                     if began.elapsed() >= RAN_WELL {

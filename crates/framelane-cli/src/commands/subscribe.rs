@@ -29,7 +29,7 @@ const PUBLISHER_POLL_INTERVAL: Duration = Duration::from_millis(500);
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
   framelane subscribe cam0 --reconnect    continues after the publisher was stopped and started again
-  framelane subscribe cam0 --open-timeout 0    an error when there is no such channel now
+  framelane subscribe cam0 --open-timeout 0    fails at once if there is no such channel
 
 Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
 With --reconnect it does not end then, but waits until the channel is published again.

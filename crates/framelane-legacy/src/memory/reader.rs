@@ -97,8 +97,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads what will be at `address`. Where nothing else shows that a frame is whole, it counts as whole
-    /// when nothing has changed for `settle`.
+    /// Makes a reader of the mapping at `address`, which may appear later. Without other evidence, a frame
+    /// counts as whole when nothing has changed for `settle`.
     pub fn new(address: &Address, settle: Duration) -> Self {
         Reader {
             address: address.clone(),
@@ -149,7 +149,7 @@ impl Reader {
     /// Looks for a new frame. Never blocks; takes the time of two copies of a frame at most.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] and others of opening and reading.
+    /// [`ErrorKind::PermissionDenied`], and other errors of opening and reading the mapping.
     pub fn poll(&mut self) -> Result<Poll, Error> {
         if !self.is_current()? {
             self.forget();

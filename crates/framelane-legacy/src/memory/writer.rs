@@ -35,8 +35,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] when the mapping that is there is too small for the area;
-    /// [`ErrorKind::NoSpace`]; [`ErrorKind::PermissionDenied`], also when it belongs to another user than
-    /// this process's, or [`Address::owner`].
+    /// [`ErrorKind::NoSpace`]; [`ErrorKind::PermissionDenied`], also when it does not belong to the expected
+    /// user (that of this process, or [`Address::owner`]).
     pub fn open(address: &Address) -> Result<Self, Error> {
         let path = address.path();
         let failed = |error: std::io::Error| {

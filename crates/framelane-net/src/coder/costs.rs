@@ -93,12 +93,12 @@ impl Need {
 
 fn too_large(expected: fmt::Arguments<'_>, own: (u32, u32), size: (u32, u32)) -> Fault {
     let message = format!(
-        "expected {expected}, or that of the channel ({}x{}), found {}x{}",
+        "expected {expected}, or the size of the channel ({}x{}), found {}x{}",
         own.0, own.1, size.0, size.1
     );
     Fault::lasting(
         Error::new(ErrorKind::FrameTooLarge, message)
-            .with_hint("ask for a smaller size=, and scale the frames where they are received"),
+            .with_hint("request a smaller size=, and scale the frames on the receiver"),
     )
 }
 

@@ -65,9 +65,9 @@ impl Sender<'_, '_, '_> {
             return Err(Fault::lasting(
                 Error::new(
                     ErrorKind::FrameTooLarge,
-                    format!("a frame of {size_bytes} bytes; the receiver takes at most {max_payload}"),
+                    format!("cannot send {size_bytes} bytes: the receiver accepts at most {max_payload}"),
                 )
-                .with_hint("raise max-bytes on the receiving side, or send a smaller size="),
+                .with_hint("raise max-bytes= of the receiver, or send a smaller size="),
             ));
         }
         let mut unsent = lock(&self.link.unsent);

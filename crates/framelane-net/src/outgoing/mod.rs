@@ -48,16 +48,16 @@ pub(crate) struct Means<'c> {
     pub copies: Option<Share>,
 }
 
-/// What has happened on a sending link.
+/// Statistics of a sending link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SendStatistics {
     /// Frames sent.
     pub frames: u64,
-    /// Frames that were left out because the other side was slower, or wanted fewer.
+    /// Frames that were skipped because the receiver was slower, or requested fewer.
     pub skipped: u64,
     /// Bytes of frames sent.
     pub bytes: u64,
-    /// Whether somebody publishes the channel.
+    /// True while the channel has a publisher.
     pub live: bool,
 }
 
@@ -164,8 +164,11 @@ fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;
     }
-    let what = format!("channel {} is closed here, and its last frames may be missing there", terms.channel);
-    let error = fault.error.context(what).with_hint("check the server and the network, and send them again");
+    let what = format!("channel {} closed before the receiver confirmed its last frames", terms.channel);
+    let error = fault
+        .error
+        .context(what)
+        .with_hint("check the server and the network, then send the last frames again");
     Fault { error, try_again: false, ..fault }
 }
 

@@ -113,7 +113,7 @@ impl AccessList {
     /// A token decides, and must be right, whatever the certificate is.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] when the client is not known: it may be told that error.
+    /// [`ErrorKind::PermissionDenied`] when the client is not known. The client may see that error.
     /// [`ErrorKind::Damaged`] when the clients file cannot be used (its path and lines are in the message,
     /// which is for the operator only).
     pub fn authorize(&self, token: Option<&Token>, certificate: Option<Fingerprint>) -> Result<Grant, Error> {
@@ -220,11 +220,9 @@ fn verifier_of(clients: &[Client], id: TokenId) -> Option<(&Client, &Verifier)> 
 fn unknown_token() -> Error {
     Error::new(
         ErrorKind::PermissionDenied,
-        "expected the token of a client that this server knows, found another",
+        "expected the token of a client that this server knows, found an unknown token",
     )
-    .with_hint(
-        "give the token that `framelane identity token NAME` printed on the server; it may have been revoked",
-    )
+    .with_hint("use the token that `framelane identity token NAME` printed on the server, or get a new one")
 }
 
 fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {

@@ -35,7 +35,7 @@ impl<'e> From<&'e io::Error> for TlsFault<'e> {
 /// Tells a client why its connection to `host` did not come about.
 ///
 /// [`ErrorKind::PermissionDenied`] when one side does not trust the other, [`ErrorKind::SystemFailure`] when
-/// they do not understand each other or the connection broke.
+/// they share no version or protocol, or the connection broke.
 pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
     match error.into() {
         TlsFault::Io(error) => broken(error, host),

@@ -30,10 +30,9 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
 /// Returns the text of a file with a secret. `what` names the file in errors, as in "the secret file".
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] if the file belongs to another user than this one or root, if its group
-/// may write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] for anything
-/// but a regular file, [`ErrorKind::Damaged`] for bytes that are not UTF-8 and for more than a mebibyte.
-/// Those of the system.
+/// [`ErrorKind::PermissionDenied`] if the file belongs neither to this user nor to root, if its group may
+/// write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] if it is not a
+/// regular file. [`ErrorKind::Damaged`] if it is not UTF-8, or longer than 1 MiB. Errors of the system.
 pub fn read_secret_file(path: &Path, what: &str) -> Result<String, Error> {
     Ok(std::mem::take(&mut *read_secret(path, what)?))
 }

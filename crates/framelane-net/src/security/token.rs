@@ -34,7 +34,7 @@ impl Token {
     pub fn generate() -> Result<Self, Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         SystemRandom::new().fill(&mut *bytes).map_err(|_| {
-            Error::new(ErrorKind::SystemFailure, "the system gives no random numbers")
+            Error::new(ErrorKind::SystemFailure, "cannot make a token: the system returns no random numbers")
                 .with_hint("check that this process may call getrandom (a sandbox may forbid it)")
         })?;
         // With room for all of it from the start: a string that grows leaves copies behind.

@@ -142,7 +142,7 @@ pub enum ServerEvent<'e> {
         client: Option<&'e str>,
         /// The channel.
         channel: &'e str,
-        /// What the client asked for.
+        /// Direction that the client requested.
         direction: Direction,
         /// How frames are carried.
         codec: String,
@@ -166,12 +166,12 @@ pub enum ServerEvent<'e> {
     Refused {
         /// Its address.
         peer: &'e str,
-        /// The client's name in the clients file; `None` until it has proved it.
+        /// The client's name in the clients file. `None` if the client has not authenticated.
         client: Option<&'e str>,
         /// Why.
         error: &'e Error,
     },
-    /// A listener cannot accept connections now, for example because the process has too many open files. It
+    /// A listener cannot accept connections, for example because the process has too many open files. It
     /// tries again. Reported at most once a minute for each listener.
     AcceptFailed {
         /// Why.
@@ -196,9 +196,9 @@ impl Server {
     /// Listens.
     ///
     /// # Errors
-    /// When there is nothing to listen on, or an address cannot be had; [`ErrorKind::PermissionDenied`] for
-    /// TCP without TLS beyond this machine, unless it was asked for; [`ErrorKind::InvalidOption`] for TLS
-    /// without an identity, and for an idle timeout that is too short.
+    /// Errors of the system, if an address is not available. [`ErrorKind::PermissionDenied`] for TCP without
+    /// TLS beyond this machine, unless `insecure` is set. [`ErrorKind::InvalidOption`] without an address,
+    /// for TLS without an identity, and for an idle timeout that is too short.
     pub fn bind(options: ServerOptions) -> Result<Self, Error> {
         if options.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidOption, "expected an address to listen on, found none")

@@ -194,7 +194,10 @@ impl Encoder {
         }
         self.packet.unref();
         if out.len() == before {
-            return Err(Error::new(ErrorKind::InternalFailure, "the H.264 encoder kept a picture back"));
+            return Err(Error::new(
+                ErrorKind::InternalFailure,
+                "expected a packet of the H.264 encoder for each picture, found none",
+            ));
         }
         Ok(is_keyframe)
     }

@@ -74,7 +74,7 @@ fn hint(name: &str, error: ErrorKind) -> Option<&'static str> {
         (ErrorKind::PermissionDenied, Kind::Stream) => {
             "check user and password, as in rtsp://USER:PASSWORD@HOST/"
         }
-        (ErrorKind::PermissionDenied, Kind::File) => "check who may read it (`ls -l`)",
+        (ErrorKind::PermissionDenied, Kind::File) => "check the permissions of the file (`ls -l`)",
         (ErrorKind::Damaged, Kind::Stream) => {
             "expected video that FFmpeg can read, found something else; check the address; `ffprobe SOURCE` says more"
         }

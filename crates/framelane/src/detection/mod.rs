@@ -139,7 +139,7 @@ impl Detections {
     /// Sequence, publication time and drops are not part of it: the channel carries them.
     ///
     /// # Errors
-    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes or labels, or more than 1
+    /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) for more than 2²⁴ boxes or labels, or more than 1
     /// MiB in one text.
     pub fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         codec::encode(&self.frame, &self.model, &self.labels, &self.boxes, bytes)
@@ -149,7 +149,7 @@ impl Detections {
     ///
     /// # Errors
     /// [`Damaged`](crate::ErrorKind::Damaged) when the bytes are not a batch,
-    /// [`IncompatibleVersion`](crate::ErrorKind::IncompatibleVersion) when they are of another major version.
+    /// [`IncompatibleVersion`](crate::ErrorKind::IncompatibleVersion) when their major version differs.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         codec::decode(bytes)
     }

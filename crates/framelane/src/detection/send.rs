@@ -91,18 +91,19 @@ impl DetectionPublisher {
         &self.publisher
     }
 
-    /// Waits until every live subscriber has received all batches: see [`Publisher::drain`].
+    /// Waits until every live subscriber with [`Delivery::Every`](crate::Delivery::Every) has received all
+    /// batches. See [`Publisher::drain`].
     ///
     /// # Errors
-    /// As [`Publisher::drain`].
+    /// Those of [`Publisher::drain`].
     pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.publisher.drain(timeout)
     }
 
-    /// As [`DetectionPublisher::drain`]. Calls `keep_waiting` several times a second while it waits.
+    /// Same as [`DetectionPublisher::drain`], and calls `keep_waiting` several times a second.
     ///
     /// # Errors
-    /// As [`Publisher::drain_while`].
+    /// Those of [`Publisher::drain_while`].
     pub fn drain_while(
         &mut self,
         timeout: Option<Duration>,

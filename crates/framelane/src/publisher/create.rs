@@ -134,8 +134,8 @@ impl PublisherOptions {
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
     /// publisher lives, naming its process; [`ErrorKind::PermissionDenied`]; [`ErrorKind::NoSpace`];
-    /// [`ErrorKind::IncompatibleVersion`] and [`ErrorKind::Damaged`] for what another version or a fault
-    /// left.
+    /// [`ErrorKind::IncompatibleVersion`] and [`ErrorKind::Damaged`] for files that another version
+    /// or a fault left.
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
         self.check()?;
         if link::is_url(channel) {

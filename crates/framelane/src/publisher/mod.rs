@@ -364,23 +364,23 @@ impl Publisher {
     }
 
     /// Waits until every live subscriber with [`Delivery::Every`](crate::Delivery::Every) has received all
-    /// frames, and the link of a URL has taken the newest one. `None` waits without limit, zero does not
-    /// wait.
+    /// frames. For a URL, also waits until the link has taken the newest frame. A `timeout` of `None` waits
+    /// without limit, and zero does not wait.
     ///
-    /// The wait is the same with either [`Backpressure`]. The publisher can be used afterwards. To be sure
-    /// that nothing is missed at the end of a channel, drain it before it is closed.
+    /// Works with either [`Backpressure`]. The publisher can be used afterwards. If no frame may be lost at
+    /// the end of a channel, drain the channel before closing it.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when subscribers have not received all within `timeout`; [`ErrorKind::Forked`]
-    /// in a forked child; the fault of a link that has ended.
+    /// [`ErrorKind::Timeout`] if a subscriber or the link has not received all frames within `timeout`.
+    /// [`ErrorKind::Forked`] in a forked child. The error of a link that has ended.
     pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.drain_while(timeout, &mut || true)
     }
 
-    /// As [`Publisher::drain`]. Calls `keep_waiting` several times a second while it waits.
+    /// Same as [`Publisher::drain`], and calls `keep_waiting` several times a second while it waits.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`] once `keep_waiting` returns false. Else as [`Publisher::drain`].
+    /// [`ErrorKind::Interrupted`] when `keep_waiting` returns false. Those of [`Publisher::drain`].
     pub fn drain_while(
         &mut self,
         timeout: Option<Duration>,
@@ -428,8 +428,8 @@ impl Publisher {
             .with_hint("let the subscribers receive faster, allow more time, or close without draining")
     }
 
-    /// Closes the channel, as dropping the publisher does. Never waits for a subscriber: those that have not
-    /// received all frames may miss the rest. [`Publisher::drain`] waits for them.
+    /// Closes the channel, as dropping the publisher does. Never waits for a subscriber. Subscribers that
+    /// have not received all frames may miss the rest. [`Publisher::drain`] waits for them.
     pub fn close(self) {}
 
     pub(crate) fn control_words(&self) -> &ring::Control {
@@ -531,8 +531,8 @@ impl Publisher {
         }
     }
 
-    /// Sleeps and tries again until `attempt` gives something else than `NoFreeSlot`. Sleeps until `deadline`
-    /// at most, and then asks `keep_waiting`.
+    /// Sleeps and tries again until `attempt` returns anything but `NoFreeSlot`. Sleeps until `deadline` at
+    /// most, and then calls `keep_waiting`.
     fn wait_until<T>(
         &mut self,
         deadline: Option<Instant>,

@@ -68,7 +68,7 @@ pub enum Leftovers {
     /// Reports them. The default.
     #[default]
     Report,
-    /// Removes them, and reports what was removed.
+    /// Removes them, and reports the removed files.
     Remove,
 }
 
@@ -79,19 +79,19 @@ pub enum Leftovers {
 /// Files that another user protects (the directory is sticky, as /tmp is) are reported, not removed.
 ///
 /// # Errors
-/// When the directory cannot be read, or a file cannot be removed; the others are removed all the same.
-/// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) with [`Leftovers::Remove`] where the
-/// directory belongs to another user and is not shared, and where a symbolic link of another user leads to
-/// it. Root is refused every directory of another user.
+/// When the directory cannot be read, or a file cannot be removed (other files are still removed).
+/// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) with [`Leftovers::Remove`] if the
+/// directory belongs to another user and is not shared, or if a symbolic link of another user leads to it.
+/// For root, every directory of another user is refused.
 pub fn doctor(directory: Option<&Path>, leftovers: Leftovers) -> Result<Diagnosis, Error> {
     doctor_of(directory, &|_| true, leftovers)
 }
 
-/// As [`doctor`], for channels whose names are such: for programs that make channels under names of their own
-/// and tidy up behind those of their kind that have died.
+/// Same as [`doctor`], for the channels whose names `is_wanted` accepts. For programs that create channels
+/// under reserved names, and remove channels that dead programs left under these names.
 ///
 /// # Errors
-/// As [`doctor`].
+/// Those of [`doctor`].
 pub fn doctor_of(
     directory: Option<&Path>,
     is_wanted: &dyn Fn(&str) -> bool,

@@ -61,7 +61,7 @@ impl SubscriberOptions {
         self
     }
 
-    /// Time limit for opening, while the channel has not appeared: `None` (the default) waits without limit,
+    /// Time limit for opening, while there is no live channel. `None` (the default) waits without limit, and
     /// zero does not wait.
     #[must_use]
     pub fn open_timeout(mut self, open_timeout: Option<Duration>) -> Self {
@@ -69,9 +69,9 @@ impl SubscriberOptions {
         self
     }
 
-    /// Starts after this frame, if it is of the present epoch. With [`Delivery::Every`], later frames that
-    /// the ring still holds are received, and the others are counted as dropped. For subscribers that were
-    /// attached before. Epoch and sequence are those of this machine:
+    /// Starts after this frame, if the frame has the current epoch. With [`Delivery::Every`], later frames
+    /// that the ring still holds are received, and the others are counted as dropped. For subscribers that
+    /// attach again. Epoch and sequence are those of this machine:
     /// [`Subscriber::epoch`](crate::Subscriber::epoch) and
     /// [`Frame::local_sequence`](crate::Frame::local_sequence).
     #[must_use]

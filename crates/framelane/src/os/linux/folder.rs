@@ -96,7 +96,7 @@ impl Folder {
                 let message =
                     format!("cannot use {shown}: {} is a symbolic link of another user", link.display());
                 Error::new(ErrorKind::PermissionDenied, message)
-                    .with_hint("give the path without that link (`realpath` prints it), after a look at it")
+                    .with_hint("check the target of the link, then use the path that `realpath` prints")
             }
             DirectoryFault::Io(error) => Error::from_io(format!("the directory {shown}"), error),
             _ => Error::from_io(format!("the directory {shown}"), io::ErrorKind::NotADirectory.into()),
