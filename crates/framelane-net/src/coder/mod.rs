@@ -47,6 +47,14 @@ pub(crate) struct Coded {
     pub bytes: Vec<u8>,
 }
 
+/// The life of the channel that a link takes its frames from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub epoch: u64,
+    /// No publisher holds the channel.
+    pub is_over: bool,
+}
+
 /// The properties that links of one encoder have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wanted {
@@ -179,19 +187,19 @@ impl Member<'_> {
     /// frame as soon as it is copied. `None` when the frame is no longer here: the caller takes the newest,
     /// and asks again.
     ///
-    /// `epoch` is that of the subscriber. Asks `keep` whether to go on while another link encodes.
+    /// `life` is that of the subscriber's channel. Asks `keep` whether to go on while another link encodes.
     ///
     /// # Errors
     /// The limit that the frame exceeds, and why it cannot be encoded.
     pub(crate) fn code(
         &mut self,
         frame: Frame,
-        epoch: u64,
+        life: Life,
         keyframe: bool,
         keep: &mut dyn FnMut() -> Result<(), Fault>,
     ) -> Result<Option<Arc<Coded>>, Fault> {
         self.needs_keyframe |= keyframe;
-        let wanted = (epoch, frame.local_sequence());
+        let wanted = (life.epoch, frame.local_sequence());
         let mut frame = Some(frame);
         loop {
             self.catch_up();
@@ -207,12 +215,13 @@ impl Member<'_> {
                     if forced {
                         state.last_keyframe = Some(Instant::now());
                     }
-                    // Other links have this frame, and would discard it. This one gets it alone, and the next
-                    // keyframe with the others.
-                    let again = self.coder.is_chained() && state.links > 1 && state.has(wanted);
+                    // Other links have this frame or one of a later life of the channel, and would discard it.
+                    // This one gets it alone, and the next keyframe with the others.
+                    let is_old = state.has(wanted) || state.is_past(life);
+                    let again = self.coder.is_chained() && state.links > 1 && is_old;
                     state.keyframe = again;
                     drop(state);
-                    let coded = self.encode(frame, epoch, (forced, again), engine)?;
+                    let coded = self.encode(frame, life.epoch, (forced || again, again), engine)?;
                     if again {
                         self.taken = None;
                         self.needs_keyframe = true;
@@ -339,6 +348,12 @@ impl State {
         self.recent.back().is_some_and(|coded| coded.epoch == epoch && coded.local_sequence >= sequence)
     }
 
+    /// Returns whether links have a frame of a later life of the channel. A clock that was set back can give
+    /// a later life a lower epoch, so a channel with a publisher is never past.
+    fn is_past(&self, life: Life) -> bool {
+        life.is_over && self.recent.back().is_some_and(|coded| coded.epoch > life.epoch)
+    }
+
     /// A payload that this link can use.
     fn find(&self, link: &Member<'_>, (epoch, sequence): (u64, u64)) -> Option<Arc<Coded>> {
         let is_new = |coded: &&Arc<Coded>| coded.epoch == epoch && coded.local_sequence >= sequence;
@@ -443,3 +458,6 @@ impl Coder {
 fn is_picture(format: PixelFormat) -> bool {
     PixelFormat::VIDEO.contains(&format)
 }
+
+#[cfg(test)]
+mod tests;

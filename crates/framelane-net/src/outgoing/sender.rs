@@ -8,7 +8,7 @@ use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
 use super::link::Link;
 use super::{Means, SendStatistics, Terms, lock};
 use crate::channel_io::{END_POLL_INTERVAL, Fault};
-use crate::coder::Coded;
+use crate::coder::{Coded, Life};
 use crate::proto::{ChannelState, Message, Ready};
 use crate::resume::{self, Kept};
 
@@ -198,13 +198,22 @@ impl Sender<'_, '_, '_> {
             }
             self.say_whether_live(true);
             let origin = if self.means.coder.takes(frame.format()) {
-                let Some(coded) = self.code(channel, frame)? else { continue };
+                let epoch = channel.subscriber.epoch();
+                let Some(coded) = self.code(channel, frame, epoch)? else { continue };
                 if coded.epoch == life.epoch && coded.local_sequence > life.sequence {
                     self.say_life(life);
                 }
-                channel.begin(coded.local_sequence);
+                // The shared stream may still hold frames of a channel that is closed. Their local sequences
+                // say nothing about this channel.
+                let is_here = coded.epoch == epoch;
+                if is_here {
+                    channel.begin(coded.local_sequence);
+                }
                 self.send_coded(&coded)?;
-                sent_to = coded.local_sequence;
+                if is_here {
+                    sent_to = coded.local_sequence;
+                    channel.note(coded.origin);
+                }
                 coded.origin
             } else {
                 if local_sequence > life.sequence {
@@ -213,20 +222,21 @@ impl Sender<'_, '_, '_> {
                 channel.begin(local_sequence);
                 self.send_frame(frame)?;
                 sent_to = local_sequence;
+                channel.note(origin);
                 origin
             };
-            channel.note(origin);
             self.last = Some(origin);
             self.sent.frames += 1;
         }
     }
 
     /// The payload of this frame or of one near it. `None`: the newest frame is to be received again.
-    fn code(&mut self, channel: &mut Kept, frame: Frame) -> Result<Option<Arc<Coded>>, Fault> {
-        let (epoch, sequence) = (channel.subscriber.epoch(), frame.local_sequence());
+    fn code(&mut self, channel: &mut Kept, frame: Frame, epoch: u64) -> Result<Option<Arc<Coded>>, Fault> {
+        let sequence = frame.local_sequence();
+        let life = Life { epoch, is_over: !channel.subscriber.publisher_alive() };
         let keyframe = lock(&self.link.source).take_keyframe();
         let Sender { link, means, sent, .. } = self;
-        let coded = means.coder.code(frame, epoch, keyframe, &mut || {
+        let coded = means.coder.code(frame, life, keyframe, &mut || {
             link.go_on()?;
             (link.watch)(sent)
         })?;

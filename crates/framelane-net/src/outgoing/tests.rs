@@ -6,7 +6,9 @@ use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
 use framelane_codec::Codec;
 
 use super::*;
+use crate::budget::{Budget, Quantity};
 use crate::channel_io::opening;
+use crate::coder::{Budgets, Coders, Life, Wanted};
 use crate::proto::{ChannelState, MAGIC, Parser, Piece, Refusal};
 
 /// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken
@@ -339,4 +341,52 @@ fn half_an_answer_to_a_ping_holds_no_slot() {
     });
     assert_eq!(names, ["STATE", "STATE", "LIFE", "PONG", "FRAME"]);
     assert_eq!(payloads, [[7; 100]]);
+}
+
+#[test]
+fn link_goes_on_after_a_frame_of_another_life() {
+    let budget = |quantity| Budget::new(quantity, 1 << 30, "a limit");
+    let coders = Coders::new(Budgets {
+        memory: budget(Quantity::Memory),
+        encoders: budget(Quantity::Encoders),
+        pixels: budget(Quantity::Pixels),
+    });
+    let codec = Codec::H264 { bits_per_second: 1_000_000 };
+    let wanted = Wanted { channel: "cam0".to_owned(), codec, size: None, max_milli_fps: 0 };
+    let other = coders.join(wanted.clone(), "a").unwrap();
+    let mut means = Means { coder: coders.join(wanted, "b").unwrap(), copies: None };
+
+    let directory = tempfile::tempdir().unwrap();
+    let publish = |channel| PublisherOptions::new().directory(directory.path()).create(channel).unwrap();
+    let subscribe = |channel| SubscriberOptions::new().directory(directory.path()).open(channel).unwrap();
+    let layout = Layout::packed(PixelFormat::Gray8, 64, 48).unwrap();
+    let send = |publisher: &mut framelane::Publisher| {
+        publisher.send(&layout, &FrameInfo::default(), &[7; 64 * 48]).unwrap();
+    };
+    let mut publisher = publish("cam0");
+    send(&mut publisher);
+    // Stands for the channel before it was closed.
+    let mut old = publish("old");
+    (0..100).for_each(|_| send(&mut old));
+    let told = AtomicBool::new(false);
+    let peer = Peer::new(usize::MAX, &[], &[], &told);
+    let until = Instant::now() + Duration::from_secs(60);
+    let state = Mutex::new((other, publisher, false));
+    let watch = |sent: &SendStatistics| {
+        let (other, publisher, has_sent) = &mut *lock(&state);
+        if sent.frames == 1 && !std::mem::replace(has_sent, true) {
+            // The other link takes the first payload, and adds one of the old channel.
+            for (channel, epoch) in [("cam0", publisher.epoch()), ("old", old.epoch())] {
+                let frame = subscribe(channel).recv().unwrap();
+                let life = Life { epoch, is_over: false };
+                other.code(frame, life, false, &mut || Ok(())).unwrap().unwrap();
+            }
+            send(publisher);
+        }
+        if sent.frames < 3 && Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
+    };
+    let terms = terms(directory.path(), false);
+    let (_, sent) =
+        run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means, &watch).unwrap_err();
+    assert_eq!(sent.frames, 3, "both frames of the channel, and that of the old one");
 }
