@@ -234,21 +234,14 @@ impl Receiving<'_> {
             self.received.link.missed = self.sink.missed();
             self.publisher.set_link(&self.received.link);
         }
-        if head.coded {
-            self.take_coded(&head, payload_bytes, buffers)?;
+        let taken = if head.coded {
+            self.take_coded(&head, payload_bytes, buffers)
         } else if head.layout.size_bytes() > buffers.largest {
-            // A ring for such frames is made when one has come, not when somebody says that one will.
-            self.read_whole(payload_bytes, &mut buffers.payload)?;
-            self.sink.frame_done(Instant::now());
-            self.tend()?;
-            let frame = std::mem::take(&mut buffers.payload);
-            self.publish_larger(&head, &frame, &mut buffers.largest)?;
-            drop(frame);
-            let _ = self.limits.buffers.set(0);
+            self.take_larger(&head, payload_bytes, buffers)
         } else {
-            self.publish_raw(&head)?;
-            self.sink.frame_done(Instant::now());
-        }
+            self.publish_raw(&head)
+        };
+        taken.inspect_err(|_| self.sink.not_taken(head.origin))?;
         self.received.bytes += payload_bytes;
         self.received.last = self.sink.last();
         self.received.missed = self.sink.missed();
@@ -286,6 +279,24 @@ impl Receiving<'_> {
                 "expected {size_bytes} bytes of a frame, found {payload_bytes}"
             ))));
         }
+        Ok(())
+    }
+
+    /// Takes a frame that is not coded, and larger than those before it. A ring for such frames is made when
+    /// one has come, not when somebody says that one will.
+    fn take_larger(
+        &mut self,
+        head: &FrameHead,
+        payload_bytes: u64,
+        buffers: &mut Buffers,
+    ) -> Result<(), Fault> {
+        self.read_whole(payload_bytes, &mut buffers.payload)?;
+        self.sink.frame_done(Instant::now());
+        self.tend()?;
+        let frame = std::mem::take(&mut buffers.payload);
+        self.publish_larger(head, &frame, &mut buffers.largest)?;
+        drop(frame);
+        let _ = self.limits.buffers.set(0);
         Ok(())
     }
 
@@ -344,9 +355,7 @@ impl Receiving<'_> {
         let grows = ring_bytes > before;
         if grows {
             let both = before.saturating_add(ring_bytes);
-            self.limits.ring.set(both).map_err(Exceeded::into_fault).inspect_err(|_| {
-                self.sink.not_taken(head.origin);
-            })?;
+            self.limits.ring.set(both).map_err(Exceeded::into_fault)?;
         }
         let frames = self.received.frames;
         self.publish_from(head, false, |bytes| {
@@ -388,7 +397,9 @@ impl Receiving<'_> {
             Some(loan) => loan,
             None => {
                 received.dropped += 1;
-                return self.discard(head.layout.size_bytes() as u64);
+                self.discard(head.layout.size_bytes() as u64)?;
+                self.sink.frame_done(Instant::now());
+                return Ok(());
             }
         };
         let mut looks = Looks::new();
@@ -406,6 +417,7 @@ impl Receiving<'_> {
         }
         loan.publish(&info);
         received.frames += 1;
+        sink.frame_done(Instant::now());
         Ok(())
     }
 
@@ -424,10 +436,10 @@ impl Receiving<'_> {
             watch(received)?;
             tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         };
-        let loan = loan(self.publisher, head, &mut keep);
-        let turns = decodes.then_some(&self.limits.turns);
-        let taken = loan.and_then(|loan| Ok((loan, turns.map(|turns| turns.take(&mut keep)).transpose()?)));
-        let (loan, turn) = taken.inspect_err(|_| sink.not_taken(head.origin))?;
+        let loan = loan(self.publisher, head, &mut keep)?;
+        // A frame without a slot is not decoded.
+        let turns = (decodes && loan.is_some()).then_some(&self.limits.turns);
+        let turn = turns.map(|turns| turns.take(&mut keep)).transpose()?;
         // While we waited for a slot and a turn nobody listened.
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {

@@ -209,11 +209,11 @@ fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
     }
 }
 
-#[test]
-fn coded_frame_waits_until_its_client_has_a_turn() {
+/// Returns what a peer says that sends coded frames: their sequences begin at 1.
+fn coded_frames(count: u64) -> Vec<u8> {
     let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
     let mut said = opening(&Message::State(ChannelState::Live));
-    for sequence in 1..=2 {
+    for sequence in 1..=count {
         let mut payload = Vec::new();
         let mut encoder = Encoder::new(Codec::Lz4, None).unwrap();
         encoder.encode(&layout, &FrameInfo::default(), &[7; 64], false, &mut payload).unwrap();
@@ -229,6 +229,11 @@ fn coded_frame_waits_until_its_client_has_a_turn() {
         Message::Frame(Box::new(head), payload.len() as u64).encode(&mut said);
         said.extend(&payload);
     }
+    said
+}
+
+#[test]
+fn coded_frame_waits_until_its_client_has_a_turn() {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let sink = Sink::new(Instant::now(), Delivery::Newest, None, IDLE_TIMEOUT);
@@ -250,8 +255,96 @@ fn coded_frame_waits_until_its_client_has_a_turn() {
         }
         Ok(())
     };
-    let peer = Peer::new(said, true);
+    let peer = Peer::new(coded_frames(2), true);
     let (_, received) =
         receive_in_turns(&peer, &mut publisher, sink, Codec::Lz4, ours, IDLE_TIMEOUT, &mut watch);
     assert_eq!((received.frames, published), (2, vec![0, 1]));
+}
+
+#[test]
+fn coded_frame_that_got_no_turn_comes_again() {
+    // The first frame is decoded outside of the ring, and the second one in its slot.
+    for published in 0..=1 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+        let sink = Sink::new(Instant::now(), Delivery::Newest, None, IDLE_TIMEOUT);
+        let turns = Turns::with_limit(1);
+        let (ours, theirs) = (turns.of("the peer"), turns.of("the peer"));
+        let (mut turn, mut asked) = (None, 0);
+        let mut watch = |received: &ReceiveStatistics| {
+            if turn.is_none() && received.frames == published {
+                turn = Some(theirs.take(&mut || Ok(()))?);
+            }
+            asked += u32::from(turn.is_some());
+            if asked < 20 { Ok(()) } else { Err(Fault::lost("the peer")) }
+        };
+        let peer = Peer::new(coded_frames(2), true);
+        let (fault, received) =
+            receive_in_turns(&peer, &mut publisher, sink, Codec::Lz4, ours, IDLE_TIMEOUT, &mut watch);
+        assert!(fault.try_again, "{fault:?}");
+        assert_eq!(received.frames, published);
+        assert_eq!(received.last.map(|last| last.sequence), Some(published));
+    }
+}
+
+#[test]
+fn frame_that_came_as_its_link_was_lost_comes_again() {
+    for codec in [Codec::Raw, Codec::Lz4] {
+        let said = match codec {
+            Codec::Lz4 => coded_frames(1),
+            _ => {
+                let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
+                let head = FrameHead {
+                    origin: Origin { epoch: 1, sequence: 1 },
+                    layout,
+                    info: FrameInfo::default(),
+                    standalone: true,
+                    coded: false,
+                    sent_ns: 0,
+                    sent_monotonic_ns: 0,
+                };
+                let mut said = opening(&Message::State(ChannelState::Live));
+                Message::Frame(Box::new(head), 64).encode(&mut said);
+                said.extend([7; 64]);
+                said
+            }
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
+        let sink = Sink::new(Instant::now(), Delivery::Newest, None, IDLE_TIMEOUT);
+        let peer = Peer::new(said, true);
+        let mut watch = |_: &ReceiveStatistics| {
+            let has_come = peer.said.lock().unwrap().is_empty();
+            if has_come { Err(Fault::lost("the peer")) } else { Ok(()) }
+        };
+        let (_, received) = receive(&peer, &mut publisher, sink, codec, IDLE_TIMEOUT, &mut watch);
+        assert_eq!(received.frames, 0);
+        assert_eq!(received.last.map(|last| last.sequence), Some(0), "{codec}");
+    }
+}
+
+#[test]
+fn coded_frame_without_a_slot_waits_for_no_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = PublisherOptions::new().directory(directory.path()).slots(3);
+    let mut publisher = options.create("cam0").unwrap();
+    let sink = Sink::new(Instant::now(), Delivery::Newest, None, IDLE_TIMEOUT);
+    let turns = Turns::with_limit(1);
+    let (ours, theirs) = (turns.of("the peer"), turns.of("the peer"));
+    let (mut held, mut turn, mut asked) = (Vec::new(), None, 0);
+    let mut watch = |received: &ReceiveStatistics| {
+        if held.len() < 3 && received.frames > held.len() as u64 {
+            let mut subscriber = SubscriberOptions::new().directory(directory.path()).open("cam0").unwrap();
+            held.push((subscriber.recv().unwrap(), subscriber));
+        }
+        if held.len() == 3 && turn.is_none() {
+            turn = Some(theirs.take(&mut || Ok(()))?);
+        }
+        asked += u32::from(turn.is_some());
+        if asked < 20 { Ok(()) } else { Err(Fault::stopped()) }
+    };
+    let peer = Peer::new(coded_frames(4), true);
+    let (_, received) =
+        receive_in_turns(&peer, &mut publisher, sink, Codec::Lz4, ours, IDLE_TIMEOUT, &mut watch);
+    assert_eq!((received.frames, received.dropped), (3, 1));
 }
