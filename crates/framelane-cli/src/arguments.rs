@@ -148,7 +148,12 @@ fn percent_encoded(secret: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -197,6 +202,32 @@ mod tests {
         let error = with_secret("rtsp://h/", Some(&file)).unwrap_err();
         assert!(error.message().contains("expected *** in a URL"), "{error}");
         assert_eq!(with_secret("a***.mp4", None).unwrap(), "a***.mp4");
+    }
+
+    #[test]
+    fn secret_of_a_pipe_is_put_into_the_url() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"p@ss\n").unwrap();
+        drop(writer);
+        let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        assert_eq!(with_secret("rtsp://me:***@h/", Some(&path)).unwrap(), "rtsp://me:p%40ss@h/");
+        // Empty by now, as when the command in the shell has failed.
+        let error = with_secret("rtsp://me:***@h/", Some(&path)).unwrap_err();
+        assert!(error.message().contains("expected a secret"), "{error}");
+    }
+
+    #[test]
+    fn secret_of_a_fifo_comes_from_its_later_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&path, "p@ss"));
+            assert_eq!(with_secret("rtsp://me:***@h/", Some(&path)).unwrap(), "rtsp://me:p%40ss@h/");
+        });
+        std::fs::set_permissions(&path, Permissions::from_mode(0o622)).unwrap();
+        let error = with_secret("rtsp://me:***@h/", Some(&path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     }
 
     #[test]

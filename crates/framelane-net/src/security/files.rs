@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use framelane::folder::Folder;
 use framelane::{Error, ErrorKind};
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 /// More than any of these files needs: a few thousand clients, or a chain of certificates.
@@ -24,17 +26,26 @@ const SECRET_OPEN: u32 = 0o027;
 
 /// Reads a file that no other user may read or write to, except its group. `what` names it in errors.
 pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, Error> {
-    Ok(read(open(path, what)?, path, what, SECRET_OPEN)?.0)
+    let file = open(path, what)?;
+    expect_regular(&file, path, what)?;
+    Ok(read(file, path, what, SECRET_OPEN)?.0)
 }
 
-/// Returns the text of a file with a secret. `what` names the file in errors, as in "the secret file".
+/// Returns the text of a file with a secret. `what` names the file in errors, as in "the secret file". Blocks
+/// while a pipe or FIFO has a writer, and until a FIFO has one.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`] if the file belongs neither to this user nor to root, if its group may
-/// write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] if it is not a
-/// regular file. [`ErrorKind::Damaged`] if it is not UTF-8, or longer than 1 MiB. Errors of the system.
+/// write to it, or if other users may read it or write to it. [`ErrorKind::InvalidOption`] if it is neither a
+/// regular file nor a pipe or FIFO. [`ErrorKind::Damaged`] if it is not UTF-8, or longer than 1 MiB.
+/// [`ErrorKind::Interrupted`] if a signal comes before the first byte of a pipe. Errors of the system.
 pub fn read_secret_file(path: &Path, what: &str) -> Result<String, Error> {
-    Ok(std::mem::take(&mut *read_secret(path, what)?))
+    let file = open(path, what)?;
+    let failed = |error| Error::from_io(shown(what, path), error);
+    if !file.metadata().map_err(failed)?.file_type().is_fifo() {
+        expect_regular(&file, path, what)?;
+    }
+    Ok(std::mem::take(&mut *read(file, path, what, SECRET_OPEN)?.0))
 }
 
 /// Reads a secret file that decides on access. No other user may read it, write to it or replace it.
@@ -44,6 +55,7 @@ pub(super) fn read_guarded(path: &Path, what: &str) -> Result<(Zeroizing<String>
     check_directory(parent(path), &folder.metadata().map_err(failed)?)?;
     // In the directory that was checked.
     let file = folder.open_file(&name, OFlags::RDONLY | OFlags::NONBLOCK, 0).map_err(failed)?;
+    expect_regular(&file, path, what)?;
     read(file, path, what, SECRET_OPEN)
 }
 
@@ -53,7 +65,9 @@ fn parent(path: &Path) -> &Path {
 
 /// Reads a file that anybody may read, a certificate.
 pub(super) fn read_public(path: &Path, what: &str) -> Result<String, Error> {
-    let mut text = read(open(path, what)?, path, what, WRITABLE_BY_OTHERS)?.0;
+    let file = open(path, what)?;
+    expect_regular(&file, path, what)?;
+    let mut text = read(file, path, what, WRITABLE_BY_OTHERS)?.0;
     Ok(std::mem::take(&mut *text))
 }
 
@@ -63,14 +77,33 @@ fn open(path: &Path, what: &str) -> Result<File, Error> {
     options.open(path).map_err(|error| Error::from_io(shown(what, path), error))
 }
 
+fn expect_regular(file: &File, path: &Path, what: &str) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(|error| Error::from_io(shown(what, path), error))?;
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidOption, format!("{}: expected a file", shown(what, path)))
+        .with_hint("give the path of a regular file"))
+}
+
+/// Waits until the pipe has a byte or has lost its writers. Reading it blocks then.
+fn wait_for_pipe(file: &File, path: &Path, what: &str) -> Result<(), Error> {
+    // Unlike a read, this is not repeated after a signal.
+    match poll(&mut [PollFd::new(file, PollFlags::IN)], None) {
+        Ok(_) => {}
+        Err(Errno::INTR) => {
+            let message = format!("cannot read {}: a signal came first", shown(what, path));
+            return Err(Error::new(ErrorKind::Interrupted, message));
+        }
+        Err(error) => return Err(Error::from_io(shown(what, path), error.into())),
+    }
+    fcntl_setfl(file, OFlags::empty()).map_err(|error| Error::from_io(shown(what, path), error.into()))
+}
+
 fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, Metadata), Error> {
     let failed = |error| Error::from_io(shown(what, path), error);
     // Of the file that was opened, whatever the path leads to later.
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(Error::new(ErrorKind::InvalidOption, format!("{}: expected a file", shown(what, path)))
-            .with_hint("give the path of a regular file"));
-    }
     check_owner(&shown(what, path), &metadata)?;
     if metadata.mode() & forbidden != 0 {
         let who = if forbidden == SECRET_OPEN { "read or write to it" } else { "write to it" };
@@ -87,8 +120,13 @@ fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizin
             path.display()
         )));
     }
+    let is_pipe = metadata.file_type().is_fifo();
+    if is_pipe {
+        wait_for_pipe(&file, path, what)?;
+    }
     // With its size from the start, so that no part of a secret is left behind by growing.
-    let mut text = Zeroizing::new(String::with_capacity(metadata.len().min(MAX_BYTES) as usize + 1));
+    let most = if is_pipe { MAX_BYTES } else { metadata.len().min(MAX_BYTES) };
+    let mut text = Zeroizing::new(String::with_capacity(most as usize + 1));
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| {
         if error.kind() == std::io::ErrorKind::InvalidData {
             return damaged(what, path, "bytes that are not UTF-8 text");
