@@ -12,6 +12,9 @@ use crate::stream::Stream;
 /// The longest wait between two checks for the end of a link.
 pub(crate) const END_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The hint of a lost connection.
+const NETWORK_HINT: &str = "check the network, and what the other side reports";
+
 /// Why a link ended, and whether a new one may do better.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -47,7 +50,10 @@ impl Fault {
     }
 
     pub(crate) fn lost(peer: &str) -> Self {
-        Fault::passing(Error::new(ErrorKind::SystemFailure, format!("{peer} has closed the connection")))
+        Fault::passing(
+            Error::new(ErrorKind::SystemFailure, format!("{peer} has closed the connection"))
+                .with_hint(NETWORK_HINT),
+        )
     }
 
     pub(crate) fn silent(peer: &str, idle_timeout: Duration) -> Self {
@@ -70,7 +76,10 @@ impl Fault {
     }
 
     pub(crate) fn io(peer: &str, error: io::Error) -> Self {
-        Fault::passing(Error::from_io(format!("the connection with {peer}"), error))
+        let error = Error::from_io(format!("the connection with {peer}"), error);
+        // The system's own advice is for this machine, as when it has no memory.
+        let has_hint = error.hint().is_some();
+        Fault::passing(if has_hint { error } else { error.with_hint(NETWORK_HINT) })
     }
 }
 
@@ -224,5 +233,21 @@ pub(crate) fn unexpected(expected: &str, found: &Message) -> Fault {
             Fault { try_again: refusal.try_again, error: refusal.clone().into_error(), private: false }
         }
         found => Fault::lasting(violation(format_args!("expected {expected}, found {}", found.name()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_connection_has_a_hint_for_networks() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        for fault in [Fault::lost("10.0.0.5:4000"), Fault::io("10.0.0.5:4000", reset())] {
+            let text = fault.error.to_string();
+            assert!(text.contains("the network") && !text.contains("doctor"), "{text}");
+        }
+        let full = Fault::io("10.0.0.5:4000", io::Error::from(rustix::io::Errno::NOMEM));
+        assert!(full.error.advice().contains("free memory"), "{:?}", full.error);
     }
 }

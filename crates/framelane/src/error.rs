@@ -69,7 +69,7 @@ error_kinds! {
     NoSpace = 4, "no_space", "The file system of the channel directory has no room.",
         "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer slots";
     PermissionDenied = 5, "permission_denied", "The operating system or the peer refuses access.",
-        "check who owns the file or directory (`ls -l`), and the permissions of the publisher";
+        "for a file or directory, check its owner and mode (`ls -l`); for a peer, check the rights that it gives";
     IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of the layout.",
         "use the same version of framelane on both sides";
     Damaged = 7, "damaged", "A file, a stream or shared memory does not hold what it must.",
