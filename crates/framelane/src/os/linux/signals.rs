@@ -326,7 +326,8 @@ impl Signal {
         let passed = self.passed(thread);
         // Deeper in the stack: within a handler that this thread's fault was passed to. (A new fault that is
         // described at the same place of an alternative stack comes from no deeper.)
-        let is_nested = here < passed.stack.load(Ordering::Relaxed);
+        let outer = passed.stack.load(Ordering::Relaxed);
+        let is_nested = here < outer;
         let is_raised_again = code <= 0 && (passed.is_pending.swap(false, Ordering::Relaxed) || is_nested);
         let is_handed_back =
             code > 0 && is_nested && passed.description.load(Ordering::Relaxed) == info as usize;
@@ -345,13 +346,16 @@ impl Signal {
                 other.call(self.number, info, context);
                 // The signal that it has raised is blocked until we return.
                 passed.is_pending.store(is_pending(self.number), Ordering::Relaxed);
-                passed.stack.store(0, Ordering::Relaxed);
-                if !passed.is_pending.load(Ordering::Relaxed) {
+                // The outermost call gives the place up. Until then no other thread may have it.
+                passed.stack.store(if is_nested { outer } else { 0 }, Ordering::Relaxed);
+                if !is_nested && !passed.is_pending.load(Ordering::Relaxed) {
                     passed.thread.store(0, Ordering::Release);
                 }
             }
             _ => {
-                passed.thread.store(0, Ordering::Release);
+                if !is_nested {
+                    passed.thread.store(0, Ordering::Release);
+                }
                 // SAFETY: all zeros are a valid `sigaction`: the default.
                 let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
                 // SAFETY: `default` is valid; `sigaction` may be called in a signal handler.
