@@ -104,7 +104,7 @@ impl Directory {
                     .with_hint("check the target of the link, then use the path that `realpath` prints"));
             }
             Err(DirectoryFault::Io(error)) => error,
-            Err(_) => std::io::ErrorKind::NotADirectory.into(),
+            Err(_) => os::not_a_directory(),
         };
         let shortage = os::hint(&error);
         Err(Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
@@ -148,7 +148,7 @@ impl Directory {
             }
             Err(DirectoryFault::Io(error)) => cannot_open(&path, error),
             Err(DirectoryFault::NotDirectory | DirectoryFault::OpenToOthers(_)) => {
-                cannot_open(&path, std::io::ErrorKind::NotADirectory.into())
+                cannot_open(&path, os::not_a_directory())
             }
         }
     }

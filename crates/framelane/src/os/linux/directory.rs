@@ -36,6 +36,11 @@ pub(crate) enum DirectoryFault {
     Io(io::Error),
 }
 
+/// The system's error for a path that is no directory, with its number.
+pub(crate) fn not_a_directory() -> io::Error {
+    Errno::NOTDIR.into()
+}
+
 impl From<io::Error> for DirectoryFault {
     fn from(error: io::Error) -> Self {
         DirectoryFault::Io(error)

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 
-use super::directory::{DirectoryFault, OpenDirectory};
+use super::directory::{DirectoryFault, OpenDirectory, not_a_directory};
 use crate::error::{Error, ErrorKind};
 
 /// An open folder.
@@ -99,7 +99,7 @@ impl Folder {
                     .with_hint("check the target of the link, then use the path that `realpath` prints")
             }
             DirectoryFault::Io(error) => Error::from_io(format!("the directory {shown}"), error),
-            _ => Error::from_io(format!("the directory {shown}"), io::ErrorKind::NotADirectory.into()),
+            _ => Error::from_io(format!("the directory {shown}"), not_a_directory()),
         })
     }
 
