@@ -446,9 +446,14 @@ fn receivers_of_one_codec_and_size_share_an_encoder() {
     let mut publisher = served.publisher("cam0");
     let layout = Layout::packed(PixelFormat::Bgr8, 64, 48).unwrap();
     for codec in ["h264:2M", "jpeg:90", "lz4"] {
+        // 30 frames a second, from which H.264 computes the bits of each.
         let mut send = |value: u8| {
             let bytes = vec![value; layout.size_bytes()];
-            publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap().unwrap()
+            let info = FrameInfo {
+                timestamp_ns: Some(u64::from(value) * 1_000_000_000 / 30),
+                ..FrameInfo::default()
+            };
+            publisher.send(&layout, &info, &bytes).unwrap().unwrap()
         };
         let mut newest = send(10);
         let open = || {
