@@ -177,7 +177,7 @@ fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
     let (fault, sent) = send_and_close(&refused).unwrap_err();
     assert!(!fault.try_again && sent.frames == 1, "{fault:?}");
     let text = fault.error.to_string();
-    assert!(text.contains("cam0 is closed here") && text.contains("interrupted"), "{text}");
+    assert!(text.contains("channel cam0 closed before") && text.contains("interrupted"), "{text}");
 }
 
 #[test]
