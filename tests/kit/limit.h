@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The longest single wait in seconds: FRAMELANE_TEST_DEADLINE, else 120. */
-static inline int deadline_s(void) {
+/* The longest single wait in seconds: FRAMELANE_TEST_DEADLINE, else 120. Fractions are allowed. */
+static inline double deadline_s(void) {
   const char *const text = getenv("FRAMELANE_TEST_DEADLINE");
-  return text == NULL ? 120 : atoi(text);
+  return text == NULL ? 120 : atof(text);
 }
 
 /* The name of the running test. */
@@ -42,7 +42,7 @@ static inline void limit_test(const char *name) {
   (void)backtrace(&frame, 1);
   *limited_test() = name;
   signal(SIGALRM, end_hung);
-  alarm(deadline_s() > 0 ? 8 * (unsigned)deadline_s() : 1);
+  alarm(8 * deadline_s() > 1 ? (unsigned)(8 * deadline_s()) : 1);
 }
 
 #endif

@@ -1050,7 +1050,8 @@ void framelane_publisher_free(framelane_publisher *publisher);
  * be used afterwards.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
- * `keep_waiting` ended it; _FORKED.
+ * `keep_waiting` ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
+ * that has ended, of any kind.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_drain(const framelane_publisher *publisher,

@@ -108,7 +108,8 @@ pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) 
 /// be used afterwards.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
-/// `keep_waiting` ended it; _FORKED.
+/// `keep_waiting` ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
+/// that has ended, of any kind.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_drain(

@@ -312,7 +312,7 @@ impl DetectionPublisher {
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = crate::handle::deadline("timeout", timeout)?;
-        self.handle.drain(py, deadline, |publisher, slice| publisher.drain(slice))
+        self.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -240,8 +240,9 @@ impl<T: Send> Handle<T> {
         }
     }
 
-    /// Calls `drain` with the object and a slice of the time until `deadline`, until it does not end by a
-    /// timeout.
+    /// Calls `drain` with the object and the time until `deadline`, in slices. `drain` returns at the end of a
+    /// slice, when its third argument returns false. Its error does not mark the end of a slice: a link may
+    /// fail with an error of any kind.
     ///
     /// # Errors
     /// As `call`; those of `drain`.
@@ -249,18 +250,19 @@ impl<T: Send> Handle<T> {
         &self,
         py: Python<'_>,
         deadline: Option<Instant>,
-        drain: impl Fn(&mut T, Option<Duration>) -> Result<(), framelane::Error> + Send + Sync,
+        drain: impl Fn(&mut T, Option<Duration>, &mut dyn FnMut() -> bool) -> Result<(), framelane::Error>
+        + Send
+        + Sync,
     ) -> PyResult<()> {
         let drained = self.call(py, deadline, |value| {
-            let slice = remaining(deadline).map_or(SLICE, |left| left.min(SLICE));
-            match drain(value, Some(slice)) {
-                Err(error)
-                    if error.kind() == ErrorKind::Timeout && remaining(deadline) != Some(Duration::ZERO) =>
-                {
-                    None
-                }
-                drained => Some(drained),
-            }
+            let slice_end = Instant::now() + SLICE;
+            let mut is_over = false;
+            let mut keep_waiting = || {
+                is_over = self.is_closed() || Instant::now() >= slice_end;
+                !is_over
+            };
+            let drained = drain(value, remaining(deadline), &mut keep_waiting);
+            if is_over { None } else { Some(drained) }
         })?;
         drained.map_err(|error| error::raise(py, error))
     }

@@ -393,12 +393,13 @@ impl Publisher {
     /// Waits until every subscriber with delivery "every" has received all frames. For a URL, also waits
     /// until the link has taken the newest frame. `timeout` is in seconds (None: no limit, 0: no wait).
     ///
-    /// Works with either backpressure. Ctrl-C ends the wait. Raises Timeout, and ChannelClosed when `close`
-    /// is called meanwhile. In asyncio, use `await asyncio.to_thread(pub.drain)`.
+    /// Works with either backpressure. Ctrl-C ends the wait. Raises Timeout, ChannelClosed when `close` is
+    /// called meanwhile, and the error of a link that has ended. In asyncio, use
+    /// `await asyncio.to_thread(pub.drain)`.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = crate::handle::deadline("timeout", timeout)?;
-        self.shared.handle.drain(py, deadline, |publisher, slice| publisher.drain(slice))
+        self.shared.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import threading
 import time
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import framelane
-from conftest import most_sleeps, sleeps, threads, until_asleep
+from conftest import DEADLINE_S, most_sleeps, sleeps, threads, until, until_asleep
+from framelane._async import leave_publisher
 
 
 def image(value=0):
@@ -257,6 +259,51 @@ async def test_async_with_closes_without_waiting_for_readers():
         async with publisher:
             publisher.send(image(1))
         assert framelane.list_channels() == []
+
+
+class SlowPublisher:
+    """Stands for a publisher whose link still has frames to send."""
+
+    def __init__(self):
+        self.closers, self.begun, self.may_end, self.ended = [], threading.Event(), threading.Event(), threading.Event()
+
+    def __exit__(self, *_args):
+        self.closers.append(threading.current_thread())
+        self.begun.set()
+        if threading.current_thread() is not threading.main_thread():
+            assert self.may_end.wait(DEADLINE_S)
+        self.ended.set()
+
+
+async def test_cancelled_async_with_leaves_closing_to_a_thread():
+    publisher = SlowPublisher()
+    task = asyncio.create_task(leave_publisher(publisher, (None, None, None)))
+    await asyncio.to_thread(publisher.begun.wait, DEADLINE_S)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not publisher.ended.is_set()
+    publisher.may_end.set()
+    assert await asyncio.to_thread(publisher.ended.wait, DEADLINE_S)
+    assert len(publisher.closers) == 1 and publisher.closers[0] is not threading.main_thread()
+
+
+async def test_cancelled_async_with_of_a_url_closes_the_channel():
+    async def end(url):
+        async with framelane.Publisher(url) as publisher:
+            publishers.append(publisher)
+            publisher.send(image(1))
+
+    publishers = []
+    # The kernel accepts connections, and no answer comes.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        task = asyncio.create_task(end(f"tcp://127.0.0.1:{silent.getsockname()[1]}/cam0"))
+        await settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(until, lambda: framelane.list_channels() == [])
+    assert publishers[0].closed
 
 
 BLOCKING = {

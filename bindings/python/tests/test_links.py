@@ -1,8 +1,11 @@
 """URLs in place of channel names: needs the `framelane` command ($FRAMELANE_COMMAND, else the debug build)."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
+import struct
 import subprocess
 import threading
 
@@ -10,7 +13,10 @@ import numpy as np
 import pytest
 
 import framelane
+from conftest import DEADLINE_S
 
+# The number of this kind of error in a refusal.
+TIMEOUT = 13
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[3] / "target"))
 COMMAND = pathlib.Path(os.environ.get("FRAMELANE_COMMAND", TARGET / "debug" / "framelane"))
 
@@ -113,6 +119,42 @@ def test_who_may_not_is_told_by_exceptions_of_their_kind(serve):
         framelane.Subscriber(server.url("cam0?speed=9"))
     with pytest.raises(framelane.InvalidOption, match="the token file"):
         framelane.Subscriber(server.url("cam0?token-file=/nonexistent"), open_timeout=1, urls="trusted")
+
+
+@pytest.mark.parametrize("delivery", ["newest", "every"])
+def test_drain_raises_the_fault_of_a_refused_link(serve, delivery):
+    server = serve("--write", "none")
+    with framelane.Publisher(server.url(f"cam0?delivery={delivery}")) as publisher:
+        publisher.send(picture(0))
+        for timeout in (DEADLINE_S, None, 0):
+            with pytest.raises(framelane.PermissionDenied, match="not authenticated"):
+                publisher.drain(timeout)
+    with framelane.DetectionPublisher(server.url(f"cam0/detections?delivery={delivery}")) as boxes:
+        boxes.send(framelane.FrameId("cam0", 1, 1), [])
+        with pytest.raises(framelane.PermissionDenied, match="not authenticated"):
+            boxes.drain(DEADLINE_S)
+
+
+def test_drain_raises_a_link_fault_of_the_kind_timeout():
+    body = struct.pack("<IIHH", TIMEOUT, 0, 0, 0)
+    refusal = b"FRMLLINK" + struct.pack("<HHIQ", 3, 0, len(body), 0) + body
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse():
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(refusal)
+                with contextlib.suppress(OSError):
+                    while peer.recv(4096):
+                        pass
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with framelane.Publisher(f"tcp://127.0.0.1:{listener.getsockname()[1]}/cam0") as publisher:
+            publisher.send(picture(0))
+            with pytest.raises(framelane.Timeout, match="the peer ended the link"):
+                publisher.drain()
+        thread.join()
 
 
 @pytest.mark.parametrize("option", ["insecure=1", "token-file=/etc/hostname", "certificate=/tmp", "max-bytes=999999999"])

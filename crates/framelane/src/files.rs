@@ -183,6 +183,12 @@ impl ControlFile {
         if self.map.is_lost() { Err(cut_short(channel, "control")) } else { Ok(()) }
     }
 
+    /// Returns an error when the file was cut short, also in a part that was not read since. One system call.
+    pub(crate) fn check_len(&self, channel: &str) -> Result<(), Error> {
+        self.check(channel)?;
+        if self.lock.has(CONTROL_BYTES) { Ok(()) } else { Err(cut_short(channel, "control")) }
+    }
+
     pub(crate) fn words(&self) -> &Control {
         self.map.words(0).expect("the length was checked when the file was mapped")
     }
@@ -231,6 +237,12 @@ impl ReadersFile {
     /// Says so when the file was cut short: the pins in it are gone.
     pub(crate) fn check(&self, channel: &str) -> Result<(), Error> {
         if self.map.is_lost() { Err(cut_short(channel, "readers")) } else { Ok(()) }
+    }
+
+    /// Returns an error when the file was cut short, also in a part that was not read since. One system call.
+    pub(crate) fn check_len(&self, channel: &str) -> Result<(), Error> {
+        self.check(channel)?;
+        if self.lock.has(size_of::<Readers>()) { Ok(()) } else { Err(cut_short(channel, "readers")) }
     }
 
     pub(crate) fn words(&self) -> &Readers {

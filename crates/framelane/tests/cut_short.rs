@@ -99,6 +99,23 @@ fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_fra
 }
 
 #[test]
+fn drain_of_a_channel_whose_file_was_cut_is_an_error() {
+    for (file, is_received) in [("readers", false), ("readers", true), ("control", true)] {
+        // Words within a page that was cut read as zeros, without a signal.
+        for len in [0, 64, 4095] {
+            let mut channel = Channel::new(Backpressure::Drop, Delivery::Every);
+            channel.send(7).unwrap();
+            if is_received {
+                channel.receive().unwrap();
+            }
+            channel.cut(&format!("c.{file}"), len);
+            let drained = channel.publisher.drain(Some(Duration::from_secs(600)));
+            assert_cut_short(drained.map_err(LoanError::from), file);
+        }
+    }
+}
+
+#[test]
 fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
     for (backpressure, delivery) in
         BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))

@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 /// The default of `FRAMELANE_TEST_DEADLINE`: longer than any single wait on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The longest wait for one condition: `$FRAMELANE_TEST_DEADLINE` seconds, else 120.
+/// The longest wait for one condition: `$FRAMELANE_TEST_DEADLINE` seconds, else 120. Fractions are allowed.
 ///
 /// # Panics
 /// When the variable is not a number of seconds.
 pub fn deadline() -> Duration {
     match std::env::var("FRAMELANE_TEST_DEADLINE") {
-        Ok(text) => Duration::from_secs(text.parse().expect("FRAMELANE_TEST_DEADLINE in seconds")),
+        Ok(text) => {
+            let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            seconds.expect("FRAMELANE_TEST_DEADLINE in seconds")
+        }
         Err(_) => DEADLINE,
     }
 }
@@ -42,7 +45,7 @@ impl Deadline {
     /// When the deadline has passed. The message names what was awaited.
     #[track_caller]
     pub fn next_poll(&self, awaited: impl std::fmt::Display) {
-        assert!(!self.left().is_zero(), "waited {} s until {awaited}", deadline().as_secs());
+        assert!(!self.left().is_zero(), "waited {} s until {awaited}", deadline().as_secs_f64());
         std::thread::sleep(Duration::from_micros(100));
     }
 }
@@ -71,15 +74,17 @@ macro_rules! wait_until {
 mod tests {
     #[test]
     fn wait_past_the_deadline_names_the_condition() {
-        let test = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["deadline::tests::endless", "--exact", "--ignored", "--nocapture"])
-            .env("FRAMELANE_TEST_DEADLINE", "0")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&test.stderr);
-        assert_eq!(test.status.code(), Some(101), "{text}");
-        assert!(text.contains("waited 0 s until 1 + 1 == 3"), "{text}");
-        assert!(text.contains("deadline.rs"), "{text}");
+        for seconds in ["0", "0.5"] {
+            let test = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["deadline::tests::endless", "--exact", "--ignored", "--nocapture"])
+                .env("FRAMELANE_TEST_DEADLINE", seconds)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&test.stderr);
+            assert_eq!(test.status.code(), Some(101), "{text}");
+            assert!(text.contains(&format!("waited {seconds} s until 1 + 1 == 3")), "{text}");
+            assert!(text.contains("deadline.rs"), "{text}");
+        }
     }
 
     #[test]

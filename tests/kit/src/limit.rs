@@ -87,7 +87,7 @@ fn end_hung(test: &Test, limit: Duration) -> ! {
         out,
         "\ntest {} did not end within {} s. Its thread waits here:",
         test.name,
-        limit.as_secs()
+        limit.as_secs_f64()
     );
     // SAFETY: the handler has the signature that `signal` needs. This process is about to end, so that no
     // previous handler is missed.

@@ -80,7 +80,7 @@ impl Running {
             }
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
-                panic!("waited {} s for {awaited} from {self}", deadline().as_secs())
+                panic!("waited {} s for {awaited} from {self}", deadline().as_secs_f64())
             }
         }
     }

@@ -59,7 +59,7 @@ class Child {
   static bool get(int file) {
     pollfd ready = {file, POLLIN, 0};
     char byte;
-    return ::poll(&ready, 1, deadline_s() * 1000) == 1 && ::read(file, &byte, 1) == 1;
+    return ::poll(&ready, 1, static_cast<int>(deadline_s() * 1000)) == 1 && ::read(file, &byte, 1) == 1;
   }
 
   int to_[2], from_[2];

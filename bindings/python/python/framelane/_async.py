@@ -96,13 +96,12 @@ async def leave(opened: _Open, _args: tuple[object, ...]) -> None:
 
 
 async def leave_publisher(publisher: _Publisher, args: tuple[object, ...]) -> None:
-    """Closes in another thread: the link of a URL may have frames to send. A cancelled task does not wait."""
+    """Closes in another thread: the link of a URL may have frames to send.
+
+    A cancelled task does not wait. The other thread then goes on closing.
+    """
     closing = asyncio.get_running_loop().run_in_executor(None, publisher.__exit__, *args)
-    try:
-        await asyncio.shield(closing)
-    except asyncio.CancelledError as cancelled:
-        publisher.__exit__(type(cancelled), cancelled, None)
-        raise
+    await asyncio.shield(closing)
 
 
 class Opening(Generic[Opened]):

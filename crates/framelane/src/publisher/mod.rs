@@ -1,10 +1,13 @@
 //! The writing end of a channel.
 
 mod create;
+mod drain;
 mod error;
 mod loan;
 mod own;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +32,6 @@ use slots::Slots;
 const DEATH_CHECK: Duration = Duration::from_millis(100);
 /// The same while a slot is held inside this process: its drop wakes nobody.
 const HOLD_CHECK: Duration = Duration::from_millis(2);
-/// How often it is looked whether a link has the newest frame.
-const LINK_CHECK: Duration = Duration::from_millis(1);
 /// How often a publisher that publishes checks that the channel's files still have their names.
 const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 
@@ -363,71 +364,6 @@ impl Publisher {
         self.sequence
     }
 
-    /// Waits until every live subscriber with [`Delivery::Every`](crate::Delivery::Every) has received all
-    /// frames. For a URL, also waits until the link has taken the newest frame. A `timeout` of `None` waits
-    /// without limit, and zero does not wait.
-    ///
-    /// Works with either [`Backpressure`]. The publisher can be used afterwards. If no frame may be lost at
-    /// the end of a channel, drain the channel before closing it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Timeout`] if a subscriber or the link has not received all frames within `timeout`.
-    /// [`ErrorKind::Forked`] in a forked child. The error of a link that has ended.
-    pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.drain_while(timeout, &mut || true)
-    }
-
-    /// Same as [`Publisher::drain`], and calls `keep_waiting` several times a second while it waits.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] when `keep_waiting` returns false. Those of [`Publisher::drain`].
-    pub fn drain_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Error> {
-        self.check_fork()?;
-        let deadline = os::deadline(timeout);
-        let is_late = || deadline.is_some_and(|at| Instant::now() >= at);
-        if !self.consumed() {
-            let mut late = false;
-            let mut keep = || {
-                late = is_late();
-                !late && keep_waiting()
-            };
-            let consumed = |publisher: &mut Self| publisher.consumed_or_none_free();
-            match self.wait_until(deadline, &mut keep, consumed) {
-                Err(LoanError::Interrupted) if late => return Err(self.not_drained()),
-                waited => waited?,
-            }
-        }
-        while self.link.is_some() && ring::behind(self.readers.words(), self.published) {
-            if let Some(fault) = self.link_fault() {
-                return Err(fault);
-            }
-            if is_late() {
-                return Err(self.not_drained());
-            }
-            if !keep_waiting() {
-                return Err(LoanError::Interrupted.into());
-            }
-            std::thread::sleep(LINK_CHECK);
-        }
-        Ok(())
-    }
-
-    fn not_drained(&self) -> Error {
-        let channel = &self.channel;
-        let behind = ring::blocked(self.readers.words(), self.published).count_ones();
-        let cause = match behind {
-            0 => "the link has not taken the newest frame".to_owned(),
-            1 => format!("1 subscriber has not received frame {}", self.published),
-            _ => format!("{behind} subscribers have not received frame {}", self.published),
-        };
-        Error::new(ErrorKind::Timeout, format!("cannot drain channel {channel} in time: {cause}"))
-            .with_hint("let the subscribers receive faster, allow more time, or close without draining")
-    }
-
     /// Closes the channel, as dropping the publisher does. Never waits for a subscriber. Subscribers that
     /// have not received all frames may miss the rest. [`Publisher::drain`] waits for them.
     pub fn close(self) {}
@@ -443,15 +379,6 @@ impl Publisher {
     pub(crate) fn with_link(mut self, link: Box<dyn Link>) -> Self {
         self.link = Some(link::Held::new(link));
         self
-    }
-
-    /// Waits until the link, which reads the channel, has the newest frame: it could not get it when the
-    /// files are gone.
-    fn wait_for_link(&self) {
-        let Some(link) = &self.link else { return };
-        while ring::behind(self.readers.words(), self.published) && !link.grace().is_zero() {
-            std::thread::sleep(LINK_CHECK);
-        }
     }
 
     fn check_fork(&self) -> Result<(), LoanError> {
@@ -549,7 +476,8 @@ impl Publisher {
                 let nap = left.map_or(nap, |left| left.min(nap));
                 let woken = os::wait_on(&self.readers.words().freed, freed, nap);
                 ring::unblock(self.control.words());
-                if woken != Woken::Changed && !keep_waiting() {
+                let late = left.is_some_and(|left| left.is_zero());
+                if (late || woken != Woken::Changed) && !keep_waiting() {
                     return Err(LoanError::Interrupted);
                 }
                 continue;
@@ -757,7 +685,7 @@ impl Drop for Publisher {
             return;
         }
         own::remove(self.epoch);
-        self.wait_for_link();
+        self.wait_for_closing_link();
         self.control.words().state.store(State::Closed as u32, std::sync::atomic::Ordering::Release);
         step(Step::ClosedStored);
         self.notify();

@@ -93,6 +93,11 @@ impl LockFile {
         matches!((FileId::open(self), FileId::open(file)), (Ok(ours), Ok(other)) if ours == other)
     }
 
+    /// Whether the file has at least this many bytes. A file whose length cannot be read has.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        rustix::fs::fstat(self).map_or(true, |file| file.st_size as u64 >= bytes as u64)
+    }
+
     /// Whether `place` still names this file.
     pub(crate) fn is_at(&self, place: &Place) -> bool {
         FileId::open(self).is_ok_and(|id| id.is_at(place))
