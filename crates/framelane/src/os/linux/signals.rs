@@ -346,7 +346,7 @@ impl Signal {
                 other.call(self.number, info, context);
                 // The signal that it has raised is blocked until we return.
                 passed.is_pending.store(is_pending(self.number), Ordering::Relaxed);
-                // The outermost call gives the place up. Until then no other thread may have it.
+                // The outermost call frees the place. No other thread may have it before.
                 passed.stack.store(if is_nested { outer } else { 0 }, Ordering::Relaxed);
                 if !is_nested && !passed.is_pending.load(Ordering::Relaxed) {
                     passed.thread.store(0, Ordering::Release);
