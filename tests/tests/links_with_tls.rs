@@ -171,7 +171,7 @@ fn whoever_shows_what_it_must_gets_frames_and_nobody_else_does() {
         ("another authority", &stranger, token, none, "authority"),
         ("no idea whose", &String::new(), token, none, "no fingerprint or CA was given"),
         ("no token", &ours, None, none, "found neither"),
-        ("somebody else's token", &ours, Some(other.as_str()), none, "found another"),
+        ("somebody else's token", &ours, Some(other.as_str()), none, "unknown or revoked"),
         ("what is no token", &ours, Some("letmein"), none, "token"),
         ("an unknown certificate", &ours, None, &unknown, "certificate"),
     ] {
@@ -401,7 +401,7 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
             process.wait().unwrap();
         }
         let said = std::fs::read_to_string(&log).unwrap();
-        assert!(said.contains("no longer allowed") && said.contains("found another"), "{said}");
+        assert!(said.contains("no longer allowed") && said.contains("unknown or revoked"), "{said}");
         for secret in [&token, &wrong] {
             let secret = &secret["framelane_".len()..];
             assert!(!said.contains(secret) && !command_lines.contains(secret), "{said}{command_lines}");

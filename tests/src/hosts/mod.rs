@@ -143,7 +143,7 @@ impl Host {
         ))?;
         let v6 = address_v6(index);
         // Ready at once: nobody else could have the address.
-        let has_v6 = host.configure(&format!("-6 address add {v6}/64 dev {DEVICE} nodad\n"));
+        let has_v6 = host.configure(&format!("address add {v6}/64 dev {DEVICE} nodad\n"));
         host.address_v6 = has_v6.is_ok().then_some(v6);
         Ok((host, tun))
     }

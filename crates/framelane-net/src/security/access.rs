@@ -220,7 +220,7 @@ fn verifier_of(clients: &[Client], id: TokenId) -> Option<(&Client, &Verifier)> 
 fn unknown_token() -> Error {
     Error::new(
         ErrorKind::PermissionDenied,
-        "expected the token of a client that this server knows, found an unknown token",
+        "expected the token of a client that this server knows, found an unknown or revoked one",
     )
     .with_hint("use the token that `framelane identity token NAME` printed on the server, or get a new one")
 }
