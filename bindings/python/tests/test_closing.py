@@ -113,7 +113,7 @@ def test_drain_waits_for_readers_and_close_does_not(backpressure, end):
         thread.join()
         assert drained == [None]
         publisher.send(IMAGE)
-        # Nobody receives meanwhile: an end that waits for the reader would never come.
+        # No frame is received here, so a close that waited for the reader would hang.
         ENDS[end](publisher)
         del thread, publisher
         assert framelane.list_channels() == []

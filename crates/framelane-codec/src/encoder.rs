@@ -82,8 +82,8 @@ impl Encoder {
         self.codec
     }
 
-    /// Encodes one frame in place of what `out` held. Copies what it needs of `bytes`, and blocks until it is
-    /// done.
+    /// Encodes one frame and replaces the content of `out`. Blocks until the frame is encoded, and keeps no
+    /// reference to `bytes`.
     ///
     /// `keyframe` asks for a payload that can be decoded without those before it; only H.264 has others.
     ///

@@ -282,8 +282,8 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// Takes a frame that is not coded, and larger than those before it. A ring for such frames is made when
-    /// one has come, not when somebody says that one will.
+    /// Takes a frame that is not coded, and larger than those before it. A ring for such frames is made
+    /// after one has arrived, not when its header announces one.
     fn take_larger(
         &mut self,
         head: &FrameHead,
@@ -330,7 +330,7 @@ impl Receiving<'_> {
             watch(received)?;
             tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         })?;
-        // While we waited for a turn nobody listened.
+        // No message was read during the wait for a turn.
         sink.heard(Instant::now());
         let decoded = decoder.decode(payload, &head.layout, &mut frame);
         drop(turn);
@@ -391,7 +391,7 @@ impl Receiving<'_> {
             tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
         };
         let loan = loan(self.publisher, head, &mut keep)?;
-        // While we waited for a slot nobody listened.
+        // No message was read during the wait for a slot.
         sink.heard(Instant::now());
         let mut loan = match loan {
             Some(loan) => loan,
@@ -440,7 +440,7 @@ impl Receiving<'_> {
         // A frame without a slot is not decoded.
         let turns = (decodes && loan.is_some()).then_some(&self.limits.turns);
         let turn = turns.map(|turns| turns.take(&mut keep)).transpose()?;
-        // While we waited for a slot and a turn nobody listened.
+        // No message was read during the wait for a slot and a turn.
         sink.heard(Instant::now());
         let Some(mut loan) = loan else {
             received.dropped += 1;

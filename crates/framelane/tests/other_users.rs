@@ -38,6 +38,13 @@ fn give(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
 }
 
+/// Gives the symbolic link itself to a user.
+fn give_link(link: &Path, user: u32) {
+    let user = rustix::process::Uid::from_raw(user);
+    rustix::fs::chownat(rustix::fs::CWD, link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+        .unwrap();
+}
+
 /// Makes a directory of a user.
 fn made(path: PathBuf, user: u32) -> PathBuf {
     fs::create_dir(&path).unwrap();
@@ -161,9 +168,7 @@ fn doctor_follows_only_links_of_root_and_its_user() {
         fs::write(channels.join("c.control"), b"dead").unwrap();
         assert!(doctor(Some(&path), framelane::Leftovers::Remove).unwrap().leftovers[0].removed);
         fs::write(channels.join("c.control"), b"dead").unwrap();
-        let user = rustix::process::Uid::from_raw(MALLORY);
-        rustix::fs::chownat(rustix::fs::CWD, &link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            .unwrap();
+        give_link(&link, MALLORY);
         let error = doctor(Some(&path), framelane::Leftovers::Remove).unwrap_err();
         assert!(error.message().contains("is a symbolic link of another user"), "{error}");
         assert_eq!(names(&channels), ["c.control"]);
@@ -188,9 +193,7 @@ fn publisher_of_root_refuses_links_of_other_users() {
     let link = root.path().join("link");
     symlink(&target, &link).unwrap();
     drop(publish(&link.join("of_root"), "c"));
-    let user = rustix::process::Uid::from_raw(MALLORY);
-    rustix::fs::chownat(rustix::fs::CWD, &link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-        .unwrap();
+    give_link(&link, MALLORY);
     for path in [link.clone(), link.join("of_root"), link.join("new/channels")] {
         let error = PublisherOptions::new().directory(&path).create("c").err().unwrap();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "fails, which the test above expects"]
+    #[ignore = "the test above runs it and expects it to fail"]
     fn endless() {
         wait_until!(1 + 1 == 3);
     }

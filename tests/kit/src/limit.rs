@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "hangs, which the test above expects"]
+    #[ignore = "the test above runs it and expects it to hang"]
     fn hung() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let _limit = Limit::new();

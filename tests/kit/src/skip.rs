@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "skips, which the test above expects"]
+    #[ignore = "the test above runs it and expects it to skip"]
     fn skips() {
         skip("moon", "no such device");
     }

@@ -221,7 +221,7 @@ impl Run {
                 worker.end();
                 return Ok(End::Changed(file));
             }
-            let told = match worker.look(WORKER_POLL_INTERVAL) {
+            let report = match worker.look(WORKER_POLL_INTERVAL) {
                 Look::Nothing => {
                     if !while_loading && !std::mem::replace(&mut attached, true) {
                         notes.say(&global.waiting_for(&self.channel));
@@ -229,15 +229,15 @@ impl Run {
                     continue;
                 }
                 Look::Gone => break,
-                Look::Said { line, told } => {
-                    // How a life ended is told by this command, over all lives.
-                    if global.json && !matches!(told, Report::Finished { .. } | Report::Refused { .. }) {
+                Look::Said { line, report } => {
+                    // This command reports how a worker ended, over all restarts.
+                    if global.json && !matches!(report, Report::Finished { .. } | Report::Refused { .. }) {
                         print_line(&line)?;
                     }
-                    told
+                    report
                 }
             };
-            match told {
+            match report {
                 Report::Loaded => while_loading = false,
                 Report::Started => attached = true,
                 Report::Waiting => notes.say(&format!(

@@ -65,7 +65,7 @@ pub enum Look {
     Nothing,
     Said {
         line: String,
-        told: Report,
+        report: Report,
     },
     /// It tells nothing any more.
     Gone,
@@ -113,8 +113,8 @@ impl Worker {
     pub fn look(&mut self, wait: Duration) -> Look {
         match self.lines.recv_timeout(wait) {
             Ok(line) => {
-                let told = serde_json::from_str(&line).unwrap_or(Report::Unknown);
-                Look::Said { line, told }
+                let report = serde_json::from_str(&line).unwrap_or(Report::Unknown);
+                Look::Said { line, report }
             }
             Err(RecvTimeoutError::Timeout) => Look::Nothing,
             Err(RecvTimeoutError::Disconnected) => Look::Gone,

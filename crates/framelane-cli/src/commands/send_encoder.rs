@@ -121,8 +121,8 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    /// Counts frames that are passed over for a newer one, which has come. Without a receiver it is encoded
-    /// later: what waits is out of date until then.
+    /// Counts frames that are skipped for a newer one. Without a receiver, the newer one is encoded later,
+    /// because the waiting frame is out of date until then.
     fn skip(&self, frames: u64) {
         let mut state = self.state();
         state.skipped += frames;

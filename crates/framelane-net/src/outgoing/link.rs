@@ -18,7 +18,7 @@ pub(super) struct Link<'a> {
     pub(super) terms: &'a Terms,
     pub(super) watch: Watch<'a>,
     pub(super) source: Mutex<Source>,
-    /// Told when `source` has changed, or the link has ended.
+    /// Notified when `source` has changed or the link has ended.
     pub(super) changed: Condvar,
     /// The bytes of messages that have not gone yet. Every write starts with them. The lock is held while a
     /// message and its payload are written. The hearing thread never waits with the lock held, so that the
@@ -127,7 +127,7 @@ impl Link<'_> {
         if more { Ok(()) } else { flush(self.stream, self.peer, keep) }
     }
 
-    /// Whether the writer should go on.
+    /// Returns the reason to end, if there is one.
     pub(super) fn go_on(&self) -> Result<(), Fault> {
         if self.ended.is_set() {
             return Err(Fault::passing(Error::new(ErrorKind::ChannelClosed, "the link has ended")));

@@ -61,7 +61,7 @@ pub struct SendStatistics {
     pub live: bool,
 }
 
-/// Asked now and then: whether to go on. Told how far it is.
+/// Called with the statistics a few times a second and for each frame. An error ends the link.
 pub(crate) type Watch<'w> = &'w (dyn Fn(&SendStatistics) -> Result<(), Fault> + Sync);
 
 /// Sends the channel's frames until it ends. `kept` is a subscriber of the channel from before: what it has
@@ -118,8 +118,7 @@ pub(crate) fn run(
             && fault.error.kind() != ErrorKind::SystemFailure
             && !sender.in_frame
         {
-            // Why it ends, as far as that can still be said: within a frame it would be taken for its last
-            // pixels.
+            // The reason of the end. Within a frame, the receiver would take it for pixels.
             let refusal = fault.refusal();
             let until = Instant::now() + END_POLL_INTERVAL;
             let mut unsent = lock(&link.unsent);
@@ -158,8 +157,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The connection has failed after the channel was closed. It is not begun again: whoever waits for the end
-/// of a channel that is gone is told at once, and not when a server comes back that may be gone as well.
+/// The error of a connection that failed after the channel was closed. The link does not reconnect: a caller
+/// that waits for the end gets the error at once, because the server may never return.
 fn not_taken(terms: &Terms, fault: Fault) -> Fault {
     if fault.is_stop() {
         return fault;
