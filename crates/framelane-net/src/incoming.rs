@@ -290,9 +290,7 @@ impl Receiving<'_> {
         payload_bytes: u64,
         buffers: &mut Buffers,
     ) -> Result<(), Fault> {
-        self.read_whole(payload_bytes, &mut buffers.payload)?;
-        self.sink.frame_done(Instant::now());
-        self.tend()?;
+        self.take_payload(payload_bytes, &mut buffers.payload)?;
         let frame = std::mem::take(&mut buffers.payload);
         self.publish_larger(head, &frame, &mut buffers.largest)?;
         drop(frame);
@@ -306,9 +304,7 @@ impl Receiving<'_> {
         payload_bytes: u64,
         buffers: &mut Buffers,
     ) -> Result<(), Fault> {
-        self.read_whole(payload_bytes, &mut buffers.payload)?;
-        self.sink.frame_done(Instant::now());
-        self.tend()?;
+        self.take_payload(payload_bytes, &mut buffers.payload)?;
         let decoder = match &mut buffers.decoder {
             Some(decoder) => decoder,
             none => none.insert(Decoder::new(self.codec).map_err(Fault::lasting)?),
@@ -465,7 +461,8 @@ impl Receiving<'_> {
         }
     }
 
-    fn read_whole(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
+    /// Reads the whole payload of a frame, and answers the peer.
+    fn take_payload(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
         let total = payload_bytes as usize;
         payload.clear();
         let (mut filled, mut looks) = (0, Looks::new());
@@ -489,7 +486,8 @@ impl Receiving<'_> {
                 self.tend_while_reading()?;
             }
         }
-        Ok(())
+        self.sink.frame_done(Instant::now());
+        self.tend()
     }
 
     fn tend_while_reading(&mut self) -> Result<(), Fault> {
