@@ -32,7 +32,7 @@ pub(super) struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// Takes what the other side says until the link ends; gives why it did.
+    /// Takes the messages of the other side until the link ends. Returns the reason of the end.
     pub(super) fn hear(&self, messages: &mut MessageReader) -> Fault {
         loop {
             if self.ended.is_set() {
