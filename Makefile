@@ -1,5 +1,5 @@
-# cargo is often found only by login shells.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# rustup adds its folder in login shells only. It comes first, as there: a rustc of the system would be mixed in.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 PREFIX ?= /usr/local
 
