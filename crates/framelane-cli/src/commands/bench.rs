@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::bench_reader::ReaderFigures;
 use super::delivery_options::DeliveryArgs;
+use super::drain;
 use crate::Global;
 use crate::failure::{Failure, print_json, print_line};
 use crate::latency::{Latencies, Percentiles, human_us};
@@ -114,13 +115,12 @@ impl Bench {
         notes.start_progress(Some(self.duration.as_secs()));
         let published = self.publish(&mut publisher, &layout, &notes, stop);
         let slots = publisher.slots();
-        if publisher.backpressure() == Backpressure::Block {
-            let _ = publisher.drain_while(None, &mut || !stop.is_set());
-        }
+        let drained = drain(&mut publisher, stop);
         // Closes the channel; the readers give their figures and end.
         drop(publisher);
         notes.end_progress();
         let published = published?;
+        drained?;
         if stop.is_set() {
             return Ok(ExitCode::SUCCESS);
         }

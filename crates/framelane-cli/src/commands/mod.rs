@@ -41,6 +41,8 @@ pub use urls::check_options;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use framelane::{Backpressure, Error, ErrorKind, Publisher};
+
 use crate::Global;
 use crate::failure::Failure;
 use crate::signals::Stop;
@@ -114,5 +116,17 @@ impl Command {
             | Command::Doctor(_) => None,
             _ => Some(Duration::from_secs(2)),
         }
+    }
+}
+
+/// With backpressure block, waits until subscribers of every frame have received all. Ends without an error
+/// when `stop` is set.
+fn drain(publisher: &mut Publisher, stop: &Stop) -> Result<(), Error> {
+    if publisher.backpressure() != Backpressure::Block {
+        return Ok(());
+    }
+    match publisher.drain_while(None, &mut || !stop.is_set()) {
+        Err(error) if error.kind() == ErrorKind::Interrupted && stop.is_set() => Ok(()),
+        drained => drained,
     }
 }

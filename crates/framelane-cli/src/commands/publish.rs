@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use framelane::{Backpressure, ChannelState, Error, ErrorKind, PixelFormat, Publisher, PublisherOptions};
 use framelane_video::{End, Rate, RawFormat, Repeat, Rotate, Source, SourceInfo, SourceOptions};
 
+use super::drain;
 use super::publish_progress::{self as progress, Counters, Event};
 use super::publish_source::Reporter;
 use super::urls::check_local;
@@ -182,9 +183,7 @@ impl Publish {
                 if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             // Lossless: readers of every frame get the last ones too.
-            if published.is_ok() && publisher.backpressure() == Backpressure::Block {
-                let _ = publisher.drain_while(None, &mut || !stop.is_set());
-            }
+            let published = published.and_then(|summary| drain(&mut publisher, stop).map(|()| summary));
             drop(end);
             let ticked = ticking.join().unwrap_or(Ok(()));
             let summary = published?;

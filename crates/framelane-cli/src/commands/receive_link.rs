@@ -8,6 +8,7 @@ use framelane::{Backpressure, Delivery, Error, ErrorKind};
 use framelane_net::{LinkEvent, LinkUrl, ReceiveStatistics, WhenClosed};
 use serde::Serialize;
 
+use super::drain;
 use super::receive::Receive;
 use super::send_link::lost;
 use crate::Global;
@@ -89,9 +90,7 @@ pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, 
         return Err(awaited.error(&link, &report.trouble).into());
     }
     report.finish(&received)?;
-    if backpressure == Backpressure::Block {
-        let _ = publisher.drain_while(None, &mut || !stop.is_set());
-    }
+    drain(&mut publisher, stop)?;
     Ok(ExitCode::SUCCESS)
 }
 
