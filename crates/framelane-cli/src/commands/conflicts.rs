@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use framelane_net::Address;
 
-use super::urls::{address_of, headings, scheme};
+use crate::transport::{address_of, headings, scheme};
 
 /// Options of the command line under another name in URLs, or against one.
 const AGAINST: [(&str, &str); 3] = [("every", "delivery"), ("fingerprint", "ca"), ("ca", "fingerprint")];
@@ -101,7 +101,7 @@ fn of_subscribe(matches: &ArgMatches) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse_arguments;
+    use crate::cli::parse_arguments;
 
     fn error(line: &str) -> Option<String> {
         let arguments = format!("framelane {line}").split_whitespace().map(Into::into).collect();

@@ -1,50 +1,26 @@
-//! The commands, one file for each.
+//! The commands, one folder for each: options, run and output.
 
 mod bench;
-mod bench_reader;
 mod conflicts;
-mod delivery_options;
 mod doctor;
 mod identity;
-mod identity_clients;
 mod info;
-mod line_limit;
-mod link_options;
 mod list;
 mod publish;
-mod publish_progress;
-mod publish_source;
 mod receive;
-mod receive_link;
-mod receive_memory;
-mod receive_pictures;
-mod receive_stream;
 mod run;
-mod run_worker;
 mod send;
-mod send_encoder;
-mod send_link;
-mod send_memory;
-mod send_stream;
 mod serve;
-mod serve_log;
 mod subscribe;
-mod subscribe_report;
 mod top;
-mod top_rates;
-mod top_table;
-mod urls;
 
 pub use conflicts::check as check_conflicts;
-pub use urls::check_options;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use framelane::{Backpressure, Error, ErrorKind, Publisher};
-
-use crate::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::signals::Stop;
 
 /// What to do.
@@ -76,7 +52,7 @@ pub enum Command {
     Bench(bench::Bench),
     /// A reader of `bench`
     #[command(hide = true)]
-    BenchReader(bench_reader::BenchReader),
+    BenchReader(bench::BenchReader),
 }
 
 impl Command {
@@ -116,17 +92,5 @@ impl Command {
             | Command::Doctor(_) => None,
             _ => Some(Duration::from_secs(2)),
         }
-    }
-}
-
-/// With backpressure block, waits until subscribers of every frame have received all. Ends without an error
-/// when `stop` is set.
-fn drain(publisher: &mut Publisher, stop: &Stop) -> Result<(), Error> {
-    if publisher.backpressure() != Backpressure::Block {
-        return Ok(());
-    }
-    match publisher.drain_while(None, &mut || !stop.is_set()) {
-        Err(error) if error.kind() == ErrorKind::Interrupted && stop.is_set() => Ok(()),
-        drained => drained,
     }
 }

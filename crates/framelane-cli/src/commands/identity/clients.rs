@@ -1,0 +1,211 @@
+//! `framelane identity token`, `allow`, `list` and `revoke`: the clients file of this server.
+
+use std::path::{Path, PathBuf};
+
+use framelane::folder::{Folder, NewFile};
+use framelane::{Error, ErrorKind};
+use framelane_net::security::{Client, ClientsFile, Fingerprint, Patterns, Token as Secret};
+
+use crate::failure::{Failure, print_json, print_line};
+use crate::global::Global;
+use crate::table::columns;
+
+/// What a client may do.
+#[derive(Debug, clap::Args)]
+struct Rights {
+    /// Channels that the client may receive, as in 'cam*,hall/**' [default: none]
+    #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
+    read: Patterns,
+    /// Channels that the client may send to [default: none]
+    #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
+    write: Patterns,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane identity token viewer --read 'cam*'
+  framelane identity token camera --write cam0 --out camera.token
+On the client, put the token into FRAMELANE_TOKEN, or copy the file. It is never sent: the client
+proves that it knows the token. The server stores keys to check the proof, so the token cannot be
+printed again.")]
+pub struct Token {
+    /// The client's name on this server
+    name: String,
+    #[command(flatten)]
+    rights: Rights,
+    /// Write the token to a new private file, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  framelane identity allow laptop sha256:1f2e... --read '**'
+  framelane identity allow camera sha256:3d4c... --write 'cam0,cam0/*'
+`framelane identity client NAME` on the client prints the fingerprint.")]
+pub struct Allow {
+    /// The client's name on this server
+    name: String,
+    /// Fingerprint of the client's certificate
+    fingerprint: Fingerprint,
+    #[command(flatten)]
+    rights: Rights,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct List {}
+
+#[derive(Debug, clap::Args)]
+pub struct Revoke {
+    /// The client's name in `framelane identity list`
+    name: String,
+}
+
+#[derive(serde::Serialize)]
+struct Report {
+    name: String,
+    kind: &'static str,
+    fingerprint: Option<String>,
+    read: String,
+    write: String,
+    made: String,
+}
+
+impl Report {
+    fn new(client: &Client) -> Self {
+        Report {
+            name: client.name.clone(),
+            kind: if client.certificate().is_some() { "certificate" } else { "token" },
+            fingerprint: client.certificate().map(|fingerprint| fingerprint.to_string()),
+            read: client.read.to_string(),
+            write: client.write.to_string(),
+            made: client.made.clone(),
+        }
+    }
+
+    /// What it may do, in words.
+    fn rights(&self) -> String {
+        let may =
+            [("read", &self.read), ("write", &self.write)].into_iter().filter(|(_, what)| !what.is_empty());
+        may.map(|(verb, what)| format!("{verb} {what}")).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+#[derive(serde::Serialize)]
+struct TokenReport<'t> {
+    #[serde(flatten)]
+    client: Report,
+    /// The token, unless a file has it.
+    token: Option<&'t str>,
+    file: Option<&'t Path>,
+}
+
+impl Token {
+    pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
+        let token = Secret::generate()?;
+        let Rights { read, write } = &self.rights;
+        let client = Client::with_token(&self.name, &token, read.clone(), write.clone());
+        let out = self.out.as_deref().map(|path| write_new(path, &token)).transpose()?;
+        file.add(&client)?;
+        let printed = self.print(global, &client, &token);
+        if printed.is_err() && out.is_none() {
+            // It was not printed, and it cannot be printed again.
+            file.revoke(&self.name)?;
+        }
+        if let Some(out) = out {
+            out.keep();
+        }
+        printed
+    }
+
+    fn print(&self, global: &Global, client: &Client, token: &Secret) -> Result<(), Failure> {
+        let client = Report::new(client);
+        match (&self.out, global.json) {
+            (out, true) => print_json(&TokenReport {
+                client,
+                token: out.is_none().then(|| token.expose()),
+                file: out.as_deref(),
+            }),
+            // The token alone, so that it can go straight to where secrets are kept.
+            (None, false) => print_line(token.expose()),
+            (Some(out), false) => {
+                let text =
+                    format!("{} may {}; its token is in {}", client.name, client.rights(), out.display());
+                print_line(&text)
+            }
+        }
+    }
+}
+
+/// Writes a token to a new file, which is removed again unless it is kept.
+fn write_new(path: &Path, token: &Secret) -> Result<NewFile, Error> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            let message = format!("expected a new file, found {}", path.display());
+            Error::new(ErrorKind::InvalidOption, message)
+                .with_hint("give the name of a file that is not there yet, or remove it")
+        }
+        _ => Error::from_io(format!("the token file {}", path.display()), error)
+            .with_hint("give a file in a directory that you may write to"),
+    };
+    let (folder, name) = Folder::of(path)?;
+    let mut file = folder.new_file(&name, 0o600).map_err(failed)?;
+    file.write(token.expose().as_bytes()).and_then(|()| file.write(b"\n")).map_err(failed)?;
+    Ok(file)
+}
+
+impl Allow {
+    pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
+        let Rights { read, write } = &self.rights;
+        let client = Client::with_certificate(&self.name, self.fingerprint, read.clone(), write.clone());
+        file.add(&client)?;
+        let report = Report::new(&client);
+        match global.json {
+            true => print_json(&report),
+            false => print_line(&format!("{} may {}", report.name, report.rights())),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Clients {
+    file: PathBuf,
+    clients: Vec<Report>,
+}
+
+impl List {
+    pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
+        let clients: Vec<_> = file.list()?.iter().map(Report::new).collect();
+        if global.json {
+            return print_json(&Clients { file: file.path().to_owned(), clients });
+        }
+        if clients.is_empty() {
+            return print_line("no clients; `framelane identity token NAME --read PATTERNS` adds one");
+        }
+        let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        let heading = ["CLIENT", "SHOWS", "READS", "WRITES", "SINCE", "FINGERPRINT"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(clients.into_iter().map(|client| {
+            let fingerprint = or_dash(client.fingerprint.unwrap_or_default());
+            vec![
+                client.name,
+                client.kind.to_owned(),
+                or_dash(client.read),
+                or_dash(client.write),
+                client.made,
+                fingerprint,
+            ]
+        }));
+        print_line(&columns(&rows))
+    }
+}
+
+impl Revoke {
+    pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
+        let report = Report::new(&file.revoke(&self.name)?);
+        match global.json {
+            true => print_json(&report),
+            false => print_line(&format!("access of {} revoked, its open connections end", report.name)),
+        }
+    }
+}

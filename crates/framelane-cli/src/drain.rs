@@ -1,0 +1,17 @@
+//! The end of a publisher.
+
+use framelane::{Backpressure, Error, ErrorKind, Publisher};
+
+use crate::signals::Stop;
+
+/// With backpressure block, waits until subscribers of every frame have received all. Ends without an error
+/// when `stop` is set.
+pub fn drain(publisher: &mut Publisher, stop: &Stop) -> Result<(), Error> {
+    if publisher.backpressure() != Backpressure::Block {
+        return Ok(());
+    }
+    match publisher.drain_while(None, &mut || !stop.is_set()) {
+        Err(error) if error.kind() == ErrorKind::Interrupted && stop.is_set() => Ok(()),
+        drained => drained,
+    }
+}
