@@ -164,8 +164,8 @@ fn pins_of_a_hundred_killed_subscribers_come_back_to_the_same_ring() {
             victim.kill();
         }
         assert_eq!(publisher.subscribers(), 0, "round {round}");
-        let held: Vec<_> = std::iter::from_fn(|| publisher.hold(&layout).ok()).collect();
-        assert_eq!(held.len(), 39, "round {round}: all slots but the newest are free");
+        let free: Vec<_> = std::iter::from_fn(|| publisher.try_loan_owned(&layout).ok()).collect();
+        assert_eq!(free.len(), 39, "round {round}: all slots but the newest are free");
     }
     let found = status(Some(place.path()), "c").unwrap();
     assert_eq!((found.generation, found.subscribers.len()), (1, 0));

@@ -175,7 +175,7 @@ impl Survivors {
         );
         drop(more);
         self.held.clear();
-        let slots = std::iter::from_fn(|| publisher.hold(&gray(BYTES)).ok()).collect::<Vec<_>>();
+        let slots = std::iter::from_fn(|| publisher.try_loan_owned(&gray(BYTES)).ok()).collect::<Vec<_>>();
         assert_eq!(slots.len(), publisher.slots() - 1, "all slots but the newest");
         drop(slots);
         assert_eq!(status(Some(&path), "c").unwrap().generation, found.generation);

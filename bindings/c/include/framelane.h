@@ -52,7 +52,7 @@
 #define FRAMELANE_ERROR_TOO_MANY_SUBSCRIBERS 10
 /** The subscriber already holds as many frames as it may. */
 #define FRAMELANE_ERROR_TOO_MANY_LEASES 11
-/** Every slot is leased, held or newest. */
+/** Every slot is leased, on loan or newest. */
 #define FRAMELANE_ERROR_NO_FREE_SLOT 12
 /** The time given has passed. */
 #define FRAMELANE_ERROR_TIMEOUT 13

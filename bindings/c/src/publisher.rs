@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use framelane::{Error, HeldSlot, Layout, LoanError, Observer, Publisher};
+use framelane::{Error, Layout, LoanError, Observer, OwnedLoan, Publisher};
 
 use crate::boundary::{Wait, array, c_text, fallible, free, give, given, handle, share, unshare, value};
 use crate::detection::{answer, framelane_detection_subscriber, framelane_detections};
@@ -46,7 +46,7 @@ impl framelane_publisher {
 /// A slot lent to the publisher, to write one frame in place.
 pub struct framelane_loan {
     publisher: Arc<framelane_publisher>,
-    held: HeldSlot,
+    owned: OwnedLoan,
     layout: Layout,
     shown: framelane_layout,
 }
@@ -247,9 +247,9 @@ pub extern "C" fn framelane_publisher_loan(
         let loan = given(loan, "loan")?.write(std::ptr::null_mut());
         let publisher = share(publisher, "publisher")?;
         let layout = given(layout, "layout")?.checked()?;
-        let held = publisher.with(|publisher, keep| publisher.hold_while(&layout, keep))?;
+        let owned = publisher.with(|publisher, keep| publisher.loan_owned_while(&layout, keep))?;
         let shown = framelane_layout::from(&layout);
-        *loan = Box::into_raw(Box::new(framelane_loan { publisher, held, layout, shown }));
+        *loan = Box::into_raw(Box::new(framelane_loan { publisher, owned, layout, shown }));
         Ok(())
     })
 }
@@ -303,7 +303,7 @@ pub extern "C" fn framelane_publisher_subscribers(publisher: *const framelane_pu
 /// freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_data(loan: Option<&framelane_loan>) -> *mut u8 {
-    loan.map_or(std::ptr::null_mut(), |loan| loan.held.as_ptr().as_ptr())
+    loan.map_or(std::ptr::null_mut(), |loan| loan.owned.as_ptr().as_ptr())
 }
 
 /// The layout that was asked for, with its planes. Valid until the loan is published or freed.
@@ -330,7 +330,7 @@ pub extern "C" fn framelane_loan_publish(
         let info = framelane_info::read(info)?;
         let sent = loan
             .publisher
-            .with(|publisher, keep| publisher.publish_held_while(&loan.held, &loan.layout, &info, keep))?;
+            .with(|publisher, keep| publisher.publish_owned_while(&loan.owned, &loan.layout, &info, keep))?;
         give(sequence, sent);
         Ok(())
     })

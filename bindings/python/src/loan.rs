@@ -1,14 +1,14 @@
 //! `Loan`: a slot that the user writes in place.
 //!
-//! The slot is held apart from the ring (`hold` in the core), so an array over it stays valid for as long
-//! as Python keeps it, whatever happens to the publisher. A published frame must never change: on exit the
+//! The slot is on an owned loan (`loan_owned` in the core), so an array over it stays valid for as long as
+//! Python keeps it, whatever happens to the publisher. A published frame must never change: on exit the
 //! slot is published as it is only when nobody else refers to the array. If somebody does, a view could be
 //! written to later, and nothing tells a view from a plain variable; then the frame is copied to another
 //! slot, and the array keeps the first one, which no subscriber ever sees.
 
 use std::sync::{Arc, Mutex};
 
-use framelane::{FrameInfo, HeldSlot, Layout};
+use framelane::{FrameInfo, Layout, OwnedLoan};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -17,10 +17,10 @@ use crate::handle::lock;
 use crate::publisher::{Failure, Shared};
 use crate::shape::View;
 
-/// Keeps a held slot; the base of the array over it.
+/// Keeps a slot on loan; the base of the array over it.
 #[pyclass(frozen, module = "framelane._framelane", name = "_SlotOwner")]
 struct SlotOwner {
-    _held: Arc<HeldSlot>,
+    _loan: Arc<OwnedLoan>,
 }
 
 enum State {
@@ -28,7 +28,7 @@ enum State {
     New,
     /// Inside the block. Without a slot the array is scratch memory.
     Open {
-        held: Option<Arc<HeldSlot>>,
+        loan: Option<Arc<OwnedLoan>>,
         array: Py<PyAny>,
     },
     Done,
@@ -39,7 +39,7 @@ enum State {
 /// A slot on loan: a context manager. Write to `array`; on exit the frame is published, unless an exception
 /// passes or `abandon` was called.
 ///
-/// The array starts with what the slot held before, an older picture: fill all of it. A function that may
+/// The array starts with an older picture: fill all of it. A function that may
 /// put its result elsewhere has to be asked: `cap.read(slot.array)` fills the array only if shape and dtype
 /// are those of the camera; check that the image it returns `is slot.array`.
 #[pyclass(frozen, module = "framelane")]
@@ -64,19 +64,19 @@ impl Loan {
         Loan { shared, layout, view, inner: Mutex::new(inner) }
     }
 
-    fn array_over<'py>(&self, py: Python<'py>, held: &Arc<HeldSlot>) -> PyResult<Bound<'py, PyAny>> {
-        let payload = held.as_ptr().as_ptr();
-        let owner = Bound::new(py, SlotOwner { _held: Arc::clone(held) })?.into_any();
-        // SAFETY: the slot was held for this layout, whose packed bytes are those of the contiguous view; the
+    fn array_over<'py>(&self, py: Python<'py>, loan: &Arc<OwnedLoan>) -> PyResult<Bound<'py, PyAny>> {
+        let payload = loan.as_ptr().as_ptr();
+        let owner = Bound::new(py, SlotOwner { _loan: Arc::clone(loan) })?.into_any();
+        // SAFETY: the slot was lent for this layout, whose packed bytes are those of the contiguous view; the
         // owner keeps it mapped and out of the ring's reach, so nobody else reads or writes it until it is
         // published, before which the only array over it has gone (see `finish`).
         unsafe { array::over(py, payload, &self.view, owner, true) }
     }
 
     /// Publishes the slot or a copy of it, or counts the drop.
-    fn finish(&self, py: Python<'_>, held: Option<Arc<HeldSlot>>, array: Bound<'_, PyAny>) -> PyResult<()> {
+    fn finish(&self, py: Python<'_>, loan: Option<Arc<OwnedLoan>>, array: Bound<'_, PyAny>) -> PyResult<()> {
         let info = lock(&self.inner).info.clone();
-        let Some(held) = held else {
+        let Some(loan) = loan else {
             return match self.shared.skip(py) {
                 Err(Failure::Raised(error)) => Err(error),
                 _ => Ok(()),
@@ -87,14 +87,14 @@ impl Loan {
             array::make_read_only(&array)?;
             let length = self.layout.size_bytes();
             self.shared.publish_copy(py, &self.layout, &info, |target| {
-                let source = held.as_ptr().as_ptr();
+                let source = loan.as_ptr().as_ptr();
                 // SAFETY: both slots have `size_bytes` of the layout; they differ, for the first is still
-                // held.
+                // on loan.
                 unsafe { std::ptr::copy_nonoverlapping(source, target, length) };
             })
         } else {
             drop(array);
-            self.shared.publish_held(py, &held, &self.layout, &info)
+            self.shared.publish_owned(py, &loan, &self.layout, &info)
         };
         let mut inner = lock(&self.inner);
         inner.copied = copied;
@@ -116,11 +116,11 @@ impl Loan {
                 "a loan is entered once. Hint: call pub.loan() for each frame",
             ));
         }
-        let (held, array) = match this.shared.hold(py, &this.layout) {
-            Ok(held) => {
-                let held = Arc::new(held);
-                let array = this.array_over(py, &held)?;
-                (Some(held), array)
+        let (loan, array) = match this.shared.loan_owned(py, &this.layout) {
+            Ok(loan) => {
+                let loan = Arc::new(loan);
+                let array = this.array_over(py, &loan)?;
+                (Some(loan), array)
             }
             Err(Failure::NoFreeSlot) => {
                 (None, array::empty(py, this.view.depth, this.view.shape())?.into_any())
@@ -128,8 +128,8 @@ impl Loan {
             Err(Failure::Raised(error)) => return Err(error),
         };
         let mut inner = lock(&this.inner);
-        inner.dropped = held.is_none();
-        inner.state = State::Open { held, array: array.unbind() };
+        inner.dropped = loan.is_none();
+        inner.state = State::Open { loan, array: array.unbind() };
         drop(inner);
         Ok(slf)
     }
@@ -142,8 +142,8 @@ impl Loan {
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let state = std::mem::replace(&mut lock(&self.inner).state, State::Done);
-        let (held, array) = match state {
-            State::Open { held, array } => (held, array),
+        let (loan, array) = match state {
+            State::Open { loan, array } => (loan, array),
             State::Abandoned => return Ok(()),
             State::New | State::Done => return Err(PyRuntimeError::new_err("this loan was not entered")),
         };
@@ -151,7 +151,7 @@ impl Loan {
         if !exception.is_none() {
             return array::make_read_only(&array);
         }
-        self.finish(py, held, array)
+        self.finish(py, loan, array)
     }
 
     /// Gives the slot back without a frame; the block goes on and publishes nothing. No frame is counted,
@@ -177,7 +177,7 @@ impl Loan {
         }
     }
 
-    /// The writable array; gone after the block. It starts with what the slot held before, an older picture.
+    /// The writable array; gone after the block. It starts with an older picture.
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &lock(&self.inner).state {

@@ -102,27 +102,33 @@ impl Shared {
         })
     }
 
-    /// A slot of its own life. With backpressure "block" it waits until there is one.
-    pub(crate) fn hold(&self, py: Python<'_>, layout: &Layout) -> Result<framelane::HeldSlot, Failure> {
+    /// A slot for an array to keep. With backpressure "block" it waits until there is one.
+    pub(crate) fn loan_owned(
+        &self,
+        py: Python<'_>,
+        layout: &Layout,
+    ) -> Result<framelane::OwnedLoan, Failure> {
         self.call(py, self.waits, |publisher| {
             if self.waits {
-                publisher.hold_while(layout, &mut || false)
+                publisher.loan_owned_while(layout, &mut || false)
             } else {
                 // A drop is counted when the loan is over.
-                publisher.hold(layout)
+                publisher.try_loan_owned(layout)
             }
         })
     }
 
-    /// Publishes a held slot as it is.
-    pub(crate) fn publish_held(
+    /// Publishes an owned loan as it is.
+    pub(crate) fn publish_owned(
         &self,
         py: Python<'_>,
-        held: &framelane::HeldSlot,
+        loan: &framelane::OwnedLoan,
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, Failure> {
-        self.call(py, self.waits, |publisher| publisher.publish_held_while(held, layout, info, &mut || false))
+        self.call(py, self.waits, |publisher| {
+            publisher.publish_owned_while(loan, layout, info, &mut || false)
+        })
     }
 }
 

@@ -397,7 +397,7 @@ fn publish(
                 // Looked at without the lock, which the decoder's threads need.
                 let sequence = pool.sink().next_sequence();
                 slots::look(&slot, &layout, |bytes| look(sequence, bytes));
-                pool.sink().put_held(&slot, &layout, &info)
+                pool.sink().put_owned(&slot, &layout, &info)
             })?;
             emitter.summary.direct += 1;
             next

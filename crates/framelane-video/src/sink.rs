@@ -1,6 +1,6 @@
 //! Where frames go: a channel, or memory.
 
-use framelane::{Backpressure, Error, FrameInfo, HeldSlot, Layout, LoanError, Publisher, SourceStatus};
+use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, OwnedLoan, Publisher, SourceStatus};
 
 use crate::interrupt::Interrupt;
 
@@ -33,17 +33,17 @@ pub(crate) trait Sink: Send {
         look: &mut Look<'_>,
     ) -> Result<Put, Error>;
 
-    /// A slot with a life of its own, if there is a free one. Never waits.
-    fn hold(&mut self, _layout: &Layout) -> Option<HeldSlot> {
+    /// An owned loan of a free slot, if there is one. Never waits.
+    fn try_loan_owned(&mut self, _layout: &Layout) -> Option<OwnedLoan> {
         None
     }
 
-    /// Lets readers see a slot of [`Sink::hold`], whose bytes the caller has looked at.
-    fn put_held(&mut self, _held: &HeldSlot, _layout: &Layout, _info: &FrameInfo) -> Result<Put, Error> {
+    /// Lets readers see a slot of [`Sink::try_loan_owned`], whose bytes the caller has looked at.
+    fn put_owned(&mut self, _loan: &OwnedLoan, _layout: &Layout, _info: &FrameInfo) -> Result<Put, Error> {
         Ok(Put::Dropped)
     }
 
-    /// Slots there are; 0 where pictures cannot be held.
+    /// Slots there are; 0 where pictures get no loans.
     fn slots(&self) -> usize {
         0
     }
@@ -101,13 +101,13 @@ impl Sink for ChannelSink<'_> {
         self.publisher.set_source(source);
     }
 
-    fn hold(&mut self, layout: &Layout) -> Option<HeldSlot> {
-        self.publisher.hold(layout).ok()
+    fn try_loan_owned(&mut self, layout: &Layout) -> Option<OwnedLoan> {
+        self.publisher.try_loan_owned(layout).ok()
     }
 
-    fn put_held(&mut self, held: &HeldSlot, layout: &Layout, info: &FrameInfo) -> Result<Put, Error> {
+    fn put_owned(&mut self, loan: &OwnedLoan, layout: &Layout, info: &FrameInfo) -> Result<Put, Error> {
         let interrupt = &self.interrupt;
-        match self.publisher.publish_held_while(held, layout, info, &mut || !interrupt.is_set()) {
+        match self.publisher.publish_owned_while(loan, layout, info, &mut || !interrupt.is_set()) {
             Ok(_) => Ok(Put::Published),
             Err(error) => outcome(error),
         }

@@ -82,7 +82,7 @@ error_kinds! {
         "end a subscriber (`framelane info CHANNEL` lists them)";
     TooManyLeases = 11, "too_many_leases", "The subscriber already holds as many frames as it may.",
         "drop frames sooner, or give the channel more slots";
-    NoFreeSlot = 12, "no_free_slot", "Every slot is leased, held or newest.",
+    NoFreeSlot = 12, "no_free_slot", "Every slot is leased, on loan or newest.",
         "drop frames sooner, or give the channel more slots";
     Timeout = 13, "timeout", "The time given has passed.",
         "check that the peer is running, or allow more time";

@@ -87,7 +87,7 @@ pub use link::{Link, LinkStatus, Links, Urls, register_url_schemes};
 #[doc(hidden)]
 pub use os::{folder, fork_count};
 #[cfg(not(loom))]
-pub use publisher::{Backpressure, HeldSlot, Loan, LoanError, Publisher, PublisherOptions};
+pub use publisher::{Backpressure, Loan, LoanError, OwnedLoan, Publisher, PublisherOptions};
 #[cfg(not(loom))]
 pub use source::SourceStatus;
 #[cfg(not(loom))]

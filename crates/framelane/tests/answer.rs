@@ -122,7 +122,7 @@ fn a_frame_that_found_no_slot_is_not_waited_for() {
     let _finder = scene.finder();
     let mut detections = scene.detections();
     let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
-    let _held = [publisher.hold(&layout).unwrap(), publisher.hold(&layout).unwrap()];
+    let _loans = [publisher.try_loan_owned(&layout).unwrap(), publisher.try_loan_owned(&layout).unwrap()];
     let error = ask(&mut publisher, &mut detections, 1, LONG).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoFreeSlot);
 }

@@ -346,28 +346,28 @@ fn drain_waits_for_readers_of_every_frame_and_close_does_not() {
 }
 
 #[test]
-fn held_slots_stay_out_of_use_until_they_are_dropped() {
+fn slot_of_an_owned_loan_is_reused_after_its_drop() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(3).create("c").unwrap();
     let mut subscriber = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let layout = gray(8, 8);
-    let held = publisher.hold(&layout).unwrap();
-    assert_eq!(publisher.publish_held(&held, &layout, &FrameInfo::default()).unwrap(), 1);
+    let owned = publisher.try_loan_owned(&layout).unwrap();
+    assert_eq!(publisher.publish_owned(&owned, &layout, &FrameInfo::default()).unwrap(), 1);
     assert_eq!(subscriber.recv().unwrap().sequence(), 1);
     send(&mut publisher, &layout, 2);
     send(&mut publisher, &layout, 3);
     send(&mut publisher, &layout, 4);
-    // Two slots are left for the loans above; the held one was not among them.
-    let second = publisher.hold(&layout).unwrap();
-    assert!(matches!(publisher.hold(&layout), Err(LoanError::NoFreeSlot)));
-    assert_eq!(publisher.dropped(), 0, "a hold that fails is no dropped frame");
-    drop((held, second));
-    assert!(publisher.hold(&layout).is_ok());
+    // Two slots are left for the loans above; the owned one was not among them.
+    let second = publisher.try_loan_owned(&layout).unwrap();
+    assert!(matches!(publisher.try_loan_owned(&layout), Err(LoanError::NoFreeSlot)));
+    assert_eq!(publisher.dropped(), 0, "a failed try_loan_owned drops no frame");
+    drop((owned, second));
+    assert!(publisher.try_loan_owned(&layout).is_ok());
 }
 
 #[test]
-fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
+fn owned_loan_of_an_older_ring_keeps_the_order_or_is_copied() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
@@ -375,16 +375,16 @@ fn held_slots_of_an_older_generation_are_published_in_order_or_copied() {
     let (small, large) = (gray(8, 8), gray(100, 100));
     send(&mut publisher, &small, 1);
     assert_eq!(subscriber.recv().unwrap().sequence(), 1);
-    let old = publisher.hold(&small).unwrap();
-    let late = publisher.hold(&small).unwrap();
-    let new = publisher.hold(&large).unwrap();
+    let old = publisher.try_loan_owned(&small).unwrap();
+    let late = publisher.try_loan_owned(&small).unwrap();
+    let new = publisher.try_loan_owned(&large).unwrap();
     // The decoder hands out pictures of the old size after it asked for one of the new.
-    assert_eq!(publisher.publish_held(&old, &small, &FrameInfo::default()).unwrap(), 2);
-    assert_eq!(publisher.publish_held(&new, &large, &FrameInfo::default()).unwrap(), 3);
-    assert_eq!(publisher.publish_held(&late, &small, &FrameInfo::default()).unwrap(), 4);
+    assert_eq!(publisher.publish_owned(&old, &small, &FrameInfo::default()).unwrap(), 2);
+    assert_eq!(publisher.publish_owned(&new, &large, &FrameInfo::default()).unwrap(), 3);
+    assert_eq!(publisher.publish_owned(&late, &small, &FrameInfo::default()).unwrap(), 4);
     let widths: Vec<_> = (0..3).map(|_| subscriber.recv().unwrap().width()).collect();
     assert_eq!(widths, [8, 100, 8]);
-    let error = publisher.publish_held(&old, &large, &FrameInfo::default()).unwrap_err();
+    let error = publisher.publish_owned(&old, &large, &FrameInfo::default()).unwrap_err();
     assert_eq!(Error::from(error).kind(), ErrorKind::FrameTooLarge);
 }
 
@@ -487,15 +487,15 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
 }
 
 #[test]
-fn a_held_slot_published_again_is_a_copy_with_a_number_of_its_own() {
+fn owned_loan_published_again_is_a_copy_with_a_new_number() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
     let mut every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     let layout = gray(8, 8);
-    let held = publisher.hold(&layout).unwrap();
+    let owned = publisher.try_loan_owned(&layout).unwrap();
     for sequence in 1..=2 {
-        assert_eq!(publisher.publish_held(&held, &layout, &FrameInfo::default()).unwrap(), sequence);
+        assert_eq!(publisher.publish_owned(&owned, &layout, &FrameInfo::default()).unwrap(), sequence);
     }
     let frames = [every.recv().unwrap(), every.recv().unwrap()];
     assert_eq!(frames.each_ref().map(|frame| (frame.sequence(), frame.dropped())), [(1, 0), (2, 0)]);

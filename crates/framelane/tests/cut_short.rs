@@ -191,13 +191,13 @@ fn a_loan_survives_that_its_file_is_cut_short() {
     let mut channel = Channel::new(Backpressure::Drop, Delivery::Newest);
     channel.send(1).unwrap();
     let path = channel.directory.path().to_owned();
-    let held = channel.publisher.hold(&gray()).unwrap();
+    let owned = channel.publisher.try_loan_owned(&gray()).unwrap();
     let mut loan = channel.publisher.loan(&gray()).unwrap();
     cut(&path, "c.data.1", 0);
     loan.bytes_mut().fill(2);
     loan.publish(&FrameInfo::default());
     assert_eq!(channel.receive().unwrap_err(), ErrorKind::Damaged);
-    channel.publisher.publish_held(&held, &gray(), &FrameInfo::default()).unwrap();
+    channel.publisher.publish_owned(&owned, &gray(), &FrameInfo::default()).unwrap();
     channel.send(3).unwrap();
     assert_eq!(channel.receive().unwrap().bytes(), [3; BYTES as usize]);
 }

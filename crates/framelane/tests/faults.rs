@@ -104,8 +104,8 @@ fn a_frame_that_is_too_large_is_refused_before_anything_is_made() {
     let error = Layout::packed(PixelFormat::Gray8, 1 << 17, 1 << 17).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge, "{error}");
     let mut publisher = publisher(directory.path()).create("c").unwrap();
-    let held = publisher.hold(&gray(64)).unwrap();
-    let error = Error::from(publisher.publish_held(&held, &gray(5000), &FrameInfo::default()).unwrap_err());
+    let owned = publisher.try_loan_owned(&gray(64)).unwrap();
+    let error = Error::from(publisher.publish_owned(&owned, &gray(5000), &FrameInfo::default()).unwrap_err());
     assert_eq!(error.kind(), ErrorKind::FrameTooLarge);
     assert!(error.message().contains("4096") && error.message().contains("5000"), "{error}");
 }

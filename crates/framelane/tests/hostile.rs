@@ -23,7 +23,7 @@ enum Op {
     Send(u32),
     Receive(usize),
     DropLease,
-    Hold,
+    LoanOwned,
     Look,
     Open,
     TakeOver,
@@ -62,7 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (4097..20_000_u32).prop_map(Op::Send),
         6 => (0..3_usize).prop_map(Op::Receive),
         3 => Just(Op::DropLease),
-        1 => Just(Op::Hold),
+        1 => Just(Op::LoanOwned),
         1 => Just(Op::Look),
         1 => Just(Op::Open),
         1 => Just(Op::TakeOver),
@@ -106,7 +106,7 @@ struct Channel {
     publisher: Option<Publisher>,
     subscribers: Vec<Subscriber>,
     leases: Vec<Frame>,
-    held: Option<HeldSlot>,
+    loan: Option<OwnedLoan>,
 }
 
 impl Channel {
@@ -127,7 +127,7 @@ impl Channel {
             publisher: Some(publisher),
             subscribers,
             leases: vec![],
-            held: None,
+            loan: None,
         }
     }
 
@@ -168,8 +168,9 @@ impl Channel {
                 }
             }
             Op::DropLease => drop(self.leases.pop()),
-            Op::Hold => {
-                self.held = self.publisher.as_mut().and_then(|publisher| publisher.hold(&gray(64)).ok())
+            Op::LoanOwned => {
+                self.loan =
+                    self.publisher.as_mut().and_then(|publisher| publisher.try_loan_owned(&gray(64)).ok())
             }
             Op::Look => {
                 let _ = std::hint::black_box((
@@ -225,7 +226,7 @@ impl Channel {
     fn recover(mut self) {
         self.leases.clear();
         self.subscribers.clear();
-        self.held = None;
+        self.loan = None;
         let Some(publisher) = &mut self.publisher else { return };
         let published =
             publisher.loan_while(&gray(64), &mut || false).map(|loan| loan.publish(&FrameInfo::default()));

@@ -19,9 +19,9 @@ enum Op {
     /// A loan that is dropped.
     Waste(usize),
     Skip,
-    Hold(usize),
-    PublishHeld(usize),
-    DropHeld(usize),
+    LoanOwned(usize),
+    PublishOwned(usize),
+    DropOwned(usize),
     /// Receives with this subscriber, and keeps the lease.
     Receive(usize),
     DropLease(usize),
@@ -35,9 +35,9 @@ fn op() -> impl Strategy<Value = Op> {
         8 => size().prop_map(Op::Send),
         1 => size().prop_map(Op::Waste),
         1 => Just(Op::Skip),
-        2 => size().prop_map(Op::Hold),
-        2 => (0..4_usize).prop_map(Op::PublishHeld),
-        3 => (0..4_usize).prop_map(Op::DropHeld),
+        2 => size().prop_map(Op::LoanOwned),
+        2 => (0..4_usize).prop_map(Op::PublishOwned),
+        3 => (0..4_usize).prop_map(Op::DropOwned),
         12 => (0..3_usize).prop_map(Op::Receive),
         10 => (0..8_usize).prop_map(Op::DropLease),
         1 => (0..3_usize, any::<bool>()).prop_map(|(which, every)| Op::Reopen(which, every)),
@@ -59,7 +59,7 @@ fn gray(len: usize) -> Layout {
 struct Slot {
     /// The number of the frame in it; 0 is none.
     sequence: u64,
-    held: bool,
+    on_loan: bool,
     leases: usize,
 }
 
@@ -118,7 +118,10 @@ impl Model {
         let oldest = {
             let ring = ring.borrow();
             let free = ring.slots.iter().enumerate().filter(|(index, slot)| {
-                ring.newest != Some(*index) && !slot.held && slot.leases == 0 && !self.behind(slot.sequence)
+                ring.newest != Some(*index)
+                    && !slot.on_loan
+                    && slot.leases == 0
+                    && !self.behind(slot.sequence)
             });
             free.map(|(index, slot)| (slot.sequence, index)).min()
         };
@@ -210,8 +213,8 @@ impl Model {
 
 // ---- both side by side -------------------------------------------------------------------------------
 
-struct HeldBoth {
-    real: HeldSlot,
+struct LoanBoth {
+    real: OwnedLoan,
     ring: SharedRing,
     index: usize,
     size: usize,
@@ -232,7 +235,7 @@ struct Both {
     model: Model,
     publisher: Option<Publisher>,
     subscribers: Vec<Subscriber>,
-    held: Vec<HeldBoth>,
+    loans: Vec<LoanBoth>,
     leases: Vec<LeaseBoth>,
 }
 
@@ -260,7 +263,7 @@ impl Both {
             subscribers.push(options.clone().delivery(delivery).open("c").unwrap());
         }
         let publisher = Some(publisher);
-        Both { _directory: directory, options, model, publisher, subscribers, held: vec![], leases: vec![] }
+        Both { _directory: directory, options, model, publisher, subscribers, loans: vec![], leases: vec![] }
     }
 
     fn run(&mut self, op: Op) {
@@ -292,24 +295,24 @@ impl Both {
                 self.model.skip();
                 assert_eq!(publisher.skip(), self.model.sequence);
             }
-            Op::Hold(size) => {
-                let held = publisher.hold(&gray(SIZES[size]));
+            Op::LoanOwned(size) => {
+                let loan = publisher.try_loan_owned(&gray(SIZES[size]));
                 match self.model.take(SIZES[size]) {
                     Taken::Slot(index) => {
                         let ring = self.model.target();
-                        ring.borrow_mut().slots[index].held = true;
-                        let real = held.unwrap();
-                        self.held.push(HeldBoth { real, ring, index, size: SIZES[size], published: None });
+                        ring.borrow_mut().slots[index].on_loan = true;
+                        let real = loan.unwrap();
+                        self.loans.push(LoanBoth { real, ring, index, size: SIZES[size], published: None });
                     }
-                    _ => assert!(matches!(held, Err(LoanError::NoFreeSlot))),
+                    _ => assert!(matches!(loan, Err(LoanError::NoFreeSlot))),
                 }
             }
-            Op::PublishHeld(which) => self.publish_held(which),
-            Op::DropHeld(which) if which < self.held.len() => {
-                let held = self.held.remove(which);
-                held.ring.borrow_mut().slots[held.index].held = false;
+            Op::PublishOwned(which) => self.publish_owned(which),
+            Op::DropOwned(which) if which < self.loans.len() => {
+                let loan = self.loans.remove(which);
+                loan.ring.borrow_mut().slots[loan.index].on_loan = false;
             }
-            Op::DropHeld(_) => {}
+            Op::DropOwned(_) => {}
             Op::Receive(which) => {
                 self.receive(which);
             }
@@ -336,16 +339,16 @@ impl Both {
     }
 
     fn take_blocked(&mut self, bytes: usize) {
-        // `hold` never waits: it shows that the publisher too sees no free slot.
-        let held = self.publisher.as_mut().unwrap().hold(&gray(bytes));
-        assert!(matches!(held, Err(LoanError::NoFreeSlot)));
+        // `try_loan_owned` never waits: it shows that the publisher too sees no free slot.
+        let loan = self.publisher.as_mut().unwrap().try_loan_owned(&gray(bytes));
+        assert!(matches!(loan, Err(LoanError::NoFreeSlot)));
     }
 
-    fn publish_held(&mut self, which: usize) {
-        let Some(held) = self.held.get(which).filter(|held| held.published.is_none()) else { return };
-        let is = |ring: &Option<SharedRing>| ring.as_ref().is_some_and(|ring| Rc::ptr_eq(ring, &held.ring));
+    fn publish_owned(&mut self, which: usize) {
+        let Some(loan) = self.loans.get(which).filter(|loan| loan.published.is_none()) else { return };
+        let is = |ring: &Option<SharedRing>| ring.as_ref().is_some_and(|ring| Rc::ptr_eq(ring, &loan.ring));
         let (in_current, in_next) = (is(&self.model.current), is(&self.model.next));
-        let (ring, index, bytes) = (held.ring.clone(), held.index, held.size);
+        let (ring, index, bytes) = (loan.ring.clone(), loan.index, loan.size);
         if in_next && self.model.behind(self.model.newest) {
             return;
         }
@@ -367,12 +370,12 @@ impl Both {
                 }
             }
         };
-        let held = &mut self.held[which];
-        held.write(&pixels(sequence, bytes));
+        let loan = &mut self.loans[which];
+        loan.write(&pixels(sequence, bytes));
         let published =
-            self.publisher.as_mut().unwrap().publish_held(&held.real, &gray(bytes), &FrameInfo::default());
+            self.publisher.as_mut().unwrap().publish_owned(&loan.real, &gray(bytes), &FrameInfo::default());
         assert_eq!(published.ok(), expected);
-        held.published = expected;
+        loan.published = expected;
     }
 
     fn receive(&mut self, which: usize) -> bool {
@@ -426,7 +429,7 @@ impl Both {
     /// Closes the channel, and receives what is left.
     fn close(mut self) {
         self.publisher = None;
-        self.held.clear();
+        self.loans.clear();
         self.check();
         for which in 0..self.subscribers.len() {
             loop {
@@ -442,10 +445,10 @@ impl Both {
     }
 }
 
-impl HeldBoth {
+impl LoanBoth {
     fn write(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.real.capacity());
-        // SAFETY: the slot is held and not published yet, so only its holder writes to it, and it has the
+        // SAFETY: the slot is on loan and not published yet, so only its owner writes to it, and it has the
         // room.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.real.as_ptr().as_ptr(), bytes.len()) };
     }

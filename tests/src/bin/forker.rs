@@ -91,19 +91,19 @@ fn refused(channel: &str) -> Outcome {
     let mut subscriber = SubscriberOptions::new().open(channel)?;
     publisher.send(&layout, &info, &[1; 64])?;
     let frame = subscriber.recv()?;
-    let held = publisher.hold(&layout)?;
-    let mut moved = Some((publisher, subscriber, frame, held));
+    let owned = publisher.try_loan_owned(&layout)?;
+    let mut moved = Some((publisher, subscriber, frame, owned));
     let pid = {
         fork(|| {
-            let (mut publisher, mut subscriber, frame, held) = moved.take().ok_or("moved once")?;
+            let (mut publisher, mut subscriber, frame, owned) = moved.take().ok_or("moved once")?;
             let loaned = publisher.loan(&layout).err();
             ensure(matches!(loaned, Some(LoanError::Forked)), "loan")?;
             let error = loaned.map(framelane::Error::from).ok_or("an error")?;
             ensure(error.kind() == ErrorKind::Forked && error.hint().is_some(), "kind and hint")?;
             ensure(matches!(publisher.send(&layout, &info, &[2; 64]), Err(LoanError::Forked)), "send")?;
-            ensure(matches!(publisher.hold(&layout), Err(LoanError::Forked)), "hold")?;
-            let published = publisher.publish_held(&held, &layout, &info);
-            ensure(matches!(published, Err(LoanError::Forked)), "publish_held")?;
+            ensure(matches!(publisher.try_loan_owned(&layout), Err(LoanError::Forked)), "try_loan_owned")?;
+            let published = publisher.publish_owned(&owned, &layout, &info);
+            ensure(matches!(published, Err(LoanError::Forked)), "publish_owned")?;
             let received = subscriber.recv_timeout(Duration::ZERO);
             ensure(matches!(received, Err(RecvError::Forked)), "recv")?;
             let lease = frame.check_fork().err().map(|error| error.kind());
@@ -111,7 +111,7 @@ fn refused(channel: &str) -> Outcome {
             assert!(!frame.is_intact());
             ensure(lease == Some(ErrorKind::Forked), "lease")?;
             // None of these may touch what is the parent's.
-            drop((held, frame, subscriber));
+            drop((owned, frame, subscriber));
             publisher.close();
             // What the child opens itself works.
             let busy = PublisherOptions::new().create(channel).err().map(|error| error.kind());
@@ -125,16 +125,16 @@ fn refused(channel: &str) -> Outcome {
         })?
     };
     wait_for(pid.ok_or("the parent")?)?;
-    let (mut publisher, mut subscriber, frame, held) = moved.take().ok_or("moved in the child only")?;
+    let (mut publisher, mut subscriber, frame, owned) = moved.take().ok_or("moved in the child only")?;
     ensure(publisher.subscribers() == 1, "the parent's subscriber is there, the child's is gone")?;
     ensure(frame.bytes() == [1; 64] && frame.check_fork().is_ok(), "the parent's lease")?;
-    publisher.publish_held(&held, &layout, &info)?;
+    publisher.publish_owned(&owned, &layout, &info)?;
     let second = subscriber.recv()?;
     ensure(second.sequence() == 2, "the parent goes on")?;
-    // One of three slots is leased, one is leased, held and newest.
+    // One of three slots is leased, one is leased, on loan and newest.
     ensure(publisher.send(&layout, &info, &[3; 64])? == Some(3), "the third slot")?;
     ensure(publisher.send(&layout, &info, &[4; 64])?.is_none(), "all slots are taken: the lease holds")?;
-    drop((frame, second, held));
+    drop((frame, second, owned));
     ensure(publisher.send(&layout, &info, &[5; 64])? == Some(5), "the slots come back")?;
     ensure(subscriber.recv()?.bytes() == [5; 64], "and are received")?;
     publisher.close();

@@ -101,9 +101,9 @@ fn send(
 /// How many slots nobody else holds.
 fn count_slots(publisher: &mut Publisher) -> Result<usize, Box<dyn Error>> {
     let layout = gray(SMALLEST_FRAME)?;
-    let mut held = Vec::new();
-    while let Ok(slot) = publisher.hold(&layout) {
-        held.push(slot);
+    let mut free = Vec::new();
+    while let Ok(slot) = publisher.try_loan_owned(&layout) {
+        free.push(slot);
     }
-    Ok(held.len())
+    Ok(free.len())
 }

@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use ffmpeg_sys_next as ff;
-use framelane::{HeldSlot, Layout, PixelFormat, Plane};
+use framelane::{Layout, OwnedLoan, PixelFormat, Plane};
 
 use super::frame::Frame;
 use super::pixel;
@@ -27,7 +27,7 @@ const ALIGN: usize = 64;
 /// Decoders read and write this far behind a plane.
 const TAIL: usize = 16 + ALIGN;
 /// Slots that the decoder never gets: the newest frame's, one for a reader, one for a picture that must be
-/// copied. Were all slots held by pictures still to come, the picture before them could not be published, and
+/// copied. Were all slots lent to pictures still to come, the picture before them could not be published, and
 /// all would stand still.
 const RESERVE: usize = 3;
 /// How often the callback tries for the lock before it gives up.
@@ -45,7 +45,7 @@ pub(crate) struct SlotPool<'s> {
 
 /// A slot that the decoder has or had.
 struct Given {
-    slot: Weak<HeldSlot>,
+    slot: Weak<OwnedLoan>,
     published: bool,
 }
 
@@ -74,7 +74,7 @@ impl<'s> SlotPool<'s> {
     ///
     /// Gives each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a slot
     /// that readers know must not get another number. Such a picture is copied.
-    pub(crate) fn find(&self, frame: &Frame) -> Option<(Arc<HeldSlot>, Layout)> {
+    pub(crate) fn find(&self, frame: &Frame) -> Option<(Arc<OwnedLoan>, Layout)> {
         let format = pixel::from_av(frame.format())?;
         let raw = frame.raw();
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,24 +102,24 @@ impl<'s> SlotPool<'s> {
     }
 
     /// A free slot, unless the lock is taken for long.
-    fn hold(&self, layout: &Layout) -> Option<HeldSlot> {
+    fn try_loan_owned(&self, layout: &Layout) -> Option<OwnedLoan> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = given.iter().filter(|given| given.slot.strong_count() > 0).count();
+        let lent = given.iter().filter(|given| given.slot.strong_count() > 0).count();
         drop(given);
-        if held >= self.most {
+        if lent >= self.most {
             return None;
         }
         for _ in 0..TRIES {
             match self.sink.try_lock() {
-                Ok(mut sink) => return sink.hold(layout),
-                Err(TryLockError::Poisoned(sink)) => return sink.into_inner().hold(layout),
+                Ok(mut sink) => return sink.try_loan_owned(layout),
+                Err(TryLockError::Poisoned(sink)) => return sink.into_inner().try_loan_owned(layout),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
         None
     }
 
-    fn remember(&self, slot: &Arc<HeldSlot>) {
+    fn remember(&self, slot: &Arc<OwnedLoan>) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.retain(|given| given.slot.strong_count() > 0);
         given.push(Given { slot: Arc::downgrade(slot), published: false });
@@ -130,7 +130,9 @@ impl<'s> SlotPool<'s> {
         // Only the size matters to the ring before the picture is published.
         let bytes = u32::try_from(geometry.size_bytes).ok()?;
         let layout = Layout::packed(PixelFormat::Gray8, bytes, 1).ok()?;
-        let Some(slot) = self.hold(&layout) else { return self.spare.lock().ok()?.get(geometry.size_bytes) };
+        let Some(slot) = self.try_loan_owned(&layout) else {
+            return self.spare.lock().ok()?.get(geometry.size_bytes);
+        };
         let slot = Arc::new(slot);
         let start = slot.as_ptr();
         self.remember(&slot);
@@ -167,10 +169,10 @@ pub(crate) fn suits(decoder: &str, capabilities: c_int) -> bool {
 }
 
 /// Shows the bytes of a slot that holds a picture that was output.
-pub(crate) fn look(slot: &HeldSlot, layout: &Layout, see: impl FnOnce(&[u8])) {
+pub(crate) fn look(slot: &OwnedLoan, layout: &Layout, see: impl FnOnce(&[u8])) {
     assert!(layout.size_bytes() <= slot.capacity());
-    // SAFETY: the slot is mapped for its capacity as long as it is held; the decoder has put the picture out
-    // and only reads it from then on (DECODERS), and nobody else may write to a held slot.
+    // SAFETY: the slot is mapped for its capacity as long as its loan exists; the decoder has put the picture out
+    // and only reads it from then on (DECODERS), and nobody else may write to a slot on loan.
     see(unsafe { std::slice::from_raw_parts(slot.as_ptr().as_ptr(), layout.size_bytes()) });
 }
 
@@ -236,7 +238,7 @@ fn geometry(context: *mut ff::AVCodecContext, frame: &ff::AVFrame) -> Option<Geo
 /// Called by FFmpeg when the last reference to a slot's buffer is gone.
 unsafe extern "C" fn release(opaque: *mut c_void, _data: *mut u8) {
     // SAFETY: the pointer of Arc::into_raw in buffer(), and FFmpeg calls this once.
-    drop(unsafe { Arc::from_raw(opaque.cast::<HeldSlot>().cast_const()) });
+    drop(unsafe { Arc::from_raw(opaque.cast::<OwnedLoan>().cast_const()) });
 }
 
 /// Memory for pictures that found no slot, used again and again.

@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind, forked};
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum LoanError {
-    /// Every slot is leased, held or the newest; the frame got a number and counts as dropped
-    /// (but not in [`Publisher::hold`](super::Publisher::hold)).
+    /// Every slot is leased, on loan or the newest; the frame got a number and counts as dropped
+    /// (but not in [`Publisher::try_loan_owned`](super::Publisher::try_loan_owned)).
     NoFreeSlot,
     /// The caller asked to stop waiting.
     Interrupted,
@@ -21,7 +21,7 @@ impl From<LoanError> for Error {
     fn from(error: LoanError) -> Self {
         match error {
             LoanError::NoFreeSlot => {
-                Error::new(ErrorKind::NoFreeSlot, "every slot is leased, held or the newest")
+                Error::new(ErrorKind::NoFreeSlot, "every slot is leased, on loan or the newest")
                     .with_hint("give the channel more slots, or hold fewer leases")
             }
             LoanError::Interrupted => {
@@ -42,7 +42,7 @@ impl From<Error> for LoanError {
 impl std::fmt::Display for LoanError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LoanError::NoFreeSlot => f.write_str("every slot is leased, held or the newest"),
+            LoanError::NoFreeSlot => f.write_str("every slot is leased, on loan or the newest"),
             LoanError::Interrupted => f.write_str("interrupted while waiting for a slot"),
             LoanError::Forked => forked("publisher").fmt(f),
             LoanError::Other(error) => error.fmt(f),

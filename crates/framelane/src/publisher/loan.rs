@@ -1,4 +1,4 @@
-//! Slots lent to the publisher: for one frame, or with a life of their own.
+//! Slots on loan: borrowed from the publisher for one frame, or owned.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use super::Publisher;
 use super::slots::Generation;
 use crate::frame::{FrameInfo, Layout};
 
-/// A slot to write one frame into; [`Loan::publish`] makes it visible, dropping it gives the slot back.
+/// A slot to write one frame into. [`Loan::publish`] publishes it. Dropping the loan returns the slot.
+#[must_use = "dropping a loan returns its slot"]
 pub struct Loan<'p> {
     publisher: &'p mut Publisher,
     slot: usize,
@@ -35,7 +36,7 @@ impl<'p> Loan<'p> {
         )]
         // SAFETY: the slot was claimed, so its version is WRITING and no reader can come to hold it until
         // `publish`, which consumes the loan; no other loan exists while this one borrows the publisher, and
-        // a held slot is never claimed. The slot is at least `size_bytes` long, mapped for writing, and stays
+        // a slot of an owned loan is never claimed. The slot is at least `size_bytes` long, mapped for writing, and stays
         // mapped while the publisher is borrowed. Bytes have no invalid values.
         unsafe {
             std::slice::from_raw_parts_mut(start.as_ptr(), len)
@@ -60,20 +61,22 @@ impl<'p> Loan<'p> {
     }
 }
 
-/// A slot that stays out of use until this is dropped, whether it was published or not.
+/// A loan that does not borrow the publisher, and may outlive it.
 ///
-/// For decoders: they write a picture here, it is published, and they go on reading it as a reference. It
-/// outlives the publisher.
-pub struct HeldSlot {
+/// [`Publisher::publish_owned`] publishes it. The slot is not used for another frame until the loan is
+/// dropped, whether it was published or not. Decoders need this: they keep reading a published picture as a
+/// reference for later ones. Any thread may use and drop it.
+#[must_use = "dropping a loan returns its slot"]
+pub struct OwnedLoan {
     generation: Arc<Generation>,
     slot: usize,
     published: AtomicBool,
 }
 
-impl HeldSlot {
+impl OwnedLoan {
     pub(super) fn new(generation: &Arc<Generation>, slot: usize) -> Self {
-        generation.held[slot].store(true, Ordering::Relaxed);
-        HeldSlot { generation: generation.clone(), slot, published: AtomicBool::new(false) }
+        generation.owned[slot].store(true, Ordering::Relaxed);
+        OwnedLoan { generation: generation.clone(), slot, published: AtomicBool::new(false) }
     }
 
     /// The first byte; page-aligned. Writing is allowed until the slot is published, reading always.
@@ -106,9 +109,9 @@ impl HeldSlot {
     /// Copies the first bytes of the slot.
     pub(super) fn copy_to(&self, bytes: &mut [u8]) {
         let len = bytes.len().min(self.capacity());
-        #[expect(unsafe_code, reason = "the hold is the proof that nobody writes; see the SAFETY comment")]
-        // SAFETY: the source is a mapped slot of at least `len` bytes that only the holder may write to, and
-        // the holder is the caller of `publish_held`, from which on nobody may. The destination is another
+        #[expect(unsafe_code, reason = "the loan is the proof that nobody writes; see the SAFETY comment")]
+        // SAFETY: the source is a mapped slot of at least `len` bytes that only the owner of the loan may
+        // write to, and the owner calls `publish_owned`, from which on nobody may. The destination is another
         // slot.
         unsafe {
             std::ptr::copy_nonoverlapping(self.as_ptr().as_ptr(), bytes.as_mut_ptr(), len);
@@ -116,9 +119,9 @@ impl HeldSlot {
     }
 }
 
-impl Drop for HeldSlot {
+impl Drop for OwnedLoan {
     fn drop(&mut self) {
-        // Release: what the holder wrote and read comes before the next claim (`Slots::oldest_after`).
-        self.generation.held[self.slot].store(false, Ordering::Release);
+        // Release: what the owner wrote and read comes before the next claim (`Slots::oldest_after`).
+        self.generation.owned[self.slot].store(false, Ordering::Release);
     }
 }

@@ -25,12 +25,12 @@ use crate::subscriber::Observer;
 
 pub use create::{Backpressure, PublisherOptions};
 pub use error::LoanError;
-pub use loan::{HeldSlot, Loan};
+pub use loan::{Loan, OwnedLoan};
 use slots::Slots;
 
 /// How long the publisher sleeps before it looks whether a reader that blocks it has died.
 const DEATH_CHECK: Duration = Duration::from_millis(100);
-/// The same while a slot is held inside this process: its drop wakes nobody.
+/// The same while an owned loan exists: its drop wakes no thread.
 const HOLD_CHECK: Duration = Duration::from_millis(2);
 /// How often a publisher that publishes checks that the channel's files still have their names.
 const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
@@ -221,7 +221,7 @@ impl Publisher {
     /// Blocks only with [`Backpressure::Block`], until a reader lets a slot go.
     ///
     /// # Errors
-    /// [`LoanError::NoFreeSlot`] with [`Backpressure::Drop`] when every slot is leased or held;
+    /// [`LoanError::NoFreeSlot`] with [`Backpressure::Drop`] when every slot is leased or on loan;
     /// [`LoanError::Other`] of kind [`ErrorKind::NoSpace`] when larger slots do not fit in the file system.
     pub fn loan(&mut self, layout: &Layout) -> Result<Loan<'_>, LoanError> {
         self.loan_while(layout, &mut || true)
@@ -241,89 +241,97 @@ impl Publisher {
         Ok(Loan::new(self, slot, layout.clone()))
     }
 
-    /// Lends a slot with a life of its own, for decoders that go on reading a picture after its output.
+    /// Same as [`Publisher::loan_owned`], but never blocks, with either [`Backpressure`], and counts no drop.
     ///
-    /// Never blocks, with either `Backpressure`, and counts no drop.
+    /// For callbacks that must not wait, such as those of decoders.
     ///
     /// # Errors
     /// [`LoanError::NoFreeSlot`]; [`LoanError::Other`] as for [`Publisher::loan`].
-    pub fn hold(&mut self, layout: &Layout) -> Result<HeldSlot, LoanError> {
+    pub fn try_loan_owned(&mut self, layout: &Layout) -> Result<OwnedLoan, LoanError> {
         let slot = self.take(layout.size_bytes())?;
-        Ok(HeldSlot::new(self.writing_to().generation(), slot))
+        Ok(OwnedLoan::new(self.writing_to().generation(), slot))
     }
 
-    /// As [`Publisher::loan_while`], for a slot with a life of its own: it waits, or counts a drop, as
-    /// `backpressure` says.
+    /// Lends a slot that does not borrow the publisher. Otherwise the same as [`Publisher::loan`].
+    ///
+    /// # Errors
+    /// As [`Publisher::loan`].
+    pub fn loan_owned(&mut self, layout: &Layout) -> Result<OwnedLoan, LoanError> {
+        self.loan_owned_while(layout, &mut || true)
+    }
+
+    /// As [`Publisher::loan_owned`]; `keep_waiting` as for [`Publisher::loan_while`].
     ///
     /// # Errors
     /// As [`Publisher::loan_while`].
-    pub fn hold_while(
+    pub fn loan_owned_while(
         &mut self,
         layout: &Layout,
         keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<HeldSlot, LoanError> {
+    ) -> Result<OwnedLoan, LoanError> {
         let slot = self.slot_while(layout.size_bytes(), keep_waiting)?;
-        Ok(HeldSlot::new(self.writing_to().generation(), slot))
+        Ok(OwnedLoan::new(self.writing_to().generation(), slot))
     }
 
-    /// Publishes what was written to a held slot. The slot is not reused before `held` is dropped.
+    /// Publishes the bytes that were written to an owned loan. The slot is not reused before the loan is
+    /// dropped.
     ///
-    /// From now on nobody may write to the slot. Published again, it is copied. `layout` must fit into
-    /// [`HeldSlot::capacity`]. When the ring has moved on to larger slots meanwhile, the frame is copied.
-    /// Blocks only with [`Backpressure::Block`].
+    /// Nothing may write to the slot afterwards. A loan that is published again is copied. `layout` must fit
+    /// into [`OwnedLoan::capacity`]. If the ring has larger slots now, the frame is copied. Blocks only with
+    /// [`Backpressure::Block`].
     ///
     /// # Errors
     /// [`ErrorKind::FrameTooLarge`] when the layout does not fit; else as [`Publisher::loan`].
-    pub fn publish_held(
+    pub fn publish_owned(
         &mut self,
-        held: &HeldSlot,
+        loan: &OwnedLoan,
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, LoanError> {
-        self.publish_held_while(held, layout, info, &mut || true)
+        self.publish_owned_while(loan, layout, info, &mut || true)
     }
 
-    /// As [`Publisher::publish_held`]; `keep_waiting` as for [`Publisher::loan_while`].
+    /// As [`Publisher::publish_owned`]; `keep_waiting` as for [`Publisher::loan_while`].
     ///
     /// # Errors
-    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::publish_held`].
-    pub fn publish_held_while(
+    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::publish_owned`].
+    pub fn publish_owned_while(
         &mut self,
-        held: &HeldSlot,
+        loan: &OwnedLoan,
         layout: &Layout,
         info: &FrameInfo,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<u64, LoanError> {
         self.check()?;
-        if layout.size_bytes() > held.capacity() {
+        if layout.size_bytes() > loan.capacity() {
             return Err(LoanError::Other(Error::new(
                 ErrorKind::FrameTooLarge,
-                format!("the slot holds {} bytes, the frame has {}", held.capacity(), layout.size_bytes()),
+                format!("the slot holds {} bytes, the frame has {}", loan.capacity(), layout.size_bytes()),
             )));
         }
-        if held.was_published() {
+        if loan.was_published() {
             // Readers may hold it: what they see must not change, nor its number.
-            let mut loan = self.loan_while(layout, keep_waiting)?;
-            held.copy_to(loan.bytes_mut());
-            return Ok(loan.publish(info));
+            let mut copy = self.loan_while(layout, keep_waiting)?;
+            loan.copy_to(copy.bytes_mut());
+            return Ok(copy.publish(info));
         }
         let of_ring =
-            |slots: &Option<Slots>| slots.as_ref().is_some_and(|slots| held.is_of(slots.generation()));
+            |slots: &Option<Slots>| slots.as_ref().is_some_and(|slots| loan.is_of(slots.generation()));
         if of_ring(&self.current) {
             // Also while the first frame of a new size is being written: readers still know this ring.
-            held.set_published();
-            return Ok(self.publish_in_current(held.slot(), layout, info));
+            loan.set_published();
+            return Ok(self.publish_in_current(loan.slot(), layout, info));
         }
         if of_ring(&self.next) {
             if self.backpressure == Backpressure::Block && !self.consumed() {
                 self.wait_until(None, keep_waiting, |publisher| publisher.consumed_or_none_free())?;
             }
-            held.set_published();
-            return Ok(self.publish_slot(held.slot(), layout, info));
+            loan.set_published();
+            return Ok(self.publish_slot(loan.slot(), layout, info));
         }
-        let mut loan = self.loan_while(layout, keep_waiting)?;
-        held.copy_to(loan.bytes_mut());
-        Ok(loan.publish(info))
+        let mut copy = self.loan_while(layout, keep_waiting)?;
+        loan.copy_to(copy.bytes_mut());
+        Ok(copy.publish(info))
     }
 
     /// The [`Origin`] of the newest frame that the dead publisher left whose channel this one has taken over:
@@ -470,8 +478,8 @@ impl Publisher {
             let freed = ring::prepare_block(self.control.words(), self.readers.words());
             let result = attempt(self);
             if matches!(result, Err(LoanError::NoFreeSlot)) {
-                let any_held = self.current.iter().chain(&self.next).any(Slots::any_held);
-                let nap = if any_held { HOLD_CHECK } else { DEATH_CHECK };
+                let any_owned = self.current.iter().chain(&self.next).any(Slots::any_owned);
+                let nap = if any_owned { HOLD_CHECK } else { DEATH_CHECK };
                 let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                 let nap = left.map_or(nap, |left| left.min(nap));
                 let woken = os::wait_on(&self.readers.words().freed, freed, nap);

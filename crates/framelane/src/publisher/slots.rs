@@ -9,12 +9,12 @@ use crate::files::{Adopted, AdoptedState, DataFile};
 use crate::os::Place;
 use crate::ring::{self, Readers};
 
-/// A data file, shared with the slots held out of it.
+/// A data file, shared with its owned loans.
 pub(crate) struct Generation {
     pub data: DataFile,
-    /// Whether a [`HeldSlot`](super::HeldSlot) exists for the slot. Set by the publisher, cleared by its
+    /// Whether an [`OwnedLoan`](super::OwnedLoan) exists for the slot. Set by the publisher, cleared by its
     /// drop.
-    pub held: Box<[AtomicBool]>,
+    pub owned: Box<[AtomicBool]>,
 }
 
 /// A ring that was taken over and is smaller than this is never too large.
@@ -66,8 +66,8 @@ impl Slots {
     }
 
     fn new(data: DataFile, versions: Box<[u64]>) -> Self {
-        let held = versions.iter().map(|_| AtomicBool::new(false)).collect();
-        let generation = Arc::new(Generation { data, held });
+        let owned = versions.iter().map(|_| AtomicBool::new(false)).collect();
+        let generation = Arc::new(Generation { data, owned });
         Slots { generation, versions, newest: None, adopted: false, retired: false }
     }
 
@@ -96,8 +96,8 @@ impl Slots {
         self.generation.data.is_lost()
     }
 
-    pub(super) fn any_held(&self) -> bool {
-        self.generation.held.iter().any(|held| held.load(Ordering::Relaxed))
+    pub(super) fn any_owned(&self) -> bool {
+        self.generation.owned.iter().any(|owned| owned.load(Ordering::Relaxed))
     }
 
     pub(super) fn published(&mut self, slot: usize, sequence: u64) {
@@ -156,7 +156,7 @@ impl Slots {
         Err(in_the_way)
     }
 
-    /// The candidate that follows `last` in age: neither the newest nor held.
+    /// The candidate that follows `last` in age: neither the newest nor on loan.
     fn oldest_after(&self, last: Option<(u64, usize)>) -> Option<(u64, usize)> {
         self.versions
             .iter()
@@ -164,8 +164,8 @@ impl Slots {
             .map(|(slot, &version)| (version, slot))
             .filter(|&candidate| candidate.0 != RELEASED && last.is_none_or(|last| candidate > last))
             .filter(|&(_, slot)| self.newest != Some(slot))
-            // Acquire: pairs with the Release in the drop of `HeldSlot`; its holder's writes are done.
-            .filter(|&(_, slot)| !self.generation.held[slot].load(Ordering::Acquire))
+            // Acquire: pairs with the Release in the drop of `OwnedLoan`; its writes are done.
+            .filter(|&(_, slot)| !self.generation.owned[slot].load(Ordering::Acquire))
             .min()
     }
 }
