@@ -1,6 +1,5 @@
 //! What every function needs at the border to C: panics, NULL, text, time.
 
-use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,19 +9,8 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 
-use crate::error::framelane_error;
-
 /// Waits without limit.
 pub const FRAMELANE_FOREVER: i64 = -1;
-
-/// Runs the body of a function that can fail.
-pub(crate) fn fallible(body: impl FnOnce() -> Result<(), Error>) -> *mut framelane_error {
-    let result = catch_unwind(AssertUnwindSafe(body));
-    match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
-        Ok(()) => std::ptr::null_mut(),
-        Err(error) => Box::into_raw(Box::new(framelane_error::from(error))),
-    }
-}
 
 /// Runs the body of a function that gives a value; 0 or NULL for a NULL handle and after a panic.
 pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
@@ -32,13 +20,6 @@ pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
 /// Drops a handle. Nothing is known to panic there; if something does, it does not reach C.
 pub(crate) fn free<T>(handle: Option<Box<T>>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(handle)));
-}
-
-fn internal(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
-    Error::new(ErrorKind::InternalFailure, format!("framelane has a fault: {text}"))
-        .with_hint("report it, with what the program did; reopen the channel before you continue")
 }
 
 /// The error for a NULL where something must be.
@@ -207,16 +188,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_panic_becomes_an_error_and_a_value_its_default() {
-        let error = fallible(|| panic!("of the {}", "test"));
-        // SAFETY: `fallible` gives a box's pointer, once.
-        let error = unsafe { Box::from_raw(error) };
-        assert_eq!(error.error.kind(), ErrorKind::InternalFailure);
-        assert!(error.error.message().contains("of the test"), "{}", error.error);
-        assert_eq!(value(7, || panic!()), 7);
-    }
 
     #[test]
     fn text_for_c_shows_a_nul_and_goes_on() {

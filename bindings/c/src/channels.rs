@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 
 use framelane::ChannelState;
 
-use crate::boundary::{c_text, fallible, free, given, path};
-use crate::error::framelane_error;
+use crate::boundary::{c_text, free, given, path};
+use crate::error::{fallible, framelane_error};
 
 /// A publisher holds the channel.
 pub const FRAMELANE_CHANNEL_LIVE: u32 = 0;

@@ -9,10 +9,8 @@ use framelane::{
     ErrorKind,
 };
 
-use crate::boundary::{
-    self, Wait, array, c_text, fallible, free, give, given, handle, share, text, unshare, value,
-};
-use crate::error::framelane_error;
+use crate::boundary::{self, Wait, array, c_text, free, give, given, handle, share, text, unshare, value};
+use crate::error::{fallible, framelane_error};
 use crate::handle::Handle;
 use crate::info::{OwnedId, framelane_frame_id};
 use crate::options::{self, KeepWaiting, framelane_publisher_options, framelane_subscriber_options};

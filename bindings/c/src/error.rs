@@ -1,6 +1,8 @@
 //! Errors as C sees them.
 
+use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use framelane::{Error, ErrorKind};
 
@@ -24,6 +26,22 @@ impl From<Error> for framelane_error {
             error,
         }
     }
+}
+
+/// Runs the body of a function that can fail.
+pub(crate) fn fallible(body: impl FnOnce() -> Result<(), Error>) -> *mut framelane_error {
+    let result = catch_unwind(AssertUnwindSafe(body));
+    match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
+        Ok(()) => std::ptr::null_mut(),
+        Err(error) => Box::into_raw(Box::new(framelane_error::from(error))),
+    }
+}
+
+fn internal(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
+    Error::new(ErrorKind::InternalFailure, format!("framelane has a fault: {text}"))
+        .with_hint("report it, with what the program did; reopen the channel before you continue")
 }
 
 /// One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means that all went well.
@@ -67,4 +85,19 @@ fn name_of(kind: ErrorKind) -> &'static CStr {
     static NAMES: std::sync::OnceLock<Vec<CString>> = std::sync::OnceLock::new();
     let names = NAMES.get_or_init(|| ErrorKind::ALL.iter().map(|kind| c_text(kind.name())).collect());
     names.get(kind.code() as usize - 1).map_or(c"?", CString::as_c_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_and_a_value_its_default() {
+        let error = fallible(|| panic!("of the {}", "test"));
+        // SAFETY: `fallible` gives a box's pointer, once.
+        let error = unsafe { Box::from_raw(error) };
+        assert_eq!(error.error.kind(), ErrorKind::InternalFailure);
+        assert!(error.error.message().contains("of the test"), "{}", error.error);
+        assert_eq!(value(7, || panic!()), 7);
+    }
 }

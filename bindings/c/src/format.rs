@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 
 use framelane::{Depth, Error, ErrorKind, Layout, MatrixType, PixelFormat, Plane};
 
-use crate::boundary::{array, fallible, given, null, reserved, text, value};
-use crate::error::framelane_error;
+use crate::boundary::{array, given, null, reserved, text, value};
+use crate::error::{fallible, framelane_error};
 
 /// One 8-bit luminance sample per pixel.
 pub const FRAMELANE_FORMAT_GRAY8: u32 = 1;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use framelane::Frame;
 
-use crate::boundary::{fallible, free, given, value};
-use crate::error::framelane_error;
+use crate::boundary::{free, given, value};
+use crate::error::{fallible, framelane_error};
 use crate::format::framelane_layout;
 use crate::info::{framelane_frame_id, framelane_info};
 

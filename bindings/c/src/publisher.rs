@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use framelane::{Error, Layout, LoanError, Observer, OwnedLoan, Publisher};
 
-use crate::boundary::{Wait, array, c_text, fallible, free, give, given, handle, share, unshare, value};
+use crate::boundary::{Wait, array, c_text, free, give, given, handle, share, unshare, value};
 use crate::detection::{answer, framelane_detection_subscriber, framelane_detections};
-use crate::error::framelane_error;
+use crate::error::{fallible, framelane_error};
 use crate::format::{copy_rows, framelane_image, framelane_layout};
 use crate::handle::Handle;
 use crate::info::framelane_info;

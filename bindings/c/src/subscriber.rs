@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use framelane::{Observer, Subscriber};
 
-use crate::boundary::{self, Wait, c_text, fallible, given, handle, share, unshare, value};
-use crate::error::framelane_error;
+use crate::boundary::{self, Wait, c_text, given, handle, share, unshare, value};
+use crate::error::{fallible, framelane_error};
 use crate::frame::framelane_frame;
 use crate::handle::Handle;
 use crate::options::{self, KeepWaiting, framelane_subscriber_options};

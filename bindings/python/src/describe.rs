@@ -124,7 +124,7 @@ impl Color {
     #[new]
     #[pyo3(signature = (matrix=2, primaries=2, transfer=2, range="unspecified"))]
     fn new(matrix: u8, primaries: u8, transfer: u8, range: &str) -> PyResult<Self> {
-        let range = crate::subscriber::named(range)?;
+        let range = crate::error::named(range)?;
         Ok(Color(framelane::Color { matrix, primaries, transfer, range }))
     }
 

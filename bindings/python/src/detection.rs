@@ -14,7 +14,8 @@ use crate::describe::FrameId;
 use crate::error::raise;
 use crate::frame::Frame;
 use crate::handle::{Handle, close_at_exit, lock};
-use crate::publisher::{options, unless_interrupted};
+use crate::options::publisher_options;
+use crate::publishing::unless_interrupted;
 use crate::shape::shape_text;
 use crate::subscriber::call_async;
 
@@ -238,7 +239,8 @@ impl DetectionPublisher {
         permissions: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, permissions, urls)?;
+        let options =
+            publisher_options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, permissions, urls)?;
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py
             .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))
@@ -311,7 +313,7 @@ impl DetectionPublisher {
     /// does.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let deadline = crate::handle::deadline("timeout", timeout)?;
+        let deadline = crate::waiting::deadline("timeout", timeout)?;
         self.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
     }
 

@@ -8,6 +8,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+/// The value of an option with this name. The ValueError for another name lists all of them.
+pub(crate) fn named<T: std::str::FromStr<Err = Error>>(name: &str) -> PyResult<T> {
+    name.parse().map_err(|error: Error| PyValueError::new_err(error.message().to_owned()))
+}
+
 /// The number that `errno` has in exceptions of a kind that are OSErrors; of other kinds, `None`.
 fn errno(kind: ErrorKind, error: &Error) -> Option<i32> {
     let usual = match kind {

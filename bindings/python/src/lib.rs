@@ -9,15 +9,19 @@ mod channels;
 mod copy;
 mod describe;
 mod detection;
+mod detection_subscriber;
 mod dlpack;
 mod error;
 mod frame;
 mod handle;
 mod loan;
+mod options;
 mod publisher;
+mod publishing;
 mod receiver;
 mod shape;
 mod subscriber;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -37,7 +41,7 @@ fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<describe::FrameId>()?;
     module.add_class::<describe::Color>()?;
     module.add_class::<detection::DetectionPublisher>()?;
-    module.add_class::<batch::DetectionSubscriber>()?;
+    module.add_class::<detection_subscriber::DetectionSubscriber>()?;
     module.add_class::<batch::Detections>()?;
     module.add_class::<channels::ChannelStatus>()?;
     module.add_class::<channels::SubscriberStatus>()?;

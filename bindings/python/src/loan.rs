@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 
 use crate::array;
 use crate::handle::lock;
-use crate::publisher::{Failure, Shared};
+use crate::publishing::{Failure, Shared};
 use crate::shape::View;
 
 /// Keeps a slot on loan; the base of the array over it.

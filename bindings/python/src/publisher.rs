@@ -4,179 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions};
+use framelane::{Error, FrameInfo, Layout, LoanError, PixelFormat};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::array::{self, Source};
-use crate::batch::{self, DetectionSubscriber, Detections};
+use crate::batch::Detections;
 use crate::describe::Color;
+use crate::detection_subscriber::{self, DetectionSubscriber};
 use crate::error::{raise, raise_new};
 use crate::frame::{Frame, parse_format};
 use crate::handle::{Handle, close_at_exit};
 use crate::loan::Loan;
+use crate::options::{frame_info, publisher_options};
+use crate::publishing::{Failure, Shared};
 use crate::subscriber::call_async;
 use crate::{copy, shape};
-
-/// From this size on the interpreter is released for the copy; below, asking for it again costs more.
-const DETACH_BYTES: usize = 64 * 1024;
-
-/// A publisher and what can be said of it while another thread's call has it.
-pub(crate) struct Shared {
-    handle: Arc<Handle<framelane::Publisher>>,
-    channel: String,
-    epoch: u64,
-    slots: usize,
-    pub(crate) waits: bool,
-    sequence: AtomicU64,
-    dropped: AtomicU64,
-    subscribers: AtomicUsize,
-}
-
-/// A loan of either kind failed: no free slot with backpressure "drop", or an exception.
-pub(crate) enum Failure {
-    NoFreeSlot,
-    Raised(PyErr),
-}
-
-impl From<PyErr> for Failure {
-    fn from(error: PyErr) -> Self {
-        Failure::Raised(error)
-    }
-}
-
-/// The result of an attempt; `None` when it has waited for a slice and is to be made again.
-pub(crate) fn unless_interrupted<T>(result: Result<T, LoanError>) -> Option<Result<T, LoanError>> {
-    if matches!(result, Err(LoanError::Interrupted)) { None } else { Some(result) }
-}
-
-impl Shared {
-    /// Remembers the counters for threads that ask while another has the publisher.
-    fn note(&self, publisher: &framelane::Publisher) {
-        self.sequence.store(publisher.sequence(), Ordering::Relaxed);
-        self.dropped.store(publisher.dropped(), Ordering::Relaxed);
-    }
-
-    /// Makes attempts until one neither waits nor is interrupted; without the interpreter if `long`.
-    fn call<R: Send>(
-        &self,
-        py: Python<'_>,
-        long: bool,
-        mut attempt: impl FnMut(&mut framelane::Publisher) -> Result<R, LoanError> + Send,
-    ) -> Result<R, Failure> {
-        let attempt = |publisher: &mut framelane::Publisher| {
-            let result = attempt(publisher);
-            self.note(publisher);
-            unless_interrupted(result)
-        };
-        let result = if long {
-            self.handle.call(py, None, attempt)?
-        } else {
-            self.handle.call_briefly(py, attempt)?
-        };
-        result.map_err(|error| match error {
-            LoanError::NoFreeSlot => Failure::NoFreeSlot,
-            error => Failure::Raised(raise(py, Error::from(error))),
-        })
-    }
-
-    /// Counts a frame that found no slot.
-    pub(crate) fn skip(&self, py: Python<'_>) -> Result<u64, Failure> {
-        self.call(py, false, |publisher| Ok(publisher.skip()))
-    }
-
-    /// One go at a slot, filled by `fill` and published. Released from the interpreter when it may take long.
-    pub(crate) fn publish_copy(
-        &self,
-        py: Python<'_>,
-        layout: &Layout,
-        info: &FrameInfo,
-        fill: impl Fn(*mut u8) + Send + Sync,
-    ) -> Result<u64, Failure> {
-        let long = self.waits || layout.size_bytes() >= DETACH_BYTES;
-        self.call(py, long, |publisher| {
-            let mut loan = publisher.loan_while(layout, &mut || false)?;
-            fill(loan.bytes_mut().as_mut_ptr());
-            Ok(loan.publish(info))
-        })
-    }
-
-    /// A slot for an array to keep. With backpressure "block" it waits until there is one.
-    pub(crate) fn loan_owned(
-        &self,
-        py: Python<'_>,
-        layout: &Layout,
-    ) -> Result<framelane::OwnedLoan, Failure> {
-        self.call(py, self.waits, |publisher| {
-            if self.waits {
-                publisher.loan_owned_while(layout, &mut || false)
-            } else {
-                // A drop is counted when the loan is over.
-                publisher.try_loan_owned(layout)
-            }
-        })
-    }
-
-    /// Publishes an owned loan as it is.
-    pub(crate) fn publish_owned(
-        &self,
-        py: Python<'_>,
-        loan: &framelane::OwnedLoan,
-        layout: &Layout,
-        info: &FrameInfo,
-    ) -> Result<u64, Failure> {
-        self.call(py, self.waits, |publisher| {
-            publisher.publish_owned_while(loan, layout, info, &mut || false)
-        })
-    }
-}
-
-/// The options that both kinds of publisher have.
-pub(crate) fn options(
-    slots: Option<usize>,
-    backpressure: &str,
-    directory: Option<PathBuf>,
-    permissions: Option<u32>,
-    urls: &str,
-) -> PyResult<PublisherOptions> {
-    let backpressure: Backpressure = crate::subscriber::named(backpressure)?;
-    let mut options = PublisherOptions::new().backpressure(backpressure).urls(crate::subscriber::urls(urls)?);
-    if let Some(slots) = slots {
-        options = options.slots(slots);
-    }
-    if let Some(directory) = directory {
-        options = options.directory(directory);
-    }
-    if let Some(permissions) = permissions {
-        options = options.permissions(permissions);
-    }
-    Ok(options)
-}
-
-/// What a user says of a frame.
-pub(crate) fn frame_info(
-    timestamp_ns: Option<u64>,
-    pts_ns: Option<i64>,
-    duration_ns: Option<u64>,
-    color: Option<&Color>,
-    rotation_degrees: u16,
-    keyframe: bool,
-) -> PyResult<FrameInfo> {
-    if ![0, 90, 180, 270].contains(&rotation_degrees) {
-        let message = format!("rotation_degrees: expected 0, 90, 180 or 270, found {rotation_degrees}");
-        return Err(PyValueError::new_err(message));
-    }
-    Ok(FrameInfo {
-        timestamp_ns,
-        pts_ns,
-        duration_ns,
-        color: color.map_or_else(framelane::Color::default, |color| color.0),
-        rotation_degrees,
-        keyframe,
-        origin: None,
-    })
-}
 
 /// The one publisher of a channel. Creates the channel, or takes it over from a publisher that died. Does not
 /// wait for subscribers. Calls from several threads take turns.
@@ -217,7 +61,7 @@ impl Publisher {
         permissions: Option<u32>,
         urls: &str,
     ) -> PyResult<Self> {
-        let options = options(slots, backpressure, directory, permissions, urls)?;
+        let options = publisher_options(slots, backpressure, directory, permissions, urls)?;
         let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
         let shared = Arc::new(Shared {
             channel: publisher.channel().to_owned(),
@@ -315,7 +159,7 @@ impl Publisher {
         timestamp_ns: Option<u64>,
         format: Option<&str>,
     ) -> PyResult<Detections> {
-        crate::handle::deadline("timeout", timeout)?;
+        crate::waiting::deadline("timeout", timeout)?;
         let sent = self.send(py, image, timestamp_ns, format, None, None, None, 0, false)?;
         let sequence = match sent {
             Some(sequence) => sequence,
@@ -326,7 +170,7 @@ impl Publisher {
                 return Err(raise(py, reason));
             }
         };
-        batch::answer(py, detections.get(), (self.shared.epoch, sequence), timeout)
+        detection_subscriber::answer(py, detections.get(), (self.shared.epoch, sequence), timeout)
     }
 
     /// Lends a slot to write in place: a context manager whose `array` is published on exit.
@@ -404,7 +248,7 @@ impl Publisher {
     /// `await asyncio.to_thread(pub.drain)`.
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let deadline = crate::handle::deadline("timeout", timeout)?;
+        let deadline = crate::waiting::deadline("timeout", timeout)?;
         self.shared.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
     }
 

@@ -13,7 +13,8 @@ use framelane::{Error, ErrorKind, Observer, RecvError};
 use pyo3::prelude::*;
 
 use crate::error::raise;
-use crate::handle::{Handle, Refusal, close_at_exit, deadline, lock, remaining};
+use crate::handle::{Handle, Refusal, close_at_exit, lock};
+use crate::waiting::{deadline, remaining};
 
 /// A core subscriber of either kind.
 pub(crate) trait Source: Send + 'static {

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framelane::{Delivery, Error, ErrorKind, RecvError, SubscriberOptions, Urls};
-use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
+use framelane::{Error, ErrorKind, RecvError, SubscriberOptions};
+use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::error::{is_kind, raise};
 use crate::frame::{Frame, copy_into};
-use crate::handle::{deadline, keep_waiting, remaining};
+use crate::options::subscriber_options;
 use crate::receiver::{Received, Receiver, Source};
+use crate::waiting::{deadline, keep_waiting, remaining};
 
 impl Source for framelane::Subscriber {
     type Item = framelane::Frame;
@@ -53,35 +54,6 @@ impl Source for framelane::Subscriber {
     fn publisher_alive(&self) -> bool {
         framelane::Subscriber::publisher_alive(self)
     }
-}
-
-/// The value of an option with this name. The ValueError for another name lists all of them.
-pub(crate) fn named<T: std::str::FromStr<Err = Error>>(name: &str) -> PyResult<T> {
-    name.parse().map_err(|error: Error| PyValueError::new_err(error.message().to_owned()))
-}
-
-/// The URLs that are accepted instead of a name.
-pub(crate) fn urls(urls: &str) -> PyResult<Urls> {
-    named(urls)
-}
-
-/// The options that both kinds of subscriber have. The last is whether only the newest frame counts.
-pub(crate) fn options(
-    delivery: &str,
-    directory: Option<PathBuf>,
-    spin_us: u64,
-    reconnect: bool,
-    urls: &str,
-) -> PyResult<(SubscriberOptions, bool)> {
-    let delivery: Delivery = named(delivery)?;
-    let newest_only = matches!(delivery, Delivery::Newest);
-    let spin = Duration::from_micros(spin_us);
-    let mut options =
-        SubscriberOptions::new().delivery(delivery).spin(spin).reconnect(reconnect).urls(self::urls(urls)?);
-    if let Some(directory) = directory {
-        options = options.directory(directory);
-    }
-    Ok((options, newest_only))
 }
 
 /// Opens with `open`, waiting without the interpreter up to `open_timeout` seconds for the channel, and while
@@ -249,7 +221,7 @@ impl Subscriber {
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        options(delivery, None, spin_us, reconnect, urls)?;
+        subscriber_options(delivery, None, spin_us, reconnect, urls)?;
         deadline("open_timeout", open_timeout)?;
         let open = py.get_type::<Self>().getattr("_open_while")?;
         call_async(
@@ -275,7 +247,7 @@ impl Subscriber {
         reconnect: bool,
         urls: &str,
     ) -> PyResult<Self> {
-        let (options, newest_only) = options(delivery, directory, spin_us, reconnect, urls)?;
+        let (options, newest_only) = subscriber_options(delivery, directory, spin_us, reconnect, urls)?;
         let options = options.writable(writable);
         let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
             options.open_while(channel, keep)

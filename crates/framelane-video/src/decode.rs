@@ -11,7 +11,6 @@ use crate::ffmpeg::streams::StreamFacts;
 use crate::ffmpeg::to_ns;
 use crate::interrupt::Interrupt;
 use crate::options::Repeat;
-use crate::source::more_rounds;
 
 /// A picture and what is known of it.
 pub(crate) struct Decoded {
@@ -74,7 +73,7 @@ impl DecodeJob<'_> {
             report.rounds += 1;
             self.check_length(&mut report, &times);
             // A round without pictures would be followed by others like it, for ever.
-            if report.pictures == before || !more_rounds(self.repeat, report.rounds) {
+            if report.pictures == before || !self.repeat.more_after(report.rounds) {
                 return report;
             }
             times.next_round();

@@ -62,7 +62,7 @@ impl Media {
         let reconnects = reconnects(options, source, delivery)?;
         let seekable = !live && source != "-" && (input.seekable() || input.is_sequence());
         if options.repeat != Repeat::default() && !seekable {
-            return Err(crate::source::cannot_repeat(&redact::url(source)));
+            return Err(Repeat::impossible(&redact::url(source)));
         }
         let output_format = options.format.unwrap_or_else(|| pixel::nearest(facts.format));
         let info = SourceInfo {

@@ -1,6 +1,5 @@
 //! What to open, and how to deliver it.
 
-use std::ffi::OsStr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use std::time::Duration;
 use framelane::{Error, ErrorKind, PixelFormat, redact};
 
 use crate::progress::SourceEvent;
-use crate::source::Source;
 
 /// How fast frames are published.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,6 +64,25 @@ pub enum Repeat {
 impl Default for Repeat {
     fn default() -> Self {
         Repeat::Times(NonZeroU32::MIN)
+    }
+}
+
+impl Repeat {
+    /// Returns true if the source is played again after this many rounds.
+    pub(crate) fn more_after(self, rounds: u64) -> bool {
+        match self {
+            Repeat::Forever => true,
+            Repeat::Times(times) => rounds < u64::from(times.get()),
+        }
+    }
+
+    /// Returns the error for a source that has no start to go back to.
+    pub(crate) fn impossible(source: &str) -> Error {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("{source} cannot be repeated: it cannot go back to its start"),
+        )
+        .with_hint("leave the repetition out, or save the stream to a file first")
     }
 }
 
@@ -366,42 +383,12 @@ impl SourceOptions {
         self
     }
 
-    /// Opens a source.
-    ///
-    /// | source | what |
-    /// |---|---|
-    /// | a path, in any encoding | any file that FFmpeg reads |
-    /// | `img%03d.png`, `img*.png` | a sequence of pictures; `start_number` and `framerate` are options for FFmpeg |
-    /// | `rtsp://…`, `http://…`, any URL that FFmpeg knows | a stream |
-    /// | `/dev/videoN`, or a link to it such as `/dev/v4l/by-id/…` | a camera (V4L2) |
-    /// | a FIFO | what another program writes into it |
-    /// | `-` | standard input: y4m or any container that can be read without seeking; raw frames with [`SourceOptions::raw`] |
-    /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, endless, without FFmpeg |
-    ///
-    /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file,
-    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
-    /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
-    pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
-        self.check()?;
-        let source = source.as_ref();
-        match source.to_str() {
-            Some(text) => Source::open(self, text),
-            None => {
-                let options = SourceOptions { path: Some(source.into()), ..self.clone() };
-                Source::open(&options, &source.to_string_lossy())
-            }
-        }
-    }
-
     /// The file that the source names.
     pub(crate) fn path<'p>(&'p self, source: &'p str) -> &'p Path {
         self.path.as_deref().unwrap_or(Path::new(source))
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidOption, message));
         if let Some(size) = self.size
             && (!(1..=32768).contains(&size.0) || !(1..=32768).contains(&size.1))

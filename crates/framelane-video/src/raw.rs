@@ -83,7 +83,7 @@ impl Raw {
         };
         let seekable = frames.is_some();
         if options.repeat != Repeat::default() && !seekable {
-            return Err(crate::source::cannot_repeat(source));
+            return Err(Repeat::impossible(source));
         }
         let info = SourceInfo {
             source: redact::url(source).into_owned(),

@@ -1,14 +1,15 @@
 //! An open source, of whichever kind.
 
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 
-use framelane::{Error, ErrorKind, Publisher};
+use framelane::{Error, Publisher};
 
 use crate::conflicts;
 use crate::emit::{Emitter, Next, OnFrame};
 use crate::interrupt::Interrupt;
 use crate::media::Media;
-use crate::options::{Repeat, SourceOptions};
+use crate::options::SourceOptions;
 use crate::progress::{Progress, SourceInfo, Summary};
 use crate::raw::{self, Raw};
 use crate::sink::{ChannelSink, MemorySink, Sink};
@@ -30,8 +31,40 @@ enum Kind {
     Test(TestSource),
 }
 
+impl SourceOptions {
+    /// Opens a source.
+    ///
+    /// | source | what |
+    /// |---|---|
+    /// | a path, in any encoding | any file that FFmpeg reads |
+    /// | `img%03d.png`, `img*.png` | a sequence of pictures; `start_number` and `framerate` are options for FFmpeg |
+    /// | `rtsp://…`, `http://…`, any URL that FFmpeg knows | a stream |
+    /// | `/dev/videoN`, or a link to it such as `/dev/v4l/by-id/…` | a camera (V4L2) |
+    /// | a FIFO | what another program writes into it |
+    /// | `-` | standard input: y4m or any container that can be read without seeking; raw frames with [`SourceOptions::raw`] |
+    /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, endless, without FFmpeg |
+    ///
+    /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file,
+    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
+    /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
+    pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
+        self.check()?;
+        let source = source.as_ref();
+        match source.to_str() {
+            Some(text) => Source::open(self, text),
+            None => {
+                let options = SourceOptions { path: Some(source.into()), ..self.clone() };
+                Source::open(&options, &source.to_string_lossy())
+            }
+        }
+    }
+}
+
 impl Source {
-    pub(crate) fn open(options: &SourceOptions, source: &str) -> Result<Self, Error> {
+    fn open(options: &SourceOptions, source: &str) -> Result<Self, Error> {
         conflicts::check(options, source)?;
         let interrupt = Interrupt::new(options.stop.clone());
         let (kind, info) = if testsrc::is_testsrc(source) {
@@ -135,27 +168,10 @@ fn run_raw(
             return Err(raw::empty(&info.source));
         }
         emitter.summary.rounds += 1;
-        if after == count || !more_rounds(options.repeat, emitter.summary.rounds) {
+        if after == count || !options.repeat.more_after(emitter.summary.rounds) {
             return Ok(());
         }
         count = after;
         raw.rewind()?;
     }
-}
-
-/// Whether the source is to be played again after this many rounds.
-pub(crate) fn more_rounds(repeat: Repeat, rounds: u64) -> bool {
-    match repeat {
-        Repeat::Forever => true,
-        Repeat::Times(times) => rounds < u64::from(times.get()),
-    }
-}
-
-/// The source has no start to go back to.
-pub(crate) fn cannot_repeat(source: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidOption,
-        format!("{source} cannot be repeated: it cannot go back to its start"),
-    )
-    .with_hint("leave the repetition out, or save the stream to a file first")
 }

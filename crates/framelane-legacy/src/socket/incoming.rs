@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use framelane::Error;
+use framelane::{Error, ErrorKind};
 
 use super::idle_timeout::{lost, prepare, until_idle};
-use super::listener::{Listener, yields};
+use super::listener::Listener;
 use super::protocol::{ANSWER, FrameBuffer};
 
 /// A frame that takes this many times the idle timeout yields to another sender, even if its bytes arrive
@@ -23,8 +23,27 @@ pub struct Incoming {
     idle_timeout: Duration,
 }
 
+impl Listener {
+    /// Waits for the next sender; `None` when `keep_going`, asked a few times a second, returns false.
+    ///
+    /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the
+    /// largest JPEG.
+    ///
+    /// # Errors
+    /// Those of the system, of one sender or of all: another try may succeed.
+    pub fn accept(
+        &mut self,
+        idle_timeout: Duration,
+        max_bytes: usize,
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Incoming>, Error> {
+        let Some((stream, peer)) = self.next_connection(keep_going)? else { return Ok(None) };
+        Incoming::new(stream, peer, idle_timeout, max_bytes).map(Some)
+    }
+}
+
 impl Incoming {
-    pub(crate) fn new(
+    fn new(
         stream: TcpStream,
         peer: SocketAddr,
         idle_timeout: Duration,
@@ -47,7 +66,7 @@ impl Incoming {
     ///
     /// # Errors
     /// When the sender is lost, sends what is no frame, or `keep_going` says no
-    /// ([`Interrupted`](framelane::ErrorKind::Interrupted)). The connection is of no more use then.
+    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is of no more use then.
     pub fn next(
         &mut self,
         listener: &mut Listener,
@@ -132,4 +151,9 @@ impl Incoming {
 
 fn after(buffer: &FrameBuffer) -> String {
     format!("after {}", buffer.progress())
+}
+
+/// The error for a sender that others do not wait for any longer.
+fn yields(message: String, hint: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{message}, and another sender waits")).with_hint(hint)
 }

@@ -7,12 +7,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
-use framelane::{Error, ErrorKind};
+use framelane::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use super::incoming::Incoming;
 
 /// The longest wait between two questions to the caller whether to go on.
 const CALLER_POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -60,26 +57,18 @@ impl Listener {
         self.closed
     }
 
-    /// Waits for the next sender; `None` when `keep_going`, asked a few times a second, returns false.
-    ///
-    /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the
-    /// largest JPEG.
-    ///
-    /// # Errors
-    /// Those of the system, of one sender or of all: another try may succeed.
-    pub fn accept(
+    /// Waits for the next connection; `None` when `keep_going`, called a few times a second, returns false.
+    pub(super) fn next_connection(
         &mut self,
-        idle_timeout: Duration,
-        max_bytes: usize,
         keep_going: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Incoming>, Error> {
+    ) -> Result<Option<(TcpStream, SocketAddr)>, Error> {
         while keep_going() {
             if self.waiting.is_empty() {
                 self.poll(&CALLER_POLL_INTERVAL);
             }
             self.collect().map_err(|error| Error::from_io("accepting a connection", error))?;
-            if let Some((stream, peer)) = self.take_next() {
-                return Incoming::new(stream, peer, idle_timeout, max_bytes).map(Some);
+            if let Some(connection) = self.take_next() {
+                return Ok(Some(connection));
             }
         }
         Ok(None)
@@ -133,14 +122,10 @@ fn list(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The error for a sender that others do not wait for any longer.
-pub(crate) fn yields(message: String, hint: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{message}, and another sender waits")).with_hint(hint)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `AVCodecContext` for decoding.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::ptr;
 
 use ffmpeg_sys_next as ff;
@@ -9,6 +9,7 @@ use framelane::{Error, ErrorKind};
 use super::error::{make, no_memory};
 use super::frame::{Frame, Packet};
 use super::hardware::{self, Device};
+use super::hooks::{self, Hooks};
 use super::input::Input;
 use super::slots::{self, SlotPool};
 use super::streams::StreamFacts;
@@ -29,13 +30,6 @@ pub(crate) struct Decoder<'p> {
     context: *mut ff::AVCodecContext,
     /// From Box::into_raw; freed after the context.
     hooks: *mut Hooks<'p>,
-}
-
-/// What the callbacks of the decoder need; its address is in `AVCodecContext.opaque`.
-pub(crate) struct Hooks<'p> {
-    /// Where pictures are put; `None`: FFmpeg's own memory.
-    pub(crate) pool: Option<&'p SlotPool<'p>>,
-    pub(crate) device: Option<Device>,
 }
 
 // SAFETY: a codec context has no tie to the thread that made it; it is used by one owner at a time.
@@ -111,11 +105,12 @@ impl<'p> Decoder<'p> {
         let hooks = unsafe { &mut *self.hooks };
         if let Some(device) = &mut hooks.device {
             hardware::attach(context, codec, device)?;
+            context.get_format = Some(hooks::choose_format);
         }
         // SAFETY: a constant of FFmpeg.
         let codec = unsafe { &*codec };
         if hooks.pool.is_some() && slots::suits(&facts.decoder, codec.capabilities) {
-            context.get_buffer2 = Some(slots::get_buffer);
+            context.get_buffer2 = Some(hooks::get_buffer);
             // Before FFmpeg 6 a callback had to say that it may be called from any thread.
             #[cfg(not(ffmpeg_6_0))]
             {
@@ -153,16 +148,6 @@ impl<'p> Decoder<'p> {
         // SAFETY: an open decoder.
         unsafe { ff::avcodec_flush_buffers(self.context) };
     }
-}
-
-/// FFmpeg's name of the decoder that it would take for these parameters, as in `libdav1d`.
-pub(crate) fn decoder_name(parameters: &ff::AVCodecParameters) -> String {
-    // SAFETY: looks in a constant table.
-    let codec = unsafe { ff::avcodec_find_decoder(parameters.codec_id) };
-    // SAFETY: null, or a constant of FFmpeg.
-    let Some(codec) = (unsafe { codec.as_ref() }) else { return String::new() };
-    // SAFETY: a constant string that ends with a zero.
-    unsafe { CStr::from_ptr(codec.name) }.to_string_lossy().into_owned()
 }
 
 impl Drop for Decoder<'_> {

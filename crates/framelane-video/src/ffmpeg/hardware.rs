@@ -7,7 +7,6 @@ use ff::AVHWDeviceType as Type;
 use ffmpeg_sys_next as ff;
 use framelane::{Error, ErrorKind};
 
-use super::decoder::Hooks;
 use super::dictionary::c_string;
 use super::error::{check, make};
 use super::frame::Frame;
@@ -17,7 +16,7 @@ pub(crate) struct Device {
     reference: *mut ff::AVBufferRef,
     kind: Type,
     /// The pixel format of its pictures, known once attached to a decoder.
-    format: c_int,
+    pub(super) format: c_int,
 }
 
 // SAFETY: a counted reference; FFmpeg's device contexts may be used from any thread.
@@ -90,7 +89,7 @@ fn kind_name(kind: Type) -> String {
     unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
 }
 
-/// Makes a decoder that is not open yet decode on its device.
+/// Gives a decoder that is not open yet its device. [`super::hooks::choose_format`] then chooses its format.
 pub(crate) fn attach(
     context: &mut ff::AVCodecContext,
     codec: *const ff::AVCodec,
@@ -117,39 +116,8 @@ pub(crate) fn attach(
     };
     // SAFETY: a valid reference; the new one is given to the context, which drops it.
     context.hw_device_ctx = unsafe { ff::av_buffer_ref(device.reference) };
-    context.get_format = Some(choose_format);
     device.format = format;
     Ok(())
-}
-
-/// Takes the device's format when the decoder offers it, else the first, which the processor decodes.
-unsafe extern "C" fn choose_format(
-    context: *mut ff::AVCodecContext,
-    offered: *const ff::AVPixelFormat,
-) -> ff::AVPixelFormat {
-    // SAFETY: FFmpeg calls with a valid context.
-    let hooks = unsafe { (*context).opaque }.cast::<Hooks<'_>>();
-    // SAFETY: the hooks of Decoder::open, which outlive the context.
-    let wanted =
-        unsafe { hooks.as_ref() }.and_then(|hooks| hooks.device.as_ref()).map(|device| device.format);
-    let mut software = ff::AVPixelFormat::AV_PIX_FMT_NONE;
-    let mut at = offered;
-    loop {
-        // SAFETY: a list that ends with AV_PIX_FMT_NONE, and `at` is not behind it.
-        let format = unsafe { at.read() };
-        if format == ff::AVPixelFormat::AV_PIX_FMT_NONE {
-            return software;
-        }
-        if Some(format as c_int) == wanted {
-            return format;
-        }
-        let hardware = super::pixel::facts(format as c_int).is_some_and(|facts| facts.hardware);
-        if software == ff::AVPixelFormat::AV_PIX_FMT_NONE && !hardware {
-            software = format;
-        }
-        // SAFETY: the entry read was not the last.
-        at = unsafe { at.add(1) };
-    }
 }
 
 /// Replaces a picture on the device by its copy in memory.

@@ -12,6 +12,7 @@ pub(crate) mod encoder;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hardware;
+mod hooks;
 pub(crate) mod input;
 pub(crate) mod log;
 pub(crate) mod open_error;

@@ -3,8 +3,6 @@
 use ffmpeg_sys_next as ff;
 use framelane::{Error, Layout};
 
-use super::turn::turn_frame;
-
 /// The way in which a coded picture has to be turned or mirrored. Default: it is upright.
 ///
 /// A mirror image or a turn by quarters. Pixel (x, y) of the upright picture is pixel (x, y) of the coded
@@ -51,22 +49,6 @@ impl Orientation {
     pub fn layout(self, coded: &Layout) -> Result<Layout, Error> {
         let (width, height) = self.size(coded.width(), coded.height());
         Layout::packed(coded.format(), width, height)
-    }
-
-    /// Writes the upright picture of a frame into `target`, which `upright` describes:
-    /// [`Orientation::layout`], padded or not. Copies every pixel once.
-    ///
-    /// # Errors
-    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats of several planes and for pixels that
-    /// are no whole bytes, for another format or size, and when the bytes are too few.
-    pub fn turn(
-        self,
-        coded: &Layout,
-        bytes: &[u8],
-        upright: &Layout,
-        target: &mut [u8],
-    ) -> Result<(), Error> {
-        turn_frame(self, (coded, bytes), (upright, target))
     }
 
     /// Clockwise rotation without the mirror image: the picture rotated by this is upright, or its left and

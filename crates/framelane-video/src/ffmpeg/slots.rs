@@ -176,30 +176,12 @@ pub(crate) fn look(slot: &OwnedLoan, layout: &Layout, see: impl FnOnce(&[u8])) {
     see(unsafe { std::slice::from_raw_parts(slot.as_ptr().as_ptr(), layout.size_bytes()) });
 }
 
-/// `AVCodecContext.get_buffer2`; `AVCodecContext.opaque` must be Hooks.
-pub(crate) unsafe extern "C" fn get_buffer(
+/// Gives a picture of the decoder a slot as its memory; `None` when it needs other memory.
+pub(super) fn give(
+    pool: &SlotPool<'_>,
     context: *mut ff::AVCodecContext,
-    frame: *mut ff::AVFrame,
-    flags: c_int,
-) -> c_int {
-    // A panic must not cross into C; what it would leave half done is only local.
-    let given = std::panic::catch_unwind(|| {
-        // SAFETY: FFmpeg calls with its own, valid context.
-        let opaque = unsafe { (*context).opaque };
-        // SAFETY: the opaque pointer of a decoder with this callback is its Hooks, which outlive the context.
-        let pool = unsafe { &*opaque.cast::<super::decoder::Hooks<'_>>() }.pool?;
-        // SAFETY: FFmpeg calls with a frame that this call alone may write to.
-        let frame = unsafe { &mut *frame };
-        give(pool, context, frame)
-    });
-    match given {
-        Ok(Some(())) => 0,
-        // SAFETY: the arguments of this call, passed on.
-        _ => unsafe { ff::avcodec_default_get_buffer2(context, frame, flags) },
-    }
-}
-
-fn give(pool: &SlotPool<'_>, context: *mut ff::AVCodecContext, frame: &mut ff::AVFrame) -> Option<()> {
+    frame: &mut ff::AVFrame,
+) -> Option<()> {
     if !matches!(pixel::from_av(frame.format)?, PixelFormat::I420 | PixelFormat::Nv12) {
         return None;
     }

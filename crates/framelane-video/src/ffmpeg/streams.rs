@@ -163,7 +163,7 @@ impl Input {
         Some(StreamFacts {
             index,
             codec,
-            decoder: super::decoder::decoder_name(parameters),
+            decoder: decoder_name(parameters),
             format: parameters.format,
             width: u32::try_from(parameters.width).unwrap_or(0),
             height: u32::try_from(parameters.height).unwrap_or(0),
@@ -217,4 +217,14 @@ impl Input {
         };
         orientation::of_matrix(matrix, size_bytes)
     }
+}
+
+/// FFmpeg's name of the decoder that it would take for these parameters, as in `libdav1d`.
+fn decoder_name(parameters: &ff::AVCodecParameters) -> String {
+    // SAFETY: looks in a constant table.
+    let codec = unsafe { ff::avcodec_find_decoder(parameters.codec_id) };
+    // SAFETY: null, or a constant of FFmpeg.
+    let Some(codec) = (unsafe { codec.as_ref() }) else { return String::new() };
+    // SAFETY: a constant string that ends with a zero.
+    unsafe { CStr::from_ptr(codec.name) }.to_string_lossy().into_owned()
 }

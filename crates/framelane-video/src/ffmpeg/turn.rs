@@ -231,38 +231,51 @@ fn shape(picture: &Picture<'_>, index: usize) -> Option<(usize, usize, usize)> {
     ))
 }
 
-/// Writes the upright picture of a frame of one plane.
-pub(super) fn turn_frame(
-    orientation: Orientation,
-    (coded, bytes): (&Layout, &[u8]),
-    (upright, target): (&Layout, &mut [u8]),
-) -> Result<(), Error> {
-    let refused = |expected: String, found: String| {
-        Err(Error::new(ErrorKind::InvalidFrame, format!("expected {expected} to be turned, found {found}")))
-    };
-    let (rows, row_bytes) = coded.format().plane_shape(0, coded.width(), coded.height());
-    let (columns, rows) = (coded.width() as usize, rows as usize);
-    let step = row_bytes / columns.max(1);
-    // A pixel of YUYV has half of the chroma of its pair.
-    let is_whole =
-        coded.format() != PixelFormat::Yuyv && STEPS.contains(&step) && step * columns == row_bytes;
-    let ([from], [to], true) = (coded.planes(), upright.planes(), is_whole) else {
-        return refused("a frame of one plane, of whole pixels".to_owned(), coded.format().to_string());
-    };
-    let size = orientation.size(coded.width(), coded.height());
-    if (upright.format(), (upright.width(), upright.height())) != (coded.format(), size) {
-        let (expected, found) = (format!("{} of {}x{}", coded.format(), size.0, size.1), upright);
-        let found = format!("{} of {}x{}", found.format(), found.width(), found.height());
-        return refused(expected, found);
+impl Orientation {
+    /// Writes the upright picture of a frame into `target`, which `upright` describes:
+    /// [`Orientation::layout`], padded or not. Copies every pixel once.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats of several planes and for pixels that
+    /// are no whole bytes, for another format or size, and when the bytes are too few.
+    pub fn turn(
+        self,
+        coded: &Layout,
+        bytes: &[u8],
+        upright: &Layout,
+        target: &mut [u8],
+    ) -> Result<(), Error> {
+        let refused = |expected: String, found: String| {
+            Err(Error::new(
+                ErrorKind::InvalidFrame,
+                format!("expected {expected} to be turned, found {found}"),
+            ))
+        };
+        let (rows, row_bytes) = coded.format().plane_shape(0, coded.width(), coded.height());
+        let (columns, rows) = (coded.width() as usize, rows as usize);
+        let step = row_bytes / columns.max(1);
+        // A pixel of YUYV has half of the chroma of its pair.
+        let is_whole =
+            coded.format() != PixelFormat::Yuyv && STEPS.contains(&step) && step * columns == row_bytes;
+        let ([from], [to], true) = (coded.planes(), upright.planes(), is_whole) else {
+            return refused("a frame of one plane, of whole pixels".to_owned(), coded.format().to_string());
+        };
+        let size = self.size(coded.width(), coded.height());
+        if (upright.format(), (upright.width(), upright.height())) != (coded.format(), size) {
+            let (expected, found) = (format!("{} of {}x{}", coded.format(), size.0, size.1), upright);
+            let found = format!("{} of {}x{}", found.format(), found.width(), found.height());
+            return refused(expected, found);
+        }
+        if bytes.len() < coded.size_bytes() || target.len() < upright.size_bytes() {
+            let expected = format!("{} and {} bytes", coded.size_bytes(), upright.size_bytes());
+            return refused(expected, format!("{} and {}", bytes.len(), target.len()));
+        }
+        let rows =
+            bytes[from.offset_bytes..].chunks(from.stride_bytes).take(rows).map(|row| &row[..row_bytes]);
+        let target = &mut target[to.offset_bytes..];
+        turn_rows(rows.collect(), columns, step, self, target, to.stride_bytes);
+        Ok(())
     }
-    if bytes.len() < coded.size_bytes() || target.len() < upright.size_bytes() {
-        let expected = format!("{} and {} bytes", coded.size_bytes(), upright.size_bytes());
-        return refused(expected, format!("{} and {}", bytes.len(), target.len()));
-    }
-    let rows = bytes[from.offset_bytes..].chunks(from.stride_bytes).take(rows).map(|row| &row[..row_bytes]);
-    let target = &mut target[to.offset_bytes..];
-    turn_rows(rows.collect(), columns, step, orientation, target, to.stride_bytes);
-    Ok(())
 }
 
 /// Writes one plane of the upright picture.
