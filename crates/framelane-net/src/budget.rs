@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framelane::{Error, ErrorKind};
 
-use crate::channel_io::Fault;
+use crate::fault::Fault;
 
 /// A quantity that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::fault::Fault;
 use crate::budget::{Budget, Quantity, Share};
-use crate::channel_io::Fault;
 use crate::coder;
 use crate::connect::connect;
 use crate::incoming::{Limits, ReceiveStatistics, Receiving};

@@ -15,13 +15,14 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, opening, send, unexpected, write_all};
+use crate::fault::Fault;
+use crate::messages::{MessageReader, opening, send, unexpected, write_all};
+use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use crate::proto::{ChannelRequest, Direction, Hello, Message, Request, Welcome, violation};
 use crate::security::{
     Fingerprint, Identity, Proof, Role, ServerTrust, Token, Transcript, client_config, is_none, nonce,
     tls_error, user,
 };
-use crate::stream::{Socket, Stream, Tls};
 use crate::time::{machine, realtime_ns};
 use crate::url::{Address, LinkOptions, LinkUrl};
 
@@ -32,7 +33,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A link whose two sides have agreed.
 pub(crate) struct Connected {
-    pub stream: Arc<dyn Stream>,
+    pub stream: Arc<dyn Transport>,
     pub messages: MessageReader,
     pub welcome: Welcome,
     pub codec: Codec,
@@ -137,7 +138,7 @@ fn no_proof(address: &Address, proof: &Proof) -> Error {
 
 /// An open connection.
 struct Opened {
-    stream: Arc<dyn Stream>,
+    stream: Arc<dyn Transport>,
     /// Of TLS; else zeros.
     binding: [u8; 32],
     /// The end of the handshake.

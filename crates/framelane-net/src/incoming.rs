@@ -8,11 +8,12 @@ use framelane::{
 };
 use framelane_codec::{Codec, Decoder};
 
+use crate::fault::Fault;
+use crate::messages::{MessageReader, send};
+use crate::transport::{END_POLL_INTERVAL, Transport};
 use crate::budget::{Exceeded, Share};
-use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, send};
 use crate::origins::Origins;
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
-use crate::stream::Stream;
 use crate::time::{monotonic_ns, realtime_ns};
 use crate::turns::ClientTurns;
 
@@ -56,7 +57,7 @@ pub struct ReceiveStatistics {
 
 /// One connection's receiving.
 pub(crate) struct Receiving<'a> {
-    pub stream: &'a dyn Stream,
+    pub stream: &'a dyn Transport,
     pub messages: &'a mut MessageReader,
     pub peer: &'a str,
     pub publisher: &'a mut Publisher,
@@ -596,7 +597,7 @@ fn loan<'p>(
 
 /// Some bytes; none when none came for a while.
 fn read(
-    stream: &dyn Stream,
+    stream: &dyn Transport,
     peer: &str,
     sink: &mut Sink,
     idle_timeout: std::time::Duration,
@@ -622,7 +623,7 @@ fn read(
 
 /// A long frame must not make us look gone.
 fn tend_while_reading(
-    stream: &dyn Stream,
+    stream: &dyn Transport,
     peer: &str,
     sink: &mut Sink,
     idle_timeout: std::time::Duration,

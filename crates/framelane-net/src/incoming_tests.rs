@@ -5,9 +5,9 @@ use std::time::Duration;
 use framelane::{Delivery, Layout, PublisherOptions, SubscriberOptions};
 use framelane_codec::Encoder;
 
+use crate::messages::opening;
 use super::*;
 use crate::budget::{Budget, Quantity};
-use crate::channel_io::opening;
 use crate::turns::Turns;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -27,7 +27,7 @@ impl Peer {
     }
 }
 
-impl Stream for Peer {
+impl Transport for Peer {
     fn read(&self, bytes: &mut [u8], _timeout: Duration) -> io::Result<usize> {
         let mut said = self.said.lock().unwrap();
         let len = bytes.len().min(said.len());

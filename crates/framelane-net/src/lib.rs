@@ -23,11 +23,12 @@
 #![forbid(unsafe_code)]
 
 mod budget;
-mod channel_io;
 mod client;
 mod coder;
 mod connect;
+mod fault;
 mod incoming;
+mod messages;
 mod origins;
 mod outgoing;
 mod proto;
@@ -35,10 +36,10 @@ mod remote;
 mod resume;
 pub mod security;
 mod server;
-mod stream;
 #[cfg(framelane_testing)]
 pub mod testing;
 mod time;
+mod transport;
 mod turns;
 mod url;
 

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::channel_io::{END_POLL_INTERVAL, Fault};
+use crate::fault::Fault;
+use crate::transport::END_POLL_INTERVAL;
 
 /// The clients that decode now.
 #[derive(Debug)]

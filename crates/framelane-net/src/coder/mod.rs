@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use framelane::{Frame, FrameInfo, Layout, Origin, PixelFormat};
 use framelane_codec::{Codec, Encoder, pack};
 
+use crate::fault::Fault;
+use crate::transport::END_POLL_INTERVAL;
 use crate::budget::Exceeded;
-use crate::channel_io::{END_POLL_INTERVAL, Fault};
 
 pub(crate) use costs::Budgets;
 use costs::{Costs, Need};

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Frame, FrameInfo};
 
+use crate::fault::Fault;
+use crate::messages::write_all;
 use super::lock;
 use super::sender::Sender;
 use crate::budget::Exceeded;
-use crate::channel_io::{Fault, write_all};
 use crate::coder::Coded;
 use crate::proto::{FrameHead, Message};
 use crate::time::{monotonic_ns, realtime_ns};

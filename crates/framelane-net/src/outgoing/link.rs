@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 
+use crate::fault::{Ended, Fault};
+use crate::messages::{MessageReader, flush};
+use crate::transport::{END_POLL_INTERVAL, Transport};
 use super::{Terms, Watch, lock};
-use crate::channel_io::{END_POLL_INTERVAL, Ended, Fault, MessageReader, flush};
 use crate::proto::{Message, Reply, Source};
-use crate::stream::Stream;
 use crate::time::realtime_ns;
 
 pub(super) struct Link<'a> {
-    pub(super) stream: &'a dyn Stream,
+    pub(super) stream: &'a dyn Transport,
     pub(super) peer: &'a str,
     pub(super) terms: &'a Terms,
     pub(super) watch: Watch<'a>,

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin, SubscriberOptions};
 
+use crate::fault::{Ended, Fault};
+use crate::messages::MessageReader;
+use crate::transport::{END_POLL_INTERVAL, Transport};
 use crate::budget::Share;
-use crate::channel_io::{END_POLL_INTERVAL, Ended, Fault, MessageReader};
 use crate::coder;
 use crate::proto::{Message, Source};
 use crate::resume::Kept;
-use crate::stream::Stream;
 
 use link::Link;
 use sender::Sender;
@@ -71,7 +72,7 @@ pub(crate) type Watch<'w> = &'w (dyn Fn(&SendStatistics) -> Result<(), Fault> + 
 /// # Errors
 /// Why it has ended; `Ok` when the channel was closed and the link ends with it.
 pub(crate) fn run(
-    stream: &dyn Stream,
+    stream: &dyn Transport,
     messages: &mut MessageReader,
     peer: &str,
     terms: &Terms,

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
 
+use crate::fault::Fault;
+use crate::transport::END_POLL_INTERVAL;
 use super::link::Link;
 use super::{Means, SendStatistics, Terms, lock};
-use crate::channel_io::{END_POLL_INTERVAL, Fault};
 use crate::coder::{Coded, Life};
 use crate::proto::{ChannelState, Message, Ready};
 use crate::resume::{self, Kept};

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
 use framelane_codec::Codec;
 
+use crate::messages::opening;
 use super::*;
 use crate::budget::{Budget, Quantity};
-use crate::channel_io::opening;
 use crate::coder::{Budgets, Coders, Life, Wanted};
 use crate::proto::{ChannelState, MAGIC, Parser, Piece, Refusal};
 
@@ -39,7 +39,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-impl Stream for Peer<'_> {
+impl Transport for Peer<'_> {
     fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize> {
         let mut says = self.says.lock().unwrap();
         if says.is_empty() && !self.shut.load(Ordering::Relaxed) {

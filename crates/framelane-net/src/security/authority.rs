@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::{Details, Validity};
 use super::files;
 use super::fingerprint::Fingerprint;
-use super::tls::{Distrust, signatures_of_tls13};
+use super::verifier::{Distrust, signatures_of_tls13};
 
 /// Trusts chain, time, name and purpose as the web does, with the authorities of a file.
 ///

@@ -6,7 +6,7 @@ use framelane::{Error, ErrorKind};
 use rustls::{AlertDescription, CertificateError};
 
 use super::certificate::date;
-use super::tls::Distrust;
+use super::verifier::Distrust;
 
 /// An error of a handshake: rustls's own, or one of reading and writing, which may hold one of rustls.
 #[derive(Clone, Copy, Debug)]
@@ -83,21 +83,6 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
         .into_error(ErrorKind::SystemFailure),
         TlsFault::Tls(error) => other(error, peer),
     }
-}
-
-/// Whether these are the first bytes of TLS, where a link without it was expected.
-pub fn looks_like_tls(first_bytes: &[u8]) -> bool {
-    // A handshake or an alert, then the version 3.x that every record has.
-    matches!(first_bytes, [0x15 | 0x16, 0x03, ..])
-}
-
-/// What a side without TLS says of one with it.
-pub fn tls_where_none_was_expected(host: &str) -> Error {
-    Fault::new(
-        format!("expected a link to {host} without TLS, found that it speaks TLS"),
-        "let the address begin with tls:// on both sides",
-    )
-    .into_error(ErrorKind::SystemFailure)
 }
 
 /// What is wrong, and what to do about it.

@@ -11,14 +11,15 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::certificate::{Details, Validity};
 use super::files;
+use super::fault::certificate_fault;
 use super::fingerprint::Fingerprint;
-use super::tls::provider;
+use super::verifier::provider;
 
 /// Clocks differ: what was just made is valid where it is an hour earlier too.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
@@ -166,6 +167,12 @@ impl Identity {
     /// How its certificate calls it.
     pub fn common_name(&self) -> &str {
         &self.details.common_name
+    }
+
+    /// Refuses a certificate that is not valid now, before every peer does.
+    pub(super) fn check_valid(&self, whose: &str) -> Result<(), Error> {
+        let checked = self.validity().check(UnixTime::now());
+        checked.map_err(|error| certificate_fault(whose, &error).into_error(ErrorKind::InvalidOption))
     }
 
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
@@ -352,7 +359,7 @@ impl Made {
 fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
     // Read as an identity first: that checks that the two belong together, and gives the better errors.
     let identity = Identity::from_directory(directory, Role::Authority)?;
-    super::tls::check_own(&identity, "the authority's certificate")?;
+    identity.check_valid("the authority's certificate")?;
     let certificate_pem =
         files::read_public(&Role::Authority.certificate_file(directory), "the authority's certificate")?;
     let key_pem = files::read_secret(&Role::Authority.key_file(directory), "the authority's key")?;

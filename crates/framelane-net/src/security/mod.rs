@@ -24,11 +24,12 @@ mod tests;
 mod tls;
 mod token;
 pub(crate) mod user;
+mod verifier;
 
 pub use access::{AccessList, Grant};
 pub use certificate::Validity;
 pub use clients::{Client, ClientsFile};
-pub use fault::{TlsFault, looks_like_tls, tls_error, tls_error_of_client, tls_where_none_was_expected};
+pub use fault::{TlsFault, tls_error, tls_error_of_client};
 pub use files::read_secret_file;
 pub use fingerprint::Fingerprint;
 pub use identity::{Identity, IdentityOptions, Role, config_directory};

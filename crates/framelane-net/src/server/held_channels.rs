@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 
+use crate::fault::{Ended, Fault};
 use crate::budget::{Budget, Share};
-use crate::channel_io::{Ended, Fault};
 use crate::incoming::ReceiveStatistics;
 use crate::origins::{MOST_OWNERS, Origins};
-use crate::stream::Stream;
+use crate::transport::Transport;
 
 /// How long the old connection of a client may take to end.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub(super) struct HeldChannels {
 }
 
 enum State {
-    Busy { owner: String, replaced: Arc<Ended>, stream: Arc<dyn Stream> },
+    Busy { owner: String, replaced: Arc<Ended>, stream: Arc<dyn Transport> },
     Idle { owner: String, held: Box<HeldChannel>, since: Instant },
 }
 
@@ -130,7 +130,7 @@ impl HeldChannels {
         &self,
         channel: &str,
         (owner, account): (&str, &str),
-        stream: &Arc<dyn Stream>,
+        stream: &Arc<dyn Transport>,
         options: &PublisherOptions,
     ) -> Result<Claim<'_>, Fault> {
         let begun = Instant::now();

@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::connect::{connect_unix, insecure};
-use crate::stream::Socket;
+use crate::transport::Socket;
 use crate::url::Address;
 
 /// Connections that may wait at a Unix socket to be taken.

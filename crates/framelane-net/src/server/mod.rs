@@ -360,7 +360,7 @@ mod tests {
 
         let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let hello = Message::Hello(Hello { nonce: [7; 32], token_id: [0; 16] });
-        client.write_all(&crate::channel_io::opening(&hello)).unwrap();
+        client.write_all(&crate::messages::opening(&hello)).unwrap();
         let mut magic = [0; 8];
         client.read_exact(&mut magic).unwrap();
         assert_eq!(magic, crate::proto::MAGIC);

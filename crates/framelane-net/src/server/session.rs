@@ -9,11 +9,13 @@ use framelane::{Delivery, Error, ErrorKind, Origin};
 use framelane_codec::{Codec, Decoder};
 use rustls::ServerConnection;
 
+use crate::fault::Fault;
+use crate::messages::{MessageReader, opening, unexpected, write_all};
+use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use super::held_channels::Claim;
 use super::limits::{Counted, network_of};
 use super::listen::Guest;
 use super::{Access, Server, ServerEvent};
-use crate::channel_io::{END_POLL_INTERVAL, Fault, MessageReader, opening, unexpected, write_all};
 use crate::coder::{Member, Wanted};
 use crate::incoming::{self, ReceiveStatistics, Receiving};
 use crate::outgoing::{self, Means, SendStatistics, Terms};
@@ -23,7 +25,6 @@ use crate::resume::known;
 use crate::security::{
     AccessList, Fingerprint, Grant, Transcript, is_none, nonce, peer_fingerprint, tls_error_of_client, user,
 };
-use crate::stream::{Socket, Stream, Tls};
 use crate::time::{machine, realtime_ns};
 
 /// How often it is looked whether a client is still allowed what it does.
@@ -42,7 +43,7 @@ pub(super) struct Session<'a> {
 
 /// Who the client is, and what it wants.
 struct Agreed {
-    stream: Arc<dyn Stream>,
+    stream: Arc<dyn Transport>,
     messages: MessageReader,
     request: ChannelRequest,
     request_received_ns: u64,
@@ -57,7 +58,7 @@ struct Agreed {
 
 /// An open connection whose client has not proved who it is.
 struct Opened {
-    stream: Arc<dyn Stream>,
+    stream: Arc<dyn Transport>,
     certificate: Option<Fingerprint>,
     /// Of TLS; else zeros.
     binding: [u8; 32],
@@ -214,7 +215,7 @@ impl<'a> Session<'a> {
     fn expect(
         &self,
         messages: &mut MessageReader,
-        stream: &dyn Stream,
+        stream: &dyn Transport,
         deadline: Instant,
     ) -> Result<Message, Fault> {
         messages.expect(stream, self.peer, deadline, &mut || self.go_on()).map_err(|fault| {
@@ -231,7 +232,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends bytes before the deadline.
-    fn write(&self, stream: &dyn Stream, bytes: &[u8], deadline: Instant) -> Result<(), Fault> {
+    fn write(&self, stream: &dyn Transport, bytes: &[u8], deadline: Instant) -> Result<(), Fault> {
         write_all(stream, bytes, false, self.peer, &mut || {
             if Instant::now() < deadline {
                 self.go_on()
@@ -242,7 +243,7 @@ impl<'a> Session<'a> {
     }
 
     /// Tells the client why it cannot have what it wants.
-    fn refuse(&self, stream: &dyn Stream, fault: &Fault, begun: bool) {
+    fn refuse(&self, stream: &dyn Transport, fault: &Fault, begun: bool) {
         let message = Message::Refused(fault.refusal());
         let mut bytes = Vec::new();
         if begun {

@@ -8,8 +8,8 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
 use super::*;
 use crate::security::tls::{client_config_unchecked, server_config_unchecked};
 use crate::security::{
-    ALPN, Fingerprint, ServerTrust, client_config, looks_like_tls, peer_fingerprint, server_config,
-    tls_error, tls_error_of_client, tls_where_none_was_expected,
+    ALPN, Fingerprint, ServerTrust, client_config, peer_fingerprint, server_config,
+    tls_error, tls_error_of_client,
 };
 
 fn trusting(server: &Identity) -> Arc<ClientConfig> {
@@ -339,17 +339,6 @@ fn what_does_not_speak_tls_is_told_apart_on_both_sides() {
     link.server.read_tls(&mut &b"GET / HTTP/1.1\r\n"[..]).unwrap();
     let told = tls_error_of_client(&link.server.process_new_packets().unwrap_err(), "peer");
     assert!(told.message().contains("speak TLS") && told.hint().unwrap().contains("tls://"), "{told}");
-}
-
-#[test]
-fn the_first_bytes_of_tls_are_known_where_none_was_expected() {
-    let server = identity(Role::Server);
-    let mut link = Link::new(trusting(&server), server_config(&server).unwrap());
-    let mut hello = Vec::new();
-    link.client.write_tls(&mut hello).unwrap();
-    assert!(looks_like_tls(&hello));
-    assert!(!looks_like_tls(b"framelane") && !looks_like_tls(b"") && !looks_like_tls(&[0x16]));
-    assert!(tls_where_none_was_expected("peer").to_string().contains("tls://"));
 }
 
 #[test]

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::Connection;
 use rustls::pki_types::CertificateDer;
 
-use super::{Socket, Stream};
-use crate::channel_io::END_POLL_INTERVAL;
+use super::{END_POLL_INTERVAL, Socket, Transport};
 use crate::security::ALPN;
 
 /// Plain bytes encrypted at a time: several records, and little enough to stay in the cache.
@@ -163,7 +162,7 @@ fn not_yet(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) }
 }
 
-impl Stream for Tls {
+impl Transport for Tls {
     fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize> {
         let deadline = Instant::now() + timeout;
         let mut looked = false;

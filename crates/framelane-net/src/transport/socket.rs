@@ -88,7 +88,7 @@ fn more_flag(more: bool) -> SendFlags {
     if more { SendFlags::MORE } else { SendFlags::empty() }
 }
 
-impl Stream for Socket {
+impl Transport for Socket {
     fn read(&self, bytes: &mut [u8], timeout: Duration) -> io::Result<usize> {
         let mut waited = false;
         loop {

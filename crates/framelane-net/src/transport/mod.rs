@@ -12,8 +12,11 @@ use std::time::Duration;
 pub(crate) use socket::Socket;
 pub(crate) use tls::Tls;
 
+/// The longest wait between two checks for the end of a link.
+pub(crate) const END_POLL_INTERVAL: Duration = Duration::from_millis(250);
+
 /// A connection. Reading and writing may go on at the same time in two threads, but each in one only.
-pub(crate) trait Stream: Send + Sync {
+pub(crate) trait Transport: Send + Sync {
     /// Reads some bytes; 0 at the end.
     ///
     /// # Errors
