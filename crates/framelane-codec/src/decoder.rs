@@ -18,7 +18,7 @@ enum Engine {
     Lz4(lz4::Decompressor),
     Jpeg(jpeg::Decompressor),
     #[cfg(feature = "video")]
-    H264(Box<framelane_video::StreamDecoder>),
+    H264(Box<framelane_video::H264Decoder>),
 }
 
 impl Decoder {
@@ -33,7 +33,7 @@ impl Decoder {
             Codec::Lz4 => Engine::Lz4(lz4::Decompressor::default()),
             Codec::Jpeg { .. } => Engine::Jpeg(jpeg::Decompressor::new()?),
             #[cfg(feature = "video")]
-            Codec::H264 { .. } => Engine::H264(Box::new(framelane_video::StreamDecoder::new()?)),
+            Codec::H264 { .. } => Engine::H264(Box::new(framelane_video::H264Decoder::new()?)),
             #[cfg(not(feature = "video"))]
             Codec::H264 { .. } => return Err(crate::convert::without_video("H.264")),
         };

@@ -21,7 +21,7 @@ enum Engine {
     Lz4(lz4::Compressor),
     Jpeg(Box<Jpeg>),
     #[cfg(feature = "video")]
-    H264(Box<framelane_video::StreamEncoder>),
+    H264(Box<framelane_video::H264Encoder>),
 }
 
 struct Jpeg {
@@ -69,7 +69,7 @@ impl Encoder {
             })),
             #[cfg(feature = "video")]
             Codec::H264 { bits_per_second } => {
-                Engine::H264(Box::new(framelane_video::StreamEncoder::new(bits_per_second)?))
+                Engine::H264(Box::new(framelane_video::H264Encoder::new(bits_per_second)?))
             }
             #[cfg(not(feature = "video"))]
             Codec::H264 { .. } => return Err(crate::convert::without_video("H.264")),

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::fault::Fault;
 use crate::budget::{Budget, Quantity, Share};
 use crate::coder;
 use crate::connect::connect;
+use crate::fault::Fault;
 use crate::incoming::{Limits, ReceiveStatistics, Receiving};
 use crate::outgoing::{self, Means, SendStatistics, Terms};
 use crate::proto::{Backoff, Direction, Sink};

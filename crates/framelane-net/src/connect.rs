@@ -17,13 +17,13 @@ use rustls::pki_types::ServerName;
 
 use crate::fault::Fault;
 use crate::messages::{MessageReader, opening, send, unexpected, write_all};
-use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use crate::proto::{ChannelRequest, Direction, Hello, Message, Request, Welcome, violation};
 use crate::security::{
     Fingerprint, Identity, Proof, Role, ServerTrust, Token, Transcript, client_config, is_none, nonce,
     tls_error, user,
 };
 use crate::time::{machine, realtime_ns};
+use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use crate::url::{Address, LinkOptions, LinkUrl};
 
 /// How long one address of a host may take to answer.

@@ -8,13 +8,13 @@ use framelane::{
 };
 use framelane_codec::{Codec, Decoder};
 
+use crate::budget::{Exceeded, Share};
 use crate::fault::Fault;
 use crate::messages::{MessageReader, send};
-use crate::transport::{END_POLL_INTERVAL, Transport};
-use crate::budget::{Exceeded, Share};
 use crate::origins::Origins;
 use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
 use crate::time::{monotonic_ns, realtime_ns};
+use crate::transport::{END_POLL_INTERVAL, Transport};
 use crate::turns::ClientTurns;
 
 /// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use framelane::{Delivery, Layout, PublisherOptions, SubscriberOptions};
 use framelane_codec::Encoder;
 
-use crate::messages::opening;
 use super::*;
 use crate::budget::{Budget, Quantity};
+use crate::messages::opening;
 use crate::turns::Turns;
 
 const HOUR_NS: u64 = 3_600_000_000_000;

@@ -58,17 +58,16 @@ mod references;
 mod sink;
 mod source;
 mod stdin;
-mod stream;
 mod testsrc;
 mod upright;
 
 pub use convert::Converter;
 pub use ffmpeg::libavcodec_version;
 pub use ffmpeg::orientation::Orientation;
+pub use h264::{H264Decoder, H264Encoder};
 pub use options::{Rate, RawFormat, Repeat, Rotate, SourceOptions};
 pub use progress::{End, Progress, SourceEvent, SourceInfo, Summary};
 pub use source::Source;
-pub use stream::{StreamDecoder, StreamEncoder};
 
 /// What fuzzing reaches inside the crate for.
 #[cfg(framelane_testing)]

@@ -187,6 +187,44 @@ pub struct FrameInfo {
     pub origin: Option<Origin>,
 }
 
+/// Names a frame: what a detector sends back with its boxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameId {
+    /// The frame's channel.
+    pub channel: String,
+    /// The life of the frame's publisher.
+    pub epoch: u64,
+    /// The frame's number as its publisher counts.
+    pub sequence: u64,
+    /// Its capture time in nanoseconds since 1970.
+    pub timestamp_ns: u64,
+    /// When it was published, on `CLOCK_MONOTONIC`.
+    pub published_ns: u64,
+    /// Pixels in a row of the frame in which the boxes were found.
+    pub width: u32,
+    /// Its rows.
+    pub height: u32,
+}
+
+impl From<&FrameId> for Origin {
+    fn from(id: &FrameId) -> Self {
+        Origin { epoch: id.epoch, sequence: id.sequence }
+    }
+}
+
+impl From<FrameId> for Origin {
+    fn from(id: FrameId) -> Self {
+        Self::from(&id)
+    }
+}
+
+/// Epoch and sequence: [`Publisher::epoch`](crate::Publisher::epoch), and what `send` or `publish` returned.
+impl From<(u64, u64)> for Origin {
+    fn from((epoch, sequence): (u64, u64)) -> Self {
+        Origin { epoch, sequence }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,11 +39,16 @@ mod directory;
 mod error;
 #[cfg(not(loom))]
 mod files;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod folder;
 mod format;
 mod frame;
 #[cfg(not(loom))]
 mod link;
 mod names;
+#[cfg(not(loom))]
+mod observer;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "system calls")]
 mod os;
@@ -68,26 +73,32 @@ mod subscriber;
 pub mod terminal;
 #[cfg(framelane_testing)]
 pub mod testing;
+#[cfg(not(loom))]
+mod text;
+#[cfg(not(loom))]
+mod urls;
 
 pub use color::{Color, ColorRange};
 #[cfg(not(loom))]
 pub use directory::{check_name, compare_names, directory};
 pub use error::{Error, ErrorKind};
 pub use format::{Depth, MatrixType, PixelFormat};
-pub use frame::{FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
-pub use ring::Delivery;
+pub use frame::{FrameId, FrameInfo, Layout, MAX_FRAME_BYTES, Origin, Plane};
+pub use ring::{Backpressure, Delivery};
 
 #[cfg(not(loom))]
 pub use detection::{
-    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, FrameId, MatchError,
+    Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, MatchError,
 };
 #[cfg(not(loom))]
-pub use link::{Link, LinkStatus, Links, Urls, register_url_schemes};
+pub use link::LinkStatus;
+#[cfg(not(loom))]
+pub use observer::Observer;
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub use os::{folder, fork_count};
+pub use os::fork_count;
 #[cfg(not(loom))]
-pub use publisher::{Backpressure, Loan, LoanError, OwnedLoan, Publisher, PublisherOptions};
+pub use publisher::{Loan, LoanError, OwnedLoan, Publisher, PublisherOptions};
 #[cfg(not(loom))]
 pub use source::SourceStatus;
 #[cfg(not(loom))]
@@ -96,4 +107,6 @@ pub use status::{
     doctor, doctor_of, list, status,
 };
 #[cfg(not(loom))]
-pub use subscriber::{Frame, Observer, RecvError, Subscriber, SubscriberOptions};
+pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
+#[cfg(not(loom))]
+pub use urls::{Link, Links, Urls, register_url_schemes};

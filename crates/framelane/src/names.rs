@@ -41,6 +41,9 @@ macro_rules! names {
 
 pub(crate) use names;
 
+names!(crate::ring::Delivery, "delivery": Newest = "newest", Every = "every");
+names!(crate::ring::Backpressure, "backpressure": Drop = "drop", Block = "block");
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use crate::{Backpressure, Delivery, ErrorKind, Urls};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use framelane::{Error, ErrorKind, Layout};
 use framelane_codec::Codec;
 
-use crate::fault::Fault;
 use super::is_picture;
 use crate::budget::{Budget, Exceeded, Share};
+use crate::fault::Fault;
 
 /// A channel may be scaled up to this, also if its frames are smaller: 1920x1080.
 const MOST_SCALED_PIXELS: u64 = 1920 * 1080;

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use framelane::{Frame, FrameInfo, Layout, Origin, PixelFormat};
 use framelane_codec::{Codec, Encoder, pack};
 
+use crate::budget::Exceeded;
 use crate::fault::Fault;
 use crate::transport::END_POLL_INTERVAL;
-use crate::budget::Exceeded;
 
 pub(crate) use costs::Budgets;
 use costs::{Costs, Need};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Frame, FrameInfo};
 
-use crate::fault::Fault;
-use crate::messages::write_all;
 use super::lock;
 use super::sender::Sender;
 use crate::budget::Exceeded;
 use crate::coder::Coded;
+use crate::fault::Fault;
+use crate::messages::write_all;
 use crate::proto::{FrameHead, Message};
 use crate::time::{monotonic_ns, realtime_ns};
 

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind};
 
+use super::{Terms, Watch, lock};
 use crate::fault::{Ended, Fault};
 use crate::messages::{MessageReader, flush};
-use crate::transport::{END_POLL_INTERVAL, Transport};
-use super::{Terms, Watch, lock};
 use crate::proto::{Message, Reply, Source};
 use crate::time::realtime_ns;
+use crate::transport::{END_POLL_INTERVAL, Transport};
 
 pub(super) struct Link<'a> {
     pub(super) stream: &'a dyn Transport,

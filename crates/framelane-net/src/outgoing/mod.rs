@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin, SubscriberOptions};
 
-use crate::fault::{Ended, Fault};
-use crate::messages::MessageReader;
-use crate::transport::{END_POLL_INTERVAL, Transport};
 use crate::budget::Share;
 use crate::coder;
+use crate::fault::{Ended, Fault};
+use crate::messages::MessageReader;
 use crate::proto::{Message, Source};
 use crate::resume::Kept;
+use crate::transport::{END_POLL_INTERVAL, Transport};
 
 use link::Link;
 use sender::Sender;

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
 
-use crate::fault::Fault;
-use crate::transport::END_POLL_INTERVAL;
 use super::link::Link;
 use super::{Means, SendStatistics, Terms, lock};
 use crate::coder::{Coded, Life};
+use crate::fault::Fault;
 use crate::proto::{ChannelState, Message, Ready};
 use crate::resume::{self, Kept};
+use crate::transport::END_POLL_INTERVAL;
 
 pub(super) struct Sender<'a, 'l, 'c> {
     pub(super) link: &'a Link<'l>,

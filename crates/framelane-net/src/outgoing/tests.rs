@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
 use framelane_codec::Codec;
 
-use crate::messages::opening;
 use super::*;
 use crate::budget::{Budget, Quantity};
 use crate::coder::{Budgets, Coders, Life, Wanted};
+use crate::messages::opening;
 use crate::proto::{ChannelState, MAGIC, Parser, Piece, Refusal};
 
 /// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken

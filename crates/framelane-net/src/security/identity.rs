@@ -16,8 +16,8 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::certificate::{Details, Validity};
-use super::files;
 use super::fault::certificate_fault;
+use super::files;
 use super::fingerprint::Fingerprint;
 use super::verifier::provider;
 

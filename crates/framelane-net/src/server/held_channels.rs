@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 
-use crate::fault::{Ended, Fault};
 use crate::budget::{Budget, Share};
+use crate::fault::{Ended, Fault};
 use crate::incoming::ReceiveStatistics;
 use crate::origins::{MOST_OWNERS, Origins};
 use crate::transport::Transport;

@@ -9,15 +9,14 @@ use framelane::{Delivery, Error, ErrorKind, Origin};
 use framelane_codec::{Codec, Decoder};
 use rustls::ServerConnection;
 
-use crate::fault::Fault;
-use crate::messages::{MessageReader, opening, unexpected, write_all};
-use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use super::held_channels::Claim;
 use super::limits::{Counted, network_of};
 use super::listen::Guest;
 use super::{Access, Server, ServerEvent};
 use crate::coder::{Member, Wanted};
+use crate::fault::Fault;
 use crate::incoming::{self, ReceiveStatistics, Receiving};
+use crate::messages::{MessageReader, opening, unexpected, write_all};
 use crate::outgoing::{self, Means, SendStatistics, Terms};
 use crate::proto::{Challenge, ChannelRequest, Direction, Message, Refusal, Request, Sink, Welcome};
 use crate::remote::backpressure_of;
@@ -26,6 +25,7 @@ use crate::security::{
     AccessList, Fingerprint, Grant, Transcript, is_none, nonce, peer_fingerprint, tls_error_of_client, user,
 };
 use crate::time::{machine, realtime_ns};
+use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 
 /// How often it is looked whether a client is still allowed what it does.
 const ACCESS_CHECK: Duration = Duration::from_secs(1);

@@ -13,11 +13,11 @@ use framelane::{Error, ErrorKind, Urls};
 
 use crate::security::ServerTrust;
 
-pub use address::{Address, DEFAULT_PORT};
 use address::socket_end;
-use options::check_trust;
+pub use address::{Address, DEFAULT_PORT};
 pub(crate) use options::LEAST_IDLE_TIMEOUT;
 pub use options::LinkOptions;
+use options::check_trust;
 
 fn invalid(what: impl fmt::Display, found: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, format!("expected {what}, found {found:?}"))

@@ -17,13 +17,13 @@ pub(crate) mod input;
 pub(crate) mod log;
 pub(crate) mod open_error;
 pub(crate) mod orientation;
+pub(crate) mod packet_decoder;
 pub(crate) mod picture;
 pub(crate) mod pixel;
 pub(crate) mod reach;
 mod reader;
 pub(crate) mod scale;
 pub(crate) mod slots;
-pub(crate) mod stream_decoder;
 pub(crate) mod streams;
 pub(crate) mod turn;
 

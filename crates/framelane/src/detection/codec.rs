@@ -1,7 +1,8 @@
 //! The bytes of a batch of detections: `spec/detections.md`.
 
-use super::{Detection, DetectionFlags, Detections, FrameId};
+use super::{Detection, DetectionFlags, Detections};
 use crate::error::{Error, ErrorKind};
+use crate::frame::FrameId;
 
 const MAGIC: [u8; 4] = *b"FLDT";
 const MAJOR: u16 = 1;

@@ -6,55 +6,10 @@ mod receive;
 mod send;
 
 use crate::error::Error;
-use crate::frame::Origin;
-use crate::subscriber::Frame;
+use crate::frame::FrameId;
 
 pub use receive::{DetectionSubscriber, MatchError};
 pub use send::DetectionPublisher;
-
-/// Names a frame: what a detector sends back with its boxes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameId {
-    /// The frame's channel.
-    pub channel: String,
-    /// The life of the frame's publisher.
-    pub epoch: u64,
-    /// The frame's number as its publisher counts.
-    pub sequence: u64,
-    /// Its capture time in nanoseconds since 1970.
-    pub timestamp_ns: u64,
-    /// When it was published, on `CLOCK_MONOTONIC`.
-    pub published_ns: u64,
-    /// Pixels in a row of the frame in which the boxes were found.
-    pub width: u32,
-    /// Its rows.
-    pub height: u32,
-}
-
-impl From<&FrameId> for Origin {
-    fn from(id: &FrameId) -> Self {
-        Origin { epoch: id.epoch, sequence: id.sequence }
-    }
-}
-
-impl From<FrameId> for Origin {
-    fn from(id: FrameId) -> Self {
-        Self::from(&id)
-    }
-}
-
-impl From<&Frame> for Origin {
-    fn from(frame: &Frame) -> Self {
-        frame.origin()
-    }
-}
-
-/// Epoch and sequence: [`Publisher::epoch`](crate::Publisher::epoch), and what `send` or `publish` returned.
-impl From<(u64, u64)> for Origin {
-    fn from((epoch, sequence): (u64, u64)) -> Self {
-        Origin { epoch, sequence }
-    }
-}
 
 /// What is known of a box beside its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

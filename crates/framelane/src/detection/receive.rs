@@ -7,9 +7,10 @@ use super::Detections;
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
 use crate::frame::Origin;
+use crate::observer::within;
 use crate::os;
 use crate::ring::Delivery;
-use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions, within};
+use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 
 /// Batches kept for [`DetectionSubscriber::for_frame`].
 const KEPT: usize = 256;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Detection, FrameId, codec};
+use super::{Detection, codec};
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
+use crate::frame::FrameId;
 use crate::frame::{FrameInfo, Layout};
 use crate::publisher::{LoanError, Publisher, PublisherOptions};
 

@@ -4,5 +4,5 @@
 #[path = "linux/mod.rs"]
 mod system;
 
+pub use system::fork_count;
 pub(crate) use system::*;
-pub use system::{folder, fork_count};

@@ -11,11 +11,12 @@ use crate::files::{
     self, Adopted, AdoptedState, ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile, TAKE_OVER_LOCK,
 };
 use crate::frame::{MAX_FRAME_BYTES, Origin};
-use crate::link::{self, Urls};
+use crate::link;
 use crate::os::{self, FileId, LockFile, Place};
-use crate::ring::{self, MAX_SLOTS, Ordering, State};
+use crate::ring::{self, Backpressure, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
+use crate::urls::{self, Urls};
 
 /// Limits that no publisher reaches: a thousand years at a million frames a second.
 pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
@@ -25,21 +26,6 @@ pub(super) const MAX_GENERATION: u64 = 1 << 48;
 fn has_numbers_left(number: u64, limit: u64) -> bool {
     number < limit / 16 * 15
 }
-
-/// What a publisher does when every slot is leased.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Backpressure {
-    /// Drops the new frame and counts it. The publisher never blocks.
-    #[default]
-    Drop = 0,
-    /// Blocks until a slot is free, and never overwrites a frame that a live subscriber with
-    /// [`Delivery::Every`](crate::Delivery::Every) has not received. Nothing is lost, and a slow subscriber
-    /// slows the publisher.
-    Block = 1,
-}
-
-crate::names::names!(Backpressure, "backpressure": Drop = "drop", Block = "block");
 
 /// How to make a channel.
 #[derive(Clone, Debug)]
@@ -138,8 +124,8 @@ impl PublisherOptions {
     /// or a fault left.
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
         self.check()?;
-        if link::is_url(channel) {
-            let links = link::links(channel, self.urls)?;
+        if urls::is_url(channel) {
+            let links = urls::links(channel, self.urls)?;
             let local = links.local_name(channel, self)?;
             let publisher = self.create(&local)?;
             return Ok(publisher.with_link(links.publish(channel, &local, self)?));

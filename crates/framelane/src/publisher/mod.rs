@@ -5,6 +5,7 @@ mod drain;
 mod error;
 mod loan;
 mod own;
+mod report;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -16,14 +17,14 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::files::{self, ControlFile, DataFile, ReadersFile};
 use crate::frame::{FrameInfo, Layout, Origin};
-use crate::link::{self, Link};
+use crate::observer::Observer;
 use crate::os::{self, Woken};
-use crate::ring::{self, Ordering::Relaxed, State};
+use crate::ring::{self, Backpressure, Ordering::Relaxed, State};
 use crate::status::{self, SlotHolder};
 use crate::step::{Step, step};
-use crate::subscriber::Observer;
+use crate::urls::{self, Link};
 
-pub use create::{Backpressure, PublisherOptions};
+pub use create::PublisherOptions;
 pub use error::LoanError;
 pub use loan::{Loan, OwnedLoan};
 use slots::Slots;
@@ -82,7 +83,7 @@ pub struct Publisher {
     inherited: Option<Origin>,
     /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after
     /// the channel is closed: what is left in the ring is still sent.
-    link: Option<link::Held>,
+    link: Option<urls::HeldLink>,
     /// Whether another program has removed the channel's files.
     removed: bool,
     /// When that is checked next, on the monotonic clock.
@@ -376,16 +377,16 @@ impl Publisher {
     /// have not received all frames may miss the rest. [`Publisher::drain`] waits for them.
     pub fn close(self) {}
 
-    pub(crate) fn control_words(&self) -> &ring::Control {
+    fn control_words(&self) -> &ring::Control {
         self.control.words()
     }
 
-    pub(crate) fn source_words(&self) -> &ring::SourceWords {
+    fn source_words(&self) -> &ring::SourceWords {
         self.control.source()
     }
 
     pub(crate) fn with_link(mut self, link: Box<dyn Link>) -> Self {
-        self.link = Some(link::Held::new(link));
+        self.link = Some(urls::HeldLink::new(link));
         self
     }
 

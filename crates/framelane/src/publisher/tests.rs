@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use framelane_test_kit::{Limit, Place};
 
 use super::*;
-use crate::link::Link;
+use crate::urls::Link;
 use crate::{Delivery, PixelFormat, Subscriber, SubscriberOptions};
 
 /// A link that reports its fault when it was asked `after` times.

@@ -36,7 +36,7 @@ mod writer;
 
 pub(crate) use reader::{Lease, Next, attach, detach, is_intact, lease, newest, next, prepare_wait, release};
 pub(crate) use sync::{AtomicU32, AtomicU64, Ordering};
-pub use words::Delivery;
+pub use words::{Backpressure, Delivery};
 pub(crate) use words::{
     CLOSED_BY_REMOVAL, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC, MAX_SLOTS,
     PINS, READERS, READERS_MAGIC, Readers, Record, Shared, State, frame_of, generation_of, is_frame, pin_of,

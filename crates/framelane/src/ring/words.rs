@@ -88,7 +88,18 @@ pub enum Delivery {
     Every = 1,
 }
 
-crate::names::names!(Delivery, "delivery": Newest = "newest", Every = "every");
+/// What a publisher does when every slot is leased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Backpressure {
+    /// Drops the new frame and counts it. The publisher never blocks.
+    #[default]
+    Drop = 0,
+    /// Blocks until a slot is free, and never overwrites a frame that a live subscriber with
+    /// [`Delivery::Every`](crate::Delivery::Every) has not received. Nothing is lost, and a slow subscriber
+    /// slows the publisher.
+    Block = 1,
+}
 
 /// `closed_by` of a channel whose files were removed while its publisher was alive.
 pub(crate) const CLOSED_BY_REMOVAL: u32 = 1;

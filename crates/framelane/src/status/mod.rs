@@ -13,8 +13,7 @@ use crate::files::{ControlFile, DataFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::Layout;
 use crate::link::{self, LinkStatus};
 use crate::os;
-use crate::publisher::Backpressure;
-use crate::ring::{self, Delivery, Ordering::Relaxed, PINS, READERS, State};
+use crate::ring::{self, Backpressure, Delivery, Ordering::Relaxed, PINS, READERS, State};
 use crate::source::{self, SourceStatus};
 
 pub use holders::SlotHolder;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::attach::Attachment;
 use super::{Own, Pool};
 use crate::descriptor::{self, Descriptor};
-use crate::detection::FrameId;
 use crate::error::{Error, forked};
 use crate::files::DataFile;
 use crate::format::PixelFormat;
-use crate::frame::{FrameInfo, Layout, Origin};
+use crate::frame::{FrameId, FrameInfo, Layout, Origin};
 use crate::os;
 use crate::ring;
 
@@ -238,6 +237,12 @@ impl Frame {
         } else {
             Err(forked("frame"))
         }
+    }
+}
+
+impl From<&Frame> for Origin {
+    fn from(frame: &Frame) -> Self {
+        frame.origin()
     }
 }
 

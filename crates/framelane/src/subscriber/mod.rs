@@ -15,16 +15,16 @@ use crate::error::{Error, ErrorKind, forked};
 use crate::files::{self, DataFile, PUBLISHER_LOCK};
 use crate::frame::Origin;
 use crate::link;
+use crate::observer::NO_NEW_FRAME;
 use crate::os::{self, Woken};
 use crate::ring::{self, Delivery, Lease, Next, Ordering::Relaxed, State};
 use crate::step::{Step, step};
+use crate::urls;
 
 use attach::Attachment;
 pub use frame::Frame;
 pub use open::SubscriberOptions;
 use own::{Own, Pool};
-pub use reason::Observer;
-pub(crate) use reason::within;
 
 /// The longest sleep of a subscriber between two checks whether to go on waiting.
 const WAIT_POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ pub struct Subscriber {
 struct Remote {
     url: String,
     /// Feeds the local channel.
-    link: link::Held,
+    link: urls::HeldLink,
 }
 
 const TOO_MANY_LEASES: &str = "cannot receive: this subscriber holds as many frames as it may";
@@ -97,7 +97,7 @@ pub enum RecvError {
 impl From<RecvError> for Error {
     fn from(error: RecvError) -> Self {
         let (kind, message) = match error {
-            RecvError::Timeout => (ErrorKind::Timeout, "no new frame within the time given"),
+            RecvError::Timeout => (ErrorKind::Timeout, NO_NEW_FRAME),
             RecvError::Closed => (ErrorKind::ChannelClosed, "the publisher has closed the channel"),
             RecvError::TooManyLeases => {
                 return Error::new(ErrorKind::TooManyLeases, TOO_MANY_LEASES)
@@ -120,7 +120,7 @@ impl From<Error> for RecvError {
 impl std::fmt::Display for RecvError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RecvError::Timeout => f.write_str("no new frame within the time given"),
+            RecvError::Timeout => f.write_str(NO_NEW_FRAME),
             RecvError::Closed => f.write_str("the publisher has closed the channel"),
             RecvError::TooManyLeases => f.write_str(TOO_MANY_LEASES),
             RecvError::Interrupted => f.write_str("interrupted while waiting for a frame"),

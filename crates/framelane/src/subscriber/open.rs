@@ -9,9 +9,9 @@ use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::Origin;
-use crate::link::{self, Urls};
 use crate::os;
 use crate::ring::{Delivery, Ordering, State};
+use crate::urls::{self, Urls};
 
 /// Time between two checks of a channel that shows no event: its publisher died, or is
 /// starting.
@@ -165,16 +165,16 @@ impl SubscriberOptions {
         channel: &str,
         keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Subscriber, Error> {
-        if link::is_url(channel) {
+        if urls::is_url(channel) {
             let mut opened = None;
             let mut attach = |local: &str| {
                 opened = Some(self.clone().open_timeout(Some(Duration::ZERO)).open(local)?);
                 Ok(())
             };
             let link =
-                link::links(channel, self.urls)?.subscribe(channel, self, &mut attach, keep_waiting)?;
+                urls::links(channel, self.urls)?.subscribe(channel, self, &mut attach, keep_waiting)?;
             let mut subscriber = opened.expect("a link attaches before it begins");
-            subscriber.remote = Some(Remote { url: channel.to_owned(), link: link::Held::new(link) });
+            subscriber.remote = Some(Remote { url: channel.to_owned(), link: urls::HeldLink::new(link) });
             return Ok(subscriber);
         }
         check_name(channel)?;

@@ -8,8 +8,8 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
 use super::*;
 use crate::security::tls::{client_config_unchecked, server_config_unchecked};
 use crate::security::{
-    ALPN, Fingerprint, ServerTrust, client_config, peer_fingerprint, server_config,
-    tls_error, tls_error_of_client,
+    ALPN, Fingerprint, ServerTrust, client_config, peer_fingerprint, server_config, tls_error,
+    tls_error_of_client,
 };
 
 fn trusting(server: &Identity) -> Arc<ClientConfig> {

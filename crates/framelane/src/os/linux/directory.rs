@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::files::{FileId, retry};
+use super::file_id::{FileId, retry};
 
 /// Symbolic links that the way to a directory may have, as in the kernel.
 const MOST_LINKS: usize = 40;

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::directory::Place;
+use super::file_id::{FileId, retry};
 
 /// Opens an existing file; never follows a symbolic link, never survives `exec`.
 pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
@@ -83,23 +84,7 @@ pub(crate) fn release_room(file: &File, offset: u64, len: u64) -> io::Result<()>
     retry(|| rustix::fs::fallocate(file, flags, offset, len))
 }
 
-/// A file, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
 impl FileId {
-    pub(super) fn of(stat: &rustix::fs::Stat) -> Self {
-        FileId { device: stat.st_dev, inode: stat.st_ino }
-    }
-
-    /// An open file's.
-    pub(crate) fn open(file: impl AsFd) -> io::Result<Self> {
-        Ok(Self::of(&rustix::fs::fstat(file)?))
-    }
-
     /// Whether `place` names this file.
     pub(crate) fn is_at(self, place: &Place) -> bool {
         place.stat().is_ok_and(|stat| Self::of(&stat) == self)
@@ -118,11 +103,6 @@ impl FileId {
     /// Removes the name like [`FileId::remove`]. Returns the error of the removal.
     pub(crate) fn try_remove(self, place: &Place) -> io::Result<()> {
         if self.is_at(place) { place.remove() } else { Ok(()) }
-    }
-
-    /// The file's number in its file system.
-    pub(super) fn inode(self) -> u64 {
-        self.inode
     }
 }
 
@@ -160,13 +140,4 @@ pub(crate) fn is_older(place: &Place, age: std::time::Duration) -> bool {
 pub(crate) fn room(path: &Path) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
     Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
-}
-
-pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return Ok(result?),
-        }
-    }
 }

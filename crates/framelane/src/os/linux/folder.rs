@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 
-use super::directory::{DirectoryFault, OpenDirectory, not_a_directory};
-use crate::error::{Error, ErrorKind};
+use super::directory::{DirectoryFault, OpenDirectory};
+
+/// The user that this process acts for.
+pub(crate) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
 
 /// An open folder.
 #[derive(Clone, Debug)]
@@ -39,68 +43,13 @@ impl Found {
     pub fn is(&self, other: &Found) -> bool {
         (self.0.st_dev, self.0.st_ino) == (other.0.st_dev, other.0.st_ino)
     }
-
-    /// Refuses a file of another user than this process's.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PermissionDenied`], which names the user.
-    pub fn check_own(&self, shown: impl std::fmt::Display) -> Result<(), Error> {
-        let user = rustix::process::geteuid().as_raw();
-        if self.owner() == user {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::PermissionDenied,
-            format!(
-                "cannot replace {shown}: expected a file of user {user}, found one of user {}",
-                self.owner()
-            ),
-        )
-        .with_hint("use another name or folder, or let its user remove it"))
-    }
 }
 
 impl Folder {
-    /// Opens the folder of a file, and returns it with the name of the file.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidOption`] for a path without a name at its end. Else as [`Folder::open`].
-    pub fn of(path: &Path) -> Result<(Self, OsString), Error> {
-        let name = path.file_name().ok_or_else(|| {
-            let message = format!("expected the path of a file, found {}", path.display());
-            Error::new(ErrorKind::InvalidOption, message).with_hint("add the name of a file")
-        })?;
-        Ok((Self::open(path.parent().unwrap_or(Path::new("")))?, name.to_owned()))
-    }
-
-    /// Opens a folder. The empty path is the working directory.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PermissionDenied`] for a symbolic link of another user on the way. Errors of the system.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::walk(path, false)
-    }
-
-    /// Opens a folder. Missing ones on the way are made with mode 0700, whatever the umask.
-    ///
-    /// # Errors
-    /// The errors of [`Folder::open`].
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        Self::walk(path, true)
-    }
-
-    fn walk(path: &Path, create: bool) -> Result<Self, Error> {
-        let shown = if path.as_os_str().is_empty() { Path::new(".") } else { path }.display();
-        OpenDirectory::walk(path, create).map(Folder).map_err(|fault| match fault {
-            DirectoryFault::ForeignLink(link) => {
-                let message =
-                    format!("cannot use {shown}: {} is a symbolic link of another user", link.display());
-                Error::new(ErrorKind::PermissionDenied, message)
-                    .with_hint("check the target of the link, then use the path that `realpath` prints")
-            }
-            DirectoryFault::Io(error) => Error::from_io(format!("the directory {shown}"), error),
-            _ => Error::from_io(format!("the directory {shown}"), not_a_directory()),
-        })
+    /// Opens a folder by its names, and follows no symbolic link of another user. With `create`, missing ones
+    /// on the way are made with mode 0700, whatever the umask.
+    pub(crate) fn walk(path: &Path, create: bool) -> Result<Self, DirectoryFault> {
+        OpenDirectory::walk(path, create).map(Folder)
     }
 
     /// Returns the owner, mode and times of the folder itself.

@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use super::directory::Place;
-use super::files::FileId;
+use super::file_id::FileId;
 
 /// Counts the forks that lie between this process and the first one; a handle remembers the count.
 static FORKS: AtomicU64 = AtomicU64::new(0);

@@ -1,8 +1,9 @@
 //! Linux: tmpfs files, shared maps, futexes, open-file-description locks, inotify.
 
 mod directory;
+mod file_id;
 mod files;
-pub mod folder;
+pub(crate) mod folder;
 mod locks;
 mod maps;
 mod process;
@@ -10,6 +11,7 @@ mod signals;
 mod sleep;
 
 pub(crate) use directory::*;
+pub(crate) use file_id::*;
 pub(crate) use files::*;
 pub use locks::fork_count;
 pub(crate) use locks::*;

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::files::FileId;
+use super::file_id::FileId;
 use crate::terminal::plain;
 
 /// The name of a process that has `file` mapped; `None` when the system shows no such process.

@@ -1,4 +1,4 @@
-//! What a packet of H.264 says of itself, read before FFmpeg sees it. Syntax: ITU-T H.264, 7.3.
+//! Checks of a packet of H.264 before FFmpeg sees it. Syntax: ITU-T H.264, 7.3.
 //!
 //! FFmpeg allocates tables by the size that a stream claims, keeps as many pictures as it asks for, and hides
 //! a missing packet by guessing. Packets that come over a network may be anybody's, so what is decoded here

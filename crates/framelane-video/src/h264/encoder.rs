@@ -1,30 +1,24 @@
-//! Frames to packets of H.264 and back, one packet a frame, without delay.
+//! Frames to packets of H.264.
 
 use std::fmt;
 
 use framelane::{Color, ColorRange, Error, ErrorKind, Layout, PixelFormat};
 
+use super::check_sides;
 use crate::convert::Converter;
 use crate::ffmpeg::encoder::{self, Encoder};
-use crate::ffmpeg::picture::Picture;
-use crate::ffmpeg::scale::Scaler;
-use crate::ffmpeg::stream_decoder::{self, PacketDecoder};
-use crate::h264::{self, Watch};
 
 /// Encodes frames as H.264, for live links: each frame is a packet at once.
 ///
 /// Packets are in annex B's form and never need a header sent apart: each keyframe brings the parameters with
 /// it. The first frame, each after a change of size or colour, and one in 300 is a keyframe; so is whichever
 /// is asked to be.
-pub struct StreamEncoder {
+pub struct H264Encoder {
     bits_per_second: u64,
     open: Option<(Key, Encoder)>,
     converter: Converter,
     rate: Rate,
 }
-
-/// The longest side that libx264 takes.
-const MOST_SIDE: u32 = 16_384;
 
 /// What an encoder is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +28,7 @@ struct Key {
     color: Color,
 }
 
-impl StreamEncoder {
+impl H264Encoder {
     /// Opens nothing yet: the size comes with the first frame. The bit rate holds for the average of about
     /// two frames.
     ///
@@ -42,7 +36,7 @@ impl StreamEncoder {
     /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg has no libx264.
     pub fn new(bits_per_second: u64) -> Result<Self, Error> {
         encoder::find()?;
-        Ok(StreamEncoder { bits_per_second, open: None, converter: Converter::new()?, rate: Rate::default() })
+        Ok(H264Encoder { bits_per_second, open: None, converter: Converter::new()?, rate: Rate::default() })
     }
 
     /// Puts the packet of a frame in place of what `out` held, and says whether it is a keyframe.
@@ -94,25 +88,12 @@ impl StreamEncoder {
     }
 }
 
-impl fmt::Debug for StreamEncoder {
+impl fmt::Debug for H264Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamEncoder")
+        f.debug_struct("H264Encoder")
             .field("bits_per_second", &self.bits_per_second)
             .finish_non_exhaustive()
     }
-}
-
-/// Refuses sides that H.264 cannot have, before they reach FFmpeg as C integers.
-fn check_sides(layout: &Layout) -> Result<(), Error> {
-    let (width, height) = (layout.width(), layout.height());
-    if width.max(height) <= MOST_SIDE {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::FrameTooLarge,
-        format!("expected sides of at most {MOST_SIDE} pixels for H.264, found {width}x{height}"),
-    )
-    .with_hint("use lz4, or a smaller size"))
 }
 
 /// Writes a frame into an i420 picture that is as large, or larger by the column or row that makes its sides
@@ -212,83 +193,5 @@ impl Rate {
         }
         self.told = Some(rate);
         Some(rate)
-    }
-}
-
-/// Decodes what [`StreamEncoder`] writes, whoever sent it.
-///
-/// Pictures are never guessed: after an error, or when a packet is missing, each packet is refused until a
-/// keyframe comes. A keyframe decodes to the same picture whatever came before it.
-pub struct StreamDecoder {
-    open: Option<(u32, u32, PacketDecoder)>,
-    watch: Watch,
-    scaler: Scaler,
-}
-
-impl StreamDecoder {
-    /// Opens nothing yet: the size comes with the first packet.
-    ///
-    /// # Errors
-    /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg cannot decode H.264.
-    pub fn new() -> Result<Self, Error> {
-        stream_decoder::find()?;
-        Ok(StreamDecoder { open: None, watch: Watch::default(), scaler: Scaler::new("bicubic")? })
-    }
-
-    /// Decodes one packet into `target`, as `layout` says; its format may be any video format.
-    ///
-    /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) when the packet does not hold a picture of the layout's size that
-    /// follows the one before; then `target` may hold anything.
-    pub fn decode(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
-        let result = self.decode_next(packet, layout, target);
-        if result.is_err() {
-            self.open = None;
-            self.watch = Watch::default();
-        }
-        result
-    }
-
-    fn decode_next(&mut self, packet: &[u8], layout: &Layout, target: &mut [u8]) -> Result<(), Error> {
-        check_sides(layout).map_err(|error| Error::new(ErrorKind::Damaged, error.message()))?;
-        let (width, height) = (layout.width().next_multiple_of(2), layout.height().next_multiple_of(2));
-        if self.open.as_ref().is_some_and(|open| (open.0, open.1) != (width, height)) {
-            self.open = None;
-            self.watch = Watch::default();
-        }
-        let keyframe = self.watch.accept(packet, width, height).map_err(|reason| {
-            let error = Error::new(ErrorKind::Damaged, format!("a packet of H.264: {reason}"));
-            if h264::has_keyframe(packet) { error } else { error.with_hint("ask for a keyframe") }
-        })?;
-        // FFmpeg keeps what a damaged parameter set claimed, also over `avcodec_flush_buffers`: a delay for
-        // reordering, in which later pictures stay, or a colour that later sets do not name. A new decoder
-        // knows nothing of it.
-        if keyframe {
-            self.open = None;
-        }
-        let decoder = match &mut self.open {
-            Some((_, _, decoder)) => decoder,
-            none => &mut none.insert((width, height, PacketDecoder::open(width, height)?)).2,
-        };
-        let frame = decoder.decode(packet)?;
-        if (frame.width(), frame.height()) != (width, height)
-            || crate::ffmpeg::pixel::from_av(frame.format()) != Some(PixelFormat::I420)
-        {
-            return Err(Error::new(
-                ErrorKind::Damaged,
-                format!("expected a picture of {width}x{height}, found {}x{}", frame.width(), frame.height()),
-            ));
-        }
-        let mut picture = Picture::of_frame(frame).cropped(layout.width(), layout.height());
-        if matches!(layout.format(), PixelFormat::Gray8 | PixelFormat::Gray16) {
-            picture = picture.luminance();
-        }
-        self.scaler.convert(&picture, layout, target)
-    }
-}
-
-impl fmt::Debug for StreamDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamDecoder").finish_non_exhaustive()
     }
 }

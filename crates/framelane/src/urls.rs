@@ -1,0 +1,143 @@
+//! URLs instead of channel names, and the links that they open.
+//!
+//! The core knows no network. `framelane-net` registers itself once. From then on, a URL can replace a channel name.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::os;
+use crate::publisher::PublisherOptions;
+use crate::subscriber::SubscriberOptions;
+
+/// The URLs that are accepted instead of a channel's name.
+///
+/// A name may come from elsewhere: a message, a web form, a configuration that others write. A URL in it
+/// decides which machine gets the frames, and its options could send them unencrypted or read files with
+/// secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Urls {
+    /// URLs without options that weaken the link, name files with secrets or raise a limit. The
+    /// default.
+    #[default]
+    Safe,
+    /// URLs with every option: for URLs that the program or its user wrote.
+    Trusted,
+    /// No URLs, only the names of channels of this machine.
+    Refuse,
+}
+
+crate::names::names!(Urls, "urls": Safe = "safe", Trusted = "trusted", Refuse = "refuse");
+
+/// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent,
+/// within a few seconds.
+pub trait Link: Send + Sync {
+    /// Why it has ended by itself, if it has.
+    fn fault(&self) -> Option<Error>;
+
+    /// How much longer whoever closes the channel may wait for the link to take its newest frame; the first
+    /// call begins the end.
+    fn grace(&self) -> Duration;
+}
+
+/// A handle's link. In a forked child it is left alone: its threads are the parent's, and a lock that one of
+/// them held stays locked there.
+pub(crate) struct HeldLink {
+    /// `None` only while this is dropped.
+    link: Option<Box<dyn Link>>,
+    forks: u64,
+}
+
+impl HeldLink {
+    pub(crate) fn new(link: Box<dyn Link>) -> Self {
+        HeldLink { link: Some(link), forks: os::fork_count() }
+    }
+
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.link.as_ref().filter(|_| os::fork_count() == self.forks)?.fault()
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        let link = self.link.as_ref().filter(|_| os::fork_count() == self.forks);
+        link.map_or(Duration::ZERO, |link| link.grace())
+    }
+}
+
+impl Drop for HeldLink {
+    fn drop(&mut self) {
+        if os::fork_count() != self.forks {
+            std::mem::forget(self.link.take());
+        }
+    }
+}
+
+/// Opens links for the URLs that are given in place of a channel's name.
+pub trait Links: Send + Sync {
+    /// Makes a local channel, has `attach` subscribe to it, then connects and receives into it; waits as
+    /// `options` say. (In this order, so that not even the first frame is missed.)
+    ///
+    /// # Errors
+    /// Those of `attach`.
+    /// Of the URL and of connecting; [`ErrorKind::NotFound`] when there is no such channel in time;
+    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
+    fn subscribe(
+        &self,
+        url: &str,
+        options: &SubscriberOptions,
+        attach: &mut dyn FnMut(&str) -> Result<(), Error>,
+        keep_waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Box<dyn Link>, Error>;
+
+    /// The name of a local channel for a publisher of this URL.
+    ///
+    /// # Errors
+    /// Of the URL.
+    fn local_name(&self, url: &str, options: &PublisherOptions) -> Result<String, Error>;
+
+    /// Connects, and sends what is published on the local channel.
+    ///
+    /// # Errors
+    /// Of the URL and of connecting, when it is known that trying again would not help.
+    fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error>;
+}
+
+static LINKS: OnceLock<&'static dyn Links> = OnceLock::new();
+
+/// Registers the implementation that opens URLs instead of channel names in this process. `framelane_net`
+/// calls it. Only the first call has an effect.
+pub fn register_url_schemes(links: &'static dyn Links) {
+    let _ = LINKS.set(links);
+}
+
+/// Whether this is a URL and not a channel's name, which has no colon.
+pub(crate) fn is_url(channel: &str) -> bool {
+    channel.contains("://") || channel.starts_with("unix:")
+}
+
+/// Who opens links.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`] when nobody does; [`ErrorKind::InvalidName`] when URLs are refused.
+pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> {
+    if urls == Urls::Refuse {
+        // The URL is not repeated: it may hold a secret.
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            "expected the name of a channel, found a URL, which this program refuses",
+        )
+        .with_hint(
+            "run `framelane receive URL CHANNEL` or `framelane send CHANNEL URL`, and give the name CHANNEL",
+        ));
+    }
+    LINKS.get().copied().ok_or_else(|| {
+        let scheme = url.split(':').next().unwrap_or_default();
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("expected the name of a channel, found a URL ({scheme}:), and this program has no links"),
+        )
+        .with_hint(
+            "call framelane_net::register_url_schemes() first (crate framelane-net), or run `framelane receive URL CHANNEL` \
+             and name that channel",
+        )
+    })
+}
