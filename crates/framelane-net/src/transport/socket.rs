@@ -12,7 +12,7 @@ use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown, sockopt,
 };
 
-use super::Stream;
+use super::Transport;
 
 /// A connected socket.
 #[derive(Debug)]

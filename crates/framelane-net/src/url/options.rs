@@ -16,7 +16,7 @@ pub(crate) const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// As of every ring: one frame is the newest, one is coming, four can be held.
 const SLOTS: usize = 6;
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
-const MAX_BYTES: u64 = 160 << 20;
+pub(super) const MAX_BYTES: u64 = 160 << 20;
 /// Six slots of such frames fit.
 const MAX_MEMORY: u64 = 1 << 30;
 /// 8192x4096.

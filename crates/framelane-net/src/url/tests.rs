@@ -1,5 +1,8 @@
+use framelane::Delivery;
+use framelane_codec::Codec;
 use proptest::prelude::*;
 
+use super::options::MAX_BYTES;
 use super::*;
 
 fn url(text: &str) -> LinkUrl {

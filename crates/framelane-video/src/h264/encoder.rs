@@ -90,9 +90,7 @@ impl H264Encoder {
 
 impl fmt::Debug for H264Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("H264Encoder")
-            .field("bits_per_second", &self.bits_per_second)
-            .finish_non_exhaustive()
+        f.debug_struct("H264Encoder").field("bits_per_second", &self.bits_per_second).finish_non_exhaustive()
     }
 }
 
