@@ -21,12 +21,12 @@ pub const SECRET_VARIABLE: &str = "FRAMELANE_SECRET";
 pub fn hide(arguments: &[OsString]) {
     let hidden: Vec<_> = hidden(arguments);
     if hidden != arguments {
-        // The program runs all the same: the documentation says what can be seen then.
+        // Without the overwrite, `ps` shows the secrets, as SECURITY.md states.
         let _ = overwrite(arguments, &hidden);
     }
 }
 
-/// The arguments without secrets.
+/// Returns the arguments without secrets.
 pub fn hidden(arguments: &[OsString]) -> Vec<OsString> {
     let mut is_option = false;
     let mut hide = |argument: &OsString| {
@@ -91,7 +91,7 @@ fn overwrite(arguments: &[OsString], hidden: &[OsString]) -> io::Result<()> {
     memory.write_all_at(&new, start)
 }
 
-/// Where the arguments begin: field 48 of `/proc/self/stat`, see `proc(5)`.
+/// Returns the address of the arguments: field 48 of `/proc/self/stat`, see `proc(5)`.
 fn argument_address() -> io::Result<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The second field, the name in brackets, may contain spaces.

@@ -1,4 +1,4 @@
-//! Channels, layouts and colours in JSON and for people.
+//! Reports of channels, layouts and colours, in JSON and as text.
 
 use framelane::{
     ChannelState, ChannelStatus, Color, Layout, LinkStatus, SlotHolder, SourceStatus, SubscriberStatus,
@@ -8,20 +8,20 @@ use serde::Serialize;
 use crate::latency::human_ns;
 use crate::table::human_bytes;
 
-/// A channel as `list` and `info` give it.
+/// A channel, for `list`, `info` and `top`.
 #[derive(Debug, Serialize)]
 pub struct ChannelReport {
     pub name: String,
     /// `live`, `stale`, `closed`, `damaged` or `no_access`.
     pub state: &'static str,
-    /// Why it is damaged, or cannot be read.
+    /// The cause of `damaged` and `no_access`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
     pub publisher_pid: u32,
     pub epoch: u64,
     pub generation: u64,
     pub sequence: u64,
-    /// Frames that were given a number and no slot; those that a link left out on the way among them.
+    /// Frames with a number and without a slot. Includes frames that a link skipped.
     pub dropped: u64,
     pub slots: usize,
     pub backpressure: &'static str,
@@ -30,14 +30,14 @@ pub struct ChannelReport {
     pub layout: Option<LayoutReport>,
     pub color: ColorReport,
     pub newest_published_ns: Option<u64>,
-    /// How long ago the newest frame was published.
+    /// Time since the publication of the newest frame.
     pub newest_age_ns: Option<u64>,
     pub subscribers: Vec<SubscriberReport>,
     /// Slots that subscribers hold, the newest one apart.
     pub held_slots: usize,
     /// The processes that hold slots, those with the most first.
     pub holders: Vec<HolderReport>,
-    /// How the link is that feeds it; `null` for a channel that is published here.
+    /// State of the link that feeds it; `null` for a channel that is published here.
     pub link: Option<LinkReport>,
     /// State of the live source that feeds it; `null` for a channel without one.
     pub source: Option<SourceReport>,
@@ -88,9 +88,9 @@ impl ChannelReport {
 }
 
 impl ChannelReport {
-    /// Frames that were here and found no free slot.
+    /// Frames that found no free slot.
     pub fn without_slot(&self) -> u64 {
-        // The two are not read at once, and anybody may have written them.
+        // The two numbers are read one after the other, and from untrusted memory.
         self.dropped.saturating_sub(self.link.as_ref().map_or(0, |link| link.missed))
     }
 
@@ -108,7 +108,7 @@ impl ChannelReport {
         holders.collect::<Vec<_>>().join(", ")
     }
 
-    /// Of a channel that this user may not look into.
+    /// The report for a channel that this user may not read.
     pub fn without_access(self) -> Self {
         ChannelReport { state: "no_access", ..self }
     }
@@ -124,7 +124,7 @@ pub struct LayoutReport {
     pub planes: Vec<PlaneReport>,
 }
 
-/// Where a plane lies.
+/// Position of a plane.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlaneReport {
     pub offset_bytes: usize,
@@ -212,20 +212,20 @@ impl SubscriberReport {
 /// The link that feeds a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LinkReport {
-    /// Where it leads.
+    /// The URL of the channel at the peer.
     pub peer: String,
     pub connected: bool,
-    /// Whether somebody publishes the channel there; false while it is not connected.
+    /// True while connected, if the channel has a publisher at the peer.
     pub live: bool,
     pub connections: u32,
-    /// How far the other machine's clock is ahead of ours; below zero, behind it.
+    /// The peer's clock minus this machine's.
     pub clock_offset_ns: i64,
-    /// 0 as long as none was measured.
+    /// 0 before the first measurement.
     pub round_trip_ns: u64,
-    /// From the capture of the newest frame to its publication here; 0 when the capture bears no time.
+    /// From the capture of the newest frame to its publication here. 0 if the time of capture is unknown.
     pub latency_ns: u64,
     pub received_bytes: u64,
-    /// Frames that were left out on the way.
+    /// Frames that the link skipped.
     pub missed: u64,
 }
 
@@ -244,7 +244,7 @@ impl LinkReport {
         }
     }
 
-    /// For people; what is not known is left out.
+    /// For people, without unknown values.
     pub fn text(&self) -> String {
         let connected = if self.connected { "connected" } else { "not connected" };
         let mut text = match self.connections {
@@ -296,7 +296,7 @@ impl SourceReport {
         self.state == "receiving"
     }
 
-    /// For people: the state first, and why.
+    /// For people.
     pub fn text(&self) -> String {
         let since = human_ns(self.since_ns);
         let reason = self.reason.as_deref().unwrap_or("unknown");
@@ -311,7 +311,7 @@ impl SourceReport {
     }
 }
 
-/// Of a link that is up and brings nothing, for a reason that lies on the other side.
+/// State of a connected link whose channel has no publisher at the peer.
 pub const NOT_PUBLISHED: &str = "no publisher there";
 
 /// `CLOCK_MONOTONIC`, the clock of [`ChannelStatus::newest_published_ns`].

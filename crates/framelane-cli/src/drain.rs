@@ -4,8 +4,8 @@ use framelane::{Backpressure, Error, ErrorKind, Publisher};
 
 use crate::signals::Stop;
 
-/// With backpressure block, waits until subscribers of every frame have received all. Ends without an error
-/// when `stop` is set.
+/// With backpressure block, waits until all subscribers with delivery every have received all frames. Ends
+/// without an error when `stop` is set.
 pub fn drain(publisher: &mut Publisher, stop: &Stop) -> Result<(), Error> {
     if publisher.backpressure() != Backpressure::Block {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How a command ends when it does not end well, and how that is told.
+//! Errors of commands, and their output.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use framelane::{Error, LoanError, RecvError};
 use serde::Serialize;
 
-/// Why a command ended early.
+/// The early end of a command.
 #[derive(Debug)]
 pub enum Failure {
-    /// Something to tell the user.
+    /// An error, reported to the user.
     Error(Error),
-    /// Whoever reads our standard output has had enough: a clean end.
+    /// The reader of standard output closed it: a clean end.
     OutputClosed,
 }
 
@@ -34,7 +34,7 @@ impl From<LoanError> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Of writing to standard output; other errors come with a context of their own.
+    /// An error of writing to standard output. Other errors have a context already.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Failure::OutputClosed;
@@ -74,7 +74,7 @@ struct ErrorFields<'e> {
     hint: &'e str,
 }
 
-/// Tells the user on standard error and gives the exit code.
+/// Reports a failure on standard error. Returns the exit code.
 pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
     let error = match failure {
         Failure::OutputClosed => return ExitCode::SUCCESS,
@@ -88,7 +88,7 @@ pub fn report(failure: &Failure, as_json: bool) -> ExitCode {
     } else {
         format!("error: {message}\n  hint: {hint}")
     };
-    // Nobody is left to be told when this fails.
+    // An error here cannot be reported.
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::FAILURE
 }

@@ -19,7 +19,7 @@ pub struct Global {
 impl Global {
     /// Options of a publisher in the directory that was named.
     pub fn publisher(&self) -> PublisherOptions {
-        // The user has typed the URL.
+        // The user typed the URL.
         let options = PublisherOptions::new().urls(Urls::Trusted);
         match &self.dir {
             Some(directory) => options.directory(directory),
@@ -27,12 +27,13 @@ impl Global {
         }
     }
 
-    /// What to say of a wait for a channel: where it is looked for, and what ends the wait.
+    /// The note about a wait for a channel: its directory, and the command that ends the wait.
     pub fn waiting_for(&self, channel: &str) -> String {
         match self.place_of(channel) {
             place if place.is_empty() => format!("waiting for channel {channel}"),
             place => format!(
-                "waiting for channel {channel}{place} (`framelane publish SOURCE {channel}` there starts its publisher)"
+                "waiting for channel {channel}{place} (`framelane publish SOURCE {channel}` there starts its \
+                 publisher)"
             ),
         }
     }
@@ -49,7 +50,7 @@ impl Global {
 
     /// Options of a subscriber in the directory that was named.
     pub fn subscriber(&self) -> SubscriberOptions {
-        // The user has typed the URL.
+        // The user typed the URL.
         let options = SubscriberOptions::new().urls(Urls::Trusted);
         match &self.dir {
             Some(directory) => options.directory(directory),

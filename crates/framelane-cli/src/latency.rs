@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The longest latency told apart: a minute.
+/// The upper end of the histogram: a minute.
 const MOST_NS: u64 = 60_000_000_000;
 
 /// A histogram of nanoseconds, to three digits.

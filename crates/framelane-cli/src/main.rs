@@ -1,7 +1,7 @@
 //! The `framelane` command: live video frames through shared memory, from a terminal.
 //!
-//! `commands` has a folder for each command. Shared code is in this folder. Results are written to standard output,
-//! notes, progress and errors to standard error.
+//! `commands` has a folder for each command. Shared code is in this folder. Results are written to standard
+//! output, notes, progress and errors to standard error.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -15,10 +15,12 @@ mod global;
 mod latency;
 mod line_limit;
 mod link_options;
-mod notes;
+mod link_report;
 mod parse;
+mod reporter;
 mod signals;
 mod table;
+mod tally;
 mod transport;
 
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ use signals::Stop;
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     arguments::hide(&arguments);
-    let cli = match cli::parse_arguments(arguments.clone()) {
+    let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return cli::usage(&error, &arguments),
     };
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     };
     let result = cli.command.run(&cli.global, &stop);
     if let Some(code) = stop.exit_code() {
-        // Whatever ended early for the signal's sake is not an error of its own.
+        // An operation that the signal ended early is not an error.
         return ExitCode::from(code);
     }
     match result {

@@ -20,11 +20,11 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// The format to publish; `None` for what the source gives.
+/// The format to publish. `None`: the format of the source.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputFormat(pub Option<PixelFormat>);
 
-/// A pixel format by name, or `native` for what the source gives.
+/// A pixel format by name, or `native` for the format of the source.
 pub fn output_format(text: &str) -> Result<OutputFormat, String> {
     if text == "native" {
         return Ok(OutputFormat(None));
@@ -41,7 +41,7 @@ pub fn format(text: &str) -> Result<PixelFormat, String> {
     })
 }
 
-/// How frames are carried over a link.
+/// The codec of a link.
 pub fn codec(text: &str) -> Result<Codec, String> {
     text.parse().map_err(|error: Error| error.to_string())
 }
@@ -57,7 +57,7 @@ pub fn raw(text: &str) -> Result<RawFormat, String> {
     Ok(RawFormat { format, width, height, fps })
 }
 
-/// How often to play: a count, or `forever`.
+/// The number of repetitions: a count, or `forever`.
 pub fn repeat(text: &str) -> Result<Repeat, String> {
     if text == "forever" {
         return Ok(Repeat::Forever);

@@ -14,10 +14,10 @@ use crate::failure::Failure;
 /// the same signal to a process and to its group, which is one wish, not two.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether the user has asked for the end.
+/// The request to end, by a signal or by the command.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    /// Set by the signal handler or [`Stop::set`], read by whoever waits. Carries no data.
+    /// Set by the signal handler or [`Stop::set`], read by waiting threads. Carries no data.
     flag: Arc<AtomicBool>,
     /// The signal, 0 for none. Written by the signal handler before `flag`.
     signal: Arc<AtomicUsize>,
@@ -64,12 +64,12 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Whether it is time to end.
+    /// True if the command has to end.
     pub fn is_set(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
     }
 
-    /// Asks for the end without a signal.
+    /// Requests the end without a signal.
     pub fn set(&self) {
         self.flag.store(true, Ordering::Relaxed);
     }
@@ -79,7 +79,7 @@ impl Stop {
         self.flag.clone()
     }
 
-    /// 128 + the signal, when there was one.
+    /// 128 + the signal, if there was one.
     pub fn exit_code(&self) -> Option<u8> {
         match self.signal.load(Ordering::Relaxed) {
             0 => None,
@@ -87,7 +87,7 @@ impl Stop {
         }
     }
 
-    /// Sleeps for `time`, or until the end is asked for (looked at every 50 ms); returns whether to continue.
+    /// Sleeps for `time`, or until the end (checked every 50 ms). Returns false at the end.
     pub fn sleep(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.is_set() {
@@ -101,7 +101,7 @@ impl Stop {
     }
 }
 
-/// Whether whoever started us has had this signal ignored, as `nohup` has SIGHUP.
+/// True if the parent process ignored this signal, as `nohup` ignores SIGHUP.
 pub fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

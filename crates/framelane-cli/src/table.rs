@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Rows with aligned columns; the first row is the heading.
+/// Aligns columns. The first row is the heading.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
@@ -35,7 +35,7 @@ pub fn human_bytes(bytes: u64) -> String {
 }
 
 /// A number of things: "1 subscriber", "2 subscribers".
-pub fn counted(count: usize, thing: &str) -> String {
+pub fn counted(count: u64, thing: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{ending}")
 }
@@ -45,8 +45,7 @@ pub fn human_rate(fps: Option<f64>) -> String {
     fps.map_or_else(|| "-".to_owned(), |fps| format!("{fps:.1}"))
 }
 
-/// How often something came each second, from when the first and the last of `count` came: what lies before
-/// the first or after the last is no part of it. `None` when there are not two of them.
+/// Events a second, from the first of `count` events to the last. `None` below two events.
 pub fn rate(count: u64, first_to_last: Duration) -> Option<f64> {
     (count > 1 && !first_to_last.is_zero()).then(|| (count - 1) as f64 / first_to_last.as_secs_f64())
 }

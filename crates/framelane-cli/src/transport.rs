@@ -1,14 +1,14 @@
-//! The kinds of addresses that `send` and `receive` know, who can be reached at them, and which options they
-//! have.
+//! Transports of `send` and `receive`: their URLs, the options that each of them has, and who can reach them.
 
 use std::net::SocketAddr;
 
+use clap::error::ErrorKind as ClapKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, error::ErrorKind as ClapKind};
+use clap::{ArgMatches, Command};
 use framelane::{Error, ErrorKind};
 
-/// All of them, each as it is written.
-const KNOWN: &[&str] = &[
+/// All forms of URLs.
+const URLS: &[&str] = &[
     "tls://HOST:PORT/CHANNEL",
     "tcp://HOST:PORT/CHANNEL",
     "unix:PATH.sock/CHANNEL",
@@ -16,75 +16,113 @@ const KNOWN: &[&str] = &[
     "legacy://HOST:PORT",
 ];
 
-/// The headings of options in `--help`: options under one of them belong to addresses of these kinds, and to
-/// no others.
-pub mod headings {
-    pub const LINKS: &str = "Options of links (tls://, tcp://, unix:)";
-    pub const LEGACY: &str = "Options of legacy";
-    pub const LEGACY_MEMORY: &str = "Options of legacy-memory";
-    pub const LINKS_AND_LEGACY: &str = "Options of links and of legacy";
+/// The carrier of frames to or from another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The link protocol, over TLS, TCP or a Unix socket.
+    Link,
+    /// One frame in a named mapping.
+    LegacyMemory,
+    /// JPEGs over TCP.
+    LegacySocket,
+}
 
-    /// Those that an address of this kind has; `None` for an unknown kind.
-    pub fn of(scheme: &str) -> Option<&'static [&'static str]> {
-        match scheme {
-            "tls" | "tcp" | "unix" => Some(&[LINKS, LINKS_AND_LEGACY]),
-            "legacy" => Some(&[LEGACY, LINKS_AND_LEGACY]),
-            "legacy-memory" => Some(&[LEGACY_MEMORY]),
-            _ => None,
+use Transport::{LegacyMemory, LegacySocket, Link};
+
+/// Options that only some transports have: the id of the group (that of the struct with these options), its
+/// name in messages, and the transports.
+const GROUPS: [(&str, &str, &[Transport]); 6] = [
+    ("link", "links (tls://, tcp://, unix:)", &[Link]),
+    ("receive-link", "links (tls://, tcp://, unix:)", &[Link]),
+    ("DeliveryArgs", "links (tls://, tcp://, unix:)", &[Link]),
+    ("network", "links and of legacy", &[Link, LegacySocket]),
+    ("legacy", "legacy", &[LegacySocket]),
+    ("legacy-memory", "legacy-memory", &[LegacyMemory]),
+];
+
+/// Options under another name in URLs, or options that an option in the URL contradicts.
+const AGAINST: [(&str, &str); 3] = [("every", "delivery"), ("fingerprint", "ca"), ("ca", "fingerprint")];
+
+impl Transport {
+    /// The transport of a URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for an unknown scheme.
+    pub fn of(url: &str) -> Result<Self, Error> {
+        match scheme(url) {
+            "tls" | "tcp" | "unix" => Ok(Link),
+            "legacy-memory" => Ok(LegacyMemory),
+            "legacy" => Ok(LegacySocket),
+            _ => {
+                let message = format!("expected an address of a known kind, found {url:?}");
+                let hint = format!(
+                    "use one of {}. The URL is last in `send CHANNEL URL` and first in `receive URL CHANNEL`",
+                    URLS.join(", ")
+                );
+                Err(Error::new(ErrorKind::InvalidOption, message).with_hint(hint))
+            }
         }
     }
 }
 
-/// Refuses options that say nothing about the kind of address they are given with: they would be ignored.
-///
-/// # Errors
-/// Wrong usage.
-pub fn check_options(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
-    let Some(command) = command.find_subcommand_mut(name) else { return Ok(()) };
-    // Not as `requires`, which sees the global --json only behind the subcommand.
-    let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten() == Some(&true);
-    if flag("per_frame") && !flag("json") {
-        return Err(command.error(ClapKind::MissingRequiredArgument, "--per-frame needs --json"));
-    }
-    // Not the address itself: somebody may have put a token into it.
-    let Some(scheme) = address_of(matches).map(scheme) else { return Ok(()) };
-    let Some(fitting) = headings::of(scheme) else { return Ok(()) };
-    let misplaced = command.get_arguments().find_map(|argument| {
-        let heading = argument.get_help_heading().filter(|heading| heading.starts_with("Options of "))?;
-        let given = matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
-        (given && !fitting.contains(&heading)).then(|| (argument.get_long().unwrap_or_default(), heading))
-    });
-    let Some((option, heading)) = misplaced else { return Ok(()) };
-    let kinds = heading.trim_start_matches("Options of ");
-    let message = format!("--{option} is an option of {kinds}, and has no effect for {scheme}: addresses");
-    Err(command.error(ClapKind::ArgumentConflict, message))
-}
-
-/// The address that `send` or `receive` was given.
-pub fn address_of(matches: &ArgMatches) -> Option<&str> {
-    let given = |id| matches.try_get_one::<String>(id).ok().flatten();
-    ["source", "target"].into_iter().find_map(given).map(String::as_str)
-}
-
-/// What comes before the first colon: it decides which file goes on.
-pub fn scheme(url: &str) -> &str {
+fn scheme(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 
-/// The error for an address that no version of this command knows.
-pub fn unknown_scheme(url: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("expected an address of a known kind, found {url:?}"))
-        .with_hint(format!(
-            "known kinds: {}; the URL comes last in `send CHANNEL URL`, first in `receive URL CHANNEL`",
-            KNOWN.join(", ")
-        ))
+/// Refuses options of `send` and `receive` that the transport of the URL does not have, and options that are
+/// in the URL too.
+///
+/// # Errors
+/// Wrong usage. No error repeats the URL or a value: both may contain secrets.
+pub fn check_options(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name @ ("send" | "receive"), matches)) = matches.subcommand() else { return Ok(()) };
+    let Some(command) = command.find_subcommand_mut(name) else { return Ok(()) };
+    let url = matches.get_one::<String>(if name == "send" { "target" } else { "source" });
+    let Some((url, transport)) = url.and_then(|url| Some((url, Transport::of(url).ok()?))) else {
+        return Ok(());
+    };
+    match misplaced(command, matches, url, transport).or_else(|| in_url(command, matches, url, transport)) {
+        Some(message) => Err(command.error(ClapKind::ArgumentConflict, message)),
+        None => Ok(()),
+    }
 }
 
-/// Refuses the URL of a link where only a channel of this machine makes sense.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+fn misplaced(command: &Command, matches: &ArgMatches, url: &str, transport: Transport) -> Option<String> {
+    command.get_groups().find_map(|group| {
+        let (_, kind, transports) = GROUPS.iter().find(|(id, ..)| group.get_id() == *id)?;
+        let id = group.get_args().find(|id| is_given(matches, id.as_str()))?;
+        let option = command.get_arguments().find(|argument| argument.get_id() == id)?.get_long()?;
+        let scheme = scheme(url);
+        (!transports.contains(&transport))
+            .then(|| format!("--{option} is an option of {kind}, and has no effect for {scheme}: addresses"))
+    })
+}
+
+fn in_url(command: &Command, matches: &ArgMatches, url: &str, transport: Transport) -> Option<String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let names: Vec<_> =
+        query.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name)).collect();
+    if transport == Link && names.contains(&"slots") {
+        return Some("slots= in a URL is for its subscribers: give --slots to `receive`".to_owned());
+    }
+    command.get_arguments().filter(|argument| is_given(matches, argument.get_id().as_str())).find_map(
+        |argument| {
+            let long = argument.get_long()?;
+            let others = AGAINST.into_iter().filter(|(flag, _)| *flag == long).map(|(_, name)| name);
+            let name = std::iter::once(long).chain(others).find(|name| names.contains(name))?;
+            Some(format!("expected each option once, found --{long} and {name}= in the URL"))
+        },
+    )
+}
+
+/// Refuses the URL of a link if only a local channel makes sense.
 pub fn check_local(channel: &str, hint: &str) -> Result<(), Error> {
-    match scheme(channel) {
-        "tls" | "tcp" | "unix" => Err(Error::new(
+    match Transport::of(channel) {
+        Ok(Link) => Err(Error::new(
             ErrorKind::InvalidName,
             format!("expected the name of a channel here, found the URL {channel:?}"),
         )
@@ -93,8 +131,8 @@ pub fn check_local(channel: &str, hint: &str) -> Result<(), Error> {
     }
 }
 
-/// Refuses addresses beyond this machine for what is neither encrypted nor authenticated, unless that is
-/// wanted.
+/// Refuses addresses of other machines for a transport without encryption and authentication, unless
+/// `insecure`.
 pub fn check_exposure(addresses: &[SocketAddr], insecure: bool) -> Result<(), Error> {
     // Canonical: ::ffff:127.0.0.1 is this machine too.
     match addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
@@ -112,10 +150,33 @@ pub fn check_exposure(addresses: &[SocketAddr], insecure: bool) -> Result<(), Er
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
-    fn addresses_beyond_this_machine_need_a_word() {
+    fn every_option_of_a_transport_is_in_a_known_group() {
+        for name in ["send", "receive"] {
+            let mut command = Cli::command();
+            let command = command.find_subcommand_mut(name).unwrap();
+            let is_known = |id: &str| GROUPS.iter().any(|(group, ..)| *group == id);
+            let grouped: Vec<_> = command
+                .get_groups()
+                .filter(|group| is_known(group.get_id().as_str()))
+                .flat_map(|group| group.get_args().cloned())
+                .collect();
+            let of_transport = command.get_arguments().filter(|argument| {
+                argument.get_help_heading().is_some_and(|text| text.starts_with("Options of"))
+            });
+            let missing: Vec<_> =
+                of_transport.map(|argument| argument.get_id()).filter(|id| !grouped.contains(id)).collect();
+            assert!(!grouped.is_empty() && missing.is_empty(), "{name}: {missing:?}");
+        }
+    }
+
+    #[test]
+    fn address_of_another_machine_requires_insecure() {
         let check = |addresses: &[&str], insecure| {
             let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
             check_exposure(&addresses, insecure)

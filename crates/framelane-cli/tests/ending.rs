@@ -1,4 +1,4 @@
-//! How commands end: by signals, by closed pipes, by the death of the other side.
+//! Ends of commands: by signals, closed pipes, and the death of the peer.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn ctrl_c_and_sigterm_end_a_publisher_and_leave_nothing() {
     }
 }
 
-/// Whether who started this test has had SIGHUP ignored: its children have it ignored too.
+/// True if the parent of this test ignored SIGHUP. Its children ignore it too.
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
@@ -52,7 +52,7 @@ fn nohup_keeps_a_publisher_when_its_terminal_is_closed() {
 #[test]
 fn a_publisher_that_waits_ends_at_a_signal_too() {
     let place = Place::new();
-    // For subscribers; for a slot; for its input.
+    // For subscribers, for a slot, for its input.
     let mut publisher = place.start("publish testsrc=64x48 cam0 --json --wait-subscribers 1");
     publisher.wait_for("started");
     publisher.signal(Signal::INT);

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use framelane_test_kit::skip;
 use support::{Place, command_in, json_error};
 
-/// Runs the line as it is and with `--json`; gives the kind and message of the error.
+/// Runs the line as it is and with `--json`; returns the kind and message of the error.
 fn error_of(directory: &Path, line: &str) -> (String, String) {
     let run = |line: &str| -> Output { command_in(directory, line).output().unwrap() };
     let plain = run(line);
@@ -60,7 +60,7 @@ fn a_channel_or_file_that_is_not_there_is_not_found() {
 }
 
 #[test]
-fn the_wait_is_told_in_milliseconds_and_only_when_there_was_one() {
+fn error_states_the_wait_in_milliseconds_if_any() {
     let place = Place::new();
     let (_, message) = error_of(place.path(), "subscribe cam0 --open-timeout 0.1");
     assert!(message.ends_with("(waited 100ms)"), "{message}");
@@ -160,7 +160,7 @@ fn too_little_room_is_an_error_and_no_crash() {
 }
 
 #[test]
-fn wrong_usage_is_told_with_exit_code_2() {
+fn wrong_usage_has_exit_code_2() {
     let place = Place::new();
     for line in [
         "",

@@ -38,7 +38,7 @@ fn a_test_pattern_is_received_and_counted() {
 }
 
 #[test]
-fn people_get_text_and_no_progress_bar_when_there_is_no_terminal() {
+fn output_without_terminal_has_no_progress_bar() {
     let place = Place::new();
     let mut publisher = place.start("publish testsrc=64x48@100 cam0 --json");
     publisher.wait_for("started");
@@ -79,7 +79,7 @@ fn latency_of_a_frame_from_a_link_begins_with_its_capture() {
     }
 }
 
-/// Publishes `input` from standard input without loss; gives what a subscriber writes.
+/// Publishes `input` from standard input without loss. Returns the output of a subscriber.
 fn through(place: &Place, input: &[u8], publish: &str, subscribe: &str) -> Vec<u8> {
     let line = format!("publish - cam0 --rate max --backpressure block --wait-subscribers 1 {publish}");
     let mut publisher = place.command(&line).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -134,7 +134,8 @@ fn nothing_is_lost_from_a_file_with_backpressure_block() {
     std::fs::write(file.path(), y4m(32, 16, 120)).unwrap();
     for (format, slots) in [("i420", "--slots 2"), ("bgr8", "--slots 3"), ("native", "")] {
         let mut publisher = place.start(&format!(
-            "publish {} film --json --rate max --backpressure block --wait-subscribers 2 --format {format} {slots}",
+            "publish {} film --json --rate max --backpressure block --wait-subscribers 2 --format {format} \
+             {slots}",
             file.path().display()
         ));
         let mut readers = [0, 1].map(|_| place.start("subscribe film --delivery every --json --per-frame"));
@@ -235,7 +236,7 @@ fn a_new_size_midway_is_an_error_in_y4m_and_a_note_in_raw() {
     }
 }
 
-/// What a subscriber writes as y4m of one frame.
+/// The y4m output of a subscriber for one frame.
 fn y4m_of(layout: &Layout, bytes: &[u8]) -> std::process::Output {
     let place = Place::new();
     let options = PublisherOptions::new().directory(place.path()).backpressure(Backpressure::Block);

@@ -11,7 +11,7 @@ use framelane_net::security::{AccessList, Identity, Role, Token};
 use serde_json::Value;
 use support::{command_in, json_error};
 
-/// A configuration of its own.
+/// A separate configuration.
 struct Config(tempfile::TempDir);
 
 impl Config {
@@ -29,7 +29,7 @@ impl Config {
         command
     }
 
-    /// What `framelane identity LINE` prints; it must end well.
+    /// The output of `framelane identity LINE` prints; it must end well.
     fn text(&self, line: &str) -> String {
         let output = self.command(line).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
@@ -59,7 +59,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 #[test]
-fn a_server_gets_a_key_and_a_certificate_and_says_what_clients_need() {
+fn server_identity_prints_what_clients_need() {
     let config = Config::new();
     let text = config.text("server --name cam.example --name 192.0.2.1 --days 100");
     let made = Identity::from_directory(&config.path(), Role::Server).unwrap();
@@ -199,7 +199,7 @@ fn clients_are_listed_and_revoked() {
 }
 
 #[test]
-fn wrong_arguments_are_told_with_what_was_expected() {
+fn wrong_arguments_report_what_was_expected() {
     let config = Config::new();
     for (line, word) in [
         ("allow laptop sha256:12 --read **", "64 hexadecimal digits"),

@@ -12,7 +12,7 @@ use framelane_test_kit::{skip, wait_until};
 use rustix::process::Signal;
 use support::{Place, json_error};
 
-/// A mapping's name that nobody else has; removed when the test is over.
+/// A unique mapping. Dropping removes it.
 struct Mapping(String);
 
 impl Mapping {
@@ -31,7 +31,7 @@ impl Drop for Mapping {
     }
 }
 
-/// A Python program that answers each line with a line; killed when the test is over.
+/// A Python program that answers each line with a line. Dropping kills it.
 struct Peer {
     child: Child,
     input: ChildStdin,
@@ -106,7 +106,7 @@ fn an_old_reader_sees_live_frames_of_any_size_and_format() {
     until(|| reader.ask("") == whole(9));
     publish(&mut publisher, PixelFormat::Gray8, (1920, 1080), 11);
     until(|| reader.ask("") == whole(11));
-    // Removed by somebody: made anew, where new readers look. Who has the old one keeps what was there.
+    // After its removal it is created again for new readers. Readers of the old one keep its content.
     std::fs::remove_file(mapping.path()).unwrap();
     publish(&mut publisher, PixelFormat::Bgr8, (1920, 1080), 13);
     until(|| mapping.path().exists());
@@ -122,7 +122,7 @@ fn an_old_reader_sees_live_frames_of_any_size_and_format() {
 }
 
 #[test]
-fn send_keeps_frames_as_they_are_when_asked_and_says_which_do_not_fit() {
+fn send_with_fit_keep_reports_frames_that_do_not_fit() {
     let (place, mapping) = (Place::new(), Mapping::new("keep"));
     let mut publisher = PublisherOptions::new().directory(place.path()).create("cam0").unwrap();
     let url = format!("legacy-memory:{}?size=32x16&streams=3&index=1", mapping.0);
@@ -222,7 +222,7 @@ fn writer_without_a_pause_gives_no_torn_frame() {
 }
 
 #[test]
-fn nonsense_in_the_mapping_is_told_and_waited_out() {
+fn invalid_header_in_the_mapping_is_reported() {
     let (place, mapping) = (Place::new(), Mapping::new("nonsense"));
     let Some(mut writer) = Peer::start("legacy_writer.py", &[&mapping.0, "64", "48", "1"]) else { return };
     let url = format!("legacy-memory:{}?size=64x48", mapping.0);
@@ -250,7 +250,7 @@ fn nonsense_in_the_mapping_is_told_and_waited_out() {
     assert!(receive.wait_for("waiting")["reason"].as_str().unwrap().contains("waiting for a mapping"));
     file.set_len(12 + 64 * 48 * 3).unwrap();
     arrives(&mut writer, &mut subscriber);
-    // Removed, and made anew by another writer.
+    // Removed, and created again by another writer.
     std::fs::remove_file(mapping.path()).unwrap();
     assert!(receive.wait_for("waiting")["reason"].as_str().unwrap().contains("waiting for a mapping"));
     let mut second = Peer::start("legacy_writer.py", &[&mapping.0, "64", "48", "1"]).unwrap();

@@ -1,4 +1,4 @@
-//! `receive` from a real writer of the old kind, a process of its own that copies frames without a lock:
+//! `receive` from a real writer of the old kind, a process that copies frames without a lock:
 //! whole frames only.
 
 mod support;
@@ -15,7 +15,7 @@ use support::{Place, Running};
 /// For a frame on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The writer and its mapping; killed and removed when the test is over.
+/// The writer and its mapping. Dropping ends both.
 struct Writer {
     child: Child,
     name: String,

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use support::stream::{Program, decoded, jpeg, number_of, pattern, psnr, publish, receive};
 use support::{Place, Running};
 
-/// What two encodings of the pattern lose together; noise is below 10.
+/// The difference of two encodings of the pattern. Noise is below 10.
 const ALIKE_DB: f64 = 32.0;
 
 /// Frames 0 to 2 of the pattern arrive whole and in order, and the sender is answered.
@@ -42,7 +42,7 @@ fn arrives(format: PixelFormat, start: impl Fn(&str) -> Option<Program>) {
     assert!(matches!(subscriber.recv(), Err(RecvError::Closed)));
 }
 
-/// Ends `receive` by Ctrl-C; it tells of so many frames, and broken ones.
+/// Ends `receive` by Ctrl-C. Checks the reported numbers of frames and broken frames.
 fn end(mut receive: Running, (frames, broken): (u64, u64)) {
     receive.signal(Signal::INT);
     let summary = receive.wait_for("summary");
@@ -192,7 +192,7 @@ fn a_channel_travels_from_one_framelane_to_another() {
     let summary = receive.wait_for("summary");
     assert_eq!((&summary["frames"], &summary["dropped"]), (&20.into(), &0.into()));
     assert!(receive.end().success());
-    // The receiver has gone: that is told, and the end of the channel ends the waiting for another.
+    // The loss of the receiver is reported. The end of the channel ends the wait for another.
     assert!(send.wait_for("disconnected")["reason"].as_str().unwrap().contains("closed the connection"));
     drop(publisher);
     assert_eq!(send.wait_for("summary")["frames"], 20);

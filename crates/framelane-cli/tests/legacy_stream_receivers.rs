@@ -71,7 +71,7 @@ fn an_answer_may_come_in_pieces() {
 }
 
 #[test]
-fn a_receiver_that_vanishes_in_any_byte_of_its_answer_is_connected_to_again() {
+fn receiver_lost_in_any_byte_of_its_answer_is_reconnected() {
     let mut scene = Scene::new("");
     for count in 0..ANSWER.len() {
         let mut connection = scene.connection();
@@ -125,7 +125,7 @@ fn sender_with_a_wrong_answer_reconnects_and_does_not_show_it() {
 }
 
 #[test]
-fn a_receiver_that_stands_still_is_given_up_and_connected_to_again() {
+fn receiver_without_progress_is_reconnected() {
     let mut scene = Scene::new("--idle-timeout 0.2 --count 1");
     let mut silent = scene.connection();
     number(&mut silent);
@@ -190,7 +190,7 @@ fn a_receiver_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
-fn a_slow_receiver_gets_the_newest_frame_and_the_others_are_counted() {
+fn slow_receiver_gets_the_newest_frame_others_are_counted() {
     let mut scene = Scene::new("");
     let mut connection = scene.connection();
     assert_eq!(number(&mut connection), 0);
@@ -214,7 +214,7 @@ fn a_slow_receiver_gets_the_newest_frame_and_the_others_are_counted() {
 }
 
 #[test]
-fn what_is_no_picture_is_left_out_and_told_of_once() {
+fn frame_that_is_no_picture_is_skipped_and_reported_once() {
     let mut scene = Scene::new("--count 2");
     let mut connection = scene.connection();
     number(&mut connection);
@@ -254,7 +254,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         assert!(error["message"].as_str().unwrap().contains(expected), "{line}: {error}");
         assert!(error["hint"].is_string(), "{line}: {error}");
     }
-    // Nobody is there, and nobody is waited for.
+    // Without a receiver, and without a wait.
     drop(listener);
     let output = place.run(&format!("send cam0 legacy://127.0.0.1:{port} --open-timeout 0 --json"));
     assert_eq!(json_error(&output)["kind"], "timeout");

@@ -26,7 +26,7 @@ impl Scene {
         assert_eq!(number_of(frame.bytes()), number);
     }
 
-    /// Why the sender was disconnected; nothing if it went by itself.
+    /// The cause of the disconnection. Empty if the sender closed the connection.
     fn reason(&mut self) -> String {
         let gone = self.receive.wait_for("disconnected");
         gone["reason"].as_str().unwrap_or_default().to_owned()
@@ -60,7 +60,7 @@ fn vanish(connection: TcpStream) {
 }
 
 #[test]
-fn a_sender_whose_length_is_none_is_disconnected_and_the_next_one_is_served() {
+fn sender_with_a_bad_length_is_disconnected_next_is_served() {
     let mut scene = Scene::new("--max-bytes 100000");
     let files = scene.files();
     for (line, found) in [
@@ -75,7 +75,7 @@ fn a_sender_whose_length_is_none_is_disconnected_and_the_next_one_is_served() {
         connection.write_all(line.as_bytes()).unwrap();
         let reason = scene.reason();
         assert!(reason.contains(found) && reason.contains("expected"), "{line}: {reason}");
-        // It is told by the end of the connection, before it sends all of its picture in vain.
+        // The connection ends before the sender has sent all of its picture in vain.
         assert!(matches!(connection.read(&mut [0]), Ok(0) | Err(_)));
         scene.is_well(files);
     }
@@ -83,7 +83,7 @@ fn a_sender_whose_length_is_none_is_disconnected_and_the_next_one_is_served() {
 }
 
 #[test]
-fn a_sender_that_vanishes_after_any_byte_leaves_the_port_to_the_next_one() {
+fn sender_lost_after_any_byte_leaves_the_port_to_the_next() {
     let mut scene = Scene::new("");
     let files = scene.files();
     let message = message(&jpeg(0, 16, 16));
@@ -100,7 +100,7 @@ fn a_sender_that_vanishes_after_any_byte_leaves_the_port_to_the_next_one() {
         let is_told = reason.contains("was lost after") && reason.contains("closed the connection");
         assert!(is_told || (count == 0 && reason.is_empty()), "after {count} bytes: {reason}");
     }
-    // After the frame, in place of taking the answer.
+    // After the frame, instead of reading the answer.
     let mut connection = scene.connected();
     connection.write_all(&message).unwrap();
     assert_eq!(scene.subscriber.recv().unwrap().width(), 16);
@@ -113,7 +113,7 @@ fn a_sender_that_vanishes_after_any_byte_leaves_the_port_to_the_next_one() {
 }
 
 #[test]
-fn a_frame_that_is_no_picture_is_answered_told_of_and_left_out() {
+fn invalid_jpeg_is_answered_reported_and_skipped() {
     let mut scene = Scene::new("--max-size 640x480");
     let mut connection = scene.connected();
     scene.arrives(&mut connection, 7);
@@ -162,7 +162,7 @@ fn a_sender_that_stands_still_is_given_up() {
         );
         scene.is_well(files);
     }
-    // Between frames it may, until somebody waits.
+    // Between frames it may, until another sender waits.
     let mut first = scene.connected();
     scene.arrives(&mut first, 7);
     let mut second = scene.connect();
@@ -218,7 +218,7 @@ fn memory_follows_what_arrives_not_what_is_claimed() {
     for _ in 0..3 {
         let mut connection = scene.connected();
         connection.write_all(format!("{:<16}", 64 << 20).as_bytes()).unwrap();
-        // A byte after the line: it has been read when the connection's end is told.
+        // A byte after the line: it was read before the end of the connection is reported.
         connection.write_all(&[0; 1000]).unwrap();
         connection.shutdown(Shutdown::Write).unwrap();
         assert!(scene.reason().contains("1000 of the 67108864 bytes"));

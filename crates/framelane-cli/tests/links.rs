@@ -1,4 +1,4 @@
-//! `serve`, `receive`, `send` and URLs in place of channel names, as a user types them.
+//! `serve`, `receive`, `send` and URLs instead of channel names, as a user types them.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn publish(place: &Path, channel: &str, frames: u8) -> framelane::Publisher {
 }
 
 #[test]
-fn a_channel_is_received_under_its_name_or_another_and_told_of() {
+fn receive_uses_the_remote_name_or_the_given_one() {
     let (there, here) = (Place::new(), Place::new());
     let (mut server, address) = serve(&there, "--read cam*");
     let _publisher = publish(there.path(), "cam0", 3);
@@ -120,7 +120,7 @@ fn what_is_sent_is_a_channel_of_the_server_until_it_is_closed() {
 }
 
 #[test]
-fn a_channel_that_closes_before_there_is_a_connection_is_sent_all_the_same() {
+fn channel_closed_before_the_connection_is_still_sent() {
     let (there, here) = (Place::new(), Place::new());
     let socket = there.path().join("link.sock");
     let publisher = publish(here.path(), "cam0", 3);
@@ -135,7 +135,7 @@ fn a_channel_that_closes_before_there_is_a_connection_is_sent_all_the_same() {
 }
 
 #[test]
-fn as_many_frames_as_were_asked_for_have_arrived_when_the_sender_ends() {
+fn send_count_ends_after_all_frames_arrived() {
     let (there, here) = (Place::new(), Place::new());
     let (mut server, address) = serve(&there, "");
     let mut source = here.start("publish testsrc=640x480@100 cam0 --json");
@@ -150,7 +150,7 @@ fn as_many_frames_as_were_asked_for_have_arrived_when_the_sender_ends() {
 }
 
 #[test]
-fn a_single_frame_to_a_url_arrives_though_its_publisher_is_closed_at_once() {
+fn single_frame_to_a_url_arrives_after_an_immediate_close() {
     framelane_net::register_url_schemes();
     let (there, here) = (Place::new(), Place::new());
     let (mut server, address) = serve(&there, "");
@@ -162,7 +162,7 @@ fn a_single_frame_to_a_url_arrives_though_its_publisher_is_closed_at_once() {
 }
 
 #[test]
-fn a_publisher_that_is_killed_there_is_told_of_here() {
+fn killed_remote_publisher_is_reported() {
     let (there, here) = (Place::new(), Place::new());
     let (_server, address) = serve(&there, "");
     let mut receiver = here.start(&format!("receive {address}/cam0 --json"));
@@ -238,7 +238,7 @@ fn what_a_killed_user_of_a_url_leaves_is_removed_by_the_next() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_anything_is_made() {
+fn wrong_arguments_fail_before_a_channel_is_created() {
     let place = Place::new();
     for (line, expected) in [
         ("receive tls://h cam0", "name of a channel"),
@@ -291,7 +291,7 @@ fn token_in_the_environment_stays_off_unix_sockets() {
 }
 
 #[test]
-fn options_that_say_nothing_about_the_address_are_wrong_usage() {
+fn options_of_another_transport_are_wrong_usage() {
     let place = Place::new();
     for (line, expected) in [
         ("receive tcp://127.0.0.1:7420/cam0 --codec png", "png"),
@@ -319,10 +319,10 @@ fn options_that_say_nothing_about_the_address_are_wrong_usage() {
 }
 
 #[test]
-fn a_sender_waits_for_its_server_as_long_as_it_was_told() {
+fn open_timeout_limits_the_wait_for_the_server() {
     let place = Place::new();
     let _publisher = publish(place.path(), "cam0", 1);
-    // Nobody listens at the port of a listener that is gone.
+    // The port of a closed listener refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for limit in ["0", "0.2"] {
         let output =
@@ -357,7 +357,7 @@ fn a_receiver_waits_for_its_channel_as_long_as_it_was_told() {
 }
 
 #[test]
-fn who_asks_for_what_is_not_offered_is_told_and_leaves() {
+fn request_for_an_unoffered_channel_ends_with_an_error() {
     let (there, here) = (Place::new(), Place::new());
     let (mut server, address) = serve(&there, "--read cam* --write boxes");
     let _publisher = publish(here.path(), "cam0", 1);
@@ -386,7 +386,7 @@ fn a_server_may_open_as_many_files_as_its_connections_need() {
 }
 
 #[test]
-fn boxes_that_a_function_finds_go_back_to_where_the_frames_come_from() {
+fn run_sends_boxes_back_over_the_link() {
     let Some(python) = std::env::var_os("FRAMELANE_PYTHON") else {
         skip("python", "FRAMELANE_PYTHON does not name a Python with the framelane package");
         return;

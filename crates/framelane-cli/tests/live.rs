@@ -1,4 +1,4 @@
-//! Live sources that go away and come back, as `publish` and its readers see them.
+//! Live sources that are lost and restored, as `publish` and its readers see them.
 
 #[path = "../../framelane-video/tests/support/cameras.rs"]
 mod cameras;

@@ -1,4 +1,4 @@
-//! What `list`, `info`, `doctor`, `bench` and `--help` say.
+//! Output of `list`, `info`, `doctor`, `bench` and `--help`.
 
 mod support;
 
@@ -121,7 +121,7 @@ fn a_channel_of_another_user_is_not_called_damaged() {
     let place = Place::new();
     let mut publisher = place.start("publish testsrc=64x48 cam0 --json");
     publisher.wait_for("started");
-    // Readable as a directory; the channel's files are the publisher's alone.
+    // The directory is readable, the channel's files only for their owner.
     std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let as_nobody = |line: &str| {
         let mut command = place.command(line);
@@ -210,7 +210,7 @@ fn doctor_finds_what_a_kill_left_and_leaves_the_living_alone() {
     let fixed = place.json("doctor --fix --json");
     assert_eq!((&fixed["healthy"], &fixed["leftovers"][0]["removed"]), (&true.into(), &true.into()));
     assert!(place.files().iter().all(|file| file.starts_with("alive.")), "{:?}", place.files());
-    // Whoever waited for the dead one learns that the channel is closed; the living go on.
+    // Subscribers of the dead publisher find the channel closed. Others continue.
     orphan.wait_for("summary");
     assert!(orphan.end().success());
     reader.wait_for("frame");

@@ -15,7 +15,7 @@ use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::Place;
 
-/// Enough for any machine; a test that waits so long has failed.
+/// Enough for any machine: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(600);
 
 fn publisher(directory: &Path, channel: &str) -> Publisher {

@@ -14,7 +14,7 @@ use framelane_test_kit::{skip, wait_until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{Place, Running, json_error};
 
-/// Enough for any machine; a test that waits so long has failed.
+/// Enough for any machine: a test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Says which process looked, so that a test can kill it.
@@ -85,7 +85,7 @@ fn wait_until_gone(process: Pid) {
 }
 
 #[test]
-fn boxes_come_back_for_the_very_frame_and_the_end_of_the_channel_is_the_end() {
+fn boxes_match_their_frame_until_the_channel_ends() {
     let Some(mut bench) = Bench::new(DETECT) else { return };
     let mut run = bench.start("--end-with-channel");
     let mut detections = bench.detections();
@@ -110,7 +110,7 @@ fn boxes_come_back_for_the_very_frame_and_the_end_of_the_channel_is_the_end() {
 }
 
 #[test]
-fn a_worker_that_is_killed_or_raises_starts_again_and_answers_what_was_asked() {
+fn killed_or_raising_worker_restarts_and_answers() {
     let source = format!(
         "{DETECT}
 import os.path
@@ -146,7 +146,7 @@ def detect(image):
 }
 
 #[test]
-fn a_file_that_changes_is_loaded_again_also_after_an_error_in_it() {
+fn changed_file_is_reloaded_also_after_an_error() {
     let Some(mut bench) = Bench::new("def detect(image):\n    return None\n") else { return };
     let mut run = bench.start("--reload");
     let mut detections = bench.detections();
@@ -164,7 +164,7 @@ fn a_file_that_changes_is_loaded_again_also_after_an_error_in_it() {
 }
 
 #[test]
-fn a_worker_ends_with_the_command_that_started_it_even_when_that_is_killed() {
+fn worker_ends_with_its_command_even_after_sigkill() {
     let Some(mut bench) = Bench::new(DETECT) else { return };
     let mut run = bench.start("");
     let mut detections = bench.detections();

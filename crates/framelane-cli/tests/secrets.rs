@@ -209,7 +209,7 @@ fn link_with_a_secret_in_its_peer_is_shown_without_it() {
 
 /// Returns whether a program that ends by SIGABRT leaves a core dump on this machine.
 fn can_dump(place: &Place) -> bool {
-    // A program that takes core dumps gets them whatever the limit is, and decides itself.
+    // A handler of core dumps gets them at any limit, and decides itself.
     if std::fs::read("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.starts_with(b"|")) {
         return false;
     }

@@ -1,4 +1,4 @@
-//! `framelane top`: rates of channels that come, go and begin anew; on a terminal and without one.
+//! `framelane top`: rates of channels that open, close and restart, on a terminal and without one.
 
 mod support;
 
@@ -86,7 +86,7 @@ fn a_publisher_that_takes_over_brings_no_rate_below_zero() {
 }
 
 #[test]
-fn a_link_is_told_with_what_comes_over_it() {
+fn top_shows_the_rates_of_a_link() {
     let place = Place::new();
     let mut publisher = PublisherOptions::new().directory(place.path()).create("far/cam0").unwrap();
     let mut link = LinkStatus {
@@ -133,7 +133,7 @@ fn published(there: &Place) -> framelane::Publisher {
 }
 
 #[test]
-fn a_link_is_told_to_bring_nothing_while_nobody_publishes_there() {
+fn link_without_remote_publisher_is_shown_as_no_source() {
     let (there, here) = (Place::new(), Place::new());
     let (_server, mut receiver) = link(&there, &here, "");
     let text = |line: &str| String::from_utf8(here.run(line).stdout).unwrap();
@@ -146,13 +146,13 @@ fn a_link_is_told_to_bring_nothing_while_nobody_publishes_there() {
         assert_eq!(!text("info cam0").contains("connected, no publisher there"), live);
         assert_eq!(!text("list").contains("(no publisher there)"), live);
         assert_eq!(!text("top --count 1 --interval 0.05").contains("  no source"), live);
-        // Open for as long as nobody looks: the next turn finds the channel closed.
+        // The next iteration finds the channel closed.
         drop(publisher);
     }
 }
 
 #[test]
-fn what_a_link_leaves_out_is_not_said_to_have_found_no_free_slot() {
+fn frames_that_a_link_skipped_are_no_slot_drops() {
     let (there, here) = (Place::new(), Place::new());
     let (_server, mut receiver) = link(&there, &here, "--max-fps 5");
     let mut publisher = published(&there);
@@ -227,11 +227,11 @@ fn directory_that_does_not_exist_yet_has_no_channels() {
     assert_eq!(report["channels"].as_array().map(Vec::len), Some(0), "{report}");
 }
 
-/// The program at a terminal of its own.
+/// The program on a pseudoterminal.
 struct Terminal {
     ours: File,
     child: Child,
-    /// What it has written that nobody has asked for yet.
+    /// Output that was not returned yet.
     text: String,
 }
 
@@ -251,7 +251,7 @@ impl Terminal {
         Terminal { ours: ours.into(), child: command.spawn().unwrap(), text: String::new() }
     }
 
-    /// What is written up to and with this.
+    /// Returns the output up to and including `wanted`.
     fn until(&mut self, wanted: &str) -> String {
         loop {
             if let Some(at) = self.text.find(wanted) {
@@ -262,10 +262,10 @@ impl Terminal {
         }
     }
 
-    /// Reads on; false at the end.
+    /// Reads more output. Returns false at the end.
     fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        // An error when nobody has the other side open any more.
+        // An error after the program closed the terminal.
         let len = self.ours.read(&mut bytes).unwrap_or(0);
         // No test looks for a character that may be cut in two here.
         self.text += &String::from_utf8_lossy(&bytes[..len]);
@@ -280,7 +280,7 @@ impl Terminal {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Whether keys are shown and come by the line, as before.
+    /// True if the terminal has its earlier settings: echo and lines.
     fn is_as_before(&self) -> bool {
         tcgetattr(&self.ours).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
@@ -313,7 +313,7 @@ fn channels(place: &Place, names: &[&str]) -> Vec<framelane::Publisher> {
 }
 
 #[test]
-fn a_terminal_is_drawn_in_place_and_given_back_at_q_and_at_a_signal() {
+fn terminal_is_restored_after_q_and_after_a_signal() {
     let place = Place::new();
     let _channels = channels(&place, &["cam0"]);
     for (end, code) in [(None, 0), (Some(Signal::INT), 130), (Some(Signal::TERM), 143)] {
@@ -338,7 +338,7 @@ fn a_terminal_is_drawn_in_place_and_given_back_at_q_and_at_a_signal() {
 }
 
 #[test]
-fn the_last_table_stays_on_the_terminal_when_the_count_is_reached() {
+fn last_table_stays_on_the_terminal_after_the_count() {
     let place = Place::new();
     let _channels = channels(&place, &["cam0"]);
     let mut terminal = Terminal::start(&place, "top --count 1 --interval 0.05", 100, 24);

@@ -50,7 +50,7 @@ fn client_of_another_user_is_refused_at_a_unix_socket() {
     let mut server = serve(&root, &socket, 0);
     let line = format!("receive unix:{}/cam0 --open-timeout 60 --json", socket.display());
     let output = nobody.command(&line).uid(NOBODY).gid(NOBODY).output().unwrap();
-    // Root's servers are trusted, and refuse nobody's clients.
+    // Servers of root are trusted, and accept all clients.
     let error = json_error(&output);
     assert_eq!(error["kind"], "permission_denied", "{error}");
     assert!(error["message"].as_str().unwrap().contains("found user 65534"), "{error}");

@@ -1,7 +1,6 @@
 //! The commands, one folder for each: options, run and output.
 
 mod bench;
-mod conflicts;
 mod doctor;
 mod identity;
 mod info;
@@ -14,8 +13,6 @@ mod serve;
 mod subscribe;
 mod top;
 
-pub use conflicts::check as check_conflicts;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +20,7 @@ use crate::failure::Failure;
 use crate::global::Global;
 use crate::signals::Stop;
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Publish a file, a stream, a camera, standard input or a test pattern
@@ -56,7 +53,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs it; the exit code when it ends well.
+    /// Runs the command. Returns its exit code.
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         match self {
             Command::Publish(publish) => publish.run(global, stop),
@@ -75,12 +72,21 @@ impl Command {
         }
     }
 
+    /// Returns the contradiction among the options, if there is one.
+    pub fn conflict(&self, global: &Global) -> Option<String> {
+        match self {
+            Command::Serve(serve) => serve.conflict(),
+            Command::Subscribe(subscribe) => subscribe.conflict(global),
+            _ => None,
+        }
+    }
+
     /// Returns whether the command reads or makes keys and tokens, regardless of its arguments.
     pub fn has_keys(&self) -> bool {
         matches!(self, Command::Serve(_) | Command::Identity(_))
     }
 
-    /// How long after a signal it may be ended from outside: only where nothing stays behind.
+    /// Returns the time from a signal to a forced end. `None` for commands that have to clean up.
     pub fn grace(&self) -> Option<Duration> {
         match self {
             Command::Publish(_)

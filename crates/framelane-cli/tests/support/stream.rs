@@ -1,4 +1,4 @@
-//! What the tests of the legacy stream share: pictures, and old programs in other languages.
+//! Pictures, and old programs in other languages, for the tests of the legacy stream.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Place, Running};
 
-/// What a receiver answers.
+/// The answer of a receiver.
 pub const ANSWER: &[u8; 18] = b"recieved messages!";
 /// The one deadline of waits.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -47,14 +47,14 @@ pub fn message(jpeg: &[u8]) -> Vec<u8> {
     [format!("{:<16}", jpeg.len()).as_bytes(), jpeg].concat()
 }
 
-/// How like each other two pictures are, in dB.
+/// The similarity of two pictures, in dB.
 pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
     assert_eq!(a.len(), b.len());
     let sum: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
     10.0 * (255.0 * 255.0 * a.len() as f64 / sum.max(1e-9)).log10()
 }
 
-/// The pattern's red of a picture says its number; JPEG leaves it within 4 of it.
+/// The red of the pattern is the number of the picture, within 4 after JPEG.
 pub fn number_of(pixels: &[u8]) -> usize {
     let sum: usize = pixels.chunks_exact(3).map(|pixel| usize::from(pixel[2])).sum();
     (sum * 3 / pixels.len() + 4) / 8
@@ -131,7 +131,7 @@ pub fn accept(listener: &TcpListener) -> TcpStream {
     listener.accept().unwrap().0
 }
 
-/// An old program, which prints lines; killed when the test is over.
+/// An old program, which prints lines. Dropping kills it.
 pub struct Program {
     child: Child,
     lines: BufReader<ChildStdout>,

@@ -14,15 +14,15 @@ pub use self::reader::BenchReader;
 use self::reader::ReaderFigures;
 use crate::delivery::DeliveryArgs;
 use crate::drain::drain;
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::{Latencies, Percentiles, human_us};
-use crate::notes::Notes;
 use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 use crate::table::columns;
 
-/// Frames before those that count: the ring is made, pages are touched, caches are warm.
+/// Frames that are not counted: they create the ring, touch its pages and warm the caches.
 const WARM_UP: u64 = 30;
 /// Time between two counts of readers, and between two reports of progress.
 const READER_POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -98,7 +98,7 @@ struct EachReader {
     wake: Option<Percentiles>,
 }
 
-/// What the publisher has measured.
+/// Measurements of the publisher.
 struct Published {
     calls: Latencies,
     seconds: f64,
@@ -110,29 +110,25 @@ impl Bench {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let layout = Layout::packed(self.format, self.size.0, self.size.1)?;
         let mut publisher = self.publisher(global, &layout)?;
-        let notes = Notes::new(global.json);
+        let reporter = Reporter::new(global.json);
         let mut readers = Readers::start(self, global, publisher.channel())?;
         if !readers.wait_until_attached(&publisher, stop)? {
             return Ok(ExitCode::SUCCESS);
         }
-        notes.start_progress(Some(self.duration.as_secs()));
-        let published = self.publish(&mut publisher, &layout, &notes, stop);
+        reporter.start_progress(Some(self.duration.as_secs()));
+        let published = self.publish(&mut publisher, &layout, &reporter, stop);
         let slots = publisher.slots();
         let drained = drain(&mut publisher, stop);
-        // Closes the channel; the readers give their figures and end.
+        // Closes the channel: the readers print their figures and end.
         drop(publisher);
-        notes.end_progress();
+        reporter.end_progress();
         let published = published?;
         drained?;
         if stop.is_set() {
             return Ok(ExitCode::SUCCESS);
         }
         let report = self.report(&layout, slots, &published, &readers.figures()?);
-        if global.json {
-            print_json(&report)?;
-        } else {
-            print_line(&report.text())?;
-        }
+        reporter.result(&report, || report.text())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -152,7 +148,7 @@ impl Bench {
         &self,
         publisher: &mut Publisher,
         layout: &Layout,
-        notes: &Notes,
+        reporter: &Reporter,
         stop: &Stop,
     ) -> Result<Published, Failure> {
         let period = (!self.free).then(|| Duration::from_secs_f64(1.0 / self.fps));
@@ -160,7 +156,7 @@ impl Bench {
         let mut began = Instant::now();
         let mut due = began;
         let mut number = 0;
-        let mut told = 0;
+        let mut reported = 0;
         while !stop.is_set() {
             number += 1;
             if number == WARM_UP + 1 {
@@ -186,16 +182,16 @@ impl Bench {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             let seconds = began.elapsed().as_secs();
-            if counts && seconds != told {
-                told = seconds;
-                notes.progress(seconds, format!("seconds  {} frames", published.frames));
+            if counts && seconds != reported {
+                reported = seconds;
+                reporter.progress(seconds, format!("seconds  {} frames", published.frames));
             }
         }
         published.seconds = began.elapsed().as_secs_f64();
         Ok(published)
     }
 
-    /// How long the calls took; `None` when the frame was dropped.
+    /// Publishes a frame. Returns the duration of the calls, or `None` if the frame was dropped.
     fn publish_one(
         &self,
         publisher: &mut Publisher,
@@ -258,7 +254,7 @@ impl Bench {
     }
 }
 
-/// The reader processes; killed if they are still there when this is dropped.
+/// The reader processes. Dropping kills those that still run.
 struct Readers {
     children: Vec<Child>,
 }
@@ -285,7 +281,7 @@ impl Readers {
         Ok(readers)
     }
 
-    /// False when the user wants an end instead.
+    /// Waits for the readers. Returns false at the end.
     fn wait_until_attached(&mut self, publisher: &Publisher, stop: &Stop) -> Result<bool, Error> {
         while publisher.subscribers() < self.children.len() {
             for child in &mut self.children {
@@ -300,7 +296,7 @@ impl Readers {
         Ok(true)
     }
 
-    /// What they have measured, once the channel is closed.
+    /// Returns the measurements of the readers, after the channel was closed.
     fn figures(mut self) -> Result<Vec<ReaderFigures>, Error> {
         let children = std::mem::take(&mut self.children);
         let figures = children.into_iter().map(|child| {
@@ -324,7 +320,7 @@ impl Drop for Readers {
 
 fn reader_ended(status: std::process::ExitStatus) -> Error {
     Error::new(ErrorKind::SystemFailure, format!("a reader process ended without results ({status})"))
-        .with_hint("see its message above; run the benchmark again")
+        .with_hint("see its message above, and run the benchmark again")
 }
 
 impl Report {

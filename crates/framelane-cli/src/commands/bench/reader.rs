@@ -1,4 +1,4 @@
-//! The reader of `framelane bench`, a process of its own.
+//! The reader process of `framelane bench`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::signals::Stop;
 /// The longest wait for a frame between two checks of the publisher.
 const PUBLISHER_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Receives until the channel closes, and gives its figures.
+/// Receives until the channel closes, and prints its figures.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane bench    starts these itself")]
@@ -28,7 +28,7 @@ pub struct BenchReader {
     warm_up: u64,
 }
 
-/// What a reader has measured.
+/// Measurements of a reader.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReaderFigures {
     pub frames: u64,

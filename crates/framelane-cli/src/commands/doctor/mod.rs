@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use framelane::{Diagnosis, Leftover, Leftovers};
 use rustix::fs::{Access, access};
 
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
+use crate::reporter::Reporter;
 use crate::table::human_bytes;
 
 /// A file system of this size is what containers get by default, and too small for 1080p.
@@ -86,11 +87,7 @@ impl Doctor {
         let left = diagnosis.leftovers.iter().any(|leftover| !leftover.removed);
         let healthy = !left && findings.iter().all(|finding| finding.severity == "note");
         let report = Report::new(diagnosis, findings, healthy);
-        if global.json {
-            print_json(&report)?;
-        } else {
-            print_line(&report.text())?;
-        }
+        Reporter::new(global.json).result(&report, || report.text())?;
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -6,11 +6,12 @@ use framelane::folder::{Folder, NewFile};
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{Client, ClientsFile, Fingerprint, Patterns, Token as Secret};
 
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
+use crate::reporter::Reporter;
 use crate::table::columns;
 
-/// What a client may do.
+/// Rights of a client.
 #[derive(Debug, clap::Args)]
 struct Rights {
     /// Channels that the client may receive, as in 'cam*,hall/**' [default: none]
@@ -83,7 +84,7 @@ impl Report {
         }
     }
 
-    /// What it may do, in words.
+    /// Returns the rights for people.
     fn rights(&self) -> String {
         let may =
             [("read", &self.read), ("write", &self.write)].into_iter().filter(|(_, what)| !what.is_empty());
@@ -119,21 +120,17 @@ impl Token {
     }
 
     fn print(&self, global: &Global, client: &Client, token: &Secret) -> Result<(), Failure> {
-        let client = Report::new(client);
-        match (&self.out, global.json) {
-            (out, true) => print_json(&TokenReport {
-                client,
-                token: out.is_none().then(|| token.expose()),
-                file: out.as_deref(),
-            }),
-            // The token alone, so that it can go straight to where secrets are kept.
-            (None, false) => print_line(token.expose()),
-            (Some(out), false) => {
-                let text =
-                    format!("{} may {}; its token is in {}", client.name, client.rights(), out.display());
-                print_line(&text)
+        let out = self.out.as_deref();
+        let token = out.is_none().then(|| token.expose());
+        let report = TokenReport { client: Report::new(client), token, file: out };
+        Reporter::new(global.json).result(&report, || match (token, out) {
+            // The token alone, for a pipe to a store of secrets.
+            (Some(token), _) => token.to_owned(),
+            (None, out) => {
+                let (client, out) = (&report.client, out.unwrap_or(Path::new("")).display());
+                format!("{} may {}; its token is in {out}", client.name, client.rights())
             }
-        }
+        })
     }
 }
 
@@ -160,10 +157,7 @@ impl Allow {
         let client = Client::with_certificate(&self.name, self.fingerprint, read.clone(), write.clone());
         file.add(&client)?;
         let report = Report::new(&client);
-        match global.json {
-            true => print_json(&report),
-            false => print_line(&format!("{} may {}", report.name, report.rights())),
-        }
+        Reporter::new(global.json).result(&report, || format!("{} may {}", report.name, report.rights()))
     }
 }
 
@@ -176,36 +170,37 @@ struct Clients {
 impl List {
     pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
         let clients: Vec<_> = file.list()?.iter().map(Report::new).collect();
-        if global.json {
-            return print_json(&Clients { file: file.path().to_owned(), clients });
+        let report = Clients { file: file.path().to_owned(), clients };
+        Reporter::new(global.json).result(&report, || report.text())
+    }
+}
+
+impl Clients {
+    fn text(&self) -> String {
+        if self.clients.is_empty() {
+            return "no clients; `framelane identity token NAME --read PATTERNS` adds one".to_owned();
         }
-        if clients.is_empty() {
-            return print_line("no clients; `framelane identity token NAME --read PATTERNS` adds one");
-        }
-        let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         let heading = ["CLIENT", "SHOWS", "READS", "WRITES", "SINCE", "FINGERPRINT"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        rows.extend(clients.into_iter().map(|client| {
-            let fingerprint = or_dash(client.fingerprint.unwrap_or_default());
+        rows.extend(self.clients.iter().map(|client| {
             vec![
-                client.name,
+                client.name.clone(),
                 client.kind.to_owned(),
-                or_dash(client.read),
-                or_dash(client.write),
-                client.made,
-                fingerprint,
+                or_dash(&client.read),
+                or_dash(&client.write),
+                client.made.clone(),
+                or_dash(client.fingerprint.as_deref().unwrap_or_default()),
             ]
         }));
-        print_line(&columns(&rows))
+        columns(&rows)
     }
 }
 
 impl Revoke {
     pub fn run(&self, global: &Global, file: &ClientsFile) -> Result<(), Failure> {
         let report = Report::new(&file.revoke(&self.name)?);
-        match global.json {
-            true => print_json(&report),
-            false => print_line(&format!("access of {} revoked, its open connections end", report.name)),
-        }
+        let text = || format!("access of {} revoked, its open connections end", report.name);
+        Reporter::new(global.json).result(&report, text)
     }
 }

@@ -12,10 +12,11 @@ use framelane_net::security::{
 };
 
 use self::clients::{Allow, List, Revoke, Token};
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
+use crate::reporter::Reporter;
 
-/// As many characters as a certificate's common name may have.
+/// Limit of X.509 for a common name, in characters.
 const MAX_COMMON_NAME: usize = 64;
 
 /// Create keys and certificates; define which clients may connect.
@@ -182,12 +183,9 @@ impl Report {
         )
     }
 
-    /// Prints it, and what is to be done next.
+    /// Prints the report, and the next step.
     fn print(&self, global: &Global, next: &str) -> Result<(), Failure> {
-        match global.json {
-            true => print_json(self),
-            false => print_line(&format!("{}\n\n{next}", self.text())),
-        }
+        Reporter::new(global.json).result(self, || format!("{}\n\n{next}", self.text()))
     }
 }
 
@@ -216,7 +214,7 @@ impl Server {
     }
 }
 
-/// What most clients in a small network, and on this machine, say.
+/// Names that clients on this machine and in a small network use in URLs.
 fn default_names() -> Vec<String> {
     let system = rustix::system::uname();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
@@ -281,10 +279,9 @@ impl Show {
                 .with_hint("make one with `framelane identity server` or `framelane identity client NAME`")
                 .into());
         }
-        match global.json {
-            true => print_json(&Identities { directory: directory.to_owned(), identities }),
-            false => print_line(&identities.iter().map(Report::text).collect::<Vec<_>>().join("\n\n")),
-        }
+        let text = identities.iter().map(Report::text).collect::<Vec<_>>().join("\n\n");
+        let report = Identities { directory: directory.to_owned(), identities };
+        Reporter::new(global.json).result(&report, || text)
     }
 }
 

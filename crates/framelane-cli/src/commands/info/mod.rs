@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use crate::describe::{ChannelReport, SubscriberReport};
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::human_ns;
+use crate::reporter::Reporter;
 use crate::table::{columns, counted, human_bytes};
 use crate::transport::check_local;
 
@@ -37,11 +38,7 @@ impl Info {
             "run `framelane receive URL`, then `framelane info` with its channel; or measure with `framelane subscribe URL`",
         )?;
         let report = ChannelReport::new(&framelane::status(global.dir.as_deref(), &self.channel)?);
-        if global.json {
-            print_json(&report)?;
-        } else {
-            print_line(&text(&report))?;
-        }
+        Reporter::new(global.json).result(&report, || text(&report))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -78,7 +75,7 @@ fn text(channel: &ChannelReport) -> String {
     }
     let age = channel.newest_age_ns.map(|ns| format!(", published {} ago", human_ns(ns)));
     row("newest", format!("frame {}{}", channel.sequence, age.unwrap_or_default()));
-    row("dropped", format!("{} found no free slot", counted(channel.without_slot() as usize, "frame")));
+    row("dropped", format!("{} found no free slot", counted(channel.without_slot(), "frame")));
     row(
         "ring",
         format!(

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use framelane::{ChannelState, ChannelStatus, ErrorKind};
 
 use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED, SourceReport};
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::human_ns;
+use crate::reporter::Reporter;
 use crate::table::{columns, human_bytes};
 
 /// List the channels.
@@ -36,45 +37,40 @@ struct Report {
 
 impl List {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let channels = channels(global)?;
-        if global.json {
-            let directory = framelane::directory(global.dir.as_deref()).display().to_string();
-            print_json(&Report { directory, channels })?;
-        } else if channels.is_empty() {
-            print_line(&none(global))?;
-        } else {
-            let heading = [
-                "CHANNEL", "STATE", "PID", "SIZE", "FORMAT", "FRAME", "AGE", "DROPPED", "READERS", "SLOTS",
-                "MEMORY",
-            ];
-            let mut rows = vec![heading.map(str::to_owned).to_vec()];
-            rows.extend(channels.iter().map(row));
-            if channels.iter().any(|channel| channel.link.is_some()) {
-                let links = channels.iter().map(|channel| channel.link.as_ref().map_or("-".to_owned(), link));
-                let cells = std::iter::once("LINK".to_owned()).chain(links);
-                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
-            }
-            if channels.iter().any(|channel| channel.source.is_some()) {
-                let sources =
-                    channels.iter().map(|channel| channel.source.as_ref().map_or("-".to_owned(), source));
-                let cells = std::iter::once("SOURCE".to_owned()).chain(sources);
-                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
-            }
-            if channels.iter().any(ChannelReport::is_starved) {
-                let held = channels.iter().map(|channel| match channel.is_starved() {
-                    true => channel.holders_text(),
-                    false => "-".to_owned(),
-                });
-                let cells = std::iter::once("HELD".to_owned()).chain(held);
-                rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
-            }
-            print_line(&columns(&rows))?;
-        }
+        let directory = framelane::directory(global.dir.as_deref()).display().to_string();
+        let report = Report { directory, channels: channels(global)? };
+        Reporter::new(global.json).result(&report, || report.text(global))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What to say when there are no channels, with the place that was looked at.
+impl Report {
+    fn text(&self, global: &Global) -> String {
+        let channels = &self.channels;
+        if channels.is_empty() {
+            return none(global);
+        }
+        let heading = [
+            "CHANNEL", "STATE", "PID", "SIZE", "FORMAT", "FRAME", "AGE", "DROPPED", "READERS", "SLOTS",
+            "MEMORY",
+        ];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(channels.iter().map(row));
+        let mut add = |heading: &str, cell: &dyn Fn(&ChannelReport) -> Option<String>| {
+            let cells: Vec<_> = channels.iter().map(cell).collect();
+            if cells.iter().any(Option::is_some) {
+                rows[0].push(heading.to_owned());
+                rows[1..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(or_dash(cell)));
+            }
+        };
+        add("LINK", &|channel| channel.link.as_ref().map(link));
+        add("SOURCE", &|channel| channel.source.as_ref().map(source));
+        add("HELD", &|channel| channel.is_starved().then(|| channel.holders_text()));
+        columns(&rows)
+    }
+}
+
+/// The text for a directory without channels.
 pub fn none(global: &Global) -> String {
     let directory = framelane::directory(global.dir.as_deref());
     let missing = if directory.exists() { "" } else { ", which does not exist yet" };
@@ -102,8 +98,11 @@ fn refused(global: &Global, status: &ChannelStatus) -> bool {
             .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
 fn row(channel: &ChannelReport) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         channel.name.clone(),
         channel.state.replace('_', " "),

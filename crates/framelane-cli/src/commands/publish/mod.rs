@@ -13,18 +13,18 @@ use framelane::{Backpressure, ChannelState, Error, ErrorKind, PixelFormat, Publi
 use framelane_video::{End, Rate, RawFormat, Repeat, Rotate, Source, SourceInfo, SourceOptions};
 
 use self::progress::{Counters, Event};
-use self::source::Reporter;
+use self::source::SourceReporter;
 use crate::arguments;
 use crate::drain::drain;
-use crate::failure::{Failure, print_json};
+use crate::failure::Failure;
 use crate::global::Global;
-use crate::notes::Notes;
 use crate::parse::{self, OutputFormat};
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 use crate::table::{counted, human_rate};
 use crate::transport::check_local;
 
-/// Slots beside those that a decoder needs for itself.
+/// Slots in addition to those that a decoder needs.
 const BASE_SLOTS: usize = 6;
 /// Time between two counts of the subscribers that are waited for.
 const SUBSCRIBER_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -156,23 +156,20 @@ impl Publish {
                 OsString::from(&*arguments::with_secret(text.unwrap_or(&shown), file)?)
             }
         };
-        let notes = Notes::new(global.json);
-        let reporter = Reporter::new(global.json, &named.to_string_lossy(), notes.clone());
-        let options = self.source_options(stop).on_event(move |event| reporter.report(event));
+        let reporter = Reporter::new(global.json);
+        let of_source = SourceReporter::new(&named.to_string_lossy(), reporter.clone());
+        let options = self.source_options(stop).on_event(move |event| of_source.report(event));
         let mut source = options.open(&named)?;
         let mut publisher = self.publisher_options(global, &source).create(&self.channel)?;
-        if global.json {
-            print_json(&Event::started(&publisher, source.info()))?;
-        }
-        notes.say(&self.headline(&publisher, &source));
-        if !self.wait_for_subscribers(&publisher, &notes, stop) {
+        let started = Event::started(&publisher, source.info());
+        reporter.event(&started, &self.headline(&publisher, &source))?;
+        if !self.wait_for_subscribers(&publisher, &reporter, stop) {
             return Ok(ExitCode::SUCCESS);
         }
-        notes.start_progress(self.total(&source));
+        reporter.start_progress(self.total(&source));
         let counters = Counters::default();
         let ticker = progress::Ticker {
-            json: global.json,
-            notes: &notes,
+            reporter: &reporter,
             counters: &counters,
             directory: global.dir.as_deref(),
             channel: &self.channel,
@@ -186,41 +183,42 @@ impl Publish {
                 counters.update(progress);
                 if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            // Lossless: readers of every frame get the last ones too.
+            // Subscribers with delivery every receive the last frames too.
             let published = published.and_then(|summary| drain(&mut publisher, stop).map(|()| summary));
             drop(end);
             let ticked = ticking.join().unwrap_or(Ok(()));
             let summary = published?;
             ticked.map(|()| summary)
         });
-        notes.end_progress();
+        reporter.end_progress();
         let summary = published?;
         for warning in &summary.warnings {
-            notes.say(&format!("warning: {warning}"));
+            reporter.note(&format!("warning: {warning}"));
         }
         drop(publisher);
-        if global.json {
-            print_json(&Event::summary(&summary, counters.frames_per_second()))?;
-        }
         let seconds = summary.elapsed.as_secs_f64();
         let ended = match summary.end {
             End::Finished => "",
             End::Lost => ", source lost",
             _ => ", stopped",
         };
-        notes.say(&format!(
-            "{} in {seconds:.1} s, {} a second, {} dropped{ended}",
-            counted(usize::try_from(summary.frames).unwrap_or(usize::MAX), "frame"),
-            human_rate(counters.frames_per_second()),
-            summary.dropped
-        ));
+        let frames_per_second = counters.frames_per_second();
+        reporter.event(
+            &Event::summary(&summary, frames_per_second),
+            &format!(
+                "{} in {seconds:.1} s, {} a second, {} dropped{ended}",
+                counted(summary.frames, "frame"),
+                human_rate(frames_per_second),
+                summary.dropped
+            ),
+        )?;
         match &summary.reason {
             Some(reason) if summary.end == End::Lost => Err(lost(&source.info().source, reason).into()),
             _ => Ok(ExitCode::SUCCESS),
         }
     }
 
-    /// Says no to a bad name or a busy channel before a camera is opened. Creating the channel looks again.
+    /// Refuses a bad name or a busy channel before a camera is opened. Creating the channel checks again.
     fn check_channel(&self, global: &Global) -> Result<(), Error> {
         check_local(
             &self.channel,
@@ -288,7 +286,7 @@ impl Publish {
         }
     }
 
-    /// What becomes of the orientation that the source asks for; nothing for upright pictures.
+    /// Describes the rotation of the source. Empty for upright pictures.
     fn turn(&self, info: &SourceInfo) -> String {
         let asked = match (info.odd_rotation_degrees.unwrap_or(info.rotation_degrees), info.mirrored) {
             (0, false) => return String::new(),
@@ -318,22 +316,23 @@ impl Publish {
         )
     }
 
-    /// False when the user wants an end instead.
-    fn wait_for_subscribers(&self, publisher: &Publisher, notes: &Notes, stop: &Stop) -> bool {
+    /// Waits for `--wait-subscribers`. Returns false at the end.
+    fn wait_for_subscribers(&self, publisher: &Publisher, reporter: &Reporter, stop: &Stop) -> bool {
         let wanted = usize::from(self.wait_subscribers);
-        let mut told = Instant::now();
+        let subscribers = counted(self.wait_subscribers.into(), "subscriber");
+        let mut reported = Instant::now();
         let mut found = publisher.subscribers();
         if found < wanted {
-            notes.say(&format!("waiting for {}, found {found}", counted(wanted, "subscriber")));
+            reporter.note(&format!("waiting for {subscribers}, found {found}"));
         }
         while found < wanted {
             if !stop.sleep(SUBSCRIBER_POLL_INTERVAL) {
                 return false;
             }
             let now = publisher.subscribers();
-            if now != found && now < wanted && told.elapsed() > Duration::from_secs(1) {
-                notes.say(&format!("found {now} of {}", counted(wanted, "subscriber")));
-                told = Instant::now();
+            if now != found && now < wanted && reported.elapsed() > Duration::from_secs(1) {
+                reporter.note(&format!("found {now} of {subscribers}"));
+                reported = Instant::now();
             }
             found = now;
         }

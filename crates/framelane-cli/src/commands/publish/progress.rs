@@ -1,4 +1,4 @@
-//! What `publish` tells while it runs: a progress bar, or events in JSON.
+//! Progress of `publish`: a bar on a terminal, or events in JSON.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -9,23 +9,23 @@ use framelane::{Backpressure, Publisher};
 use framelane_video::{End, Progress, SourceEvent, SourceInfo, Summary};
 use serde::Serialize;
 
-use crate::failure::{Failure, print_json};
-use crate::notes::Notes;
+use crate::failure::Failure;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 use crate::table::{counted, human_time, rate};
 
-/// How often the bar is drawn anew.
+/// Time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(250);
-/// How often an event is written.
+/// Time between two progress events.
 const EVENT: Duration = Duration::from_secs(1);
 
-/// Written by the thread that publishes, read by the one that tells.
+/// Written by the thread that publishes, read by the [`Ticker`].
 #[derive(Debug, Default)]
 pub struct Counters {
     frames: AtomicU64,
     dropped: AtomicU64,
     position_ns: AtomicI64,
-    /// When the first and the last frame were published, since publishing began.
+    /// Times of the first and the last frame, from the start of publishing.
     first_ns: AtomicU64,
     last_ns: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl Counters {
     }
 }
 
-/// What was reported of slots that are used up.
+/// The reported state of the slots.
 #[derive(Default)]
 struct Starvation {
     frames: u64,
@@ -61,10 +61,9 @@ struct Starvation {
     reported: bool,
 }
 
-/// Tells how far it is, from a thread of its own: publishing never waits for a terminal.
+/// Reports progress from a separate thread: publishing never waits for a terminal.
 pub struct Ticker<'t> {
-    pub json: bool,
-    pub notes: &'t Notes,
+    pub reporter: &'t Reporter,
     pub counters: &'t Counters,
     pub directory: Option<&'t Path>,
     pub channel: &'t str,
@@ -73,11 +72,10 @@ pub struct Ticker<'t> {
 }
 
 impl Ticker<'_> {
-    /// Runs until the other end of `ended` is dropped; stops publishing when the events have no reader any
-    /// more.
+    /// Runs until the other end of `ended` is dropped. Stops publishing when standard output is closed.
     pub fn run(&self, ended: &Receiver<()>) -> Result<(), Failure> {
-        let shown = self.json || self.notes.on_terminal();
-        let period = if shown && !self.json { REDRAW } else { EVENT };
+        let is_bar = self.reporter.shows_progress();
+        let period = if is_bar { REDRAW } else { EVENT };
         let (mut last, mut last_frames) = (Instant::now(), 0);
         let mut fps = 0.0;
         let mut starvation = Starvation::default();
@@ -87,7 +85,7 @@ impl Ticker<'_> {
                 self.stop.set();
                 return reported;
             }
-            if !shown {
+            if !is_bar && !self.reporter.is_json() {
                 continue;
             }
             let frames = self.counters.frames.load(Relaxed);
@@ -95,10 +93,10 @@ impl Ticker<'_> {
                 fps = (frames - last_frames) as f64 / last.elapsed().as_secs_f64();
                 (last, last_frames) = (Instant::now(), frames);
             }
-            let told = self.tell(frames, fps);
-            if told.is_err() {
+            let reported = self.report_progress(frames, fps);
+            if reported.is_err() {
                 self.stop.set();
-                return told;
+                return reported;
             }
         }
         Ok(())
@@ -116,48 +114,39 @@ impl Ticker<'_> {
             let waiting = status.backpressure == Backpressure::Block;
             let Some(fault) = status.starvation().filter(|_| dropping || waiting) else { return Ok(()) };
             starvation.reported = true;
-            if self.json {
-                let (message, hint) = (fault.message(), fault.hint());
-                return print_json(&Event::Starved { message, hint });
-            }
             let outcome = if dropping { "frames are dropped" } else { "new frames wait" };
-            self.notes.say(&format!("warning: {outcome}: {fault}"));
+            let event = Event::Starved { message: fault.message(), hint: fault.hint() };
+            return self.reporter.event(&event, &format!("warning: {outcome}: {fault}"));
         } else if !stuck && starvation.reported {
             starvation.reported = false;
-            if self.json {
-                return print_json(&Event::SlotsFree);
-            }
-            self.notes.say("slots are free again");
+            return self.reporter.event(&Event::SlotsFree, "slots are free again");
         }
         Ok(())
     }
 
-    fn tell(&self, frames: u64, fps: f64) -> Result<(), Failure> {
+    fn report_progress(&self, frames: u64, fps: f64) -> Result<(), Failure> {
         let dropped = self.counters.dropped.load(Relaxed);
         let position_seconds = self.counters.position_ns.load(Relaxed) as f64 / 1e9;
         let subscribers =
             framelane::status(self.directory, self.channel).map_or(0, |status| status.subscribers.len());
-        if self.json {
-            return print_json(&Event::Progress {
-                frames,
-                total_frames: self.info.frames,
-                dropped,
-                frames_per_second: fps,
-                position_seconds,
-                subscribers,
-            });
-        }
         let length = self.info.duration.map(|length| format!(" / {}", human_time(length.as_secs_f64())));
-        self.notes.progress(
+        self.reporter.progress(
             frames + dropped,
             format!(
                 "frames  {}{}  {fps:.1} frames/s  {}  {dropped} dropped",
                 human_time(position_seconds),
                 length.unwrap_or_default(),
-                counted(subscribers, "subscriber")
+                counted(subscribers as u64, "subscriber")
             ),
         );
-        Ok(())
+        self.reporter.json(&Event::Progress {
+            frames,
+            total_frames: self.info.frames,
+            dropped,
+            frames_per_second: fps,
+            position_seconds,
+            subscribers,
+        })
     }
 }
 
@@ -206,13 +195,13 @@ pub enum Event<'e> {
         /// None below two frames.
         frames_per_second: Option<f64>,
         end: &'static str,
-        /// Why the source was lost, when `end` is `lost`.
+        /// Cause of the loss, if `end` is `lost`.
         reason: Option<&'e str>,
         warnings: &'e [String],
     },
 }
 
-/// What is published.
+/// The source.
 #[derive(Serialize)]
 pub struct SourceReport<'e> {
     name: &'e str,
@@ -228,7 +217,7 @@ pub struct SourceReport<'e> {
     duration_seconds: Option<f64>,
     frames: Option<u64>,
     live: bool,
-    /// What the source asks for. `--rotate` decides whether it is applied.
+    /// Rotation in the metadata of the source. `--rotate` decides whether it is applied.
     rotation_degrees: u16,
     mirrored: bool,
     /// Another angle, which is never applied.

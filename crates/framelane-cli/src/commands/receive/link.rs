@@ -1,28 +1,45 @@
 //! `framelane receive` over a link.
 
 use std::cell::Cell;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use framelane::{Backpressure, Delivery, Error, ErrorKind};
 use framelane_net::{LinkEvent, LinkUrl, ReceiveStatistics, WhenClosed};
 use serde::Serialize;
 
-use super::Receive;
-use crate::commands::send::lost;
+use super::options::Options;
 use crate::drain::drain;
-use crate::failure::{Failure, print_json};
+use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::{Latencies, Percentiles, human_us};
-use crate::notes::Notes;
+use crate::link_report::Connection;
+use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
-use crate::table::{counted, human_bytes, human_rate, rate};
+use crate::table::human_bytes;
+use crate::tally::Tally;
 
-/// By then the other side has said whether the channel is there.
+/// The server has announced by then whether the channel is live.
 const ANNOUNCED: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// Reports of a channel that comes and goes, in a second. A server decides how often that happens.
+/// Most reports per second of a channel that opens and closes. A server decides how often that happens.
 const MOST_CHANGES: u32 = 10;
+
+/// Options of links that only `receive` has.
+#[derive(Debug, clap::Args)]
+#[group(id = "receive-link")]
+#[command(next_help_heading = "Options of links (tls://, tcp://, unix:)")]
+pub struct ReceiveLinkOptions {
+    /// Scale to this size at the sender
+    #[arg(long, value_name = "WxH", value_parser = parse::size)]
+    pub size: Option<(u32, u32)>,
+    /// Wait at most this long for the remote channel; 0: not at all [default: without limit]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    open_timeout: Option<Duration>,
+    /// End when the remote channel closes, instead of waiting for it
+    #[arg(long)]
+    once: bool,
+}
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -31,14 +48,9 @@ enum Event<'e> {
         channel: &'e str,
         source: String,
     },
-    Connected,
-    /// Whether somebody publishes the channel there.
+    /// The remote channel has a publisher, or lost it.
     Channel {
         live: bool,
-    },
-    Lost {
-        reason: String,
-        next_try_s: f64,
     },
     Summary {
         frames: u64,
@@ -55,52 +67,55 @@ enum Event<'e> {
     },
 }
 
-/// Receives until it is ended, or as many frames as were asked for.
-pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-    let link =
-        receive.link.link(&receive.source, receive.size, receive.stream.idle_timeout, receive.insecure)?;
-    let local = receive.channel.clone().unwrap_or_else(|| link.channel.clone());
-    // Nothing is lost here either when every frame is wanted.
+/// Receives until the user ends it, or until `--count` frames were received.
+pub fn run(
+    options: &Options,
+    of_link: &ReceiveLinkOptions,
+    link: &LinkUrl,
+    global: &Global,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let local = options.channel.as_deref().unwrap_or(&link.channel);
+    // With delivery every, no frame is lost here either.
     let backpressure =
         if link.options.delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop };
-    let mut publisher = receive.create(global, &local, backpressure)?;
-    let mut report = Report::new(&link.channel, global.json, receive.count);
-    report.started(&local, &link)?;
-    let keep = || !stop.is_set();
-    let count = receive.count;
+    let mut publisher = options.create(global, local, backpressure)?;
+    let reporter = Reporter::new(global.json);
+    reporter.start_progress(options.count);
+    reporter.event(
+        &Event::Started { channel: local, source: link.to_string() },
+        &format!("{link} to channel {local} ({})", link.options.codec),
+    )?;
+    let mut report = Report::new(&link.channel, reporter);
     let ending = Cell::new(false);
-    let awaited = Awaited::new(receive.open_timeout);
-    let keep_all = || keep() && !ending.get() && !awaited.is_late();
+    let awaited = Awaited::new(of_link.open_timeout);
     let result = framelane_net::receive(
-        &link,
+        link,
         &mut publisher,
-        if receive.once { WhenClosed::Return } else { WhenClosed::Wait },
+        if of_link.once { WhenClosed::Return } else { WhenClosed::Wait },
         &mut |event| {
-            report.tell(&event);
+            report.report(&event);
             awaited.note(&event);
-            if count.is_some_and(|count| report.frames >= count) {
-                ending.set(true);
-            }
+            ending.set(ending.get() || report.tally.has_reached(options.count));
         },
-        &keep_all,
+        &|| !stop.is_set() && !ending.get() && !awaited.is_late(),
     );
-    report.notes.end_progress();
+    report.reporter.end_progress();
     let received = result?;
     if awaited.is_late() && !stop.is_set() {
-        return Err(awaited.error(&link, &report.trouble).into());
+        return Err(awaited.error(link, report.connection.trouble()).into());
     }
-    report.finish(&received)?;
+    report.summary(&received)?;
     drain(&mut publisher, stop)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// How long to wait for a channel that is live.
+/// The wait for a live channel.
 struct Awaited {
     limit: Option<Duration>,
     began: Instant,
     was_live: Cell<bool>,
-    /// When the other side had a first chance to say that it is. A try that has begun may end, however short
-    /// the time is.
+    /// The end of the first attempt, which may end however short the limit is.
     tried: Cell<Option<Instant>>,
 }
 
@@ -127,81 +142,51 @@ impl Awaited {
     fn error(&self, link: &LinkUrl, trouble: &str) -> Error {
         let limit = self.limit.unwrap_or_default().as_secs_f64();
         let why = if trouble.is_empty() { "no publisher there" } else { trouble };
-        Error::new(ErrorKind::Timeout, format!("expected {link} to be live within {limit} s: {why}")).with_hint(
-            "check the channel's name (`framelane list` there), start its publisher, or allow more time (--open-timeout)",
+        let message = format!("expected {link} to be live within {limit} s: {why}");
+        Error::new(ErrorKind::Timeout, message).with_hint(
+            "check the channel's name (`framelane list` there), start its publisher, or allow more time \
+             (--open-timeout)",
         )
     }
 }
 
 struct Report {
-    /// The channel's name there.
+    /// The remote name of the channel.
     channel: String,
-    notes: Notes,
-    json: bool,
+    reporter: Reporter,
+    connection: Connection,
     live: bool,
     /// Changes of `live` that were reported since `second`.
     changes: u32,
     second: Instant,
-    /// Since when there is a connection, and nothing was said of a channel that is not there.
+    /// Time of the connection, until the state of the channel is reported.
     waiting: Option<Instant>,
-    frames: u64,
-    first: Option<Instant>,
-    elapsed: Duration,
+    tally: Tally,
     latencies: Latencies,
-    trouble: String,
 }
 
 impl Report {
-    fn new(channel: &str, json: bool, count: Option<u64>) -> Self {
-        let notes = Notes::new(json);
-        notes.start_progress(count);
+    fn new(channel: &str, reporter: Reporter) -> Self {
         Report {
             channel: channel.to_owned(),
-            notes,
-            json,
+            connection: Connection::new(reporter.clone()),
+            reporter,
             live: false,
             changes: 0,
             second: Instant::now(),
             waiting: None,
-            frames: 0,
-            first: None,
-            elapsed: Duration::ZERO,
+            tally: Tally::default(),
             latencies: Latencies::new(),
-            trouble: String::new(),
         }
     }
 
-    fn started(&self, local: &str, link: &LinkUrl) -> Result<(), Failure> {
-        if self.json {
-            print_json(&Event::Started { channel: local, source: link.to_string() })?;
-        }
-        self.notes.say(&format!("{link} to channel {local} ({})", link.options.codec));
-        Ok(())
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        if self.json {
-            // Whoever reads our output may be gone: the link does not end for that.
-            let _ = print_json(event);
-        }
-    }
-
-    fn tell(&mut self, event: &LinkEvent<'_, ReceiveStatistics>) {
+    fn report(&mut self, event: &LinkEvent<'_, ReceiveStatistics>) {
         match event {
             LinkEvent::Connected => {
-                self.trouble.clear();
                 self.waiting = Some(Instant::now());
-                self.event(&Event::Connected);
-                self.notes.say("connected");
+                self.connection.connected();
             }
-            LinkEvent::Lost { error, wait } => {
-                let reason = lost(error);
-                self.event(&Event::Lost { reason: reason.clone(), next_try_s: wait.as_secs_f64() });
-                if self.trouble != reason {
-                    self.notes.say(&format!("{reason}; trying again"));
-                    self.trouble = reason;
-                }
-            }
+            LinkEvent::Lost { error, wait } => self.connection.lost(error, *wait),
             LinkEvent::Progress(received) => self.progress(received),
             _ => {}
         }
@@ -212,65 +197,52 @@ impl Report {
             (self.second, self.changes) = (Instant::now(), 0);
         }
         // Later progress shows a state that is not reported now.
-        if received.live != self.live && self.changes < MOST_CHANGES {
+        let has_changed = received.live != self.live && self.changes < MOST_CHANGES;
+        if has_changed {
             self.changes += 1;
             self.live = received.live;
+            // A closed output does not end the link.
+            let _ = self.reporter.json(&Event::Channel { live: self.live });
+        }
+        if has_changed || self.waiting.is_some_and(|since| since.elapsed() >= ANNOUNCED) {
             self.waiting = None;
-            self.event(&Event::Channel { live: self.live });
-            if self.live {
-                self.notes.say("the channel is live");
-            } else {
-                self.say_waiting();
+            match self.live {
+                true => self.reporter.note("the channel is live"),
+                false => self.reporter.note(&format!("waiting for a publisher of {} there", self.channel)),
             }
         }
-        if self.waiting.is_some_and(|since| since.elapsed() >= ANNOUNCED) {
-            self.waiting = None;
-            self.say_waiting();
-        }
-        if received.frames > self.frames {
-            self.frames = received.frames;
-            self.elapsed = self.first.get_or_insert_with(Instant::now).elapsed();
+        if self.tally.update(received.frames) {
             self.latencies.record(received.link.latency_ns);
             let latency = human_us(received.link.latency_ns as f64 / 1000.0);
-            self.notes.progress(
-                received.frames,
-                format!("frames, {} skipped, {latency} from capture", received.missed),
-            );
+            let text = format!("frames, {} skipped, {latency} from capture", received.missed);
+            self.reporter.progress(received.frames, text);
         }
     }
 
-    fn say_waiting(&self) {
-        self.notes.say(&format!("waiting for a publisher of {} there", self.channel));
-    }
-
-    fn finish(&self, received: &ReceiveStatistics) -> Result<(), Failure> {
-        let frames_per_second = rate(received.frames, self.elapsed);
+    fn summary(&self, received: &ReceiveStatistics) -> Result<(), Failure> {
         let latency = self.latencies.percentiles();
-        if self.json {
-            return print_json(&Event::Summary {
-                frames: received.frames,
-                missed: received.missed,
-                dropped: received.dropped,
-                damaged: received.damaged,
-                bytes: received.bytes,
-                connections: received.link.connections,
-                clock_offset_ns: received.link.clock_offset_ns,
-                round_trip_ns: received.link.round_trip_ns,
-                frames_per_second,
-                latency,
-            });
-        }
-        let frames = counted(usize::try_from(received.frames).unwrap_or(usize::MAX), "frame");
         let age = latency
-            .map_or_else(String::new, |latency| format!(", {} from capture", human_us(latency.p50_us)));
-        self.notes.say(&format!(
-            "{frames} received ({}), {} a second{age}, {} skipped by the link, {} found no free slot, {} damaged",
+            .map_or_else(String::new, |latency| format!("{} from capture, ", human_us(latency.p50_us)));
+        let text = format!(
+            "{}, {} in all, {age}{} skipped by the link, {} found no free slot, {} damaged",
+            self.tally.text("received"),
             human_bytes(received.bytes),
-            human_rate(frames_per_second),
             received.missed,
             received.dropped,
             received.damaged
-        ));
-        Ok(())
+        );
+        let summary = Event::Summary {
+            frames: received.frames,
+            missed: received.missed,
+            dropped: received.dropped,
+            damaged: received.damaged,
+            bytes: received.bytes,
+            connections: received.link.connections,
+            clock_offset_ns: received.link.clock_offset_ns,
+            round_trip_ns: received.link.round_trip_ns,
+            frames_per_second: self.tally.frames_per_second(),
+            latency,
+        };
+        self.reporter.event(&summary, &text)
     }
 }

@@ -1,18 +1,18 @@
 //! `framelane receive legacy-memory:NAME CHANNEL`: the frames in a named mapping.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, Publisher};
-use framelane_legacy::memory::{Address, Header, Owner, Poll, Reader};
+use framelane_legacy::memory::{Address, Header, OpenCv, Owner, Poll, Reader};
 use serde::Serialize;
 
-use super::Receive;
-use crate::failure::{Failure, print_json};
+use super::options::Options;
+use crate::failure::Failure;
 use crate::global::Global;
-use crate::notes::Notes;
+use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
-use crate::table::{counted, human_rate, rate};
+use crate::tally::Tally;
 
 /// Time between two polls for a mapping that is not there.
 const MAPPING_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,67 +25,74 @@ const NO_FRAME: Duration = Duration::from_secs(2);
 /// The least time between two reports of the same kind.
 const REPORT_AGAIN: Duration = Duration::from_secs(10);
 
+/// Options of `legacy-memory:`.
+#[derive(Debug, clap::Args)]
+#[group(id = "legacy-memory")]
+#[command(next_help_heading = "Options of legacy-memory")]
+pub struct MemoryOptions {
+    /// Polls of the mapping per second
+    #[arg(long, default_value = "120", value_name = "N", value_parser = parse::fps)]
+    poll_rate: f64,
+    /// Publish after this time without a change, if no writer is visible
+    #[arg(long, default_value = "200", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    settle_ms: u64,
+    /// OpenCV version of the type codes: 4, 5 or auto [default: the URL's ?opencv=, else auto]
+    #[arg(long, value_name = "VERSION")]
+    opencv: Option<OpenCv>,
+}
+
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event<'e> {
     Started { channel: &'e str, source: String },
-    Waiting { reason: String },
-    Warning { reason: String },
+    Waiting { reason: &'e str },
+    Warning { reason: &'e str },
     Summary { frames: u64, dropped: u64, torn_reads: u64, frames_per_second: Option<f64> },
 }
 
 /// Relays the mapping until the end.
-pub fn run(receive: &Receive, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-    let address: Address = receive.source.parse()?;
-    let address = match receive.opencv {
+pub fn run(options: &Options, memory: &MemoryOptions, global: &Global, stop: &Stop) -> Result<(), Failure> {
+    let address: Address = options.source.parse()?;
+    let address = match memory.opencv {
         Some(opencv) => address.with_opencv(opencv),
         None => address,
     };
-    let channel = receive.channel()?;
-    let publisher = receive.create(global, channel, Backpressure::Drop)?;
-    let notes = Notes::new(global.json);
-    if global.json {
-        print_json(&Event::Started { channel, source: address.to_string() })?;
-    }
-    notes.say(&format!("the mapping {} to channel {}", address.name(), channel));
-    notes.start_progress(receive.count);
-    let settle = Duration::from_millis(receive.settle_ms);
-    let mut relay = Relay::new(&address, publisher, settle);
-    let result = relay_all(receive, &mut relay, &notes, global.json, stop);
-    notes.end_progress();
-    let elapsed = result?;
-    let Relay { frames, reader, publisher, .. } = relay;
-    let torn_reads = reader.discarded();
-    let (dropped, frames_per_second) = (publisher.dropped(), rate(frames, elapsed));
+    let channel = options.channel()?;
+    let publisher = options.create(global, channel, Backpressure::Drop)?;
+    let reporter = Reporter::new(global.json);
+    reporter.event(
+        &Event::Started { channel, source: address.to_string() },
+        &format!("the mapping {} to channel {channel}", address.name()),
+    )?;
+    reporter.start_progress(options.count);
+    let mut relay = Relay::new(&address, publisher, Duration::from_millis(memory.settle_ms));
+    let result = relay_all(options, memory, &mut relay, &reporter, stop);
+    reporter.end_progress();
+    result?;
+    let Relay { tally, reader, publisher, .. } = relay;
+    let (frames, frames_per_second) = (tally.frames(), tally.frames_per_second());
+    let (dropped, torn_reads) = (publisher.dropped(), reader.discarded());
     drop(publisher);
-    if global.json {
-        print_json(&Event::Summary { frames, dropped, torn_reads, frames_per_second })?;
-    }
-    notes.say(&format!(
-        "{} received, {} a second, {dropped} dropped; {torn_reads} torn reads discarded",
-        counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame"),
-        human_rate(frames_per_second)
-    ));
-    Ok(ExitCode::SUCCESS)
+    reporter.event(
+        &Event::Summary { frames, dropped, torn_reads, frames_per_second },
+        &format!("{}, {dropped} dropped, {torn_reads} torn reads discarded", tally.text("received")),
+    )
 }
 
-/// Relays until the end. Returns the time from the first frame to the last.
 fn relay_all(
-    receive: &Receive,
+    options: &Options,
+    memory: &MemoryOptions,
     relay: &mut Relay,
-    notes: &Notes,
-    json: bool,
+    reporter: &Reporter,
     stop: &Stop,
-) -> Result<Duration, Failure> {
-    let period = Duration::from_secs_f64(1.0 / receive.poll_rate);
-    let (mut first, mut elapsed) = (None, Duration::ZERO);
-    let mut reports = Reports { notes, json, reported: String::new(), busy: None, warned: None };
-    while !stop.is_set() && receive.count.is_none_or(|count| relay.frames < count) {
+) -> Result<(), Failure> {
+    let period = Duration::from_secs_f64(1.0 / memory.poll_rate);
+    let mut reports = Reports { reporter, reported: String::new(), busy: None, warned: None };
+    while !stop.is_set() && !relay.tally.has_reached(options.count) {
         let began = Instant::now();
-        let (nap, reason) = match relay.poll()? {
+        let (pause, reason) = match relay.poll()? {
             Seen::Published => {
-                elapsed = first.get_or_insert(began).elapsed();
-                notes.progress(relay.frames, "frames".to_owned());
+                reporter.progress(relay.tally.frames(), "frames".to_owned());
                 reports.reported.clear();
                 (period, None)
             }
@@ -106,15 +113,14 @@ fn relay_all(
         if let Some(reason) = reason {
             reports.waiting(reason)?;
         }
-        stop.sleep(nap.saturating_sub(began.elapsed()));
+        stop.sleep(pause.saturating_sub(began.elapsed()));
     }
-    Ok(elapsed)
+    Ok(())
 }
 
-/// What is reported of the mapping, each once.
-struct Reports<'n> {
-    notes: &'n Notes,
-    json: bool,
+/// Reports of the mapping, each once.
+struct Reports<'r> {
+    reporter: &'r Reporter,
     reported: String,
     busy: Option<Instant>,
     warned: Option<Owner>,
@@ -122,18 +128,14 @@ struct Reports<'n> {
 
 impl Reports<'_> {
     fn waiting(&mut self, reason: String) -> Result<(), Failure> {
-        if reason == self.reported {
-            return Ok(());
-        }
-        self.notes.say(&reason);
-        self.reported.clone_from(&reason);
-        if self.json {
-            print_json(&Event::Waiting { reason })?;
+        if reason != self.reported {
+            self.reported = reason;
+            self.reporter.event(&Event::Waiting { reason: &self.reported }, &self.reported)?;
         }
         Ok(())
     }
 
-    /// Also when frames come in between: a writer may leave time for one now and then.
+    /// Also between two frames: a writer may leave time for one now and then.
     fn busy(&mut self, relay: &Relay) -> Result<(), Failure> {
         if self.busy.is_some_and(|at| at.elapsed() < REPORT_AGAIN) {
             return Ok(());
@@ -149,13 +151,12 @@ impl Reports<'_> {
             return Ok(());
         }
         self.warned = owner;
-        if let Some(reason) = owner.and_then(|owner| owner.warning(&relay.address)) {
-            self.notes.say(&format!("warning: {reason}"));
-            if self.json {
-                print_json(&Event::Warning { reason })?;
+        match owner.and_then(|owner| owner.warning(&relay.address)) {
+            Some(reason) => {
+                self.reporter.event(&Event::Warning { reason: &reason }, &format!("warning: {reason}"))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -175,13 +176,13 @@ struct Relay {
     publisher: Publisher,
     /// The first change after the last frame.
     changed: Option<Instant>,
-    frames: u64,
+    tally: Tally,
 }
 
 impl Relay {
     fn new(address: &Address, publisher: Publisher, settle: Duration) -> Self {
         let reader = Reader::new(address, settle);
-        Relay { address: address.clone(), reader, publisher, changed: None, frames: 0 }
+        Relay { address: address.clone(), reader, publisher, changed: None, tally: Tally::default() }
     }
 
     fn poll(&mut self) -> Result<Seen, Error> {
@@ -205,7 +206,7 @@ impl Relay {
         };
         loan.bytes_mut().copy_from_slice(self.reader.pixels());
         loan.publish(&FrameInfo::default());
-        self.frames += 1;
+        self.tally.add();
         Ok(Seen::Published)
     }
 
@@ -245,11 +246,7 @@ impl Relay {
         format!(
             "waiting: expected the header of a frame that fits {w}x{h} BGR pixels, found width {width}, height {height}, \
              type {kind} of OpenCV {} (a text, a larger ?size=, another --opencv, or another program's mapping)",
-            if opencv == framelane_legacy::memory::OpenCv::Auto {
-                "4 or 5".to_owned()
-            } else {
-                opencv.to_string()
-            }
+            if opencv == OpenCv::Auto { "4 or 5".to_owned() } else { opencv.to_string() }
         )
     }
 }

@@ -2,21 +2,21 @@
 
 mod link;
 mod memory;
+mod options;
 mod pictures;
 mod socket;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use framelane::{Backpressure, Error, ErrorKind, Publisher, redact};
-use framelane_legacy::memory::OpenCv;
-
+use self::link::ReceiveLinkOptions;
+use self::memory::MemoryOptions;
+use self::options::Options;
+use self::socket::{NetworkOptions, SocketOptions};
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::link_options::LinkArgs;
-use crate::parse;
+use crate::link_options::LinkOptions;
 use crate::signals::Stop;
-use crate::transport::{headings, scheme, unknown_scheme};
+use crate::transport::Transport;
 
 /// Publish the frames of another machine or of an old program.
 #[derive(Debug, clap::Args)]
@@ -49,88 +49,32 @@ are next. JPEGs become bgr8, or gray8 if they are gray, rotated by their EXIF or
 answered when it is published. An invalid JPEG is answered, skipped, logged and counted. A sender that
 violates the format is disconnected, and the channel stays open.")]
 pub struct Receive {
-    /// Source: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
-    /// legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=auto&owner=UID] or legacy://HOST[:8081]
-    #[arg(value_name = "URL")]
-    pub source: String,
-    /// Name of the local channel [default for links: the remote name]
-    #[arg(value_name = "CHANNEL")]
-    pub channel: Option<String>,
-    /// End after this many frames
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// Slots of the ring, 2 to 128
-    #[arg(long, default_value = "6", value_name = "N", value_parser = clap::value_parser!(u8).range(2..=128))]
-    pub slots: u8,
-    /// Permissions of the channel's files; 660 lets the group subscribe
-    #[arg(long, default_value = "600", value_parser = parse::permissions)]
-    pub permissions: u32,
-    /// Allow other machines without encryption and authentication
-    #[arg(long)]
-    pub insecure: bool,
-    /// Polls of the mapping per second
-    #[arg(
-        long, default_value = "120", value_name = "N", value_parser = parse::fps,
-        help_heading = headings::LEGACY_MEMORY
-    )]
-    pub poll_rate: f64,
-    /// Publish after this time without a change, if no writer is visible
-    #[arg(
-        long, default_value = "200", value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000),
-        help_heading = headings::LEGACY_MEMORY
-    )]
-    pub settle_ms: u64,
-    /// OpenCV version of the type codes: 4, 5 or auto [default: the URL's ?opencv=, else auto]
-    #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
-    pub opencv: Option<OpenCv>,
     #[command(flatten)]
-    pub stream: socket::StreamOptions,
+    options: Options,
     #[command(flatten)]
-    pub link: LinkArgs,
-    /// Scale to this size at the sender
-    #[arg(long, value_name = "WxH", value_parser = parse::size, help_heading = headings::LINKS)]
-    pub size: Option<(u32, u32)>,
-    /// Wait at most this long for the remote channel; 0: not at all [default: without limit]
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, help_heading = headings::LINKS)]
-    pub open_timeout: Option<Duration>,
-    /// End when the remote channel closes, instead of waiting for it
-    #[arg(long, help_heading = headings::LINKS)]
-    pub once: bool,
+    memory: MemoryOptions,
+    #[command(flatten)]
+    socket: SocketOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
+    #[command(flatten)]
+    link: LinkOptions,
+    #[command(flatten)]
+    receive_link: ReceiveLinkOptions,
 }
 
 impl Receive {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        match scheme(&self.source) {
-            "legacy-memory" => memory::run(self, global, stop),
-            "legacy" => socket::run(self, global, stop),
-            "tls" | "tcp" | "unix" => link::run(self, global, stop),
-            _ => Err(unknown_scheme(&self.source).into()),
+        let Receive { options, memory, socket, network, link, receive_link } = self;
+        match Transport::of(&options.source)? {
+            Transport::LegacyMemory => memory::run(options, memory, global, stop)?,
+            Transport::LegacySocket => socket::run(options, socket, network, global, stop)?,
+            Transport::Link => {
+                let (size, idle_timeout) = (receive_link.size, network.idle_timeout);
+                let link = link.link(&options.source, size, idle_timeout, options.insecure)?;
+                link::run(options, receive_link, &link, global, stop)?;
+            }
         }
-    }
-
-    /// The name of the channel, where it must be given.
-    pub fn channel(&self) -> Result<&str, Error> {
-        self.channel.as_deref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidOption,
-                "expected the name of a channel after the address, found none",
-            )
-            .with_hint(format!("as in `framelane receive {} cam0`", redact::url(&self.source)))
-        })
-    }
-
-    /// Makes the channel.
-    pub fn create(
-        &self,
-        global: &Global,
-        channel: &str,
-        backpressure: Backpressure,
-    ) -> Result<Publisher, Error> {
-        global
-            .publisher()
-            .slots(self.slots.into())
-            .backpressure(backpressure)
-            .permissions(self.permissions)
-            .create(channel)
+        Ok(ExitCode::SUCCESS)
     }
 }

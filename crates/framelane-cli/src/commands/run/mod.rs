@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use framelane::{Error, ErrorKind};
 use serde::Serialize;
 
-use self::worker::{Look, Report, Watched, Worker, WorkerOptions};
+use self::worker::{Polled, Report, Watched, Worker, WorkerOptions};
 use crate::delivery::DeliveryArgs;
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::{Failure, print_line};
 use crate::global::Global;
-use crate::notes::Notes;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 use crate::table::counted;
 
@@ -92,39 +92,38 @@ enum Event<'e> {
     Ended { frames: u64, boxes: u64, restarts: u64 },
 }
 
-/// What has become of a worker.
+/// The end of a worker.
 enum End {
-    /// The channel has closed (with --end-with-channel), or enough frames were looked at.
+    /// The channel was closed (with --end-with-channel), or enough frames were received.
     Done,
     /// The user wants an end.
     Stopped,
-    /// It is to be started again at once.
+    /// A file has changed: restart at once.
     Changed(String),
-    /// It failed; whether that was before the first frame, in the user's file.
+    /// It failed, before the first frame if `while_loading`.
     Failed { while_loading: bool },
 }
 
 impl Run {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let mut watched = Watched::new(&self.target)?;
-        let notes = Notes::new(global.json);
+        let reporter = Reporter::new(global.json);
         let mut totals = Totals::default();
-        notes.say(&format!(
+        reporter.note(&format!(
             "{} on the frames of {}, boxes to {}",
             self.target,
             self.channel,
             self.detections()
         ));
-        notes.start_progress(self.count);
-        let result = self.supervise(global, &mut watched, &notes, &mut totals, stop);
-        notes.end_progress();
+        reporter.start_progress(self.count);
+        let result = self.supervise(global, &mut watched, &reporter, &mut totals, stop);
+        reporter.end_progress();
         result?;
         let Totals { frames, boxes, restarts, .. } = totals;
-        if global.json {
-            print_json(&Event::Ended { frames, boxes, restarts })?;
-        }
-        let looked = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
-        notes.say(&format!("{looked}, {boxes} boxes, started again {restarts} times"));
+        reporter.event(
+            &Event::Ended { frames, boxes, restarts },
+            &format!("{}, {boxes} boxes, {}", counted(frames, "frame"), counted(restarts, "restart")),
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -133,16 +132,16 @@ impl Run {
         &self,
         global: &Global,
         watched: &mut Watched,
-        notes: &Notes,
+        reporter: &Reporter,
         totals: &mut Totals,
         stop: &Stop,
     ) -> Result<(), Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            match self.one_life(global, watched, notes, totals, stop)? {
+            match self.one_life(global, watched, reporter, totals, stop)? {
                 End::Done | End::Stopped => return Ok(()),
-                End::Changed(file) => self.reloading(global, notes, file)?,
+                End::Changed(file) => reloading(reporter, file)?,
                 End::Failed { while_loading } => {
                     if self.no_restart || (while_loading && !self.reload) {
                         let what = if while_loading { "could not be loaded" } else { "has failed" };
@@ -159,7 +158,7 @@ impl Run {
                         pause = FIRST_PAUSE;
                     }
                     let wait = (!while_loading).then_some(pause);
-                    if !self.pause(global, watched, notes, wait, stop)? {
+                    if !self.pause(watched, reporter, wait, stop)? {
                         return Ok(());
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -202,14 +201,13 @@ impl Run {
         &self,
         global: &Global,
         watched: &mut Watched,
-        notes: &Notes,
+        reporter: &Reporter,
         totals: &mut Totals,
         stop: &Stop,
     ) -> Result<End, Failure> {
         let mut worker = self.worker(global, totals.frames)?;
         let mut while_loading = true;
         let mut failed = false;
-        // Or it was told that this takes a while.
         let mut attached = false;
         totals.begin_life();
         loop {
@@ -223,15 +221,15 @@ impl Run {
                 worker.end();
                 return Ok(End::Changed(file));
             }
-            let report = match worker.look(WORKER_POLL_INTERVAL) {
-                Look::Nothing => {
+            let report = match worker.poll(WORKER_POLL_INTERVAL) {
+                Polled::Nothing => {
                     if !while_loading && !std::mem::replace(&mut attached, true) {
-                        notes.say(&global.waiting_for(&self.channel));
+                        reporter.note(&global.waiting_for(&self.channel));
                     }
                     continue;
                 }
-                Look::Gone => break,
-                Look::Said { line, report } => {
+                Polled::Gone => break,
+                Polled::Reported { line, report } => {
                     // This command reports how a worker ended, over all restarts.
                     if global.json && !matches!(report, Report::Finished { .. } | Report::Refused { .. }) {
                         print_line(&line)?;
@@ -242,25 +240,25 @@ impl Run {
             match report {
                 Report::Loaded => while_loading = false,
                 Report::Started => attached = true,
-                Report::Waiting => notes.say(&format!(
-                    "channel {} has no publisher; waiting for one{}",
+                Report::Waiting => reporter.note(&format!(
+                    "channel {} has no publisher, waiting for one{}",
                     self.channel,
                     global.place_of(&self.channel)
                 )),
-                Report::Starved { error, hint } => notes.say(&format!("{error}\n  hint: {hint}")),
-                Report::Resumed => notes.say(&format!("channel {} is published again", self.channel)),
+                Report::Starved { error, hint } => reporter.note(&format!("{error}\n  hint: {hint}")),
+                Report::Resumed => reporter.note(&format!("channel {} is published again", self.channel)),
                 Report::Unknown => {}
                 Report::Statistics { frames, boxes, detect_ms } => {
                     totals.count(frames, boxes);
                     let text = format!("frames  {} boxes  {detect_ms:.1} ms in detect", totals.boxes);
-                    notes.progress(totals.frames, text);
+                    reporter.progress(totals.frames, text);
                 }
                 Report::Finished { frames, boxes } => totals.count(frames, boxes),
                 Report::Failed { traceback, sequence, frames } => {
                     failed = true;
                     totals.count(frames, totals.boxes_of_life);
                     let at = sequence.map_or(String::new(), |sequence| format!(" at frame {sequence}"));
-                    notes.say(&format!("{} failed{at}:\n{traceback}", self.target));
+                    reporter.note(&format!("{} failed{at}:\n{traceback}", self.target));
                 }
                 Report::Refused { code, error, hint } => {
                     let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code);
@@ -279,40 +277,27 @@ impl Run {
         }
         if !failed {
             let status = status.to_string();
-            notes.say(&format!("the process of {} has died: {status}", self.target));
-            if global.json {
-                print_json(&Event::Crashed { status: &status, frames: totals.frames })?;
-            }
+            let crashed = Event::Crashed { status: &status, frames: totals.frames };
+            reporter.event(&crashed, &format!("the process of {} has died: {status}", self.target))?;
         }
         Ok(End::Failed { while_loading })
     }
 
-    fn reloading(&self, global: &Global, notes: &Notes, changed: String) -> Result<(), Failure> {
-        notes.say(&format!("{changed} has changed: starting again"));
-        if global.json {
-            print_json(&Event::Reloading { changed })?;
-        }
-        Ok(())
-    }
-
-    /// Waits before the next start: `pause` long, or (`None`) for a change of the file. False when it is time
-    /// to end.
+    /// Waits before the next start: for `pause`, or (`None`) for a change of the file. Returns false at
+    /// the end.
     fn pause(
         &self,
-        global: &Global,
         watched: &mut Watched,
-        notes: &Notes,
+        reporter: &Reporter,
         pause: Option<Duration>,
         stop: &Stop,
     ) -> Result<bool, Failure> {
         match pause {
-            None => notes.say("waiting for a change of the file"),
+            None => reporter.note("waiting for a change of the file"),
             Some(pause) => {
                 let pause_seconds = pause.as_secs_f64();
-                notes.say(&format!("starting again in {pause_seconds} s"));
-                if global.json {
-                    print_json(&Event::Restarting { pause_seconds })?;
-                }
+                let text = format!("restarting in {pause_seconds} s");
+                reporter.event(&Event::Restarting { pause_seconds }, &text)?;
             }
         }
         let until = pause.map(|pause| Instant::now() + pause);
@@ -323,12 +308,17 @@ impl Run {
             if self.reload
                 && let Some(file) = watched.changed()
             {
-                self.reloading(global, notes, file)?;
+                reloading(reporter, file)?;
                 return Ok(true);
             }
         }
         Ok(true)
     }
+}
+
+fn reloading(reporter: &Reporter, changed: String) -> Result<(), Failure> {
+    let text = format!("{changed} has changed: restarting");
+    reporter.event(&Event::Reloading { changed }, &text)
 }
 
 /// Over all lives of the worker.

@@ -11,17 +11,17 @@ use std::time::{Duration, Instant, SystemTime};
 use framelane::{Error, ErrorKind};
 use serde::Deserialize;
 
-/// How long a worker has to finish its frame.
+/// Time for a worker to finish its frame.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How to start a worker.
+/// Options of a worker.
 pub struct WorkerOptions {
     pub python: Option<PathBuf>,
     pub directory: Option<PathBuf>,
     pub arguments: Vec<String>,
 }
 
-/// What a worker tells, a line of JSON each: see `framelane/worker.py`.
+/// A report of a worker, a line of JSON: see `framelane/worker.py`.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
@@ -60,18 +60,18 @@ pub enum Report {
     Unknown,
 }
 
-/// What a look at a worker has found.
-pub enum Look {
+/// The result of [`Worker::poll`].
+pub enum Polled {
     Nothing,
-    Said {
+    Reported {
         line: String,
         report: Report,
     },
-    /// It tells nothing any more.
+    /// The worker has closed its output.
     Gone,
 }
 
-/// A Python process. It ends when its standard input does, so also when this process is killed.
+/// A Python process. It ends when its standard input closes, also when this process is killed.
 pub struct Worker {
     child: Child,
     input: Option<ChildStdin>,
@@ -85,7 +85,7 @@ impl Worker {
         let mut command = Command::new(&python);
         command.args(["-u", "-m", "framelane.worker"]).args(&options.arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Ctrl-C goes to the terminal's group: this process tells its worker in its own way.
+        // The terminal sends Ctrl-C to its group. This process ends the worker through its standard input.
         command.process_group(0);
         if let Some(directory) = &options.directory {
             command.env("FRAMELANE_DIR", directory);
@@ -109,15 +109,15 @@ impl Worker {
         Ok(Worker { child, input, lines, python })
     }
 
-    /// What it tells within `wait`.
-    pub fn look(&mut self, wait: Duration) -> Look {
+    /// Waits up to `wait` for a report.
+    pub fn poll(&mut self, wait: Duration) -> Polled {
         match self.lines.recv_timeout(wait) {
             Ok(line) => {
                 let report = serde_json::from_str(&line).unwrap_or(Report::Unknown);
-                Look::Said { line, report }
+                Polled::Reported { line, report }
             }
-            Err(RecvTimeoutError::Timeout) => Look::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Look::Gone,
+            Err(RecvTimeoutError::Timeout) => Polled::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Polled::Gone,
         }
     }
 
@@ -136,10 +136,10 @@ impl Worker {
         let _ = self.child.wait();
     }
 
-    /// Why it ended before it had loaded anything.
+    /// The error of a worker that ended before it loaded the function.
     pub fn could_not_start(&self, status: ExitStatus) -> Error {
         let python = self.python.display();
-        Error::new(ErrorKind::NotFound, format!("{python} could not start framelane's worker ({status}); see above"))
+        Error::new(ErrorKind::NotFound, format!("{python} could not start framelane's worker ({status}), see above"))
             .with_hint(format!(
                 "install the framelane package for it ({python} -m pip install ./bindings/python, in a clone), or name \
                  another with --python"
@@ -169,7 +169,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The files beside a target; those here for a module.
+    /// The Python files in the folder of a target, or in the current folder for a module.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the target is a file that is not there.
@@ -183,19 +183,19 @@ impl Watched {
                     ErrorKind::NotFound,
                     format!("expected a Python file at {place}, found none"),
                 )
-                .with_hint("FILE.py:FUNCTION, from the current folder; or MODULE:FUNCTION"));
+                .with_hint("use FILE.py:FUNCTION, from the current folder, or MODULE:FUNCTION"));
             }
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 folder = parent.to_owned();
             }
         }
-        let files = look(&folder);
+        let files = modified(&folder);
         Ok(Watched { folder, files })
     }
 
-    /// A file that has changed, come or gone since the last look.
+    /// Returns a file that was changed, added or removed since the last call.
     pub fn changed(&mut self) -> Option<String> {
-        let now = look(&self.folder);
+        let now = modified(&self.folder);
         let differs = |(path, time): (&PathBuf, &SystemTime), other: &BTreeMap<PathBuf, SystemTime>| {
             other.get(path) != Some(time)
         };
@@ -207,7 +207,8 @@ impl Watched {
     }
 }
 
-fn look(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+/// The Python files of a folder, with their times.
+fn modified(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let python = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "py"));
     python.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?))).collect()

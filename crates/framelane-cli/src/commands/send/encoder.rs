@@ -1,5 +1,4 @@
-//! Frames to JPEGs on a thread of its own, the newest one ready to be sent: while one travels, the next is
-//! encoded.
+//! JPEG encoder on a separate thread. While one frame is sent, the next is encoded, and the newest one waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,26 +7,26 @@ use framelane::{Color, ColorRange, Error, ErrorKind, Frame, Layout, PixelFormat,
 use framelane_codec::jpeg::{self, Compressor};
 use framelane_video::Converter;
 
-use super::STOP_POLL_INTERVAL;
+use super::options::STOP_POLL_INTERVAL;
 use crate::failure::Failure;
 
-/// How soon a receiver that has just connected gets the frame that was there before.
+/// A new receiver gets the frame that was there before after this time.
 const SOON: Duration = Duration::from_millis(20);
-/// How long an encoded frame may wait before a newer one is encoded in its place. A receiver that is fast
-/// takes it before: then nothing is encoded in vain.
+/// An encoded frame that waits longer is replaced by a newer one. A fast receiver takes it before, so that no
+/// frame is encoded in vain.
 const FRESH: Duration = Duration::from_millis(20);
 
-/// A frame that is ready to travel.
+/// An encoded frame.
 pub struct Encoded {
     pub jpeg: Vec<u8>,
     since: Instant,
 }
 
-/// What waits to be sent.
+/// The state of the [`Slot`].
 pub enum Next {
     Frame(Encoded),
     Nothing,
-    /// And nothing will: the channel has closed, or its reader has failed.
+    /// The channel was closed, or the encoder failed.
     Ended,
 }
 
@@ -49,13 +48,13 @@ struct State {
 }
 
 impl Slot {
-    /// Says whether there is a receiver: without one nothing is encoded.
+    /// Starts or stops encoding: without a receiver, no frame is encoded.
     pub fn set_wanted(&self, wanted: bool) {
         self.state().wanted = wanted;
         self.changed.notify_all();
     }
 
-    /// Waits for a frame, not longer than `time`.
+    /// Waits up to `time` for a frame.
     pub fn take(&self, time: Duration) -> Next {
         let state = self.state();
         let waited =
@@ -69,7 +68,7 @@ impl Slot {
         }
     }
 
-    /// Gives a frame back that has not arrived: the next receiver's, if nothing newer comes.
+    /// Returns a frame that was not acknowledged. The next receiver gets it, unless there is a newer one.
     pub fn give_back(&self, frame: Encoded) {
         let mut state = self.state();
         if state.newest.is_some() {
@@ -80,23 +79,23 @@ impl Slot {
         }
     }
 
-    /// Gives the memory of a frame back that has arrived.
+    /// Returns the memory of a frame that was acknowledged.
     pub fn recycle(&self, frame: Encoded) {
         self.state().spare.push(frame.jpeg);
     }
 
-    /// Whether nothing new will come.
+    /// True if no further frame is encoded.
     pub fn has_ended(&self) -> bool {
         self.state().ended
     }
 
-    /// Frames that a newer one has taken the place of.
+    /// Frames that were replaced by newer ones.
     pub fn skipped(&self) -> u64 {
         self.state().skipped
     }
 
-    /// Waits until the next frame is to be encoded: the last one has been taken, or is no longer fresh. False
-    /// when there is no receiver.
+    /// Waits until the next frame is due: the last one was taken, or is no longer fresh. Returns false
+    /// without a receiver.
     fn wait_until_due(&self) -> bool {
         let state = self.state();
         let left =
@@ -144,7 +143,7 @@ impl Slot {
     }
 }
 
-/// Tells the slot that nothing more comes, however the encoder ends.
+/// Ends the slot, however the encoder ends.
 struct EndOnDrop<'s>(&'s Slot);
 
 impl Drop for EndOnDrop<'_> {
@@ -153,7 +152,7 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// Makes JPEGs of a channel's frames.
+/// Encodes the frames of a channel as JPEG.
 pub struct Encoder {
     compressor: Compressor,
     quality: u8,
@@ -163,22 +162,23 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// `size`: what every frame is scaled to.
+    /// `size`: every frame is scaled to it.
     pub fn new(quality: u8, size: Option<(u32, u32)>) -> Result<Self, Error> {
         let (compressor, converter) = (Compressor::new()?, Converter::new()?);
         Ok(Encoder { compressor, quality, size, converter, converted: Vec::new() })
     }
 
-    /// Until the channel closes or `keep_going` says no. Frames that cannot be encoded go to `left_out`.
+    /// Encodes until the channel closes or `keep_going` returns false. Reports frames that cannot be encoded
+    /// to `skipped`.
     ///
-    /// A lease is held until its frame is encoded, and while there is no receiver: the one who connects gets
-    /// the newest.
+    /// A lease is held until its frame is encoded, and while there is no receiver, because a new receiver
+    /// gets the newest frame.
     pub fn run(
         &mut self,
         mut subscriber: Subscriber,
         slot: &Slot,
         keep_going: &mut dyn FnMut() -> bool,
-        left_out: &mut dyn FnMut(&Frame, &Error) -> Result<(), Failure>,
+        skipped: &mut dyn FnMut(&Frame, &Error) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let _end = EndOnDrop(slot);
         let mut held: Option<Frame> = None;
@@ -186,7 +186,7 @@ impl Encoder {
         loop {
             let (is_due, wait) = match held {
                 None => (false, STOP_POLL_INTERVAL),
-                // Now, but the very newest.
+                // Without a wait, but the newest.
                 Some(_) if slot.wait_until_due() => (true, Duration::ZERO),
                 Some(_) => (false, SOON),
             };
@@ -204,7 +204,7 @@ impl Encoder {
             if let Some(frame) = held.take_if(|_| has_ended || is_due) {
                 match self.encode(&frame, slot.buffer()) {
                     Ok(encoded) => slot.put(encoded),
-                    Err(error) if is_of_frame(&error) => left_out(&frame, &error)?,
+                    Err(error) if is_of_frame(&error) => skipped(&frame, &error)?,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -232,14 +232,14 @@ impl Encoder {
     }
 }
 
-/// What JPEG takes as it is. Others are converted: so is i420 in other colours than those that old programs
-/// take it for.
+/// True for formats that need no conversion. i420 is converted if its colours are not the ones that old
+/// programs expect.
 fn is_for_jpeg(format: PixelFormat, color: Color) -> bool {
     let is_jfif = color.range == ColorRange::Full && [2, 5, 6].contains(&color.matrix);
     jpeg::takes(format) && (format != PixelFormat::I420 || is_jfif)
 }
 
-/// Errors of the frame, not of this program: there may be others that can be sent.
+/// True for an error of one frame: the next frame may be encodable.
 fn is_of_frame(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidFrame | ErrorKind::FrameTooLarge | ErrorKind::InvalidOption)
 }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_frame_takes_the_place_of_one_that_waits() {
+    fn waiting_frame_is_replaced_by_a_newer_one() {
         let slot = Slot::default();
         slot.put(frame(1));
         slot.put(frame(2));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_has_not_arrived_is_sent_again_unless_there_is_a_newer_one() {
+    fn unacknowledged_frame_is_sent_again_without_a_newer_one() {
         let slot = Slot::default();
         slot.give_back(frame(1));
         assert_eq!((taken(&slot), slot.skipped()), (Some(1), 0));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_has_not_arrived_gives_way_to_one_that_is_not_encoded_yet() {
+    fn unacknowledged_frame_is_skipped_for_a_newer_one() {
         let slot = Slot::default();
         slot.set_wanted(true);
         slot.give_back(frame(1));
@@ -292,19 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn the_next_frame_is_due_when_the_last_one_is_taken_or_has_waited_long() {
+    fn next_frame_is_due_when_the_last_is_taken_or_stale() {
         let slot = Slot::default();
         assert!(!slot.wait_until_due(), "there is no receiver");
         slot.set_wanted(true);
         assert!(slot.wait_until_due());
-        // Nobody takes it: the wait ends by itself.
+        // Without a receiver that takes it, the wait ends at the limit.
         slot.put(frame(1));
         assert!(slot.wait_until_due());
         assert!(matches!(slot.take(Duration::ZERO), Next::Frame(frame) if frame.since.elapsed() >= FRESH));
     }
 
     #[test]
-    fn the_last_frame_comes_before_the_end_and_the_end_wakes() {
+    fn last_frame_is_taken_before_the_end() {
         let slot = Slot::default();
         slot.put(frame(1));
         std::thread::scope(|scope| {

@@ -3,25 +3,20 @@
 mod encoder;
 mod link;
 mod memory;
+mod options;
+mod skips;
 mod socket;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use framelane::{Subscriber, SubscriberOptions};
-use framelane_legacy::memory::OpenCv;
-
-pub use self::link::lost;
+use self::memory::MemoryOptions;
+use self::options::{NetworkOptions, Options};
+use self::socket::SocketOptions;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::link_options::LinkArgs;
-use crate::notes::Notes;
-use crate::parse;
+use crate::link_options::LinkOptions;
 use crate::signals::Stop;
-use crate::transport::{headings, scheme, unknown_scheme};
-
-/// The longest wait for a frame between two checks for a stop signal.
-pub const STOP_POLL_INTERVAL: Duration = Duration::from_millis(500);
+use crate::transport::Transport;
 
 /// Send a channel's frames to another machine or to an old program.
 #[derive(Debug, clap::Args)]
@@ -56,69 +51,30 @@ again. A mapping of another user is refused, unless the URL names that user (own
 legacy: sends the newest frame when the receiver has answered the previous one. Older frames are
 skipped and counted. Reconnects if the receiver disconnects, stalls, or sends a wrong answer.")]
 pub struct Send {
-    /// The channel's name
-    pub channel: String,
-    /// Target: tls://HOST[:7420]/CHANNEL, tcp://HOST[:7420]/CHANNEL, unix:PATH.sock/CHANNEL,
-    /// legacy-memory:NAME[?size=1920x1080&streams=1&index=0&opencv=4&owner=UID] or
-    /// legacy://HOST[:8081][?quality=90]
-    #[arg(value_name = "URL")]
-    pub target: String,
-    /// End after this many frames
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// Wait for the channel, and for the receiver, at most this long; 0: not at all [default: without limit]
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
-    pub open_timeout: Option<Duration>,
-    /// Wait for the channel again after it closes
-    #[arg(long)]
-    pub reconnect: bool,
-    /// Allow other machines without encryption and authentication
-    #[arg(long)]
-    pub insecure: bool,
-    /// scale: to BGR pixels of the URL's ?size=; keep: unchanged, if they fit
-    #[arg(long, default_value = "scale", help_heading = headings::LEGACY_MEMORY)]
-    pub fit: Fit,
-    /// OpenCV version of the type codes, 4 or 5 [default: the URL's ?opencv=, else 4]
-    #[arg(long, value_name = "VERSION", help_heading = headings::LEGACY_MEMORY)]
-    pub opencv: Option<OpenCv>,
     #[command(flatten)]
-    pub stream: socket::StreamOptions,
+    options: Options,
     #[command(flatten)]
-    pub link: LinkArgs,
-}
-
-/// What becomes of frames that old readers do not expect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Fit {
-    Scale,
-    Keep,
+    memory: MemoryOptions,
+    #[command(flatten)]
+    socket: SocketOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
+    #[command(flatten)]
+    link: LinkOptions,
 }
 
 impl Send {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        match scheme(&self.target) {
-            "legacy-memory" => memory::run(self, global, stop),
-            "legacy" => socket::run(self, global, stop),
-            "tls" | "tcp" | "unix" => link::run(self, global, stop),
-            _ => Err(unknown_scheme(&self.target).into()),
-        }
-    }
-
-    /// Subscribes to the channel, waiting as long as was asked for.
-    pub fn open(
-        &self,
-        global: &Global,
-        options: SubscriberOptions,
-        notes: &Notes,
-        stop: &Stop,
-    ) -> Result<Subscriber, Failure> {
-        let options = options.open_timeout(self.open_timeout);
-        let mut told = false;
-        Ok(options.open_while(&self.channel, &mut || {
-            if !std::mem::replace(&mut told, true) {
-                notes.say(&global.waiting_for(&self.channel));
+        let Send { options, memory, socket, network, link } = self;
+        match Transport::of(&options.target)? {
+            Transport::LegacyMemory => memory::run(options, memory, global, stop)?,
+            Transport::LegacySocket => socket::run(options, socket, network, global, stop)?,
+            Transport::Link => {
+                let link =
+                    link.link(&options.target, network.size, network.idle_timeout, options.insecure)?;
+                link::run(options, &link, global, stop)?;
             }
-            !stop.is_set()
-        })?)
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{json, print_line};
 use crate::line_limit::{CONNECTIONS, LineLimit, More, Network, Party, REFUSALS};
-use crate::notes::Notes;
+use crate::reporter::Reporter;
 use serde::Serialize;
 
 /// Lines that may wait to be written.
@@ -61,7 +61,7 @@ struct Limits {
     unlogged: HashSet<u64>,
 }
 
-/// What a [`Log`] has counted instead of writing it.
+/// Lines that a [`Log`] has counted instead of writing them.
 #[derive(Default)]
 pub struct Counted {
     pub not_told: u64,
@@ -87,10 +87,10 @@ impl Limits {
 }
 
 impl Log {
-    /// The log, and what writes it.
-    pub fn new(notes: Notes, as_json: bool) -> (Self, Writer) {
+    /// Returns the log and its writer.
+    pub fn new(reporter: Reporter) -> (Self, Writer) {
         let (lines, waiting) = sync_channel(WAITING);
-        let writer = Writer { notes, as_json, waiting };
+        let writer = Writer { reporter, waiting };
         let now = Instant::now();
         let limits = Limits {
             refusals: LineLimit::new(REFUSALS, now),
@@ -101,13 +101,13 @@ impl Log {
     }
 
     /// Never blocks. Counts lines above a limit, and lines for which the queue has no room.
-    pub fn tell(&self, line: Line) {
+    pub fn log(&self, line: Line) {
         if self.limits().is_logged(&line.cause) && self.lines.try_send(line).is_err() {
             self.not_told.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// What was counted since this was called last.
+    /// Returns the counts since the last call.
     pub fn counted(&self, now: Instant) -> Counted {
         let mut limits = self.limits();
         let refusals = limits.refusals.end_period(now).into_iter().map(refused_more);
@@ -121,11 +121,11 @@ impl Log {
         let (refusals, connections) = (limits.refusals.end(), limits.connections.end());
         drop(limits);
         let refusals = refusals.into_iter().map(refused_more);
-        refusals.chain(connections.into_iter().map(connected_more)).for_each(|line| self.tell(line));
+        refusals.chain(connections.into_iter().map(connected_more)).for_each(|line| self.log(line));
     }
 
     fn limits(&self) -> MutexGuard<'_, Limits> {
-        // Counts are whole whatever has panicked.
+        // A panic leaves the counts whole.
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,15 +155,14 @@ fn named(party: Option<Party>) -> (Option<String>, Option<String>) {
     }
 }
 
-/// Writes what a [`Log`] takes.
+/// Writes the lines of a [`Log`].
 pub struct Writer {
-    notes: Notes,
-    as_json: bool,
+    reporter: Reporter,
     waiting: Receiver<Line>,
 }
 
 impl Writer {
-    /// Runs until the log is dropped; asks `counted` at least once a second.
+    /// Runs until the log is dropped. Calls `counted` at least once a second.
     pub fn run(self, counted: &dyn Fn() -> Counted) {
         loop {
             match self.waiting.recv_timeout(SECOND) {
@@ -185,9 +184,9 @@ impl Writer {
     }
 
     fn write(&self, text: &str, json: Option<&str>) {
-        self.notes.say(text);
-        if let (true, Some(json)) = (self.as_json, json) {
-            // Whoever reads our output may be gone: the server does not end for that.
+        self.reporter.note(text);
+        if let (true, Some(json)) = (self.reporter.is_json(), json) {
+            // A closed output does not end the server.
             let _ = print_line(json);
         }
     }
@@ -203,9 +202,9 @@ mod tests {
 
     #[test]
     fn blocked_output_blocks_no_connection_and_is_counted() {
-        let (log, _writer) = Log::new(Notes::new(true), false);
+        let (log, _writer) = Log::new(Reporter::new(true));
         for _ in 0..WAITING + 7 {
-            log.tell(line(Cause::Server));
+            log.log(line(Cause::Server));
         }
         let now = Instant::now();
         assert_eq!((log.counted(now).not_told, log.counted(now).not_told), (7, 0));
@@ -213,26 +212,26 @@ mod tests {
 
     #[test]
     fn flood_of_one_address_takes_no_room_in_the_queue() {
-        let (log, writer) = Log::new(Notes::new(true), false);
+        let (log, writer) = Log::new(Reporter::new(true));
         let refusal = |peer| line(Cause::Refusal(Party::of(None, peer)));
         for _ in 0..10 * WAITING {
-            log.tell(refusal("203.0.113.9:1"));
+            log.log(refusal("203.0.113.9:1"));
         }
-        log.tell(refusal("192.0.2.1:1"));
+        log.log(refusal("192.0.2.1:1"));
         assert_eq!(log.counted(Instant::now()).not_told, 0);
         assert!(writer.waiting.try_iter().count() < 100);
     }
 
     #[test]
     fn client_that_reconnects_in_a_loop_is_summed_up() {
-        let (log, writer) = Log::new(Notes::new(true), false);
+        let (log, writer) = Log::new(Reporter::new(true));
         let party = |client| Party::of(Some(client), "192.0.2.1:1");
         for number in 0..1000 {
-            log.tell(line(Cause::Connection { number, party: party("loop") }));
-            log.tell(line(Cause::End { number }));
+            log.log(line(Cause::Connection { number, party: party("loop") }));
+            log.log(line(Cause::End { number }));
         }
-        log.tell(line(Cause::Connection { number: 1000, party: party("lab") }));
-        log.tell(line(Cause::End { number: 1000 }));
+        log.log(line(Cause::Connection { number: 1000, party: party("lab") }));
+        log.log(line(Cause::End { number: 1000 }));
         // A start and an end of each connection that is logged.
         let each = usize::try_from(CONNECTIONS.each).unwrap();
         assert_eq!(writer.waiting.try_iter().count(), 2 * each + 2);

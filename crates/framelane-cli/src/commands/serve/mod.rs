@@ -14,15 +14,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use self::log::{Cause, Counted, Line, Log};
-use crate::failure::{Failure, json, print_json};
+use crate::failure::{Failure, json};
 use crate::global::Global;
 use crate::line_limit::Party;
-use crate::notes::Notes;
 use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 use crate::table::{counted, human_bytes};
 
-/// How long the last lines may take to be written at the end.
+/// Time for the last lines to be written at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Offer this machine's channels to other machines.
@@ -122,7 +122,7 @@ enum Event<'e> {
         peer: &'e str,
         channel: &'e str,
         frames: u64,
-        /// Left out at the source, or missed on the way here.
+        /// Skipped at the source, or missed on the path to here.
         skipped: u64,
         bytes: u64,
         reason: Option<String>,
@@ -139,21 +139,46 @@ enum Event<'e> {
 }
 
 impl Serve {
+    /// Returns the contradiction among the options, if there is one.
+    pub fn conflict(&self) -> Option<String> {
+        // Port 0 is another port each time.
+        let is_fixed = |address: &Address| match address {
+            Address::Tls { port, .. } | Address::Tcp { port, .. } => *port != 0,
+            Address::Unix(_) => true,
+        };
+        let mut earlier = self.listen.iter().enumerate().filter(|(_, address)| is_fixed(address));
+        if let Some((_, address)) = earlier.find(|(index, address)| self.listen[..*index].contains(address)) {
+            return Some(format!("expected each address once, found --listen {address} twice"));
+        }
+        let has = |kind: fn(&Address) -> bool| self.listen.iter().any(kind);
+        let has_tls = has(|address| matches!(address, Address::Tls { .. }));
+        let has_tcp = has(|address| matches!(address, Address::Tcp { .. }));
+        let of_clients = "tls:// or tcp://: clients of unix: are known by their user";
+        [
+            ("clients", self.clients.is_some() && !has_tls && !has_tcp, of_clients),
+            ("identity", self.identity.is_some() && !has_tls, "tls://"),
+            ("insecure", self.insecure && !has_tcp, "tcp://"),
+        ]
+        .into_iter()
+        .find(|(_, is_idle, _)| *is_idle)
+        .map(|(option, _, schemes)| format!("--{option} needs a --listen address with {schemes}"))
+    }
+
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let (options, fingerprint) = self.options(global)?;
         allow_files();
         let server = Server::bind(options)?;
-        let notes = Notes::new(global.json);
+        let reporter = Reporter::new(global.json);
         for address in server.addresses() {
             let fingerprint = fingerprint.clone().filter(|_| matches!(address, Address::Tls { .. }));
             let shown =
                 fingerprint.as_ref().map_or_else(String::new, |shown| format!(", fingerprint {shown}"));
-            notes.say(&format!("listening on {address}{shown}"));
-            if global.json {
-                print_json(&Event::Listening { address: address.to_string(), fingerprint })?;
-            }
+            reporter.event(
+                &Event::Listening { address: address.to_string(), fingerprint },
+                &format!("listening on {address}{shown}"),
+            )?;
         }
-        let (log, writer) = Log::new(notes, global.json);
+        let (log, writer) = Log::new(reporter.clone());
         let log = Arc::new(log);
         let weak = Arc::downgrade(&log);
         let (ended, has_ended) = std::sync::mpsc::channel();
@@ -165,14 +190,12 @@ impl Serve {
                 let _ = ended.send(());
             })
             .map_err(|error| Error::from_io("starting the thread of the log", error))?;
-        server.run(&|event| tell(&log, global.json, &event), &|| !stop.is_set());
+        server.run(&|event| log_event(&log, global.json, &event), &|| !stop.is_set());
         log.finish();
         drop(log);
-        // Unless nobody takes the output any more.
+        // A blocked output does not block the end.
         let _ = has_ended.recv_timeout(LAST_WORDS);
-        if global.json {
-            print_json(&Event::Stopped)?;
-        }
+        reporter.json(&Event::Stopped)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -195,7 +218,8 @@ impl Serve {
             };
             Access::Clients(AccessList::load(&path).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => Error::new(error.kind(), error.message()).with_hint(
-                    "add a client with `framelane identity token NAME --read '**'`, or accept all clients with --anonymous",
+                    "add a client with `framelane identity token NAME --read '**'`, or accept all clients with \
+                     --anonymous",
                 ),
                 _ => error,
             })?)
@@ -221,14 +245,14 @@ impl Serve {
     }
 }
 
-/// Lets us open as many files as we may. A connection takes three or four, and so does a channel that waits
-/// for its sender to come again: more than the 1024 that a process is usually given first.
+/// Raises the limit of open files to its maximum. A connection needs three or four, and so does a channel
+/// that waits for its sender to reconnect. The usual limit is 1024.
 fn allow_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
+fn log_event(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
     let cause = match event {
         ServerEvent::Refused { peer, client, .. } => Cause::Refusal(Party::of(*client, peer)),
         ServerEvent::Connected { connection, peer, client, .. } => {
@@ -267,7 +291,7 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
             };
             let reason = error.map(ToString::to_string);
             let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-            let count = counted(usize::try_from(frames).unwrap_or(usize::MAX), "frame");
+            let count = counted(frames, "frame");
             (
                 format!(
                     "#{connection} {channel} ended after {count} ({}), {skipped} skipped{why}",
@@ -285,5 +309,5 @@ fn tell(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
         }
         _ => return,
     };
-    log.tell(Line { text, json: as_json.then(|| json(&event)), cause });
+    log.log(Line { text, json: as_json.then(|| json(&event)), cause });
 }

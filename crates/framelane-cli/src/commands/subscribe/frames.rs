@@ -10,7 +10,7 @@ use framelane_video::Converter;
 use super::y4m;
 use crate::failure::Failure;
 
-/// How frames are written.
+/// The container of the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Container {
     /// The packed bytes of each frame, one after the other
@@ -30,7 +30,7 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Past Rust's own buffer, which looks for line ends in all it gets.
+    /// Bypasses the line buffer of Rust's standard output.
     pub fn new(container: Container, fps: Option<f64>) -> Result<Self, Failure> {
         if std::io::stdout().is_terminal() {
             let error = Error::new(
@@ -50,7 +50,7 @@ impl FrameWriter {
         })
     }
 
-    /// Writes a frame; blocks as long as the reader of the pipe does.
+    /// Writes a frame. Blocks while the reader of the pipe does.
     pub fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         let layout = frame.layout();
         if !self.layout.as_ref().is_some_and(|old| same_shape(old, layout)) {
@@ -97,7 +97,7 @@ impl FrameWriter {
     }
 }
 
-/// Whether size and format are the same, wherever the planes lie.
+/// True if size and format are the same. Strides may differ.
 pub fn same_shape(a: &Layout, b: &Layout) -> bool {
     (a.format(), a.width(), a.height()) == (b.format(), b.width(), b.height())
 }
@@ -118,7 +118,7 @@ fn y4m_cannot_change(old: &Layout, new: &Layout) -> Error {
     .with_hint("publish with a fixed --size and --format, or use --stdout raw")
 }
 
-/// How `ffplay` reads raw frames of this layout.
+/// The arguments with which `ffplay` reads raw frames of this layout.
 pub fn ffplay_arguments(layout: &Layout) -> Option<String> {
     let name = match layout.format() {
         PixelFormat::Gray8 => "gray",

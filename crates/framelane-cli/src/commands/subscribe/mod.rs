@@ -10,13 +10,13 @@ use std::time::Duration;
 use framelane::{Layout, RecvError, Subscriber};
 
 use self::frames::{Container, FrameWriter, ffplay_arguments, same_shape};
-use self::statistics::{Event, Statistics, latency_ns};
+use self::statistics::{Counts, Event, Statistics, latency_ns};
 use crate::delivery::DeliveryArgs;
 use crate::describe::LayoutReport;
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::Failure;
 use crate::global::Global;
-use crate::notes::Notes;
 use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 
 /// The longest wait for a frame between two checks of the publisher.
@@ -76,20 +76,28 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
+    /// Returns the contradiction among the options, if there is one.
+    pub fn conflict(&self, global: &Global) -> Option<String> {
+        if self.per_frame && !global.json {
+            return Some("--per-frame needs --json".to_owned());
+        }
+        (self.stdout == Some(Container::Raw) && self.fps.is_some())
+            .then(|| "--fps is for the header of y4m, and has no effect with --stdout raw".to_owned())
+    }
+
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let mut output = Output::new(global.json, self.stdout, self.fps)?;
         let mut subscriber = self.open(global, &output, stop)?;
         output.attached(&subscriber)?;
         let mut statistics = Statistics::new();
         let received = self.receive(global, &mut subscriber, &mut statistics, &mut output, stop);
-        output.notes.end_progress();
+        output.reporter.end_progress();
         match received {
-            // Whoever read the frames has had enough; the summary has a way of its own.
+            // The reader of the frames has closed the pipe. The summary goes to standard error.
             Err(Failure::OutputClosed) if self.stdout.is_some() => {}
             other => other?,
         }
-        output.event(&Event::Summary(statistics.summary()))?;
-        output.line(&statistics.summary_text())?;
+        output.reporter.result(&Event::Summary(statistics.summary()), || statistics.summary_text())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -99,16 +107,16 @@ impl Subscribe {
             .delivery(self.delivery.delivery())
             .open_timeout(self.open_timeout)
             .reconnect(self.reconnect);
-        let mut told = Ok(());
+        let mut reported = Ok(());
         let mut first = true;
         let opened = options.open_while(&self.channel, &mut || {
             if std::mem::take(&mut first) {
-                output.notes.say(&global.waiting_for(&self.channel));
-                told = output.event(&Event::Waiting { channel: &self.channel });
+                let waiting = Event::Waiting { channel: &self.channel };
+                reported = output.reporter.event(&waiting, &global.waiting_for(&self.channel));
             }
-            told.is_ok() && !stop.is_set()
+            reported.is_ok() && !stop.is_set()
         });
-        told?;
+        reported?;
         Ok(opened?)
     }
 
@@ -124,8 +132,7 @@ impl Subscribe {
         let mut publisher_died = false;
         while !stop.is_set() && self.count.is_none_or(|count| statistics.received() < count) {
             if let Some(second) = statistics.tick() {
-                output.progress(statistics.received(), second.text())?;
-                output.event(&Event::Statistics(second))?;
+                output.statistics(statistics.received(), second)?;
             }
             let wait = PUBLISHER_POLL_INTERVAL.min(statistics.until_tick());
             let frame = match subscriber.recv_while(Some(wait), &mut || !stop.is_set()) {
@@ -134,11 +141,11 @@ impl Subscribe {
                     if !publisher_died && !subscriber.publisher_alive() {
                         publisher_died = true;
                         let place = global.place_of(&self.channel);
-                        output.notes.say(&format!(
-                            "channel {} has no publisher any more; waiting for one{place}",
+                        let text = format!(
+                            "channel {} has no publisher any more, waiting for one{place}",
                             self.channel
-                        ));
-                        output.event(&Event::PublisherDied)?;
+                        );
+                        output.reporter.event(&Event::PublisherDied, &text)?;
                     }
                     continue;
                 }
@@ -148,12 +155,12 @@ impl Subscribe {
             let latency = latency_ns(&frame);
             statistics.add(&frame, latency);
             if std::mem::take(&mut publisher_died) {
-                output.notes.say("the channel has a publisher again");
-                output.event(&Event::PublisherReturned { epoch: subscriber.epoch() })?;
+                let returned = Event::PublisherReturned { epoch: subscriber.epoch() };
+                output.reporter.event(&returned, "the channel has a publisher again")?;
             }
             output.format(frame.layout())?;
             if self.per_frame {
-                output.event(&Event::frame(&frame, latency))?;
+                output.reporter.json(&Event::frame(&frame, latency))?;
             }
             output.write(&frame)?;
         }
@@ -161,10 +168,9 @@ impl Subscribe {
     }
 }
 
-/// Where frames, events and text go.
+/// The output: frames, events and text.
 struct Output {
-    notes: Notes,
-    json: bool,
+    reporter: Reporter,
     writer: Option<FrameWriter>,
     container: Option<Container>,
     layout: Option<Layout>,
@@ -173,65 +179,46 @@ struct Output {
 impl Output {
     fn new(json: bool, container: Option<Container>, fps: Option<f64>) -> Result<Self, Failure> {
         let writer = container.map(|container| FrameWriter::new(container, fps)).transpose()?;
-        Ok(Output { notes: Notes::new(json), json, writer, container, layout: None })
+        let reporter = Reporter::new(json);
+        let reporter = if writer.is_some() { reporter.without_stdout() } else { reporter };
+        Ok(Output { reporter, writer, container, layout: None })
     }
 
     fn attached(&mut self, subscriber: &Subscriber) -> Result<(), Failure> {
-        let delivery = subscriber.delivery().name();
-        self.event(&Event::Attached { channel: subscriber.channel(), epoch: subscriber.epoch(), delivery })?;
-        self.notes.say(&format!("attached to channel {}, {delivery} frames", subscriber.channel()));
-        self.notes.start_progress(None);
+        let (channel, delivery) = (subscriber.channel(), subscriber.delivery().name());
+        self.reporter.event(
+            &Event::Attached { channel, epoch: subscriber.epoch(), delivery },
+            &format!("attached to channel {channel}, {delivery} frames"),
+        )?;
+        self.reporter.start_progress(None);
         Ok(())
     }
 
-    fn event(&self, event: &Event<'_>) -> Result<(), Failure> {
-        match (self.json, &self.writer) {
-            (false, _) => Ok(()),
-            (true, None) => print_json(event),
-            (true, Some(_)) => {
-                Notes::new(false).say(&crate::failure::json(event));
-                Ok(())
-            }
+    /// On a terminal in one place, else a line each. No lines while frames are written.
+    fn statistics(&self, received: u64, counts: Counts) -> Result<(), Failure> {
+        let text = counts.text();
+        if self.reporter.shows_progress() {
+            self.reporter.progress(received, format!("frames  {text}"));
+        } else if self.reporter.is_json() || self.writer.is_none() {
+            self.reporter.result(&Event::Statistics(counts), || text)?;
         }
+        Ok(())
     }
 
-    /// A result for people: standard output, unless the frames are there.
-    fn line(&self, text: &str) -> Result<(), Failure> {
-        match (self.json, &self.writer) {
-            (true, _) => Ok(()),
-            (false, None) => print_line(text),
-            (false, Some(_)) => {
-                self.notes.say(text);
-                Ok(())
-            }
-        }
-    }
-
-    /// On a terminal in one place; else a line each, unless there are frames to look at.
-    fn progress(&self, received: u64, text: String) -> Result<(), Failure> {
-        if self.notes.on_terminal() {
-            self.notes.progress(received, format!("frames  {text}"));
-            return Ok(());
-        }
-        if self.writer.is_some() { Ok(()) } else { self.line(&text) }
-    }
-
-    /// Prints the size and format when they differ from the previous frame. Strides may differ from frame
-    /// to frame: what a decoder writes into a slot has padding, what is copied there has none.
+    /// Reports the size and format when they differ from the previous frame. Strides may differ from frame to
+    /// frame: a frame that a decoder wrote into its slot has padding, a copied frame has none.
     fn format(&mut self, layout: &Layout) -> Result<(), Failure> {
         if self.layout.as_ref().is_some_and(|old| same_shape(old, layout)) {
             return Ok(());
         }
         self.layout = Some(layout.clone());
-        self.event(&Event::Format(LayoutReport::new(layout)))?;
         let mut text = format!("frames are {}x{} {}", layout.width(), layout.height(), layout.format());
         if self.container == Some(Container::Raw)
             && let Some(arguments) = ffplay_arguments(layout)
         {
             text = format!("{text}; for ffmpeg and ffplay: {arguments}");
         }
-        self.notes.say(&text);
-        Ok(())
+        self.reporter.event(&Event::Format(LayoutReport::new(layout)), &text)
     }
 
     fn write(&mut self, frame: &framelane::Frame) -> Result<(), Failure> {

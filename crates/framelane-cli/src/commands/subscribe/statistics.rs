@@ -1,4 +1,4 @@
-//! What `subscribe` tells: statistics by the second and in all.
+//! Statistics of `subscribe`, for each second and in all.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,15 +22,15 @@ struct Period {
     frames: u64,
     dropped: u64,
     bytes: u64,
-    /// When the first and the last frame were published, and the bytes of the first. Not when they came: the
-    /// first is often there already, which would make two frames of a slow channel look fast.
+    /// Times of publication of the first and the last frame. Times of arrival would be too close: the first
+    /// frame is often there already.
     published_ns: Option<(u64, u64)>,
     first_bytes: u64,
     latencies: Latencies,
     from: LatencyFrom,
 }
 
-/// What was counted.
+/// Counts of a period.
 #[derive(Debug, Serialize)]
 pub struct Counts {
     pub seconds: f64,
@@ -41,7 +41,7 @@ pub struct Counts {
     pub frames_per_second: Option<f64>,
     pub bytes_per_second: Option<f64>,
     pub latency: Option<Percentiles>,
-    /// Where these latencies begin, by the last frame.
+    /// The start of these latencies, by the last frame.
     pub latency_from: LatencyFrom,
 }
 
@@ -76,12 +76,12 @@ pub struct FrameReport {
     keyframe: bool,
     rotation_degrees: u16,
     latency_us: f64,
-    /// Where the latency begins.
+    /// The start of the latency.
     latency_from: LatencyFrom,
 }
 
-/// Where latencies begin. A link brings capture times to this machine's clock; the last hop alone would say
-/// nothing.
+/// The start of latencies. A link converts capture times to this machine's clock, so that latencies include
+/// the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyFrom {
@@ -161,7 +161,7 @@ impl Statistics {
 
     pub fn summary_text(&self) -> String {
         let counts = self.summary();
-        let frames = counted(usize::try_from(counts.frames).unwrap_or(usize::MAX), "frame");
+        let frames = counted(counts.frames, "frame");
         format!("{frames} in {:.1} s: {}", counts.seconds, counts.text())
     }
 }

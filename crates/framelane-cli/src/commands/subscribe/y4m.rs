@@ -5,7 +5,7 @@ use framelane::{Color, ColorRange, Depth, Error, ErrorKind, FrameInfo, Layout, P
 /// Before each frame.
 pub const FRAME: &[u8] = b"FRAME\n";
 
-/// Whether frames of this format are written as they are.
+/// True for formats that need no conversion.
 pub fn holds(format: PixelFormat) -> bool {
     matches!(format, PixelFormat::I420 | PixelFormat::Gray8)
 }

@@ -11,12 +11,13 @@ use self::rates::{Meter, Sample};
 use self::screen::{Screen, Woken};
 use self::table::{Line, cut, summary, table, within};
 use super::list;
-use crate::failure::{Failure, print_json, print_line};
+use crate::failure::{Failure, print_line};
 use crate::global::Global;
 use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 
-/// What is drawn above the channels: the summary and the heading.
+/// Lines above the channels: the summary and the heading.
 const ABOVE: usize = 2;
 
 /// Watch all channels: rates, readers, links.
@@ -60,7 +61,7 @@ pub struct Top {
     sort: Order,
 }
 
-/// What comes first.
+/// The order of channels.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Order {
     Name,
@@ -76,10 +77,11 @@ struct Report<'r> {
 
 impl Top {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        let mut watch = Watch { global, order: self.sort, meter: Meter::default(), looked: Instant::now() };
-        let (_, mut lines) = watch.look()?;
+        let mut watch = Watch { global, order: self.sort, meter: Meter::default(), polled: Instant::now() };
+        let (_, mut lines) = watch.poll()?;
+        let reporter = Reporter::new(global.json);
         let mut screen = if global.json { None } else { Screen::open()? };
-        let (mut due, mut intervals) = (watch.looked, 0);
+        let (mut due, mut intervals) = (watch.polled, 0);
         while self.count.is_none_or(|count| intervals < count) {
             due = (due + self.interval).max(Instant::now());
             let go_on = match &mut screen {
@@ -90,12 +92,11 @@ impl Top {
                 return Ok(ExitCode::SUCCESS);
             }
             let elapsed;
-            (elapsed, lines) = watch.look()?;
-            if global.json {
-                print_json(&Report { seconds: elapsed.as_secs_f64(), channels: &lines })?;
-            } else if screen.is_none() {
+            (elapsed, lines) = watch.poll()?;
+            if screen.is_none() {
+                let report = Report { seconds: elapsed.as_secs_f64(), channels: &lines };
                 let gap = if intervals > 0 { "\n" } else { "" };
-                print_line(&format!("{gap}{}", text(global, &lines)))?;
+                reporter.result(&report, || format!("{gap}{}", text(global, &lines)))?;
             }
             intervals += 1;
         }
@@ -107,22 +108,22 @@ impl Top {
     }
 }
 
-/// Looks at the channels again and again.
+/// Polls the channels.
 struct Watch<'w> {
     global: &'w Global,
     order: Order,
     meter: Meter,
-    looked: Instant,
+    polled: Instant,
 }
 
 impl Watch<'_> {
-    /// The channels, and the time since the look before.
-    fn look(&mut self) -> Result<(Duration, Vec<Line>), Failure> {
+    /// Returns the time since the last poll, and the channels.
+    fn poll(&mut self) -> Result<(Duration, Vec<Line>), Failure> {
         let channels = list::channels(self.global)?;
         let now = Instant::now();
-        let elapsed = now.duration_since(std::mem::replace(&mut self.looked, now));
+        let elapsed = now.duration_since(std::mem::replace(&mut self.polled, now));
         let samples = channels.iter().map(|channel| (channel.name.clone(), Sample::new(channel))).collect();
-        let rates = self.meter.look(samples, elapsed);
+        let rates = self.meter.rates(samples, elapsed);
         let mut lines: Vec<_> =
             channels.into_iter().zip(rates).map(|(channel, rates)| Line::new(channel, rates)).collect();
         self.order.sort(&mut lines);
@@ -140,7 +141,7 @@ impl Order {
     }
 }
 
-/// Shows these lines until it is time to look again; gives whether to go on.
+/// Shows these lines until the next poll. Returns false at the end.
 fn watch_until(
     due: Instant,
     screen: &mut Screen,

@@ -1,4 +1,4 @@
-//! How fast channels go: what has changed between two looks at them.
+//! Rates of channels: differences between two polls.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use crate::describe::ChannelReport;
 
-/// What a look finds of a channel.
+/// The counts of a channel at one poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The publisher's process and its epoch: numbers of two lives are not compared.
     pub life: (u32, u64),
-    /// The newest frame's number; dropped frames have numbers too.
+    /// The newest frame's number. Dropped frames have numbers too.
     pub sequence: u64,
-    /// Frames of this life that got no slot; those that a link left out among them.
+    /// Frames of this epoch without a slot. Includes frames that a link skipped.
     pub dropped: u64,
     /// Bytes of the newest frame.
     pub frame_bytes: u64,
-    /// Bytes that came over the link.
+    /// Bytes received over the link.
     pub link_bytes: Option<u64>,
-    /// Frames that the link left out.
+    /// Frames that the link skipped.
     pub link_missed: Option<u64>,
 }
 
@@ -38,15 +38,15 @@ impl Sample {
     }
 }
 
-/// How fast a channel goes. `None` where a publisher has just come: a rate takes two looks at it.
+/// Rates of a channel. `None` for a new publisher: a rate needs two polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     pub frames_per_second: Option<f64>,
-    /// Of frames published here, taken to be all as large as the newest.
+    /// Of frames published here. Assumes the size of the newest one.
     pub bytes_per_second: Option<f64>,
-    /// With those that a link left out on the way.
+    /// Includes frames that a link skipped.
     pub dropped_per_second: Option<f64>,
-    /// What came over the link: less than `bytes_per_second` where frames are coded.
+    /// Bytes received over the link. Less than `bytes_per_second` if frames are coded.
     pub link_bytes_per_second: Option<f64>,
     pub link_missed_per_second: Option<f64>,
 }
@@ -60,7 +60,7 @@ impl Rates {
     }
 }
 
-/// Remembers the look before.
+/// Remembers the last poll.
 #[derive(Debug, Default)]
 pub struct Meter {
     channels: HashMap<String, Counted>,
@@ -74,9 +74,9 @@ struct Counted {
 }
 
 impl Meter {
-    /// The rates since the look before, `elapsed` ago, in the order of `samples`. Channels that are not among
-    /// them are forgotten.
-    pub fn look(&mut self, samples: Vec<(String, Option<Sample>)>, elapsed: Duration) -> Vec<Rates> {
+    /// Returns the rates since the last poll, `elapsed` ago, in the order of `samples`. Forgets channels that
+    /// are not among them.
+    pub fn rates(&mut self, samples: Vec<(String, Option<Sample>)>, elapsed: Duration) -> Vec<Rates> {
         let mut before = std::mem::take(&mut self.channels);
         let mut rates = Vec::with_capacity(samples.len());
         for (name, sample) in samples {
@@ -128,95 +128,96 @@ mod tests {
         Sample { life: (7, 1), sequence, dropped, frame_bytes: 1000, link_bytes: None, link_missed: None }
     }
 
-    fn look(meter: &mut Meter, sample: Sample) -> Rates {
-        meter.look(vec![("cam0".to_owned(), Some(sample))], 2 * SECOND)[0]
+    fn poll(meter: &mut Meter, sample: Sample) -> Rates {
+        meter.rates(vec![("cam0".to_owned(), Some(sample))], 2 * SECOND)[0]
     }
 
     #[test]
-    fn rates_are_differences_over_the_time_between_two_looks() {
+    fn rate_is_the_difference_over_the_time_between_polls() {
         let mut meter = Meter::default();
-        assert_eq!(look(&mut meter, sample(100, 10)), Rates::default());
-        let rates = look(&mut meter, sample(166, 16));
+        assert_eq!(poll(&mut meter, sample(100, 10)), Rates::default());
+        let rates = poll(&mut meter, sample(166, 16));
         assert_eq!((rates.frames_per_second, rates.dropped_per_second), (Some(30.0), Some(3.0)));
         assert_eq!((rates.bytes_per_second, rates.link_bytes_per_second), (Some(30_000.0), None));
-        let still = look(&mut meter, sample(166, 16));
+        let still = poll(&mut meter, sample(166, 16));
         assert_eq!((still.frames_per_second, still.dropped_per_second), (Some(0.0), Some(0.0)));
     }
 
     #[test]
-    fn frames_that_are_dropped_in_a_row_are_no_frames_when_the_next_one_comes() {
+    fn drops_in_a_row_are_not_counted_as_frames() {
         let mut meter = Meter::default();
-        look(&mut meter, sample(100, 0));
+        poll(&mut meter, sample(100, 0));
         // A reader holds all slots: no new frame is there, the drops are.
-        let stuck = look(&mut meter, sample(100, 60));
+        let stuck = poll(&mut meter, sample(100, 60));
         assert_eq!((stuck.frames_per_second, stuck.dropped_per_second), (Some(0.0), Some(30.0)));
-        let free = look(&mut meter, sample(170, 68));
+        let free = poll(&mut meter, sample(170, 68));
         assert_eq!((free.frames_per_second, free.dropped_per_second), (Some(1.0), Some(4.0)));
     }
 
     #[test]
-    fn a_channel_that_begins_anew_has_no_rate_until_the_second_look() {
+    fn restarted_channel_has_no_rate_until_the_second_poll() {
         let other_epoch = Sample { life: (7, 2), ..sample(2000, 0) };
         let other_process = Sample { life: (8, 1), ..sample(2000, 0) };
-        let anew = sample(3, 0);
-        for restarted in [other_epoch, other_process, anew] {
+        let restarted_count = sample(3, 0);
+        for restarted in [other_epoch, other_process, restarted_count] {
             let mut meter = Meter::default();
-            look(&mut meter, sample(1000, 5));
-            assert_eq!(look(&mut meter, restarted.clone()), Rates::default(), "{restarted:?}");
+            poll(&mut meter, sample(1000, 5));
+            assert_eq!(poll(&mut meter, restarted.clone()), Rates::default(), "{restarted:?}");
             let next = Sample { sequence: restarted.sequence + 50, ..restarted };
-            assert_eq!(look(&mut meter, next).frames_per_second, Some(25.0));
+            assert_eq!(poll(&mut meter, next).frames_per_second, Some(25.0));
         }
     }
 
     #[test]
-    fn channels_that_go_or_cannot_be_read_are_forgotten() {
+    fn channel_that_closes_or_cannot_be_read_is_forgotten() {
         for between in [vec![], vec![("cam0".to_owned(), None)]] {
             let mut meter = Meter::default();
-            look(&mut meter, sample(100, 0));
-            assert!(meter.look(between, SECOND).iter().all(|rates| *rates == Rates::default()));
-            assert_eq!(look(&mut meter, sample(200, 0)), Rates::default());
+            poll(&mut meter, sample(100, 0));
+            assert!(meter.rates(between, SECOND).iter().all(|rates| *rates == Rates::default()));
+            assert_eq!(poll(&mut meter, sample(200, 0)), Rates::default());
         }
     }
 
     #[test]
-    fn a_link_that_counts_from_nothing_again_has_no_rate_for_once() {
+    fn link_whose_counts_restart_has_no_rate_once() {
         let linked = |sequence, bytes| Sample { link_bytes: Some(bytes), ..sample(sequence, 0) };
         let mut meter = Meter::default();
-        look(&mut meter, linked(1, 500));
-        assert_eq!(look(&mut meter, linked(2, 900)).link_bytes_per_second, Some(200.0));
-        let rates = look(&mut meter, linked(3, 100));
+        poll(&mut meter, linked(1, 500));
+        assert_eq!(poll(&mut meter, linked(2, 900)).link_bytes_per_second, Some(200.0));
+        let rates = poll(&mut meter, linked(3, 100));
         assert_eq!((rates.link_bytes_per_second, rates.frames_per_second), (None, Some(0.5)));
-        assert_eq!(look(&mut meter, linked(4, 300)).link_bytes_per_second, Some(100.0));
+        assert_eq!(poll(&mut meter, linked(4, 300)).link_bytes_per_second, Some(100.0));
     }
 
     #[test]
-    fn what_a_link_left_out_did_not_find_all_slots_taken() {
+    fn frames_that_a_link_skipped_are_no_slot_drops() {
         let linked = |dropped, missed| Sample { link_missed: Some(missed), ..sample(dropped, dropped) };
         let mut meter = Meter::default();
-        look(&mut meter, linked(100, 90));
-        let rates = look(&mut meter, linked(166, 150));
+        poll(&mut meter, linked(100, 90));
+        let rates = poll(&mut meter, linked(166, 150));
         assert_eq!((rates.dropped_per_second, rates.link_missed_per_second), (Some(33.0), Some(30.0)));
         assert_eq!(rates.without_slot_per_second(), Some(3.0));
-        let counted_late = look(&mut meter, linked(166, 152));
+        let counted_late = poll(&mut meter, linked(166, 152));
         assert_eq!(counted_late.without_slot_per_second(), Some(0.0));
-        let counted_anew = look(&mut meter, linked(168, 0));
+        let restarted = poll(&mut meter, linked(168, 0));
         assert_eq!(
-            (counted_anew.link_missed_per_second, counted_anew.without_slot_per_second()),
+            (restarted.link_missed_per_second, restarted.without_slot_per_second()),
             (None, Some(1.0))
         );
         assert_eq!(Rates::default().without_slot_per_second(), None);
     }
 
     #[test]
-    fn each_channel_has_its_own_rate_whatever_the_order_and_none_in_no_time() {
+    fn rates_follow_channel_names_and_need_elapsed_time() {
         let mut meter = Meter::default();
         let samples =
             |a: u64, b: u64| vec![("a".to_owned(), Some(sample(a, 0))), ("b".to_owned(), Some(sample(b, 0)))];
-        meter.look(samples(10, 1000), SECOND);
+        meter.rates(samples(10, 1000), SECOND);
         let mut swapped = samples(20, 1030);
         swapped.reverse();
-        let rates: Vec<_> = meter.look(swapped, SECOND).iter().map(|rates| rates.frames_per_second).collect();
+        let rates: Vec<_> =
+            meter.rates(swapped, SECOND).iter().map(|rates| rates.frames_per_second).collect();
         assert_eq!(rates, [Some(30.0), Some(10.0)]);
-        assert!(meter.look(samples(21, 1031), Duration::ZERO).iter().all(|r| r.frames_per_second.is_none()));
+        assert!(meter.rates(samples(21, 1031), Duration::ZERO).iter().all(|r| r.frames_per_second.is_none()));
     }
 }

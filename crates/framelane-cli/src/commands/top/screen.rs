@@ -1,4 +1,4 @@
-//! A terminal that is drawn in place, and given back as it was.
+//! A full-screen terminal, restored at the end.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::signals::{Stop, is_ignored};
 
 /// Time between two checks for signals and for another size.
 const SIGNAL_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The other screen, without a cursor; and back. As in the manual of xterm's control sequences.
+/// The alternate screen, without a cursor, and back: see the manual of xterm's control sequences.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 const INVERSE: &str = "\x1b[7m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The other screen of the terminal at standard output. Dropping it gives the terminal back.
+/// The alternate screen of the terminal at standard output. Dropping restores the terminal.
 #[derive(Debug)]
 pub struct Screen {
-    /// How standard input was set; `None` when it is no terminal, which has no keys.
+    /// The earlier settings of standard input. `None` if it is no terminal, and there are no keys.
     keyboard: Option<Termios>,
     /// Width and height that were drawn last.
     drawn: (usize, usize),
@@ -33,13 +33,13 @@ pub struct Screen {
     suspended: Arc<AtomicBool>,
 }
 
-/// Why waiting ended.
+/// The end of a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The time has come.
+    /// The time is over.
     Due,
     Key(u8),
-    /// The screen has another size, or is there again after Ctrl-Z.
+    /// The screen has another size, or the process continues after Ctrl-Z.
     Redraw,
     /// The user has asked for the end.
     Stopped,
@@ -70,13 +70,12 @@ impl Screen {
         }
     }
 
-    /// Whether keys can be read.
+    /// True if keys can be read.
     pub fn has_keys(&self) -> bool {
         self.keyboard.is_some()
     }
 
-    /// Draws these lines, and nothing else; the one called `inverse` stands out. They must fit into
-    /// [`Screen::size`].
+    /// Draws these lines, with line `inverse` in inverse video. They must fit into [`Screen::size`].
     pub fn draw(&mut self, lines: &[String], inverse: usize) -> Result<(), Failure> {
         self.drawn = self.size();
         let (width, height) = self.drawn;
@@ -84,8 +83,7 @@ impl Screen {
         for at in 0..height {
             let line = lines.get(at).map_or("", String::as_str);
             let end = if at + 1 < height { "\r\n" } else { "" };
-            // What was in the line is taken away before, not after: after a full line the cursor is on its
-            // last character.
+            // The old line is cleared first: after a full line the cursor is on its last character.
             text += &match at == inverse {
                 true => format!("{INVERSE}{line:width$}{PLAIN}{end}"),
                 false => format!("\x1b[2K{line}{end}"),
@@ -94,7 +92,7 @@ impl Screen {
         put(&text)
     }
 
-    /// Waits until the time has come, or something else has.
+    /// Waits until `until`, or for a key, a signal or another size.
     pub fn wait(&mut self, until: Instant, stop: &Stop) -> Result<Woken, Failure> {
         loop {
             if stop.is_set() {
@@ -120,7 +118,7 @@ impl Screen {
         }
     }
 
-    /// A key, if one is pressed in time.
+    /// Returns a key that is pressed within `time`.
     fn key(&mut self, time: Duration) -> Option<u8> {
         if self.keyboard.is_none() {
             std::thread::sleep(time);
@@ -139,7 +137,7 @@ impl Screen {
             Ok(1) => Some(key[0]),
             Err(Errno::INTR | Errno::AGAIN) => None,
             _ => {
-                // Nobody types there any more; polling would come back at once, again and again.
+                // At the end of the input, polling would return at once, repeatedly.
                 self.keyboard = None;
                 None
             }
@@ -150,7 +148,7 @@ impl Screen {
         let input = stdin();
         if let Ok(before) = tcgetattr(&input) {
             let mut keys = before.clone();
-            // Keys come at once and are not shown; Ctrl-C and Ctrl-Z stay signals.
+            // Keys are read at once and not shown. Ctrl-C and Ctrl-Z stay signals.
             keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
             if tcsetattr(&input, OptionalActions::Now, &keys).is_ok() {
                 self.keyboard = Some(before);
@@ -159,7 +157,7 @@ impl Screen {
         put(ENTER)
     }
 
-    /// The terminal may be gone: then there is nothing to give back.
+    /// Restores the terminal, if it still exists.
     fn leave(&mut self) {
         let _ = put(LEAVE);
         if let Some(before) = self.keyboard.take() {

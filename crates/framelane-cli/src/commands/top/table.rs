@@ -7,31 +7,31 @@ use crate::describe::{ChannelReport, LinkReport, SourceReport};
 use crate::latency::human_ns;
 use crate::table::{counted, human_rate};
 
-/// A name is not made shorter than this for the sake of another column.
+/// The minimum width of names. Other columns are removed first.
 const NAME: usize = 12;
 const GAP: &str = "  ";
 
-/// A channel, and how fast it goes.
+/// A channel and its rates.
 #[derive(Debug, Serialize)]
 pub struct Line {
     #[serde(flatten)]
     pub channel: ChannelReport,
     #[serde(flatten)]
     pub rates: Rates,
-    /// How many frames the last of its subscribers is behind the newest.
+    /// Frames between the newest frame and the slowest subscriber.
     pub most_behind: Option<u64>,
 }
 
 impl Line {
     pub fn new(channel: ChannelReport, rates: Rates) -> Self {
-        // One that has received nothing yet is not behind.
+        // A subscriber without a frame is not behind.
         let cursors = channel.subscribers.iter().map(|reader| reader.cursor).filter(|&cursor| cursor > 0);
         let most_behind = cursors.min().map(|cursor| channel.sequence.saturating_sub(cursor));
         Line { channel, rates, most_behind }
     }
 }
 
-/// The channels that a column is about; without one of them it is not shown.
+/// The channels that a column needs to be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fed {
     Any,
@@ -43,9 +43,9 @@ enum Fed {
 
 struct Column {
     heading: &'static str,
-    /// At least this wide, so that the table does not jump with every look.
+    /// The least width, so that the table does not jump with each poll.
     least: usize,
-    /// Where there is no room for all, the largest go first.
+    /// Order of removal without space for all columns: the largest first.
     expendable: u8,
     of: Fed,
     cell: fn(&Line) -> String,
@@ -59,7 +59,7 @@ const fn of_link(heading: &'static str, least: usize, expendable: u8, cell: fn(&
     Column { heading, least, expendable, of: Fed::Link, cell }
 }
 
-/// What follows the name.
+/// The columns after the name.
 const COLUMNS: [Column; 15] = [
     column("STATE", 5, 2, |line| line.channel.state.replace('_', " ")),
     column("SIZE", 9, 5, |line| {
@@ -133,7 +133,7 @@ pub fn table(lines: &[Line], width: Option<usize>) -> Vec<String> {
         let mut text = format!("{:name$}", shortened(first, name));
         for (wide, column, cells) in &columns {
             let cell = cell(column, cells);
-            // Text to the left, as the names; numbers to the right, where they do not jump.
+            // Text to the left, like names. Numbers to the right, where they do not jump.
             text += &match column.heading {
                 "STATE" | "SIZE" | "FORMAT" | "SOURCE" | "LINK" | "HELD" => format!("{GAP}{cell:wide$}"),
                 _ => format!("{GAP}{cell:>wide$}"),
@@ -156,19 +156,19 @@ pub fn summary(lines: &[Line]) -> String {
         |rate: fn(&Rates) -> Option<f64>| lines.iter().filter_map(|line| rate(&line.rates)).sum::<f64>();
     format!(
         "{}, {:.1} frames/s, {:.1} MB/s",
-        counted(lines.len(), "channel"),
+        counted(lines.len() as u64, "channel"),
         sum(|rates| rates.frames_per_second),
         sum(|rates| rates.bytes_per_second) / 1e6
     )
 }
 
-/// What `height` lines have room for; the last one tells how many are left out.
+/// The rows that fit into `height` lines. The last line counts the rest.
 pub fn within(mut rows: Vec<String>, height: usize) -> Vec<String> {
     if rows.len() > height {
         let shown = height.saturating_sub(1);
-        let left_out = counted(rows.len() - shown, "more channel");
+        let more = counted((rows.len() - shown) as u64, "more channel");
         rows.truncate(shown);
-        rows.push(format!("and {left_out}"));
+        rows.push(format!("and {more}"));
     }
     rows
 }
@@ -178,7 +178,7 @@ pub fn cut(text: &str, width: usize) -> String {
     text.chars().take(width).collect()
 }
 
-/// The end of a name: in `site/hall/cam0` it is what tells it from the others.
+/// The end of a name, which identifies a channel best: `site/hall/cam0`.
 fn shortened(name: &str, width: usize) -> String {
     let len = name.chars().count();
     if len <= width {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_links_are_there_when_a_channel_has_one() {
+    fn link_columns_need_a_channel_from_a_link() {
         let plain = table(&[line("cam0", None)], None);
         assert!(!plain[0].contains("LINK") && !plain[0].contains("CLOCK"), "{plain:?}");
         let linked = table(&[line("cam0", None), line("cam1", Some(link()))], None);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_up_or_down_or_up_without_anybody_who_publishes() {
+    fn link_is_up_down_or_without_a_source() {
         for (connected, live, cell) in
             [(true, true, "up"), (true, false, "no source"), (false, false, "down"), (false, true, "down")]
         {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_left_out_is_not_among_the_drops() {
+    fn frames_that_a_link_skipped_are_no_drops() {
         let dropped_per_second = Some(29.9);
         for (link_missed_per_second, cell) in [(None, "29.9"), (Some(29.9), "0.0")] {
             let line = line("cam0", Some(link()));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal_and_the_rate_stays_longest() {
+    fn table_fits_the_terminal_and_keeps_the_rate() {
         let lines = [line("hall/a/very/long/name/of/a/camera", Some(link())), line("cam1", None)];
         for width in 0..200 {
             let table = table(&lines, Some(width));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_no_room_are_counted() {
+    fn rows_beyond_the_height_are_counted() {
         let rows = |count: usize| (0..count).map(|row| row.to_string()).collect::<Vec<_>>();
         assert_eq!(within(rows(3), 3), ["0", "1", "2"]);
         assert_eq!(within(rows(4), 3), ["0", "1", "and 2 more channels"]);
