@@ -3,7 +3,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 PREFIX ?= /usr/local
 
-.PHONY: check demo docs install test test-hostile test-deep fuzz soak bench clean
+.PHONY: check demo docs features install setup test test-hostile test-deep fuzz soak bench clean
 
 demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo
@@ -14,8 +14,14 @@ docs: ## the pages of every interface, in target/docs
 install: ## the command, and the library for C and C++, into PREFIX (/usr/local; as the user who may write there)
 	@scripts/install $(abspath $(PREFIX))
 
-check: ## the quick checks before a commit: formatting, lints, prose, unit tests
+setup: ## install what builds, tests and the demo need; prints a list first (Debian, Ubuntu)
+	@scripts/setup system cpp python demo
+
+check: ## the quick checks before a commit: formatting, prose, scripts, licences, lints, unit tests (two minutes)
 	@scripts/check
+
+features: ## check each crate alone, without default features and with each feature (TOOLCHAIN=+1.89.0)
+	@scripts/features $(TOOLCHAIN)
 
 test: ## the whole suite
 	@scripts/test

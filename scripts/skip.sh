@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # skip NEED REASON: logs that a leg of the tests, or a part of it, cannot run here. Ends the script when it is
 # required. The variables are those of tests/kit.
 skip() {

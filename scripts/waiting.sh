@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Progress of a long command; source this file.
 #
 #   waiting TEXT LOG COMMAND…

@@ -240,8 +240,8 @@ impl<T: Send> Handle<T> {
         }
     }
 
-    /// Calls `drain` with the object and the time until `deadline`, in slices. `drain` returns at the end of a
-    /// slice, when its third argument returns false. Its error does not mark the end of a slice: a link may
+    /// Calls `drain` with the object and the time until `deadline`, in slices. `drain` returns at the end of
+    /// a slice, when its third argument returns false. Its error does not mark the end of a slice: a link may
     /// fail with an error of any kind.
     ///
     /// # Errors
