@@ -41,10 +41,10 @@ impl Camera {
         self.shared.newest.load(Ordering::Relaxed)
     }
 
-    /// Ends it; gives the number of the last frame.
+    /// Ends it. Returns the number of the last frame.
     ///
     /// # Panics
-    /// When the camera has.
+    /// If the camera panicked.
     pub fn stop(mut self) -> u64 {
         self.end();
         self.newest()

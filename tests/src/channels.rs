@@ -6,7 +6,7 @@ use std::process::Command;
 use framelane::{PublisherOptions, SubscriberOptions};
 use framelane_test_kit::{Place, Running, skip};
 
-/// What a test does with the channels of a [`Place`].
+/// Operations of tests on the channels of a [`Place`].
 pub trait Channels {
     /// Options of a publisher in this directory.
     fn publisher(&self) -> PublisherOptions;

@@ -1,4 +1,4 @@
-//! What the programs of `tests/languages` print, in Rust: see the README there.
+//! The output of the programs in `tests/languages`, in Rust: see the README there.
 
 use framelane::{Color, ColorRange, Detection, Detections, FrameInfo, Layout};
 
@@ -7,7 +7,7 @@ pub fn byte(n: u64, plane: u64, row: u64, at: u64) -> u8 {
     ((31 * n + 17 * plane + 7 * row + 3 * at) % 251) as u8
 }
 
-/// What is said of frame `n`.
+/// The metadata of frame `n`.
 pub fn info(n: u64) -> FrameInfo {
     let pts = 1000 * n as i64;
     FrameInfo {
@@ -66,7 +66,7 @@ pub fn frame_text(layout: &Layout, info: &FrameInfo, sequence: u64, dropped: u64
     )
 }
 
-/// What a subscriber finds in frame `n`.
+/// The content of frame `n` at a subscriber.
 pub fn boxes(n: u64) -> Vec<Detection> {
     let found = (0..n % 4).map(|i| Detection {
         x: (n + i) as f32,

@@ -9,7 +9,7 @@ pub use framelane_test_kit::{Running, program};
 
 use crate::{Host, Pattern};
 
-/// Where servers listen unless they are told another port.
+/// The default port of servers.
 pub const PORT: u16 = 7420;
 
 /// `framelane` with these arguments, in the channel directory of a place on a host.
@@ -82,8 +82,7 @@ impl Reader {
         PATTERN.check(frame.bytes(), origin.sequence).unwrap_or_else(|fault| panic!("{fault}"));
         assert!(!self.gone.contains(&origin.epoch), "{origin:?} is of a life that was over");
         match self.last {
-            // A publisher that takes a dead one's channel over goes on with its numbers; a new channel begins
-            // anew.
+            // A publisher that takes over a channel continues its numbers. A new channel starts at 1.
             Some(last) if last.epoch != origin.epoch => self.gone.push(last.epoch),
             Some(last) => assert!(origin.sequence > last.sequence, "{origin:?} after {last:?}"),
             None => {}

@@ -37,7 +37,7 @@ impl Pattern {
         &self.pool[start..start + len]
     }
 
-    /// Fills a frame of 64 bytes to 12 MiB; `last` tells its readers to end.
+    /// Fills a frame of 64 bytes to 12 MiB; `last` ends its readers.
     pub fn fill(&self, frame: &mut [u8], sequence: u64, last: bool) {
         let len = frame.len();
         let (header, pixels) = frame.split_at_mut(HEADER_BYTES);
@@ -49,10 +49,10 @@ impl Pattern {
         header[20..].fill(0);
     }
 
-    /// Whether the frame is the last.
+    /// Checks the frame. Returns true for the last one.
     ///
     /// # Errors
-    /// What is wrong with the frame, if it is not the whole frame of this sequence and nothing else.
+    /// The fault of a frame that is not exactly the frame of this sequence.
     pub fn check(&self, frame: &[u8], sequence: u64) -> Result<bool, String> {
         if frame.len() < SMALLEST_FRAME {
             return Err(format!("frame {sequence} has {} bytes", frame.len()));

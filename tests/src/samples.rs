@@ -1,4 +1,4 @@
-//! What must not grow while a soak runs, looked at again and again.
+//! Resources that must not grow while a soak runs, sampled repeatedly.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,10 @@ const SLACK_BYTES: f64 = (1 << 20) as f64;
 pub struct Samples(Vec<(String, bool, Vec<f64>)>);
 
 impl Samples {
-    /// Looks at a process: its private memory, threads and descriptors.
+    /// Samples a process: its private memory, threads and descriptors.
     ///
     /// # Errors
-    /// When `/proc` does not tell.
+    /// If `/proc` is not readable.
     pub fn take(&mut self, name: &str, pid: u32) -> io::Result<()> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| {

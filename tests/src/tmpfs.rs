@@ -8,12 +8,12 @@ use framelane_test_kit::{Place, skip};
 /// Set in the process that runs one test on a small file system: its mount point.
 const MOUNT: &str = "FRAMELANE_TEST_TMPFS";
 
-/// Runs `body` on a new tmpfs of `mebibytes`, in a process of its own that runs only the test named `test`.
+/// Runs `body` on a new tmpfs of `mebibytes`, in a separate process that runs only the test named `test`.
 ///
 /// The test is skipped where no user namespaces are allowed.
 ///
 /// # Panics
-/// When `body` panics.
+/// If `body` panics.
 pub fn on_small_tmpfs(test: &str, mebibytes: u32, body: fn(&Path)) {
     if let Some(directory) = std::env::var_os(MOUNT) {
         return body(&PathBuf::from(directory));

@@ -1,5 +1,5 @@
-//! Somebody else fills the file system of a detections channel in the middle of a run: batches of the present
-//! size pass, a larger one is refused and leaves nothing, and passes once there is room. For frames see
+//! Another program fills the file system of a detections channel: batches of the present size still pass. A
+//! larger one is an error that leaves nothing, and passes when there is space again. For frames see
 //! `scarce.rs`.
 
 use std::fs::File;
@@ -40,7 +40,7 @@ fn in_a_small_file_system(test: &str, check: impl FnOnce(&Path)) {
     assert!(status.success(), "{status}");
 }
 
-/// A file of somebody else with every page that was free; removed when dropped.
+/// A file of another program with every free page. Dropping removes it.
 struct Filler(PathBuf);
 
 impl Filler {

@@ -1,4 +1,5 @@
-//! Handles and forks: a child is refused, disturbs nobody, and does not keep a killed parent's channel busy.
+//! Handles after a fork: a child gets errors, disturbs no process, and does not keep a killed parent's
+//! channel busy.
 
 use framelane::{FrameInfo, Layout, PixelFormat};
 use framelane_tests::{Channels, Place, wait_until};

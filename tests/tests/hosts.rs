@@ -35,7 +35,7 @@ fn least_round_trip(near: &TcpStream, far: &TcpStream) -> Duration {
     (0..10).map(|_| round_trip(near, far)).min().unwrap()
 }
 
-/// Sends so many bytes, looks at each of them, and gives the time from the first to the last.
+/// Sends bytes, and checks each of them. Returns the time from the first to the last.
 fn transfer(mut near: TcpStream, mut far: TcpStream, bytes: usize) -> Duration {
     let byte_at = |position: usize| (position % 251) as u8;
     std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn a_command_runs_on_its_host_which_sees_nothing_but_its_own_device() {
         let output = hosts[index].command("ip", &["-4", "-oneline", "address"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(&format!("{}/24", hosts[index].address())), "{text}");
-        assert_eq!(text.lines().count(), 2, "itself and the wire: {text}");
+        assert_eq!(text.lines().count(), 2, "itself and the cable: {text}");
     }
     let outside = hosts[0].run(|| TcpStream::connect("192.0.2.1:80"));
     assert_eq!(outside.unwrap_err().kind(), ErrorKind::NetworkUnreachable);

@@ -1,5 +1,5 @@
-//! One publisher, eight subscribers in processes of their own, in Rust and in Python: no frame is torn, and
-//! every frame is either received or counted.
+//! One publisher and eight subscriber processes, in Rust and in Python: no frame is torn, and every frame is
+//! either received or counted.
 
 use framelane::{Backpressure, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
 use framelane_tests::{Channels, Pattern, Place, Random, Running, SMALLEST_FRAME};

@@ -36,9 +36,9 @@ fn wait_for_epoch(subscriber: &mut Running, epoch: u64) {
     while subscriber.numbers("epoch")[0] != epoch {}
 }
 
-/// What a crash left is removed by the doctor, and then there is nothing.
+/// The doctor removes all files that a crash left.
 fn assert_nothing_left(place: &Place) {
-    // The doctor spares unfinished files of the last seconds: they could be somebody's who is at it.
+    // The doctor keeps unfinished files of the last seconds: their process may still be alive.
     for name in place.files().into_iter().filter(|name| name.ends_with(".new")) {
         let file = File::options().write(true).open(place.path().join(name)).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
@@ -47,7 +47,7 @@ fn assert_nothing_left(place: &Place) {
     assert_eq!((place.files(), place.used_bytes()), (vec![], 0));
 }
 
-/// How often to kill: 200 times, or 2,000 with `FRAMELANE_DEPTH=deep`; half of them publishers.
+/// Number of kills: 200, or 2,000 with `FRAMELANE_DEPTH=deep`. Half of them are publishers.
 fn kills() -> u64 {
     if std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep") { 2000 } else { 200 }
 }
@@ -98,7 +98,7 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
         "kills: {publishers} publishers and {subscribers} subscribers killed at random, {} frames",
         newest(&place)
     );
-    // The publisher's own view: all slots but the newest and at most two for each survivor are to be had.
+    // At the publisher: all slots are free, except the newest and at most two for each survivor.
     publisher.tell("slots");
     let slots = publisher.numbers("slots")[0];
     assert!((16 - 1 - 4..=15).contains(&slots), "{slots} of 16 slots are free");
@@ -263,7 +263,7 @@ fn a_subscriber_of_a_channel_that_is_made_and_closed_and_killed_again_and_again_
             place.start_program(PUBLISHER, &["c", "drop", "churning", &random.number().to_string()]);
         churning.numbers("ready");
         for _ in 0..10 {
-            // Opens whatever is there, at any stage of being made or closed; then it gets frames or the end.
+            // Opens the channel at any stage of its creation or end. Then it receives frames or the end.
             let mut subscriber = place.subscriber().open("c").unwrap();
             loop {
                 match subscriber.recv() {

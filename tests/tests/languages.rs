@@ -1,7 +1,7 @@
-//! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes; pixels,
-//! times and boxes are compared with what the plan says. `FRAMELANE_LANGUAGES` names the folder of the C and
-//! C++ programs, `FRAMELANE_PYTHON` a Python with the package; without them their languages are left out,
-//! which is said. The same over links, whose URLs stand in place of the channels' names.
+//! Every publisher with every subscriber: Rust, C, C++ and Python, over formats, sizes and modes. Pixels,
+//! times and boxes are compared with the plan. `FRAMELANE_LANGUAGES` names the folder of the C and C++
+//! programs, `FRAMELANE_PYTHON` a Python with the package. Without them their languages are skipped and
+//! reported. The same over links, with URLs instead of channel names.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,7 +92,7 @@ impl Drop for Served {
     }
 }
 
-/// How a subscriber reaches a channel.
+/// The path from a channel to a subscriber.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Here,
@@ -105,7 +105,7 @@ impl Way {
     }
 }
 
-/// What stands for a channel on the other side.
+/// The name of a channel at the subscriber.
 fn named(channel: &str, served: Option<&Served>) -> String {
     served.map_or_else(|| channel.to_owned(), |served| format!("{}/{channel}", served.socket))
 }
@@ -143,12 +143,12 @@ fn plan(publisher: &str) -> Vec<String> {
     steps
 }
 
-/// What a subscriber prints that gets every frame.
+/// The output of a subscriber with delivery every.
 fn expected(plan: &[String]) -> Vec<String> {
     plan.iter().zip(1..).map(|(line, n)| line_of(line, n)).collect()
 }
 
-/// What a subscriber prints of frame `n` of a plan.
+/// The output of a subscriber for frame `n` of a plan.
 fn line_of(line: &str, n: u64) -> String {
     let (layout, _) = language::step(line);
     let bytes = language::rows(&layout, |plane, row, row_bytes| {

@@ -16,7 +16,7 @@ use framelane_tests::{Camera, Channels, Host, Hosts, Place, Wire, wait_until};
 
 const CHANNEL: &str = "cam0";
 
-/// A wire of this length and width.
+/// A cable with this delay and bandwidth.
 fn wire(delay_ms: u64, bits_per_second: u64) -> Wire {
     let delay = Duration::from_millis(delay_ms);
     Wire { delay, rate_bits_per_second: Some(bits_per_second), ..Wire::default() }
@@ -28,13 +28,13 @@ fn receive(host: &Host, place: &Place, from: &Host, more: &[&str]) -> Running {
     receiver
 }
 
-/// How long ago it was captured. All hosts have this machine's clock.
+/// Time since its capture. All hosts have this machine's clock.
 fn age(frame: &Frame) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     now.saturating_sub(Duration::from_nanos(frame.timestamp_ns()))
 }
 
-/// Tells the other threads to end, also when a check fails.
+/// Ends the other threads, also when a check fails.
 struct End<'d>(&'d AtomicBool);
 
 impl Drop for End<'_> {
@@ -97,7 +97,7 @@ fn frames_keep_their_numbers_over_two_links_and_boxes_that_come_back_find_their_
 #[test]
 fn a_slow_receiver_slows_neither_a_fast_one_nor_the_publisher() {
     let Some(hosts) = Hosts::unless_skipped(3, wire(5, 100_000_000)) else { return };
-    // A seventh of what the camera gives.
+    // A seventh of the bytes of the camera.
     hosts.set_wire_between(0, 2, wire(5, 1_000_000));
     let [here, quick, slow] = [Place::new(), Place::new(), Place::new()];
     let camera = Camera::start(here.publisher().create(CHANNEL).unwrap(), 30_000, 30.0);
@@ -121,7 +121,7 @@ fn a_slow_receiver_slows_neither_a_fast_one_nor_the_publisher() {
         let published = reader.last().sequence - before.1;
         println!("links: of {published} frames the fast receiver got {got}, the slow one 20");
         assert!(got * 2 >= published, "{got} of {published}");
-        assert!(published >= 60, "the wire was not slow: {published} frames");
+        assert!(published >= 60, "the network was not slow: {published} frames");
         assert_eq!(status(Some(here.path()), CHANNEL).unwrap().dropped, 0);
     });
     camera.stop();
@@ -176,12 +176,12 @@ fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
     let wire = Wire { loss: 0.02, ..wire(10, 20_000_000) };
     let Some(hosts) = Hosts::unless_skipped(2, wire) else { return };
     let (here, there) = (Place::new(), Place::new());
-    // Only a publisher that waits gives a ring that always holds what was not sent yet.
+    // Only with backpressure block, the ring always has all frames that were not sent yet.
     let publisher = here.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let _server = serve(&hosts[0], &here, &[]);
     let receiver = receive(&hosts[1], &there, &hosts[0], &["--every", "--once"]);
     let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
-    // Published once somebody reads it.
+    // Published when there is a reader.
     wait_until!(publisher.subscribers() == 1);
     let camera = Camera::start(publisher, 20_000, 60.0);
     reader.take(100);

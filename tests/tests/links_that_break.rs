@@ -1,7 +1,7 @@
-//! Wires that are cut, and ends that are killed or ended and started again, in every order.
+//! Networks that are cut, and ends that are killed or stopped and restarted, in every order.
 //!
-//! Links come back by themselves; readers stay attached wherever nobody has closed their channel; no frame
-//! comes twice, torn, or after a later one (which [`Reader`] checks).
+//! Links reconnect. Readers stay attached unless their channel is closed. No frame arrives twice, torn, or
+//! after a later one, which [`Reader`] checks.
 
 use framelane::{Backpressure, Delivery, RecvError, status};
 use framelane_tests::links::{PORT, Reader, Running, serve, start, url};
@@ -114,10 +114,10 @@ fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
     wait_until!(here.files().is_empty());
 }
 
-/// What may go away and come again. The reader is here all the time.
+/// Parts that are stopped and restarted. The reader stays.
 struct Ends<'h> {
     hosts: &'h Hosts,
-    /// Where the camera is, and where the frames go.
+    /// The hosts of the camera and of the receiver.
     here: Place,
     there: Place,
     pushes: bool,
@@ -230,7 +230,7 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     let publisher = first.publisher().backpressure(Backpressure::Block).create(CHANNEL).unwrap();
     let (camera_server, _server) = (serve(&hosts[0], &first, &[]), serve(&hosts[1], &middle, &[]));
     let urls = [0, 1].map(|at| url(&hosts[at], CHANNEL, "delivery=every"));
-    // While nobody takes its frames the relay's ring holds them: six seconds of them.
+    // Without a receiver, the relay's ring keeps six seconds of frames.
     let relays = || start(&hosts[1], &middle, &["receive", &urls[0], "--slots", "128"]);
     let mut relay = relays();
     let start = || start(&hosts[2], &last, &["receive", &urls[1]]);
@@ -307,7 +307,7 @@ fn what_ends_as_it_should_closes_the_channel_that_it_has_made_and_only_that() {
     ends.end(Part::Server);
     ends.start(Part::Server);
     reader.reach(ends.newest() + 5);
-    // A new channel there, whose numbers begin anew, in the same channel here.
+    // A new remote channel, whose numbers start at 1, in the same local channel.
     ends.end(Part::Camera);
     ends.start(Part::Camera);
     next_life(&mut reader).unwrap();

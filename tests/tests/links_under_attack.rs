@@ -1,5 +1,5 @@
-//! Strangers that mean harm, on hosts of their own: whatever they do, `framelane serve` stays small, and a
-//! client that connects meanwhile is served.
+//! Attackers on separate hosts: `framelane serve` stays small under every attack, and serves a client that
+//! connects meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,8 +19,8 @@ const PLAIN: u16 = 7420;
 const SECURE: u16 = 7421;
 /// Connections from one address, and in all.
 const MOST: usize = 30;
-/// What the server's own memory may grow by, however many strangers there are: for each connection that is
-/// let in, an encrypted record and what belongs to it, and one thread more than has a stack anyhow.
+/// Limit of the growth of the server's memory, for any number of attackers: for each accepted connection, an
+/// encrypted record with its buffers, and the stack of one more thread.
 const MOST_BYTES: u64 = 32 << 20;
 const FRAME_BYTES: usize = 20_000;
 
@@ -38,7 +38,7 @@ struct Site {
     here: Place,
 }
 
-/// What the server takes up.
+/// Resources of the server.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
     bytes: u64,
@@ -100,7 +100,7 @@ impl Site {
         self.hosts[2].run(|| TcpStream::connect((address, port)).unwrap())
     }
 
-    /// Somebody inside TLS.
+    /// An attacker inside TLS.
     fn connect_securely(&self) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.files.path().join("ca.crt")).unwrap()).unwrap();
@@ -135,7 +135,7 @@ impl Site {
         let now = Use::of(self.server.id());
         println!("attack: {what}: {:?}, then {now:?}", self.before);
         assert!(now.bytes < self.before.bytes + MOST_BYTES, "{what}: {:?}, then {now:?}", self.before);
-        // Each that is let in has a thread that writes and one that hears.
+        // Each accepted connection has a thread that writes and one that reads.
         assert!(now.threads <= self.before.threads + 2 * MOST as u64, "{what}: {now:?}");
         // And a socket, with the four descriptors of a channel and a watch over its directory.
         assert!(now.descriptors <= self.before.descriptors + 10 * MOST as u64, "{what}: {now:?}");
@@ -208,7 +208,7 @@ fn until_it_hangs_up(mut stream: impl Read) {
     }
 }
 
-/// Writes as long as somebody takes it, to the end of `bytes` at most, a byte each time.
+/// Writes `bytes`, one at a time, while the peer reads.
 fn trickle(mut stream: &TcpStream, bytes: &[u8], pace: Duration) {
     for byte in bytes {
         // The pace of the attack; nothing waits for it.
@@ -260,7 +260,7 @@ fn strangers_that_say_nothing_or_a_byte_at_a_time_are_shown_out_and_nobody_else_
                 }
             }
         }
-        site.stays_small("30 slow strangers");
+        site.stays_small("30 slow clients");
         site.serves_somebody_new();
         silent.into_iter().for_each(until_it_hangs_up);
     });
@@ -280,7 +280,7 @@ fn a_flood_of_connections_is_turned_away_beyond_the_limit_and_others_get_in() {
             site.serves_somebody_new();
         }
     }
-    // Those that the system has not handed on yet would wait for an end that nobody tells them of.
+    // Connections that the system has not delivered yet would wait indefinitely.
     drop(held);
     site.recovers();
 }
@@ -403,14 +403,14 @@ fn a_frame_that_never_ends_takes_no_memory_and_keeps_no_server_from_ending() {
         scope.spawn(|| trickle(&stream, &[7; 60_000], Duration::from_millis(30)));
         wait_until!(site.here.files().iter().any(|name| name.starts_with("attack")));
         site.reader.take(20);
-        // Six slots of a megabyte each are made when one has come, not when one is said to.
+        // Six slots of a megabyte each are created when a frame has arrived, not when one is announced.
         assert!(site.here.used_bytes() < 1_000_000, "{} bytes", site.here.used_bytes());
         site.server.terminate();
         until_it_hangs_up(&stream);
     });
 }
 
-/// The events of a server that tell of a refusal for this reason.
+/// The events of a server about a refusal for this reason.
 fn refused_for(server: &mut Running, reason: &str) {
     server
         .wait_for_that(reason, |event| event["reason"].as_str().is_some_and(|found| found.contains(reason)));

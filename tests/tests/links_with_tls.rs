@@ -1,4 +1,4 @@
-//! Who is let in over TLS, who is told what, and that no token is seen by anybody else.
+//! Access over TLS: accepted and refused clients, their errors, and secrecy of tokens.
 
 use std::fs::File;
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use serde_json::Value;
 
 const CHANNEL: &str = "cam0";
 
-/// A server with TLS on one host, and somebody who may receive on another.
+/// A server with TLS on one host, and an authorised client on another.
 struct Site {
     _camera: Camera,
     hosts: Hosts,
     here: Place,
     there: Place,
-    /// Where certificates and clients are kept.
+    /// The directory of certificates and clients.
     files: tempfile::TempDir,
     fingerprint: String,
     token: String,
@@ -57,7 +57,7 @@ impl Site {
         self.files.path().join(name)
     }
 
-    /// What `framelane identity LINE` prints, with the configuration of this name.
+    /// The output of `framelane identity LINE`, with the configuration of this name.
     fn identity(&self, config: &str, line: &str) -> String {
         let mut command = Command::new(program());
         command.arg("identity").args(line.split(' ')).env("FRAMELANE_CONFIG", self.path(config));
@@ -105,7 +105,7 @@ impl Site {
         assert!(output.status.success(), "{url} {more:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// How it ends, once and for all, when it is not let in: the kind of error, and its text.
+    /// The final error of a refused client: kind and text.
     fn is_refused(&self, url: &str, token: Option<&str>, more: &[&str]) -> (String, String) {
         let mut receive = self.receive(url, token, &[more, &["--json"]].concat());
         let output = receive.output().unwrap();
@@ -171,7 +171,7 @@ fn whoever_shows_what_it_must_gets_frames_and_nobody_else_does() {
         ("another authority", &stranger, token, none, "authority"),
         ("no idea whose", &String::new(), token, none, "no fingerprint or CA was given"),
         ("no token", &ours, None, none, "found neither"),
-        ("somebody else's token", &ours, Some(other.as_str()), none, "unknown or revoked"),
+        ("the token of another client", &ours, Some(other.as_str()), none, "unknown or revoked"),
         ("what is no token", &ours, Some("letmein"), none, "token"),
         ("an unknown certificate", &ours, None, &unknown, "certificate"),
     ] {
@@ -204,7 +204,7 @@ fn certificates_that_are_out_of_date_are_refused_by_both_sides() {
     let (_, error) = site.is_refused(&site.url(&ours), None, &["--certificate", client.to_str().unwrap()]);
     assert!(error.contains("1999-01-01"), "{error}");
 
-    // So somebody else's server, and somebody else's client.
+    // The same for the server and the client of another user.
     let pem = |folder: &Path, role: &str| {
         let certificate = CertificateDer::from_pem_file(folder.join(format!("{role}.crt"))).unwrap();
         (vec![certificate], PrivateKeyDer::from_pem_file(folder.join(format!("{role}.key"))).unwrap())
@@ -252,7 +252,7 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
     assert!(error.contains("use tls://"), "{error}");
     let refused = server.wait_for("refused");
     assert!(refused["reason"].as_str().unwrap().contains("tls://"), "{refused}");
-    // One that may be restarted with TLS at any moment: this is told, and tried again.
+    // The server may be restarted with TLS at any moment: this is reported, and the client retries.
     let url = format!("{}:7000/{CHANNEL}?{ours}", site.address("tls"));
     let mut receiver = start_command(site.receive(&url, Some(&site.token), &[]));
     let lost = receiver.wait_for("lost");
@@ -393,10 +393,10 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
             assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{}", file.display());
         }
         site.identity("server", &format!("revoke client{}", json.len()));
-        // The client ends, having been told.
+        // The client ends with the error.
         running.pop().unwrap().wait().unwrap();
         for mut process in running {
-            // Asked to end: it has told everything then.
+            // At its end, it has reported everything.
             kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
             process.wait().unwrap();
         }

@@ -33,7 +33,7 @@ fn clear_pins(readers: &File) {
     }
 }
 
-/// Tells the other threads to end.
+/// Ends the other threads.
 struct End<'d>(&'d AtomicBool);
 
 impl Drop for End<'_> {
@@ -71,7 +71,7 @@ fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
             let copy = frame.bytes().to_vec();
             let whole = pattern.check(&copy, frame.sequence()).is_ok();
             if frame.is_intact() {
-                assert!(whole, "frame {} was said to be intact", frame.sequence());
+                assert!(whole, "frame {} was reported as intact", frame.sequence());
                 intact += 1;
             } else {
                 broken += 1;
@@ -93,7 +93,7 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
         return attack(&PathBuf::from(place));
     }
     let place = Place::new();
-    // Everybody may make files in it, and nobody remove those of others: as in /tmp.
+    // All users may create files in it, and remove only their own, as in /tmp.
     std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o1777)).unwrap();
     let program = tempfile::tempdir().unwrap();
     std::fs::set_permissions(program.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -128,14 +128,14 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     pattern.check(held.bytes(), held.sequence()).unwrap();
     assert!(held.is_intact());
     drop(publisher);
-    // It has taken a name: that is told, and nobody publishes into its file.
+    // It has taken a name: this is an error, and no frame is published into its file.
     let error = place.publisher().create("taken").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.message().contains("65534") && error.hint().is_some(), "{error}");
     assert!(doctor(Some(place.path()), framelane::Leftovers::Report).is_ok());
 }
 
-/// What the other user tries.
+/// The attacks of the other user.
 fn attack(place: &Path) {
     let options = framelane::SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
     let mut subscriber = options.open("c").unwrap();

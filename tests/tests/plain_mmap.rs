@@ -33,7 +33,7 @@ fn a_plain_python_reader_sees_whole_frames_of_changing_size_and_format() {
                 loan.publish(&FrameInfo { timestamp_ns: Some(sequence * 1000), ..FrameInfo::default() });
             }
         });
-        // Set before a failed check ends this thread, or the other would go on for ever.
+        // Set before a failed check ends this thread, or the other thread would not end.
         let counts = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.numbers("end")));
         done.store(true, Ordering::Release);
         let counts = counts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -18,7 +18,7 @@ const DIRECTORY: &str = "FRAMELANE_TEST_DIRECTORY";
 /// More is never needed for anything here: descriptors, or pages.
 const PLENTY: usize = 200;
 
-/// What this process has too little of.
+/// The resource that this process lacks.
 enum Scarce {
     Descriptors(Vec<File>),
     Addresses,
@@ -88,7 +88,7 @@ impl Scarce {
         panic!("it never works");
     }
 
-    /// What a hint names.
+    /// Commands and options that a hint names.
     fn command(&self) -> &str {
         match self {
             Scarce::Descriptors(_) => "ulimit -n",
@@ -106,7 +106,7 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Runs the test `name` twice, each time in a process of its own whose limits are no other test's.
+/// Runs the test `name` twice, each time in a separate process with its limits.
 fn with_too_little(name: &str, test: fn(&Path, &mut Scarce)) {
     if let Some(scarce) = std::env::var_os(SCARCE) {
         let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
@@ -139,7 +139,7 @@ fn send(publisher: &mut Publisher, bytes: usize) -> Result<u64, Error> {
     let layout = Layout::packed(PixelFormat::Gray8, bytes as u32, 1)?;
     let value = publisher.sequence() as u8 + 1;
     let sent = publisher.send(&layout, &FrameInfo::default(), &vec![value; bytes])?;
-    Ok(sent.expect("nobody holds all slots"))
+    Ok(sent.expect("a slot is free"))
 }
 
 /// The next frame's number; its bytes say the same.
@@ -321,7 +321,7 @@ fn filled_in_the_middle(directory: &Path) {
         pattern.fill(loan.bytes_mut(), sequence, last);
         Ok::<_, Error>(loan.publish(&FrameInfo::default()))
     };
-    // Processes of their own; nothing is dropped for the one that wants every frame.
+    // Separate processes. No frame is dropped for the one with delivery every.
     let readers = ["newest", "every"].map(|delivery| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_subscriber"));
         command.args(["c", delivery, "0", "end"]).env("FRAMELANE_DIR", directory);
@@ -395,7 +395,7 @@ fn a_data_file_too_long_to_map_is_that_channel_s_fault_and_hides_no_other() {
     let mut other = place.publisher().create("d").unwrap();
     send(&mut publisher, 64).unwrap();
     send(&mut other, 64).unwrap();
-    // Somebody's: longer than any address space.
+    // A file of another program, longer than any address space.
     File::options().write(true).open(place.path().join("c.data.1")).unwrap().set_len(1 << 60).unwrap();
     let listed = list(Some(place.path())).unwrap();
     let seen: Vec<_> = listed.iter().map(|status| (&status.name[..], status.layout.is_some())).collect();

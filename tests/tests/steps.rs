@@ -1,9 +1,8 @@
-//! `SIGKILL` at every step of a channel's life, one after the other: wherever either side is killed, the
-//! other goes on, a new publisher takes over, the lease that somebody holds stays whole, and no slot or
-//! record is lost.
+//! `SIGKILL` at every step of a channel's life, one after the other. After each kill the other side
+//! continues, a new publisher takes over, leases stay whole, and no slot or record is lost.
 //!
-//! Needs `RUSTFLAGS="--cfg framelane_testing"`; `FRAMELANE_DEPTH=deep` kills at later passages of each step
-//! too.
+//! Needs `RUSTFLAGS="--cfg framelane_testing"`. `FRAMELANE_DEPTH=deep` also kills at later passages of each
+//! step.
 #![cfg(framelane_testing)]
 
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 const SLOTS: usize = 5;
 const BYTES: usize = 1000;
 
-/// How often the process was killed at each step, in all tests.
+/// Number of kills at each step, in all tests.
 static KILLED: Mutex<BTreeMap<Step, u32>> = Mutex::new(BTreeMap::new());
 
 /// Which passages of a step to be killed at.
@@ -114,7 +113,7 @@ impl Survivors {
         Ok(loan.publish(&FrameInfo::default()))
     }
 
-    /// What everybody can be told of the channel while its publisher is dead.
+    /// The state of the channel while its publisher is dead.
     fn the_truth_is(&self, state: Option<ChannelState>, dead: u32) {
         let path = Some(self.place.path());
         the_truth_is(&self.place, state.clone(), Some(dead));
@@ -125,8 +124,8 @@ impl Survivors {
         }
     }
 
-    /// A new publisher comes: those who wait for it receive without opening again, if the channel was not
-    /// closed.
+    /// A new publisher starts. Waiting subscribers receive from it without a new subscription, unless the
+    /// channel was closed.
     fn take_over(mut self, closed: bool) {
         self.read_on();
         let mut publisher = self.place.publisher().slots(SLOTS).create("c").unwrap();
@@ -157,8 +156,8 @@ impl Survivors {
         self.all_is_to_be_had(publisher, if closed { 0 } else { 2 });
     }
 
-    /// Frames pass; every slot of this very ring and every record is to be had; larger frames pass; and
-    /// nothing is left in the end.
+    /// Frames pass. Every slot of this ring and every record is available. Larger frames pass, and no file
+    /// remains at the end.
     fn all_is_to_be_had(mut self, mut publisher: Publisher, attached: usize) {
         let path = self.place.path().to_owned();
         self.send_some(&mut publisher, BYTES);
@@ -192,7 +191,7 @@ impl Survivors {
     }
 }
 
-/// What `list`, `info` and `doctor` say of the channel.
+/// The output of `list`, `info` and `doctor` for the channel.
 fn the_truth_is(place: &Place, state: Option<ChannelState>, dead: Option<u32>) {
     let path = Some(place.path());
     let found = list(path).unwrap();
@@ -213,7 +212,7 @@ fn the_truth_is(place: &Place, state: Option<ChannelState>, dead: Option<u32>) {
 }
 
 fn nothing_is_left(place: &Place) {
-    // The doctor spares unfinished files of the last seconds: they could be somebody's who is at it.
+    // The doctor keeps unfinished files of the last seconds: their process may still be alive.
     for name in place.files() {
         assert!(name.ends_with(".new"), "{name} is left");
         let file = File::options().write(true).open(place.path().join(name)).unwrap();
@@ -223,7 +222,7 @@ fn nothing_is_left(place: &Place) {
     assert_eq!((place.files(), place.used_bytes()), (vec![], 0));
 }
 
-/// A live publisher in a process of its own, with a frame that the survivors hold.
+/// A live publisher in a separate process, with a frame that the survivors hold.
 fn publishing(backpressure: &str) -> (Running, Survivors) {
     publishing_in(Place::new(), backpressure)
 }
@@ -281,7 +280,7 @@ fn a_publisher_killed_anywhere_in_a_change_of_size_is_taken_over() {
 fn a_publisher_killed_while_it_waits_for_a_reader_is_taken_over() {
     let (publisher, survivors) = publishing("block");
     let id = publisher.id();
-    // Nobody reads on: after a ring of frames it must wait.
+    // No subscriber reads: after a ring of frames it must wait.
     die(publisher, PublisherWaiting, 1, &[&format!("send {BYTES}")], || ());
     survivors.the_truth_is(Some(ChannelState::Stale), id);
     survivors.take_over(false);
@@ -394,7 +393,7 @@ fn published(backpressure: Backpressure) -> (Publisher, Survivors) {
     (publisher, survivors)
 }
 
-/// The dead one is not listed, nobody was held up, and all that it had is to be had again.
+/// The dead subscriber is not listed, no process was blocked, and all its slots and records are available.
 fn goes_on(publisher: Publisher, survivors: Survivors) {
     the_truth_is(&survivors.place, Some(ChannelState::Live), None);
     let found = status(Some(survivors.place.path()), "c").unwrap();

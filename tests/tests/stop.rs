@@ -1,5 +1,4 @@
-//! A reader that is stopped while it holds a frame: nobody else notices, and it finds its frame as it left
-//! it.
+//! A reader that is stopped while it holds a frame: no other process notices, and its frame is unchanged.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +52,7 @@ fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
     let mut publisher = place.publisher().slots(8).create("c").unwrap();
     let mut other = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
     let mut stopped = start_reader(&place, &mut publisher, &pattern, "newest");
-    // In turn, so that whatever else the machine does falls on both: in all, it is stopped for 2 s or 10 s.
+    // In turn, so that other load affects both. In all, it is stopped for 2 s or 10 s.
     let slice = Duration::from_millis(200);
     let turns = if deep() { 50 } else { 10 };
     let mut rates = [Vec::new(), Vec::new()];
@@ -101,7 +100,7 @@ fn a_lossless_publisher_waits_for_a_reader_that_is_stopped_until_it_goes_on_or_i
         let mut stopped = start_reader(&place, &mut publisher, &pattern, "every");
         signal(&stopped, libc::SIGSTOP);
         wait_until!(stopped.is_stopped());
-        // Until it may not go on: it asks, and is told to wait no longer.
+        // Until `keep_waiting` returns false.
         while send(&mut publisher, &pattern, false).is_ok() {}
         if kill {
             stopped.kill();

@@ -1,4 +1,4 @@
-//! What a new publisher finds, and what lossless channels owe, in the cases that random kills seldom meet.
+//! Take-overs and lossless channels, in cases that random kills seldom reach.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ fn gray(bytes: u32) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes, 1).unwrap()
 }
 
-/// Publishes a frame; with backpressure block, gives up when the publisher would rather wait.
+/// Publishes a frame. With backpressure block, returns instead of a wait.
 fn send(publisher: &mut Publisher) -> Result<u64, LoanError> {
     let mut asked = 0;
     let loan = publisher.loan_while(&gray(64), &mut || {
@@ -127,8 +127,7 @@ fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
     let data = place.path().join(format!("c.data.{}", status.generation));
     let data = File::options().read(true).write(true).open(data).unwrap();
     let control = File::options().read(true).write(true).open(place.path().join("c.control")).unwrap();
-    // A slot beside the newest frame's gets that one's descriptor: it may have none, in a ring that was just
-    // made.
+    // Another slot than the newest gets the descriptor of the newest: in a new ring it may have none.
     let (mut newest, mut entry) = ([0; 8], [0; 256]);
     control.read_exact_at(&mut newest, 128).unwrap();
     let newest = u64::from_le_bytes(newest) & 0xFF;
@@ -165,7 +164,7 @@ fn a_subscriber_killed_while_it_waits_is_soon_forgotten() {
     reader.kill();
     for _ in 0..1000 {
         send(&mut publisher).unwrap();
-        assert_ne!(waiting(), word("c.control", 136) + 1, "no system call when nobody waits");
+        assert_ne!(waiting(), word("c.control", 136) + 1, "no system call without a waiting subscriber");
     }
 }
 
@@ -223,7 +222,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
     }
 }
 
-/// Puts copies in place of the files of a channel: as if its publisher were dead.
+/// Replaces the files of a channel with copies, as if its publisher were dead.
 fn abandon(place: &Place, channel: &str) {
     let names = place.files().into_iter().filter(|name| name.starts_with(&format!("{channel}.")));
     let kept: Vec<_> =

@@ -50,7 +50,7 @@ fn check(frame: &Frame) {
     assert!(frame.is_intact());
 }
 
-/// What ends the publisher.
+/// The end of the publisher.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Kill,

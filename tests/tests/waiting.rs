@@ -1,4 +1,4 @@
-//! What a channel costs while nothing happens, and how much memory it takes.
+//! The cost of an idle channel, and its memory.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
 fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
     let place = Place::new();
     let mut publisher = place.publisher().create("c").unwrap();
-    // The bell tells this test that the time is over: the wait is a subscriber's own.
+    // The bell ends the time of this test: the wait is that of a subscriber.
     let _bell_publisher = place.publisher().create("bell").unwrap();
     let mut bell = place.subscriber().open("bell").unwrap();
     let mut subscribers: Vec<_> =

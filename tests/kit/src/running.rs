@@ -257,7 +257,7 @@ impl Running {
     /// The number of times that its threads have gone to sleep.
     ///
     /// # Panics
-    /// When `/proc` does not tell.
+    /// If `/proc` is not readable.
     pub fn sleeps_so_far(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("/proc");
         tasks
@@ -270,18 +270,18 @@ impl Running {
             .sum()
     }
 
-    /// Whether its main thread sleeps.
+    /// Returns true if its main thread sleeps.
     ///
     /// # Panics
-    /// When `/proc` does not tell.
+    /// If `/proc` is not readable.
     pub fn sleeps(&self) -> bool {
         self.state() == Some('S')
     }
 
-    /// Whether a signal has stopped it.
+    /// Returns true if a signal stopped it.
     ///
     /// # Panics
-    /// When `/proc` does not tell.
+    /// If `/proc` is not readable.
     pub fn is_stopped(&self) -> bool {
         self.state() == Some('T')
     }
@@ -339,7 +339,7 @@ pub fn finish_all(mut programs: Vec<Running>) -> Vec<String> {
     programs.iter_mut().map(text).collect()
 }
 
-/// What a test wants of the thread that reads. Written by the test.
+/// Request of a test to the reading thread. Written by the test.
 #[derive(Default)]
 struct Output {
     held: AtomicBool,

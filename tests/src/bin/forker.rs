@@ -35,11 +35,11 @@ fn main() -> Outcome {
     }
 }
 
-/// Forks; runs `child` in the child and gives its exit status to the parent.
+/// Forks, and runs `child` in the child. Returns its exit status in the parent.
 fn fork(child: impl FnOnce() -> Outcome) -> Result<Option<libc::pid_t>, Box<dyn Error>> {
-    // SAFETY: the process has one thread, so the child may do whatever the parent might. With links there are
-    // others; then the child drops handles and ends, and the allocator, which it needs for that, is whole
-    // after a fork.
+    // SAFETY: the process has one thread, so the child may do everything that the parent may. With links
+    // there are more threads. Then the child only drops handles and ends, for which it needs the allocator,
+    // and the allocator is intact after a fork.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(std::io::Error::last_os_error().into()),
@@ -135,7 +135,7 @@ fn refused(channel: &str) -> Outcome {
     ensure(publisher.send(&layout, &info, &[3; 64])? == Some(3), "the third slot")?;
     ensure(publisher.send(&layout, &info, &[4; 64])?.is_none(), "all slots are taken: the lease holds")?;
     drop((frame, second, owned));
-    ensure(publisher.send(&layout, &info, &[5; 64])? == Some(5), "the slots come back")?;
+    ensure(publisher.send(&layout, &info, &[5; 64])? == Some(5), "the slots are free again")?;
     ensure(subscriber.recv()?.bytes() == [5; 64], "and are received")?;
     publisher.close();
     println!("end");

@@ -98,7 +98,7 @@ fn send(
     Ok(Some(loan.publish(&FrameInfo::default())))
 }
 
-/// How many slots nobody else holds.
+/// Number of slots that no other process holds.
 fn count_slots(publisher: &mut Publisher) -> Result<usize, Box<dyn Error>> {
     let layout = gray(SMALLEST_FRAME)?;
     let mut free = Vec::new();

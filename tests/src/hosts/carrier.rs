@@ -102,7 +102,7 @@ fn carry(devices: &[Tun], shared: &Shared) {
         for (from, device) in devices.iter().enumerate() {
             for _ in 0..BATCH {
                 let Some(len) = device.receive(&mut buffer).expect("a device that is up") else { break };
-                // What is for nobody here, IPv6 looking for routers for one, goes nowhere.
+                // Packets for other addresses are dropped, such as IPv6 router solicitations.
                 let to = destination(&buffer[..len]).filter(|to| *to < devices.len() && *to != from);
                 if let Some(to) = to {
                     state.pipes[from * devices.len() + to].put(buffer[..len].to_vec(), Instant::now());
@@ -120,7 +120,7 @@ fn carry(devices: &[Tun], shared: &Shared) {
     }
 }
 
-/// Until a host sends, a packet is due, or somebody changes something.
+/// Waits until a host sends, a packet is due, or the network changes.
 fn wait(devices: &[Tun], shared: &Shared, until: Option<Instant>) {
     let timeout = until.map(|until| {
         let left = until.saturating_duration_since(Instant::now());

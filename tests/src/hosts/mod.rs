@@ -1,16 +1,15 @@
-//! Hosts on one machine: network namespaces, joined by wires that delay, lose, queue, and can be cut.
+//! Hosts on one machine: network namespaces, joined by emulated cables that delay, lose and queue packets,
+//! and that can be cut.
 //!
-//! Each host is a namespace with one device, a TUN, whose other end a thread of this process holds. That
-//! thread carries IP packets from host to host as [`Wire`] says; [`pipe`] is what it knows of time, loss and
-//! queues, without any input or output. We do not use the kernel's netem: many kernels come without it, its
-//! seed cannot be set everywhere, and on the sender's own device it shares its queue with TCP, so that drops
-//! are not the drops of a router. This one is the same on each machine and tells what became of each packet.
-//! Devices do not merge or split segments here (no GRO, no TSO), so what gets lost is a packet of 1,500
-//! bytes, as on a real wire.
+//! Each host is a namespace with one device, a TUN. A thread of this process holds its other end, and carries
+//! IP packets from host to host as [`Wire`] defines. [`pipe`] is its model of time, loss and queues, without
+//! input or output. The kernel's netem is not used: many kernels lack it, its seed cannot be set everywhere,
+//! and on the sender's device it shares its queue with TCP, so that its drops are not the drops of a router.
+//! This emulation is the same on each machine and reports the fate of each packet. Devices do not merge or
+//! split segments here (no GRO, no TSO), so each loss is a packet of 1,500 bytes, as on a real cable.
 //!
-//! Namespaces have no names, only descriptors in this process and processes in them: when those are gone,
-//! however they ended, so are the namespaces. To look into one by hand: `nsenter --net=/proc/PID/ns/net`,
-//! with a process in it.
+//! Namespaces have no names. They exist while a descriptor in this process or a process in them exists. To
+//! inspect one by hand: `nsenter --net=/proc/PID/ns/net`, with a process in it.
 
 mod carrier;
 mod namespace;
@@ -34,7 +33,7 @@ const DEVICE: &str = "wire";
 /// to say.
 const DEVICE_QUEUE_PACKETS: u32 = 10_000;
 
-/// Two or more hosts, each with a wire to each other.
+/// Two or more hosts, all connected with each other.
 pub struct Hosts {
     // Before the hosts: its devices go first.
     carrier: Carrier,
@@ -42,10 +41,10 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Makes so many hosts, with such a wire between any two.
+    /// Creates hosts, with a cable between any two.
     ///
     /// # Panics
-    /// When it cannot; [`Hosts::permitted`] says before whether this process may.
+    /// If it cannot. [`Hosts::permitted`] checks the permission.
     pub fn new(count: usize, wire: Wire) -> Self {
         assert!((1..=200).contains(&count), "their addresses differ in the last byte");
         let made: Vec<_> = (0..count).map(Host::new).collect();
@@ -54,10 +53,10 @@ impl Hosts {
         Hosts { carrier: Carrier::start(devices, wire), hosts }
     }
 
-    /// As [`Hosts::new`]; the test is skipped where hosts cannot be made.
+    /// The same as [`Hosts::new`], or `None` and a skipped test if hosts cannot be created.
     ///
     /// # Panics
-    /// As [`Hosts::new`].
+    /// The same as for [`Hosts::new`].
     pub fn unless_skipped(count: usize, wire: Wire) -> Option<Self> {
         match Hosts::permitted() {
             Ok(()) => Some(Hosts::new(count, wire)),
@@ -68,10 +67,10 @@ impl Hosts {
         }
     }
 
-    /// Whether hosts can be made here.
+    /// Checks that hosts can be created here.
     ///
     /// # Errors
-    /// Why not, and what to do.
+    /// The cause, and a hint.
     pub fn permitted() -> Result<(), String> {
         Host::new(0).map(drop)
     }
@@ -82,17 +81,17 @@ impl Hosts {
         self.carrier.change(|_, _, pipe| pipe.set(wire));
     }
 
-    /// Changes the wire between two hosts, in both directions.
+    /// Changes the cable between two hosts, in both directions.
     pub fn set_wire_between(&self, one: usize, other: usize, wire: Wire) {
         self.carrier.change_between(one, other, |pipe| pipe.set(wire));
     }
 
-    /// Cuts all wires: packets vanish, those on the way too, and nobody is told.
+    /// Cuts all cables: all packets vanish silently, also those in flight.
     pub fn partition(&self) {
         self.carrier.change(|_, _, pipe| pipe.cut());
     }
 
-    /// Cuts the wire between two hosts, in both directions.
+    /// Cuts the cable between two hosts, in both directions.
     pub fn partition_between(&self, one: usize, other: usize) {
         self.carrier.change_between(one, other, pipe::Pipe::cut);
     }
@@ -102,7 +101,7 @@ impl Hosts {
         self.carrier.change(|_, _, pipe| pipe.join());
     }
 
-    /// What became of the packets from one host to another so far.
+    /// Counts of the packets from one host to another.
     pub fn counts(&self, from: usize, to: usize) -> Counts {
         self.carrier.counts(from, to)
     }
@@ -120,7 +119,7 @@ impl Index<usize> for Hosts {
 pub struct Host {
     namespace: Namespace,
     address: Ipv4Addr,
-    /// Where the system has IPv6.
+    /// True if the system has IPv6.
     address_v6: Option<Ipv6Addr>,
 }
 
@@ -142,7 +141,7 @@ impl Host {
             tun::PACKET_BYTES
         ))?;
         let v6 = address_v6(index);
-        // Ready at once: nobody else could have the address.
+        // Ready at once: no other host can have the address.
         let has_v6 = host.configure(&format!("address add {v6}/64 dev {DEVICE} nodad\n"));
         host.address_v6 = has_v6.is_ok().then_some(v6);
         Ok((host, tun))
@@ -186,11 +185,11 @@ impl Host {
         command
     }
 
-    /// Does something on this host, on a thread of its own, and waits for its end. Sockets that are made
-    /// there stay on this host, whoever uses them afterwards.
+    /// Runs `work` on this host, on a separate thread, and waits for its end. Sockets that are created there
+    /// stay on this host, also when other threads use them.
     ///
     /// # Panics
-    /// When `work` does.
+    /// If `work` panics.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.namespace.run(work)
     }

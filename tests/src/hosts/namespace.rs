@@ -14,7 +14,7 @@ pub struct Namespace(Arc<File>);
 
 impl Namespace {
     pub fn new() -> io::Result<Self> {
-        // On a thread of its own, which alone leaves the namespace that this process is in.
+        // On a separate thread: it alone leaves the namespace of this process.
         let made = std::thread::spawn(|| {
             // SAFETY: only the network namespace is left; what must not be unshared with others, the table of
             // descriptors, stays as it is.
@@ -24,7 +24,7 @@ impl Namespace {
         Ok(Namespace(Arc::new(made.join().expect("no panic")?)))
     }
 
-    /// Does something inside, on a thread of its own.
+    /// Runs `work` inside, on a separate thread.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             enter(&self.0).expect("the namespace is ours");

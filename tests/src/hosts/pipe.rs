@@ -1,15 +1,15 @@
-//! One direction of a wire, without input or output: packets and the time go in, packets come out at theirs.
+//! One direction of an emulated cable, without input or output.
 //!
-//! A packet waits until those before it are on the wire, if there is room to wait; takes its time to be sent,
-//! by its length and the rate; then travels for the delay, or gets lost. Lost packets have used their share
-//! of the rate, as on a radio link.
+//! A packet waits in the queue until the packets before it are sent, if the queue has space. Its length and
+//! the rate define the time to send it. Then it is in flight for the delay, or lost. Lost packets use their
+//! share of the rate, as on a radio link.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::Random;
 
-/// What a wire is like, the same in both directions.
+/// Properties of a cable, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wire {
     /// From one end to the other; a round trip takes twice that.
@@ -37,7 +37,7 @@ impl Default for Wire {
     }
 }
 
-/// What became of packets, in one direction.
+/// Counts of packets, in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Packets that arrived.
@@ -48,7 +48,7 @@ pub struct Counts {
     pub lost: u64,
     /// Packets that found no room to wait.
     pub dropped: u64,
-    /// Packets that were on the way when the wire was cut, or were sent since.
+    /// Packets that were in flight when the cable was cut, or were sent afterwards.
     pub cut: u64,
 }
 
@@ -137,7 +137,7 @@ impl Pipe {
         arrival.into_iter().chain(sent).min()
     }
 
-    /// Whoever looks may be late: packets go out when the one before was sent, not when somebody looks.
+    /// A late poll does not delay packets: each is sent when the one before is complete.
     fn send_what_waits(&mut self, now: Instant) {
         while self.free_at <= now
             && let Some(packet) = self.waiting.pop_front()

@@ -42,7 +42,7 @@ impl Tun {
         }
     }
 
-    /// Gives a packet to the host.
+    /// Delivers a packet to the host.
     pub fn send(&self, packet: &[u8]) -> io::Result<()> {
         (&self.0).write(packet).map(drop)
     }

@@ -92,7 +92,7 @@ impl End {
         self.process.id()
     }
 
-    /// What it has printed.
+    /// Its output.
     fn said(&self) -> String {
         use std::os::unix::fs::FileExt;
         let mut text = vec![0; 1 << 16];
@@ -108,7 +108,7 @@ impl Drop for End {
     }
 }
 
-/// `$FRAMELANE_COMMAND`, else the one that was built beside this program.
+/// `$FRAMELANE_COMMAND`, else the one that was built next to this program.
 fn command() -> Result<PathBuf, Box<dyn Error>> {
     match std::env::var_os("FRAMELANE_COMMAND") {
         Some(path) => Ok(PathBuf::from(path)),

@@ -1,5 +1,4 @@
-//! What the camera and the reader have seen, put together: both run in this process, so a frame's age is
-//! exact.
+//! The combined log of camera and reader. Both run in this process, so the age of a frame is exact.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,7 +16,7 @@ const RANGES_MS: [u64; 7] = [250, 500, 750, 1000, 2000, 5000, u64::MAX];
 #[derive(Clone, Copy)]
 pub struct Capture {
     instant: Instant,
-    /// What the frame says of it.
+    /// The time in the frame.
     pub timestamp_ns: u64,
 }
 
@@ -37,11 +36,11 @@ struct State {
     captures: BTreeMap<u64, Capture>,
     published: u64,
     ages: Vec<Duration>,
-    /// How far the timestamps that arrive are from those that were sent.
+    /// Difference between received and sent timestamps.
     clock_errors_ns: Vec<u64>,
     lives: u64,
     received_last: Option<Instant>,
-    /// What ended the camera or the reader: the first frame that is wrong ends the soak.
+    /// Faults of the camera or the reader. The first wrong frame ends the soak.
     faults: Vec<String>,
 }
 
@@ -64,21 +63,21 @@ impl Log {
     pub fn received(&self, number: u64, timestamp_ns: u64, is_of_a_new_life: bool) {
         let now = Instant::now();
         let mut state = self.state();
-        // Those before were left out on the way.
+        // The frames before were skipped on the path.
         let mut captures = state.captures.split_off(&number);
         match captures.remove(&number) {
             Some(capture) => {
                 state.ages.push(now.duration_since(capture.instant));
                 state.clock_errors_ns.push(timestamp_ns.abs_diff(capture.timestamp_ns));
             }
-            None => state.faults.push(format!("frame {number} came, which nobody has published")),
+            None => state.faults.push(format!("frame {number} arrived, which was never published")),
         }
         state.captures = captures;
         state.lives += u64::from(is_of_a_new_life);
         state.received_last = Some(now);
     }
 
-    /// How many receivers have had a frame through to the reader.
+    /// Receivers of which a frame reached the reader.
     pub fn lives(&self) -> u64 {
         self.state().lives
     }
@@ -99,7 +98,7 @@ impl Log {
         );
     }
 
-    /// Prints the figures; gives what must not be.
+    /// Prints the figures. Returns the faults.
     pub fn judge(&self, restarts: u64) -> Vec<String> {
         let state = self.state();
         let mut failures = state.faults.clone();
@@ -144,7 +143,7 @@ impl Log {
     }
 }
 
-/// What so great a part of them is not above.
+/// The quantile of the values.
 fn share(ages: &[Duration], part: f64) -> Duration {
     let mut sorted = ages.to_vec();
     sorted.sort();

@@ -1,10 +1,10 @@
-//! `link_soak MINUTES`: a camera whose frames are more than the network carries, and a receiver that is
-//! killed and started again and again, while one reader stays attached and looks at every byte that arrives.
+//! `link_soak MINUTES`: a camera that publishes more than the network carries, and a receiver that is killed
+//! and restarted repeatedly, while one reader stays attached and checks every byte that arrives.
 //!
-//! Two hosts, joined by a wire that delays, loses and limits. On one of them this process publishes, and
-//! `framelane serve` sends; on the other one `framelane receive` writes into a local channel, which this
-//! process reads. No frame may be torn, come twice, or after a later one; frames must not get older, and the
-//! memory of `serve` not grow. `scripts/link-soak` builds and runs it.
+//! Two hosts are joined by an emulated network that delays, loses and limits packets. On one of them this
+//! process publishes, and `framelane serve` sends. On the other one `framelane receive` writes into a local
+//! channel, which this process reads. No frame may be torn, arrive twice, or after a later one. Frames must
+//! not get older, and the memory of `serve` must not grow. `scripts/link-soak` builds and runs it.
 
 mod camera;
 mod ends;
@@ -21,7 +21,7 @@ use framelane_tests::{Hosts, Place, Samples, Wire, skip};
 use log::Log;
 
 const CHANNEL: &str = "cam0";
-/// A tenth of what the camera gives.
+/// A tenth of the bytes of the camera.
 const WIRE: Wire = Wire {
     delay: Duration::from_millis(30),
     jitter: Duration::from_millis(2),
@@ -29,7 +29,7 @@ const WIRE: Wire = Wire {
     rate_bits_per_second: Some(20_000_000),
     queue_bytes: 256 << 10,
 };
-/// How long a receiver lives.
+/// Lifetime of a receiver.
 const LIFE: Duration = Duration::from_secs(20);
 const SAMPLE: Duration = Duration::from_secs(3);
 
@@ -106,7 +106,7 @@ fn soak(time: Duration) -> Vec<String> {
     failures.extend(log.judge(restarts));
     samples.judge("link soak", &mut failures);
     println!("link soak: packets to the receiver's host: {:?}", hosts.counts(0, 1));
-    // It decides how much of such a wire TCP makes use of: with reno about a sixth of what it does with bbr.
+    // It decides the throughput of TCP here: reno reaches about a sixth of bbr.
     let control = hosts[0].run(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control"));
     println!("link soak: TCP's congestion control: {}", control.unwrap_or_default().trim_end());
     failures

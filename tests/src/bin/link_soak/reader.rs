@@ -1,4 +1,4 @@
-//! The reader on the other host, which stays attached whatever becomes of those who write for it.
+//! The reader on the other host, which stays attached while receivers are killed.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};

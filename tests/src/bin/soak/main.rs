@@ -70,8 +70,8 @@ impl Soak {
         Ok(soak)
     }
 
-    /// Stayers read for ever, the others some hundred frames. Every second reader is one in Python, if there
-    /// is one.
+    /// Stayers read until the end, the others some hundred frames. Every second reader is in Python, if it is
+    /// available.
     fn new_reader(&mut self, index: usize) -> std::io::Result<Watched> {
         let python = python().filter(|_| index % 2 == 1);
         let delivery = if index < STAYERS {

@@ -15,8 +15,7 @@ use framelane::{
 use framelane_tests::{Pattern, Random};
 
 const CHANNEL: &str = "soak";
-/// What six readers can hold, two each while they compare the new frame and the one before, the newest and
-/// the next.
+/// Slots for six readers, which hold two frames each while they compare them, the newest frame and the next.
 const SLOTS: usize = 14;
 const SIZES: [(u32, u32); 3] = [(1920, 1080), (640, 480), (2560, 1440)];
 /// Frames between two lines.
@@ -104,7 +103,7 @@ pub fn read(delivery: &str, frames: u64) -> Result<(), Box<dyn Error>> {
                     println!("torn {fault}");
                     return Err(fault.into());
                 }
-                assert!(frame.is_intact(), "nobody breaks the protocol here");
+                assert!(frame.is_intact(), "no process breaks the protocol here");
             }
             if first == 0 {
                 first = frame.sequence() - frame.dropped();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use framelane_tests::Place;
 
-/// What all processes together have done, by what they have said of it.
+/// Sums of the reports of all processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub published: u64,
@@ -67,7 +67,7 @@ impl Watched {
     }
 
     fn start(place: &Place, mut command: Command, name: &str) -> std::io::Result<Self> {
-        // A group of its own: Ctrl-C is for the soak, which then ends the others in order.
+        // A separate group: Ctrl-C is for the soak, which then ends the others in order.
         command
             .env("FRAMELANE_DIR", place.path())
             .stdin(Stdio::piped())
@@ -111,8 +111,7 @@ impl Watched {
         self.process.as_ref().map_or(0, Child::id)
     }
 
-    /// Whether there was anybody to kill: not one that had ended by itself, whose end has yet to be
-    /// explained.
+    /// Kills the process. Returns false if it had ended by itself: its end has yet to be checked.
     pub fn kill(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         let now = !self.killed && matches!(process.try_wait(), Ok(None)) && process.kill().is_ok();
@@ -152,10 +151,9 @@ impl Watched {
         }
     }
 
-    /// How it ended, if it has: an error if that was neither well nor by our hand.
+    /// Returns its end, if it has ended. An unexpected end is an error.
     pub fn ended(&mut self, counts: &mut Counts) -> Option<Result<(), String>> {
-        // Not a look of its own at what it says: a line that comes just now must not be lost, least of all
-        // the last one.
+        // Does not read the output here: a line that arrives just now must not be lost.
         self.listen(counts).then(|| self.wait(counts))
     }
 
