@@ -1,4 +1,4 @@
-"""What each codec of a link costs: a real 1080p picture at 30 frames/s over this machine's loopback, with and without TLS.
+"""The cost of each codec of a link: a real 1080p picture at 30 frames/s over this machine's loopback, with and without TLS.
 
     python codecs.py --framelane PATH [--clip FILE] > CODECS.md
 

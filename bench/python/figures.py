@@ -51,5 +51,5 @@ def row(work, unit, better, ours, peer, ratios, target):
 
 
 def in_turn(round_number, things):
-    """Turned around from one round to the next, so that a drift of the machine favours nobody."""
+    """Reversed from one round to the next, so that a drift of the machine favours no peer."""
     return things if round_number % 2 == 0 else things[::-1]

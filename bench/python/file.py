@@ -71,7 +71,7 @@ def read_framelane(channel, pipe):
 
 
 def with_framelane(program, clip):
-    """The `framelane` program publishes, no frame is left out."""
+    """The `framelane` program publishes, and skips no frame."""
     context = multiprocessing.get_context("spawn")
     pipe, their_pipe = context.Pipe()
     channel = f"bench-{os.getpid()}"
@@ -106,7 +106,7 @@ def read_shared(name, free, full, total, pipe):
 
 
 def with_opencv(clip, in_place=False):
-    """VideoCapture, a copy into one of two slots of shared memory, semaphores; no frame is left out.
+    """VideoCapture, a copy into one of two slots of shared memory, semaphores. No frame is skipped.
 
     `in_place`: OpenCV writes into the slot itself, which it does when the array fits.
     """

@@ -1,4 +1,4 @@
-//! Rust to Rust, publisher and readers in processes of their own, peers in turn within one run.
+//! Rust to Rust, publisher and readers in separate processes, peers in turn within one run.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use crate::stamp::{Kind, Stamp, now_ns, sleep_until};
 /// Publishes stamped frames and counts them.
 struct Source {
     sender: Box<dyn Sender>,
-    /// What every frame is a copy of; empty: frames are not written but for the stamp.
+    /// Every frame is a copy of it. Empty: only the stamp is written.
     picture: Vec<u8>,
     number: u64,
 }
 
-/// What the frames of a run are.
+/// Kind of the frames of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Frames {
     /// Stamped, one after the other without pause.
@@ -30,7 +30,7 @@ enum Frames {
     Written,
 }
 
-/// What one call cost.
+/// Cost of one call.
 struct Call {
     loan_ns: u64,
     publish_ns: u64,
@@ -51,7 +51,7 @@ impl Source {
         Call { loan_ns: loaned_ns - began_ns, publish_ns: now_ns() - sent_ns }
     }
 
-    /// As `publish`, without a look at the clock and without the payload.
+    /// The same as `publish`, without the clock and without the payload.
     fn publish_bare(&mut self) {
         self.number += 1;
         let number = self.number;
@@ -60,7 +60,7 @@ impl Source {
         });
     }
 
-    /// Tells the readers that the run is over, until they know.
+    /// Reports the end of the run to the readers, until all have acknowledged it.
     fn end(&mut self, mut readers: Vec<Reader>) -> Vec<Seen> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !readers.iter_mut().all(Reader::ended) && Instant::now() < deadline {
@@ -85,7 +85,7 @@ fn start(peer: &dyn Peer, readers: usize, wait: Wait, frames: Frames) -> (Source
     (source, readers)
 }
 
-/// What one peer's rounds gave.
+/// Results of one peer.
 #[derive(Default)]
 struct Paced {
     loan: Times,
@@ -165,7 +165,7 @@ pub fn paced(scenarios: &Scenarios) -> Vec<Value> {
     rows
 }
 
-/// As many frames as possible to one reader that takes the newest: (published, received) a second.
+/// Publishes as many frames as possible to one reader of the newest. Returns (published, received) a second.
 fn free_round(peer: &dyn Peer, wait: Wait, seconds: f64) -> (f64, f64) {
     let (mut source, running) = start(peer, 1, wait, Frames::Free);
     let began = Instant::now();
@@ -205,7 +205,7 @@ fn one_core_round(peer: &dyn Peer, seconds: f64) -> f64 {
     source.number as f64 / began.elapsed().as_secs_f64()
 }
 
-/// As fast as it goes on one core.
+/// The throughput on one core.
 pub fn one_core(scenarios: &Scenarios) -> Vec<Value> {
     let free = &scenarios.free_running;
     let mut sides = vec![Vec::new(); peers::ALL.len()];
@@ -250,7 +250,7 @@ pub fn free_running(scenarios: &Scenarios) -> Vec<Value> {
     rows
 }
 
-/// The order of a round: turned around from one to the next, so that a drift of the machine favours nobody.
+/// The order of a round: reversed from one to the next, so that a drift of the machine favours no peer.
 fn in_turn(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |index| if round.is_multiple_of(2) { index } else { count - 1 - index })
 }

@@ -1,40 +1,41 @@
-//! What every peer must do, and nothing more: the scenarios know no other interface.
+//! The interface of peers: scenarios use no other.
 
 use crate::scenario::Scenarios;
 
-/// How one run is set up, the same for publisher and readers.
+/// Setup of one run, the same for publisher and readers.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Names the channel; differs from run to run.
     pub channel: String,
     /// Readers of the run.
     pub readers: usize,
-    /// How a reader waits.
+    /// The wait of a reader.
     pub wait: Wait,
-    /// Whether frames come one at a time, whole and with their times; else as fast as they can, stamp only.
+    /// True: frames at a fixed rate, whole and with their times. False: as fast as possible, with the stamp
+    /// only.
     pub paced: bool,
     /// The sizes and limits of the scenario file.
     pub scenarios: Scenarios,
 }
 
-/// How a reader waits for a frame.
+/// The wait of a reader for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Sleeps until the publisher wakes it.
     Sleep,
-    /// Looks again and again; a peer whose wake-up is a call of its own leaves that call out.
+    /// Polls. A peer whose wake-up is a separate call skips that call.
     Poll,
 }
 
 /// A way to hand frames from one process to others.
 pub trait Peer {
-    /// As it stands in the tables.
+    /// The name in the tables.
     fn name(&self) -> &'static str;
 
     /// The publishing end, made before any reader.
     fn sender(&self, setup: &Setup) -> Box<dyn Sender>;
 
-    /// A reading end, in a process of its own.
+    /// A reader, in a separate process.
     fn receiver(&self, setup: &Setup) -> Box<dyn Receiver>;
 }
 

@@ -10,7 +10,7 @@ use crate::peers;
 use crate::scenario::Scenarios;
 use crate::stamp::{Kind, Stamp, now_ns};
 
-/// What a reader saw of one run.
+/// Measurements of a reader in one run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// Measured frames.
@@ -41,12 +41,12 @@ impl Reader {
         Reader(child)
     }
 
-    /// Whether it has ended.
+    /// True if it has ended.
     pub fn ended(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_some()
     }
 
-    /// What it saw.
+    /// Returns its measurements.
     pub fn seen(self) -> Seen {
         let output = self.0.wait_with_output().expect("a child");
         assert!(output.status.success(), "a reader failed");

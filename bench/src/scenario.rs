@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// `scenarios.toml`; what only Python uses is left out.
+/// `scenarios.toml`, without the entries that only Python uses.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Scenarios {
     /// The frame that all hand over.
@@ -88,7 +88,7 @@ pub struct Iceoryx2 {
 }
 
 impl Scenarios {
-    /// Those of the file that `BENCH_SCENARIOS` names, else of the one beside `Cargo.toml`, compiled in.
+    /// Those of the file that `BENCH_SCENARIOS` names, else of the one next to `Cargo.toml`, compiled in.
     pub fn load() -> Self {
         let text = match std::env::var_os("BENCH_SCENARIOS") {
             Some(path) => std::fs::read_to_string(path).expect("the file in BENCH_SCENARIOS"),

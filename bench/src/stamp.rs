@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a frame is for.
+/// Purpose of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Kind {
@@ -21,7 +21,7 @@ pub struct Stamp {
     pub number: u64,
     /// `CLOCK_MONOTONIC` just before the frame was published.
     pub sent_ns: u64,
-    /// What the frame is for, as a number.
+    /// Purpose of the frame, as a number.
     pub kind: u64,
 }
 

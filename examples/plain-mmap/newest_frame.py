@@ -2,7 +2,7 @@
 
     python newest_frame.py CHANNEL
 
-Read-only: no lock, no record, nobody is held up. The price is one copy, and now and then a second attempt.
+Read-only: no lock, no record, and no process is blocked. The cost is one copy, and sometimes a second attempt.
 """
 
 import mmap
@@ -37,7 +37,7 @@ def open_map(path):
 
 
 class NewestFrame:
-    """`read()` gives (sequence, image, entry); image and entry are copies of your own."""
+    """`read()` returns (sequence, image, entry). Image and entry are copies."""
 
     def __init__(self, channel, directory=None):
         default = f"/dev/shm/framelane-{os.getuid()}"
@@ -70,12 +70,12 @@ class NewestFrame:
                 return False
             self.header = np.ndarray((), DATA, self.data).copy()
             if self.header["channel_id"] != self.control["channel_id"]:
-                raise RuntimeError(f"{self.path} was made anew")
+                raise RuntimeError(f"{self.path} was created again")
             self.generation = generation
         return True
 
     def copy(self, slot, sequence):
-        """Version, copy, version again: if both are the sequence, nobody wrote in between."""
+        """Version, copy, version again: if both are the sequence, the frame was not overwritten in between."""
         header = self.header
         place = int(header["table_offset"]) + slot * int(header["entry_bytes"])
         live = np.ndarray((), ENTRY, self.data, place)

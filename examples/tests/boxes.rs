@@ -1,4 +1,4 @@
-//! Boxes back: each camera with each detector, in whatever languages, prints and draws the same.
+//! Boxes back: each camera with each detector, in any languages, prints and draws the same.
 
 mod support;
 

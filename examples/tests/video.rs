@@ -45,7 +45,7 @@ fn film(path: &Path) -> (String, u64) {
     (path.display().to_string(), raw.stdout.iter().copied().map(u64::from).sum())
 }
 
-/// An X server of its own, without a screen.
+/// A separate X server, without a screen.
 struct Display {
     server: Child,
     name: String,
@@ -77,7 +77,7 @@ impl Drop for Display {
     }
 }
 
-/// Plays the film from one language to another; gives what both print.
+/// Plays the film from one language to another. Returns the output of both.
 fn play(film: &str, writer: &str, reader: &str, display: Option<&Display>) -> Option<(String, String)> {
     let write = example(writer, "video", "write", rust)?;
     let mut show = example(reader, "video", "show", rust)?;

@@ -1,4 +1,4 @@
-//! What says who may connect: clients files, patterns, fingerprints, tokens.
+//! Access control: clients files, patterns, fingerprints, tokens.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| framelane_net::testing::security(bytes));

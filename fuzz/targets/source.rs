@@ -1,4 +1,4 @@
-//! What is written on the command line: `framelane publish SOURCE` and its options. Nothing is opened.
+//! Command lines of `framelane publish SOURCE`, with options. No source is opened.
 #![no_main]
 
 #[allow(dead_code, reason = "the command uses all of it")]

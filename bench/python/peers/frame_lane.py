@@ -51,14 +51,14 @@ class Receiver:
 
 
 class FramelaneLink(Framelane):
-    """A local publisher, `framelane serve` beside it, and a subscriber that names a URL: of each moment the newest frame."""
+    """A local publisher, `framelane serve`, and a subscriber with a URL, which receives the newest frame."""
 
     name = "framelane"
     delivery = "newest"
 
     def sender(self):
         serve = Serve()
-        # What the receiver is told, whose process is started later.
+        # For the receiver, whose process starts later.
         self.url = f"{serve.address}/{self.channel}"
         return LinkSender(self, self.channel, serve)
 
@@ -85,7 +85,7 @@ class FramelanePush(Framelane):
 
 
 class Serve:
-    """`framelane serve` on a port that the system gives. $FRAMELANE is the program."""
+    """`framelane serve` on a port that the system chooses. $FRAMELANE is the program."""
 
     def __init__(self):
         command = [os.environ["FRAMELANE"], "serve", "--listen", "tcp://127.0.0.1:0", "--anonymous", "--json"]

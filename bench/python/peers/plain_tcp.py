@@ -1,4 +1,4 @@
-"""What TCP itself does with the same bytes: `sendall`, and `recv_into` an array that stays the same. No protocol at all."""
+"""TCP with the same bytes: `sendall`, and `recv_into` one array. There is no protocol."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Ports for peers that want to be told one."""
+"""Free ports for peers that need one."""
 
 import socket
 

@@ -33,7 +33,7 @@ impl Peer for Framelane {
     }
 }
 
-/// Beside the user's own channels, not among them.
+/// Separate from the user's channels.
 pub fn directory() -> PathBuf {
     let directory = PathBuf::from("/dev/shm/framelane-bench");
     std::fs::create_dir_all(&directory).unwrap();

@@ -109,10 +109,10 @@ impl Receiver for Iceoryx2Receiver {
                 return look(sample.payload());
             }
             match &self.listener {
-                // Free-running, iceoryx2 0.10 loses a wake-up now and then: the listener empties its socket
+                // Free-running, iceoryx2 0.10 sometimes loses a wake-up: the listener empties its socket
                 // between the notifier's datagram and its mark "notified", sleeps, and later notifications
-                // are left out because of the mark. A listener that comes back by itself recovers. Paced, it
-                // has not been seen.
+                // are skipped because of the mark. A listener with a timeout recovers. At a fixed rate it was
+                // not observed.
                 Some(listener) if self.free_running => {
                     listener.timed_wait(|_| {}, Duration::from_millis(5)).unwrap();
                 }

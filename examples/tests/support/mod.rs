@@ -1,4 +1,4 @@
-//! What the tests of the examples share: the same example in each language.
+//! Shared by the tests of the examples: the same example in each language.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use framelane_test_kit::skip;
 
-/// Where this test's Rust examples are.
+/// The directory of this test's Rust examples.
 pub type Rust = fn(&str) -> &'static str;
 
 /// The command of `FOLDER/NAME` in a language; `None`, and a skip, when that language is not here.

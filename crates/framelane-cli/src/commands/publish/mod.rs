@@ -33,7 +33,7 @@ const SUBSCRIBER_POLL_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane publish film.mp4 cam0           at the film's own pace
-  framelane publish film.mp4 cam0 --loop    again and again; --loop 3: three times
+  framelane publish film.mp4 cam0 --loop    repeated; --loop=3: three times
   framelane publish rtsp://10.0.0.5/live cam0 --ffmpeg-option rtsp_transport=tcp
   FRAMELANE_SECRET=… framelane publish 'rtsp://admin:***@10.0.0.5/live' cam0
       *** is the secret of the variable or of --secret-file; no secret is printed or shown by ps
