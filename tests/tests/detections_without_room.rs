@@ -78,47 +78,43 @@ fn assert_no_room<T>(result: Result<T, Error>, words: &[&str]) {
 }
 
 #[test]
-fn detections_go_on_at_their_size_while_somebody_else_has_filled_the_file_system() {
-    in_a_small_file_system(
-        "detections_go_on_at_their_size_while_somebody_else_has_filled_the_file_system",
-        |place| {
-            let options = PublisherOptions::new().directory(place).slots(4);
-            let mut publisher =
-                DetectionPublisher::with_options(options.clone(), "c/detections", &["cat"], "m").unwrap();
-            let subscribers = SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
-            let mut reader =
-                DetectionSubscriber::with_options(subscribers.delivery(Delivery::Every), "c/detections")
-                    .unwrap();
-            let frame = FrameId {
-                channel: "c".to_owned(),
-                epoch: 1,
-                sequence: 1,
-                timestamp_ns: 1,
-                published_ns: 1,
-                width: 64,
-                height: 48,
-            };
-            let mut send = |boxes: usize| {
-                publisher.send(&frame, &vec![Detection::default(); boxes]).map(drop).map_err(Error::from)
-            };
-            let (few, many) = (3, 3_000);
+fn detections_of_one_size_continue_on_a_full_file_system() {
+    in_a_small_file_system("detections_of_one_size_continue_on_a_full_file_system", |place| {
+        let options = PublisherOptions::new().directory(place).slots(4);
+        let mut publisher =
+            DetectionPublisher::with_options(options.clone(), "c/detections", &["cat"], "m").unwrap();
+        let subscribers = SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
+        let mut reader =
+            DetectionSubscriber::with_options(subscribers.delivery(Delivery::Every), "c/detections").unwrap();
+        let frame = FrameId {
+            channel: "c".to_owned(),
+            epoch: 1,
+            sequence: 1,
+            timestamp_ns: 1,
+            published_ns: 1,
+            width: 64,
+            height: 48,
+        };
+        let mut send = |boxes: usize| {
+            publisher.send(&frame, &vec![Detection::default(); boxes]).map(drop).map_err(Error::from)
+        };
+        let (few, many) = (3, 3_000);
+        send(few).unwrap();
+        assert_eq!(reader.recv_timeout(Duration::ZERO).unwrap().boxes.len(), few);
+        let filler = Filler::of(place);
+        let (files_before, descriptors_before) = (files(place), descriptors());
+        for _ in 0..20 {
+            assert_no_room(send(many), &["channel c/detections needs", "4 slots of"]);
+            assert!(matches!(reader.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+            let second = DetectionPublisher::with_options(options.clone(), "d/detections", &[], "m");
+            assert_no_room(second, &["bytes"]);
             send(few).unwrap();
             assert_eq!(reader.recv_timeout(Duration::ZERO).unwrap().boxes.len(), few);
-            let filler = Filler::of(place);
-            let (files_before, descriptors_before) = (files(place), descriptors());
-            for _ in 0..20 {
-                assert_no_room(send(many), &["channel c/detections needs", "4 slots of"]);
-                assert!(matches!(reader.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
-                let second = DetectionPublisher::with_options(options.clone(), "d/detections", &[], "m");
-                assert_no_room(second, &["bytes"]);
-                send(few).unwrap();
-                assert_eq!(reader.recv_timeout(Duration::ZERO).unwrap().boxes.len(), few);
-            }
-            assert_eq!(files(place), files_before, "no half-made file is left");
-            assert_eq!(descriptors(), descriptors_before, "nothing stays open after an error");
-            drop(filler);
-            send(many).unwrap();
-            assert_eq!(reader.recv_timeout(Duration::ZERO).unwrap().boxes.len(), many);
-        },
-    );
+        }
+        assert_eq!(files(place), files_before, "no half-made file is left");
+        assert_eq!(descriptors(), descriptors_before, "nothing stays open after an error");
+        drop(filler);
+        send(many).unwrap();
+        assert_eq!(reader.recv_timeout(Duration::ZERO).unwrap().boxes.len(), many);
+    });
 }

@@ -7,7 +7,7 @@ use framelane_tests::{Channels, Place, wait_until};
 const FORKER: &str = env!("CARGO_BIN_EXE_forker");
 
 #[test]
-fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
+fn forked_child_gets_errors_and_disturbs_no_parent() {
     let place = Place::new();
     let mut forker = place.start_program(FORKER, &["refused", "c"]);
     forker.numbers("end");
@@ -16,7 +16,7 @@ fn a_forked_child_is_refused_and_its_end_does_not_disturb_the_parent() {
 }
 
 #[test]
-fn a_forked_child_that_drops_links_waits_for_no_thread_and_those_of_the_parent_go_on() {
+fn forked_child_drops_links_without_a_wait() {
     let place = Place::new();
     let mut forker = place.start_program(FORKER, &["links", "c"]);
     forker.numbers("end");
@@ -24,7 +24,7 @@ fn a_forked_child_that_drops_links_waits_for_no_thread_and_those_of_the_parent_g
 }
 
 #[test]
-fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
+fn channel_of_a_killed_publisher_with_a_live_child_is_free() {
     let place = Place::new();
     for _ in 0..20 {
         let mut forker = place.start_program(FORKER, &["publisher", "c"]);
@@ -38,7 +38,7 @@ fn a_publisher_killed_while_its_child_lives_does_not_leave_the_channel_busy() {
 }
 
 #[test]
-fn a_subscriber_killed_while_its_child_lives_gives_back_its_record_and_its_pins() {
+fn killed_subscriber_with_a_live_child_releases_its_record() {
     let place = Place::new();
     let mut publisher = place.publisher().slots(2).create("c").unwrap();
     let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();

@@ -63,7 +63,7 @@ fn megabits_per_second(bytes: usize, time: Duration) -> f64 {
 }
 
 #[test]
-fn a_command_runs_on_its_host_which_sees_nothing_but_its_own_device() {
+fn command_on_a_host_sees_only_its_device() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     for index in 0..2 {
         let output = hosts[index].command("ip", &["-4", "-oneline", "address"]).output().unwrap();
@@ -76,7 +76,7 @@ fn a_command_runs_on_its_host_which_sees_nothing_but_its_own_device() {
 }
 
 #[test]
-fn a_round_trip_takes_twice_the_delay_also_after_the_wire_was_changed() {
+fn round_trip_takes_twice_the_delay_also_after_a_change() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (near, far) = connect(&hosts[0], &hosts[1]);
     let mut found = vec![least_round_trip(&near, &far)];
@@ -107,7 +107,7 @@ fn a_transfer_is_as_fast_as_the_wire_and_no_faster() {
 }
 
 #[test]
-fn a_transfer_over_a_bad_wire_arrives_whole_and_the_wire_loses_its_share() {
+fn transfer_over_a_lossy_network_arrives_whole() {
     let wire = Wire {
         delay: Duration::from_millis(50),
         jitter: Duration::from_millis(5),

@@ -85,7 +85,7 @@ fn run(backpressure: Backpressure, slots: usize, frames: u64, modes: [&'static s
 }
 
 #[test]
-fn of_100_000_frames_eight_subscribers_see_no_torn_one_and_count_every_drop() {
+fn eight_subscribers_see_no_torn_frame_and_count_drops() {
     let modes = ["newest", "newest", "every", "every", "newest", "newest", "every", "every"];
     for [_, _, first, _] in run(Backpressure::Drop, 32, 100_000, modes) {
         assert_eq!(first, 1, "all were there before the first frame");
@@ -93,7 +93,7 @@ fn of_100_000_frames_eight_subscribers_see_no_torn_one_and_count_every_drop() {
 }
 
 #[test]
-fn with_backpressure_block_readers_of_every_frame_lose_none_beside_readers_of_the_newest() {
+fn backpressure_block_loses_no_frame_for_delivery_every() {
     let modes = ["every", "every", "newest", "every", "every", "every", "every", "newest"];
     let counts = run(Backpressure::Block, 32, 5_000, modes);
     for (delivery, [received, missed, first, _]) in modes.into_iter().zip(counts) {

@@ -53,7 +53,7 @@ fn kills() -> u64 {
 }
 
 #[test]
-fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
+fn kills_of_either_side_stop_no_other_and_leave_no_file() {
     let place = Place::new();
     let kills = kills();
     let mut random = Random::printed("hundreds of kills");
@@ -124,7 +124,7 @@ fn hundreds_of_kills_of_either_side_stop_nobody_else_and_leave_nothing() {
 }
 
 #[test]
-fn pins_of_a_hundred_killed_subscribers_come_back_to_the_same_ring() {
+fn pins_of_killed_subscribers_are_reclaimed_in_the_ring() {
     let place = Place::new();
     let mut random = Random::printed("pins of the killed");
     let mut publisher = place.publisher().slots(40).create("c").unwrap();
@@ -174,7 +174,7 @@ fn pins_of_a_hundred_killed_subscribers_come_back_to_the_same_ring() {
 }
 
 #[test]
-fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
+fn publisher_killed_while_its_ring_grows_is_taken_over() {
     let place = Place::new();
     let mut random = Random::printed("kills while the ring grows");
     let (mut publisher, epoch) = start_publisher(&place, "growing", &mut random);
@@ -212,7 +212,7 @@ fn a_publisher_killed_while_its_ring_grows_is_taken_over_and_leaves_nothing() {
 }
 
 #[test]
-fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
+fn publisher_killed_in_create_or_close_blocks_no_other() {
     let place = Place::new();
     let mut random = Random::printed("kills while the channel is made and closed");
     let layout = Layout::packed(PixelFormat::Gray8, 64, 1).unwrap();
@@ -254,7 +254,7 @@ fn a_publisher_killed_while_it_makes_or_closes_the_channel_is_in_nobodys_way() {
 }
 
 #[test]
-fn a_subscriber_of_a_channel_that_is_made_and_closed_and_killed_again_and_again_always_gets_on() {
+fn subscriber_survives_repeated_restarts_of_the_channel() {
     let place = Place::new();
     let mut random = Random::printed("subscribers of a churning channel");
     let mut received = 0;

@@ -286,7 +286,7 @@ fn takeover(first: &str, second: &str) {
 }
 
 #[test]
-fn a_publisher_in_any_language_takes_over_from_a_killed_one_in_any_other() {
+fn publisher_takes_over_from_any_other_language() {
     for (at, first) in LANGUAGES.into_iter().enumerate() {
         takeover(first, LANGUAGES[(at + 1) % LANGUAGES.len()]);
     }
@@ -301,7 +301,7 @@ macro_rules! each_publisher {
             }
 
             #[test]
-            fn the_newest_frames_arrive_as_they_were_and_the_others_are_counted() {
+            fn newest_frames_arrive_unchanged_others_are_counted() {
                 super::newest($language);
             }
 

@@ -44,7 +44,7 @@ impl Drop for End<'_> {
 }
 
 #[test]
-fn frames_keep_their_numbers_over_two_links_and_boxes_that_come_back_find_their_frame() {
+fn boxes_find_their_frame_over_two_links() {
     let Some(hosts) = Hosts::unless_skipped(3, wire(10, 50_000_000)) else { return };
     let [first, middle, last] = [Place::new(), Place::new(), Place::new()];
     let places = [&first, &middle, &last];
@@ -131,7 +131,7 @@ fn a_slow_receiver_slows_neither_a_fast_one_nor_the_publisher() {
 }
 
 #[test]
-fn frames_do_not_get_older_on_a_narrow_wire_and_what_is_left_out_is_counted_alike_on_both_sides() {
+fn slow_link_keeps_the_age_and_counts_skips_on_both_sides() {
     // A frame takes 80 ms, and there are 30 in a second.
     let Some(hosts) = Hosts::unless_skipped(2, wire(20, 4_000_000)) else { return };
     let frame_time = Duration::from_millis(80);
@@ -172,7 +172,7 @@ fn receiver_summary(mut receiver: Running) -> serde_json::Value {
 }
 
 #[test]
-fn every_frame_arrives_over_a_wire_that_loses_packets_and_is_cut_for_a_while() {
+fn every_frame_arrives_over_a_lossy_interrupted_network() {
     let wire = Wire { loss: 0.02, ..wire(10, 20_000_000) };
     let Some(hosts) = Hosts::unless_skipped(2, wire) else { return };
     let (here, there) = (Place::new(), Place::new());
@@ -213,7 +213,7 @@ fn frame_slower_than_the_idle_timeout_still_arrives() {
 }
 
 #[test]
-fn what_is_pushed_arrives_to_the_last_frame_though_the_wire_is_narrow() {
+fn send_over_a_slow_link_delivers_the_last_frame() {
     // Half a megabyte is on its way when the channel closes, and takes two seconds more.
     let Some(hosts) = Hosts::unless_skipped(2, Wire { loss: 0.01, ..wire(50, 2_000_000) }) else { return };
     let (here, there) = (Place::new(), Place::new());

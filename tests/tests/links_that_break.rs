@@ -20,7 +20,7 @@ fn is_connected(place: &Place) -> bool {
 }
 
 #[test]
-fn a_link_comes_back_when_its_wire_does_and_readers_notice_nothing_but_the_gap() {
+fn link_reconnects_and_readers_see_only_a_gap() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
     let camera = camera(&here);
@@ -72,7 +72,7 @@ fn a_short_cut_is_no_break_at_all() {
 }
 
 #[test]
-fn a_channel_that_is_sent_to_lingers_while_its_sender_is_away_and_no_longer() {
+fn channel_of_a_lost_sender_stays_for_reconnect_grace() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let (here, there) = (Place::new(), Place::new());
     let camera = camera(&there);
@@ -214,12 +214,12 @@ fn everything_can_be_killed(pushes: bool) {
 }
 
 #[test]
-fn camera_server_and_receiver_are_killed_in_every_order_and_the_reader_stays() {
+fn kills_of_camera_server_receiver_keep_the_reader() {
     everything_can_be_killed(false);
 }
 
 #[test]
-fn camera_sender_and_server_are_killed_in_every_order_and_the_reader_stays() {
+fn kills_of_camera_sender_server_keep_the_reader() {
     everything_can_be_killed(true);
 }
 
@@ -299,7 +299,7 @@ fn next_life(reader: &mut Reader) -> Result<(), RecvError> {
 }
 
 #[test]
-fn what_ends_as_it_should_closes_the_channel_that_it_has_made_and_only_that() {
+fn clean_end_closes_only_its_channel() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let mut ends = Ends::new(&hosts, false);
     let mut reader = ends.reader();
@@ -325,7 +325,7 @@ fn what_ends_as_it_should_closes_the_channel_that_it_has_made_and_only_that() {
 }
 
 #[test]
-fn a_server_that_ends_as_it_should_closes_the_channels_that_were_sent_to() {
+fn clean_end_of_a_server_closes_received_channels() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let mut ends = Ends::new(&hosts, true);
     let mut reader = ends.reader();

@@ -220,7 +220,7 @@ fn trickle(mut stream: &TcpStream, bytes: &[u8], pace: Duration) {
 }
 
 #[test]
-fn strangers_that_say_nothing_or_a_byte_at_a_time_are_shown_out_and_nobody_else_waits() {
+fn silent_and_slow_clients_are_disconnected() {
     let Some(mut site) = Site::new() else { return };
     let hello = hello(1, CHANNEL);
     // The first half of what a client says to begin TLS.
@@ -268,7 +268,7 @@ fn strangers_that_say_nothing_or_a_byte_at_a_time_are_shown_out_and_nobody_else_
 }
 
 #[test]
-fn a_flood_of_connections_is_turned_away_beyond_the_limit_and_others_get_in() {
+fn flood_of_connections_is_limited_for_each_address() {
     let Some(mut site) = Site::new() else { return };
     let mut held = Vec::new();
     for round in 0..10 {
@@ -286,7 +286,7 @@ fn a_flood_of_connections_is_turned_away_beyond_the_limit_and_others_get_in() {
 }
 
 #[test]
-fn whoever_breaks_the_protocol_is_disconnected_before_it_costs_anything() {
+fn protocol_violation_disconnects_before_it_costs_memory() {
     let Some(mut site) = Site::new() else { return };
     let send = hello(2, "attack");
     let magic = b"FRMLLINK".to_vec();
@@ -336,7 +336,7 @@ fn whoever_breaks_the_protocol_is_disconnected_before_it_costs_anything() {
 }
 
 #[test]
-fn whoever_asks_all_the_time_and_takes_no_answer_holds_up_only_itself() {
+fn client_that_reads_no_answer_blocks_only_itself() {
     let Some(mut site) = Site::new() else { return };
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -374,7 +374,7 @@ fn whoever_asks_all_the_time_and_takes_no_answer_holds_up_only_itself() {
 }
 
 #[test]
-fn channels_that_strangers_make_and_leave_are_not_kept_without_limit() {
+fn abandoned_channels_of_clients_are_limited() {
     let Some(mut site) = Site::new() else { return };
     for number in 0..300 {
         let mut stream = site.connect(PLAIN);
@@ -394,7 +394,7 @@ fn channels_that_strangers_make_and_leave_are_not_kept_without_limit() {
 }
 
 #[test]
-fn a_frame_that_never_ends_takes_no_memory_and_keeps_no_server_from_ending() {
+fn endless_frame_takes_no_memory_and_blocks_no_end() {
     let Some(mut site) = Site::new() else { return };
     let mut stream = site.connect(PLAIN);
     stream.write_all(&[hello(2, "attack"), frame(1, 1_000_000)].concat()).unwrap();

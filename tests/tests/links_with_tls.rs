@@ -269,7 +269,7 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
 }
 
 #[test]
-fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides() {
+fn tcp_to_another_machine_needs_insecure_on_both_sides() {
     let Some(site) = Site::new() else { return };
     let (tcp, all) = (site.address("tcp"), "tcp://0.0.0.0:7420".to_owned());
     for listen in [&tcp, &all] {
@@ -293,7 +293,7 @@ fn without_tls_nothing_leaves_the_machine_unless_it_is_asked_for_on_both_sides()
 }
 
 #[test]
-fn a_link_over_tls_and_ipv6_comes_back_when_its_server_or_the_wire_was_away() {
+fn tls_link_over_ipv6_reconnects_after_an_outage() {
     let Some(site) = Site::new() else { return };
     let Some(address) = site.hosts[0].address_v6_unless_skipped() else { return };
     let listen = format!("tls://[{address}]");
@@ -320,7 +320,7 @@ fn a_link_over_tls_and_ipv6_comes_back_when_its_server_or_the_wire_was_away() {
 }
 
 #[test]
-fn a_token_that_is_revoked_ends_its_connections_and_opens_no_other_one() {
+fn revoked_token_ends_its_connections() {
     let Some(site) = Site::new() else { return };
     let mut server = site.serve(&[]);
     let url = site.url(&format!("fingerprint={}", site.fingerprint));

@@ -43,7 +43,7 @@ impl Drop for End<'_> {
 }
 
 #[test]
-fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
+fn reader_with_cleared_pins_detects_overwritten_frames() {
     let place = Place::new();
     let pattern = Pattern::new();
     let mut publisher = place.publisher().slots(2).create("c").unwrap();
@@ -88,7 +88,7 @@ fn a_reader_whose_pins_somebody_clears_is_never_deceived_about_a_frame() {
 const PLACE: &str = "FRAMELANE_TEST_PLACE";
 
 #[test]
-fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
+fn other_user_can_write_no_frame_and_remove_no_file() {
     if let Some(place) = std::env::var_os(PLACE) {
         return attack(&PathBuf::from(place));
     }
@@ -114,7 +114,7 @@ fn another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file() {
     send(&mut publisher, &pattern);
     let held = reader.recv().unwrap();
     let before = place.files();
-    let name = "another_user_who_may_subscribe_can_write_to_no_frame_and_remove_no_file";
+    let name = "other_user_can_write_no_frame_and_remove_no_file";
     let status =
         other().arg(&program).args(["--exact", name, "--nocapture"]).env(PLACE, place.path()).status();
     assert!(status.unwrap().success());

@@ -6,7 +6,7 @@ use framelane::{FrameInfo, Layout, PixelFormat, Plane};
 use framelane_tests::{Channels, Place};
 
 #[test]
-fn a_plain_python_reader_sees_whole_frames_of_changing_size_and_format() {
+fn plain_python_reader_sees_whole_changing_frames() {
     let place = Place::new();
     let mut publisher = place.publisher().create("cam0/plain").unwrap();
     let Some(mut reader) = place.start_python("plain_reader.py", &["cam0/plain", "600"]) else { return };

@@ -172,14 +172,11 @@ fn abandoned(directory: &Path, channel: &str) {
 }
 
 #[test]
-fn a_channel_that_cannot_be_made_leaves_nothing_and_is_made_when_it_can_be() {
-    with_too_little(
-        "a_channel_that_cannot_be_made_leaves_nothing_and_is_made_when_it_can_be",
-        |directory, scarce| {
-            let mut made = scarce.until_it_works(directory, || publisher(directory).create("c"), || {});
-            assert_eq!(send(&mut made, 64).unwrap(), 1);
-        },
-    );
+fn failed_create_leaves_no_file_and_succeeds_later() {
+    with_too_little("failed_create_leaves_no_file_and_succeeds_later", |directory, scarce| {
+        let mut made = scarce.until_it_works(directory, || publisher(directory).create("c"), || {});
+        assert_eq!(send(&mut made, 64).unwrap(), 1);
+    });
 }
 
 #[test]
@@ -225,90 +222,81 @@ fn a_ring_that_cannot_grow_goes_on_as_it_is_for_everybody() {
 }
 
 #[test]
-fn a_subscriber_that_cannot_be_opened_leaves_the_channel_to_those_who_have_it() {
-    with_too_little(
-        "a_subscriber_that_cannot_be_opened_leaves_the_channel_to_those_who_have_it",
-        |directory, scarce| {
-            let mut publisher = publisher(directory).create("c").unwrap();
-            let mut reader = subscriber(directory).open("c").unwrap();
-            send(&mut publisher, 64).unwrap();
-            receive(&mut reader).unwrap();
-            let mut late = scarce.until_it_works(
-                directory,
-                || subscriber(directory).open("c"),
-                || {
-                    assert_eq!(publisher.subscribers(), 1);
-                    let sent = send(&mut publisher, 64).unwrap();
-                    assert_eq!(receive(&mut reader).unwrap(), sent);
-                },
-            );
-            // The frames are mapped then, or with the first frame received.
-            assert!(receive(&mut late).is_ok());
-            drop((late, reader));
-            assert_eq!(publisher.subscribers(), 0);
-        },
-    );
+fn failed_open_of_a_subscriber_leaves_the_others() {
+    with_too_little("failed_open_of_a_subscriber_leaves_the_others", |directory, scarce| {
+        let mut publisher = publisher(directory).create("c").unwrap();
+        let mut reader = subscriber(directory).open("c").unwrap();
+        send(&mut publisher, 64).unwrap();
+        receive(&mut reader).unwrap();
+        let mut late = scarce.until_it_works(
+            directory,
+            || subscriber(directory).open("c"),
+            || {
+                assert_eq!(publisher.subscribers(), 1);
+                let sent = send(&mut publisher, 64).unwrap();
+                assert_eq!(receive(&mut reader).unwrap(), sent);
+            },
+        );
+        // The frames are mapped then, or with the first frame received.
+        assert!(receive(&mut late).is_ok());
+        drop((late, reader));
+        assert_eq!(publisher.subscribers(), 0);
+    });
 }
 
 #[test]
-fn a_subscriber_opened_with_the_last_that_is_left_receives_once_there_is_more() {
-    with_too_little(
-        "a_subscriber_opened_with_the_last_that_is_left_receives_once_there_is_more",
-        |directory, scarce| {
-            let mut publisher = publisher(directory).create("c").unwrap();
-            let sent = send(&mut publisher, 64).unwrap();
-            // The files for it are there, the one with the frames does not fit any more.
-            let mut least = (0..PLENTY).find_map(|count| {
-                scarce.leave(count);
-                subscriber(directory).open("c").ok()
-            });
-            let reader = least.as_mut().unwrap();
-            let received = receive(reader);
-            scarce.end();
-            if let Err(error) = received {
-                assert!(error.hint().is_some_and(|hint| hint.contains(scarce.command())), "{error}");
-                assert_eq!(receive(reader).unwrap(), sent);
-            }
-        },
-    );
+fn subscriber_with_the_last_resource_receives_later() {
+    with_too_little("subscriber_with_the_last_resource_receives_later", |directory, scarce| {
+        let mut publisher = publisher(directory).create("c").unwrap();
+        let sent = send(&mut publisher, 64).unwrap();
+        // The files for it are there, the one with the frames does not fit any more.
+        let mut least = (0..PLENTY).find_map(|count| {
+            scarce.leave(count);
+            subscriber(directory).open("c").ok()
+        });
+        let reader = least.as_mut().unwrap();
+        let received = receive(reader);
+        scarce.end();
+        if let Err(error) = received {
+            assert!(error.hint().is_some_and(|hint| hint.contains(scarce.command())), "{error}");
+            assert_eq!(receive(reader).unwrap(), sent);
+        }
+    });
 }
 
 #[test]
-fn those_who_look_from_outside_say_that_they_cannot_and_never_see_half() {
-    with_too_little(
-        "those_who_look_from_outside_say_that_they_cannot_and_never_see_half",
-        |directory, scarce| {
-            let mut publisher = publisher(directory).create("live").unwrap();
-            send(&mut publisher, 64).unwrap();
-            let _reader = subscriber(directory).open("live").unwrap();
-            abandoned(directory, "dead");
-            std::fs::write(directory.join("stray.data.1"), b"").unwrap();
-            let known = files(directory);
-            let whole = |status: &ChannelStatus| {
-                assert!(status.layout.is_some(), "{status:?}");
-                assert_eq!(status.subscribers.len(), usize::from(status.name == "live"), "{status:?}");
-            };
-            let seen = scarce.until_it_works(directory, || status(Some(directory), "live"), || {});
-            assert_eq!(seen.state, ChannelState::Live);
-            whole(&seen);
-            let listed = scarce.until_it_works(directory, || list(Some(directory)), || {});
-            let states: Vec<_> = listed.iter().map(|status| &status.state).collect();
-            assert_eq!(states, [&ChannelState::Stale, &ChannelState::Live]);
-            listed.iter().for_each(whole);
-            for leftovers in [framelane::Leftovers::Report, framelane::Leftovers::Remove] {
-                assert_eq!(files(directory), known);
-                let found = scarce.until_it_works(directory, || doctor(Some(directory), leftovers), || {});
-                assert_eq!(found.live_channels, 1, "{found:?}");
-            }
-            assert_eq!(files(directory).len(), 3, "what is left is the live channel");
-            assert_eq!(send(&mut publisher, 64).unwrap(), 2);
-        },
-    );
+fn inspection_without_resources_is_an_error() {
+    with_too_little("inspection_without_resources_is_an_error", |directory, scarce| {
+        let mut publisher = publisher(directory).create("live").unwrap();
+        send(&mut publisher, 64).unwrap();
+        let _reader = subscriber(directory).open("live").unwrap();
+        abandoned(directory, "dead");
+        std::fs::write(directory.join("stray.data.1"), b"").unwrap();
+        let known = files(directory);
+        let whole = |status: &ChannelStatus| {
+            assert!(status.layout.is_some(), "{status:?}");
+            assert_eq!(status.subscribers.len(), usize::from(status.name == "live"), "{status:?}");
+        };
+        let seen = scarce.until_it_works(directory, || status(Some(directory), "live"), || {});
+        assert_eq!(seen.state, ChannelState::Live);
+        whole(&seen);
+        let listed = scarce.until_it_works(directory, || list(Some(directory)), || {});
+        let states: Vec<_> = listed.iter().map(|status| &status.state).collect();
+        assert_eq!(states, [&ChannelState::Stale, &ChannelState::Live]);
+        listed.iter().for_each(whole);
+        for leftovers in [framelane::Leftovers::Report, framelane::Leftovers::Remove] {
+            assert_eq!(files(directory), known);
+            let found = scarce.until_it_works(directory, || doctor(Some(directory), leftovers), || {});
+            assert_eq!(found.live_channels, 1, "{found:?}");
+        }
+        assert_eq!(files(directory).len(), 3, "what is left is the live channel");
+        assert_eq!(send(&mut publisher, 64).unwrap(), 2);
+    });
 }
 
 #[test]
-fn a_file_system_that_others_fill_in_the_middle_of_a_run_stops_only_what_is_new() {
-    let name = "a_file_system_that_others_fill_in_the_middle_of_a_run_stops_only_what_is_new";
+fn full_file_system_stops_only_new_channels() {
+    let name = "full_file_system_stops_only_new_channels";
     on_small_tmpfs(name, 4, filled_in_the_middle);
 }
 
@@ -389,7 +377,7 @@ fn fill(directory: &Path, free_pages: usize) {
 }
 
 #[test]
-fn a_data_file_too_long_to_map_is_that_channel_s_fault_and_hides_no_other() {
+fn overlong_data_file_hides_no_other_channel() {
     let place = Place::new();
     let mut publisher = place.publisher().create("c").unwrap();
     let mut other = place.publisher().create("d").unwrap();

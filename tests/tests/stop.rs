@@ -46,7 +46,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 #[test]
-fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
+fn stopped_reader_with_a_lease_slows_no_other() {
     let place = Place::new();
     let pattern = Pattern::new();
     let mut publisher = place.publisher().slots(8).create("c").unwrap();
@@ -92,7 +92,7 @@ fn a_reader_that_is_stopped_with_a_frame_in_its_hand_slows_nobody_down() {
 }
 
 #[test]
-fn a_lossless_publisher_waits_for_a_reader_that_is_stopped_until_it_goes_on_or_is_killed() {
+fn lossless_publisher_waits_for_a_stopped_reader() {
     let pattern = Pattern::new();
     for kill in [false, true] {
         let place = Place::new();

@@ -52,7 +52,7 @@ fn a_lossless_channel_goes_on_after_a_take_over() {
 }
 
 #[test]
-fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
+fn skipped_number_does_not_block_a_lossless_channel() {
     let place = Place::new();
     let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
@@ -70,7 +70,7 @@ fn a_number_that_is_left_out_does_not_hold_a_lossless_channel_up() {
 }
 
 #[test]
-fn a_reader_of_the_newest_frame_counts_what_it_missed_on_a_lossless_channel_too() {
+fn delivery_newest_counts_skips_on_a_lossless_channel() {
     let place = Place::new();
     let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().open("c").unwrap();
@@ -82,7 +82,7 @@ fn a_reader_of_the_newest_frame_counts_what_it_missed_on_a_lossless_channel_too(
 }
 
 #[test]
-fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
+fn lease_of_a_closed_subscriber_does_not_block() {
     let place = Place::new();
     let mut publisher = place.publisher().backpressure(Backpressure::Block).create("c").unwrap();
     let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();
@@ -96,7 +96,7 @@ fn a_lease_whose_subscriber_is_gone_does_not_hold_a_lossless_channel_up() {
 }
 
 #[test]
-fn a_subscriber_that_was_there_before_a_frame_receives_it_though_the_channel_closes() {
+fn frame_before_the_close_is_still_received() {
     let place = Place::new();
     for delivery in [Delivery::Newest, Delivery::Every] {
         let mut publisher = place.publisher().create("c").unwrap();
@@ -113,7 +113,7 @@ fn a_subscriber_that_was_there_before_a_frame_receives_it_though_the_channel_clo
 }
 
 #[test]
-fn a_number_is_not_given_again_after_a_kill_between_version_and_head() {
+fn number_is_not_reused_after_a_kill_before_head() {
     let place = Place::new();
     let publisher = start(&place, "drop");
     let mut reader = place.subscriber().delivery(Delivery::Every).open("c").unwrap();

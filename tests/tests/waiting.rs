@@ -40,7 +40,7 @@ fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
 }
 
 #[test]
-fn a_channel_takes_its_slots_and_a_few_pages_however_long_it_runs() {
+fn channel_memory_stays_its_slots_and_a_few_pages() {
     let place = Place::new();
     let slots = 6;
     let mut publisher = place.publisher().slots(slots).create("c").unwrap();

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_of_a_later_version_may_not_ask_for_what_is_not_known() {
+    fn unknown_fields_of_a_later_struct_are_refused() {
         let mut later = Later { known: none(), added: 0 };
         later.known.size = size_of::<Later>();
         assert!(read_sized((&raw const later).cast::<framelane_subscriber_options>(), "options").is_ok());

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-TEST_CASE("channels are listed with their newest frame and their readers") {
+TEST_CASE("list has the newest frame and the readers of channels") {
   CHECK(framelane::list_channels().empty());
   framelane::Publisher first("list/b"), second("list/a");
   framelane::Subscriber subscriber("list/a");

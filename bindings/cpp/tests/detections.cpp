@@ -7,7 +7,7 @@
 using framelane::Detection;
 using namespace std::chrono_literals;
 
-TEST_CASE("boxes come back with their frame, their labels and their flags") {
+TEST_CASE("boxes arrive with frame, labels and flags") {
   framelane::Publisher publisher("boxes");
   framelane::Subscriber subscriber("boxes");
   framelane::DetectionPublisher finder("boxes/detections", {"cat", "dog"}, "eyes");
@@ -62,7 +62,7 @@ TEST_CASE("a channel of images is no channel of detections") {
   CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"), framelane::FramelaneError);
 }
 
-TEST_CASE("a frame that is sent comes back as its boxes, from one detector and the next") {
+TEST_CASE("send_and_wait returns boxes also from the next detector") {
   framelane::Publisher publisher("ask");
   const auto detect = [](framelane::DetectionPublisher& finder, int count) {
     framelane::Subscriber frames("ask");

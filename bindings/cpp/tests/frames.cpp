@@ -24,7 +24,7 @@ static_assert(!std::is_copy_constructible_v<framelane::Loan> && std::is_nothrow_
 static_assert(!std::is_copy_constructible_v<Publisher> && std::is_nothrow_move_constructible_v<Publisher>);
 static_assert(!std::is_copy_constructible_v<Subscriber> && std::is_nothrow_move_constructible_v<Subscriber>);
 
-TEST_CASE("what is written to a loan is what a frame shows, with all that was said of it") {
+TEST_CASE("loan becomes a frame with its pixels and metadata") {
   Publisher publisher("loan");
   Subscriber subscriber("loan");
   auto loan = publisher.loan({Format::Bgr8, 5, 3});
@@ -52,7 +52,7 @@ TEST_CASE("what is written to a loan is what a frame shows, with all that was sa
   CHECK((publisher.sequence() == 1 && publisher.subscribers() == 1 && subscriber.received() == 1));
 }
 
-TEST_CASE("a frame of which nothing is said has the time of its publication and no more") {
+TEST_CASE("frame without metadata has the time of publication") {
   Publisher publisher("plain");
   Subscriber subscriber("plain");
   publisher.loan({Format::Gray8, 1, 1}).publish();
@@ -86,7 +86,7 @@ TEST_CASE("images with padding and planes apart are packed on the way") {
   CHECK(code_of([&] { publisher.send(image); }) == FRAMELANE_ERROR_INVALID_OPTION);
 }
 
-TEST_CASE("frames outlive their subscriber, loans are refused after their publisher") {
+TEST_CASE("frames outlive the subscriber, loans fail after close") {
   auto publisher = std::make_optional<Publisher>("outlive");
   auto subscriber = std::make_optional<Subscriber>("outlive");
   auto loan = publisher->loan({Format::Gray8, 2, 1});
@@ -114,7 +114,7 @@ TEST_CASE("a loan that is not published leaves the channel as it was") {
   CHECK((subscriber.recv().data()[0] == 50 && !subscriber.try_recv() && publisher.dropped() == 0));
 }
 
-TEST_CASE("with every slot in use a frame is dropped, counted, and said to be") {
+TEST_CASE("frame without a free slot is dropped and counted") {
   Publisher publisher("full", {3});
   std::vector<framelane::Loan> loans;
   for (int i = 0; i < 3; ++i) loans.push_back(publisher.loan({Format::Gray8, 4, 4}));
@@ -143,7 +143,7 @@ TEST_CASE("size and format change while running, and old frames stay") {
   }
 }
 
-TEST_CASE("a range-for over a subscriber ends with the channel, and frames can be taken out of it") {
+TEST_CASE("range-for over a subscriber ends with the channel") {
   auto publisher = std::make_optional<Publisher>("range", framelane::PublisherOptions{4, framelane::Backpressure::Block});
   framelane::SubscriberOptions every;
   every.delivery = framelane::Delivery::Every;
@@ -169,7 +169,7 @@ TEST_CASE("a range-for over a subscriber ends with the channel, and frames can b
   CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_CHANNEL_CLOSED);
 }
 
-TEST_CASE("too many leases are refused, and work again when one is let go") {
+TEST_CASE("too many leases are refused until one is released") {
   Publisher publisher("leases", {12});
   Subscriber subscriber("leases");
   std::vector<framelane::Frame> held;

@@ -18,7 +18,7 @@ using framelane::Format;
 using framelane::Publisher;
 using framelane::Subscriber;
 
-TEST_CASE("any matrix arrives as it was: every depth, 1 to 512 channels, regions, rows, columns") {
+TEST_CASE("matrix of any depth, channels and region arrives unchanged") {
   Publisher publisher("any");
   Subscriber subscriber("any");
   for (int depth = CV_8U; depth <= CV_16F; ++depth) {
@@ -36,7 +36,7 @@ TEST_CASE("any matrix arrives as it was: every depth, 1 to 512 channels, regions
   CHECK(publisher.dropped() == 0);
 }
 
-TEST_CASE("the usual types become video formats, others matrices, and a format can be named") {
+TEST_CASE("usual types become video formats, others matrices") {
   CHECK(framelane::format_of(CV_8UC1) == Format::Gray8);
   CHECK(framelane::format_of(CV_16UC1) == Format::Gray16);
   CHECK(framelane::format_of(CV_8UC3) == Format::Bgr8);
@@ -113,7 +113,7 @@ TEST_CASE("a matrix over a loan writes where the readers read") {
   CHECK_THROWS_AS(framelane::publish(publisher, cv::Mat(3, sizes, CV_8UC1)), framelane::FramelaneError);
 }
 
-TEST_CASE("a matrix that owns its frame outlives everything, and lets the slot go with its last header") {
+TEST_CASE("matrix that owns its frame outlives the subscriber") {
   Publisher publisher("own", {4});
   cv::Mat kept;
   {
@@ -168,7 +168,7 @@ TEST_CASE("writable_matrix_is_drawn_into_and_others_do_not_see_it") {
   CHECK(same(framelane::plane_mat(planar, 0), sent.rowRange(0, 12)));
 }
 
-TEST_CASE("writing through a frame's matrix ends the writer, not the frame" *
+TEST_CASE("write to a frame's matrix ends the writer" *
           doctest::skip(std::getenv("FRAMELANE_NO_DEATH") != nullptr)) {
   Publisher publisher("readonly");
   Subscriber subscriber("readonly");

@@ -23,7 +23,7 @@ TEST_CASE("a wait ends with its time: as an error, or as nothing") {
   }
 }
 
-TEST_CASE("a channel that is not there is waited for as long as was said") {
+TEST_CASE("open_timeout limits the wait for a channel") {
   framelane::SubscriberOptions options;
   options.open_timeout = 0ns;
   try {
@@ -57,7 +57,7 @@ TEST_CASE("a question that says no ends the wait") {
   CHECK(asked == 2);
 }
 
-TEST_CASE("what a question throws comes out of the call that waits, and the object goes on working") {
+TEST_CASE("exception of a wait callback leaves the object usable") {
   framelane::PublisherOptions options{2, framelane::Backpressure::Block};
   struct Mine {
     int number;

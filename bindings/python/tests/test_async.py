@@ -102,7 +102,7 @@ async def test_cancelling_loses_no_frame_in_every_mode(publisher, turns):
         assert subscriber.received == 30
 
 
-async def test_after_a_cancelled_wait_newest_mode_gives_the_newest_and_counts_the_others(publisher, subscriber):
+async def test_cancelled_wait_then_newest_frame_counts_the_others(publisher, subscriber):
     task = asyncio.create_task(subscriber.recv_async())
     await settle()
     task.cancel()
@@ -118,7 +118,7 @@ async def test_after_a_cancelled_wait_newest_mode_gives_the_newest_and_counts_th
     assert (frame.array == 4).all()
 
 
-async def test_a_cancelled_wait_leaves_the_frame_to_a_call_without_async(publisher, subscriber):
+async def test_cancelled_wait_leaves_the_frame_to_a_blocking_call(publisher, subscriber):
     task = asyncio.create_task(subscriber.recv_async())
     await settle()
     task.cancel()

@@ -8,7 +8,7 @@ import pytest
 import framelane
 
 
-def test_a_channel_is_listed_with_its_publisher_its_frames_and_its_readers(publisher, subscriber):
+def test_channel_list_has_publisher_frames_and_readers(publisher, subscriber):
     publisher.send(np.zeros((4, 6, 3), "uint8"))
     publisher.send(np.zeros((4, 6, 3), "uint8"))
     frame = subscriber.recv(timeout=10)
@@ -29,7 +29,7 @@ def test_an_empty_directory_lists_nothing(directory):
     assert framelane.list_channels() == framelane.list_channels(directory) == []
 
 
-def test_the_doctor_finds_and_removes_what_a_killed_publisher_left(publisher, directory, script):
+def test_doctor_removes_files_of_a_killed_publisher(publisher, directory, script):
     dying = script(
         """
         import framelane, numpy as np, signal

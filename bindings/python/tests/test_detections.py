@@ -107,14 +107,14 @@ def test_columns_of_any_strides_and_number_types_are_taken(detector, results):
         ((None,), TypeError, "boxes_xyxy"),
     ],
 )
-def test_columns_that_do_not_fit_are_refused_saying_what_was_expected(detector, columns, error, message):
+def test_columns_of_other_lengths_are_refused_with_a_reason(detector, columns, error, message):
     with pytest.raises(error, match=message):
         detector.send(ID, *columns)
     assert detector.sequence == 0
 
 
 @pytest.mark.parametrize("class_ids", [[0, 2], np.array([7, 1]), np.float32([1, 2])])
-def test_a_class_without_a_label_is_refused_when_labels_were_given(detector, class_ids):
+def test_class_without_a_label_is_refused(detector, class_ids):
     found = int(max(class_ids))
     with pytest.raises(ValueError, match=f"class_ids: expected 0 to 1 for the 2 labels of this publisher, found {found}"):
         detector.send(ID, BOXES, None, class_ids)

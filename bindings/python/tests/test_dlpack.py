@@ -63,7 +63,7 @@ def test_the_device_is_the_cpu(frame):
 
 
 @pytest.mark.parametrize("version", [None, (0, 8)])
-def test_importers_that_know_no_read_only_tensors_are_told_to_copy(frame, version):
+def test_importer_without_read_only_tensors_gets_a_hint(frame, version):
     with pytest.raises(BufferError, match=r"frame\.copy\(\)"):
         frame.__dlpack__(max_version=version)
 

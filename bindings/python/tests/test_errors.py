@@ -21,7 +21,7 @@ BUILTIN = {
 
 
 @pytest.mark.parametrize(("kind", "code", "name", "hint", "cls"), _error_table())
-def test_each_kind_has_a_public_class_of_its_own_with_its_number_and_name(kind, code, name, hint, cls):
+def test_each_error_kind_has_a_class_number_and_name(kind, code, name, hint, cls):
     assert cls.__name__ == name
     assert issubclass(cls, framelane.Error)
     assert getattr(framelane, cls.__name__) is cls and cls.__name__ in framelane.__all__

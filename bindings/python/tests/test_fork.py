@@ -78,7 +78,7 @@ print(leases, sorted(status.name for status in framelane.list_channels()))
 """
 
 
-def test_every_handle_says_so_in_the_child_and_the_parent_goes_on(script):
+def test_forked_child_gets_errors_and_the_parent_continues(script):
     code, out, err = script(FORKS).finish()
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -88,7 +88,7 @@ def test_every_handle_says_so_in_the_child_and_the_parent_goes_on(script):
     assert lines[1] == "1 ['cam0', 'd']"
 
 
-def test_a_fork_while_other_threads_wait_neither_hangs_nor_disturbs(script):
+def test_fork_while_threads_wait_does_not_hang(script):
     """Locks that a thread of the parent holds at the fork stay locked in the child for ever."""
     code, out, err = script(
         """

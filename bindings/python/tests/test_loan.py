@@ -150,7 +150,7 @@ if hasattr(np, "from_dlpack"):
 
 
 @pytest.mark.parametrize("retained", RETAINED)
-def test_what_is_kept_of_a_loan_can_never_change_the_published_frame(publisher, subscriber, retained):
+def test_kept_array_of_a_loan_cannot_change_the_frame(publisher, subscriber, retained):
     with publisher.loan((8, 8)) as slot:
         slot.array[:] = 1
         kept = RETAINED[retained](slot.array)
@@ -207,7 +207,7 @@ def test_opencv_writes_into_a_loan(publisher, subscriber):
     np.testing.assert_array_equal(subscriber.recv(timeout=10).array, expected)
 
 
-def test_a_camera_fills_a_loan_of_its_own_size_and_leaves_others_alone(publisher, subscriber, tmp_path):
+def test_camera_fills_a_loan_of_its_size_only(publisher, subscriber, tmp_path):
     """The README's check tells the two apart, and costs no copy."""
     cv2 = pytest.importorskip("cv2")
     path = str(tmp_path / "film.avi")
@@ -232,7 +232,7 @@ def test_a_camera_fills_a_loan_of_its_own_size_and_leaves_others_alone(publisher
     assert (subscriber.recv(timeout=10).array > 100).all() and publisher.sequence == 1
 
 
-def test_without_a_free_slot_the_loan_is_scratch_memory_and_counts_as_dropped():
+def test_loan_without_a_free_slot_counts_as_dropped():
     with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         publisher.send(np.zeros((4, 4), "uint8"))
         first = subscriber.recv(timeout=10)
@@ -272,7 +272,7 @@ def test_a_loan_outlives_a_change_of_size(publisher, subscriber):
     assert (subscriber.recv(timeout=10).array == 1).all()
 
 
-def test_a_loan_of_a_closed_publisher_says_so_and_its_memory_stays_valid():
+def test_loan_of_a_closed_publisher_keeps_its_memory():
     publisher = framelane.Publisher("cam0")
     with pytest.raises(framelane.ChannelClosed):
         with publisher.loan((4, 4)) as slot:

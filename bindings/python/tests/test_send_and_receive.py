@@ -66,7 +66,7 @@ def test_an_array_of_any_strides_is_sent_as_numpy_sees_it(publisher, subscriber,
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
-def test_channel_order_can_be_reversed_and_planes_interleaved_on_the_way(publisher, subscriber, dtype):
+def test_send_reverses_channels_and_interleaves_planes(publisher, subscriber, dtype):
     image = image_of((9, 11, 3), dtype)
     np.testing.assert_array_equal(exchange(publisher, subscriber, image[:, :, ::-1]).array, image[:, :, ::-1])
     planar = np.ascontiguousarray(image.transpose(2, 0, 1))
@@ -243,7 +243,7 @@ def test_things_with_array_are_sent_and_lists_are_not(publisher, subscriber):
         (np.zeros((4, 5), "uint8"), {"color": "bt709"}, TypeError, None),
     ],
 )
-def test_an_image_that_cannot_be_a_frame_is_refused_saying_what_was_expected(
+def test_invalid_image_is_refused_with_a_reason(
     publisher, subscriber, image, options, error, message
 ):
     with pytest.raises(error, match=message):
@@ -314,7 +314,7 @@ def test_the_directory_can_be_given_as_an_argument(tmp_path_factory, directory):
     other.rmdir()
 
 
-def test_frames_go_from_process_to_process_and_none_is_lost_with_backpressure_block(script):
+def test_backpressure_block_loses_no_frame_between_processes(script):
     writer = script(
         """
         import framelane, numpy as np

@@ -72,7 +72,7 @@ def test_the_package_itself_passes_the_strict_type_checker(tmp_path):
     assert result.returncode == 0, result.stdout
 
 
-def test_a_program_that_uses_the_api_passes_and_a_wrong_one_does_not(tmp_path):
+def test_stubs_accept_correct_programs_and_reject_wrong_ones(tmp_path):
     (tmp_path / "use.py").write_text(USE)
     (tmp_path / "wrong.py").write_text(WRONG)
     good = mypy("mypy", "--strict", "use.py", cwd=tmp_path)

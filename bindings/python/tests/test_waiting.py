@@ -417,7 +417,7 @@ def test_an_exit_that_wakes_waiting_daemon_threads_is_clean(script, directory):
     assert list(directory.iterdir()) == []
 
 
-def test_a_publisher_that_died_is_taken_over_and_its_subscribers_go_on(script):
+def test_dead_publisher_is_taken_over_and_readers_continue(script):
     dying = script(
         """
         import framelane, numpy as np, os, signal

@@ -48,7 +48,7 @@ def test_views_of_one_writable_frame_share_changes(publisher, writable):
     assert (ok[1, 1] == 8).all()
 
 
-def test_array_of_writable_frame_outlives_channel_and_holds_no_slot(publisher, writable):
+def test_array_of_a_writable_frame_outlives_the_channel(publisher, writable):
     kept = []
     for value in range(30):
         assert publisher.send(image(value))
@@ -126,7 +126,7 @@ def test_write_to_read_only_frame_says_so_and_ends_process(script):
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_write_to_read_only_frame_with_faulthandler_has_traceback(script, place):
+def test_write_to_a_read_only_frame_has_a_traceback(script, place):
     if place == "after":
         # One more wait: there the handler looks whether it still is the first.
         place, setup = "after", "faulthandler.enable()\ntry: sub.recv(timeout=0.01)\nexcept framelane.Timeout: pass"

@@ -18,7 +18,7 @@ def send(publisher, value=1, shape=(40, 50, 3), **options):
     return publisher.send(np.full(shape, value, "uint8"), **options)
 
 
-def test_the_array_of_a_frame_lies_in_the_read_only_mapping_of_the_channels_file(publisher, subscriber):
+def test_array_of_a_frame_is_in_the_read_only_mapping(publisher, subscriber):
     send(publisher)
     frame = subscriber.recv(timeout=10)
     permissions, path = mapping_of(address(frame.array))
@@ -29,7 +29,7 @@ def test_the_array_of_a_frame_lies_in_the_read_only_mapping_of_the_channels_file
     assert frame.array.base is not None and not frame.array.flags.owndata
 
 
-def test_the_array_of_a_loan_lies_in_the_writable_mapping_of_the_channels_file(publisher):
+def test_array_of_a_loan_is_in_the_writable_mapping(publisher):
     with publisher.loan((40, 50, 3)) as slot:
         permissions, path = mapping_of(address(slot.array))
         assert permissions == "rw-s"
@@ -87,7 +87,7 @@ def test_a_frame_alone_keeps_its_lease_until_it_is_collected(publisher, subscrib
     assert leases() == 0
 
 
-def test_a_leased_slot_is_not_written_while_an_array_lives_and_is_used_again_afterwards():
+def test_leased_slot_is_reused_after_its_last_array():
     with framelane.Publisher("cam0", slots=2) as publisher, framelane.Subscriber("cam0", open_timeout=0) as subscriber:
         send(publisher, 1)
         array = subscriber.recv(timeout=10).array
@@ -164,7 +164,7 @@ def test_asarray_follows_numpys_rules_for_copies_and_dtypes(publisher, subscribe
     np.testing.assert_array_equal(np.add(frame, 1), np.full((40, 50, 3), 10))
 
 
-def test_the_ninth_lease_is_refused_and_a_dropped_one_can_be_used_again(publisher, subscriber):
+def test_ninth_lease_is_refused_until_one_is_dropped(publisher, subscriber):
     frames = []
     with framelane.Publisher("wide", slots=16) as wide, framelane.Subscriber("wide", "every", 0) as reader:
         for _ in range(10):
@@ -310,7 +310,7 @@ def test_rows_with_padding_give_a_strided_view_and_a_packed_copy(publisher, subs
 
 
 @pytest.mark.parametrize("name", ["nv12", "p010"])
-def test_padded_semi_planar_frames_give_one_strided_array_when_the_planes_line_up(publisher, subscriber, name):
+def test_padded_semi_planar_frame_is_one_strided_array(publisher, subscriber, name):
     item = 2 if name == "p010" else 1
     payload = bytes(range(96 * item))
     publisher._send_layout(name, 6, 4, [(0, 16 * item), (64 * item, 16 * item)], payload)

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_sent_one_after_the_other_and_then_travel_for_the_delay() {
+    fn packets_are_sent_in_turn_and_arrive_after_the_delay() {
         let start = Instant::now();
         // 1,000 bytes in 1 ms.
         let wire = Wire { delay: 50 * MS, rate_bits_per_second: Some(8_000_000), ..Wire::default() };
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_looks_late_finds_each_packet_where_it_would_have_been() {
+    fn late_poll_finds_each_packet_at_its_place() {
         let start = Instant::now();
         let wire = Wire { delay: 50 * MS, rate_bits_per_second: Some(8_000_000), ..Wire::default() };
         let mut pipe = Pipe::new(wire, 1, start);

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>
 
-TEST_CASE("frames sent the old way are published too, each stream on its channel") {
+TEST_CASE("frames of the old API are published, a channel a stream") {
   const std::string name = "framelane-dropin-channel-" + std::to_string(getpid());
   {
     SHAREDMEMORY memory(name.c_str());

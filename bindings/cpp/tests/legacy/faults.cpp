@@ -40,7 +40,7 @@ TEST_CASE("a program of old compiles as it is, and works") {
   SHAREDMEMORY::Remove();
 }
 
-TEST_CASE("fault: element sizes other than 1 and 8 bytes copied too little") {
+TEST_CASE("fault: elements other than 1 and 8 bytes copied too little") {
   const Name name;
   SHAREDMEMORY memory(name);
   for (int depth = CV_8U; depth <= CV_16F; ++depth) {
@@ -106,7 +106,7 @@ TEST_CASE("fault: a text was cut to the size of a pointer") {
   close(file);
 }
 
-TEST_CASE("fault: a copy of the object unmapped the memory of the others") {
+TEST_CASE("fault: a copy of the object unmapped shared memory") {
   const Name name;
   SHAREDMEMORY memory(name);
   const cv::Mat sent = noise(5, 5, CV_8UC1);
@@ -231,7 +231,7 @@ TEST_CASE("boxes arrive together, from another process too") {
   CHECK(!memory.SendVectorBox(std::vector<TrackBox>(FRAMELANE_LEGACY_BOXES + 1)));
 }
 
-TEST_CASE("the mapping stays for those who come later, until it is removed") {
+TEST_CASE("mapping stays for later programs until it is removed") {
   const Name name;
   const cv::Mat sent = noise(2, 2, CV_8UC3);
   SHAREDMEMORY(name).SendMat(sent, 0);
