@@ -30,35 +30,35 @@
 #define FRAMELANE_VERSION "0.1.0"
 
 /* Why a call failed; the numbers and names never change their meaning. */
-/** The channel's name breaks the rules for names. */
+/** The channel name violates the rules for names. */
 #define FRAMELANE_ERROR_INVALID_NAME 1
 /** Another live publisher holds the channel. */
 #define FRAMELANE_ERROR_CHANNEL_BUSY 2
-/** There is no such channel, file or device. */
+/** The channel, file or device does not exist. */
 #define FRAMELANE_ERROR_NOT_FOUND 3
-/** The file system of the channel directory has no room. */
+/** The file system of the channel directory has no space. */
 #define FRAMELANE_ERROR_NO_SPACE 4
 /** The operating system or the peer refuses access. */
 #define FRAMELANE_ERROR_PERMISSION_DENIED 5
 /** The channel was made by an incompatible version of the layout. */
 #define FRAMELANE_ERROR_INCOMPATIBLE_VERSION 6
-/** A file, a stream or shared memory does not hold what it must. */
+/** The content of a file, a stream or shared memory is invalid. */
 #define FRAMELANE_ERROR_DAMAGED 7
-/** The frame is larger than framelane or its slot allows. */
+/** The frame exceeds a limit, or the size of its slot. */
 #define FRAMELANE_ERROR_FRAME_TOO_LARGE 8
-/** Size, format, planes and bytes of a frame do not fit together. */
+/** Size, format, planes and bytes of a frame do not match. */
 #define FRAMELANE_ERROR_INVALID_FRAME 9
-/** All 64 subscriber records of the channel are taken. */
+/** All 64 subscriber records of the channel are in use. */
 #define FRAMELANE_ERROR_TOO_MANY_SUBSCRIBERS 10
-/** The subscriber already holds as many frames as it may. */
+/** The subscriber holds its maximum number of frames. */
 #define FRAMELANE_ERROR_TOO_MANY_LEASES 11
-/** Every slot is leased, on loan or newest. */
+/** All slots are in use: leased, on loan, or the newest frame. */
 #define FRAMELANE_ERROR_NO_FREE_SLOT 12
-/** The time given has passed. */
+/** The timeout has expired. */
 #define FRAMELANE_ERROR_TIMEOUT 13
-/** The publisher, or this program, has closed the channel. */
+/** The publisher, or this program, closed the channel. */
 #define FRAMELANE_ERROR_CHANNEL_CLOSED 14
-/** The caller asked to stop waiting. */
+/** The caller cancelled the wait. */
 #define FRAMELANE_ERROR_INTERRUPTED 15
 /** The handle was opened before this process was forked. */
 #define FRAMELANE_ERROR_FORKED 16
@@ -66,11 +66,11 @@
 #define FRAMELANE_ERROR_INVALID_OPTION 17
 /** The operating system reports another error. */
 #define FRAMELANE_ERROR_SYSTEM_FAILURE 18
-/** A fault of framelane itself: please report it. */
+/** A bug in framelane. */
 #define FRAMELANE_ERROR_INTERNAL_FAILURE 19
 /** Another program removed the files of the channel. */
 #define FRAMELANE_ERROR_CHANNEL_REMOVED 20
-/** The program calls an object that cannot be called here. */
+/** The program calls an object that cannot be called in this context. */
 #define FRAMELANE_ERROR_MISUSE 21
 
 /* An error that nobody looks at is a fault of the program. */

@@ -51,11 +51,6 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// Prints a value as one line of JSON to standard output.
-pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print_line(&json(value))
-}
-
 /// One line of JSON.
 pub fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("reports have string keys only")

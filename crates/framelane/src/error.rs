@@ -1,4 +1,4 @@
-//! The one error type of set-up and I/O, and the table of its kinds.
+//! The error type of set-up and I/O, and the table of its kinds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -49,7 +49,7 @@ macro_rules! error_kinds {
                 }
             }
 
-            /// The general hint, for an error that has no hint of its own.
+            /// The hint for an error without a specific one.
             pub fn hint(self) -> &'static str {
                 match self {
                     $(ErrorKind::$variant => $hint,)*
@@ -60,35 +60,35 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    InvalidName = 1, "invalid_name", "The channel's name breaks the rules for names.",
+    InvalidName = 1, "invalid_name", "The channel name violates the rules for names.",
         "use letters, digits, '.', '_' and '-', with '/' between parts";
     ChannelBusy = 2, "channel_busy", "Another live publisher holds the channel.",
         "end the other publisher, or publish under another name";
-    NotFound = 3, "not_found", "There is no such channel, file or device.",
+    NotFound = 3, "not_found", "The channel, file or device does not exist.",
         "check the name of the file or channel (`framelane list` shows channels)";
-    NoSpace = 4, "no_space", "The file system of the channel directory has no room.",
+    NoSpace = 4, "no_space", "The file system of the channel directory has no space.",
         "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer slots";
     PermissionDenied = 5, "permission_denied", "The operating system or the peer refuses access.",
-        "for a file or directory, check its owner and mode (`ls -l`); for a peer, check the rights that it gives";
+        "check the owner and mode of the file (`ls -l`), or the access rights at the peer";
     IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of the layout.",
         "use the same version of framelane on both sides";
-    Damaged = 7, "damaged", "A file, a stream or shared memory does not hold what it must.",
+    Damaged = 7, "damaged", "The content of a file, a stream or shared memory is invalid.",
         "check the input with `ffprobe`, or restart the publisher of the channel";
-    FrameTooLarge = 8, "frame_too_large", "The frame is larger than framelane or its slot allows.",
+    FrameTooLarge = 8, "frame_too_large", "The frame exceeds a limit, or the size of its slot.",
         "publish smaller frames";
-    InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not fit together.",
+    InvalidFrame = 9, "invalid_frame", "Size, format, planes and bytes of a frame do not match.",
         "check the size and the format of the frames";
-    TooManySubscribers = 10, "too_many_subscribers", "All 64 subscriber records of the channel are taken.",
+    TooManySubscribers = 10, "too_many_subscribers", "All 64 subscriber records of the channel are in use.",
         "end a subscriber (`framelane info CHANNEL` lists them)";
-    TooManyLeases = 11, "too_many_leases", "The subscriber already holds as many frames as it may.",
+    TooManyLeases = 11, "too_many_leases", "The subscriber holds its maximum number of frames.",
         "drop frames sooner, or give the channel more slots";
-    NoFreeSlot = 12, "no_free_slot", "Every slot is leased, on loan or newest.",
+    NoFreeSlot = 12, "no_free_slot", "All slots are in use: leased, on loan, or the newest frame.",
         "drop frames sooner, or give the channel more slots";
-    Timeout = 13, "timeout", "The time given has passed.",
+    Timeout = 13, "timeout", "The timeout has expired.",
         "check that the peer is running, or allow more time";
-    ChannelClosed = 14, "channel_closed", "The publisher, or this program, has closed the channel.",
+    ChannelClosed = 14, "channel_closed", "The publisher, or this program, closed the channel.",
         "open the channel again when its publisher has restarted";
-    Interrupted = 15, "interrupted", "The caller asked to stop waiting.",
+    Interrupted = 15, "interrupted", "The caller cancelled the wait.",
         "repeat the call";
     Forked = 16, "forked", "The handle was opened before this process was forked.",
         "open the channel in the child process itself";
@@ -96,18 +96,18 @@ error_kinds! {
         "see the documentation of the option, or --help of the command";
     SystemFailure = 18, "system_failure", "The operating system reports another error.",
         "see the operating system's error in the message, or check the channel directory with `framelane doctor`";
-    InternalFailure = 19, "internal_failure", "A fault of framelane itself: please report it.",
+    InternalFailure = 19, "internal_failure", "A bug in framelane.",
         "report the message to the developers of framelane";
     ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.",
         "start the publisher again";
-    Misuse = 21, "misuse", "The program calls an object that cannot be called here.",
+    Misuse = 21, "misuse", "The program calls an object that cannot be called in this context.",
         "read the documentation of the call";
 }
 
-/// An error with its kind, what was expected and found, and what to do about it.
+/// An error: its kind, its message and a hint.
 ///
 /// `Display` prints the message, and the hint in a second sentence. Secrets in URLs are
-/// hidden by [`redact::text`](crate::redact::text) when the error is made.
+/// hidden by [`redact::text`](crate::redact::text) when the error is created.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -118,12 +118,12 @@ struct Inner {
 }
 
 impl Error {
-    /// Makes an error; `message` says what was expected and found.
+    /// Creates an error. `message` states what was expected and found.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error(Box::new(Inner { kind, message: hidden(message.into()), hint: None, source: None }))
     }
 
-    /// Makes an error from an operating-system error met while doing `what`.
+    /// Creates an error from an error of the operating system in the operation `what`.
     ///
     /// The kind is [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`] or [`ErrorKind::NoSpace`] where
     /// the error is one of these, and [`ErrorKind::SystemFailure`] otherwise.
@@ -143,15 +143,15 @@ impl Error {
         made
     }
 
-    /// Whether this process, or the system, has run out of something: that says nothing of what it was met
-    /// at.
+    /// Returns true if this process, or the system, has exhausted a resource. The object of the operation is then
+    /// not at fault.
     #[cfg(not(loom))]
     pub(crate) fn is_exhaustion(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());
         source.and_then(crate::os::hint).is_some()
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hidden(hint.into()));
@@ -165,7 +165,7 @@ impl Error {
         self
     }
 
-    /// What kind of error it is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -175,17 +175,17 @@ impl Error {
         self.0.kind.code()
     }
 
-    /// What was expected and what was found.
+    /// The message: what was expected, and what was found.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Returns the hint that this error was made with. [`Error::advice`] also knows the hint of the kind.
+    /// Returns the specific hint of this error. [`Error::advice`] falls back to the hint of the kind.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// Returns the hint of this error, or the general hint of its kind if it has none.
+    /// Returns the hint of this error, or else that of its kind.
     pub fn advice(&self) -> &str {
         self.hint().unwrap_or(self.kind().hint())
     }
@@ -217,7 +217,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The answer of every call on a handle that a fork has carried into a child process.
+/// The error of every call on a handle of the parent process after a fork.
 pub(crate) fn forked(what: &str) -> Error {
     Error::new(
         ErrorKind::Forked,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn display_gives_context_message_and_hint() {
+    fn display_has_context_message_and_hint() {
         let error = Error::new(ErrorKind::NoSpace, "need 4 bytes, found 2")
             .with_hint("free some")
             .context("channel cam0");

@@ -9,7 +9,7 @@ pub enum LoanError {
     /// Every slot is leased, on loan or the newest; the frame got a number and counts as dropped
     /// (but not in [`Publisher::try_loan_owned`](super::Publisher::try_loan_owned)).
     NoFreeSlot,
-    /// The caller asked to stop waiting.
+    /// The caller cancelled the wait.
     Interrupted,
     /// The publisher was opened before this process was forked.
     Forked,

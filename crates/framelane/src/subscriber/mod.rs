@@ -86,7 +86,7 @@ pub enum RecvError {
     Closed,
     /// The subscriber holds [`Subscriber::max_leases`] frames: drop or copy one first.
     TooManyLeases,
-    /// The caller asked to stop waiting.
+    /// The caller cancelled the wait.
     Interrupted,
     /// The subscriber was opened before this process was forked.
     Forked,

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use framelane::{Delivery, Error, ErrorKind, RecvError};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, print_json};
+use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::Latencies;
 use crate::parse;
+use crate::reporter::Reporter;
 use crate::signals::Stop;
 
 /// The longest wait for a frame between two checks of the publisher.
@@ -76,7 +77,7 @@ impl BenchReader {
             }
         }
         let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-        print_json(&ReaderFigures { frames, dropped, seconds, wake_ns: wake.to_counts() })?;
+        Reporter::new(true).json(&ReaderFigures { frames, dropped, seconds, wake_ns: wake.to_counts() })?;
         Ok(ExitCode::SUCCESS)
     }
 }

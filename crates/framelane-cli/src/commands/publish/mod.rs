@@ -65,7 +65,7 @@ pub struct Publish {
     #[arg(long, value_name = "WxH", value_parser = parse::size)]
     size: Option<(u32, u32)>,
     /// realtime, max, or frames a second
-    #[arg(long, default_value = "realtime", value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, default_value = "realtime", value_name = "RATE", value_parser = parse::named::<Rate>)]
     rate: Rate,
     /// Repeat the source without end, or play it N times
     #[arg(
@@ -133,10 +133,6 @@ enum RotateName {
 enum Switch {
     On,
     Off,
-}
-
-fn parse_rate(text: &str) -> Result<Rate, String> {
-    text.parse().map_err(|error: Error| error.message().to_owned())
 }
 
 /// The error of a live source that is not opened again.
