@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use framelane::{
-    Delivery, DetectionSubscriber, Error, ErrorKind, PixelFormat, Publisher, PublisherOptions, RecvError,
-    SubscriberOptions,
+    CancelToken, Delivery, DetectionSubscriber, Error, ErrorKind, PixelFormat, Publisher, PublisherOptions,
+    RecvError, SubscriberOptions,
 };
 use framelane_video::{Rate, Repeat, Source, SourceOptions};
 
@@ -88,12 +88,14 @@ struct Video {
 impl Video {
     fn open(source: &str, arguments: &Arguments, stop: &Arc<AtomicBool>) -> Result<Self, Error> {
         let name = display_name(source).into();
+        let stop = stop.clone();
+        let cancel = CancelToken::with_check(move || stop.load(Ordering::Relaxed));
         let source = SourceOptions::new()
             .format(PixelFormat::Bgr8)
             .rate(Rate::Realtime)
             .repeat(Repeat::Times(arguments.repeat))
             .frames(arguments.frames)
-            .stop_flag(stop.clone())
+            .cancel(cancel)
             .open(source)?;
         let info = source.info();
         println!("video {name}: {} {}x{} {}", info.codec, info.width, info.height, info.pixel_format);
@@ -214,7 +216,13 @@ fn wait_for_detector(
         ended = detector.has_ended();
         !ended && !stop.load(Ordering::Relaxed)
     };
-    let results = options.open_while(&format!("{channel}/detections"), &mut go_on);
+    let options = options.open_timeout(Some(Duration::from_millis(100)));
+    let results = loop {
+        match options.open(&format!("{channel}/detections")) {
+            Err(error) if error.kind() == ErrorKind::NotFound && go_on() => {}
+            opened => break opened,
+        }
+    };
     while results.is_ok() && publisher.subscribers() == 0 && go_on() {
         thread::sleep(Duration::from_millis(20));
     }

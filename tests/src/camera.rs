@@ -1,11 +1,11 @@
 //! A camera: frames of the pattern, at a pace.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use framelane::{FrameInfo, Layout, LoanError, PixelFormat, Publisher};
+use framelane::{CancelToken, FrameInfo, Layout, LoanError, PixelFormat, Publisher};
 
 use crate::{Pattern, SMALLEST_FRAME};
 
@@ -17,7 +17,7 @@ pub struct Camera {
 
 #[derive(Default)]
 struct Shared {
-    end: AtomicBool,
+    end: CancelToken,
     /// The newest frame's number; written by the thread after it has published that.
     newest: AtomicU64,
 }
@@ -51,7 +51,7 @@ impl Camera {
     }
 
     fn end(&mut self) {
-        self.shared.end.store(true, Ordering::Relaxed);
+        self.shared.end.cancel();
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(!matches!(ended, Some(Err(_))) || std::thread::panicking(), "the camera has failed");
     }
@@ -66,14 +66,15 @@ impl Drop for Camera {
 fn film(mut publisher: Publisher, bytes: usize, period: Duration, shared: &Shared) {
     let pattern = Pattern::new();
     let layout = Layout::packed(PixelFormat::Gray8, bytes as u32, 1).expect("a layout");
-    let go_on = || !shared.end.load(Ordering::Relaxed);
+    let go_on = || !shared.end.is_cancelled();
+    publisher.set_cancel_token(shared.end.clone());
     let mut due = Instant::now();
     while go_on() {
         // A camera has a pace; nothing waits for it.
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due = (due + period).max(Instant::now());
         let sequence = publisher.sequence() + 1;
-        match publisher.loan_while(&layout, &mut || go_on()) {
+        match publisher.loan(&layout) {
             Ok(mut loan) => {
                 pattern.fill(loan.bytes_mut(), sequence, false);
                 shared.newest.store(loan.publish(&FrameInfo::default()), Ordering::Relaxed);
@@ -84,6 +85,7 @@ fn film(mut publisher: Publisher, bytes: usize, period: Duration, shared: &Share
     }
     // A publisher that waits for its readers lets them have the last frames.
     if publisher.backpressure() == framelane::Backpressure::Block {
+        publisher.set_cancel_token(CancelToken::new());
         let _ = publisher.drain(Some(Duration::from_secs(60)));
     }
     publisher.close();

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use framelane::testing::Step::{self, *};
 use framelane::{
-    Backpressure, ChannelState, Delivery, ErrorKind, Frame, FrameInfo, Layout, LoanError, PixelFormat,
-    Publisher, RecvError, Subscriber, doctor, list, status,
+    Backpressure, CancelToken, ChannelState, Delivery, ErrorKind, Frame, FrameInfo, Layout, LoanError,
+    PixelFormat, Publisher, RecvError, Subscriber, doctor, list, status,
 };
 use framelane_tests::{Channels, Pattern, Place, Running, on_small_tmpfs, wait_until};
 use rustix::process::Signal;
@@ -108,7 +108,8 @@ impl Survivors {
 
     fn publish(&self, publisher: &mut Publisher, bytes: usize) -> Result<u64, LoanError> {
         let sequence = publisher.sequence() + 1;
-        let mut loan = publisher.loan_while(&gray(bytes), &mut || false)?;
+        publisher.set_cancel_token(CancelToken::with_check(|| true));
+        let mut loan = publisher.loan(&gray(bytes))?;
         self.pattern.fill(loan.bytes_mut(), sequence, false);
         Ok(loan.publish(&FrameInfo::default()))
     }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Delivery, FrameInfo, Layout, LoanError, PixelFormat, Publisher, RecvError};
+use framelane::{
+    Backpressure, CancelToken, Delivery, FrameInfo, Layout, LoanError, PixelFormat, Publisher, RecvError,
+};
 use framelane_tests::{Channels, Pattern, Place, Running, wait_until};
 
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -19,8 +21,8 @@ fn signal(child: &Running, signal: libc::c_int) {
 
 fn send(publisher: &mut Publisher, pattern: &Pattern, last: bool) -> Result<u64, LoanError> {
     let sequence = publisher.sequence() + 1;
-    let mut loan =
-        publisher.loan_while(&Layout::packed(PixelFormat::Gray8, BYTES as u32, 1).unwrap(), &mut || false)?;
+    publisher.set_cancel_token(CancelToken::with_check(|| true));
+    let mut loan = publisher.loan(&Layout::packed(PixelFormat::Gray8, BYTES as u32, 1).unwrap())?;
     pattern.fill(loan.bytes_mut(), sequence, last);
     Ok(loan.publish(&FrameInfo::default()))
 }
@@ -100,7 +102,7 @@ fn lossless_publisher_waits_for_a_stopped_reader() {
         let mut stopped = start_reader(&place, &mut publisher, &pattern, "every");
         signal(&stopped, libc::SIGSTOP);
         wait_until!(stopped.is_stopped());
-        // Until `keep_waiting` returns false.
+        // Until the check of its token ends the wait.
         while send(&mut publisher, &pattern, false).is_ok() {}
         if kill {
             stopped.kill();

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use framelane::{
-    Backpressure, Delivery, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout, LoanError,
-    PixelFormat, Publisher, doctor,
+    Backpressure, CancelToken, Delivery, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout,
+    LoanError, PixelFormat, Publisher, doctor,
 };
 use framelane_tests::{Channels, Place, Running, wait_until};
 
@@ -17,13 +18,16 @@ fn gray(bytes: u32) -> Layout {
     Layout::packed(PixelFormat::Gray8, bytes, 1).unwrap()
 }
 
+/// Ends a wait at its tenth poll.
+fn tenth_poll() -> CancelToken {
+    let polls = AtomicU32::new(0);
+    CancelToken::with_check(move || polls.fetch_add(1, Relaxed) >= 9)
+}
+
 /// Publishes a frame. With backpressure block, returns instead of a wait.
 fn send(publisher: &mut Publisher) -> Result<u64, LoanError> {
-    let mut asked = 0;
-    let loan = publisher.loan_while(&gray(64), &mut || {
-        asked += 1;
-        asked < 10
-    })?;
+    publisher.set_cancel_token(tenth_poll());
+    let loan = publisher.loan(&gray(64))?;
     Ok(loan.publish(&FrameInfo::default()))
 }
 
@@ -60,12 +64,8 @@ fn skipped_number_does_not_block_a_lossless_channel() {
     drop(reader.recv().unwrap());
     assert_eq!(publisher.skip(), 2);
     publisher.drain(Some(Duration::ZERO)).expect("there is nothing that the reader could receive");
-    let mut asked = 0;
-    let larger = publisher.loan_while(&gray(10_000), &mut || {
-        asked += 1;
-        asked < 10
-    });
-    larger.unwrap().publish(&FrameInfo::default());
+    publisher.set_cancel_token(tenth_poll());
+    publisher.loan(&gray(10_000)).unwrap().publish(&FrameInfo::default());
     assert_eq!(reader.recv().unwrap().dropped(), 1);
 }
 

@@ -13,8 +13,8 @@
  *   it was asked of.
  * - Handles may be used from any thread. Calls on one handle take turns. A _close function ends the calls that
  *   wait. _free does so too, and no call of the handle may begin afterwards.
- * - Calls of a handle from its own keep_waiting are errors (FRAMELANE_ERROR_MISUSE). Signal handlers must not
- *   call the library: let them set a flag that keep_waiting reads.
+ * - Calls of a handle from the check of its own cancel token are errors (FRAMELANE_ERROR_MISUSE). Signal
+ *   handlers must not call the library, except framelane_cancel_token_cancel.
  *
  * Made from bindings/c/src by bindings/c/tests/header.rs; do not edit.
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -283,6 +283,11 @@
 #define FRAMELANE_URLS_REFUSE 2
 
 /**
+ * Ends the waits of the publishers and subscribers that were opened with it: see `cancel` in their options.
+ */
+typedef struct framelane_cancel_token framelane_cancel_token;
+
+/**
  * The channels of a directory, as they were when the list was made.
  */
 typedef struct framelane_channels framelane_channels;
@@ -327,6 +332,22 @@ typedef struct framelane_publisher framelane_publisher;
  * Receives the frames of a channel. Up to 64 on a channel.
  */
 typedef struct framelane_subscriber framelane_subscriber;
+
+/**
+ * Called at least twice a second, and after each signal, while a call waits. Not 0 ends the wait with
+ * FRAMELANE_ERROR_INTERRUPTED.
+ *
+ * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
+ * calls that would wait for another thread's call of another handle. Counters and names can be read. The
+ * handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CHANNEL_CLOSED.
+ */
+typedef int (*framelane_cancel_check)(void *context);
+
+/**
+ * Called once when a token and all handles that were opened with it are freed, with the context of the
+ * token. Any thread may run it.
+ */
+typedef void (*framelane_cancel_release)(void *context);
 
 /**
  * What can be seen of a channel.
@@ -375,16 +396,6 @@ typedef struct {
 } framelane_channel;
 
 /**
- * Called several times a second, and after each signal, while a call waits: 0 ends the wait with
- * FRAMELANE_ERROR_INTERRUPTED.
- *
- * Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
- * calls that would wait for another thread's call of another handle. Counters and names can be read. The
- * handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CHANNEL_CLOSED.
- */
-typedef int (*framelane_keep_waiting)(void *context);
-
-/**
  * How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
  */
 typedef struct {
@@ -419,13 +430,9 @@ typedef struct {
    */
   uint64_t frame_bytes;
   /**
-   * Asked while a call waits, or NULL.
+   * Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
    */
-  framelane_keep_waiting keep_waiting;
-  /**
-   * Given to `keep_waiting`.
-   */
-  void *context;
+  const framelane_cancel_token *cancel;
 } framelane_publisher_options;
 
 /**
@@ -530,13 +537,9 @@ typedef struct {
    */
   uint64_t spin_ns;
   /**
-   * Asked while a call waits, or NULL.
+   * Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
    */
-  framelane_keep_waiting keep_waiting;
-  /**
-   * Given to `keep_waiting`.
-   */
-  void *context;
+  const framelane_cancel_token *cancel;
   /**
    * 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
    * ending with FRAMELANE_ERROR_CHANNEL_CLOSED. 0: they end.
@@ -690,6 +693,42 @@ extern "C" {
  * The version of the library, as in "0.1.0".
  */
 const char *framelane_version(void);
+
+/**
+ * Makes a token. NULL only when memory is exhausted.
+ */
+FRAMELANE_MUST_USE framelane_cancel_token *framelane_cancel_token_new(void);
+
+/**
+ * Makes a token with a check, which ends the wait that runs it and does not cancel the token. `context` is
+ * passed to `check`, and to `release` (may be NULL) when it is needed no longer.
+ *
+ * Errors: FRAMELANE_ERROR_INVALID_OPTION when `check` is NULL. `release` is not called then.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_cancel_token_with_check(framelane_cancel_check check,
+                                                   void *context,
+                                                   framelane_cancel_release release,
+                                                   framelane_cancel_token **token);
+
+/**
+ * Cancels the token for good. Every call that would wait, of every handle that was opened with it, ends with
+ * FRAMELANE_ERROR_INTERRUPTED, and one that waits already does so within half a second. Calls that need not
+ * wait still succeed. Never blocks. Any thread may call it, and signal handlers too.
+ */
+void framelane_cancel_token_cancel(const framelane_cancel_token *token);
+
+/**
+ * 1 when the token was cancelled, else 0. Does not run the check. Any thread may call it, and signal
+ * handlers too.
+ */
+uint8_t framelane_cancel_token_is_cancelled(const framelane_cancel_token *token);
+
+/**
+ * Frees the token. Handles that were opened with it keep what they need, but nothing can cancel them with it
+ * any more.
+ */
+void framelane_cancel_token_free(framelane_cancel_token *token);
 
 /**
  * Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
@@ -1033,8 +1072,8 @@ framelane_error *framelane_publisher_create(const char *channel,
  *
  * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
  * the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
- * freed. From `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not
- * for signal handlers.
+ * freed. From the check of its cancel token it returns at once: the call that waits closes the channel when
+ * it ends. Not for signal handlers.
  */
 void framelane_publisher_close(const framelane_publisher *publisher);
 
@@ -1050,7 +1089,7 @@ void framelane_publisher_free(framelane_publisher *publisher);
  * be used afterwards.
  *
  * Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
- * `keep_waiting` ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
+ * the cancel token ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
  * that has ended, of any kind.
  */
 FRAMELANE_MUST_USE
@@ -1196,7 +1235,8 @@ framelane_error *framelane_subscriber_open(const char *channel,
  *
  * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
  * waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
- * `keep_waiting` it returns at once: the call that waits detaches when it ends. Not for signal handlers.
+ * the check of its cancel token it returns at once: the call that waits detaches when it ends. Not for
+ * signal handlers.
  */
 void framelane_subscriber_close(const framelane_subscriber *subscriber);
 
@@ -1257,8 +1297,8 @@ uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscri
 #endif  /* FRAMELANE_H */
 
 /* Options, all at their defaults. */
-#define FRAMELANE_PUBLISHER_OPTIONS_INIT {sizeof(framelane_publisher_options), NULL, 0, 0, 0, 0, 0, NULL, NULL}
-#define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, NULL, 0, 0}
+#define FRAMELANE_PUBLISHER_OPTIONS_INIT {sizeof(framelane_publisher_options), NULL, 0, 0, 0, 0, 0, NULL}
+#define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, 0, 0}
 /* A frame of which nothing is said: captured when it is published. */
 #define FRAMELANE_INFO_INIT \
   {sizeof(framelane_info), 0, FRAMELANE_NO_PTS, FRAMELANE_NO_DURATION, 2, 2, 2, 0, 0, 0, 0}

@@ -5,15 +5,15 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use framelane::{
-    Delivery, Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections, Error,
-    ErrorKind,
+    CancelToken, Delivery, Detection, DetectionFlags, DetectionPublisher, DetectionSubscriber, Detections,
+    Error, ErrorKind,
 };
 
 use crate::boundary::{self, Wait, array, c_text, free, give, given, handle, share, text, unshare, value};
 use crate::error::{fallible, framelane_error};
 use crate::handle::Handle;
 use crate::info::{OwnedId, framelane_frame_id};
-use crate::options::{self, KeepWaiting, framelane_publisher_options, framelane_subscriber_options};
+use crate::options::{self, framelane_publisher_options, framelane_subscriber_options};
 
 /// The tracker has lost the object; the box is where it was last.
 pub const FRAMELANE_DETECTION_LOST: u32 = 1;
@@ -78,38 +78,44 @@ impl From<&framelane_detection> for Detection {
 /// Publishes what was found in frames.
 pub struct framelane_detection_publisher {
     handle: Handle<DetectionPublisher>,
-    keep: KeepWaiting,
 }
 
 /// Receives what was found in frames.
 pub struct framelane_detection_subscriber {
     handle: Handle<DetectionSubscriber>,
-    keep: KeepWaiting,
 }
 
-/// Calls the subscriber, and makes a handle of the batch that it returns. NULL when the call fails.
+/// Calls the subscriber, and makes a handle of the batch that it returns. NULL when the call fails. The token
+/// `also` ends waits too.
 fn receive(
     subscriber: &framelane_detection_subscriber,
     detections: &mut MaybeUninit<*mut framelane_detections>,
-    (wait, wanted): (Wait, &dyn Fn() -> bool),
-    call: impl FnOnce(&mut DetectionSubscriber, &mut dyn FnMut() -> bool) -> Result<Detections, Error>,
+    (wait, also): (Wait, Option<&CancelToken>),
+    call: impl FnOnce(&mut DetectionSubscriber) -> Result<Detections, Error>,
 ) -> Result<(), Error> {
     let detections = detections.write(std::ptr::null_mut());
-    let found = subscriber.handle.call_while(subscriber.keep, wait.deadline, wanted, call)?;
+    let own = subscriber.handle.cancel_token();
+    let cancel = CancelToken::any(also.into_iter().chain([own]).cloned());
+    let found = subscriber.handle.call_with(wait.deadline, &cancel, |subscriber| {
+        subscriber.set_cancel_token(cancel.clone());
+        let found = call(subscriber);
+        subscriber.set_cancel_token(own.clone());
+        found
+    })?;
     *detections = Box::into_raw(Box::new(found.into()));
     Ok(())
 }
 
-/// The boxes of a frame that was sent, from any detector. Ends when `wanted` returns false.
+/// The boxes of a frame that was sent, from any detector. The token `also` ends waits too.
 pub(crate) fn answer(
     subscriber: &framelane_detection_subscriber,
     (epoch, sequence): (u64, u64),
-    (wait, wanted): (Wait, &dyn Fn() -> bool),
+    (wait, also): (Wait, Option<&CancelToken>),
     detections: &mut MaybeUninit<*mut framelane_detections>,
 ) -> Result<(), Error> {
-    receive(subscriber, detections, (wait, wanted), |subscriber, keep| {
+    receive(subscriber, detections, (wait, also), |subscriber| {
         let left = wait.left().unwrap_or(Duration::MAX);
-        Ok(subscriber.answer_while((epoch, sequence), left, keep)?)
+        Ok(subscriber.answer((epoch, sequence), left)?)
     })
 }
 
@@ -156,14 +162,14 @@ pub extern "C" fn framelane_detection_publisher_create(
 ) -> *mut framelane_error {
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
-        let (options, keep) = options::publisher(options, SLOTS)?;
+        let (options, cancel) = options::publisher(options, SLOTS)?;
         check_count(label_count, "labels")?;
         let labels = array(labels, label_count, "labels")?;
         let labels = labels.iter().map(|&label| text(label, "label")).collect::<Result<Vec<_>, _>>()?;
         let model = if model.is_null() { "" } else { text(model, "model")? };
         let channel = boundary::channel(channel)?;
         let made = DetectionPublisher::with_options(options, channel, &labels, model)?;
-        *publisher = handle(framelane_detection_publisher { handle: Handle::new("publisher", made), keep });
+        *publisher = handle(framelane_detection_publisher { handle: Handle::new("publisher", made, cancel) });
         Ok(())
     })
 }
@@ -190,9 +196,7 @@ pub extern "C" fn framelane_detection_publisher_drain(
     fallible(|| {
         let publisher = share(publisher, "publisher")?;
         let wait = Wait::new("timeout_ns", timeout_ns)?;
-        publisher
-            .handle
-            .call(publisher.keep, wait.deadline, |publisher, keep| publisher.drain_while(wait.left(), keep))
+        publisher.handle.call(wait.deadline, |publisher| publisher.drain(wait.left()))
     })
 }
 
@@ -217,9 +221,7 @@ pub extern "C" fn framelane_detection_publisher_send(
         let frame = given(frame, "frame")?.read()?;
         check_count(count, "boxes")?;
         let boxes: Vec<_> = array(boxes, count, "boxes")?.iter().map(Detection::from).collect();
-        let sent = publisher
-            .handle
-            .call(publisher.keep, None, |publisher, keep| Ok(publisher.send_while(&frame, &boxes, keep)?))?;
+        let sent = publisher.handle.call(None, |publisher| Ok(publisher.send(&frame, &boxes)?))?;
         give(sequence, sent.unwrap_or(0));
         Ok(())
     })
@@ -237,12 +239,12 @@ pub extern "C" fn framelane_detection_subscriber_open(
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) =
+        let (options, cancel) =
             options::subscriber(options, Wait::new("open_timeout_ns", open_timeout_ns)?.timeout)?;
         let options = options.delivery(Delivery::Every);
-        let opened = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
-        let made = Handle::new("subscriber", DetectionSubscriber::new(opened));
-        *subscriber = handle(framelane_detection_subscriber { handle: made, keep });
+        let opened = options.open(boundary::channel(channel)?)?;
+        let made = Handle::new("subscriber", DetectionSubscriber::new(opened), cancel);
+        *subscriber = handle(framelane_detection_subscriber { handle: made });
         Ok(())
     })
 }
@@ -273,8 +275,8 @@ pub extern "C" fn framelane_detection_subscriber_recv(
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
         let wait = Wait::new("timeout_ns", timeout_ns)?;
-        receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
-            let received = subscriber.recv_while(wait.left(), keep);
+        receive(&subscriber, detections, (wait, None), |subscriber| {
+            let received = subscriber.recv_timeout(wait.left());
             received.map_err(|error| subscriber.subscriber().explain(error, wait.timeout))
         })
     })
@@ -301,9 +303,9 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
         let wait = Wait::new("timeout_ns", timeout_ns)?;
-        receive(&subscriber, detections, (wait, &|| true), |subscriber, keep| {
+        receive(&subscriber, detections, (wait, None), |subscriber| {
             let left = wait.left().unwrap_or(Duration::MAX);
-            Ok(subscriber.for_frame_while((epoch, sequence), left, keep)?)
+            Ok(subscriber.for_frame((epoch, sequence), left)?)
         })
     })
 }
@@ -321,7 +323,7 @@ pub extern "C" fn framelane_detection_subscriber_answer(
 ) -> *mut framelane_error {
     fallible(|| {
         let (subscriber, detections) = (share(subscriber, "subscriber")?, given(detections, "detections")?);
-        answer(&subscriber, (epoch, sequence), (Wait::new("timeout_ns", timeout_ns)?, &|| true), detections)
+        answer(&subscriber, (epoch, sequence), (Wait::new("timeout_ns", timeout_ns)?, None), detections)
     })
 }
 

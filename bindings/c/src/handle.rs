@@ -1,7 +1,7 @@
 //! One core object shared by the threads of a C program: lent to a call, put back afterwards.
 //!
-//! A plain lock does not do. A thread that waits for it cannot be ended by `close`, a call from
-//! `keep_waiting` would wait for its own thread, and a forked child for a thread that it does not have. The
+//! A plain lock does not do. A thread that waits for it cannot be ended by `close`, a call from the check of
+//! a cancel token would wait for its own thread, and a forked child for a thread that it does not have. The
 //! mutex here guards a move, and is never held while a call runs.
 
 use std::cell::Cell;
@@ -9,17 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, fork_count};
+use framelane::{CancelToken, Error, ErrorKind, fork_count};
 
 use crate::boundary::lock;
-use crate::options::KeepWaiting;
 
 /// The longest wait for another thread's call in which nothing else is noticed.
 const SLICE: Duration = Duration::from_millis(500);
 
 thread_local! {
-    /// The number of calls that this thread is in. More than 0 in `keep_waiting` only. Its address names the
-    /// thread.
+    /// The number of calls that this thread is in. More than 0 in the check of a cancel token only. Its
+    /// address names the thread.
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -48,17 +47,21 @@ pub(crate) struct Handle<T> {
     waiting: AtomicUsize,
     /// Set once by `close`. No call gets the object afterwards, and the call that has it drops it.
     closing: AtomicBool,
+    /// Cancelled by `close`. The object waits with it.
+    cancel: CancelToken,
     forks: u64,
 }
 
 impl<T> Handle<T> {
-    pub(crate) fn new(what: &'static str, value: T) -> Self {
+    /// `cancel` is the token that `value` was opened with.
+    pub(crate) fn new(what: &'static str, value: T, cancel: CancelToken) -> Self {
         Handle {
             what,
             place: Mutex::new(Place::Here(Box::new(value))),
             moved: Condvar::new(),
             waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            cancel,
             forks: fork_count(),
         }
     }
@@ -68,35 +71,36 @@ impl<T> Handle<T> {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Calls `call` with the object. Waits until `deadline` for calls of other threads. The second argument
-    /// of `call` returns false when the wait is to end: asked by `keep`, or because the object is closed.
-    ///
-    /// # Errors
-    /// Forked; ChannelClosed; Misuse within a call of this thread; Timeout when other threads have the object
-    /// until `deadline`; those of `call`.
-    pub(crate) fn call<R>(
-        &self,
-        keep: KeepWaiting,
-        deadline: Option<Instant>,
-        call: impl FnOnce(&mut T, &mut dyn FnMut() -> bool) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        self.call_while(keep, deadline, &|| true, call)
+    /// The token that ends waits of the object.
+    pub(crate) fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
     }
 
-    /// Same as [`Handle::call`]. Ends also when `wanted` returns false, with an error of kind Interrupted.
+    /// Calls `call` with the object. Waits until `deadline` for calls of other threads.
+    ///
+    /// # Errors
+    /// Forked; ChannelClosed; Interrupted; Misuse within a call of this thread; Timeout when other threads
+    /// have the object until `deadline`; those of `call`.
+    pub(crate) fn call<R>(
+        &self,
+        deadline: Option<Instant>,
+        call: impl FnOnce(&mut T) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.call_with(deadline, &self.cancel, call)
+    }
+
+    /// Same as [`Handle::call`], with another token for the wait for calls of other threads.
     ///
     /// # Errors
     /// As [`Handle::call`].
-    pub(crate) fn call_while<R>(
+    pub(crate) fn call_with<R>(
         &self,
-        keep: KeepWaiting,
         deadline: Option<Instant>,
-        wanted: &dyn Fn() -> bool,
-        call: impl FnOnce(&mut T, &mut dyn FnMut() -> bool) -> Result<R, Error>,
+        cancel: &CancelToken,
+        call: impl FnOnce(&mut T) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let mut lent = self.take(deadline, wanted)?;
-        let open = || !self.is_closing() && wanted();
-        match call(lent.value_mut(), &mut || open() && keep.ask() && open()) {
+        let mut lent = self.take(deadline, cancel)?;
+        match call(lent.value_mut()) {
             Err(error) if error.kind() == ErrorKind::Interrupted && self.is_closing() => Err(self.closed()),
             result => result,
         }
@@ -120,6 +124,7 @@ impl<T> Handle<T> {
     pub(crate) fn close(&self) {
         // Before the lock: a call that puts the object back either sees this, or has put it back for us.
         self.closing.store(true, Ordering::Release);
+        self.cancel.cancel();
         if self.is_forked() {
             return;
         }
@@ -148,7 +153,7 @@ impl<T> Handle<T> {
         }
     }
 
-    fn take(&self, deadline: Option<Instant>, wanted: &dyn Fn() -> bool) -> Result<Lent<'_, T>, Error> {
+    fn take(&self, deadline: Option<Instant>, cancel: &CancelToken) -> Result<Lent<'_, T>, Error> {
         if self.is_forked() {
             return Err(self.forked());
         }
@@ -176,7 +181,7 @@ impl<T> Handle<T> {
                 }
             }
             let nap = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                _ if !wanted() => {
+                _ if cancel.is_cancelled() => {
                     return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting"));
                 }
                 Some(left) if left.is_zero() => return Err(self.timeout()),
@@ -208,18 +213,18 @@ impl<T> Handle<T> {
         let what = self.what;
         Error::new(
             ErrorKind::Misuse,
-            format!("cannot call this {what} here: keep_waiting runs inside a call of it"),
+            format!("cannot call this {what} here: the check of its cancel token runs inside a call of it"),
         )
-        .with_hint(format!("return 0 from keep_waiting to end that call, or close the {what}"))
+        .with_hint(format!("return 1 from the check to end that call, or close the {what}"))
     }
 
     fn busy(&self) -> Error {
         let what = self.what;
         let fault = format!(
-            "cannot wait here for another thread's call of this {what}: keep_waiting runs inside a call of another object"
+            "cannot wait for another thread's call of this {what}: this check of a cancel token runs inside a call"
         );
         Error::new(ErrorKind::Misuse, fault)
-            .with_hint(format!("call the {what} after keep_waiting has returned"))
+            .with_hint(format!("call the {what} after the check has returned"))
     }
 
     fn timeout(&self) -> Error {
@@ -279,15 +284,17 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: KeepWaiting = KeepWaiting::NONE;
-
     fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
         result.err().map(|error| error.kind())
     }
 
-    /// Waits as the core does: asks whether to go on.
-    fn wait(wanted: &mut dyn FnMut() -> bool) -> Result<(), Error> {
-        while wanted() {
+    fn handle<T>(what: &'static str, value: T) -> Handle<T> {
+        Handle::new(what, value, CancelToken::new())
+    }
+
+    /// Waits as the core does, until the token is cancelled.
+    fn wait(cancel: &CancelToken) -> Result<(), Error> {
+        while !cancel.ends_wait() {
             std::thread::sleep(Duration::from_millis(1));
         }
         Err(Error::new(ErrorKind::Interrupted, "interrupted"))
@@ -295,33 +302,33 @@ mod tests {
 
     #[test]
     fn call_within_a_call_of_the_same_object_is_misuse() {
-        let handle = Handle::new("publisher", 1);
-        let nested = handle.call(NOTHING, None, |_, _| Ok(kind(handle.call(NOTHING, None, |_, _| Ok(())))));
+        let handle = self::handle("publisher", 1);
+        let nested = handle.call(None, |_| Ok(kind(handle.call(None, |_| Ok(())))));
         assert_eq!(nested.unwrap(), Some(ErrorKind::Misuse));
-        assert_eq!(handle.call(NOTHING, None, |value, _| Ok(*value)).unwrap(), 1);
+        assert_eq!(handle.call(None, |value| Ok(*value)).unwrap(), 1);
     }
 
     #[test]
     fn calls_that_cross_end_instead_of_waiting_for_each_other() {
-        let (one, other) = (Handle::new("publisher", ()), Handle::new("subscriber", ()));
+        let (one, other) = (handle("publisher", ()), handle("subscriber", ()));
         let (entered, both_entered) = channel();
         let (start, started) = channel();
         std::thread::scope(|scope| {
             let (other, one, entered) = (&other, &one, entered);
             scope.spawn(move || {
-                let crossed = other.call(NOTHING, None, |(), _| {
+                let crossed = other.call(None, |()| {
                     entered.send(()).unwrap();
                     started.recv().unwrap();
-                    let crossed = kind(one.call(NOTHING, None, |(), _| Ok(())));
+                    let crossed = kind(one.call(None, |()| Ok(())));
                     one.close();
                     Ok(crossed)
                 });
                 assert_eq!(crossed.unwrap(), Some(ErrorKind::Misuse));
             });
-            let closed = one.call(NOTHING, None, |(), wanted| {
+            let closed = one.call(None, |()| {
                 both_entered.recv().unwrap();
                 start.send(()).unwrap();
-                wait(wanted)
+                wait(one.cancel_token())
             });
             assert_eq!(kind(closed), Some(ErrorKind::ChannelClosed));
         });
@@ -336,7 +343,7 @@ mod tests {
             }
         }
         let dropped = AtomicBool::new(false);
-        let handle = Handle::new("subscriber", Noted(&dropped));
+        let handle = self::handle("subscriber", Noted(&dropped));
         let (entered, has_entered) = channel();
         std::thread::scope(|scope| {
             let calls: Vec<_> = (0..4)
@@ -344,7 +351,7 @@ mod tests {
                     let (handle, entered) = (&handle, entered.clone());
                     scope.spawn(move || {
                         let _ = entered.send(());
-                        kind(handle.call(NOTHING, None, |_, wanted| wait(wanted)))
+                        kind(handle.call(None, |_| wait(handle.cancel_token())))
                     })
                 })
                 .collect();
@@ -358,15 +365,15 @@ mod tests {
             }
         });
         handle.close();
-        assert_eq!(kind(handle.call(NOTHING, None, |_, _| Ok(()))), Some(ErrorKind::ChannelClosed));
+        assert_eq!(kind(handle.call(None, |_| Ok(()))), Some(ErrorKind::ChannelClosed));
     }
 
     #[test]
     fn close_within_a_call_leaves_the_object_to_the_call() {
-        let handle = Handle::new("subscriber", 5);
-        let result = handle.call(NOTHING, None, |value, wanted| {
+        let handle = self::handle("subscriber", 5);
+        let result = handle.call(None, |value| {
             handle.close();
-            assert_eq!((*value, wanted()), (5, false));
+            assert_eq!((*value, handle.cancel_token().ends_wait()), (5, true));
             Err::<(), _>(Error::new(ErrorKind::Interrupted, "interrupted"))
         });
         assert_eq!(kind(result), Some(ErrorKind::ChannelClosed));
@@ -375,13 +382,13 @@ mod tests {
 
     #[test]
     fn call_waits_for_its_turn_no_longer_than_its_deadline() {
-        let handle = Handle::new("subscriber", ());
+        let handle = self::handle("subscriber", ());
         let (entered, has_entered) = channel();
         let (end, ended) = channel::<()>();
         std::thread::scope(|scope| {
             let handle = &handle;
             scope.spawn(move || {
-                handle.call(NOTHING, None, |(), _| {
+                handle.call(None, |()| {
                     entered.send(()).unwrap();
                     let _ = ended.recv();
                     Ok(())
@@ -390,21 +397,21 @@ mod tests {
             has_entered.recv().unwrap();
             for wait in [0, 1] {
                 let deadline = Some(Instant::now() + Duration::from_millis(wait));
-                assert_eq!(kind(handle.call(NOTHING, deadline, |(), _| Ok(()))), Some(ErrorKind::Timeout));
+                assert_eq!(kind(handle.call(deadline, |()| Ok(()))), Some(ErrorKind::Timeout));
             }
             drop(end);
-            handle.call(NOTHING, None, |(), _| Ok(())).unwrap();
+            handle.call(None, |()| Ok(())).unwrap();
         });
     }
 
     #[test]
     fn panic_in_a_call_gives_the_object_back() {
-        let handle = Handle::new("publisher", 3);
+        let handle = self::handle("publisher", 3);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            handle.call(NOTHING, None, |_, _| -> Result<(), Error> { panic!("of the test") })
+            handle.call(None, |_| -> Result<(), Error> { panic!("of the test") })
         }));
         assert!(panicked.is_err());
-        assert_eq!(handle.call(NOTHING, None, |value, _| Ok(*value)).unwrap(), 3);
+        assert_eq!(handle.call(None, |value| Ok(*value)).unwrap(), 3);
         assert_eq!(CALLS.get(), 0);
     }
 }

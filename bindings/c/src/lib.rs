@@ -18,8 +18,8 @@
 //!   belong to the handle that it was asked of. A NUL inside a text of another process is shown as U+2400.
 //! - Handles may be used from any thread. Calls on one handle take turns. A `_close` function ends the calls
 //!   that wait. `_free` does so too, and no call of the handle may begin afterwards.
-//! - Calls of a handle from its own `keep_waiting` are errors of code `FRAMELANE_ERROR_MISUSE`. Signal
-//!   handlers must not call the library: let them set a flag that `keep_waiting` reads.
+//! - Calls of a handle from the check of its own cancel token are errors of code `FRAMELANE_ERROR_MISUSE`.
+//!   Signal handlers must not call the library, except `framelane_cancel_token_cancel`.
 //! - No panic crosses the boundary: it becomes an error of code `FRAMELANE_ERROR_INTERNAL_FAILURE`.
 //!
 //! # Numbers
@@ -59,6 +59,7 @@
 )]
 
 mod boundary;
+mod cancel;
 mod channels;
 mod detection;
 mod error;
@@ -71,6 +72,7 @@ mod publisher;
 mod subscriber;
 
 pub use boundary::FRAMELANE_FOREVER;
+pub use cancel::*;
 pub use channels::*;
 pub use detection::*;
 pub use error::*;

@@ -1,12 +1,15 @@
 //! Options, in structs that begin with their size.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use framelane::{Backpressure, Delivery, Error, ErrorKind, PublisherOptions, SubscriberOptions, Urls};
+use framelane::{
+    Backpressure, CancelToken, Delivery, Error, ErrorKind, PublisherOptions, SubscriberOptions, Urls,
+};
 
 use crate::boundary::path;
+use crate::cancel::{self, framelane_cancel_token};
 
 /// When every slot is in use, a new frame is dropped and counted.
 pub const FRAMELANE_BACKPRESSURE_DROP: u32 = 0;
@@ -26,14 +29,6 @@ pub const FRAMELANE_URLS_SAFE: u32 = 0;
 pub const FRAMELANE_URLS_TRUSTED: u32 = 1;
 /// No URLs, only the names of channels of this machine: for names from elsewhere.
 pub const FRAMELANE_URLS_REFUSE: u32 = 2;
-
-/// Called several times a second, and after each signal, while a call waits: 0 ends the wait with
-/// FRAMELANE_ERROR_INTERRUPTED.
-///
-/// Runs in the thread that waits. Calls of the handle that waits fail with FRAMELANE_ERROR_MISUSE, as do
-/// calls that would wait for another thread's call of another handle. Counters and names can be read. The
-/// handle can be closed or freed: the call that waits then ends with FRAMELANE_ERROR_CHANNEL_CLOSED.
-pub type framelane_keep_waiting = Option<extern "C" fn(context: *mut c_void) -> c_int>;
 
 /// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
 #[repr(C)]
@@ -55,10 +50,8 @@ pub struct framelane_publisher_options {
     pub urls: u32,
     /// Room that each slot gets at least, so that frames up to this size need no new ring.
     pub frame_bytes: u64,
-    /// Asked while a call waits, or NULL.
-    pub keep_waiting: framelane_keep_waiting,
-    /// Given to `keep_waiting`.
-    pub context: *mut c_void,
+    /// Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+    pub cancel: *const framelane_cancel_token,
 }
 
 /// How to subscribe. Begin with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`; 0 and NULL mean default.
@@ -76,10 +69,8 @@ pub struct framelane_subscriber_options {
     pub urls: u32,
     /// How long to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
     pub spin_ns: u64,
-    /// Asked while a call waits, or NULL.
-    pub keep_waiting: framelane_keep_waiting,
-    /// Given to `keep_waiting`.
-    pub context: *mut c_void,
+    /// Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+    pub cancel: *const framelane_cancel_token,
     /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
     /// ending with FRAMELANE_ERROR_CHANNEL_CLOSED. 0: they end.
     pub reconnect: u32,
@@ -95,8 +86,7 @@ pub struct framelane_subscriber_options {
 /// That it is so; the first field is `size: usize`, and the struct is `repr(C)`.
 pub(crate) unsafe trait SizedStruct: Copy {}
 
-// SAFETY: numbers, pointers and a pointer to a function that may be NULL; the size comes first. A pointer to
-// a function is either zeroed here or what the caller put there, which by the contract of this crate is one.
+// SAFETY: numbers and pointers; the size comes first.
 unsafe impl SizedStruct for framelane_publisher_options {}
 // SAFETY: as above.
 unsafe impl SizedStruct for framelane_subscriber_options {}
@@ -138,38 +128,16 @@ pub(crate) fn read_sized<T: SizedStruct>(from: *const T, name: &str) -> Result<O
     Ok(Some(unsafe { value.assume_init() }))
 }
 
-/// The caller's answer to whether a wait goes on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeepWaiting {
-    ask: framelane_keep_waiting,
-    context: *mut c_void,
-}
-
-// SAFETY: the context is only handed to the caller's function, in whichever thread waits, as its
-// documentation says.
-unsafe impl Send for KeepWaiting {}
-// SAFETY: as above.
-unsafe impl Sync for KeepWaiting {}
-
-impl KeepWaiting {
-    /// Waits for as long as the call says.
-    pub(crate) const NONE: Self = KeepWaiting { ask: None, context: std::ptr::null_mut() };
-
-    /// Whether to go on.
-    pub(crate) fn ask(self) -> bool {
-        self.ask.is_none_or(|ask| ask(self.context) != 0)
-    }
-}
-
-/// The options of a publisher, and what to ask while waiting.
+/// The options of a publisher, with a token that `close` cancels too.
 pub(crate) fn publisher(
     options: *const framelane_publisher_options,
     slots: usize,
-) -> Result<(PublisherOptions, KeepWaiting), Error> {
+) -> Result<(PublisherOptions, CancelToken), Error> {
     framelane_net::register_url_schemes();
     let made = PublisherOptions::new().slots(slots);
     let Some(given) = read_sized(options, "options")? else {
-        return Ok((made, KeepWaiting::NONE));
+        let closing = CancelToken::new();
+        return Ok((made.cancel(closing.clone()), closing));
     };
     let backpressure = match given.backpressure {
         FRAMELANE_BACKPRESSURE_DROP => Backpressure::Drop,
@@ -195,18 +163,20 @@ pub(crate) fn publisher(
     if let Some(directory) = path(given.directory)? {
         made = made.directory(directory);
     }
-    Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
+    let closing = CancelToken::any([cancel::token(given.cancel)?]);
+    Ok((made.cancel(closing.clone()), closing))
 }
 
-/// The options of a subscriber, and what to ask while waiting.
+/// The options of a subscriber, with a token that `close` cancels too.
 pub(crate) fn subscriber(
     options: *const framelane_subscriber_options,
     open_timeout: Option<Duration>,
-) -> Result<(SubscriberOptions, KeepWaiting), Error> {
+) -> Result<(SubscriberOptions, CancelToken), Error> {
     framelane_net::register_url_schemes();
     let made = SubscriberOptions::new().open_timeout(open_timeout);
     let Some(given) = read_sized(options, "options")? else {
-        return Ok((made, KeepWaiting::NONE));
+        let closing = CancelToken::new();
+        return Ok((made.cancel(closing.clone()), closing));
     };
     let delivery = match given.delivery {
         FRAMELANE_DELIVERY_NEWEST => Delivery::Newest,
@@ -228,7 +198,8 @@ pub(crate) fn subscriber(
     if let Some(directory) = path(given.directory)? {
         made = made.directory(directory);
     }
-    Ok((made, KeepWaiting { ask: given.keep_waiting, context: given.context }))
+    let closing = CancelToken::any([cancel::token(given.cancel)?]);
+    Ok((made.cancel(closing.clone()), closing))
 }
 
 /// A field that is 0 or 1.
@@ -271,8 +242,7 @@ mod tests {
             delivery: FRAMELANE_DELIVERY_EVERY,
             urls: FRAMELANE_URLS_SAFE,
             spin_ns: 5,
-            keep_waiting: None,
-            context: std::ptr::null_mut(),
+            cancel: std::ptr::null(),
             reconnect: 0,
             writable: 0,
         }

@@ -13,7 +13,7 @@ use crate::error::{fallible, framelane_error};
 use crate::format::{copy_rows, framelane_image, framelane_layout};
 use crate::handle::Handle;
 use crate::info::framelane_info;
-use crate::options::{self, KeepWaiting, framelane_publisher_options};
+use crate::options::{self, framelane_publisher_options};
 
 const SLOTS: usize = 6;
 
@@ -24,18 +24,14 @@ pub struct framelane_publisher {
     channel: CString,
     epoch: u64,
     slots: u32,
-    keep: KeepWaiting,
     sequence: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl framelane_publisher {
-    fn with<T>(
-        &self,
-        call: impl FnOnce(&mut Publisher, &mut dyn FnMut() -> bool) -> Result<T, LoanError>,
-    ) -> Result<T, Error> {
-        self.handle.call(self.keep, None, |publisher, keep| {
-            let result = call(publisher, keep);
+    fn with<T>(&self, call: impl FnOnce(&mut Publisher) -> Result<T, LoanError>) -> Result<T, Error> {
+        self.handle.call(None, |publisher| {
+            let result = call(publisher);
             self.sequence.store(publisher.sequence(), Ordering::Relaxed);
             self.dropped.store(publisher.dropped(), Ordering::Relaxed);
             result.map_err(|error| publisher.explain(error))
@@ -67,17 +63,16 @@ pub extern "C" fn framelane_publisher_create(
 ) -> *mut framelane_error {
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
-        let (options, keep) = options::publisher(options, SLOTS)?;
+        let (options, cancel) = options::publisher(options, SLOTS)?;
         let made = options.create(crate::boundary::channel(channel)?)?;
         *publisher = handle(framelane_publisher {
             observer: made.observer(),
             channel: c_text(made.channel()),
             epoch: made.epoch(),
             slots: made.slots() as u32,
-            keep,
             sequence: AtomicU64::new(made.sequence()),
             dropped: AtomicU64::new(made.dropped()),
-            handle: Handle::new("publisher", made),
+            handle: Handle::new("publisher", made, cancel),
         });
         Ok(())
     })
@@ -89,8 +84,8 @@ pub extern "C" fn framelane_publisher_create(
 ///
 /// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
 /// the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
-/// freed. From `keep_waiting` it returns at once: the call that waits closes the channel when it ends. Not
-/// for signal handlers.
+/// freed. From the check of its cancel token it returns at once: the call that waits closes the channel when
+/// it ends. Not for signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_close(publisher: *const framelane_publisher) {
     value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
@@ -108,7 +103,7 @@ pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) 
 /// be used afterwards.
 ///
 /// Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
-/// `keep_waiting` ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
+/// the cancel token ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
 /// that has ended, of any kind.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -119,9 +114,7 @@ pub extern "C" fn framelane_publisher_drain(
     fallible(|| {
         let publisher = share(publisher, "publisher")?;
         let wait = Wait::new("timeout_ns", timeout_ns)?;
-        publisher
-            .handle
-            .call(publisher.keep, wait.deadline, |publisher, keep| publisher.drain_while(wait.left(), keep))
+        publisher.handle.call(wait.deadline, |publisher| publisher.drain(wait.left()))
     })
 }
 
@@ -172,13 +165,13 @@ pub extern "C" fn framelane_publisher_send_and_wait(
         let publisher = share(publisher, "publisher")?;
         let wait = Wait::new("timeout_ns", timeout_ns)?;
         let sequence = match send(&publisher, given(image, "image")?, info)? {
-            0 => return publisher.with(|_, _| Err(LoanError::NoFreeSlot)),
+            0 => return publisher.with(|_| Err(LoanError::NoFreeSlot)),
             sequence => sequence,
         };
         // A closed channel gets no answer.
-        let open = || !publisher.handle.is_closing();
-        let found = answer(&subscriber, (publisher.epoch, sequence), (wait, &open), detections);
-        found.map_err(|error| if open() { error } else { publisher.handle.closed() })
+        let also = Some(publisher.handle.cancel_token());
+        let found = answer(&subscriber, (publisher.epoch, sequence), (wait, also), detections);
+        found.map_err(|error| if publisher.handle.is_closing() { publisher.handle.closed() } else { error })
     })
 }
 
@@ -191,8 +184,8 @@ fn send(
     let info = framelane_info::read(info)?;
     let layout = image.packed()?;
     let sources = image.sources(&layout)?;
-    publisher.with(|publisher, keep| {
-        let mut loan = match publisher.loan_while(&layout, keep) {
+    publisher.with(|publisher| {
+        let mut loan = match publisher.loan(&layout) {
             Err(LoanError::NoFreeSlot) => return Ok(0),
             loan => loan?,
         };
@@ -223,7 +216,7 @@ pub extern "C" fn framelane_publisher_send_bytes(
         let layout = given(layout, "layout")?.checked()?;
         let info = framelane_info::read(info)?;
         let bytes = array(bytes, size_bytes, "bytes")?;
-        let sent = publisher.with(|publisher, keep| publisher.send_while(&layout, &info, bytes, keep))?;
+        let sent = publisher.with(|publisher| publisher.send(&layout, &info, bytes))?;
         give(sequence, sent.unwrap_or(0));
         Ok(())
     })
@@ -247,7 +240,7 @@ pub extern "C" fn framelane_publisher_loan(
         let loan = given(loan, "loan")?.write(std::ptr::null_mut());
         let publisher = share(publisher, "publisher")?;
         let layout = given(layout, "layout")?.checked()?;
-        let owned = publisher.with(|publisher, keep| publisher.loan_owned_while(&layout, keep))?;
+        let owned = publisher.with(|publisher| publisher.loan_owned(&layout))?;
         let shown = framelane_layout::from(&layout);
         *loan = Box::into_raw(Box::new(framelane_loan { publisher, owned, layout, shown }));
         Ok(())
@@ -328,9 +321,8 @@ pub extern "C" fn framelane_loan_publish(
     fallible(|| {
         let loan = given(loan, "loan")?;
         let info = framelane_info::read(info)?;
-        let sent = loan
-            .publisher
-            .with(|publisher, keep| publisher.publish_owned_while(&loan.owned, &loan.layout, &info, keep))?;
+        let sent =
+            loan.publisher.with(|publisher| publisher.publish_owned(&loan.owned, &loan.layout, &info))?;
         give(sequence, sent);
         Ok(())
     })

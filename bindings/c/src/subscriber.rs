@@ -11,7 +11,7 @@ use crate::boundary::{self, Wait, c_text, given, handle, share, unshare, value};
 use crate::error::{fallible, framelane_error};
 use crate::frame::framelane_frame;
 use crate::handle::Handle;
-use crate::options::{self, KeepWaiting, framelane_subscriber_options};
+use crate::options::{self, framelane_subscriber_options};
 
 /// Receives the frames of a channel. Up to 64 on a channel.
 pub struct framelane_subscriber {
@@ -19,7 +19,6 @@ pub struct framelane_subscriber {
     observer: Observer,
     /// Shared with its frames.
     channel: Arc<CString>,
-    keep: KeepWaiting,
     received: AtomicU64,
     dropped: AtomicU64,
     epoch: AtomicU64,
@@ -42,17 +41,16 @@ pub extern "C" fn framelane_subscriber_open(
 ) -> *mut framelane_error {
     fallible(|| {
         let subscriber = given(subscriber, "subscriber")?.write(std::ptr::null_mut());
-        let (options, keep) =
+        let (options, cancel) =
             options::subscriber(options, Wait::new("open_timeout_ns", open_timeout_ns)?.timeout)?;
-        let made = options.open_while(boundary::channel(channel)?, &mut || keep.ask())?;
+        let made = options.open(boundary::channel(channel)?)?;
         *subscriber = handle(framelane_subscriber {
             observer: made.observer(),
             channel: Arc::new(c_text(made.channel())),
-            keep,
             received: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             epoch: AtomicU64::new(made.epoch()),
-            handle: Handle::new("subscriber", made),
+            handle: Handle::new("subscriber", made, cancel),
         });
         Ok(())
     })
@@ -62,7 +60,8 @@ pub extern "C" fn framelane_subscriber_open(
 ///
 /// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
 /// waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
-/// `keep_waiting` it returns at once: the call that waits detaches when it ends. Not for signal handlers.
+/// the check of its cancel token it returns at once: the call that waits detaches when it ends. Not for
+/// signal handlers.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
     value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
@@ -96,8 +95,8 @@ pub extern "C" fn framelane_subscriber_recv(
         let frame = given(frame, "frame")?.write(std::ptr::null_mut());
         let subscriber = share(subscriber, "subscriber")?;
         let wait = Wait::new("timeout_ns", timeout_ns)?;
-        let received = subscriber.handle.call(subscriber.keep, wait.deadline, |taken, keep| {
-            let received = taken.recv_while(wait.left(), keep);
+        let received = subscriber.handle.call(wait.deadline, |taken| {
+            let received = taken.recv_timeout(wait.left());
             subscriber.received.store(taken.received(), Ordering::Relaxed);
             subscriber.dropped.store(taken.dropped(), Ordering::Relaxed);
             subscriber.epoch.store(taken.epoch(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-/* Handles that are closed or freed while a call waits, and calls from `keep_waiting`: every call ends.
+/* Handles that are closed or freed while a call waits, and calls from the check of a cancel token: all end.
  *
  * Compiled as C99, C11 and C++17; also under the thread sanitizer. */
 #define _POSIX_C_SOURCE 200809L
@@ -15,12 +15,12 @@
 struct waiting {
   pthread_mutex_t mutex;
   pthread_cond_t changed;
-  /* keep_waiting was called: the call waits. */
+  /* The check was run: the call waits. */
   int asked;
   framelane_publisher *publisher;
   framelane_subscriber *subscriber;
   framelane_detection_subscriber *found;
-  /* What keep_waiting does, if anything, and its code. */
+  /* What the check does, if anything, and its code. */
   uint32_t (*within)(struct waiting *waiting);
   uint32_t within_code;
   uint32_t outcome;
@@ -34,7 +34,13 @@ static int ask(void *context) {
   waiting->asked = 1;
   pthread_cond_broadcast(&waiting->changed);
   pthread_mutex_unlock(&waiting->mutex);
-  return 1;
+  return 0;
+}
+
+static framelane_cancel_token *asking(struct waiting *waiting) {
+  framelane_cancel_token *token = NULL;
+  CHECK(code(framelane_cancel_token_with_check(&ask, waiting, NULL, &token)) == 0);
+  return token;
 }
 
 static void prepare(struct waiting *waiting) {
@@ -71,18 +77,20 @@ static void full(struct waiting *waiting, const char *channel, framelane_loan *l
   const framelane_layout layout = small();
   options.slots = 2;
   options.backpressure = FRAMELANE_BACKPRESSURE_BLOCK;
-  options.keep_waiting = &ask;
-  options.context = waiting;
+  framelane_cancel_token *token = asking(waiting);
+  options.cancel = token;
   CHECK(code(framelane_publisher_create(channel, &options, &waiting->publisher)) == 0);
+  framelane_cancel_token_free(token);
   CHECK(code(framelane_publisher_loan(waiting->publisher, &layout, &loans[0])) == 0);
   CHECK(code(framelane_publisher_loan(waiting->publisher, &layout, &loans[1])) == 0);
 }
 
 static void open_subscriber(struct waiting *waiting, const char *channel) {
   framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
-  options.keep_waiting = &ask;
-  options.context = waiting;
+  framelane_cancel_token *token = asking(waiting);
+  options.cancel = token;
   CHECK(code(framelane_subscriber_open(channel, &options, LONG_NS, &waiting->subscriber)) == 0);
+  framelane_cancel_token_free(token);
 }
 
 static void *lend(void *context) {
@@ -180,10 +188,11 @@ static void detection_subscriber_closed_beside_recv_ends_it(void) {
   prepare(&waiting);
   memset(&id, 0, sizeof id);
   id.channel = "c";
-  options.keep_waiting = &ask;
-  options.context = &waiting;
+  framelane_cancel_token *token = asking(&waiting);
+  options.cancel = token;
   CHECK(code(framelane_detection_publisher_create("boxes", NULL, NULL, 0, NULL, &finder)) == 0);
   CHECK(code(framelane_detection_subscriber_open("boxes", &options, LONG_NS, &waiting.found)) == 0);
+  framelane_cancel_token_free(token);
   start(&waiting, &receive_boxes);
   until_it_waits(&waiting);
   framelane_detection_subscriber_close(waiting.found);
@@ -220,10 +229,11 @@ static void send_and_wait_ends_when_either_object_is_closed(void) {
   CHECK(code(framelane_detection_publisher_create("asked/detections", NULL, NULL, 0, NULL, &finder)) == 0);
   for (closed = 0; closed < 2; ++closed) {
     prepare(&waiting);
-    options.keep_waiting = &ask;
-    options.context = &waiting;
+    framelane_cancel_token *token = asking(&waiting);
+    options.cancel = token;
     CHECK(code(framelane_publisher_create("asked", NULL, &waiting.publisher)) == 0);
     CHECK(code(framelane_detection_subscriber_open("asked/detections", &options, LONG_NS, &waiting.found)) == 0);
+    framelane_cancel_token_free(token);
     start(&waiting, &ask_detector);
     until_it_waits(&waiting);
     if (closed == 0) framelane_publisher_close(waiting.publisher);
@@ -261,7 +271,7 @@ static uint32_t lend_again(struct waiting *waiting) {
   return found;
 }
 
-static void calls_from_keep_waiting_end(void) {
+static void calls_from_the_check_end(void) {
   struct waiting waiting;
   framelane_publisher *publisher = NULL, *again = NULL;
   framelane_loan *loans[2];
@@ -291,6 +301,56 @@ static void calls_from_keep_waiting_end(void) {
   framelane_publisher_free(again);
   framelane_loan_free(loans[0]);
   framelane_loan_free(loans[1]);
+}
+
+static int released;
+
+static void release(void *context) {
+  CHECK(context == &released);
+  ++released;
+}
+
+static int never(void *context) {
+  CHECK(context == &released);
+  return 0;
+}
+
+static void cancelled_token_ends_waits_of_every_handle(void) {
+  struct waiting waiting;
+  framelane_publisher_options publishing = FRAMELANE_PUBLISHER_OPTIONS_INIT;
+  framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
+  framelane_publisher *publisher = NULL;
+  framelane_subscriber *none = NULL;
+  framelane_cancel_token *token = NULL;
+  framelane_frame *frame = NULL;
+  CHECK(code(framelane_cancel_token_with_check(NULL, NULL, NULL, &token)) == FRAMELANE_ERROR_INVALID_OPTION);
+  CHECK(token == NULL);
+  CHECK(code(framelane_cancel_token_with_check(&never, &released, &release, &token)) == 0);
+  publishing.cancel = token;
+  options.cancel = token;
+  CHECK(code(framelane_publisher_create("cancelled", &publishing, &publisher)) == 0);
+  prepare(&waiting);
+  CHECK(code(framelane_subscriber_open("cancelled", &options, LONG_NS, &waiting.subscriber)) == 0);
+  CHECK(framelane_cancel_token_is_cancelled(token) == 0);
+  start(&waiting, &receive);
+  framelane_cancel_token_cancel(token);
+  finish(&waiting);
+  CHECK(waiting.outcome == FRAMELANE_ERROR_INTERRUPTED && framelane_cancel_token_is_cancelled(token) == 1);
+  CHECK(code(framelane_subscriber_recv(waiting.subscriber, FRAMELANE_FOREVER, &frame)) == FRAMELANE_ERROR_INTERRUPTED);
+  CHECK(code(framelane_subscriber_open("none", &options, FRAMELANE_FOREVER, &none)) == FRAMELANE_ERROR_INTERRUPTED);
+  CHECK(code(framelane_publisher_drain(publisher, FRAMELANE_FOREVER)) == 0);
+  framelane_cancel_token_free(token);
+  framelane_subscriber_free(waiting.subscriber);
+  CHECK(released == 0);
+  framelane_publisher_free(publisher);
+  CHECK(released == 1);
+  framelane_cancel_token_free(NULL);
+  framelane_cancel_token_cancel(NULL);
+  CHECK(framelane_cancel_token_is_cancelled(NULL) == 0);
+  token = framelane_cancel_token_new();
+  framelane_cancel_token_cancel(token);
+  CHECK(framelane_cancel_token_is_cancelled(token) == 1);
+  framelane_cancel_token_free(token);
 }
 
 static void *take_turn(void *context) {
@@ -358,7 +418,8 @@ int main(void) {
   subscriber_closed_beside_recv_ends_it(1);
   detection_subscriber_closed_beside_recv_ends_it();
   send_and_wait_ends_when_either_object_is_closed();
-  calls_from_keep_waiting_end();
+  calls_from_the_check_end();
+  cancelled_token_ends_waits_of_every_handle();
   timeout_counts_while_another_thread_is_in_a_call();
   /* Valgrind takes for a leak what the thread has that the child does not have. */
   if (getenv("FRAMELANE_NO_DEATH") == NULL) forked_child_does_not_wait_for_a_thread_of_its_parent();

@@ -1,4 +1,4 @@
-// Objects that are closed or destroyed while a call waits, and what `keep_waiting` may do.
+// Objects that are closed or destroyed while a call waits, and what the check of a cancel token may do.
 #include <doctest/doctest.h>
 #include <framelane/framelane.hpp>
 
@@ -16,13 +16,13 @@ using framelane::Format;
 using framelane::FramelaneError;
 using namespace std::chrono_literals;
 
-/// Set by a call that waits, in `keep_waiting`.
+/// Set by a call that waits, in the check of its token.
 struct Waiting {
   std::atomic<bool> asked{false};
-  std::function<bool()> keep() {
+  std::function<bool()> check() {
     return [this] {
       asked = true;
-      return true;
+      return false;
     };
   }
   void until() const {
@@ -30,23 +30,23 @@ struct Waiting {
   }
 };
 
-static framelane::PublisherOptions two_slots(std::function<bool()> keep) {
+static framelane::PublisherOptions two_slots(std::function<bool()> check) {
   framelane::PublisherOptions options;
   options.slots = 2;
   options.backpressure = framelane::Backpressure::Block;
-  options.keep_waiting = std::move(keep);
+  options.cancel = framelane::CancelToken(std::move(check));
   return options;
 }
 
-static framelane::SubscriberOptions asking(std::function<bool()> keep) {
+static framelane::SubscriberOptions asking(std::function<bool()> check) {
   framelane::SubscriberOptions options;
-  options.keep_waiting = std::move(keep);
+  options.cancel = framelane::CancelToken(std::move(check));
   return options;
 }
 
 TEST_CASE("publisher_closed_beside_a_waiting_loan_ends_it") {
   Waiting waiting;
-  framelane::Publisher publisher("close", two_slots(waiting.keep()));
+  framelane::Publisher publisher("close", two_slots(waiting.check()));
   auto first = publisher.loan({Format::Gray8, 1, 1});
   auto second = publisher.loan({Format::Gray8, 1, 1});
   std::uint32_t outcome = 0;
@@ -85,7 +85,7 @@ TEST_CASE("drain_waits_for_subscribers_and_destructor_does_not") {
 TEST_CASE("subscriber_closed_beside_a_loop_ends_it") {
   Waiting waiting;
   framelane::Publisher publisher("close");
-  framelane::Subscriber subscriber("close", asking(waiting.keep()));
+  framelane::Subscriber subscriber("close", asking(waiting.check()));
   publisher.loan({Format::Gray8, 1, 1}).publish();
   int frames = 0;
   std::thread thread([&] {
@@ -103,8 +103,8 @@ TEST_CASE("object_destroyed_beside_a_waiting_call_ends_it") {
   Waiting receiving, finding;
   auto finder = std::make_unique<framelane::DetectionPublisher>("close/detections");
   framelane::Publisher publisher("close");
-  auto subscriber = std::make_unique<framelane::Subscriber>("close", asking(receiving.keep()));
-  auto found = std::make_unique<framelane::DetectionSubscriber>("close/detections", asking(finding.keep()));
+  auto subscriber = std::make_unique<framelane::Subscriber>("close", asking(receiving.check()));
+  auto found = std::make_unique<framelane::DetectionSubscriber>("close/detections", asking(finding.check()));
   std::uint32_t received = 0, answered = 0;
   std::thread first([&, raw = subscriber.get()] { received = code_of([&] { raw->recv(); }); });
   std::thread second([&, raw = found.get()] { answered = code_of([&] { raw->answer(1, 1); }); });
@@ -117,7 +117,7 @@ TEST_CASE("object_destroyed_beside_a_waiting_call_ends_it") {
   CHECK((received == FRAMELANE_ERROR_CHANNEL_CLOSED && answered == FRAMELANE_ERROR_CHANNEL_CLOSED));
 }
 
-TEST_CASE("call_from_keep_waiting_is_misuse_and_counters_are_not") {
+TEST_CASE("call_from_the_check_is_misuse_and_counters_are_not") {
   framelane::Publisher publisher("nested");
   std::optional<framelane::Subscriber> subscriber;
   std::uint32_t nested = 0;
@@ -125,7 +125,7 @@ TEST_CASE("call_from_keep_waiting_is_misuse_and_counters_are_not") {
   subscriber.emplace("nested", asking([&] {
     alive = subscriber->publisher_alive() && subscriber->epoch() == publisher.epoch() && subscriber->received() == 0;
     nested = code_of([&] { subscriber->try_recv(); });
-    return false;
+    return true;
   }));
   CHECK(code_of([&] { subscriber->recv(); }) == FRAMELANE_ERROR_INTERRUPTED);
   CHECK((nested == FRAMELANE_ERROR_MISUSE && alive));
@@ -133,13 +133,13 @@ TEST_CASE("call_from_keep_waiting_is_misuse_and_counters_are_not") {
   CHECK(subscriber->recv().sequence() == 1);
 }
 
-TEST_CASE("close_or_destruction_in_keep_waiting_ends_the_call") {
+TEST_CASE("close_or_destruction_in_the_check_ends_the_call") {
   framelane::Publisher publisher("nested");
   std::unique_ptr<framelane::Subscriber> subscriber;
   const auto open = [&](std::function<void()> act) {
     subscriber = std::make_unique<framelane::Subscriber>("nested", asking([act] {
       act();
-      return true;
+      return false;
     }));
     return subscriber.get();
   };
@@ -150,7 +150,7 @@ TEST_CASE("close_or_destruction_in_keep_waiting_ends_the_call") {
   CHECK(publisher.subscribers() == 0);
 }
 
-TEST_CASE("calls_that_cross_in_keep_waiting_do_not_deadlock") {
+TEST_CASE("calls_that_cross_in_checks_do_not_deadlock") {
   framelane::Publisher publisher("cross");
   std::unique_ptr<framelane::Subscriber> one, other;
   std::atomic<bool> one_waits{false}, other_waits{false};
@@ -159,7 +159,7 @@ TEST_CASE("calls_that_cross_in_keep_waiting_do_not_deadlock") {
       mine = true;
       while (!theirs) std::this_thread::yield();
       next->recv(60s);
-      return true;
+      return false;
     };
   };
   one = std::make_unique<framelane::Subscriber>("cross", asking(meet(one_waits, other_waits, other)));
@@ -174,19 +174,19 @@ TEST_CASE("calls_that_cross_in_keep_waiting_do_not_deadlock") {
   CHECK((outcomes[0] == FRAMELANE_ERROR_MISUSE || outcomes[1] == FRAMELANE_ERROR_MISUSE));
 }
 
-TEST_CASE("exception_of_keep_waiting_belongs_to_its_call") {
+TEST_CASE("exception_of_a_check_belongs_to_its_call") {
   framelane::Publisher publisher("thrown");
   bool angry = true;
   framelane::Subscriber subscriber("thrown", asking([&]() -> bool {
     if (angry) throw std::runtime_error("mine");
-    return false;
+    return true;
   }));
   CHECK_THROWS_WITH_AS(subscriber.recv(), "mine", std::runtime_error);
   angry = false;
   CHECK(code_of([&] { subscriber.recv(); }) == FRAMELANE_ERROR_INTERRUPTED);
   CHECK(!subscriber.try_recv());
   // Two threads, one of which throws: each gets its own.
-  framelane::Subscriber calm("thrown", asking([] { return false; }));
+  framelane::Subscriber calm("thrown", asking([] { return true; }));
   angry = true;
   std::uint32_t outcome = 0;
   std::thread thread([&] { outcome = code_of([&] { calm.recv(); }); });
@@ -198,7 +198,7 @@ TEST_CASE("exception_of_keep_waiting_belongs_to_its_call") {
 TEST_CASE("timeout_counts_while_another_thread_is_in_a_call") {
   Waiting waiting;
   framelane::Publisher publisher("turns");
-  framelane::Subscriber subscriber("turns", asking(waiting.keep()));
+  framelane::Subscriber subscriber("turns", asking(waiting.check()));
   std::thread thread([&] { code_of([&] { subscriber.recv(); }); });
   waiting.until();
   CHECK(!subscriber.try_recv());

@@ -1,4 +1,4 @@
-// Waiting: timeouts, questions asked meanwhile, other threads.
+// Waiting: timeouts, cancel tokens, other threads.
 #include <doctest/doctest.h>
 #include <framelane/framelane.hpp>
 
@@ -42,12 +42,12 @@ TEST_CASE("open_timeout limits the wait for a channel") {
   CHECK(subscriber.channel() == "late");
 }
 
-TEST_CASE("a question that says no ends the wait") {
-  framelane::Publisher publisher("question");
+TEST_CASE("check_that_returns_true_ends_the_wait") {
+  framelane::Publisher publisher("check");
   std::atomic<int> asked{0};
   framelane::SubscriberOptions options;
-  options.keep_waiting = [&] { return ++asked < 2; };
-  framelane::Subscriber subscriber("question", options);
+  options.cancel = framelane::CancelToken([&] { return ++asked == 2; });
+  framelane::Subscriber subscriber("check", options);
   try {
     subscriber.recv();
     FAIL("nothing was published");
@@ -57,12 +57,12 @@ TEST_CASE("a question that says no ends the wait") {
   CHECK(asked == 2);
 }
 
-TEST_CASE("exception of a wait callback leaves the object usable") {
+TEST_CASE("exception of a check leaves the object usable") {
   framelane::PublisherOptions options{2, framelane::Backpressure::Block};
   struct Mine {
     int number;
   };
-  options.keep_waiting = []() -> bool { throw Mine{7}; };
+  options.cancel = framelane::CancelToken([]() -> bool { throw Mine{7}; });
   framelane::Publisher publisher("throwing", options);
   auto first = std::make_optional(publisher.loan({Format::Gray8, 1, 1}));
   auto second = publisher.loan({Format::Gray8, 1, 1});
@@ -76,14 +76,61 @@ TEST_CASE("exception of a wait callback leaves the object usable") {
   CHECK(publisher.loan({Format::Gray8, 1, 1}).publish() == 1);
 }
 
-TEST_CASE("an object that moves keeps its question") {
+TEST_CASE("moved_object_keeps_its_cancel_token") {
   framelane::Publisher publisher("moves");
   framelane::SubscriberOptions options;
-  options.keep_waiting = [] { return false; };
+  options.cancel = framelane::CancelToken([] { return true; });
   auto made = std::make_optional<framelane::Subscriber>("moves", options);
   framelane::Subscriber moved = std::move(*made);
   made.reset();
   CHECK_THROWS_AS(moved.recv(), FramelaneError);
+}
+
+TEST_CASE("cancelled_token_ends_every_wait_opened_with_it") {
+  framelane::CancelToken cancel;
+  framelane::PublisherOptions publishing{2, framelane::Backpressure::Block};
+  publishing.cancel = cancel;
+  framelane::Publisher publisher("cancelled", publishing);
+  auto first = publisher.loan({Format::Gray8, 1, 1}), second = publisher.loan({Format::Gray8, 1, 1});
+  framelane::SubscriberOptions options;
+  options.cancel = cancel;
+  framelane::Subscriber subscriber("cancelled", options);
+  auto interrupted = [](auto call) {
+    try {
+      call();
+    } catch (const FramelaneError& error) {
+      return error.code() == Code::Interrupted;
+    }
+    return false;
+  };
+  bool lent = true, received = true;
+  std::thread lending([&] { lent = interrupted([&] { publisher.loan({Format::Gray8, 1, 1}); }); });
+  std::thread receiving([&] { received = interrupted([&] { subscriber.recv(); }); });
+  const framelane::CancelToken copy = cancel;
+  CHECK_FALSE(copy.is_cancelled());
+  copy.cancel();
+  lending.join();
+  receiving.join();
+  CHECK((lent && received && cancel.is_cancelled()));
+  CHECK(interrupted([&] { framelane::Subscriber("none", options); }));
+  first.publish();
+  CHECK(subscriber.recv().sequence() == 1);
+  CHECK_THROWS_AS(framelane::CancelToken(std::function<bool()>()), FramelaneError);
+}
+
+TEST_CASE("check_of_a_token_is_destroyed_with_its_last_owner") {
+  auto owned = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = owned;
+  framelane::SubscriberOptions options;
+  options.cancel = framelane::CancelToken([owned = std::move(owned)] { return ++*owned > 0; });
+  framelane::Publisher publisher("owned");
+  {
+    framelane::Subscriber subscriber("owned", options);
+    options.cancel.reset();
+    CHECK_FALSE(watched.expired());
+    CHECK_THROWS_AS(subscriber.recv(), FramelaneError);
+  }
+  CHECK(watched.expired());
 }
 
 TEST_CASE("threads take turns on one publisher") {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
 
+use crate::cancel::{CancelToken, Tokens};
 use crate::describe::FrameId;
 use crate::error::raise;
 use crate::frame::Frame;
@@ -207,6 +208,7 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
 ///   `/dev/shm/framelane-<uid>`. Use a tmpfs. On a disk, batches are written to that disk.
 /// - `permissions`: permissions of the files as for chmod. 0o600 (the default) is for this user only, and
 ///   0o660 also for the group, in a `directory` that it can access. Only the owner can write batches.
+/// - `cancel`: a CancelToken that ends waits, by default None.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
 /// permissions), PermissionDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
@@ -225,8 +227,8 @@ impl DetectionPublisher {
     /// Creates the channel. `labels` names the classes: class id 0 is the first.
     #[new]
     #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, backpressure="drop", directory=None, permissions=None,
-                        urls="safe"),
-           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, permissions=None, urls='safe')")]
+                        urls="safe", cancel=None),
+           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, permissions=None, urls='safe', cancel=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -238,14 +240,17 @@ impl DetectionPublisher {
         directory: Option<PathBuf>,
         permissions: Option<u32>,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
+        let tokens = Tokens::new(cancel.as_ref());
         let options =
             publisher_options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, permissions, urls)?;
+        let options = options.cancel(tokens.slices());
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py
             .detach(|| framelane::DetectionPublisher::with_options(options, channel, &names, model))
             .map_err(|error| raise(py, error))?;
-        let handle = Arc::new(Handle::new("detection publisher", publisher));
+        let handle = Arc::new(Handle::new("detection publisher", publisher, tokens));
         close_at_exit(&handle);
         Ok(DetectionPublisher {
             handle,
@@ -283,9 +288,8 @@ impl DetectionPublisher {
         let labels = self.labels.len();
         let boxes =
             Columns { boxes_xyxy, scores, class_ids, track_ids, rotations, flags, labels }.to_boxes()?;
-        let attempt = |publisher: &mut framelane::DetectionPublisher| {
-            unless_interrupted(publisher.send_while(&id, &boxes, &mut || false))
-        };
+        let attempt =
+            |publisher: &mut framelane::DetectionPublisher| unless_interrupted(publisher.send(&id, &boxes));
         let result = if self.waits {
             self.handle.call(py, None, attempt)?
         } else {
@@ -314,7 +318,7 @@ impl DetectionPublisher {
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = crate::waiting::deadline("timeout", timeout)?;
-        self.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
+        self.handle.drain(py, deadline, framelane::DetectionPublisher::drain)
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

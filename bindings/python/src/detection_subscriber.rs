@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::batch::Detections;
+use crate::cancel::CancelToken;
 use crate::detection::frame_id;
 use crate::options::subscriber_options;
 use crate::receiver::{Received, Receiver, Source};
@@ -36,14 +37,13 @@ impl Batches {
         epoch: Option<u64>,
         sequence: u64,
         timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<framelane::Detections, MatchError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let epoch = match epoch.or(self.epoch) {
             Some(epoch) => epoch,
             None => {
                 let waited = timeout.unwrap_or(Duration::MAX);
-                match self.recv_while(remaining(deadline), keep_waiting) {
+                match self.recv(remaining(deadline)) {
                     Ok(batch) => batch.frame.epoch,
                     Err(RecvError::Timeout) => return Err(self.subscriber.missing(None, sequence, waited)),
                     Err(error) => return Err(MatchError::Recv(error)),
@@ -51,7 +51,7 @@ impl Batches {
             }
         };
         let left = remaining(deadline).unwrap_or(Duration::MAX);
-        let batch = self.subscriber.for_frame_while((epoch, sequence), left, keep_waiting)?;
+        let batch = self.subscriber.for_frame((epoch, sequence), left)?;
         self.epoch = Some(epoch);
         Ok(batch)
     }
@@ -66,9 +66,9 @@ pub(crate) fn answer(
 ) -> PyResult<Detections> {
     let deadline = deadline("timeout", timeout)?;
     let (epoch, sequence) = frame;
-    let batch = subscriber.receiver.with_source(py, deadline, |source, keep| {
+    let batch = subscriber.receiver.with_source(py, deadline, |source| {
         let left = remaining(deadline).unwrap_or(Duration::MAX);
-        let batch = source.subscriber.answer_while((epoch, sequence), left, keep)?;
+        let batch = source.subscriber.answer((epoch, sequence), left)?;
         source.epoch = Some(epoch);
         Ok::<_, MatchError>(batch)
     })?;
@@ -78,18 +78,13 @@ pub(crate) fn answer(
 impl Source for Batches {
     type Item = framelane::Detections;
 
-    fn recv_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<framelane::Detections, RecvError> {
-        let result = self.subscriber.recv_while(timeout, keep_waiting);
+    fn recv(&mut self, timeout: Option<Duration>) -> Result<framelane::Detections, RecvError> {
+        let result = self.subscriber.recv_timeout(timeout);
         self.note(result)
     }
 
-    fn recv_now(&mut self) -> Result<framelane::Detections, RecvError> {
-        let result = self.subscriber.recv_timeout(Duration::ZERO);
-        self.note(result)
+    fn set_cancel_token(&mut self, cancel: framelane::CancelToken) {
+        self.subscriber.set_cancel_token(cancel);
     }
 
     fn dropped(item: &framelane::Detections) -> u64 {
@@ -136,6 +131,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
 ///   occupies a core meanwhile. Default: 0.
 /// - `reconnect`: when the publisher closes the channel, waits until it is published again. By default False:
 ///   `recv` raises ChannelClosed and loops end.
+/// - `cancel`: a CancelToken that ends waits, by default None.
 ///
 /// Raises InvalidName, PermissionDenied, IncompatibleVersion, TooManySubscribers, and ValueError for an
 /// unknown delivery. Ctrl-C ends every wait.
@@ -148,7 +144,7 @@ pub(crate) struct DetectionSubscriber {
 impl DetectionSubscriber {
     /// Opens a channel of detections, waiting for it up to `open_timeout` seconds (None: indefinitely).
     #[new]
-    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe", cancel=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
@@ -159,15 +155,16 @@ impl DetectionSubscriber {
         spin_us: u64,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
-        Self::open_while(py, None, channel, delivery, open_timeout, directory, spin_us, reconnect, urls)
+        Self::open(py, None, channel, delivery, open_timeout, directory, spin_us, reconnect, urls, cancel)
     }
 
     /// Opens a channel without blocking the event loop: `sub = await DetectionSubscriber.open_async(...)`, or
     /// `async with DetectionSubscriber.open_async(...) as sub`. The arguments are those of
     /// DetectionSubscriber. Cancelling ends the wait.
     #[staticmethod]
-    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe"))]
+    #[pyo3(signature = (channel, delivery="every", open_timeout=None, *, directory=None, spin_us=0, reconnect=false, urls="safe", cancel=None))]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     fn open_async<'py>(
         py: Python<'py>,
@@ -178,24 +175,25 @@ impl DetectionSubscriber {
         spin_us: u64,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'py, CancelToken>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         subscriber_options(delivery, None, spin_us, reconnect, urls)?;
         deadline("open_timeout", open_timeout)?;
-        let open = py.get_type::<Self>().getattr("_open_while")?;
+        let open = py.get_type::<Self>().getattr("_open")?;
         call_async(
             py,
             "opening",
-            (open, channel, delivery, open_timeout, directory, spin_us, reconnect, urls),
+            (open, channel, delivery, open_timeout, directory, spin_us, reconnect, urls, cancel),
         )
     }
 
-    /// Opens while `wanted()`.
+    /// Opens until `unwanted` is cancelled.
     #[staticmethod]
-    #[pyo3(name = "_open_while")]
+    #[pyo3(name = "_open")]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
-    fn open_while(
+    fn open(
         py: Python<'_>,
-        wanted: Option<Py<PyAny>>,
+        unwanted: Option<Bound<'_, CancelToken>>,
         channel: &str,
         delivery: &str,
         open_timeout: Option<f64>,
@@ -203,13 +201,13 @@ impl DetectionSubscriber {
         spin_us: u64,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
         let (options, newest_only) = subscriber_options(delivery, directory, spin_us, reconnect, urls)?;
-        let open = |options: &framelane::SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
-            options.open_while(channel, keep).map(framelane::DetectionSubscriber::new)
-        };
-        let subscriber = open_waiting(py, options, channel, open_timeout, wanted.as_ref(), open)?;
-        let batches = Batches { subscriber, epoch: None };
+        let cancel = (cancel.as_ref(), unwanted.as_ref());
+        let (subscriber, tokens) = open_waiting(py, options, channel, open_timeout, cancel)?;
+        let subscriber = framelane::DetectionSubscriber::new(subscriber);
+        let batches = (Batches { subscriber, epoch: None }, tokens);
         Ok(DetectionSubscriber {
             receiver: Arc::new(Receiver::new("detection subscriber", channel, newest_only, false, batches)),
         })
@@ -244,9 +242,9 @@ impl DetectionSubscriber {
             }
         };
         let deadline = deadline("timeout", timeout)?;
-        let item = self.receiver.with_source(py, deadline, |source, keep| {
-            source.for_frame(epoch, sequence, remaining(deadline), keep)
-        })?;
+        let item = self
+            .receiver
+            .with_source(py, deadline, |source| source.for_frame(epoch, sequence, remaining(deadline)))?;
         Ok(Detections { dropped: item.dropped, batch: item })
     }
 

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use framelane::ErrorKind;
 use pyo3::prelude::*;
 
+use crate::cancel::Tokens;
 use crate::error;
-use crate::waiting::{attach_and, check_signals, remaining};
+use crate::waiting::{Raised, attach_and, check_signals, remaining};
 
 /// The longest slice of a wait, in which neither signals nor `close` are noticed.
 const SLICE: Duration = Duration::from_millis(500);
@@ -72,6 +73,7 @@ pub(crate) struct Handle<T> {
     closing: AtomicBool,
     /// Set once by `close_soon`: the call that has the object drops it.
     unwanted: AtomicBool,
+    tokens: Tokens,
     forks: u32,
 }
 
@@ -81,7 +83,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<T: Send> Handle<T> {
-    pub(crate) fn new(what: &'static str, value: T) -> Self {
+    /// `tokens` are those that `value` was opened with.
+    pub(crate) fn new(what: &'static str, value: T, tokens: Tokens) -> Self {
         Handle {
             what,
             place: Mutex::new(Place::Here(Box::new(value))),
@@ -89,8 +92,14 @@ impl<T: Send> Handle<T> {
             waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             unwanted: AtomicBool::new(false),
+            tokens,
             forks: FORKS.load(Ordering::Relaxed),
         }
+    }
+
+    /// The tokens that the object was opened with.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     pub(crate) fn is_forked(&self) -> bool {
@@ -131,6 +140,13 @@ impl<T: Send> Handle<T> {
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         let message = format!("expected an open {}, found one that this program has closed", self.what);
         error::raise_new(py, ErrorKind::ChannelClosed, &message, None)
+    }
+
+    /// The error of a call whose wait the user's token ended.
+    pub(crate) fn cancelled_error(&self, py: Python<'_>) -> PyErr {
+        let message =
+            format!("interrupted while waiting: the cancel token of this {} was cancelled", self.what);
+        error::raise_new(py, ErrorKind::Interrupted, &message, None)
     }
 
     /// The error of a call that would wait within a signal handler for what the interrupted call waits for.
@@ -211,6 +227,9 @@ impl<T: Send> Handle<T> {
             match outcome {
                 Ok(Some(result)) => return Ok(result),
                 Ok(None) if deadline.is_none() && self.is_interrupted() => return Err(self.nested_error(py)),
+                Ok(None) | Err(Refusal::Busy) if self.tokens.is_cancelled() => {
+                    return Err(self.cancelled_error(py));
+                }
                 Ok(None) | Err(Refusal::Busy) => self.run_signal_handlers(py)?,
                 Err(Refusal::Closed) => return Err(self.closed_error(py)),
                 Err(Refusal::Nested) => return Err(self.nested_error(py)),
@@ -240,9 +259,8 @@ impl<T: Send> Handle<T> {
         }
     }
 
-    /// Calls `drain` with the object and the time until `deadline`, in slices. `drain` returns at the end of
-    /// a slice, when its third argument returns false. Its error does not mark the end of a slice: a link may
-    /// fail with an error of any kind.
+    /// Calls `drain` with the object and the time until `deadline`, in slices. Its error does not mark the
+    /// end of a slice: a link may fail with an error of any kind.
     ///
     /// # Errors
     /// As `call`; those of `drain`.
@@ -250,19 +268,12 @@ impl<T: Send> Handle<T> {
         &self,
         py: Python<'_>,
         deadline: Option<Instant>,
-        drain: impl Fn(&mut T, Option<Duration>, &mut dyn FnMut() -> bool) -> Result<(), framelane::Error>
-        + Send
-        + Sync,
+        drain: impl Fn(&mut T, Option<Duration>) -> Result<(), framelane::Error> + Send + Sync,
     ) -> PyResult<()> {
         let drained = self.call(py, deadline, |value| {
-            let slice_end = Instant::now() + SLICE;
-            let mut is_over = false;
-            let mut keep_waiting = || {
-                is_over = self.is_closed() || Instant::now() >= slice_end;
-                !is_over
-            };
-            let drained = drain(value, remaining(deadline), &mut keep_waiting);
-            if is_over { None } else { Some(drained) }
+            self.tokens.has_ended_a_wait();
+            let drained = drain(value, remaining(deadline));
+            if drained.is_err() && self.tokens.has_ended_a_wait() { None } else { Some(drained) }
         })?;
         drained.map_err(|error| error::raise(py, error))
     }
@@ -279,10 +290,10 @@ impl<T: Send> Handle<T> {
         result
     }
 
-    /// `keep_waiting` for calls of the core that cannot be cut into slices: runs signal handlers while the
-    /// call has the object. False ends the call; what a handler has raised is in `raised` then.
-    pub(crate) fn keep_waiting(&self, raised: &mut Option<PyErr>) -> bool {
-        !self.is_closed() && attach_and(raised, |py| self.run_signal_handlers(py))
+    /// The check of a token for calls of the core that cannot be cut into slices: runs signal handlers while
+    /// the call has the object. Returns true to end the call. `raised` then has what a handler raised.
+    pub(crate) fn ends_wait(&self, raised: &Raised) -> bool {
+        self.is_closed() || attach_and(raised, |py| self.run_signal_handlers(py))
     }
 
     /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns

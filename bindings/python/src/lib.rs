@@ -5,6 +5,7 @@
 
 mod array;
 mod batch;
+mod cancel;
 mod channels;
 mod copy;
 mod describe;
@@ -34,6 +35,7 @@ fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("LOST", framelane::DetectionFlags::LOST.0)?;
     module.add("PREDICTED", framelane::DetectionFlags::PREDICTED.0)?;
+    module.add_class::<cancel::CancelToken>()?;
     module.add_class::<publisher::Publisher>()?;
     module.add_class::<loan::Loan>()?;
     module.add_class::<subscriber::Subscriber>()?;

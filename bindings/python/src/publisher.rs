@@ -11,6 +11,7 @@ use pyo3::types::PyTuple;
 
 use crate::array::{self, Source};
 use crate::batch::Detections;
+use crate::cancel::{CancelToken, Tokens};
 use crate::describe::Color;
 use crate::detection_subscriber::{self, DetectionSubscriber};
 use crate::error::{raise, raise_new};
@@ -39,6 +40,7 @@ use crate::{copy, shape};
 /// - `permissions`: permissions of the files as for chmod. 0o600 (the default) is for this user only, and
 ///   0o660 also for the group, in a `directory` that it can access. Only the owner can write frames.
 /// - `urls`: URLs that `channel` may be, "safe" (the default), "trusted" or "refuse", as for Subscriber.
+/// - `cancel`: a CancelToken that ends waits, by default None.
 ///
 /// Raises InvalidName, ChannelBusy (another live publisher has the channel), InvalidOption (slots,
 /// permissions), PermissionDenied, and ValueError for an unknown `backpressure`. Ctrl-C ends every wait.
@@ -51,7 +53,8 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Creates the channel, or takes it over from a publisher that died.
     #[new]
-    #[pyo3(signature = (channel, *, slots=None, backpressure="drop", directory=None, permissions=None, urls="safe"))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (channel, *, slots=None, backpressure="drop", directory=None, permissions=None, urls="safe", cancel=None))]
     fn new(
         py: Python<'_>,
         channel: &str,
@@ -60,8 +63,11 @@ impl Publisher {
         directory: Option<PathBuf>,
         permissions: Option<u32>,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
+        let tokens = Tokens::new(cancel.as_ref());
         let options = publisher_options(slots, backpressure, directory, permissions, urls)?;
+        let options = options.cancel(tokens.slices());
         let publisher = py.detach(|| options.create(channel)).map_err(|error| raise(py, error))?;
         let shared = Arc::new(Shared {
             channel: publisher.channel().to_owned(),
@@ -71,7 +77,7 @@ impl Publisher {
             sequence: AtomicU64::new(publisher.sequence()),
             dropped: AtomicU64::new(publisher.dropped()),
             subscribers: AtomicUsize::new(0),
-            handle: Arc::new(Handle::new("publisher", publisher)),
+            handle: Arc::new(Handle::new("publisher", publisher, tokens)),
         });
         close_at_exit(&shared.handle);
         Ok(Publisher { shared })
@@ -249,7 +255,7 @@ impl Publisher {
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = crate::waiting::deadline("timeout", timeout)?;
-        self.shared.handle.drain(py, deadline, |publisher, left, keep| publisher.drain_while(left, keep))
+        self.shared.handle.drain(py, deadline, framelane::Publisher::drain)
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -86,7 +86,7 @@ impl Shared {
     ) -> Result<u64, Failure> {
         let long = self.waits || layout.size_bytes() >= DETACH_BYTES;
         self.call(py, long, |publisher| {
-            let mut loan = publisher.loan_while(layout, &mut || false)?;
+            let mut loan = publisher.loan(layout)?;
             fill(loan.bytes_mut().as_mut_ptr());
             Ok(loan.publish(info))
         })
@@ -100,7 +100,7 @@ impl Shared {
     ) -> Result<framelane::OwnedLoan, Failure> {
         self.call(py, self.waits, |publisher| {
             if self.waits {
-                publisher.loan_owned_while(layout, &mut || false)
+                publisher.loan_owned(layout)
             } else {
                 // A drop is counted when the loan is over.
                 publisher.try_loan_owned(layout)
@@ -116,8 +116,6 @@ impl Shared {
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, Failure> {
-        self.call(py, self.waits, |publisher| {
-            publisher.publish_owned_while(loan, layout, info, &mut || false)
-        })
+        self.call(py, self.waits, |publisher| publisher.publish_owned(loan, layout, info))
     }
 }

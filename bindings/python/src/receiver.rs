@@ -9,22 +9,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Observer, RecvError};
+use framelane::{CancelToken, Error, ErrorKind, Observer, RecvError};
 use pyo3::prelude::*;
 
+use crate::cancel::Tokens;
 use crate::error::raise;
 use crate::handle::{Handle, Refusal, close_at_exit, lock};
-use crate::waiting::{deadline, remaining};
+use crate::waiting::{Raised, deadline, remaining, take};
 
 /// A core subscriber of either kind.
 pub(crate) trait Source: Send + 'static {
     type Item: Send + 'static;
-    fn recv_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Self::Item, RecvError>;
-    fn recv_now(&mut self) -> Result<Self::Item, RecvError>;
+    /// Waits up to `timeout`, or until its token ends the wait.
+    fn recv(&mut self, timeout: Option<Duration>) -> Result<Self::Item, RecvError>;
+    fn set_cancel_token(&mut self, cancel: CancelToken);
     /// Frames missed just before this one.
     fn dropped(item: &Self::Item) -> u64;
     fn total_dropped(&self) -> u64;
@@ -69,9 +67,15 @@ pub(crate) struct Receiver<S: Source> {
 }
 
 impl<S: Source> Receiver<S> {
-    pub(crate) fn new(what: &'static str, channel: &str, newest_only: bool, copies: bool, source: S) -> Self {
+    pub(crate) fn new(
+        what: &'static str,
+        channel: &str,
+        newest_only: bool,
+        copies: bool,
+        (source, tokens): (S, Tokens),
+    ) -> Self {
         let observer = source.observer();
-        let handle = Arc::new(Handle::new(what, State { source, stash: None }));
+        let handle = Arc::new(Handle::new(what, State { source, stash: None }, tokens));
         // A link makes a channel of its own here.
         if channel.contains("://") || channel.starts_with("unix:") {
             close_at_exit(&handle);
@@ -104,12 +108,12 @@ impl<S: Source> Receiver<S> {
     /// What is there now, the stash first; with delivery newest the stash only if there is nothing newer.
     fn now(&self, state: &mut State<S>) -> Result<Received<S::Item>, RecvError> {
         let Some(stashed) = state.stash.take() else {
-            return state.source.recv_now().map(|item| Received { item, skipped: 0 });
+            return state.source.recv(Some(Duration::ZERO)).map(|item| Received { item, skipped: 0 });
         };
         if !self.newest_only {
             return Ok(Received { item: stashed, skipped: 0 });
         }
-        match state.source.recv_now() {
+        match state.source.recv(Some(Duration::ZERO)) {
             Ok(item) => Ok(Received { item, skipped: 1 + S::dropped(&stashed) }),
             Err(_) => Ok(Received { item: stashed, skipped: 0 }),
         }
@@ -143,7 +147,7 @@ impl<S: Source> Receiver<S> {
     ) -> Option<Result<Received<S::Item>, RecvError>> {
         let result = match self.now(state) {
             Err(RecvError::Timeout) if left != Some(Duration::ZERO) => {
-                let received = state.source.recv_while(left, &mut || false);
+                let received = state.source.recv(left);
                 received.map(|item| Received { item, skipped: 0 })
             }
             result => result,
@@ -168,20 +172,30 @@ impl<S: Source> Receiver<S> {
         &self,
         py: Python<'_>,
         deadline: Option<Instant>,
-        mut call: impl FnMut(&mut S, &mut dyn FnMut() -> bool) -> Result<T, E> + Send,
+        mut call: impl FnMut(&mut S) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        let mut raised = None;
+        let raised = Arc::new(Raised::default());
+        let (handle, noted) = (Arc::clone(&self.handle), Arc::clone(&raised));
+        let asking = self.handle.tokens().with_check(move || handle.ends_wait(&noted));
         let result = self.handle.call(py, deadline, |state| {
-            let result = call(&mut state.source, &mut || self.handle.keep_waiting(&mut raised));
+            state.source.set_cancel_token(asking.clone());
+            let result = call(&mut state.source);
+            state.source.set_cancel_token(self.handle.tokens().slices());
             self.note(state);
             Some(result.map_err(Into::into))
         })?;
+        let raised = take(&raised);
         match (result, raised) {
             (_, Some(raised)) => Err(raised),
             (Ok(item), None) => Ok(item),
-            (Err(error), None) if error.kind() == ErrorKind::Interrupted => Err(self.handle.closed_error(py)),
+            (Err(error), None) if error.kind() == ErrorKind::Interrupted => Err(self.interrupted_error(py)),
             (Err(error), None) => Err(raise(py, error)),
         }
+    }
+
+    /// The error of a wait that was ended from outside.
+    fn interrupted_error(&self, py: Python<'_>) -> PyErr {
+        if self.handle.is_closed() { self.handle.closed_error(py) } else { self.handle.cancelled_error(py) }
     }
 
     /// What `recv` raises when `timeout` has passed: with the reason, unless another thread has the
@@ -219,6 +233,10 @@ impl<S: Source> Receiver<S> {
         drop(state);
         match result {
             Ok(received) => Ok(Some(received)),
+            // The coroutine would wait now.
+            Err(RecvError::Timeout) if self.handle.tokens().is_cancelled() => {
+                Err(self.handle.cancelled_error(py))
+            }
             Err(RecvError::Timeout) => Ok(None),
             Err(error) => Err(self.failed(py, error, None)),
         }
@@ -280,7 +298,7 @@ impl<S: Source> Receiver<S> {
     /// Whether the next call has something to return: an item in the stash, or an error that the next call
     /// will meet.
     fn fill_stash(&self) -> bool {
-        let mut wanted =
+        let wanted =
             || !self.handle.is_closed() && !EXIT.is_set() && !lock(&self.waiting).callbacks.is_empty();
         let mut state = loop {
             match self.handle.wait_take(None) {
@@ -292,13 +310,17 @@ impl<S: Source> Receiver<S> {
         if state.stash.is_some() {
             return true;
         }
-        let arrived = match state.source.recv_while(None, &mut wanted) {
-            Ok(item) => {
-                state.stash = Some(item);
-                true
+        let arrived = loop {
+            match state.source.recv(None) {
+                Ok(item) => {
+                    state.stash = Some(item);
+                    break true;
+                }
+                Err(RecvError::Interrupted) if self.handle.tokens().is_cancelled() => break true,
+                Err(RecvError::Interrupted) if wanted() => {}
+                Err(RecvError::Interrupted | RecvError::Timeout) => break false,
+                Err(_) => break true,
             }
-            Err(RecvError::Interrupted | RecvError::Timeout) => false,
-            Err(_) => true,
         };
         self.note(&state);
         arrived

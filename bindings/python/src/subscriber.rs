@@ -10,25 +10,22 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
+use crate::cancel::{CancelToken, Tokens};
 use crate::error::{is_kind, raise};
 use crate::frame::{Frame, copy_into};
 use crate::options::subscriber_options;
 use crate::receiver::{Received, Receiver, Source};
-use crate::waiting::{deadline, keep_waiting, remaining};
+use crate::waiting::{Raised, deadline, remaining, signals_end_wait, take};
 
 impl Source for framelane::Subscriber {
     type Item = framelane::Frame;
 
-    fn recv_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<framelane::Frame, RecvError> {
-        framelane::Subscriber::recv_while(self, timeout, keep_waiting)
+    fn recv(&mut self, timeout: Option<Duration>) -> Result<framelane::Frame, RecvError> {
+        self.recv_timeout(timeout)
     }
 
-    fn recv_now(&mut self) -> Result<framelane::Frame, RecvError> {
-        self.recv_timeout(Duration::ZERO)
+    fn set_cancel_token(&mut self, cancel: framelane::CancelToken) {
+        framelane::Subscriber::set_cancel_token(self, cancel);
     }
 
     fn dropped(item: &framelane::Frame) -> u64 {
@@ -56,33 +53,35 @@ impl Source for framelane::Subscriber {
     }
 }
 
-/// Opens with `open`, waiting without the interpreter up to `open_timeout` seconds for the channel, and while
-/// `wanted()`.
-pub(crate) fn open_waiting<T: Send>(
+/// Opens the channel. Waits without the interpreter up to `open_timeout` seconds for it, until `unwanted` or
+/// the user's token is cancelled. Returns the subscriber and its tokens.
+pub(crate) fn open_waiting(
     py: Python<'_>,
     options: SubscriberOptions,
     channel: &str,
     open_timeout: Option<f64>,
-    wanted: Option<&Py<PyAny>>,
-    open: impl Fn(&SubscriberOptions, &str, &mut dyn FnMut() -> bool) -> Result<T, Error> + Send + Sync,
-) -> PyResult<T> {
-    let options = options.open_timeout(remaining(deadline("open_timeout", open_timeout)?));
-    let mut raised = None;
-    let opened = py.detach(|| {
-        let mut keep = || match wanted {
-            None => keep_waiting(&mut raised),
-            Some(wanted) => {
-                let ask = |py: Python<'_>| {
-                    wanted.call0(py).and_then(|wanted| wanted.is_truthy(py)).unwrap_or(false)
-                };
-                Python::try_attach(ask).unwrap_or(false)
-            }
-        };
-        open(&options, channel, &mut keep)
-    });
+    (cancel, unwanted): (Option<&Bound<'_, CancelToken>>, Option<&Bound<'_, CancelToken>>),
+) -> PyResult<(framelane::Subscriber, Tokens)> {
+    let tokens = Tokens::new(cancel);
+    let raised = Arc::new(Raised::default());
+    // The thread of a coroutine runs no signal handlers.
+    let waiting = match unwanted {
+        Some(unwanted) => tokens.or(unwanted),
+        None => {
+            let noted = Arc::clone(&raised);
+            tokens.with_check(move || signals_end_wait(&noted))
+        }
+    };
+    let open_timeout_left = remaining(deadline("open_timeout", open_timeout)?);
+    let options = options.open_timeout(open_timeout_left).cancel(waiting);
+    let opened = py.detach(|| options.open(channel));
+    let raised = take(&raised);
     match (opened, raised) {
         (_, Some(raised)) => Err(raised),
-        (Ok(opened), None) => Ok(opened),
+        (Ok(mut opened), None) => {
+            opened.set_cancel_token(tokens.slices());
+            Ok((opened, tokens))
+        }
         // A channel that is not there in time: the same exception whatever the time.
         (Err(error), None) if error.kind() == ErrorKind::NotFound && open_timeout.is_some() => {
             let mut timeout = Error::new(ErrorKind::Timeout, error.message());
@@ -152,6 +151,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
 ///   files with secrets or raise a limit (`insecure`, `token-file`, `certificate`, `server-uid`, and
 ///   `max-bytes`, `max-memory` and `max-pixels` above their defaults). "trusted": with every option, for URLs
 ///   that you wrote. "refuse": channel names only, for names from an untrusted place.
+/// - `cancel`: a CancelToken that ends waits, by default None.
 ///
 /// The publisher cannot use the slot of a frame while the frame, or an array of it, is kept: release or copy
 /// it. A subscriber holds at most the slots of the channel less two, from 2 to 8: 4 with the default of 6
@@ -175,7 +175,8 @@ impl Subscriber {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (
-        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe",
+        cancel=None
     ))]
     fn new(
         py: Python<'_>,
@@ -187,8 +188,9 @@ impl Subscriber {
         writable: bool,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
-        Self::open_while(
+        Self::open(
             py,
             None,
             channel,
@@ -199,6 +201,7 @@ impl Subscriber {
             writable,
             reconnect,
             urls,
+            cancel,
         )
     }
 
@@ -208,7 +211,8 @@ impl Subscriber {
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
     #[pyo3(signature = (
-        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe"
+        channel, delivery="newest", open_timeout=None, *, directory=None, spin_us=0, writable=false, reconnect=false, urls="safe",
+        cancel=None
     ))]
     fn open_async<'py>(
         py: Python<'py>,
@@ -220,24 +224,25 @@ impl Subscriber {
         writable: bool,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'py, CancelToken>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         subscriber_options(delivery, None, spin_us, reconnect, urls)?;
         deadline("open_timeout", open_timeout)?;
-        let open = py.get_type::<Self>().getattr("_open_while")?;
+        let open = py.get_type::<Self>().getattr("_open")?;
         call_async(
             py,
             "opening",
-            (open, channel, delivery, open_timeout, directory, spin_us, writable, reconnect, urls),
+            (open, channel, delivery, open_timeout, directory, spin_us, writable, reconnect, urls, cancel),
         )
     }
 
-    /// Opens while `wanted()`.
+    /// Opens until `unwanted` is cancelled.
     #[staticmethod]
-    #[pyo3(name = "_open_while")]
+    #[pyo3(name = "_open")]
     #[expect(clippy::too_many_arguments, reason = "those of the constructor")]
-    fn open_while(
+    fn open(
         py: Python<'_>,
-        wanted: Option<Py<PyAny>>,
+        unwanted: Option<Bound<'_, CancelToken>>,
         channel: &str,
         delivery: &str,
         open_timeout: Option<f64>,
@@ -246,15 +251,14 @@ impl Subscriber {
         writable: bool,
         reconnect: bool,
         urls: &str,
+        cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
         let (options, newest_only) = subscriber_options(delivery, directory, spin_us, reconnect, urls)?;
         let options = options.writable(writable);
-        let open = |options: &SubscriberOptions, channel: &str, keep: &mut dyn FnMut() -> bool| {
-            options.open_while(channel, keep)
-        };
-        let subscriber = open_waiting(py, options, channel, open_timeout, wanted.as_ref(), open)?;
+        let cancel = (cancel.as_ref(), unwanted.as_ref());
+        let opened = open_waiting(py, options, channel, open_timeout, cancel)?;
         Ok(Subscriber {
-            receiver: Arc::new(Receiver::new("subscriber", channel, newest_only, writable, subscriber)),
+            receiver: Arc::new(Receiver::new("subscriber", channel, newest_only, writable, opened)),
             delivery: if newest_only { "newest" } else { "every" },
         })
     }

@@ -1,5 +1,6 @@
 //! Waits of calls: deadlines, Ctrl-C and cancellation.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
@@ -29,21 +30,30 @@ pub(crate) fn check_signals(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-pub(crate) fn attach_and(raised: &mut Option<PyErr>, call: impl FnOnce(Python<'_>) -> PyResult<()>) -> bool {
+/// An exception that a signal handler raised while the core waited.
+pub(crate) type Raised = Mutex<Option<PyErr>>;
+
+/// Takes the exception.
+pub(crate) fn take(raised: &Raised) -> Option<PyErr> {
+    raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Returns false when `call` succeeded.
+pub(crate) fn attach_and(raised: &Raised, call: impl FnOnce(Python<'_>) -> PyResult<()>) -> bool {
     match Python::try_attach(call) {
-        Some(Ok(())) => true,
+        Some(Ok(())) => false,
         Some(Err(error)) => {
-            *raised = Some(error);
-            false
+            *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            true
         }
-        None => false,
+        None => true,
     }
 }
 
-/// Runs Python's signal handlers; false, and the exception in `raised`, when one raises (Ctrl-C).
+/// Runs Python's signal handlers. Returns true, with the exception in `raised`, when one raises (Ctrl-C).
 ///
 /// To be called detached, by a thread that waits and has taken no object.
-pub(crate) fn keep_waiting(raised: &mut Option<PyErr>) -> bool {
+pub(crate) fn signals_end_wait(raised: &Raised) -> bool {
     attach_and(raised, check_signals)
 }
 

@@ -208,6 +208,21 @@ async def test_open_async_that_is_cancelled_leaves_no_subscriber():
             await asyncio.sleep(0.001)
 
 
+async def test_cancel_token_ends_a_waiting_coroutine(publisher):
+    token = framelane.CancelToken()
+    subscriber = framelane.Subscriber("cam0", cancel=token)
+    waiting = asyncio.ensure_future(subscriber.recv_async())
+    await settle()
+    token.cancel()
+    with pytest.raises(framelane.Interrupted, match="cancel token"):
+        await waiting
+    publisher.send(image())
+    assert (await subscriber.recv_async()).sequence == 1
+    opening = framelane.Subscriber.open_async("none", cancel=token)
+    with pytest.raises(framelane.Interrupted):
+        await opening
+
+
 async def test_open_async_raises_what_opening_raises():
     with pytest.raises(framelane.Timeout, match="no channel none"):
         await framelane.Subscriber.open_async("none", open_timeout=0.01)

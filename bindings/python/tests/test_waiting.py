@@ -279,6 +279,55 @@ def test_backpressure_block_waits_for_a_slot_and_loses_nothing(start):
     assert publisher.dropped == 0
 
 
+def raises_interrupted(call):
+    with pytest.raises(framelane.Interrupted, match="cancel token"):
+        call()
+
+
+def test_cancelled_token_ends_every_wait():
+    token = framelane.CancelToken()
+    token.cancel()
+    assert token.cancelled and "cancelled" in repr(token)
+    with pytest.raises(framelane.Interrupted):
+        framelane.Subscriber("none", cancel=token)
+    options = {"slots": 2, "backpressure": "block", "cancel": token}
+    with framelane.Publisher("cam0", **options) as publisher, framelane.Subscriber("cam0", "every") as reader:
+        publisher.send(IMAGE)
+        publisher.send(IMAGE)
+        raises_interrupted(lambda: publisher.send(IMAGE))
+        raises_interrupted(lambda: publisher.loan(IMAGE.shape).__enter__())
+        raises_interrupted(publisher.drain)
+        late = framelane.Subscriber("cam0", cancel=token)
+        assert late.recv(timeout=0).sequence == 2
+        raises_interrupted(late.recv)
+        with pytest.raises(framelane.Timeout):
+            late.recv(timeout=0)
+        assert reader.recv(timeout=10).sequence == 1
+    with framelane.DetectionPublisher("boxes", backpressure="block", cancel=token) as boxes:
+        found = framelane.DetectionSubscriber("boxes", cancel=token)
+        raises_interrupted(found.recv)
+        raises_interrupted(lambda: found.for_frame(1))
+        boxes.drain()
+
+
+def test_cancel_ends_the_waits_of_other_threads(start):
+    token = framelane.CancelToken()
+    with framelane.Publisher("cam0"):
+        one, other = (framelane.Subscriber("cam0", cancel=token) for _ in range(2))
+        waiting = [start(raises_interrupted, call) for call in (one.recv, other.recv)]
+        token.cancel()
+        for thread in waiting:
+            thread.join()
+
+
+def test_wait_that_need_not_wait_ignores_a_cancelled_token(publisher):
+    token = framelane.CancelToken()
+    subscriber = framelane.Subscriber("cam0", cancel=token)
+    token.cancel()
+    publisher.send(IMAGE)
+    assert subscriber.recv().sequence == 1
+
+
 def test_waiting_subscribers_sleep_until_the_end(publisher, start):
     subscribers = [framelane.Subscriber("cam0", open_timeout=0) for _ in range(64)]
     with pytest.raises(framelane.TooManySubscribers):

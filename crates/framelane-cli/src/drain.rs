@@ -10,7 +10,8 @@ pub fn drain(publisher: &mut Publisher, stop: &Stop) -> Result<(), Error> {
     if publisher.backpressure() != Backpressure::Block {
         return Ok(());
     }
-    match publisher.drain_while(None, &mut || !stop.is_set()) {
+    publisher.set_cancel_token(stop.token());
+    match publisher.drain(None) {
         Err(error) if error.kind() == ErrorKind::Interrupted && stop.is_set() => Ok(()),
         drained => drained,
     }

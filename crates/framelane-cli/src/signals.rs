@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use framelane::Error;
+use framelane::{CancelToken, Error};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
@@ -74,9 +74,10 @@ impl Stop {
         self.flag.store(true, Ordering::Relaxed);
     }
 
-    /// The flag itself.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        self.flag.clone()
+    /// Returns a token that ends waits when it is time to end.
+    pub fn token(&self) -> CancelToken {
+        let stop = self.clone();
+        CancelToken::with_check(move || stop.is_set())
     }
 
     /// 128 + the signal, if there was one.

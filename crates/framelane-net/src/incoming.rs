@@ -24,6 +24,8 @@ const PIECE_BYTES: usize = 1 << 20;
 const DISCARD_BYTES: usize = 64 << 10;
 /// How long the other side may take to end the connection when everything has come.
 const DONE: Duration = Duration::from_secs(2);
+/// Time between two checks of the connection while the publisher waits for a slot.
+const SLOT_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Slots begin at pages.
 const PAGE_BYTES: u64 = 4096;
 /// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
@@ -581,16 +583,15 @@ fn loan<'p>(
     head: &FrameHead,
     keep: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<Option<Loan<'p>>, Fault> {
-    let mut ended = None;
-    let loan = publisher.loan_while(&head.layout, &mut || {
-        ended = keep().err();
-        ended.is_none()
-    });
-    match loan {
+    // In slices: a connection that is lost during the wait for a reader is restarted, as any other.
+    // The loan reports an error of the wait.
+    while let Ok(false) = publisher.wait_for_slot(&head.layout, SLOT_POLL_INTERVAL) {
+        keep()?;
+    }
+    match publisher.loan(&head.layout) {
         Ok(loan) => Ok(Some(loan)),
         Err(LoanError::NoFreeSlot) => Ok(None),
-        // A connection that was lost while we waited for a reader is begun again, as any other.
-        Err(LoanError::Interrupted) => Err(ended.unwrap_or_else(Fault::stopped)),
+        Err(LoanError::Interrupted) => Err(Fault::stopped()),
         Err(error) => Err(Fault::private(error.into(), false)),
     }
 }

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
-    Backpressure, Delivery, Error, ErrorKind, Link, Links, Publisher, PublisherOptions, Subscriber,
-    SubscriberOptions, Urls,
+    Backpressure, CancelToken, Delivery, Error, ErrorKind, Link, Links, Publisher, PublisherOptions,
+    Subscriber, SubscriberOptions, Urls,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -229,7 +229,6 @@ impl Links for Remote {
         url: &str,
         options: &SubscriberOptions,
         attach: &mut dyn FnMut(&str) -> Result<(), Error>,
-        keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Box<dyn Link>, Error> {
         let mut link = LinkUrl::parse(url, options.get_urls())?;
         if options.get_delivery() == Delivery::Every {
@@ -255,7 +254,7 @@ impl Links for Remote {
         let when_closed = if options.get_reconnect() { WhenClosed::Wait } else { WhenClosed::Return };
         let running =
             spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, when_closed, shared))?;
-        wait_until_live(&shared, &peer, options.get_open_timeout(), keep_waiting)?;
+        wait_until_live(&shared, &peer, options.get_open_timeout(), options.cancel_token())?;
         Ok(Box::new(running))
     }
 
@@ -328,11 +327,15 @@ fn push(
     client::send(link, subscriber, &sending, &events, &keep).map(drop)
 }
 
+fn interrupted(peer: &str) -> Error {
+    Error::new(ErrorKind::Interrupted, format!("interrupted while waiting for {peer}"))
+}
+
 fn wait_until_live(
     shared: &Shared,
     peer: &str,
     wait: Option<Duration>,
-    keep_waiting: &mut dyn FnMut() -> bool,
+    cancel: &CancelToken,
 ) -> Result<(), Error> {
     let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut state = shared.state();
@@ -358,11 +361,14 @@ fn wait_until_live(
                 "start its publisher, and check that `framelane serve` runs there and offers the channel",
             ));
         }
+        if cancel.is_cancelled() {
+            return Err(interrupted(peer));
+        }
         let nap = left.map_or(CALLER_POLL_INTERVAL, |left| left.min(CALLER_POLL_INTERVAL));
         state = shared.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
         drop(state);
-        if !keep_waiting() {
-            return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while waiting for {peer}")));
+        if cancel.ends_wait() {
+            return Err(interrupted(peer));
         }
         state = shared.state();
     }

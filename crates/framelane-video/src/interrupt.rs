@@ -1,8 +1,10 @@
-//! The end of a read that waits: a stop flag, or a time limit.
+//! The end of a read that waits: a cancel token, or a time limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use framelane::CancelToken;
 
 /// Interval at which a sleep polls the flags.
 const POLL: Duration = Duration::from_millis(50);
@@ -13,8 +15,8 @@ pub(crate) struct Interrupt(Arc<Flags>);
 
 #[derive(Debug)]
 struct Flags {
-    /// Written by the user, read here.
-    user: Option<Arc<AtomicBool>>,
+    /// Cancelled by the user.
+    user: CancelToken,
     /// Written by the publishing thread when it has had enough, read by the decoding thread.
     enough: AtomicBool,
     /// Nanoseconds after `began` at which a read is given up, 0: never. Written and read by the thread that
@@ -24,7 +26,7 @@ struct Flags {
 }
 
 impl Interrupt {
-    pub(crate) fn new(user: Option<Arc<AtomicBool>>) -> Self {
+    pub(crate) fn new(user: CancelToken) -> Self {
         Interrupt(Arc::new(Flags {
             user,
             enough: AtomicBool::new(false),
@@ -33,9 +35,14 @@ impl Interrupt {
         }))
     }
 
-    /// The user wants an end. The flags carry no data, so no ordering is needed.
+    /// Returns whether the user wants an end.
     pub(crate) fn by_user(&self) -> bool {
-        self.0.user.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+        self.0.user.ends_wait()
+    }
+
+    /// Returns the user's token.
+    pub(crate) fn user(&self) -> &CancelToken {
+        &self.0.user
     }
 
     pub(crate) fn is_set(&self) -> bool {

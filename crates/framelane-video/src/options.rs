@@ -3,10 +3,9 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, PixelFormat, redact};
+use framelane::{CancelToken, Error, ErrorKind, PixelFormat, redact};
 
 use crate::progress::SourceEvent;
 
@@ -136,7 +135,7 @@ pub struct SourceOptions {
     pub(crate) raw: Option<RawFormat>,
     pub(crate) input_format: Option<String>,
     pub(crate) ffmpeg: FfmpegOptions,
-    pub(crate) stop: Option<Arc<AtomicBool>>,
+    pub(crate) cancel: CancelToken,
     pub(crate) direct: bool,
     pub(crate) rotate: Rotate,
     /// The source, when its name is not UTF-8.
@@ -194,7 +193,7 @@ impl Default for SourceOptions {
             raw: None,
             input_format: None,
             ffmpeg: FfmpegOptions::default(),
-            stop: None,
+            cancel: CancelToken::new(),
             direct: true,
             rotate: Rotate::default(),
             path: None,
@@ -302,11 +301,11 @@ impl SourceOptions {
         self
     }
 
-    /// A flag that ends opening, waiting and publishing soon after it is set, from any thread or a signal
-    /// handler.
+    /// A token that ends opening, waiting and publishing; default none. A wait of the publisher for a slot
+    /// ends too. The check of the token runs in several threads.
     #[must_use]
-    pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.stop = Some(stop);
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
         self
     }
 

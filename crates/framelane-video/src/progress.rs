@@ -76,7 +76,7 @@ pub enum End {
     Finished,
     /// The callback returned `Break`.
     Broken,
-    /// The stop flag was set.
+    /// The cancel token ended it.
     Stopped,
     /// A live source ended, and reconnecting is off. [`Summary::reason`] says why.
     Lost,

@@ -2,8 +2,6 @@
 
 use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, OwnedLoan, Publisher, SourceStatus};
 
-use crate::interrupt::Interrupt;
-
 /// Fills a frame's bytes. `Ok(false)`: there is no frame after all, and nothing is published.
 pub(crate) type Fill<'f> = dyn FnMut(&mut [u8]) -> Result<bool, Error> + 'f;
 
@@ -18,7 +16,7 @@ pub(crate) enum Put {
     Dropped,
     /// `fill` had nothing.
     Nothing,
-    /// The interrupt ended a wait for a slot.
+    /// The cancel token ended a wait for a slot.
     Interrupted,
 }
 
@@ -63,7 +61,6 @@ pub(crate) trait Sink: Send {
 /// Publishes in a channel.
 pub(crate) struct ChannelSink<'p> {
     pub(crate) publisher: &'p mut Publisher,
-    pub(crate) interrupt: Interrupt,
 }
 
 impl Sink for ChannelSink<'_> {
@@ -75,8 +72,7 @@ impl Sink for ChannelSink<'_> {
         look: &mut Look<'_>,
     ) -> Result<Put, Error> {
         let sequence = self.next_sequence();
-        let interrupt = &self.interrupt;
-        let mut loan = match self.publisher.loan_while(layout, &mut || !interrupt.is_set()) {
+        let mut loan = match self.publisher.loan(layout) {
             Ok(loan) => loan,
             Err(error) => return outcome(error),
         };
@@ -106,8 +102,7 @@ impl Sink for ChannelSink<'_> {
     }
 
     fn put_owned(&mut self, loan: &OwnedLoan, layout: &Layout, info: &FrameInfo) -> Result<Put, Error> {
-        let interrupt = &self.interrupt;
-        match self.publisher.publish_owned_while(loan, layout, info, &mut || !interrupt.is_set()) {
+        match self.publisher.publish_owned(loan, layout, info) {
             Ok(_) => Ok(Put::Published),
             Err(error) => outcome(error),
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 
-use framelane::{Error, Publisher};
+use framelane::{CancelToken, Error, Publisher};
 
 use crate::conflicts;
 use crate::emit::{Emitter, Next, OnFrame};
@@ -44,11 +44,12 @@ impl SourceOptions {
     /// | `-` | standard input: y4m or any container that can be read without seeking; raw frames with [`SourceOptions::raw`] |
     /// | `testsrc`, `testsrc=1920x1080@60` | a moving pattern with the frame number and a clock, endless, without FFmpeg |
     ///
-    /// Blocks until the source is there and its streams are known; the stop flag ends the wait.
+    /// Blocks until the source is there and its streams are known; the token of
+    /// [`SourceOptions::cancel`] ends the wait.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file,
-    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the stop flag),
+    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the token),
     /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
     pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;
@@ -66,7 +67,7 @@ impl SourceOptions {
 impl Source {
     fn open(options: &SourceOptions, source: &str) -> Result<Self, Error> {
         conflicts::check(options, source)?;
-        let interrupt = Interrupt::new(options.stop.clone());
+        let interrupt = Interrupt::new(options.cancel.clone());
         let (kind, info) = if testsrc::is_testsrc(source) {
             let (test, info) = TestSource::open(options, source)?;
             (Kind::Test(test), info)
@@ -100,9 +101,9 @@ impl Source {
     /// Publishes all frames of the source; gives what became of them.
     ///
     /// `on_frame` is called on this thread for each frame just before readers can see it, and ends publishing
-    /// after that frame with `Break`. Blocks until the source has ended, `on_frame` breaks or the stop flag
-    /// is set. Decoding runs on threads of its own meanwhile. Called again, it starts again from the
-    /// beginning where the source can; live sources go on.
+    /// after that frame with `Break`. Blocks until the source has ended, `on_frame` breaks or the token of
+    /// the options is cancelled. Decoding runs on threads of its own meanwhile. Called again, it starts again
+    /// from the beginning where the source can; live sources go on.
     ///
     /// Damage in the media is no error: what can be decoded is published, and the summary has counts and
     /// warnings.
@@ -115,8 +116,12 @@ impl Source {
         publisher: &mut Publisher,
         on_frame: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let interrupt = self.interrupt.clone();
-        self.run(&mut ChannelSink { publisher, interrupt }, on_frame)
+        // The user's token also ends the publisher's wait for a slot.
+        let own = publisher.cancel_token().clone();
+        publisher.set_cancel_token(CancelToken::any([own.clone(), self.interrupt.user().clone()]));
+        let summary = self.run(&mut ChannelSink { publisher }, on_frame);
+        publisher.set_cancel_token(own);
+        summary
     }
 
     /// As [`Source::publish_to`] without a channel: `on_frame` is all that sees the frames.

@@ -3,11 +3,11 @@
 mod support;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{Backpressure, Delivery, PixelFormat, PublisherOptions, RecvError, SubscriberOptions};
+use framelane::{
+    Backpressure, CancelToken, Delivery, PixelFormat, PublisherOptions, RecvError, SubscriberOptions,
+};
 use framelane_video::{End, Rate, SourceOptions, Summary};
 use support::{Folder, Taken, decoded_by_ffmpeg, packed};
 
@@ -212,12 +212,12 @@ fn dropped_frames_are_told_and_counted() {
 }
 
 #[test]
-fn the_stop_flag_ends_a_wait_for_a_reader() {
+fn cancel_ends_a_wait_for_a_reader() {
     let folder = Folder::new();
     let file = folder.make("h264.mp4", &format!("{MOVING} -pix_fmt yuv420p -c:v libx264"));
     for format in [PixelFormat::I420, PixelFormat::Bgr8] {
         let channel = Folder::new();
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = CancelToken::new();
         let mut publisher = PublisherOptions::new()
             .directory(channel.path())
             .slots(4)
@@ -230,12 +230,12 @@ fn the_stop_flag_ends_a_wait_for_a_reader() {
             .delivery(Delivery::Every)
             .open("video")
             .unwrap();
-        let options = SourceOptions::new().format(format).rate(Rate::Max).stop_flag(stop.clone());
+        let options = SourceOptions::new().format(format).rate(Rate::Max).cancel(stop.clone());
         let mut source = options.open(&file).unwrap();
         let summary = source
             .publish_to(&mut publisher, &mut |progress| {
                 if progress.frames == 3 {
-                    stop.store(true, Ordering::Relaxed);
+                    stop.cancel();
                 }
                 ControlFlow::Continue(())
             })

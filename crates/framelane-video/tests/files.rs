@@ -4,11 +4,9 @@ mod support;
 
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use framelane::{ErrorKind, PixelFormat};
+use framelane::{CancelToken, ErrorKind, PixelFormat};
 use framelane_video::{End, Rate, Repeat, SourceOptions};
 use support::{Folder, clip, decoded_by_ffmpeg, largest_difference, take_all};
 
@@ -313,11 +311,13 @@ fn repeating_for_ever_ends_with_the_limit_the_callback_or_the_flag() {
         })
         .unwrap();
     assert_eq!(first, Some(0));
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut stopped = options.stop_flag(stop.clone()).open(&file).unwrap();
+    let stop = CancelToken::new();
+    let mut stopped = options.cancel(stop.clone()).open(&file).unwrap();
     let summary = stopped
         .decode(&mut |progress| {
-            stop.store(progress.frames >= 11, Ordering::Relaxed);
+            if progress.frames >= 11 {
+                stop.cancel();
+            }
             ControlFlow::Continue(())
         })
         .unwrap();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{ErrorKind, PixelFormat};
+use framelane::{CancelToken, ErrorKind, PixelFormat};
 use framelane_video::{End, Rate, RawFormat, SourceOptions};
 use support::{Folder, decoded_by_ffmpeg, ffmpeg, take_all};
 
@@ -97,39 +97,39 @@ fn text_of_a_server_cannot_change_a_terminal() {
 }
 
 #[test]
-fn the_stop_flag_ends_opening_a_stream_that_says_nothing() {
+fn cancel_ends_opening_a_silent_stream() {
     // Accepts, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for scheme in ["http", "rtsp"] {
         let url = format!("{scheme}://{}/x", listener.local_addr().unwrap());
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = CancelToken::new();
         let flag = stop.clone();
-        let opening = std::thread::spawn(move || SourceOptions::new().stop_flag(flag).open(&url).err());
-        stop.store(true, Ordering::Relaxed);
+        let opening = std::thread::spawn(move || SourceOptions::new().cancel(flag).open(&url).err());
+        stop.cancel();
         let error = opening.join().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     }
 }
 
 #[test]
-fn the_stop_flag_and_a_break_end_a_stream_that_stalls() {
+fn cancel_and_a_break_end_a_stalled_stream() {
     let folder = Folder::new();
     let file = folder
         .make("a.ts", &format!("{HALF_SECOND} -b:v 8M -minrate 8M -maxrate 8M -bufsize 1M -c:v mpeg2video"));
     let bytes = std::fs::read(&file).unwrap();
     for breaks in [true, false] {
         let url = serve(bytes.clone(), false);
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = CancelToken::new();
         // A small probe, for the server never gives the rest.
         let options =
-            SourceOptions::new().rate(Rate::Max).stop_flag(stop.clone()).ffmpeg_option("probesize", "50000");
+            SourceOptions::new().rate(Rate::Max).cancel(stop.clone()).ffmpeg_option("probesize", "50000");
         let mut source = options.open(&url).unwrap();
         let summary = source
             .decode(&mut |_| {
                 if breaks {
                     return ControlFlow::Break(());
                 }
-                stop.store(true, Ordering::Relaxed);
+                stop.cancel();
                 ControlFlow::Continue(())
             })
             .unwrap();
@@ -187,8 +187,8 @@ fn child() {
         "raw converted" => SourceOptions::new().raw(Some(raw)),
         _ => SourceOptions::new().format(PixelFormat::I420),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut source = options.rate(Rate::Max).stop_flag(stop.clone()).open("-").unwrap();
+    let stop = CancelToken::new();
+    let mut source = options.rate(Rate::Max).cancel(stop.clone()).open("-").unwrap();
     let mut sum = 0_u64;
     let summary = source
         .decode(&mut |progress| {
@@ -197,7 +197,7 @@ fn child() {
                 .map(|byte| u64::from(*byte))
                 .sum::<u64>();
             if how == "endless" && progress.frames == 3 {
-                stop.store(true, Ordering::Relaxed);
+                stop.cancel();
             }
             ControlFlow::Continue(())
         })
@@ -246,7 +246,7 @@ fn y4m_and_containers_come_through_standard_input() {
 }
 
 #[test]
-fn the_stop_flag_ends_a_wait_for_standard_input() {
+fn cancel_ends_a_wait_for_standard_input() {
     let folder = Folder::new();
     let file = folder.make("a.y4m", HALF_SECOND);
     let result = run_child("endless", &std::fs::read(&file).unwrap(), true);

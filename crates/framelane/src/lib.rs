@@ -29,6 +29,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]
 
+#[cfg(not(loom))]
+mod cancel;
 mod color;
 #[cfg(not(loom))]
 mod descriptor;
@@ -78,6 +80,8 @@ mod text;
 #[cfg(not(loom))]
 mod urls;
 
+#[cfg(not(loom))]
+pub use cancel::CancelToken;
 pub use color::{Color, ColorRange};
 #[cfg(not(loom))]
 pub use directory::{check_name, compare_names, directory};

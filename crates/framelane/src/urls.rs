@@ -79,13 +79,12 @@ pub trait Links: Send + Sync {
     /// # Errors
     /// Those of `attach`.
     /// Of the URL and of connecting; [`ErrorKind::NotFound`] when there is no such channel in time;
-    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
+    /// [`ErrorKind::Interrupted`] when the token of the options ends the wait.
     fn subscribe(
         &self,
         url: &str,
         options: &SubscriberOptions,
         attach: &mut dyn FnMut(&str) -> Result<(), Error>,
-        keep_waiting: &mut dyn FnMut() -> bool,
     ) -> Result<Box<dyn Link>, Error>;
 
     /// The name of a local channel for a publisher of this URL.

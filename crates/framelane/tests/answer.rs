@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use framelane::{
-    Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo, Layout,
-    PixelFormat, PublisherOptions, SubscriberOptions,
+    CancelToken, Delivery, Detection, DetectionPublisher, DetectionSubscriber, Error, ErrorKind, FrameInfo,
+    Layout, PixelFormat, PublisherOptions, SubscriberOptions,
 };
 use framelane_test_kit::{Place, wait_until};
 
@@ -128,16 +128,15 @@ fn a_frame_that_found_no_slot_is_not_waited_for() {
 }
 
 #[test]
-fn a_caller_that_says_stop_is_let_go_with_and_without_a_detector() {
+fn answer_with_and_without_a_detector_ends_when_cancelled() {
     let scene = Scene::default();
     let mut publisher = scene.publishing().create("cam0").unwrap();
+    publisher.set_cancel_token(CancelToken::with_check(|| true));
     let mut finder = Some(scene.finder());
     let mut detections = scene.detections();
     let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
     for _ in 0..2 {
-        let asked = (&mut detections, LONG);
-        let answer =
-            publisher.send_and_wait_while(&layout, &FrameInfo::default(), &[0], asked, &mut || false);
+        let answer = publisher.send_and_wait(&layout, &FrameInfo::default(), &[0], &mut detections, LONG);
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Interrupted);
         finder.take();
     }

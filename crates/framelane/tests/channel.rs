@@ -1,7 +1,8 @@
 //! A channel within one process: what passes, in which order, and what is counted.
 
 use std::io::{Seek, SeekFrom, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use framelane::*;
@@ -299,21 +300,18 @@ fn backpressure_block_loses_nothing_however_slow_the_reader() {
 }
 
 #[test]
-fn a_blocked_publisher_can_be_interrupted_and_goes_on_when_the_reader_leaves() {
+fn blocked_publisher_ends_when_cancelled_and_continues_later() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.slots(2).backpressure(Backpressure::Block).create("c").unwrap();
     let every = subscriber.delivery(Delivery::Every).open("c").unwrap();
     send(&mut publisher, &gray(8, 8), 1);
     send(&mut publisher, &gray(8, 8), 2);
-    let mut asked = 0;
-    let blocked = publisher.loan_while(&gray(8, 8), &mut || {
-        asked += 1;
-        asked < 3
-    });
-    assert!(matches!(blocked, Err(LoanError::Interrupted)));
+    let asked = AtomicU32::new(0);
+    publisher.set_cancel_token(CancelToken::with_check(move || asked.fetch_add(1, Relaxed) >= 2));
+    assert!(matches!(publisher.loan(&gray(8, 8)), Err(LoanError::Interrupted)));
     assert_eq!(publisher.drain(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::Timeout);
-    let stopped = publisher.drain_while(None, &mut || false);
+    let stopped = publisher.drain(None);
     assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Interrupted);
     drop(every);
     assert_eq!(send(&mut publisher, &gray(8, 8), 3), Some(3));

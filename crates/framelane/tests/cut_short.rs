@@ -33,6 +33,7 @@ impl Channel {
         let publisher = PublisherOptions::new()
             .directory(directory.path())
             .backpressure(backpressure)
+            .cancel(CancelToken::with_check(|| true))
             .create("c")
             .unwrap();
         let subscriber =
@@ -41,7 +42,7 @@ impl Channel {
     }
 
     fn send(&mut self, value: u8) -> Result<u64, LoanError> {
-        let mut loan = self.publisher.loan_while(&gray(), &mut || false)?;
+        let mut loan = self.publisher.loan(&gray())?;
         loan.bytes_mut().fill(value);
         Ok(loan.publish(&FrameInfo::default()))
     }

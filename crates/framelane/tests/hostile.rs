@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use framelane::*;
@@ -109,12 +110,19 @@ struct Channel {
     loan: Option<OwnedLoan>,
 }
 
+/// Ends a wait at every second poll.
+fn second_poll() -> CancelToken {
+    let polls = AtomicU32::new(0);
+    CancelToken::with_check(move || polls.fetch_add(1, Relaxed) % 2 == 1)
+}
+
 impl Channel {
     fn new(backpressure: Backpressure) -> Self {
         let directory = Place::new();
         let publisher = PublisherOptions::new()
             .directory(directory.path())
             .backpressure(backpressure)
+            .cancel(second_poll())
             .create("c")
             .unwrap();
         let options = SubscriberOptions::new().directory(directory.path());
@@ -132,7 +140,8 @@ impl Channel {
     }
 
     fn publisher_options(&self) -> PublisherOptions {
-        PublisherOptions::new().directory(self.directory.path()).backpressure(self.backpressure)
+        let options = PublisherOptions::new().directory(self.directory.path());
+        options.backpressure(self.backpressure).cancel(second_poll())
     }
 
     fn run(&mut self, op: Op) {
@@ -141,12 +150,7 @@ impl Channel {
             Op::Harm(file, offset, value) => harm(&path, file, offset, &value.to_le_bytes()),
             Op::Send(bytes) => {
                 if let Some(publisher) = &mut self.publisher {
-                    let mut asked = 0;
-                    let loaned = publisher.loan_while(&gray(bytes), &mut || {
-                        asked += 1;
-                        asked < 2
-                    });
-                    match loaned {
+                    match publisher.loan(&gray(bytes)) {
                         Ok(mut loan) => {
                             loan.bytes_mut().fill(bytes as u8);
                             loan.publish(&FrameInfo::default());
@@ -228,8 +232,7 @@ impl Channel {
         self.subscribers.clear();
         self.loan = None;
         let Some(publisher) = &mut self.publisher else { return };
-        let published =
-            publisher.loan_while(&gray(64), &mut || false).map(|loan| loan.publish(&FrameInfo::default()));
+        let published = publisher.loan(&gray(64)).map(|loan| loan.publish(&FrameInfo::default()));
         assert!(published.is_ok(), "{published:?}");
     }
 }
@@ -301,7 +304,7 @@ fn records_full_of_garbage_that_nobody_has_locked_do_not_stop_a_publisher() {
             harm(channel.directory.path(), 1, 4096, &record.repeat(64));
             harm(channel.directory.path(), 1, 64, &[0xFF; 8]);
             assert_eq!(publisher.subscribers(), 0);
-            let loan = publisher.loan_while(&gray(64), &mut || false);
+            let loan = publisher.loan(&gray(64));
             loan.unwrap_or_else(|error| panic!("{backpressure:?}: {error}")).publish(&FrameInfo::default());
         }
     }
@@ -348,7 +351,8 @@ fn a_head_and_a_wake_word_that_never_rest_do_not_hold_a_subscriber_beyond_its_ti
                 }
             }
             // Without a time limit the caller is still asked now and then.
-            drop(subscriber.recv_while(None, &mut || false));
+            subscriber.set_cancel_token(CancelToken::with_check(|| true));
+            drop(subscriber.recv());
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });

@@ -81,7 +81,11 @@ impl Channel {
     }
 
     fn options(directory: &Place, backpressure: Backpressure) -> PublisherOptions {
-        PublisherOptions::new().directory(directory.path()).slots(SLOTS as usize).backpressure(backpressure)
+        PublisherOptions::new()
+            .directory(directory.path())
+            .slots(SLOTS as usize)
+            .backpressure(backpressure)
+            .cancel(CancelToken::with_check(|| true))
     }
 
     fn subscriber(&self) -> SubscriberOptions {
@@ -100,7 +104,7 @@ impl Channel {
 
     fn send(&mut self) {
         let layout = Layout::packed(PixelFormat::Gray8, BYTES, 1).unwrap();
-        match self.publisher.loan_while(&layout, &mut || false) {
+        match self.publisher.loan(&layout) {
             Ok(mut loan) => {
                 loan.bytes_mut().fill(7);
                 loan.publish(&FrameInfo::default());
@@ -308,7 +312,8 @@ fn every_word_may_change_all_the_time() {
         }
         // Nobody to be seen: whoever waits without limit is asked now and then whether to go on.
         for subscriber in &mut channel.subscribers {
-            let _ = subscriber.recv_while(None, &mut || false);
+            subscriber.set_cancel_token(CancelToken::with_check(|| true));
+            let _ = subscriber.recv();
         }
         drop(end);
         let sums =

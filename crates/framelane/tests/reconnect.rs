@@ -1,10 +1,12 @@
 //! A publisher that closes its channel and comes again: subscribers with `reconnect` wait for it.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use framelane::{
-    Backpressure, Delivery, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind, FrameInfo, Layout,
-    Origin, PixelFormat, Publisher, PublisherOptions, RecvError, Subscriber, SubscriberOptions,
+    Backpressure, CancelToken, Delivery, Detection, DetectionPublisher, DetectionSubscriber, ErrorKind,
+    FrameInfo, Layout, Origin, PixelFormat, Publisher, PublisherOptions, RecvError, Subscriber,
+    SubscriberOptions,
 };
 use framelane_test_kit::{Place, wait_until};
 
@@ -78,10 +80,8 @@ fn reconnect_while_waiting_receives_the_first_frame() {
         scene.subscriber(Delivery::Every)
     };
     let (asked, asks) = std::sync::mpsc::channel();
-    let waiting = std::thread::spawn(move || {
-        let mut keep = || asked.send(()).is_ok();
-        subscriber.recv_while(Some(LONG), &mut keep).map(|frame| frame.bytes()[0])
-    });
+    subscriber.set_cancel_token(CancelToken::with_check(move || asked.send(()).is_err()));
+    let waiting = std::thread::spawn(move || subscriber.recv_timeout(LONG).map(|frame| frame.bytes()[0]));
     // It waits for the channel.
     asks.recv().unwrap();
     let mut publisher = scene.publisher();
@@ -153,11 +153,9 @@ fn reconnect_wait_ends_when_the_caller_says_so() {
     send(&mut publisher, 1);
     assert_eq!(next(&mut subscriber).1, 1);
     drop(publisher);
-    let mut asked = 0;
-    let ended = subscriber.recv_while(None, &mut || {
-        asked += 1;
-        asked < 2
-    });
+    let asked = AtomicU32::new(0);
+    subscriber.set_cancel_token(CancelToken::with_check(move || asked.fetch_add(1, Relaxed) == 1));
+    let ended = subscriber.recv();
     assert!(matches!(ended, Err(RecvError::Interrupted)), "{ended:?}");
     // And goes on afterwards.
     let mut publisher = scene.publisher();

@@ -81,13 +81,12 @@ class DetectionPublisher {
   /// batch.
   /// \throws FramelaneError as Publisher; InvalidOption for a label or model with a NUL inside.
   explicit DetectionPublisher(const std::string& channel, const std::vector<std::string>& labels = {},
-                              const std::string& model = {}, PublisherOptions options = {})
-      : question_(inner::make_question(std::move(options.keep_waiting))) {
-    const auto c_options = inner::c_options(options, question_);
+                              const std::string& model = {}, const PublisherOptions& options = {}) {
+    const auto c_options = inner::c_options(options);
     std::vector<const char*> c_labels;
     for (const std::string& label : labels) c_labels.push_back(inner::c_text(label, "a label"));
     framelane_detection_publisher* made = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_publisher_create(inner::c_channel(channel), &c_options, c_labels.data(),
                                                     c_labels.size(), inner::c_text(model, "a model"), &made));
     handle_.reset(made);
@@ -98,7 +97,7 @@ class DetectionPublisher {
   std::optional<std::uint64_t> send(const FrameId& frame, const std::vector<Detection>& boxes) {
     const framelane_frame_id id = frame.c();
     std::uint64_t number = 0;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_publisher_send(handle(), &id, boxes.data(), boxes.size(), &number));
     return number == 0 ? std::nullopt : std::make_optional(number);
   }
@@ -108,7 +107,7 @@ class DetectionPublisher {
 
   /// Same as Publisher::drain.
   void drain(Timeout timeout = std::nullopt) {
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_publisher_drain(handle(), timeout.ns()));
   }
 
@@ -118,7 +117,6 @@ class DetectionPublisher {
  private:
   framelane_detection_publisher* handle() const { return inner::given(handle_, "DetectionPublisher"); }
 
-  inner::SharedQuestion question_;
   std::unique_ptr<framelane_detection_publisher, inner::Deleter<framelane_detection_publisher_free>> handle_;
 };
 
@@ -129,11 +127,10 @@ class DetectionSubscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::open_timeout). The delivery is always Every. \throws
   /// FramelaneError as Subscriber.
-  explicit DetectionSubscriber(const std::string& channel, SubscriberOptions options = {})
-      : question_(inner::make_question(std::move(options.keep_waiting))) {
-    const auto c_options = inner::c_options(options, question_);
+  explicit DetectionSubscriber(const std::string& channel, const SubscriberOptions& options = {}) {
+    const auto c_options = inner::c_options(options);
     framelane_detection_subscriber* opened = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(
         framelane_detection_subscriber_open(inner::c_channel(channel), &c_options, options.open_timeout.ns(), &opened));
     handle_.reset(opened);
@@ -143,7 +140,7 @@ class DetectionSubscriber {
   /// images.
   Detections recv(Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_subscriber_recv(handle(), timeout.ns(), &found));
     return inner::take(found);
   }
@@ -151,7 +148,7 @@ class DetectionSubscriber {
   /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
   std::optional<Detections> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_detections* found = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     framelane_error* error = framelane_detection_subscriber_recv(handle(), timeout.ns(), &found);
     if (call.failed_with(error, Code::Timeout)) return std::nullopt;
     call.check(error);
@@ -170,7 +167,7 @@ class DetectionSubscriber {
   }
   Detections for_frame(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_subscriber_for_frame(handle(), epoch, sequence, timeout.ns(), &found));
     return inner::take(found);
   }
@@ -185,7 +182,7 @@ class DetectionSubscriber {
   }
   Detections answer(std::uint64_t epoch, std::uint64_t sequence, Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_detection_subscriber_answer(handle(), epoch, sequence, timeout.ns(), &found));
     return inner::take(found);
   }
@@ -200,7 +197,6 @@ class DetectionSubscriber {
   friend class Publisher;
   framelane_detection_subscriber* handle() const { return inner::given(handle_, "DetectionSubscriber"); }
 
-  inner::SharedQuestion question_;
   std::unique_ptr<framelane_detection_subscriber, inner::Deleter<framelane_detection_subscriber_free>> handle_;
 };
 
@@ -208,9 +204,8 @@ inline Detections Publisher::send_and_wait(const Image& image, DetectionSubscrib
                                            const FrameInfo& info) {
   const framelane_image c_image = image.c();
   framelane_detections* found = nullptr;
-  // Both may ask, one after the other, and both objects may be destroyed meanwhile.
-  const inner::Call call(question_), second(detections.question_);
-  second.check(framelane_publisher_send_and_wait(handle(), &c_image, &info, detections.handle(), timeout.ns(), &found));
+  const inner::Call call;
+  call.check(framelane_publisher_send_and_wait(handle(), &c_image, &info, detections.handle(), timeout.ns(), &found));
   return inner::take(found);
 }
 

@@ -16,6 +16,7 @@
 #if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
 #error "framelane needs C++17: compile with -std=c++17 or later (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
 #else
+#include <framelane/cancel.hpp>
 #include <framelane/channels.hpp>
 #include <framelane/detection.hpp>
 #include <framelane/error.hpp>

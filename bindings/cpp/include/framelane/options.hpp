@@ -2,18 +2,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
+#include <framelane/cancel.hpp>
 #include <framelane/error.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <ratio>
 #include <string>
-#include <utility>
 
 namespace framelane {
 
@@ -91,11 +88,8 @@ struct PublisherOptions {
   std::uint32_t permissions = 0;
   /// Room that each slot gets at least.
   std::uint64_t frame_bytes = 0;
-  /// Called several times a second, and after each signal, while a call waits; false ends it with
-  /// Code::Interrupted. An exception that it throws comes out of the call that waits. Runs in the thread that
-  /// waits. It may read counters and `close` the object; other calls of the object that waits fail with
-  /// Code::Misuse.
-  std::function<bool()> keep_waiting{};
+  /// Ends waits; default none.
+  std::optional<CancelToken> cancel{};
   Urls urls = Urls::Safe;
 };
 
@@ -109,7 +103,7 @@ struct SubscriberOptions {
   /// How long to poll for a frame before sleeping: saves the wake-up, and occupies a core.
   std::chrono::nanoseconds spin{0};
   /// As for the publisher.
-  std::function<bool()> keep_waiting{};
+  std::optional<CancelToken> cancel{};
   /// When the publisher closes the channel: wait for it to be published again, instead of ending with
   /// Code::ChannelClosed.
   bool reconnect = false;
@@ -121,72 +115,7 @@ struct SubscriberOptions {
 
 namespace inner {
 
-/// The function `keep_waiting`. Shared by an object and its calls, which may outlive it.
-struct Question {
-  std::function<bool()> ask;
-};
-
-using SharedQuestion = std::shared_ptr<const Question>;
-
-inline SharedQuestion make_question(std::function<bool()> ask) {
-  return ask ? std::make_shared<const Question>(Question{std::move(ask)}) : nullptr;
-}
-
-/// One call that may wait, in its thread. What the question throws stays here until C is left behind.
-class Call {
- public:
-  explicit Call(SharedQuestion question) : question_(std::move(question)), outer_(std::exchange(innermost(), this)) {}
-  ~Call() { innermost() = outer_; }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-
-  /// Throws what the question threw, or the error.
-  void check(framelane_error* error) const {
-    if (error != nullptr && thrown_) {
-      framelane_error_free(error);
-      std::rethrow_exception(thrown_);
-    }
-    inner::check(error);
-  }
-
-  /// True when the call failed with `code`. Then the error is freed. Other errors are left alone.
-  bool failed_with(framelane_error*& error, Code code) const noexcept {
-    if (thrown_ || framelane_error_code(error) != static_cast<std::uint32_t>(code)) return false;
-    framelane_error_free(error);
-    error = nullptr;
-    return true;
-  }
-
-  /// `keep_waiting` of the C interface; the context is a Question.
-  static int ask(void* context) noexcept {
-    try {
-      return static_cast<const Question*>(context)->ask() ? 1 : 0;
-    } catch (...) {
-      if (Call* call = innermost()) call->thrown_ = std::current_exception();
-      return 0;
-    }
-  }
-
- private:
-  /// The call that this thread is in.
-  static Call*& innermost() noexcept {
-    static thread_local Call* call = nullptr;
-    return call;
-  }
-
-  const SharedQuestion question_;
-  Call* const outer_;
-  std::exception_ptr thrown_;
-};
-
-/// Sets what C asks while a call waits.
-template <class Options>
-void ask(Options& c, const SharedQuestion& question) {
-  c.keep_waiting = question ? &Call::ask : nullptr;
-  c.context = const_cast<Question*>(question.get());
-}
-
-inline framelane_publisher_options c_options(const PublisherOptions& options, const SharedQuestion& question) {
+inline framelane_publisher_options c_options(const PublisherOptions& options) {
   framelane_publisher_options c = FRAMELANE_PUBLISHER_OPTIONS_INIT;
   c.directory = c_directory(options.directory);
   c.slots = options.slots;
@@ -194,11 +123,11 @@ inline framelane_publisher_options c_options(const PublisherOptions& options, co
   c.permissions = options.permissions;
   c.frame_bytes = options.frame_bytes;
   c.urls = static_cast<std::uint32_t>(options.urls);
-  ask(c, question);
+  c.cancel = options.cancel ? options.cancel->c() : nullptr;
   return c;
 }
 
-inline framelane_subscriber_options c_options(const SubscriberOptions& options, const SharedQuestion& question) {
+inline framelane_subscriber_options c_options(const SubscriberOptions& options) {
   framelane_subscriber_options c = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
   c.directory = c_directory(options.directory);
   c.delivery = static_cast<std::uint32_t>(options.delivery);
@@ -206,7 +135,7 @@ inline framelane_subscriber_options c_options(const SubscriberOptions& options, 
   c.reconnect = options.reconnect ? 1 : 0;
   c.urls = static_cast<std::uint32_t>(options.urls);
   c.writable = options.writable ? 1 : 0;
-  ask(c, question);
+  c.cancel = options.cancel ? options.cancel->c() : nullptr;
   return c;
 }
 

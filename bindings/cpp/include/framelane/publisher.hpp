@@ -49,19 +49,17 @@ class Loan {
   std::uint64_t publish(const FrameInfo& info = {}) {
     handle();
     std::uint64_t sequence = 0;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_loan_publish(handle_.release(), &info, &sequence));
     return sequence;
   }
 
  private:
   friend class Publisher;
-  Loan(framelane_loan* loan, inner::SharedQuestion question)
-      : question_(std::move(question)), handle_(loan), layout_(*framelane_loan_layout(loan)) {}
+  explicit Loan(framelane_loan* loan) : handle_(loan), layout_(*framelane_loan_layout(loan)) {}
 
   framelane_loan* handle() const { return inner::given(handle_, "Loan", "published or moved from"); }
 
-  inner::SharedQuestion question_;
   std::unique_ptr<framelane_loan, inner::Deleter<framelane_loan_free>> handle_;
   Layout layout_;
 };
@@ -75,11 +73,10 @@ class Publisher {
   /// Makes the channel, or takes it over, with its subscribers, when its publisher has died.
   /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives),
   /// PermissionDenied, NoSpace, Damaged.
-  explicit Publisher(const std::string& name, PublisherOptions options = {})
-      : question_(inner::make_question(std::move(options.keep_waiting))) {
-    const auto c_options = inner::c_options(options, question_);
+  explicit Publisher(const std::string& name, const PublisherOptions& options = {}) {
+    const auto c_options = inner::c_options(options);
     framelane_publisher* made = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_publisher_create(inner::c_channel(name), &c_options, &made));
     handle_.reset(made);
   }
@@ -90,19 +87,19 @@ class Publisher {
   /// dropped); NoSpace; Interrupted.
   Loan loan(const Layout& layout) {
     framelane_loan* lent = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_publisher_loan(handle(), &layout.c(), &lent));
-    return Loan(lent, question_);
+    return Loan(lent);
   }
 
   /// Same as `loan`. Returns nothing when every slot is in use.
   std::optional<Loan> try_loan(const Layout& layout) {
     framelane_loan* lent = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     framelane_error* error = framelane_publisher_loan(handle(), &layout.c(), &lent);
     if (call.failed_with(error, Code::NoFreeSlot)) return std::nullopt;
     call.check(error);
-    return Loan(lent, question_);
+    return Loan(lent);
   }
 
   /// Copies an image into a slot and publishes it: one copy, also with padded rows. Returns its sequence, or
@@ -111,7 +108,7 @@ class Publisher {
   std::optional<std::uint64_t> send(const Image& image, const FrameInfo& info = {}) {
     const framelane_image c_image = image.c();
     std::uint64_t number = 0;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_publisher_send(handle(), &c_image, &info, &number));
     return number == 0 ? std::nullopt : std::make_optional(number);
   }
@@ -130,13 +127,13 @@ class Publisher {
   /// \throws FramelaneError Timeout, Interrupted. Damaged if a file of the channel was cut short. The error of
   /// a link that has ended, of any kind.
   void drain(Timeout timeout = std::nullopt) {
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_publisher_drain(handle(), timeout.ns()));
   }
 
   /// Closes the channel, as the destructor does, and never waits for a subscriber. Waiting calls in other
   /// threads, and later calls, fail with Code::ChannelClosed. Returns when the waiting calls have ended and
-  /// the channel is gone. From `keep_waiting`, returns at once.
+  /// the channel is gone. From the check of a cancel token, returns at once.
   void close() { framelane_publisher_close(handle()); }
 
   /// The channel's name.
@@ -158,8 +155,6 @@ class Publisher {
  private:
   framelane_publisher* handle() const { return inner::given(handle_, "Publisher"); }
 
-  // The handle asks it: freed first.
-  inner::SharedQuestion question_;
   std::unique_ptr<framelane_publisher, inner::Deleter<framelane_publisher_free>> handle_;
 };
 

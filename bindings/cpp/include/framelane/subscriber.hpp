@@ -121,11 +121,10 @@ class Subscriber {
   /// Waits for the channel (see SubscriberOptions::open_timeout) and subscribes.
   /// \throws FramelaneError NotFound, InvalidName, PermissionDenied, IncompatibleVersion, Damaged,
   /// TooManySubscribers, Interrupted.
-  explicit Subscriber(const std::string& name, SubscriberOptions options = {})
-      : question_(inner::make_question(std::move(options.keep_waiting))) {
-    const auto c_options = inner::c_options(options, question_);
+  explicit Subscriber(const std::string& name, const SubscriberOptions& options = {}) {
+    const auto c_options = inner::c_options(options);
     framelane_subscriber* opened = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_subscriber_open(inner::c_channel(name), &c_options, options.open_timeout.ns(), &opened));
     handle_.reset(opened);
   }
@@ -134,7 +133,7 @@ class Subscriber {
   /// \throws FramelaneError Timeout, ChannelClosed, TooManyLeases, Interrupted, Damaged.
   Frame recv(Timeout timeout = std::nullopt) {
     framelane_frame* frame = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     call.check(framelane_subscriber_recv(handle(), timeout.ns(), &frame));
     return Frame(frame);
   }
@@ -142,7 +141,7 @@ class Subscriber {
   /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
   std::optional<Frame> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_frame* frame = nullptr;
-    const inner::Call call(question_);
+    const inner::Call call;
     framelane_error* error = framelane_subscriber_recv(handle(), timeout.ns(), &frame);
     if (call.failed_with(error, Code::Timeout)) return std::nullopt;
     call.check(error);
@@ -151,7 +150,7 @@ class Subscriber {
 
   /// Detaches from the channel, as the destructor does. Waiting calls in other threads end with
   /// Code::ChannelClosed within half a second, and loops end. Later calls fail. Returns when waiting calls
-  /// have ended. From `keep_waiting`, returns at once. Frames stay valid.
+  /// have ended. From the check of a cancel token, returns at once. Frames stay valid.
   void close() { framelane_subscriber_close(handle()); }
 
   /// The channel's name.
@@ -188,7 +187,7 @@ class Subscriber {
       if (subscriber_ == nullptr) throw at_end();
       frame_.reset();
       framelane_frame* frame = nullptr;
-      const inner::Call call(subscriber_->question_);
+      const inner::Call call;
       framelane_error* error = framelane_subscriber_recv(subscriber_->handle(), FRAMELANE_FOREVER, &frame);
       if (call.failed_with(error, Code::ChannelClosed)) {
         subscriber_ = nullptr;
@@ -221,8 +220,6 @@ class Subscriber {
  private:
   framelane_subscriber* handle() const { return inner::given(handle_, "Subscriber"); }
 
-  // The handle asks it: freed first.
-  inner::SharedQuestion question_;
   std::unique_ptr<framelane_subscriber, inner::Deleter<framelane_subscriber_free>> handle_;
 };
 

@@ -11,6 +11,7 @@
 from ._framelane import (
     LOST,
     PREDICTED,
+    CancelToken,
     ChannelBusy,
     ChannelClosed,
     ChannelRemoved,
@@ -54,6 +55,7 @@ from ._framelane import (
 __all__ = [
     "LOST",
     "PREDICTED",
+    "CancelToken",
     "ChannelBusy",
     "ChannelClosed",
     "ChannelRemoved",

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Generator, Generic, Protocol, TypeVar
 
-from ._framelane import ChannelClosed, Timeout
+from ._framelane import CancelToken, ChannelClosed, Timeout
 
 Item = TypeVar("Item", covariant=True)
 
@@ -107,8 +107,8 @@ async def leave_publisher(publisher: _Publisher, args: tuple[object, ...]) -> No
 class Opening(Generic[Opened]):
     """What ``open_async`` returns: an awaitable, and a context manager for ``async with``."""
 
-    def __init__(self, open_while: Callable[..., Opened], arguments: tuple[Any, ...]) -> None:
-        self._open_while = open_while
+    def __init__(self, open_until: Callable[..., Opened], arguments: tuple[Any, ...]) -> None:
+        self._open_until = open_until
         self._arguments = arguments
         self._opened: Opened | None = None
 
@@ -126,7 +126,7 @@ class Opening(Generic[Opened]):
     async def _open(self) -> Opened:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Opened] = loop.create_future()
-        unwanted = threading.Event()
+        unwanted = CancelToken()
 
         def settle(opened: Opened | None, error: BaseException | None) -> None:
             if future.done():
@@ -140,7 +140,7 @@ class Opening(Generic[Opened]):
         def work() -> None:
             opened, error = None, None
             try:
-                opened = self._open_while(lambda: not unwanted.is_set(), *self._arguments)
+                opened = self._open_until(unwanted, *self._arguments)
             except BaseException as raised:
                 error = raised
             try:
@@ -153,8 +153,8 @@ class Opening(Generic[Opened]):
         try:
             return await future
         finally:
-            unwanted.set()
+            unwanted.cancel()
 
 
-def opening(open_while: Callable[..., Opened], *arguments: Any) -> Opening[Opened]:
-    return Opening(open_while, arguments)
+def opening(open_until: Callable[..., Opened], *arguments: Any) -> Opening[Opened]:
+    return Opening(open_until, arguments)

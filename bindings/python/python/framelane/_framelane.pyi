@@ -175,6 +175,14 @@ class Loan:
     ) -> None: ...
 
 @final
+class CancelToken:
+    def __new__(cls) -> Self: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def __reduce_ex__(self, _protocol: SupportsIndex, /) -> Never: ...
+
+@final
 class Publisher:
     def __new__(
         cls,
@@ -185,6 +193,7 @@ class Publisher:
         directory: _Path | None = None,
         permissions: int | None = None,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Self: ...
     @property
     def channel(self) -> str: ...
@@ -255,6 +264,7 @@ class Subscriber:
         writable: bool = False,
         reconnect: bool = False,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Self: ...
     @staticmethod
     def open_async(
@@ -267,6 +277,7 @@ class Subscriber:
         writable: bool = False,
         reconnect: bool = False,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Opening[Subscriber]: ...
     @property
     def channel(self) -> str: ...
@@ -307,6 +318,7 @@ class DetectionPublisher:
         directory: _Path | None = None,
         permissions: int | None = None,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Self: ...
     @property
     def channel(self) -> str: ...
@@ -391,6 +403,7 @@ class DetectionSubscriber:
         spin_us: int = 0,
         reconnect: bool = False,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Self: ...
     @staticmethod
     def open_async(
@@ -402,6 +415,7 @@ class DetectionSubscriber:
         spin_us: int = 0,
         reconnect: bool = False,
         urls: _Urls = "safe",
+        cancel: CancelToken | None = None,
     ) -> Opening[DetectionSubscriber]: ...
     @property
     def channel(self) -> str: ...

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Delivery, ErrorKind, Frame, Origin, RecvError};
+use framelane::{CancelToken, Delivery, ErrorKind, Frame, Origin, RecvError};
 
 use super::link::Link;
 use super::{Means, SendStatistics, Terms, lock};
@@ -38,7 +38,7 @@ impl Sender<'_, '_, '_> {
         loop {
             self.say(ChannelState::Waiting);
             self.send_unsent()?;
-            let Some(mut channel) = self.open()? else { continue };
+            let mut channel = self.open()?;
             let Terms { channel: name, subscriber, .. } = terms;
             self.last = self.last.filter(|last| resume::may_be(subscriber, name, *last));
             // A connection that breaks here must not take the subscriber along.
@@ -108,24 +108,28 @@ impl Sender<'_, '_, '_> {
         self.link.answer()
     }
 
-    /// Waits for the channel; `None` when something is to be looked at first.
-    fn open(&mut self) -> Result<Option<Kept>, Fault> {
+    /// Waits for the channel.
+    fn open(&mut self) -> Result<Kept, Fault> {
         let Terms { channel, subscriber, .. } = self.link.terms;
         if let Some(kept) = self.kept.take() {
-            return Ok(Some(kept));
+            return Ok(kept);
         }
         // When every frame is wanted, also those that came while there was no connection, as far as the ring
         // reaches back.
         let last = self.last.filter(|_| subscriber.get_delivery() == Delivery::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
-        let mut ended = None;
-        let opened = subscriber.clone().after(after).open_while(channel, &mut || {
-            ended = self.go_on().err();
-            ended.is_none()
-        });
-        if let Some(fault) = ended {
-            return Err(fault);
-        }
+        // Ends at each poll, to check the connection.
+        let options = subscriber.clone().after(after).cancel(CancelToken::with_check(|| true));
+        let deadline = subscriber.get_open_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let opened = loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let opened = options.clone().open_timeout(left).open(channel);
+            self.go_on()?;
+            match opened {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                opened => break opened,
+            }
+        };
         match opened {
             // A new channel of the same name, which was made and written to before we saw it: all of it came
             // later.
@@ -133,10 +137,9 @@ impl Sender<'_, '_, '_> {
                 let all = Some(Origin { epoch: new.epoch(), sequence: 0 });
                 let from_start =
                     subscriber.clone().open_timeout(Some(Duration::ZERO)).after(all).open(channel);
-                Ok(Some(Kept::new(from_start.unwrap_or(new))))
+                Ok(Kept::new(from_start.unwrap_or(new)))
             }
-            Ok(new) => Ok(Some(Kept::new(new))),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            Ok(new) => Ok(Kept::new(new)),
             // All records are taken, for example: it may be otherwise later.
             Err(error) => {
                 let try_again = error.kind() == ErrorKind::TooManySubscribers;
@@ -162,15 +165,7 @@ impl Sender<'_, '_, '_> {
             self.send_unsent()?;
             self.wait_until_ready()?;
             let life = channel.subscriber.life_after();
-            let mut ended = None;
-            let received = channel.subscriber.recv_while(Some(END_POLL_INTERVAL), &mut || {
-                ended = self.go_on().err();
-                ended.is_none()
-            });
-            if let Some(fault) = ended {
-                return Err(fault);
-            }
-            let frame = match received {
+            let frame = match channel.subscriber.recv_timeout(END_POLL_INTERVAL) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout | RecvError::Interrupted) => {
                     self.go_on()?;

@@ -188,7 +188,7 @@ mod tests {
             secrets: Vec::new(),
             format: None,
             options: &[],
-            interrupt: Interrupt::new(None),
+            interrupt: Interrupt::new(framelane::CancelToken::new()),
             reader: None,
             read_timeout: None,
             listens: false,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{DetectionSubscriber, Detections, MatchError};
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{FrameInfo, Layout, Origin};
 use crate::os;
@@ -42,7 +43,8 @@ impl Publisher {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::NoFreeSlot`] when the frame was dropped; [`ErrorKind::Timeout`]; else as
+    /// [`ErrorKind::NoFreeSlot`] when the frame was dropped; [`ErrorKind::Timeout`];
+    /// [`ErrorKind::Interrupted`] when the token of the publisher or of `detections` ends a wait; else as
     /// [`Publisher::send`] and [`DetectionSubscriber::recv`].
     pub fn send_and_wait(
         &mut self,
@@ -52,24 +54,12 @@ impl Publisher {
         detections: &mut DetectionSubscriber,
         timeout: Duration,
     ) -> Result<Detections, Error> {
-        self.send_and_wait_while(layout, info, bytes, (detections, timeout), &mut || true)
-    }
-
-    /// As [`Publisher::send_and_wait`]; `keep_waiting` as for [`Publisher::loan_while`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false; else as [`Publisher::send_and_wait`].
-    pub fn send_and_wait_while(
-        &mut self,
-        layout: &Layout,
-        info: &FrameInfo,
-        bytes: &[u8],
-        (detections, timeout): (&mut DetectionSubscriber, Duration),
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Detections, Error> {
-        let sent = self.send_while(layout, info, bytes, keep_waiting)?;
-        let sequence = sent.ok_or(LoanError::NoFreeSlot)?;
-        Ok(detections.answer_while((self.epoch(), sequence), timeout, keep_waiting)?)
+        let sequence = self.send(layout, info, bytes)?.ok_or(LoanError::NoFreeSlot)?;
+        let own = detections.cancel_token().clone();
+        detections.set_cancel_token(CancelToken::any([own.clone(), self.cancel_token().clone()]));
+        let answer = detections.answer((self.epoch(), sequence), timeout);
+        detections.set_cancel_token(own);
+        Ok(answer?)
     }
 }
 
@@ -81,32 +71,18 @@ impl DetectionSubscriber {
     /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of
     /// receiving.
     pub fn answer(&mut self, frame: impl Into<Origin>, timeout: Duration) -> Result<Detections, MatchError> {
-        self.answer_while(frame, timeout, &mut || true)
-    }
-
-    /// As [`DetectionSubscriber::answer`]; `keep_waiting` as for
-    /// [`Subscriber::recv_while`](crate::Subscriber::recv_while).
-    ///
-    /// # Errors
-    /// As [`DetectionSubscriber::answer`], and [`RecvError::Interrupted`].
-    pub fn answer_while(
-        &mut self,
-        frame: impl Into<Origin>,
-        timeout: Duration,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Detections, MatchError> {
         let frame = frame.into();
         let deadline = os::deadline(Some(timeout));
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         loop {
-            match self.for_frame_while(frame, left().unwrap_or(Duration::MAX), keep_waiting) {
+            match self.for_frame(frame, left().unwrap_or(Duration::MAX)) {
                 Err(MatchError::Recv(RecvError::Closed)) => {}
                 Err(MatchError::Timeout { .. }) if self.subscriber().has_ended() => {
                     return Err(self.no_detector(frame.sequence));
                 }
                 answer => return answer,
             }
-            match self.subscriber_mut().attach_again(left(), keep_waiting) {
+            match self.subscriber_mut().attach_again(left()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     return Err(MatchError::Recv(RecvError::Interrupted));

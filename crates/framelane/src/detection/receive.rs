@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Detections;
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::format::PixelFormat;
 use crate::frame::Origin;
@@ -87,27 +88,15 @@ impl DetectionSubscriber {
     /// As [`Subscriber::recv`]; [`ErrorKind::InvalidFrame`] when the channel carries images,
     /// [`ErrorKind::Damaged`] for bytes that are no batch.
     pub fn recv(&mut self) -> Result<Detections, RecvError> {
-        self.recv_while(None, &mut || true)
+        self.recv_timeout(None)
     }
 
-    /// The next batch within `timeout`.
+    /// The next batch within `timeout`. `None` waits without limit.
     ///
     /// # Errors
     /// As [`DetectionSubscriber::recv`], and [`RecvError::Timeout`].
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Detections, RecvError> {
-        self.recv_while(Some(timeout), &mut || true)
-    }
-
-    /// The next batch; `keep_waiting` as for [`Subscriber::recv_while`].
-    ///
-    /// # Errors
-    /// As [`DetectionSubscriber::recv_timeout`], and [`RecvError::Interrupted`].
-    pub fn recv_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Detections, RecvError> {
-        let batch = read(&self.subscriber.recv_while(timeout, keep_waiting)?)?;
+    pub fn recv_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Detections, RecvError> {
+        let batch = read(&self.subscriber.recv_timeout(timeout)?)?;
         if self.recent.len() == KEPT {
             self.recent.pop_front();
         }
@@ -132,19 +121,6 @@ impl DetectionSubscriber {
         frame: impl Into<Origin>,
         timeout: Duration,
     ) -> Result<Detections, MatchError> {
-        self.for_frame_while(frame, timeout, &mut || true)
-    }
-
-    /// As [`DetectionSubscriber::for_frame`]; `keep_waiting` as for [`Subscriber::recv_while`].
-    ///
-    /// # Errors
-    /// As [`DetectionSubscriber::for_frame`], and [`RecvError::Interrupted`].
-    pub fn for_frame_while(
-        &mut self,
-        frame: impl Into<Origin>,
-        timeout: Duration,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Detections, MatchError> {
         let Origin { epoch, sequence } = frame.into();
         let wanted = |batch: &Detections| batch.frame.epoch == epoch && batch.frame.sequence == sequence;
         if let Some(batch) = self.recent.iter().rev().find(|batch| wanted(batch)) {
@@ -153,7 +129,7 @@ impl DetectionSubscriber {
         let deadline = os::deadline(Some(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.recv_while(left, keep_waiting) {
+            match self.recv_timeout(left) {
                 Ok(batch) if wanted(&batch) => return Ok(batch),
                 Ok(_) => {}
                 Err(RecvError::Timeout) => return Err(self.missing(Some(epoch), sequence, timeout)),
@@ -187,6 +163,16 @@ impl DetectionSubscriber {
     /// The newest frame of `epoch` whose detections have been received.
     pub fn newest(&self, epoch: u64) -> Option<u64> {
         self.recent.iter().filter(|batch| batch.frame.epoch == epoch).map(|batch| batch.frame.sequence).max()
+    }
+
+    /// Replaces the token that ends waits, for example after the old one was cancelled.
+    pub fn set_cancel_token(&mut self, cancel: CancelToken) {
+        self.subscriber.set_cancel_token(cancel);
+    }
+
+    /// Returns the token that ends waits.
+    pub fn cancel_token(&self) -> &CancelToken {
+        self.subscriber.cancel_token()
     }
 
     /// The subscriber underneath, to attach it again.

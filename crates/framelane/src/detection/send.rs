@@ -61,19 +61,6 @@ impl DetectionPublisher {
     /// [`FrameTooLarge`](crate::ErrorKind::FrameTooLarge) with more than 2²⁴ boxes; else as
     /// [`Publisher::loan`].
     pub fn send(&mut self, frame: &FrameId, boxes: &[Detection]) -> Result<Option<u64>, LoanError> {
-        self.send_while(frame, boxes, &mut || true)
-    }
-
-    /// As [`DetectionPublisher::send`]; `keep_waiting` as for [`Publisher::loan_while`].
-    ///
-    /// # Errors
-    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`DetectionPublisher::send`].
-    pub fn send_while(
-        &mut self,
-        frame: &FrameId,
-        boxes: &[Detection],
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<u64>, LoanError> {
         codec::encode(frame, &self.model, &self.labels, boxes, &mut self.bytes)?;
         let width = u32::try_from(self.bytes.len()).map_err(|_| {
             Error::new(
@@ -84,7 +71,7 @@ impl DetectionPublisher {
         })?;
         let layout = Layout::packed(PixelFormat::Detections, width, 1)?;
         let info = FrameInfo { timestamp_ns: Some(frame.timestamp_ns), ..FrameInfo::default() };
-        self.publisher.send_while(&layout, &info, &self.bytes, keep_waiting)
+        self.publisher.send(&layout, &info, &self.bytes)
     }
 
     /// The publisher underneath.
@@ -99,18 +86,6 @@ impl DetectionPublisher {
     /// Those of [`Publisher::drain`].
     pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.publisher.drain(timeout)
-    }
-
-    /// Same as [`DetectionPublisher::drain`], and calls `keep_waiting` several times a second.
-    ///
-    /// # Errors
-    /// Those of [`Publisher::drain_while`].
-    pub fn drain_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Error> {
-        self.publisher.drain_while(timeout, keep_waiting)
     }
 
     /// Closes the channel, as dropping the publisher does. Never waits for a subscriber.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::slots::Slots;
 use super::{Publisher, own};
+use crate::cancel::CancelToken;
 use crate::descriptor;
 use crate::directory::{Directory, Part, check_name};
 use crate::error::{Error, ErrorKind};
@@ -36,6 +37,7 @@ pub struct PublisherOptions {
     permissions: u32,
     frame_bytes: usize,
     urls: Urls,
+    cancel: CancelToken,
 }
 
 impl Default for PublisherOptions {
@@ -47,6 +49,7 @@ impl Default for PublisherOptions {
             permissions: 0o600,
             frame_bytes: 0,
             urls: Urls::Safe,
+            cancel: CancelToken::new(),
         }
     }
 }
@@ -100,6 +103,18 @@ impl PublisherOptions {
     pub fn urls(mut self, urls: Urls) -> Self {
         self.urls = urls;
         self
+    }
+
+    /// A token that ends waits; default none. See [`CancelToken`].
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Returns the token of [`cancel`](Self::cancel).
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
     }
 
     /// The URLs that are accepted.
@@ -363,6 +378,7 @@ impl PublisherOptions {
             forks: os::fork_count(),
             inherited,
             link: None,
+            cancel: self.cancel.clone(),
             removed: false,
             presence_check_ns: os::monotonic_ns() + super::PRESENCE_CHECK_NS,
         };

@@ -1,6 +1,5 @@
 //! Waiting until subscribers and the link have the published frames.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::{DEATH_CHECK, LoanError, Publisher};
@@ -21,71 +20,55 @@ impl Publisher {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if a subscriber or the link has not received all frames within `timeout`.
-    /// [`ErrorKind::Forked`] in a forked child. [`ErrorKind::Damaged`] if a file of the channel was cut short.
-    /// The error of a link that has ended, of any kind.
+    /// [`ErrorKind::Interrupted`] when the token of
+    /// [`PublisherOptions::cancel`](super::PublisherOptions::cancel) ends the wait. [`ErrorKind::Forked`] in
+    /// a forked child. [`ErrorKind::Damaged`] if a file of the channel was cut short. The error of a link
+    /// that has ended, of any kind.
     pub fn drain(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.drain_while(timeout, &mut || true)
-    }
-
-    /// Same as [`Publisher::drain`], and calls `keep_waiting` several times a second while it waits.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] when `keep_waiting` returns false. Those of [`Publisher::drain`].
-    pub fn drain_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Error> {
         self.check_fork()?;
         let deadline = os::deadline(timeout);
-        let late = Cell::new(false);
-        let mut keep = || {
-            late.set(deadline.is_some_and(|at| Instant::now() >= at));
-            !late.get() && keep_waiting()
-        };
-        let mut drained = Ok(());
-        if !self.consumed() {
-            drained = self.wait_until(deadline, &mut keep, |publisher| publisher.consumed_or_none_free());
-        }
-        if drained.is_ok() {
-            drained = self.wait_for_link(deadline, &mut keep);
-        }
-        match drained {
+        match self.wait_for_all(deadline) {
             // Zeros of a file that was cut short look like subscribers that have received all.
-            Ok(()) => self.check_whole(),
-            Err(LoanError::Interrupted) if late.get() => Err(self.not_drained()),
+            Ok(true) => self.check_whole(),
+            Ok(false) => Err(self.not_drained()),
             Err(LoanError::Interrupted) => {
-                let channel = &self.channel;
-                Err(Error::new(
-                    ErrorKind::Interrupted,
-                    format!("interrupted while draining channel {channel}"),
-                ))
+                let message = format!("interrupted while draining channel {}", self.channel);
+                Err(Error::new(ErrorKind::Interrupted, message))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Waits until the link has taken the newest frame. Calls `keep` about every 100 ms and after `deadline`.
-    fn wait_for_link(
-        &mut self,
-        deadline: Option<Instant>,
-        keep: &mut dyn FnMut() -> bool,
-    ) -> Result<(), LoanError> {
-        let mut next_question = Instant::now();
+    /// Waits for subscribers, then for the link. Returns false after `deadline`.
+    fn wait_for_all(&mut self, deadline: Option<Instant>) -> Result<bool, LoanError> {
+        if !self.consumed()
+            && self.wait_until(deadline, |publisher| publisher.consumed_or_none_free())?.is_none()
+        {
+            return Ok(false);
+        }
+        self.wait_for_link(deadline)
+    }
+
+    /// Waits until the link has taken the newest frame. Returns false after `deadline`.
+    fn wait_for_link(&mut self, deadline: Option<Instant>) -> Result<bool, LoanError> {
+        let mut next_question = Instant::now() + DEATH_CHECK;
         while self.link.is_some() && self.link_lags() {
             // The check reports the fault of the link. It also ends the wait for a link that reads a removed
             // channel.
             self.check()?;
             let now = Instant::now();
-            if now >= next_question || deadline.is_some_and(|at| now >= at) {
-                if !keep() {
-                    return Err(LoanError::Interrupted);
-                }
+            if deadline.is_some_and(|at| now >= at) {
+                return Ok(false);
+            }
+            if self.cancel.is_cancelled() || now >= next_question && self.cancel.ends_wait() {
+                return Err(LoanError::Interrupted);
+            }
+            if now >= next_question {
                 next_question = now + DEATH_CHECK;
             }
             std::thread::sleep(LINK_CHECK);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the link has not taken the newest frame. A link without a subscriber has failed, and reports

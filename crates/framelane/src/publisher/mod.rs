@@ -12,6 +12,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use crate::cancel::CancelToken;
 use crate::descriptor;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
@@ -84,6 +85,8 @@ pub struct Publisher {
     /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after
     /// the channel is closed: what is left in the ring is still sent.
     link: Option<urls::HeldLink>,
+    /// Ends waits.
+    cancel: CancelToken,
     /// Whether another program has removed the channel's files.
     removed: bool,
     /// When that is checked next, on the monotonic clock.
@@ -180,20 +183,6 @@ impl Publisher {
         info: &FrameInfo,
         bytes: &[u8],
     ) -> Result<Option<u64>, LoanError> {
-        self.send_while(layout, info, bytes, &mut || true)
-    }
-
-    /// As [`Publisher::send`]; `keep_waiting` as for [`Publisher::loan_while`].
-    ///
-    /// # Errors
-    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::send`].
-    pub fn send_while(
-        &mut self,
-        layout: &Layout,
-        info: &FrameInfo,
-        bytes: &[u8],
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<u64>, LoanError> {
         let Some(bytes) = bytes.get(..layout.size_bytes()) else {
             return Err(LoanError::Other(Error::new(
                 ErrorKind::InvalidFrame,
@@ -207,7 +196,7 @@ impl Publisher {
                 ),
             )));
         };
-        match self.loan_while(layout, keep_waiting) {
+        match self.loan(layout) {
             Ok(mut loan) => {
                 loan.bytes_mut().copy_from_slice(bytes);
                 Ok(Some(loan.publish(info)))
@@ -222,23 +211,11 @@ impl Publisher {
     /// Blocks only with [`Backpressure::Block`], until a reader lets a slot go.
     ///
     /// # Errors
+    /// [`LoanError::Interrupted`] when the token of [`PublisherOptions::cancel`] ends the wait;
     /// [`LoanError::NoFreeSlot`] with [`Backpressure::Drop`] when every slot is leased or on loan;
     /// [`LoanError::Other`] of kind [`ErrorKind::NoSpace`] when larger slots do not fit in the file system.
     pub fn loan(&mut self, layout: &Layout) -> Result<Loan<'_>, LoanError> {
-        self.loan_while(layout, &mut || true)
-    }
-
-    /// As [`Publisher::loan`]; while it blocks, calls `keep_waiting` several times a second and after every
-    /// signal.
-    ///
-    /// # Errors
-    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::loan`].
-    pub fn loan_while(
-        &mut self,
-        layout: &Layout,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Loan<'_>, LoanError> {
-        let slot = self.slot_while(layout.size_bytes(), keep_waiting)?;
+        let slot = self.slot(layout.size_bytes())?;
         Ok(Loan::new(self, slot, layout.clone()))
     }
 
@@ -258,19 +235,7 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::loan`].
     pub fn loan_owned(&mut self, layout: &Layout) -> Result<OwnedLoan, LoanError> {
-        self.loan_owned_while(layout, &mut || true)
-    }
-
-    /// As [`Publisher::loan_owned`]; `keep_waiting` as for [`Publisher::loan_while`].
-    ///
-    /// # Errors
-    /// As [`Publisher::loan_while`].
-    pub fn loan_owned_while(
-        &mut self,
-        layout: &Layout,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<OwnedLoan, LoanError> {
-        let slot = self.slot_while(layout.size_bytes(), keep_waiting)?;
+        let slot = self.slot(layout.size_bytes())?;
         Ok(OwnedLoan::new(self.writing_to().generation(), slot))
     }
 
@@ -289,20 +254,6 @@ impl Publisher {
         layout: &Layout,
         info: &FrameInfo,
     ) -> Result<u64, LoanError> {
-        self.publish_owned_while(loan, layout, info, &mut || true)
-    }
-
-    /// As [`Publisher::publish_owned`]; `keep_waiting` as for [`Publisher::loan_while`].
-    ///
-    /// # Errors
-    /// [`LoanError::Interrupted`] once `keep_waiting` says false; else as [`Publisher::publish_owned`].
-    pub fn publish_owned_while(
-        &mut self,
-        loan: &OwnedLoan,
-        layout: &Layout,
-        info: &FrameInfo,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<u64, LoanError> {
         self.check()?;
         if layout.size_bytes() > loan.capacity() {
             return Err(LoanError::Other(Error::new(
@@ -312,7 +263,7 @@ impl Publisher {
         }
         if loan.was_published() {
             // Readers may hold it: what they see must not change, nor its number.
-            let mut copy = self.loan_while(layout, keep_waiting)?;
+            let mut copy = self.loan(layout)?;
             loan.copy_to(copy.bytes_mut());
             return Ok(copy.publish(info));
         }
@@ -325,12 +276,12 @@ impl Publisher {
         }
         if of_ring(&self.next) {
             if self.backpressure == Backpressure::Block && !self.consumed() {
-                self.wait_until(None, keep_waiting, |publisher| publisher.consumed_or_none_free())?;
+                self.wait_until(None, |publisher| publisher.consumed_or_none_free())?;
             }
             loan.set_published();
             return Ok(self.publish_slot(loan.slot(), layout, info));
         }
-        let mut copy = self.loan_while(layout, keep_waiting)?;
+        let mut copy = self.loan(layout)?;
         loan.copy_to(copy.bytes_mut());
         Ok(copy.publish(info))
     }
@@ -371,6 +322,16 @@ impl Publisher {
         step(Step::NumberSkipped);
         control.dropped.store(self.dropped, Relaxed);
         self.sequence
+    }
+
+    /// Replaces the token that ends waits, for example after the old one was cancelled.
+    pub fn set_cancel_token(&mut self, cancel: CancelToken) {
+        self.cancel = cancel;
+    }
+
+    /// Returns the token that ends waits.
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
     }
 
     /// Closes the channel, as dropping the publisher does. Never waits for a subscriber. Subscribers that
@@ -449,15 +410,34 @@ impl Publisher {
         if self.consumed() { Ok(()) } else { Err(LoanError::NoFreeSlot) }
     }
 
-    /// Claims a slot; when none is free, waits or counts a drop, as `backpressure` says.
-    fn slot_while(
-        &mut self,
-        size_bytes: usize,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<usize, LoanError> {
+    /// Waits until a slot for `layout` is free, and returns whether one is. A loan then gets it at once. With
+    /// [`Backpressure::Drop`] there is no wait, and the result is true.
+    ///
+    /// For links, which have other work while they wait.
+    ///
+    /// # Errors
+    /// As [`Publisher::loan`].
+    #[doc(hidden)]
+    pub fn wait_for_slot(&mut self, layout: &Layout, timeout: Duration) -> Result<bool, LoanError> {
+        if self.backpressure == Backpressure::Drop {
+            return Ok(true);
+        }
+        let size_bytes = layout.size_bytes();
+        match self.take(size_bytes) {
+            Err(LoanError::NoFreeSlot) => {}
+            // The slot is the first to be claimed again.
+            taken => return taken.map(|_| true),
+        }
+        let taken = self.wait_until(os::deadline(Some(timeout)), |publisher| publisher.take(size_bytes))?;
+        Ok(taken.is_some())
+    }
+
+    /// Claims a slot. When none is free, waits or counts a drop, as `backpressure` says.
+    fn slot(&mut self, size_bytes: usize) -> Result<usize, LoanError> {
         match self.take(size_bytes) {
             Err(LoanError::NoFreeSlot) if self.backpressure == Backpressure::Block => {
-                self.wait_until(None, keep_waiting, |publisher| publisher.take(size_bytes))
+                let taken = self.wait_until(None, |publisher| publisher.take(size_bytes))?;
+                taken.ok_or(LoanError::NoFreeSlot)
             }
             Err(LoanError::NoFreeSlot) => {
                 self.skip();
@@ -467,32 +447,36 @@ impl Publisher {
         }
     }
 
-    /// Sleeps and tries again until `attempt` returns anything but `NoFreeSlot`. Sleeps until `deadline` at
-    /// most, and then calls `keep_waiting`.
+    /// Sleeps and tries again until `attempt` returns anything but `NoFreeSlot`. Returns `None` after
+    /// `deadline`.
     fn wait_until<T>(
         &mut self,
         deadline: Option<Instant>,
-        keep_waiting: &mut dyn FnMut() -> bool,
         mut attempt: impl FnMut(&mut Self) -> Result<T, LoanError>,
-    ) -> Result<T, LoanError> {
+    ) -> Result<Option<T>, LoanError> {
         loop {
             let freed = ring::prepare_block(self.control.words(), self.readers.words());
             let result = attempt(self);
-            if matches!(result, Err(LoanError::NoFreeSlot)) {
-                let any_owned = self.current.iter().chain(&self.next).any(Slots::any_owned);
-                let nap = if any_owned { HOLD_CHECK } else { DEATH_CHECK };
-                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-                let nap = left.map_or(nap, |left| left.min(nap));
-                let woken = os::wait_on(&self.readers.words().freed, freed, nap);
+            let cancelled = self.cancel.is_cancelled();
+            if cancelled || !matches!(result, Err(LoanError::NoFreeSlot)) {
                 ring::unblock(self.control.words());
-                let late = left.is_some_and(|left| left.is_zero());
-                if (late || woken != Woken::Changed) && !keep_waiting() {
-                    return Err(LoanError::Interrupted);
-                }
-                continue;
+                return match result {
+                    Err(LoanError::NoFreeSlot) => Err(LoanError::Interrupted),
+                    result => result.map(Some),
+                };
             }
+            let any_owned = self.current.iter().chain(&self.next).any(Slots::any_owned);
+            let nap = if any_owned { HOLD_CHECK } else { DEATH_CHECK };
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let nap = left.map_or(nap, |left| left.min(nap));
+            let woken = os::wait_on(&self.readers.words().freed, freed, nap);
             ring::unblock(self.control.words());
-            return result;
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            if woken != Woken::Changed && self.cancel.ends_wait() {
+                return Err(LoanError::Interrupted);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod reconnect;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cancel::CancelToken;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, forked};
 use crate::files::{self, DataFile, PUBLISHER_LOCK};
@@ -30,7 +31,7 @@ use own::{Own, Pool};
 const WAIT_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a frame that is overtaken is tried again before the caller's deadline is looked at.
 const ATTEMPTS: usize = 64;
-/// Rounds without sleep after which `keep_waiting` is asked all the same.
+/// Rounds without sleep after which the cancel token is asked all the same.
 const ROUNDS: u32 = 10_000;
 
 /// One that receives a channel's frames; up to 64 on a channel.
@@ -218,42 +219,38 @@ impl Subscriber {
     /// Waits for a frame that has not been received yet.
     ///
     /// # Errors
-    /// All of [`RecvError`] but `Timeout` and `Interrupted`.
+    /// All of [`RecvError`] but `Timeout`. `Interrupted` when the token of [`SubscriberOptions::cancel`] ends
+    /// the wait.
     pub fn recv(&mut self) -> Result<Frame, RecvError> {
-        self.recv_while(None, &mut || true)
+        self.recv_timeout(None)
     }
 
-    /// As [`Subscriber::recv`], for at most `timeout`; with zero, takes only what is there.
+    /// Same as [`Subscriber::recv`], for at most `timeout`. Zero takes only what is there. `None` waits
+    /// without limit.
     ///
     /// # Errors
-    /// All of [`RecvError`] but `Interrupted`.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvError> {
-        self.recv_while(Some(timeout), &mut || true)
-    }
-
-    /// As [`Subscriber::recv_timeout`] (`None`: no limit); calls `keep_waiting` about twice a second and
-    /// after every signal.
-    ///
-    /// # Errors
-    /// [`RecvError::Interrupted`] once `keep_waiting` says false; all others of [`RecvError`].
-    pub fn recv_while(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Frame, RecvError> {
+    /// All of [`RecvError`].
+    pub fn recv_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Frame, RecvError> {
+        let timeout = timeout.into();
         if self.options.get_reconnect() {
-            self.recv_reconnecting(timeout, keep_waiting)
+            self.recv_reconnecting(timeout)
         } else {
-            self.recv_attached(timeout, keep_waiting)
+            self.recv_attached(timeout)
         }
     }
 
+    /// Replaces the token that ends waits, for example after the old one was cancelled.
+    pub fn set_cancel_token(&mut self, cancel: CancelToken) {
+        self.options.cancel = cancel;
+    }
+
+    /// Returns the token that ends waits.
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.options.cancel
+    }
+
     /// Waits for a frame of the channel that is open now.
-    fn recv_attached(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Frame, RecvError> {
+    fn recv_attached(&mut self, timeout: Option<Duration>) -> Result<Frame, RecvError> {
         if os::fork_count() != self.attachment.forks {
             return Err(RecvError::Forked);
         }
@@ -283,13 +280,16 @@ impl Subscriber {
                 Some(left) => left.min(WAIT_POLL_INTERVAL),
                 None => WAIT_POLL_INTERVAL,
             };
+            if self.options.cancel.is_cancelled() {
+                return Err(RecvError::Interrupted);
+            }
             let woken = self.sleep(seen, nap);
             rounds = rounds.wrapping_add(1).max(1);
             if woken != Woken::Changed || rounds.is_multiple_of(ROUNDS) {
                 if woken == Woken::TimedOut {
                     self.check_presence()?;
                 }
-                if !keep_waiting() {
+                if self.options.cancel.ends_wait() {
                     return Err(RecvError::Interrupted);
                 }
             }

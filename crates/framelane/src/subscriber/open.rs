@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Attachment, Pool, Remote, Subscriber};
+use crate::cancel::CancelToken;
 use crate::directory::{Directory, check_name};
 use crate::error::{Error, ErrorKind};
 use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
@@ -30,8 +31,17 @@ pub struct SubscriberOptions {
     writable: bool,
     reconnect: bool,
     urls: Urls,
+    pub(super) cancel: CancelToken,
     /// Begin before the first frame of the channel: the subscriber has waited for it.
     pub(super) from_start: bool,
+}
+
+fn interrupted(channel: &str, directory: &Directory) -> Error {
+    let directory = directory.path().display();
+    Error::new(
+        ErrorKind::Interrupted,
+        format!("interrupted while waiting for channel {channel} in {directory}"),
+    )
 }
 
 /// Why a channel cannot be attached to yet.
@@ -118,6 +128,18 @@ impl SubscriberOptions {
         self
     }
 
+    /// A token that ends waits; default none. See [`CancelToken`].
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Returns the token of [`cancel`](Self::cancel).
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
+    }
+
     /// The directory that was given.
     pub fn get_directory(&self) -> Option<&Path> {
         self.directory.as_deref()
@@ -151,28 +173,16 @@ impl SubscriberOptions {
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher
     /// within the time given; [`ErrorKind::PermissionDenied`]; [`ErrorKind::IncompatibleVersion`];
-    /// [`ErrorKind::Damaged`]; [`ErrorKind::TooManySubscribers`].
+    /// [`ErrorKind::Damaged`]; [`ErrorKind::TooManySubscribers`]; [`ErrorKind::Interrupted`] when the token
+    /// of [`cancel`](Self::cancel) ends the wait.
     pub fn open(&self, channel: &str) -> Result<Subscriber, Error> {
-        self.open_while(channel, &mut || true)
-    }
-
-    /// As [`SubscriberOptions::open`]; calls `keep_waiting` at least twice a second while waiting.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] once `keep_waiting` says false.
-    pub fn open_while(
-        &self,
-        channel: &str,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Subscriber, Error> {
         if urls::is_url(channel) {
             let mut opened = None;
             let mut attach = |local: &str| {
                 opened = Some(self.clone().open_timeout(Some(Duration::ZERO)).open(local)?);
                 Ok(())
             };
-            let link =
-                urls::links(channel, self.urls)?.subscribe(channel, self, &mut attach, keep_waiting)?;
+            let link = urls::links(channel, self.urls)?.subscribe(channel, self, &mut attach)?;
             let mut subscriber = opened.expect("a link attaches before it begins");
             subscriber.remote = Some(Remote { url: channel.to_owned(), link: urls::HeldLink::new(link) });
             return Ok(subscriber);
@@ -197,6 +207,9 @@ impl SubscriberOptions {
             if left == Some(Duration::ZERO) {
                 return Err(self.not_found(channel, &directory, &not_yet));
             }
+            if self.cancel.is_cancelled() {
+                return Err(interrupted(channel, &directory));
+            }
             if !directory.is_here() {
                 directory = Directory::resolve(self.directory.as_deref())?;
                 watch = None;
@@ -219,14 +232,8 @@ impl SubscriberOptions {
                 // No inotify instances left (a limit of the system): look again now and then.
                 Err(_) => std::thread::sleep(nap),
             }
-            if !keep_waiting() {
-                return Err(Error::new(
-                    ErrorKind::Interrupted,
-                    format!(
-                        "interrupted while waiting for channel {channel} in {}",
-                        directory.path().display()
-                    ),
-                ));
+            if self.cancel.ends_wait() {
+                return Err(interrupted(channel, &directory));
             }
         }
     }

@@ -8,12 +8,8 @@ use crate::os;
 use crate::ring::Ordering::Relaxed;
 
 impl Subscriber {
-    /// As [`Subscriber::recv_while`], over as many lives of the channel as it takes.
-    pub(super) fn recv_reconnecting(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<Frame, RecvError> {
+    /// As [`Subscriber::recv_timeout`], over as many lives of the channel as it takes.
+    pub(super) fn recv_reconnecting(&mut self, timeout: Option<Duration>) -> Result<Frame, RecvError> {
         let deadline = os::deadline(timeout);
         let left = || match timeout {
             Some(Duration::ZERO) => timeout,
@@ -21,14 +17,14 @@ impl Subscriber {
         };
         loop {
             if !self.ended {
-                match self.recv_attached(left(), keep_waiting) {
+                match self.recv_attached(left()) {
                     // A link ends for good only: it waits for the channel itself.
                     Err(RecvError::Closed) if self.remote.is_none() => {}
                     Err(RecvError::Other(error)) if error.kind() == ErrorKind::ChannelRemoved => {}
                     result => return result,
                 }
             }
-            self.attach_again(left(), keep_waiting).map_err(|error| match error.kind() {
+            self.attach_again(left()).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => RecvError::Timeout,
                 ErrorKind::Interrupted => RecvError::Interrupted,
                 ErrorKind::Forked => RecvError::Forked,
@@ -41,12 +37,8 @@ impl Subscriber {
     /// valid.
     ///
     /// # Errors
-    /// As [`SubscriberOptions::open_while`](super::SubscriberOptions::open_while).
-    pub(crate) fn attach_again(
-        &mut self,
-        timeout: Option<Duration>,
-        keep_waiting: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Error> {
+    /// As [`SubscriberOptions::open`](super::SubscriberOptions::open).
+    pub(crate) fn attach_again(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         if os::fork_count() != self.attachment.forks {
             return Err(forked("subscriber"));
         }
@@ -56,7 +48,7 @@ impl Subscriber {
         let mut options = self.options.clone().directory(self.directory.path()).open_timeout(timeout);
         options.from_start = true;
         let channel = self.remote.as_ref().map_or(self.channel(), |remote| &remote.url);
-        let mut opened = options.open_while(channel, keep_waiting)?;
+        let mut opened = options.open(channel)?;
         // The old record is released with `opened`, or with the last frame that was leased with it.
         std::mem::swap(&mut self.attachment, &mut opened.attachment);
         std::mem::swap(&mut self.remote, &mut opened.remote);

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::RecvError;
+use framelane::{ErrorKind, RecvError};
 use framelane_tests::{Channels, Pattern, Place};
 
 use crate::CHANNEL;
@@ -14,7 +14,14 @@ use crate::log::Log;
 pub fn read(place: &Place, log: &Log, end: &AtomicBool) -> Result<(), Box<dyn Error>> {
     let pattern = Pattern::new();
     let go_on = || !end.load(Ordering::Relaxed);
-    let Ok(mut subscriber) = place.subscriber().open_while(CHANNEL, &mut || go_on()) else { return Ok(()) };
+    let options = place.subscriber().open_timeout(Some(Duration::from_millis(500)));
+    let mut subscriber = loop {
+        match options.open(CHANNEL) {
+            Ok(subscriber) => break subscriber,
+            Err(error) if error.kind() == ErrorKind::NotFound && go_on() => {}
+            Err(_) => return Ok(()),
+        }
+    };
     let (mut last, mut epoch) = (0, 0);
     while go_on() {
         let frame = match subscriber.recv_timeout(Duration::from_millis(500)) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::{
-    Delivery, Frame, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions, RecvError,
+    CancelToken, Delivery, Frame, FrameInfo, Layout, LoanError, PixelFormat, PublisherOptions, RecvError,
     SubscriberOptions,
 };
 use framelane_tests::{Pattern, Random};
@@ -85,9 +85,10 @@ pub fn read(delivery: &str, frames: u64) -> Result<(), Box<dyn Error>> {
         Delivery::Newest
     });
     let go_on = || !INPUT_ENDED.load(Ordering::Relaxed);
+    let options = options.cancel(CancelToken::with_check(move || !go_on()));
     let (mut total, mut said) = (0, 0);
     while total < frames && go_on() {
-        let Ok(mut subscriber) = options.open_while(CHANNEL, &mut || go_on()) else { break };
+        let Ok(mut subscriber) = options.open(CHANNEL) else { break };
         let (mut first, mut last) = (0, 0);
         let mut held: Option<Frame> = None;
         while total < frames && go_on() {

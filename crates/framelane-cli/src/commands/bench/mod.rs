@@ -110,6 +110,7 @@ impl Bench {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let layout = Layout::packed(self.format, self.size.0, self.size.1)?;
         let mut publisher = self.publisher(global, &layout)?;
+        publisher.set_cancel_token(stop.token());
         let reporter = Reporter::new(global.json);
         let mut readers = Readers::start(self, global, publisher.channel())?;
         if !readers.wait_until_attached(&publisher, stop)? {
@@ -166,7 +167,7 @@ impl Bench {
             if counts && began.elapsed() >= self.duration {
                 break;
             }
-            let call = self.publish_one(publisher, layout, number as u8, stop)?;
+            let call = self.publish_one(publisher, layout, number as u8)?;
             match call {
                 Some(call) if counts => {
                     published.calls.record(u64::try_from(call.as_nanos()).unwrap_or(u64::MAX));
@@ -197,10 +198,9 @@ impl Bench {
         publisher: &mut Publisher,
         layout: &Layout,
         value: u8,
-        stop: &Stop,
     ) -> Result<Option<Duration>, Failure> {
         let start = Instant::now();
-        let mut loan = match publisher.loan_while(layout, &mut || !stop.is_set()) {
+        let mut loan = match publisher.loan(layout) {
             Ok(loan) => loan,
             Err(LoanError::NoFreeSlot | LoanError::Interrupted) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -43,12 +43,12 @@ pub struct ReaderFigures {
 impl BenchReader {
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
         let options = global.subscriber().delivery(self.delivery).open_timeout(Some(Duration::from_secs(60)));
-        let mut subscriber = options.open_while(&self.channel, &mut || !stop.is_set())?;
+        let mut subscriber = options.cancel(stop.token()).open(&self.channel)?;
         let mut wake = Latencies::new();
         let (mut frames, mut dropped) = (0, 0);
         let (mut first, mut last) = (None, None);
         loop {
-            match subscriber.recv_while(Some(PUBLISHER_POLL_INTERVAL), &mut || !stop.is_set()) {
+            match subscriber.recv_timeout(PUBLISHER_POLL_INTERVAL) {
                 Ok(frame) => {
                     let age_ns = frame.age_ns();
                     if frame.sequence() <= self.warm_up {

@@ -256,7 +256,7 @@ impl Publish {
             .input_format(self.input_format.as_deref())
             .live(self.live.then_some(true).or(self.no_live.then_some(false)))
             .reconnect(self.reconnect.map(|switch| switch == Switch::On))
-            .stop_flag(stop.flag());
+            .cancel(stop.token());
         let options = match self.read_timeout {
             Some(timeout) => options.read_timeout(Some(timeout).filter(|timeout| !timeout.is_zero())),
             None => options,

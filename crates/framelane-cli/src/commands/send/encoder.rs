@@ -190,7 +190,7 @@ impl Encoder {
                 Some(_) if slot.wait_until_due() => (true, Duration::ZERO),
                 Some(_) => (false, SOON),
             };
-            let has_ended = match subscriber.recv_while(Some(wait), keep_going) {
+            let has_ended = match subscriber.recv_timeout(wait) {
                 Ok(frame) => {
                     slot.skip(u64::from(held.is_some()) + subscriber.dropped() - dropped);
                     dropped = subscriber.dropped();

@@ -107,7 +107,7 @@ impl Mirror {
         stop: &Stop,
     ) -> Result<(), Failure> {
         while !stop.is_set() && !tally.has_reached(options.count) {
-            let frame = match subscriber.recv_while(Some(STOP_POLL_INTERVAL), &mut || !stop.is_set()) {
+            let frame = match subscriber.recv_timeout(STOP_POLL_INTERVAL) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout) => continue,
                 Err(RecvError::Closed | RecvError::Interrupted) => break,

@@ -1,8 +1,9 @@
 //! Options of `send` that several transports have.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use framelane::{Subscriber, SubscriberOptions};
+use framelane::{CancelToken, Subscriber, SubscriberOptions};
 
 use crate::failure::Failure;
 use crate::global::Global;
@@ -59,13 +60,17 @@ impl Options {
         reporter: &Reporter,
         stop: &Stop,
     ) -> Result<Subscriber, Failure> {
-        let options = options.open_timeout(self.open_timeout);
-        let mut reported = false;
-        Ok(options.open_while(&self.channel, &mut || {
-            if !std::mem::replace(&mut reported, true) {
-                reporter.note(&global.waiting_for(&self.channel));
+        let (reporter, text) = (reporter.clone(), global.waiting_for(&self.channel));
+        let first = AtomicBool::new(true);
+        let waiting = CancelToken::with_check(move || {
+            if first.swap(false, Ordering::Relaxed) {
+                reporter.note(&text);
             }
-            !stop.is_set()
-        })?)
+            false
+        });
+        let cancel = CancelToken::any([waiting, stop.token()]);
+        let mut subscriber = options.open_timeout(self.open_timeout).cancel(cancel).open(&self.channel)?;
+        subscriber.set_cancel_token(stop.token());
+        Ok(subscriber)
     }
 }

@@ -5,9 +5,10 @@ mod statistics;
 mod y4m;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use framelane::{Layout, RecvError, Subscriber};
+use framelane::{CancelToken, Layout, RecvError, Subscriber};
 
 use self::frames::{Container, FrameWriter, ffplay_arguments, same_shape};
 use self::statistics::{Counts, Event, Statistics, latency_ns};
@@ -102,22 +103,28 @@ impl Subscribe {
     }
 
     fn open(&self, global: &Global, output: &Output, stop: &Stop) -> Result<Subscriber, Failure> {
+        let (reporter, channel) = (output.reporter.clone(), self.channel.clone());
+        let text = global.waiting_for(&channel);
+        let reported = Arc::new(Mutex::new(None));
+        let report = reported.clone();
+        let waiting = CancelToken::with_check(move || {
+            let mut reported = report.lock().unwrap_or_else(PoisonError::into_inner);
+            let event = Event::Waiting { channel: &channel };
+            reported.get_or_insert_with(|| reporter.event(&event, &text)).is_err()
+        });
         let options = global
             .subscriber()
             .delivery(self.delivery.delivery())
             .open_timeout(self.open_timeout)
-            .reconnect(self.reconnect);
-        let mut reported = Ok(());
-        let mut first = true;
-        let opened = options.open_while(&self.channel, &mut || {
-            if std::mem::take(&mut first) {
-                let waiting = Event::Waiting { channel: &self.channel };
-                reported = output.reporter.event(&waiting, &global.waiting_for(&self.channel));
-            }
-            reported.is_ok() && !stop.is_set()
-        });
-        reported?;
-        Ok(opened?)
+            .reconnect(self.reconnect)
+            .cancel(CancelToken::any([waiting, stop.token()]));
+        let opened = options.open(&self.channel);
+        if let Some(reported) = reported.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            reported?;
+        }
+        let mut subscriber = opened?;
+        subscriber.set_cancel_token(stop.token());
+        Ok(subscriber)
     }
 
     /// Until the channel closes, enough frames were received, or the user wants an end.
@@ -135,7 +142,7 @@ impl Subscribe {
                 output.statistics(statistics.received(), second)?;
             }
             let wait = PUBLISHER_POLL_INTERVAL.min(statistics.until_tick());
-            let frame = match subscriber.recv_while(Some(wait), &mut || !stop.is_set()) {
+            let frame = match subscriber.recv_timeout(wait) {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout) => {
                     if !publisher_died && !subscriber.publisher_alive() {
