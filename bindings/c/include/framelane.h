@@ -308,6 +308,11 @@ typedef struct framelane_detection_subscriber framelane_detection_subscriber;
 typedef struct framelane_detections framelane_detections;
 
 /**
+ * What `framelane_doctor` found.
+ */
+typedef struct framelane_diagnosis framelane_diagnosis;
+
+/**
  * Why a call failed: a code that does not change between versions, and a message for people.
  */
 typedef struct framelane_error framelane_error;
@@ -394,6 +399,70 @@ typedef struct {
    */
   uint32_t subscribers;
 } framelane_channel;
+
+/**
+ * The state of the link that feeds a channel.
+ */
+typedef struct {
+  /**
+   * The address of the peer, without secrets. Valid until the list is freed.
+   */
+  const char *peer;
+  /**
+   * 1 when the link is connected.
+   */
+  uint32_t connected;
+  /**
+   * 1 when the channel is published on the other machine; 0 while the link is not connected.
+   */
+  uint32_t live;
+  /**
+   * How often it was connected.
+   */
+  uint64_t connections;
+  /**
+   * Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
+   */
+  int64_t clock_offset_ns;
+  /**
+   * The shortest recent round trip, in nanoseconds.
+   */
+  uint64_t round_trip_ns;
+  /**
+   * From the capture of the newest frame to its publication here, in nanoseconds.
+   */
+  uint64_t latency_ns;
+  /**
+   * Bytes of frames received.
+   */
+  uint64_t received_bytes;
+  /**
+   * Frames that the link skipped.
+   */
+  uint64_t missed;
+} framelane_link;
+
+/**
+ * Files of a channel that has no publisher.
+ */
+typedef struct {
+  /**
+   * The channel. Valid until the diagnosis is freed.
+   */
+  const char *channel;
+  /**
+   * What happened, for people. Valid until the diagnosis is freed.
+   */
+  const char *reason;
+  /**
+   * Bytes that the files take up.
+   */
+  uint64_t size_bytes;
+  /**
+   * 1 when they were removed.
+   */
+  uint32_t removed;
+} framelane_leftover;
 
 /**
  * How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
@@ -749,6 +818,51 @@ size_t framelane_channels_count(const framelane_channels *channels);
  * One of them, or NULL from the count on. Valid until the list is freed.
  */
 const framelane_channel *framelane_channels_get(const framelane_channels *channels, size_t index);
+
+/**
+ * The state of the link that feeds one of them. NULL for a channel that is published on this machine, and
+ * from the count on. Valid until the list is freed.
+ */
+const framelane_link *framelane_channels_link(const framelane_channels *channels, size_t index);
+
+/**
+ * Looks for channels whose publisher has died and for stray files. Live channels are never touched. The
+ * caller frees the diagnosis.
+ *
+ * `directory`: NULL is the usual one. `remove`: 1 removes what is left over, 0 reports it.
+ *
+ * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
+ * _SYSTEM_FAILURE; _INVALID_OPTION.
+ */
+FRAMELANE_MUST_USE
+framelane_error *framelane_doctor(const char *directory,
+                                  uint32_t remove,
+                                  framelane_diagnosis **diagnosis);
+
+/**
+ * How many leftovers the diagnosis has.
+ */
+size_t framelane_diagnosis_count(const framelane_diagnosis *diagnosis);
+
+/**
+ * One of them, or NULL from the count on. Valid until the diagnosis is freed.
+ */
+const framelane_leftover *framelane_diagnosis_get(const framelane_diagnosis *diagnosis, size_t index);
+
+/**
+ * How many channels have a live publisher.
+ */
+size_t framelane_diagnosis_live_channels(const framelane_diagnosis *diagnosis);
+
+/**
+ * Free bytes of the file system of the directory.
+ */
+uint64_t framelane_diagnosis_free_bytes(const framelane_diagnosis *diagnosis);
+
+/**
+ * Frees a diagnosis.
+ */
+void framelane_diagnosis_free(framelane_diagnosis *diagnosis);
 
 /**
  * Frees a list.

@@ -3,10 +3,11 @@
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 
-use framelane::ChannelState;
+use framelane::{ChannelState, Leftovers};
 
 use crate::boundary::{c_text, free, given, path};
 use crate::error::{fallible, framelane_error};
+use crate::options::flag;
 
 /// A publisher holds the channel.
 pub const FRAMELANE_CHANNEL_LIVE: u32 = 0;
@@ -43,11 +44,36 @@ pub struct framelane_channel {
     pub subscribers: u32,
 }
 
+/// The state of the link that feeds a channel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct framelane_link {
+    /// The address of the peer, without secrets. Valid until the list is freed.
+    pub peer: *const c_char,
+    /// 1 when the link is connected.
+    pub connected: u32,
+    /// 1 when the channel is published on the other machine; 0 while the link is not connected.
+    pub live: u32,
+    /// How often it was connected.
+    pub connections: u64,
+    /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
+    pub clock_offset_ns: i64,
+    /// The shortest recent round trip, in nanoseconds.
+    pub round_trip_ns: u64,
+    /// From the capture of the newest frame to its publication here, in nanoseconds.
+    pub latency_ns: u64,
+    /// Bytes of frames received.
+    pub received_bytes: u64,
+    /// Frames that the link skipped.
+    pub missed: u64,
+}
+
 /// The channels of a directory, as they were when the list was made.
 pub struct framelane_channels {
     channels: Vec<framelane_channel>,
-    /// What the names point to.
-    _names: Vec<CString>,
+    links: Vec<Option<framelane_link>>,
+    /// What the pointers lead to.
+    _texts: Vec<CString>,
 }
 
 /// Lists the channels of a directory by name; NULL: the usual directory. The caller frees the list.
@@ -82,7 +108,25 @@ pub extern "C" fn framelane_channels_list(
             subscribers: status.subscribers.len() as u32,
         });
         let entries = entries.collect();
-        *channels = Box::into_raw(Box::new(framelane_channels { channels: entries, _names: names }));
+        let peers: Vec<_> =
+            found.iter().map(|status| status.link.as_ref().map(|link| c_text(&link.peer))).collect();
+        let links = found.iter().zip(&peers).map(|(status, peer)| {
+            let (link, peer) = (status.link.as_ref()?, peer.as_ref()?);
+            Some(framelane_link {
+                peer: peer.as_ptr(),
+                connected: link.connected.into(),
+                live: link.live.into(),
+                connections: link.connections.into(),
+                clock_offset_ns: link.clock_offset_ns,
+                round_trip_ns: link.round_trip_ns,
+                latency_ns: link.latency_ns,
+                received_bytes: link.received_bytes,
+                missed: link.missed,
+            })
+        });
+        let links = links.collect();
+        let texts = names.into_iter().chain(peers.into_iter().flatten()).collect();
+        *channels = Box::into_raw(Box::new(framelane_channels { channels: entries, links, _texts: texts }));
         Ok(())
     })
 }
@@ -101,6 +145,111 @@ pub extern "C" fn framelane_channels_get(
 ) -> *const framelane_channel {
     let channel = channels.and_then(|channels| channels.channels.get(index));
     channel.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// The state of the link that feeds one of them. NULL for a channel that is published on this machine, and
+/// from the count on. Valid until the list is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_channels_link(
+    channels: Option<&framelane_channels>,
+    index: usize,
+) -> *const framelane_link {
+    let link = channels.and_then(|channels| channels.links.get(index)?.as_ref());
+    link.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// Files of a channel that has no publisher.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct framelane_leftover {
+    /// The channel. Valid until the diagnosis is freed.
+    pub channel: *const c_char,
+    /// What happened, for people. Valid until the diagnosis is freed.
+    pub reason: *const c_char,
+    /// Bytes that the files take up.
+    pub size_bytes: u64,
+    /// 1 when they were removed.
+    pub removed: u32,
+}
+
+/// What `framelane_doctor` found.
+pub struct framelane_diagnosis {
+    leftovers: Vec<framelane_leftover>,
+    live_channels: usize,
+    free_bytes: u64,
+    /// What the pointers lead to.
+    _texts: Vec<CString>,
+}
+
+/// Looks for channels whose publisher has died and for stray files. Live channels are never touched. The
+/// caller frees the diagnosis.
+///
+/// `directory`: NULL is the usual one. `remove`: 1 removes what is left over, 0 reports it.
+///
+/// Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
+/// _SYSTEM_FAILURE; _INVALID_OPTION.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_doctor(
+    directory: *const c_char,
+    remove: u32,
+    diagnosis: Option<&mut MaybeUninit<*mut framelane_diagnosis>>,
+) -> *mut framelane_error {
+    fallible(|| {
+        let diagnosis = given(diagnosis, "diagnosis")?.write(std::ptr::null_mut());
+        let leftovers = if flag("remove", remove)? { Leftovers::Remove } else { Leftovers::Report };
+        let found = framelane::doctor(path(directory)?, leftovers)?;
+        let mut texts = Vec::new();
+        let mut kept = |text: &str| {
+            texts.push(c_text(text));
+            texts.last().map_or(std::ptr::null(), |text| text.as_ptr())
+        };
+        let leftovers = found.leftovers.iter().map(|leftover| framelane_leftover {
+            channel: kept(&leftover.channel),
+            reason: kept(&leftover.reason),
+            size_bytes: leftover.bytes,
+            removed: leftover.removed.into(),
+        });
+        let leftovers = leftovers.collect();
+        let (live_channels, free_bytes) = (found.live_channels, found.free_bytes);
+        let made = framelane_diagnosis { leftovers, live_channels, free_bytes, _texts: texts };
+        *diagnosis = Box::into_raw(Box::new(made));
+        Ok(())
+    })
+}
+
+/// How many leftovers the diagnosis has.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_diagnosis_count(diagnosis: Option<&framelane_diagnosis>) -> usize {
+    diagnosis.map_or(0, |diagnosis| diagnosis.leftovers.len())
+}
+
+/// One of them, or NULL from the count on. Valid until the diagnosis is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_diagnosis_get(
+    diagnosis: Option<&framelane_diagnosis>,
+    index: usize,
+) -> *const framelane_leftover {
+    let leftover = diagnosis.and_then(|diagnosis| diagnosis.leftovers.get(index));
+    leftover.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// How many channels have a live publisher.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_diagnosis_live_channels(diagnosis: Option<&framelane_diagnosis>) -> usize {
+    diagnosis.map_or(0, |diagnosis| diagnosis.live_channels)
+}
+
+/// Free bytes of the file system of the directory.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_diagnosis_free_bytes(diagnosis: Option<&framelane_diagnosis>) -> u64 {
+    diagnosis.map_or(0, |diagnosis| diagnosis.free_bytes)
+}
+
+/// Frees a diagnosis.
+#[unsafe(no_mangle)]
+pub extern "C" fn framelane_diagnosis_free(diagnosis: Option<Box<framelane_diagnosis>>) {
+    free(diagnosis);
 }
 
 /// Frees a list.

@@ -203,7 +203,7 @@ pub(crate) fn subscriber(
 }
 
 /// A field that is 0 or 1.
-fn flag(name: &str, value: u32) -> Result<bool, Error> {
+pub(crate) fn flag(name: &str, value: u32) -> Result<bool, Error> {
     match value {
         0 => Ok(false),
         1 => Ok(true),

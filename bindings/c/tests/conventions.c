@@ -45,6 +45,7 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(code(framelane_format_from_name(NULL, &format)) == INVALID);
   CHECK(code(framelane_format_from_name("bgr8", NULL)) == INVALID);
   CHECK(code(framelane_channels_list(NULL, NULL)) == INVALID);
+  CHECK(code(framelane_doctor(NULL, 0, NULL)) == INVALID);
 
   framelane_publisher_close(NULL);
   framelane_subscriber_close(NULL);
@@ -58,6 +59,7 @@ static void null_is_an_error_or_nothing(void) {
   framelane_detection_subscriber_free(NULL);
   framelane_detections_free(NULL);
   framelane_channels_free(NULL);
+  framelane_diagnosis_free(NULL);
   framelane_error_free(NULL);
 
   CHECK(framelane_publisher_channel(NULL) == NULL && framelane_publisher_sequence(NULL) == 0);
@@ -77,6 +79,9 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(framelane_detections_sequence(NULL) == 0 && framelane_detections_published_ns(NULL) == 0);
   CHECK(framelane_detections_latency_ns(NULL) == 0 && framelane_detections_dropped(NULL) == 0);
   CHECK(framelane_channels_count(NULL) == 0 && framelane_channels_get(NULL, 0) == NULL);
+  CHECK(framelane_channels_link(NULL, 0) == NULL && framelane_diagnosis_get(NULL, 0) == NULL);
+  CHECK(framelane_diagnosis_count(NULL) == 0 && framelane_diagnosis_live_channels(NULL) == 0);
+  CHECK(framelane_diagnosis_free_bytes(NULL) == 0);
   CHECK(framelane_error_code(NULL) == 0 && strcmp(framelane_error_text(NULL), "ok") == 0);
   CHECK(framelane_error_hint(NULL) == NULL);
   {

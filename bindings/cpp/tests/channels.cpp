@@ -19,6 +19,15 @@ TEST_CASE("list has the newest frame and the readers of channels") {
   CHECK_THROWS_AS(framelane::list_channels("/dev/null"), framelane::FramelaneError);
 }
 
+TEST_CASE("doctor_counts_live_channels_and_finds_no_leftovers") {
+  framelane::Publisher publisher("healthy");
+  const framelane::Diagnosis found = framelane::doctor();
+  CHECK((found.live_channels == 1 && found.leftovers.empty() && found.free_bytes > 0));
+  CHECK(framelane::doctor({}, framelane::Leftovers::Remove).live_channels == 1);
+  CHECK(!framelane::list_channels().front().link);
+  CHECK_THROWS_AS(framelane::doctor("/dev/null"), framelane::FramelaneError);
+}
+
 TEST_CASE("options that weaken a link need a trusted URL") {
   const auto code = [](const char* name, framelane::Urls urls) {
     framelane::SubscriberOptions options;

@@ -37,6 +37,54 @@ impl SubscriberStatus {
     }
 }
 
+/// The state of the link that feeds a channel.
+#[pyclass(frozen, get_all, module = "framelane")]
+#[derive(Clone)]
+pub(crate) struct LinkStatus {
+    /// The address of the peer, without secrets.
+    peer: String,
+    /// Whether the link is connected.
+    connected: bool,
+    /// Whether the channel is published on the other machine. False while the link is not connected.
+    live: bool,
+    /// How often it was connected.
+    connections: u32,
+    /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
+    clock_offset_ns: i64,
+    /// The shortest recent round trip in nanoseconds.
+    round_trip_ns: u64,
+    /// From the capture of the newest frame to its publication here, in nanoseconds.
+    latency_ns: u64,
+    /// Bytes of frames received.
+    received_bytes: u64,
+    /// Frames that the link skipped.
+    missed: u64,
+}
+
+#[pymethods]
+impl LinkStatus {
+    fn __repr__(&self) -> String {
+        let state = if self.connected { "connected" } else { "not connected" };
+        format!("<framelane.LinkStatus: {state} to {}>", self.peer)
+    }
+}
+
+impl From<framelane::LinkStatus> for LinkStatus {
+    fn from(link: framelane::LinkStatus) -> Self {
+        LinkStatus {
+            peer: link.peer,
+            connected: link.connected,
+            live: link.live,
+            connections: link.connections,
+            clock_offset_ns: link.clock_offset_ns,
+            round_trip_ns: link.round_trip_ns,
+            latency_ns: link.latency_ns,
+            received_bytes: link.received_bytes,
+            missed: link.missed,
+        }
+    }
+}
+
 /// What can be seen of a channel.
 #[pyclass(frozen, get_all, module = "framelane")]
 pub(crate) struct ChannelStatus {
@@ -72,6 +120,8 @@ pub(crate) struct ChannelStatus {
     newest_published_ns: Option<u64>,
     /// Who reads it.
     subscribers: Vec<SubscriberStatus>,
+    /// The state of the link that feeds it; None for a channel that is published on this machine.
+    link: Option<LinkStatus>,
 }
 
 #[pymethods]
@@ -121,6 +171,7 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
             height: layout.map(framelane::Layout::height),
             newest_published_ns: status.newest_published_ns,
             subscribers: subscribers.collect(),
+            link: status.link.map(LinkStatus::from),
             name: status.name,
         }
     }

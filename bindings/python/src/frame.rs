@@ -246,6 +246,13 @@ impl Frame {
         self.info.id.published_ns
     }
 
+    /// Nanoseconds since it was published.
+    #[getter]
+    fn age_ns(&self, py: Python<'_>) -> PyResult<u64> {
+        let now: u64 = py.import("time")?.call_method0("monotonic_ns")?.extract()?;
+        Ok(now.saturating_sub(self.info.id.published_ns))
+    }
+
     /// Position in the media in nanoseconds, if the publisher said it.
     #[getter]
     fn pts_ns(&self) -> Option<i64> {

@@ -46,6 +46,7 @@ fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<detection_subscriber::DetectionSubscriber>()?;
     module.add_class::<batch::Detections>()?;
     module.add_class::<channels::ChannelStatus>()?;
+    module.add_class::<channels::LinkStatus>()?;
     module.add_class::<channels::SubscriberStatus>()?;
     module.add_class::<channels::Diagnosis>()?;
     module.add_class::<channels::Leftover>()?;

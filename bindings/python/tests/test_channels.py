@@ -62,3 +62,16 @@ def test_color_is_printed_with_names_and_compares_by_code_points():
     assert repr(color) == 'Color(matrix=1, primaries=3, transfer=2, range="limited")'
     with pytest.raises(ValueError, match="unspecified or limited or full"):
         framelane.Color(range="tv")
+
+
+def test_channel_of_this_machine_has_no_link_status():
+    with framelane.Publisher("cam0"):
+        assert framelane.list_channels()[0].link is None
+
+
+def test_age_of_a_frame_grows_also_after_its_release(publisher, subscriber):
+    publisher.send(np.zeros((2, 2), "uint8"))
+    frame = subscriber.recv(timeout=10)
+    age = frame.age_ns
+    frame.release()
+    assert 0 <= age <= frame.age_ns

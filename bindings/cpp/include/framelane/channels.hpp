@@ -9,6 +9,28 @@
 
 namespace framelane {
 
+/// The state of the link that feeds a channel.
+struct LinkStatus {
+  /// The address of the peer, without secrets.
+  std::string peer;
+  /// Whether the link is connected.
+  bool connected = false;
+  /// Whether the channel is published on the other machine. False while the link is not connected.
+  bool live = false;
+  /// How often it was connected.
+  std::uint64_t connections = 0;
+  /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
+  std::int64_t clock_offset_ns = 0;
+  /// The shortest recent round trip.
+  std::uint64_t round_trip_ns = 0;
+  /// From the capture of the newest frame to its publication here.
+  std::uint64_t latency_ns = 0;
+  /// Bytes of frames received.
+  std::uint64_t received_bytes = 0;
+  /// Frames that the link skipped.
+  std::uint64_t missed = 0;
+};
+
 /// What can be seen of a channel.
 struct ChannelStatus {
   std::string name;
@@ -27,6 +49,8 @@ struct ChannelStatus {
   std::uint32_t width = 0, height = 0;
   /// How many subscribers read it.
   std::uint32_t subscribers = 0;
+  /// The state of the link that feeds it; none for a channel that is published on this machine.
+  std::optional<LinkStatus> link = std::nullopt;
 };
 
 /// The channels of a directory, by name; empty: the usual directory. \throws FramelaneError NotFound,
@@ -49,7 +73,51 @@ inline std::vector<ChannelStatus> list_channels(const std::string& directory = {
     status.width = c.width;
     status.height = c.height;
     status.subscribers = c.subscribers;
+    if (const framelane_link* link = framelane_channels_link(handle, i)) {
+      status.link = LinkStatus{inner::text(link->peer), link->connected != 0, link->live != 0,
+                               link->connections, link->clock_offset_ns, link->round_trip_ns,
+                               link->latency_ns, link->received_bytes, link->missed};
+    }
     found.push_back(std::move(status));
+  }
+  return found;
+}
+
+/// Files of a channel that has no publisher.
+struct Leftover {
+  std::string channel;
+  /// What happened, for people.
+  std::string reason;
+  /// Bytes that the files take up.
+  std::uint64_t size_bytes = 0;
+  /// Whether they were removed.
+  bool removed = false;
+};
+
+/// What `doctor` does with leftovers.
+enum class Leftovers : std::uint32_t { Report = 0, Remove = 1 };
+
+/// What `doctor` found.
+struct Diagnosis {
+  std::vector<Leftover> leftovers;
+  /// Channels with a live publisher.
+  std::size_t live_channels = 0;
+  /// Free bytes of the file system of the directory.
+  std::uint64_t free_bytes = 0;
+};
+
+/// Looks for channels whose publisher has died and for stray files; empty: the usual directory. Live channels
+/// are never touched. \throws FramelaneError NotFound, PermissionDenied, SystemFailure.
+inline Diagnosis doctor(const std::string& directory = {}, Leftovers leftovers = Leftovers::Report) {
+  framelane_diagnosis* handle = nullptr;
+  inner::check(framelane_doctor(inner::c_directory(directory), static_cast<std::uint32_t>(leftovers), &handle));
+  const std::unique_ptr<framelane_diagnosis, void (*)(framelane_diagnosis*)> owner(handle, &framelane_diagnosis_free);
+  Diagnosis found;
+  found.live_channels = framelane_diagnosis_live_channels(handle);
+  found.free_bytes = framelane_diagnosis_free_bytes(handle);
+  for (std::size_t i = 0; i < framelane_diagnosis_count(handle); ++i) {
+    const framelane_leftover& c = *framelane_diagnosis_get(handle, i);
+    found.leftovers.push_back({inner::text(c.channel), inner::text(c.reason), c.size_bytes, c.removed != 0});
   }
   return found;
 }
