@@ -3,7 +3,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 PREFIX ?= /usr/local
 
-.PHONY: check demo docs features install setup test test-hostile test-deep fuzz soak bench clean
+.PHONY: check demo docs features install setup test test-hostile test-browser test-deep fuzz soak bench clean
 
 demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo

@@ -46,3 +46,4 @@ pub mod testing;
 pub use codec::Codec;
 pub use decoder::Decoder;
 pub use encoder::{Encoded, Encoder, pack};
+pub use planes::as_video;

@@ -66,11 +66,12 @@ pub(crate) fn video_format(format: PixelFormat) -> Option<PixelFormat> {
     }
 }
 
-/// The same layout with [`video_format`].
+/// Returns the same layout with a video format: matrices of `u8` with 1, 3 or 4 channels are gray8, bgr8 and
+/// bgra8.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] when it is no picture; `what` says what wanted one.
-pub(crate) fn as_video(layout: &Layout, what: &str) -> Result<Layout, Error> {
+/// [`ErrorKind::InvalidOption`] for other matrices and for detections. `what` names what takes pictures only.
+pub fn as_video(layout: &Layout, what: &str) -> Result<Layout, Error> {
     let format = video_format(layout.format()).ok_or_else(|| {
         let names: Vec<_> = PixelFormat::VIDEO.iter().map(|format| format.name()).collect();
         Error::new(

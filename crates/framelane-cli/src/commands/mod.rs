@@ -1,6 +1,7 @@
 //! The commands, one folder for each: options, run and output.
 
 mod bench;
+mod dashboard;
 mod doctor;
 mod identity;
 mod info;
@@ -41,6 +42,8 @@ pub enum Command {
     Info(info::Info),
     /// Watch all channels: rates, readers, links
     Top(top::Top),
+    /// Show all channels in a browser: pictures, boxes, latencies, metrics
+    Dashboard(dashboard::Dashboard),
     /// Find and remove files that a crash left; check the space for channels
     Doctor(doctor::Doctor),
     /// Create keys and certificates; define which clients may connect
@@ -65,6 +68,7 @@ impl Command {
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
             Command::Top(top) => top.run(global, stop),
+            Command::Dashboard(dashboard) => dashboard.run(global, stop),
             Command::Doctor(doctor) => doctor.run(global),
             Command::Identity(identity) => identity.run(global),
             Command::Bench(bench) => bench.run(global, stop),
@@ -83,7 +87,7 @@ impl Command {
 
     /// Returns whether the command reads or makes keys and tokens, regardless of its arguments.
     pub fn has_keys(&self) -> bool {
-        matches!(self, Command::Serve(_) | Command::Identity(_))
+        matches!(self, Command::Serve(_) | Command::Identity(_) | Command::Dashboard(_))
     }
 
     /// Returns the time from a signal to a forced end. `None` for commands that have to clean up.
@@ -94,6 +98,7 @@ impl Command {
             | Command::Send(_)
             | Command::Receive(_)
             | Command::Serve(_)
+            | Command::Dashboard(_)
             | Command::Bench(_)
             | Command::Doctor(_) => None,
             _ => Some(Duration::from_secs(2)),

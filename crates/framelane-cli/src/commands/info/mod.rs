@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::describe::{ChannelReport, SubscriberReport};
+use crate::describe::{ChannelReport, SubscriberReport, holders_text, link_text, source_text};
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::human_ns;
@@ -56,10 +56,10 @@ fn text(channel: &ChannelReport) -> String {
     );
     row("publisher", format!("process {}, epoch {}", channel.publisher_pid, channel.epoch));
     if let Some(link) = &channel.link {
-        row("link", link.text());
+        row("link", link_text(link));
     }
     if let Some(source) = &channel.source {
-        row("source", source.text());
+        row("source", source_text(source));
     }
     match &channel.layout {
         None => row("frames", "none yet".to_owned()),
@@ -88,7 +88,7 @@ fn text(channel: &ChannelReport) -> String {
     );
     if !channel.holders.is_empty() {
         let full = if channel.is_starved() { ": no slot is free" } else { "" };
-        row("held slots", format!("{}{full}", channel.holders_text()));
+        row("held slots", format!("{}{full}", holders_text(channel)));
     }
     row("subscribers", channel.subscribers.len().to_string());
     let mut text = columns(&rows);

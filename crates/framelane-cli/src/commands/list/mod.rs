@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use framelane::{ChannelState, ChannelStatus, ErrorKind};
+use framelane_dashboard::report::Report;
 
-use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED, SourceReport};
+use crate::describe::{ChannelReport, LinkReport, NOT_PUBLISHED, SourceReport, holders_text};
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::latency::human_ns;
@@ -29,45 +29,34 @@ HELD: the processes that hold slots, if no slot of the channel is free.
 In the JSON, \"dropped\" also counts frames that the link skipped, \"link.missed\".")]
 pub struct List {}
 
-#[derive(serde::Serialize)]
-struct Report {
-    directory: String,
-    channels: Vec<ChannelReport>,
-}
-
 impl List {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let directory = framelane::directory(global.dir.as_deref()).display().to_string();
-        let report = Report { directory, channels: channels(global)? };
-        Reporter::new(global.json).result(&report, || report.text(global))?;
+        let report = Report::of(global.dir.as_deref())?;
+        Reporter::new(global.json).result(&report, || text(&report.channels, global))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-impl Report {
-    fn text(&self, global: &Global) -> String {
-        let channels = &self.channels;
-        if channels.is_empty() {
-            return none(global);
-        }
-        let heading = [
-            "CHANNEL", "STATE", "PID", "SIZE", "FORMAT", "FRAME", "AGE", "DROPPED", "READERS", "SLOTS",
-            "MEMORY",
-        ];
-        let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        rows.extend(channels.iter().map(row));
-        let mut add = |heading: &str, cell: &dyn Fn(&ChannelReport) -> Option<String>| {
-            let cells: Vec<_> = channels.iter().map(cell).collect();
-            if cells.iter().any(Option::is_some) {
-                rows[0].push(heading.to_owned());
-                rows[1..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(or_dash(cell)));
-            }
-        };
-        add("LINK", &|channel| channel.link.as_ref().map(link));
-        add("SOURCE", &|channel| channel.source.as_ref().map(source));
-        add("HELD", &|channel| channel.is_starved().then(|| channel.holders_text()));
-        columns(&rows)
+fn text(channels: &[ChannelReport], global: &Global) -> String {
+    if channels.is_empty() {
+        return none(global);
     }
+    let heading = [
+        "CHANNEL", "STATE", "PID", "SIZE", "FORMAT", "FRAME", "AGE", "DROPPED", "READERS", "SLOTS", "MEMORY",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(channels.iter().map(row));
+    let mut add = |heading: &str, cell: &dyn Fn(&ChannelReport) -> Option<String>| {
+        let cells: Vec<_> = channels.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            rows[0].push(heading.to_owned());
+            rows[1..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(or_dash(cell)));
+        }
+    };
+    add("LINK", &|channel| channel.link.as_ref().map(link));
+    add("SOURCE", &|channel| channel.source.as_ref().map(source));
+    add("HELD", &|channel| channel.is_starved().then(|| holders_text(channel)));
+    columns(&rows)
 }
 
 /// The text for a directory without channels.
@@ -76,26 +65,6 @@ pub fn none(global: &Global) -> String {
     let missing = if directory.exists() { "" } else { ", which does not exist yet" };
     let directory = directory.display();
     format!("no channels in {directory}{missing}; `framelane publish testsrc cam0` makes one")
-}
-
-/// All channels, by name.
-pub fn channels(global: &Global) -> Result<Vec<ChannelReport>, Failure> {
-    let report = |status: &ChannelStatus| {
-        let report = ChannelReport::new(status);
-        match refused(global, status) {
-            true => report.without_access(),
-            false => report,
-        }
-    };
-    Ok(framelane::list(global.dir.as_deref())?.iter().map(report).collect())
-}
-
-/// True if the system denies access to a channel that may be healthy. `list` reports both as damage, in
-/// words only.
-fn refused(global: &Global, status: &ChannelStatus) -> bool {
-    matches!(status.state, ChannelState::Damaged(_))
-        && framelane::status(global.dir.as_deref(), &status.name)
-            .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -119,7 +119,7 @@ struct Watch<'w> {
 impl Watch<'_> {
     /// Returns the time since the last poll, and the channels.
     fn poll(&mut self) -> Result<(Duration, Vec<Line>), Failure> {
-        let channels = list::channels(self.global)?;
+        let channels = framelane_dashboard::report::channels(self.global.dir.as_deref())?;
         let now = Instant::now();
         let elapsed = now.duration_since(std::mem::replace(&mut self.polled, now));
         let samples = channels.iter().map(|channel| (channel.name.clone(), Sample::new(channel))).collect();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::rates::Rates;
-use crate::describe::{ChannelReport, LinkReport, SourceReport};
+use crate::describe::{ChannelReport, LinkReport, SourceReport, holders_text};
 use crate::latency::human_ns;
 use crate::table::{counted, human_rate};
 
@@ -92,7 +92,7 @@ const COLUMNS: [Column; 15] = [
     of_link("CLOCK", 8, 8, |line| of(line, |link| Some(clock(link.clock_offset_ns)))),
     Column {
         of: Fed::Starved,
-        ..column("HELD", 4, 0, |line| or_dash(line.channel.is_starved().then(|| line.channel.holders_text())))
+        ..column("HELD", 4, 0, |line| or_dash(line.channel.is_starved().then(|| holders_text(&line.channel))))
     },
 ];
 

@@ -1,0 +1,184 @@
+//! Paths and their handlers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use framelane::{Error, ErrorKind, check_name};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::feed::{Feeds, Size};
+use crate::guard::{self, Guard};
+use crate::observer::Updates;
+use crate::report::Report;
+use crate::session::{self, MAX_MESSAGE_BYTES};
+use crate::{metrics, pages, streams};
+
+/// State that all requests share.
+pub(crate) struct Shared {
+    pub(crate) guard: Guard,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) feeds: Arc<Feeds>,
+    pub(crate) updates: Arc<Updates>,
+    /// Places of pages and streams.
+    pub(crate) clients: Arc<Semaphore>,
+    pub(crate) max_clients: usize,
+}
+
+/// An error for a client.
+pub(crate) struct Fault {
+    pub(crate) status: StatusCode,
+    pub(crate) error: Error,
+}
+
+#[derive(Serialize)]
+struct Body<'e> {
+    error: Fields<'e>,
+}
+
+/// The fields of an error of `framelane --json`.
+#[derive(Serialize)]
+struct Fields<'e> {
+    code: u32,
+    kind: &'static str,
+    message: &'e str,
+    hint: &'e str,
+}
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(file))
+        .route("/assets/{name}", get(file))
+        .route("/api/openapi.json", get(file))
+        .route("/api/channels", get(channels))
+        .route("/metrics", get(all_metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/session", post(open_session))
+        .route("/channels/{*path}", get(picture))
+        .route("/ws", any(socket))
+        .fallback(async || Fault::not_found("there is no such page"))
+        .method_not_allowed_fallback(async || Fault {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            error: Error::new(ErrorKind::InvalidOption, "expected GET").with_hint("see /api/openapi.json"),
+        })
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
+        .with_state(shared)
+}
+
+async fn file(uri: Uri) -> Response {
+    match pages::file(uri.path()) {
+        Some((media_type, content)) => ([(header::CONTENT_TYPE, media_type)], content).into_response(),
+        None => Fault::not_found("there is no such file").into_response(),
+    }
+}
+
+async fn channels(State(shared): State<Arc<Shared>>) -> Result<Response, Fault> {
+    let report = tokio::task::spawn_blocking(move || Report::of(shared.directory.as_deref()));
+    let report = report.await.map_err(Fault::internal)??;
+    let json = serde_json::to_string(&report).expect("reports have string keys only");
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+async fn all_metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Fault> {
+    let text = tokio::task::spawn_blocking(move || metrics::text(&shared));
+    let text = text.await.map_err(Fault::internal)??;
+    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+}
+
+/// Sets the cookie of a page that has presented the token.
+async fn open_session(State(shared): State<Arc<Shared>>) -> Response {
+    let cookie = shared.guard.set_cookie().unwrap_or(HeaderValue::from_static(""));
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if !cookie.is_empty() {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+async fn picture(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Fault> {
+    let size = match query.as_deref() {
+        None | Some("" | "size=full") => Size::Full,
+        Some("size=tile") => Size::Tile,
+        Some(_) => {
+            let message = "expected ?size=tile or ?size=full";
+            return Err(Error::new(ErrorKind::InvalidOption, message).into());
+        }
+    };
+    let (channel, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    if !matches!(name, "snapshot.jpg" | "stream.mjpg") {
+        return Err(Fault::not_found("there is no such page"));
+    }
+    check_name(channel)?;
+    let permit = shared.permit()?;
+    match name {
+        "snapshot.jpg" => streams::snapshot(&shared.feeds, channel, size, permit).await,
+        _ => streams::motion_jpeg(&shared.feeds, channel, size, permit).await,
+    }
+}
+
+async fn socket(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Result<Response, Fault> {
+    let permit = shared.permit()?;
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| {
+        session::run(socket, shared.feeds.clone(), shared.updates.subscribe(), permit)
+    }))
+}
+
+impl Shared {
+    /// Returns a place for a page or a stream.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.clients.clone().try_acquire_owned().map_err(|_| Fault {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: Error::new(
+                ErrorKind::InvalidOption,
+                format!("all {} places for pages and streams are in use", self.max_clients),
+            )
+            .with_hint("close other pages, or raise `--max-clients`"),
+        })
+    }
+}
+
+impl Fault {
+    fn not_found(message: &str) -> Self {
+        let error = Error::new(ErrorKind::NotFound, message).with_hint("see /api/openapi.json");
+        Fault { status: StatusCode::NOT_FOUND, error }
+    }
+
+    pub(crate) fn internal(error: tokio::task::JoinError) -> Self {
+        let error = Error::new(ErrorKind::InternalFailure, error.to_string());
+        Fault { status: StatusCode::INTERNAL_SERVER_ERROR, error }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::InvalidName | ErrorKind::InvalidOption => StatusCode::BAD_REQUEST,
+            ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Fault { status, error }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let error = &self.error;
+        let (message, hint) = (error.message(), error.advice());
+        let body = Body { error: Fields { code: error.code(), kind: error.kind().name(), message, hint } };
+        let json = serde_json::to_string(&body).expect("errors have string keys only");
+        (self.status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+    }
+}
