@@ -1,4 +1,4 @@
-//! Gives the shared library the name that programs look for at run time.
+//! Sets the soname, which programs look for at run time.
 
 fn main() {
     // Until 1.0 every minor version may break the interface.

@@ -1,4 +1,4 @@
-//! What every function needs at the border to C: panics, NULL, text, time.
+//! The boundary to C: panics, NULL, text, time.
 
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use framelane::{Error, ErrorKind};
 /// Waits without limit.
 pub const FRAMELANE_FOREVER: i64 = -1;
 
-/// Runs the body of a function that gives a value; 0 or NULL for a NULL handle and after a panic.
+/// Runs the body of a function that returns a value. Returns 0 or NULL for a NULL handle and after a panic.
 pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
     catch_unwind(AssertUnwindSafe(body)).ok().flatten().unwrap_or(otherwise)
 }
@@ -53,12 +53,12 @@ pub(crate) fn unshare<T>(handle: *mut T) -> Option<Arc<T>> {
     if handle.is_null() {
         return None;
     }
-    // SAFETY: not NULL, so by the contract of this crate made by `handle`. C gives its reference up, and does
-    // so once.
+    // SAFETY: not NULL, so by the contract of this crate it was created by `handle`. C releases its
+    // reference, and does so once.
     Some(unsafe { Arc::from_raw(handle) })
 }
 
-/// Gives a value through a pointer that may be NULL.
+/// Writes a value through a pointer that may be NULL.
 pub(crate) fn give<T>(to: Option<&mut MaybeUninit<T>>, value: T) {
     if let Some(to) = to {
         to.write(value);

@@ -8,7 +8,7 @@ use framelane::{Error, ErrorKind};
 
 use crate::boundary::{c_text, free, value};
 
-/// Why a call failed: a code that does not change between versions, and a message for people.
+/// The error of a call: a code that does not change between versions, and a message for people.
 pub struct framelane_error {
     pub(crate) error: Error,
     message: CString,
@@ -50,13 +50,13 @@ pub extern "C" fn framelane_error_code(error: Option<&framelane_error>) -> u32 {
     value(0, || Some(error?.error.code()))
 }
 
-/// The code's name, as in "no_space"; "ok" for NULL. Valid for ever.
+/// Returns the code's name, such as "no_space", or "ok" for NULL. Valid indefinitely.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_name(error: Option<&framelane_error>) -> *const c_char {
     error.map_or(c"ok", |error| name_of(error.error.kind())).as_ptr()
 }
 
-/// What was expected, what was found, and what to do about it. Valid until the error is freed.
+/// Returns the message: what was expected and found, and a hint. Valid until the error is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_text(error: Option<&framelane_error>) -> *const c_char {
     error.map_or(c"ok", |error| error.text.as_c_str()).as_ptr()
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_an_error_and_a_value_its_default() {
         let error = fallible(|| panic!("of the {}", "test"));
-        // SAFETY: `fallible` gives a box's pointer, once.
+        // SAFETY: `fallible` returns the pointer of a box, once.
         let error = unsafe { Box::from_raw(error) };
         assert_eq!(error.error.kind(), ErrorKind::InternalFailure);
         assert!(error.error.message().contains("of the test"), "{}", error.error);

@@ -26,7 +26,7 @@ pub const FRAMELANE_FORMAT_I420: u32 = 7;
 pub const FRAMELANE_FORMAT_NV12: u32 = 8;
 /// Packed 4:2:2 as Y0 U Y1 V; an odd width is rounded up to a whole pair.
 pub const FRAMELANE_FORMAT_YUYV: u32 = 9;
-/// As NV12 with 16-bit samples, of which the upper 10 bits count.
+/// NV12 with 16-bit samples, of which the upper 10 bits are used.
 pub const FRAMELANE_FORMAT_P010: u32 = 10;
 /// Not an image: a batch of detections.
 pub const FRAMELANE_FORMAT_DETECTIONS: u32 = 256;
@@ -63,7 +63,7 @@ const MAX_STRIDE: usize = i32::MAX as usize;
 /// The most planes that an image has.
 pub const FRAMELANE_MAX_PLANES: usize = 4;
 
-/// Where one plane lies within a frame.
+/// Position of a plane within a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct framelane_plane {
@@ -81,7 +81,7 @@ pub struct framelane_plane {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct framelane_layout {
-    /// One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+    /// One of the `FRAMELANE_FORMAT_` codes, or a result of `framelane_format_matrix`.
     pub format: u32,
     /// Pixels in a row.
     pub width: u32,
@@ -99,7 +99,7 @@ pub struct framelane_layout {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_image {
-    /// One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+    /// One of the `FRAMELANE_FORMAT_` codes, or a result of `framelane_format_matrix`.
     pub format: u32,
     /// Pixels in a row.
     pub width: u32,
@@ -113,11 +113,10 @@ pub struct framelane_image {
     pub strides_bytes: [u64; FRAMELANE_MAX_PLANES],
 }
 
-/// The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such
-/// matrix.
+/// Returns the format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels, or 0 if there is no
+/// such matrix.
 ///
-/// Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3
-/// channels.
+/// Video formats have separate codes: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3 channels.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_format_matrix(depth: u32, channels: u32) -> u32 {
     value(0, || {
@@ -141,8 +140,8 @@ pub extern "C" fn framelane_format_from_name(
     })
 }
 
-/// Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the
-/// length of the whole name, or 0 when there is no such format.
+/// Writes the format's name and a NUL into the `size_bytes` at `name`, truncated if it does not fit. Returns
+/// the length of the whole name, or 0 if there is no such format.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_format_name(format: u32, name: *mut c_char, size_bytes: usize) -> usize {
     value(0, || {

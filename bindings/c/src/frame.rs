@@ -102,7 +102,7 @@ pub extern "C" fn framelane_frame_is_intact(frame: Option<&framelane_frame>) -> 
     value(0, || Some(u8::from(frame?.frame.is_intact())))
 }
 
-/// What detections need to name this frame; `id->channel` is valid until the frame is freed.
+/// Writes the id of this frame, for detections. `id->channel` is valid until the frame is freed.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_get_id(

@@ -1,4 +1,4 @@
-//! What is said of a frame beside its layout, and which frame is meant.
+//! Metadata of a frame in addition to its layout, and its id.
 
 use std::ffi::{CString, c_char};
 
@@ -11,9 +11,9 @@ use crate::options::{SizedStruct, read_sized};
 pub const FRAMELANE_NO_PTS: i64 = i64::MIN;
 /// A frame without a duration.
 pub const FRAMELANE_NO_DURATION: u64 = u64::MAX;
-/// Colour that nobody has said anything of.
+/// Unspecified colour.
 pub const FRAMELANE_COLOR_UNSPECIFIED: u8 = 2;
-/// Nobody has said what range samples have.
+/// Unspecified range of samples.
 pub const FRAMELANE_RANGE_UNSPECIFIED: u8 = 0;
 /// 16 to 235 for 8-bit luminance.
 pub const FRAMELANE_RANGE_LIMITED: u8 = 1;
@@ -30,7 +30,7 @@ pub struct framelane_info {
     pub timestamp_ns: u64,
     /// Position in the media, in nanoseconds; FRAMELANE_NO_PTS: none.
     pub pts_ns: i64,
-    /// How long to show the frame, in nanoseconds; FRAMELANE_NO_DURATION: not said.
+    /// Duration of the frame in nanoseconds. FRAMELANE_NO_DURATION: unspecified.
     pub duration_ns: u64,
     /// MatrixCoefficients of ITU-T H.273; 2: not said.
     pub matrix: u8,
@@ -42,7 +42,7 @@ pub struct framelane_info {
     pub range: u8,
     /// Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
     pub rotation_degrees: u16,
-    /// Whether the frame was coded without reference to others: 0 or 1.
+    /// 1 if the frame was coded without reference to others, else 0.
     pub keyframe: u8,
     /// 0.
     pub reserved: u8,
@@ -69,7 +69,7 @@ impl framelane_info {
         }
     }
 
-    /// What the caller says of a frame; NULL says nothing.
+    /// The metadata from the caller. NULL: unspecified.
     pub(crate) fn read(info: *const framelane_info) -> Result<FrameInfo, Error> {
         let Some(info) = read_sized(info, "info")? else {
             return Ok(FrameInfo::default());
@@ -108,7 +108,7 @@ impl framelane_info {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_frame_id {
-    /// The frame's channel. When framelane gives it, valid as long as the frame or batch that was asked.
+    /// The frame's channel. From framelane, it is valid as long as the frame or batch that returned it.
     pub channel: *const c_char,
     /// The life of the frame's publisher.
     pub epoch: u64,

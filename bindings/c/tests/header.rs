@@ -1,6 +1,6 @@
-//! The committed header is the one that the sources give.
+//! The committed header matches the sources.
 //!
-//! `FRAMELANE_UPDATE=1 cargo test -p framelane-c --test header` writes it anew.
+//! `FRAMELANE_UPDATE=1 cargo test -p framelane-c --test header` updates it.
 
 use std::fmt::Write;
 use std::path::Path;

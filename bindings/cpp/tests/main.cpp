@@ -10,7 +10,7 @@
 
 namespace {
 
-/// Gives each test case its limit.
+/// Sets the limit of each test case.
 struct Limits : doctest::IReporter {
   explicit Limits(const doctest::ContextOptions&) {}
   void report_query(const doctest::QueryData&) override {}

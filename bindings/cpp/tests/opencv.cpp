@@ -125,7 +125,7 @@ TEST_CASE("matrix that owns its frame outlives the subscriber") {
   kept.release();
   for (int i = 0; i < 20; ++i) REQUIRE(framelane::publish(publisher, cv::Mat(8, 8, CV_8UC1, cv::Scalar(i))));
   CHECK(cv::countNonZero(part != 7) == 0);
-  // A header over a frame that is given another size gets memory of its own.
+  // A header over a frame that gets another size also gets new memory.
   cv::Mat other = part;
   other.create(3, 3, CV_32F);
   other = cv::Scalar(1);

@@ -1,8 +1,8 @@
-"""What a call costs in Python: medians of several rounds in one process, so that nothing waits.
+"""The cost of calls in Python: medians of several rounds in one process, so that nothing waits.
 
     python benchmarks/calls.py
 
-Copies of 1080p pictures are measured beside numpy's own copy, in turn, to as many targets as the ring has slots.
+Copies of 1080p pictures are measured next to numpy's copy, in turn, to as many targets as the ring has slots.
 """
 
 import itertools

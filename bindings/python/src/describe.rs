@@ -1,4 +1,4 @@
-//! What describes a frame, readable also after its release: `FrameId`, `Color`.
+//! Descriptions of frames, readable also after their release: `FrameId`, `Color`.
 
 use framelane::{FrameInfo, Layout};
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ impl Info {
     }
 }
 
-/// What names one frame of one channel.
+/// The id of one frame of one channel.
 #[pyclass(frozen, eq, module = "framelane")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct FrameId(pub(crate) framelane::FrameId);

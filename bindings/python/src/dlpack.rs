@@ -52,7 +52,7 @@ struct ManagedLegacy {
     deleter: Option<unsafe extern "C" fn(*mut ManagedLegacy)>,
 }
 
-/// What keeps the memory of a tensor alive. Dropped by whatever thread the importer chooses.
+/// Keeps the memory of a tensor alive. The importer may drop it on any thread.
 enum Owner {
     Lease { _frame: Arc<framelane::Frame> },
     Array { _array: Py<PyUntypedArray> },
@@ -161,7 +161,7 @@ unsafe extern "C" fn collect<M: Managed>(capsule: *mut ffi::PyObject) {
     if unused == 1 {
         // SAFETY: a live capsule of this name.
         let managed = unsafe { ffi::PyCapsule_GetPointer(capsule, M::NAME.as_ptr()) };
-        // SAFETY: still ours, by its name, so nobody has deleted it.
+        // SAFETY: still ours, by its name, so it was not deleted.
         unsafe { delete(managed.cast::<M>()) };
     }
 }
@@ -195,7 +195,7 @@ fn export<'py, M: Managed>(
         ..EMPTY
     };
     let leaked = Box::into_raw(export);
-    // SAFETY: just leaked, and known to nobody else yet.
+    // SAFETY: just leaked, and not shared yet.
     unsafe { (*leaked).managed.set_context(leaked.cast::<c_void>()) };
     // SAFETY: as above.
     let managed = unsafe { &raw mut (*leaked).managed };
@@ -205,7 +205,7 @@ fn export<'py, M: Managed>(
     // SAFETY: a new reference, or null with the exception set.
     let capsule = unsafe { Bound::from_owned_ptr_or_err(py, capsule) };
     capsule.inspect_err(|_| {
-        // SAFETY: no capsule, so nobody else can delete it.
+        // SAFETY: no capsule, so no other owner can delete it.
         unsafe { delete(managed) };
     })
 }

@@ -127,7 +127,7 @@ pub(crate) fn raise_new(py: Python<'_>, kind: ErrorKind, message: &str, hint: Op
     )
 }
 
-/// Whether `error` is the exception of `kind`.
+/// Returns true if `error` is the exception of `kind`.
 pub(crate) fn is_kind(py: Python<'_>, error: &PyErr, kind: ErrorKind) -> bool {
     classes(py).is_ok_and(|classes| {
         classes.by_kind.iter().any(|entry| entry.0 == kind && error.is_instance(py, entry.1.bind(py)))

@@ -201,7 +201,7 @@ impl Loan {
         lock(&self.inner).dropped
     }
 
-    /// Whether the frame was copied on exit because something still referred to `array`.
+    /// True if the frame was copied on exit because of another reference to `array`.
     #[getter]
     fn copied(&self) -> bool {
         lock(&self.inner).copied

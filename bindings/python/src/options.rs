@@ -51,7 +51,7 @@ pub(crate) fn subscriber_options(
     Ok((options, newest_only))
 }
 
-/// What a user says of a frame.
+/// The metadata of a frame from the user.
 pub(crate) fn frame_info(
     timestamp_ns: Option<u64>,
     pts_ns: Option<i64>,

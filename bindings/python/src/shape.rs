@@ -1,8 +1,8 @@
-//! How pixel formats and numpy shapes correspond. Pure: knows neither Python nor shared memory.
+//! Relation of pixel formats and numpy shapes. Independent of Python and shared memory.
 
 use framelane::{Depth, Error, ErrorKind, Layout, MatrixType, PixelFormat};
 
-/// Where one array lies within a payload: element type, shape and strides in bytes.
+/// Position of an array within a payload: element type, shape and strides in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) offset_bytes: usize,
@@ -32,7 +32,7 @@ impl View {
         View { offset_bytes: 0, depth, ndim: shape.len(), shape: full, strides }
     }
 
-    /// Rows of pixels of `channels` elements; one channel has no axis of its own.
+    /// Rows of pixels of `channels` elements; one channel has no separate axis.
     fn rows(depth: Depth, rows: usize, pixels: usize, channels: usize, offset: usize, stride: usize) -> View {
         let item = depth.size_bytes();
         View {
@@ -66,7 +66,7 @@ fn channels_of(format: PixelFormat, plane: usize) -> usize {
     }
 }
 
-/// Whether the image has chroma planes of half the size.
+/// Returns true if the image has chroma planes of half the size.
 pub(crate) fn is_planar(format: PixelFormat) -> bool {
     format.plane_count() > 1
 }
@@ -153,7 +153,7 @@ fn mismatch(expected: &str, depth: Depth, shape: &[usize]) -> Error {
     )
 }
 
-/// Whether this is the shape of a tensor (C, H, W): taken as (H, W, C), it would have a few rows and very
+/// Returns true for the shape of a tensor (C, H, W): taken as (H, W, C), it would have a few rows and very
 /// many channels.
 fn looks_channels_first(shape: &[usize]) -> bool {
     matches!(*shape, [1 | 3 | 4, height, width] if height >= 16 && width >= 16)

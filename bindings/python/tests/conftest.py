@@ -88,7 +88,7 @@ def most_sleeps(threads, seconds):
 
 
 def leases(channel="cam0"):
-    """How many slots the subscribers of a channel keep from the publisher."""
+    """Returns the number of slots that the subscribers of a channel hold."""
     (status,) = [status for status in framelane.list_channels() if status.name == channel]
     return sum(subscriber.leases for subscriber in status.subscribers)
 

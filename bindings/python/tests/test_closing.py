@@ -32,7 +32,7 @@ signal.signal(signal.SIGTERM, on_signal)
 print("waiting")
 try:
     CALL
-    print("came back")
+    print("returned")
 except framelane.Error as error:
     print(type(error).__name__)
 """
@@ -85,7 +85,7 @@ def test_call_in_handler_of_waiting_call_raises(script, nested):
 def test_close_in_handler_never_waits(script, directory):
     source = FULL.replace("HANDLER", "pub.close()").replace("CALL", "signal.pause()")
     code, out, err = interrupt(script, source).finish()
-    assert (code, out.split("\n"), err) == (0, ["[]", "came back", ""], "")
+    assert (code, out.split("\n"), err) == (0, ["[]", "returned", ""], "")
     assert list(directory.iterdir()) == []
 
 
@@ -150,7 +150,7 @@ signal.signal(signal.SIGTERM, on_signal)
 print("waiting")
 try:
     CALL
-    print("came back")
+    print("returned")
 except framelane.ChannelClosed as error:
     print("ChannelClosed")
 """

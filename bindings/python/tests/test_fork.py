@@ -1,4 +1,4 @@
-"""After a fork the child is told, and harms nothing."""
+"""After a fork, the child gets errors and disturbs no process."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_forked_child_gets_errors_and_the_parent_continues(script):
 
 
 def test_fork_while_threads_wait_does_not_hang(script):
-    """Locks that a thread of the parent holds at the fork stay locked in the child for ever."""
+    """Locks that a thread of the parent holds at the fork stay locked in the child."""
     code, out, err = script(
         """
         import atexit, framelane, numpy as np, os, threading, warnings

@@ -73,7 +73,7 @@ def test_channels_first_array_is_sent_as_matrix_on_request(publisher, subscriber
 
 
 class Picture:
-    """What matters of PIL.Image.Image."""
+    """The used part of PIL.Image.Image."""
 
     __module__ = "PIL.Image"
 

@@ -1,4 +1,4 @@
-"""URLs in place of channel names: needs the `framelane` command ($FRAMELANE_COMMAND, else the debug build)."""
+"""URLs instead of channel names: needs the `framelane` command ($FRAMELANE_COMMAND, else the debug build)."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ class Server:
         self.directory = directory
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self.address = json.loads(self.process.stdout.readline())["address"]
-        # Whoever does not read on would hold its output up.
+        # A full pipe would block the command.
         self.reader = threading.Thread(target=self.process.stdout.read, daemon=True)
         self.reader.start()
 

@@ -208,7 +208,7 @@ def test_opencv_writes_into_a_loan(publisher, subscriber):
 
 
 def test_camera_fills_a_loan_of_its_size_only(publisher, subscriber, tmp_path):
-    """The README's check tells the two apart, and costs no copy."""
+    """The README's check distinguishes the two, without a copy."""
     cv2 = pytest.importorskip("cv2")
     path = str(tmp_path / "film.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))

@@ -1,4 +1,4 @@
-"""What goes in as an array comes out as the same array."""
+"""An array that is sent is received unchanged."""
 
 import os
 import time

@@ -105,7 +105,7 @@ frame = sub.recv(timeout=10)
 AFTER
 print("writing")
 WRITE
-print("came back")
+print("returned")
 """
 TO_FRAME = "ctypes.memset(frame.array.ctypes.data, 1, 100)"
 

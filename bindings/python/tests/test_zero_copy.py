@@ -330,7 +330,7 @@ def test_a_frame_says_whether_it_was_left_alone(directory, publisher, subscriber
     publisher.send(np.full((50, 100), 7, "uint8"))
     frame = subscriber.recv(timeout=0)
     assert frame.intact
-    # Somebody who may write to the file cuts it short: what is gone reads as zeros, and is told.
+    # A process that may write to the file truncates it: the missing part reads as zeros, and is reported.
     os.truncate(directory / "cam0.data.1", 0)
     assert frame.array.sum() == 0
     assert not frame.intact

@@ -1,4 +1,4 @@
-// Pixel formats, layouts, and what is said of a frame.
+// Pixel formats, layouts, and metadata of frames.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -24,7 +24,7 @@ enum class Depth : std::uint32_t {
   F16 = FRAMELANE_DEPTH_F16,
 };
 
-/// How the bytes of a frame are to be read: a video format, or any matrix.
+/// Format of the bytes of a frame: a video format, or any matrix.
 class Format {
  public:
   /// From the code of the C interface.
@@ -58,7 +58,7 @@ class Format {
     return framelane_format_name(code_, text, sizeof text) == 0 ? "?" : text;
   }
 
-  /// Whether this is a matrix; then `depth` and `channels` say which.
+  /// True for a matrix, which `depth` and `channels` describe.
   constexpr bool is_matrix() const noexcept { return (code_ & matrix_bit) != 0; }
   /// The element type of a matrix.
   constexpr Depth depth() const noexcept { return static_cast<Depth>((code_ & ~matrix_bit) >> 16); }
@@ -86,7 +86,7 @@ inline constexpr Format Format::Nv12{FRAMELANE_FORMAT_NV12};
 inline constexpr Format Format::Yuyv{FRAMELANE_FORMAT_YUYV};
 inline constexpr Format Format::P010{FRAMELANE_FORMAT_P010};
 
-/// Where a plane lies, and what it measures. See `framelane_plane`.
+/// Position and size of a plane. See `framelane_plane`.
 using PlaneLayout = framelane_plane;
 
 /// Size, format and planes of a frame.
@@ -127,9 +127,9 @@ class Layout {
 struct FrameInfo : framelane_info {
   FrameInfo() noexcept : framelane_info FRAMELANE_INFO_INIT {}
 
-  /// Whether the frame has a position in its media.
+  /// True if the frame has a position in its media.
   bool has_pts() const noexcept { return pts_ns != FRAMELANE_NO_PTS; }
-  /// Whether it is said how long to show the frame.
+  /// True if the duration of the frame is specified.
   bool has_duration() const noexcept { return duration_ns != FRAMELANE_NO_DURATION; }
 };
 

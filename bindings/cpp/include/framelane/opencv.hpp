@@ -184,7 +184,7 @@ inline cv::Mat over(const MatShape& shape, const std::uint8_t* data) {
   return cv::Mat(shape.rows, shape.cols, shape.type, const_cast<std::uint8_t*>(data), shape.step);
 }
 
-/// Frees frames when the last matrix over them is gone; allocates nothing of its own.
+/// Frees a frame after its last matrix. Allocates no memory.
 class FrameAllocator final : public cv::MatAllocator {
  public:
   static FrameAllocator& instance() {
@@ -207,7 +207,7 @@ class FrameAllocator final : public cv::MatAllocator {
     return mat;
   }
 
-  // A header over a frame that is given a new size gets memory of its own, as any matrix.
+  // A header over a frame that gets a new size also gets new memory, like any matrix.
   cv::UMatData* allocate(int dims, const int* sizes, int type, void* data, size_t* step, cv::AccessFlag flags,
                          cv::UMatUsageFlags usage) const override {
     return cv::Mat::getStdAllocator()->allocate(dims, sizes, type, data, step, flags, usage);
@@ -318,8 +318,8 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
   return sent;
 }
 
-/// Copies any matrix into a slot and publishes it; gives its sequence, nothing when it was dropped. One copy.
-/// `format` says what the samples mean when it is not OpenCV's usual order, as Format::Rgb8 or Format::I420.
+/// Copies any matrix into a slot and publishes it. Returns its sequence, or nothing if it was dropped. One
+/// copy. `format` specifies an order of samples other than OpenCV's, such as Format::Rgb8 or Format::I420.
 /// \throws FramelaneError InvalidFrame for an empty matrix or one of more than two dimensions; else as
 /// Publisher::send.
 inline std::optional<std::uint64_t> publish(Publisher& publisher, const cv::Mat& mat, const FrameInfo& info = {},

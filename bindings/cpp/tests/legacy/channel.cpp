@@ -19,7 +19,7 @@ TEST_CASE("frames of the old API are published, a channel a stream") {
     CHECK(first.recv().height() == FRAME_H + 1);
   }
   {
-    // A channel that another publisher has does not hold up the old way.
+    // A busy channel does not block the mapping.
     framelane::Publisher other("legacy/cam");
     SHAREDMEMORY memory(name.c_str());
     CHECK(memory.SendMat(cv::Mat(2, 2, CV_8UC1, cv::Scalar(5)), 0));

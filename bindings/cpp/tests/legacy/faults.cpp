@@ -148,7 +148,7 @@ TEST_CASE("what is in the memory is not trusted") {
   CHECK(!memory.SendMat(cv::Mat(), 0));
 }
 
-TEST_CASE("streams have areas of their own, by number or by digit") {
+TEST_CASE("streams have separate areas, by number or by digit") {
   const Name name;
   SHAREDMEMORY memory(name);
   const cv::Mat first = noise(7, 9, CV_8UC3), second = noise(3, 4, CV_16UC1);
@@ -178,7 +178,7 @@ TEST_CASE("FRAME_SIZE and MEMORY_SIZE have the old values") {
   CHECK(MEMORY_SIZE / FRAME_SIZE == FRAME_NUMBER);
 }
 
-TEST_CASE("a frame that is read is a copy, whatever its writer does") {
+TEST_CASE("a frame that is read is a copy") {
   const Name name;
   SHAREDMEMORY memory(name);
   std::atomic<bool> stop{false};

@@ -11,7 +11,7 @@
 
 namespace {
 
-/// What a Python peer answers to lines on its standard input; empty when there is no Python.
+/// Answers of a Python peer to lines on its standard input. Empty without Python.
 std::string ask(const std::string& lines, const std::string& program, const std::string& arguments) {
   const char* const python = std::getenv("FRAMELANE_PYTHON");
   if (python == nullptr) {

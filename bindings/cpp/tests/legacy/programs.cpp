@@ -1,4 +1,4 @@
-// Old programs, each a process of its own, against each other and against `framelane receive` where
+// Old programs, each a separate process, against each other and against `framelane receive` where
 // FRAMELANE_COMMAND names it.
 #include <doctest/doctest.h>
 #include <framelane/legacy/ShareMemory.h>

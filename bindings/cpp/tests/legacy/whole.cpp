@@ -1,4 +1,4 @@
-// Whole frames only, whatever their writer does. The writers are other processes.
+// Whole frames only, with any writer. The writers are other processes.
 #define FRAME_W 640
 #define FRAME_H 360
 #define FRAMELANE_LEGACY_CORE_ONLY
@@ -23,7 +23,7 @@ struct Name {
   std::string text;
 };
 
-/// A writer that knows the format alone: header, then pixels, into a mapping of its own.
+/// A writer that knows the format alone: header, then pixels, into a separate mapping.
 struct OldWriter {
   explicit OldWriter(const char* name) : pixels(FRAME_W_H * 3) {
     const int file = shm_open((std::string("/") + name).c_str(), O_RDWR, 0);

@@ -1,4 +1,4 @@
-"""``python -m framelane``: the ``framelane`` command if it is installed, else what the package itself can tell."""
+"""``python -m framelane``: the ``framelane`` command if it is installed, else the reports of this package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Calls a function for the frames of a channel and publishes the boxes that it finds.
 
 `framelane run CHANNEL detect.py:detect` starts this as `python -m framelane.worker`, watches it and restarts it. The two
-talk over pipes: this end writes a line of JSON for whatever happens to what was standard output, and ends when standard
+talk over pipes: this end writes a line of JSON for each event to the original standard output, and ends when standard
 input does. What the function prints goes to standard error.
 """
 
@@ -29,7 +29,7 @@ import framelane
 
 #: How long to wait for a frame before asking whether the channel has a publisher.
 POLL_SECONDS = 1.0
-#: How long the function may go on after it was told to end, before the process ends under it.
+#: Time for the function to finish after a request to end, before the process ends.
 GRACE_SECONDS = 5.0
 #: What numpy, its buffers and OpenCV say of an array that cannot be written to.
 READ_ONLY_ERRORS = ("read-only", "readonly", "not writeable", "not writable")
@@ -42,7 +42,7 @@ HOLDERS = re.compile(r"process (\d+)(?: \([^)]*\))? holds \d+ slot")
 
 
 class Events:
-    """Tells the parent process what happens. One that is gone is not missed here: standard input tells."""
+    """Reports to the parent process. Ignores a closed pipe: the end of standard input ends this process."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
@@ -56,7 +56,7 @@ class Events:
 def load(target: str) -> tuple[ModuleType, Callable[..., Any]]:
     """The module and the function of `detect.py:detect`, `detect.py` or `package.module:detect`.
 
-    Raises whatever the module raises, and ValueError when there is no such function.
+    Raises the exceptions of the module, and ValueError when there is no such function.
     """
     place, _, name = target.partition(":")
     name = name or "detect"
@@ -80,13 +80,13 @@ def load(target: str) -> tuple[ModuleType, Callable[..., Any]]:
 
 
 def writes_to_frame(error: BaseException) -> bool:
-    """Whether numpy or OpenCV has refused to write to the image, which is a frame in shared memory."""
+    """Returns True if numpy or OpenCV refused to write to the image, which is a frame in shared memory."""
     text = str(error).lower()
     return any(words in text for words in READ_ONLY_ERRORS)
 
 
 def takes_frame(function: Callable[..., Any]) -> bool:
-    """Whether the function wants the frame beside the image: whether it needs two arguments."""
+    """Returns True if the function has two arguments: the image and the frame."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -100,7 +100,7 @@ def columns(result: Any) -> Dict[str, Any]:
     """The arguments of `DetectionPublisher.send` that a function's result stands for.
 
     None and an empty list: nothing was found. An array (N, 4) of x1, y1, x2, y2. A tuple (boxes, scores, class_ids,
-    track_ids), of which the last ones may be left out. A dict with those names.
+    track_ids), of which the last ones are optional. A dict with those names.
     """
     if result is None:
         result = {}
@@ -149,7 +149,7 @@ class Worker:
         timer.start()
 
     def run(self) -> int:
-        """Gives the exit code."""
+        """Returns the exit code."""
         options = self._options
         try:
             module, function = load(options.target)
@@ -259,7 +259,7 @@ def main() -> int:
     try:
         return worker.run()
     except framelane.ChannelClosed:
-        # While it was opening, or told to end.
+        # While it was opening, or after a request to end.
         events.tell("finished", frames=0, boxes=0)
         return 0
     except framelane.Error as error:

@@ -89,8 +89,8 @@
 /// stream.
 class SHAREDMEMORY {
  public:
-  /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending gives false and receiving
-  /// nothing.
+  /// INITSUCCESS, CREATEMAPFAILED or MAPVIEWFAILED. With the last two, sending returns false and receiving
+  /// an empty result.
   int state;
 
   explicit SHAREDMEMORY(const char* name = FRAMELANE_LEGACY_NAME) : state(INITSUCCESS), shared_(new Shared(name)) {
@@ -185,8 +185,8 @@ class SHAREDMEMORY {
   }
   char* RecieveStr() { return ReceiveStr(); }
 
-  /// Writes the boxes of a stream's frame, in a mapping of their own (NAME.boxes) that only this header
-  /// knows. False when there are more than FRAMELANE_LEGACY_BOXES.
+  /// Writes the boxes of a stream's frame, in a separate mapping (NAME.boxes) that only this header
+  /// uses. False when there are more than FRAMELANE_LEGACY_BOXES.
   bool SendVectorBox(const std::vector<TrackBox>& found, char index = 0) {
     framelane::legacy::Boxes* const boxes = boxes_of(index);
     if (boxes == nullptr) return false;
@@ -373,7 +373,7 @@ class SHAREDMEMORY {
   }
 
 #ifdef FRAMELANE_LEGACY_CHANNEL
-  /// A channel that fails does not hold up the old way.
+  /// A channel that fails does not block the mapping.
   void publish(const cv::Mat& image, int number) {
     if (number < 0 || image.empty()) return;
     std::string fault;

@@ -1,4 +1,4 @@
-// Boxes, in a mapping of their own beside the frames' (spec/legacy.md). No old program reads them.
+// Boxes, in a mapping separate from the frames (spec/legacy.md). No old program reads them.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #ifndef FRAMELANE_LEGACY_DETAIL_BOXES_H
 #define FRAMELANE_LEGACY_DETAIL_BOXES_H
@@ -81,7 +81,7 @@ class Boxes {
     for (int attempt = 0; attempt < 1000; ++attempt) {
       const std::uint32_t before = __atomic_load_n(area, __ATOMIC_ACQUIRE);
       if (before % 2 != 0) continue;
-      // Never more than there is room for, whatever the memory says.
+      // Never more than fit, for any content of the memory.
       const std::uint32_t count = std::min(__atomic_load_n(area + 1, __ATOMIC_RELAXED), capacity_);
       std::vector<TrackBox> boxes(count);
       const std::uint32_t* from = area + 2;

@@ -36,7 +36,7 @@ namespace legacy {
 /// What became of a frame or a string that was to be written.
 enum class Written { yes, nothing_to_write, too_large, no_type };
 
-/// How often a text is read before its reader gives up on memory that changes all the time.
+/// Attempts to read a text from memory that changes permanently.
 constexpr int read_attempts = 8;
 
 /// The OpenCV that this program is compiled with.
