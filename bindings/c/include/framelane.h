@@ -165,7 +165,7 @@
 #define FRAMELANE_FORMAT_YUYV 9
 
 /**
- * As NV12 with 16-bit samples, of which the upper 10 bits count.
+ * NV12 with 16-bit samples, of which the upper 10 bits are used.
  */
 #define FRAMELANE_FORMAT_P010 10
 
@@ -225,12 +225,12 @@
 #define FRAMELANE_NO_DURATION UINT64_MAX
 
 /**
- * Colour that nobody has said anything of.
+ * Unspecified colour.
  */
 #define FRAMELANE_COLOR_UNSPECIFIED 2
 
 /**
- * Nobody has said what range samples have.
+ * Unspecified range of samples.
  */
 #define FRAMELANE_RANGE_UNSPECIFIED 0
 
@@ -308,12 +308,12 @@ typedef struct framelane_detection_subscriber framelane_detection_subscriber;
 typedef struct framelane_detections framelane_detections;
 
 /**
- * What `framelane_doctor` found.
+ * The result of `framelane_doctor`.
  */
 typedef struct framelane_diagnosis framelane_diagnosis;
 
 /**
- * Why a call failed: a code that does not change between versions, and a message for people.
+ * The error of a call: a code that does not change between versions, and a message for people.
  */
 typedef struct framelane_error framelane_error;
 
@@ -329,7 +329,7 @@ typedef struct framelane_frame framelane_frame;
 typedef struct framelane_loan framelane_loan;
 
 /**
- * Publishes the frames of a channel. At most one on a channel.
+ * Publishes the frames of a channel. A channel has at most one publisher.
  */
 typedef struct framelane_publisher framelane_publisher;
 
@@ -355,7 +355,7 @@ typedef int (*framelane_cancel_check)(void *context);
 typedef void (*framelane_cancel_release)(void *context);
 
 /**
- * What can be seen of a channel.
+ * State of a channel.
  */
 typedef struct {
   /**
@@ -395,7 +395,7 @@ typedef struct {
    */
   uint32_t height;
   /**
-   * How many subscribers read it.
+   * Number of subscribers.
    */
   uint32_t subscribers;
 } framelane_channel;
@@ -417,7 +417,7 @@ typedef struct {
    */
   uint32_t live;
   /**
-   * How often it was connected.
+   * Number of connections.
    */
   uint64_t connections;
   /**
@@ -451,7 +451,7 @@ typedef struct {
    */
   const char *channel;
   /**
-   * What happened, for people. Valid until the diagnosis is freed.
+   * The cause, for people. Valid until the diagnosis is freed.
    */
   const char *reason;
   /**
@@ -465,7 +465,7 @@ typedef struct {
 } framelane_leftover;
 
 /**
- * How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
+ * Options of a publisher. Initialise them with `FRAMELANE_PUBLISHER_OPTIONS_INIT`. 0 and NULL mean default.
  */
 typedef struct {
   /**
@@ -509,7 +509,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The frame's channel. When framelane gives it, valid as long as the frame or batch that was asked.
+   * The frame's channel. From framelane, it is valid as long as the frame or batch that returned it.
    */
   const char *channel;
   /**
@@ -575,13 +575,14 @@ typedef struct {
    */
   uint32_t flags;
   /**
-   * What the tracker calls the object; 0: not tracked.
+   * The tracker's number of the object. 0: not tracked.
    */
   uint64_t track_id;
 } framelane_detection;
 
 /**
- * How to subscribe. Begin with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`; 0 and NULL mean default.
+ * Options of a subscriber. Initialise them with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`. 0 and NULL mean
+ * default.
  */
 typedef struct {
   /**
@@ -598,11 +599,11 @@ typedef struct {
    */
   uint32_t delivery;
   /**
-   * As for the publisher.
+   * The same as for the publisher.
    */
   uint32_t urls;
   /**
-   * How long to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
+   * Time to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
    */
   uint64_t spin_ns;
   /**
@@ -623,7 +624,7 @@ typedef struct {
 } framelane_subscriber_options;
 
 /**
- * Where one plane lies within a frame.
+ * Position of a plane within a frame.
  */
 typedef struct {
   /**
@@ -649,7 +650,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+   * One of the `FRAMELANE_FORMAT_` codes, or a result of `framelane_format_matrix`.
    */
   uint32_t format;
   /**
@@ -691,7 +692,7 @@ typedef struct {
    */
   int64_t pts_ns;
   /**
-   * How long to show the frame, in nanoseconds; FRAMELANE_NO_DURATION: not said.
+   * Duration of the frame in nanoseconds. FRAMELANE_NO_DURATION: unspecified.
    */
   uint64_t duration_ns;
   /**
@@ -715,7 +716,7 @@ typedef struct {
    */
   uint16_t rotation_degrees;
   /**
-   * Whether the frame was coded without reference to others: 0 or 1.
+   * 1 if the frame was coded without reference to others, else 0.
    */
   uint8_t keyframe;
   /**
@@ -729,7 +730,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * One of the `FRAMELANE_FORMAT_` codes, or what `framelane_format_matrix` gives.
+   * One of the `FRAMELANE_FORMAT_` codes, or a result of `framelane_format_matrix`.
    */
   uint32_t format;
   /**
@@ -810,7 +811,7 @@ framelane_error *framelane_channels_list(const char *directory,
                                          framelane_channels **channels);
 
 /**
- * How many channels the list has.
+ * Returns the number of channels in the list.
  */
 size_t framelane_channels_count(const framelane_channels *channels);
 
@@ -840,7 +841,7 @@ framelane_error *framelane_doctor(const char *directory,
                                   framelane_diagnosis **diagnosis);
 
 /**
- * How many leftovers the diagnosis has.
+ * Returns the number of leftovers in the diagnosis.
  */
 size_t framelane_diagnosis_count(const framelane_diagnosis *diagnosis);
 
@@ -850,7 +851,7 @@ size_t framelane_diagnosis_count(const framelane_diagnosis *diagnosis);
 const framelane_leftover *framelane_diagnosis_get(const framelane_diagnosis *diagnosis, size_t index);
 
 /**
- * How many channels have a live publisher.
+ * Returns the number of channels with a live publisher.
  */
 size_t framelane_diagnosis_live_channels(const framelane_diagnosis *diagnosis);
 
@@ -966,8 +967,8 @@ framelane_error *framelane_detection_subscriber_for_frame(const framelane_detect
                                                           framelane_detections **detections);
 
 /**
- * As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next.
- * Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+ * The same as `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the
+ * next. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_answer(const framelane_detection_subscriber *subscriber,
@@ -992,17 +993,17 @@ const framelane_frame_id *framelane_detections_frame(const framelane_detections 
 const framelane_detection *framelane_detections_boxes(const framelane_detections *detections);
 
 /**
- * How many boxes there are.
+ * Returns the number of boxes.
  */
 size_t framelane_detections_count(const framelane_detections *detections);
 
 /**
- * What found them. Valid until the batch is freed.
+ * Returns the model that found the boxes. Valid until the batch is freed.
  */
 const char *framelane_detections_model(const framelane_detections *detections);
 
 /**
- * How many classes have names.
+ * Returns the number of classes with names.
  */
 size_t framelane_detections_label_count(const framelane_detections *detections);
 
@@ -1037,12 +1038,12 @@ uint64_t framelane_detections_dropped(const framelane_detections *detections);
 uint32_t framelane_error_code(const framelane_error *error);
 
 /**
- * The code's name, as in "no_space"; "ok" for NULL. Valid for ever.
+ * Returns the code's name, such as "no_space", or "ok" for NULL. Valid indefinitely.
  */
 const char *framelane_error_name(const framelane_error *error);
 
 /**
- * What was expected, what was found, and what to do about it. Valid until the error is freed.
+ * Returns the message: what was expected and found, and a hint. Valid until the error is freed.
  */
 const char *framelane_error_text(const framelane_error *error);
 
@@ -1062,11 +1063,10 @@ const char *framelane_error_hint(const framelane_error *error);
 void framelane_error_free(framelane_error *error);
 
 /**
- * The format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels; 0 when there is no such
- * matrix.
+ * Returns the format of a matrix of `depth` (`FRAMELANE_DEPTH_`) and 1 to 512 channels, or 0 if there is no
+ * such matrix.
  *
- * Video formats have codes of their own, which say more: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3
- * channels.
+ * Video formats have separate codes: `FRAMELANE_FORMAT_BGR8` is not a matrix of 3 channels.
  */
 uint32_t framelane_format_matrix(uint32_t depth, uint32_t channels);
 
@@ -1076,8 +1076,8 @@ uint32_t framelane_format_matrix(uint32_t depth, uint32_t channels);
 FRAMELANE_MUST_USE framelane_error *framelane_format_from_name(const char *name, uint32_t *format);
 
 /**
- * Writes the format's name and a NUL into the `size_bytes` at `name`, cut off if there is no room; gives the
- * length of the whole name, or 0 when there is no such format.
+ * Writes the format's name and a NUL into the `size_bytes` at `name`, truncated if it does not fit. Returns
+ * the length of the whole name, or 0 if there is no such format.
  */
 size_t framelane_format_name(uint32_t format, char *name, size_t size_bytes);
 
@@ -1154,7 +1154,7 @@ uint64_t framelane_frame_age_ns(const framelane_frame *frame);
 uint8_t framelane_frame_is_intact(const framelane_frame *frame);
 
 /**
- * What detections need to name this frame; `id->channel` is valid until the frame is freed.
+ * Writes the id of this frame, for detections. `id->channel` is valid until the frame is freed.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_frame_get_id(const framelane_frame *frame,
@@ -1166,12 +1166,11 @@ framelane_error *framelane_frame_get_id(const framelane_frame *frame,
 const char *framelane_frame_channel(const framelane_frame *frame);
 
 /**
- * Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be
- * NULL.
+ * Creates the channel, or takes it over with its subscribers if its publisher died. `options` may be NULL.
  *
- * `channel` is a name, or the URL of a channel on another machine: the frames then go there.
+ * `channel` is a name, or the URL of a channel on another machine, to which the frames are sent.
  *
- * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
+ * Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another live publisher),
  * _PERMISSION_DENIED, _NO_SPACE, _INCOMPATIBLE_VERSION, _DAMAGED.
  */
 FRAMELANE_MUST_USE
@@ -1180,31 +1179,31 @@ framelane_error *framelane_publisher_create(const char *channel,
                                             framelane_publisher **publisher);
 
 /**
- * Closes the channel, and never waits for a subscriber. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after
- * the frames that they have not received yet. To be sure that they get all, call `framelane_publisher_drain`
- * first.
+ * Closes the channel. Never waits for a subscriber. Subscribers receive their remaining frames, and then
+ * FRAMELANE_ERROR_CHANNEL_CLOSED. To wait until they have received all frames, call
+ * `framelane_publisher_drain` first.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
- * the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
- * freed. From the check of its cancel token it returns at once: the call that waits closes the channel when
- * it ends. Not for signal handlers.
+ * Ends the waiting calls of other threads with FRAMELANE_ERROR_CHANNEL_CLOSED, and returns when they have
+ * ended and the channel is closed. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must
+ * still be freed. Returns at once in the check of its cancel token: the waiting call then closes the channel
+ * when it ends. Must not be called in a signal handler.
  */
 void framelane_publisher_close(const framelane_publisher *publisher);
 
 /**
- * Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin
- * afterwards: close it first when other threads may still call it.
+ * Closes the channel like `framelane_publisher_close`, and frees the publisher. No call may use it
+ * afterwards. If other threads may still call it, close it first.
  */
 void framelane_publisher_free(framelane_publisher *publisher);
 
 /**
  * Waits up to `timeout_ns` until every live subscriber with FRAMELANE_DELIVERY_EVERY has received all
- * frames, and the link of a URL has taken the newest one. Works with either backpressure. The publisher can
- * be used afterwards.
+ * frames, and the link of a URL has taken the newest one. Works with both kinds of backpressure. The
+ * publisher stays usable.
  *
- * Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
- * the cancel token ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
- * that has ended, of any kind.
+ * Errors: FRAMELANE_ERROR_TIMEOUT if a subscriber has not received all frames in time, _INTERRUPTED if the
+ * cancel token ended the wait, _FORKED, _DAMAGED if a file of the channel was truncated, and the error of a
+ * link that has ended.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_drain(const framelane_publisher *publisher,
@@ -1213,8 +1212,8 @@ framelane_error *framelane_publisher_drain(const framelane_publisher *publisher,
 /**
  * Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
  *
- * `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
- * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
+ * `sequence` (may be NULL) receives the frame's number, or 0 if it was dropped because every slot was in
+ * use. Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
  *
  * Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
@@ -1225,14 +1224,14 @@ framelane_error *framelane_publisher_send(const framelane_publisher *publisher,
                                           uint64_t *sequence);
 
 /**
- * Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in
- * it: to call a detector like a function. The caller frees them.
+ * Publishes an image like `framelane_publisher_send`, and waits up to `timeout_ns` for the boxes found in
+ * it. So a detector is called like a function. The caller frees the boxes.
  *
- * `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the
- * next is waited for. Other threads may publish meanwhile, but a detector that takes the newest frame may
- * then pass over this one.
+ * `subscriber` is subscribed to the detector's channel, usually CHANNEL/detections. When the detector ends,
+ * the call waits for the next one. Other threads may publish meanwhile, but a detector that takes the newest
+ * frame may then skip this one.
  *
- * Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT if the frame was dropped, FRAMELANE_ERROR_TIMEOUT, and those of
  * `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
  */
 FRAMELANE_MUST_USE
@@ -1244,9 +1243,10 @@ framelane_error *framelane_publisher_send_and_wait(const framelane_publisher *pu
                                                    framelane_detections **detections);
 
 /**
- * Copies a frame that lies in one piece, laid out as `layout` says, into a slot and publishes it.
+ * Copies a frame with the given layout from one block of memory into a slot, and publishes it.
  *
- * `size_bytes` is what lies at `bytes`: at least that of the layout. Else as `framelane_publisher_send`.
+ * `size_bytes` is the size of the block, at least that of the layout. The rest is the same as for
+ * `framelane_publisher_send`.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publisher,
@@ -1257,13 +1257,13 @@ framelane_error *framelane_publisher_send_bytes(const framelane_publisher *publi
                                                 uint64_t *sequence);
 
 /**
- * Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
+ * Lends a slot to write in place, without a copy. Its initial content is undefined.
  *
- * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at
- * once.
+ * Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a subscriber releases a slot. Several loans may exist
+ * at once.
  *
- * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
- * counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+ * Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP if every slot is in use (the frame
+ * counts as dropped), FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_publisher_loan(const framelane_publisher *publisher,
@@ -1271,53 +1271,55 @@ framelane_error *framelane_publisher_loan(const framelane_publisher *publisher,
                                           framelane_loan **loan);
 
 /**
- * The channel's name. Valid until the publisher is freed.
+ * Returns the channel's name. Valid until the publisher is freed.
  */
 const char *framelane_publisher_channel(const framelane_publisher *publisher);
 
 /**
- * The number of this life of the publisher.
+ * Returns the epoch: one life of a publisher of the channel.
  */
 uint64_t framelane_publisher_epoch(const framelane_publisher *publisher);
 
 /**
- * The number given to the last frame, published or dropped; 0 before the first.
+ * Returns the number of the last frame, published or dropped. 0 before the first.
  */
 uint64_t framelane_publisher_sequence(const framelane_publisher *publisher);
 
 /**
- * Frames that got a number but no slot.
+ * Returns the number of dropped frames.
  */
 uint64_t framelane_publisher_dropped(const framelane_publisher *publisher);
 
 /**
- * Slots of the ring.
+ * Returns the number of slots of the ring.
  */
 uint32_t framelane_publisher_slots(const framelane_publisher *publisher);
 
 /**
- * Subscribers attached now. Makes a system call for each, and does not wait for calls of other threads.
+ * Returns the number of attached subscribers. Makes a system call for each. Does not wait for calls of other
+ * threads.
  */
 uint32_t framelane_publisher_subscribers(const framelane_publisher *publisher);
 
 /**
- * The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or
- * freed.
+ * Returns the bytes of the slot to write to, page-aligned and of the layout's size. Valid until the loan is
+ * published or freed.
  */
 uint8_t *framelane_loan_data(const framelane_loan *loan);
 
 /**
- * The layout that was asked for, with its planes. Valid until the loan is published or freed.
+ * Returns the requested layout, with its planes. Valid until the loan is published or freed.
  */
 const framelane_layout *framelane_loan_layout(const framelane_loan *loan);
 
 /**
- * Makes the frame the newest of the channel and wakes whoever waits. `info` and `sequence` may be NULL.
+ * Publishes the frame as the newest of the channel, and wakes waiting subscribers. `info` and `sequence` may
+ * be NULL.
  *
- * Frees the loan, also when it fails. Makes no system call when nobody waits.
+ * Frees the loan, also after an error. Makes no system call without a waiting subscriber.
  *
- * Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong
- * `info`; _FORKED.
+ * Errors: FRAMELANE_ERROR_CHANNEL_CLOSED if the publisher was closed or freed, _INVALID_OPTION for a wrong
+ * `info`, _FORKED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_loan_publish(framelane_loan *loan,
@@ -1347,30 +1349,29 @@ framelane_error *framelane_subscriber_open(const char *channel,
 /**
  * Detaches from the channel. Frames that were received stay valid.
  *
- * Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
- * waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
- * the check of its cancel token it returns at once: the call that waits detaches when it ends. Not for
- * signal handlers.
+ * Ends the waiting calls of other threads with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, and
+ * waits for their end. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be
+ * freed. Returns at once in the check of its cancel token: the waiting call then detaches when it ends. Must
+ * not be called in a signal handler.
  */
 void framelane_subscriber_close(const framelane_subscriber *subscriber);
 
 /**
- * Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call
- * of it may begin afterwards: close it first when other threads may still call it.
+ * Closes the subscriber like `framelane_subscriber_close`, and frees it. Its frames stay valid. No call may
+ * use it afterwards. If other threads may still call it, close it first.
  */
 void framelane_subscriber_free(framelane_subscriber *subscriber);
 
 /**
- * Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the
- * slot back.
+ * Waits up to `timeout_ns` for the next frame. The caller frees it, which releases its slot.
  *
  * A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default
- * of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel is picked up by
- * itself.
+ * of 6 slots. If the publisher dies, the call continues to wait, and receives from the next publisher of the
+ * channel.
  *
- * Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
- * _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES;
- * _INTERRUPTED; _FORKED; _DAMAGED.
+ * Errors: FRAMELANE_ERROR_TIMEOUT, whose message states if the publisher is dead, is idle or finds no free
+ * slot, _CHANNEL_CLOSED after the last frame of a closed channel, _TOO_MANY_LEASES, _INTERRUPTED, _FORKED,
+ * _DAMAGED.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscriber,
@@ -1378,29 +1379,29 @@ framelane_error *framelane_subscriber_recv(const framelane_subscriber *subscribe
                                            framelane_frame **frame);
 
 /**
- * The channel's name. Valid until the subscriber is freed.
+ * Returns the channel's name. Valid until the subscriber is freed.
  */
 const char *framelane_subscriber_channel(const framelane_subscriber *subscriber);
 
 /**
- * Frames received so far.
+ * Returns the number of received frames.
  */
 uint64_t framelane_subscriber_received(const framelane_subscriber *subscriber);
 
 /**
- * Frames skipped so far, by their numbers.
+ * Returns the number of skipped frames.
  */
 uint64_t framelane_subscriber_dropped(const framelane_subscriber *subscriber);
 
 /**
- * The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
- * `framelane_frame_epoch`. Does not wait for calls of other threads.
+ * Returns the epoch of the channel's present publisher on this machine. Over a link this is the epoch of the
+ * link, not `framelane_frame_epoch`. Does not wait for calls of other threads.
  */
 uint64_t framelane_subscriber_epoch(const framelane_subscriber *subscriber);
 
 /**
- * 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls,
- * and does not wait for calls of other threads.
+ * Returns 1 while a publisher holds the channel, else 0, also after close. Makes system calls. Does not wait
+ * for calls of other threads.
  */
 uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscriber);
 

@@ -18,7 +18,7 @@ pub const FRAMELANE_CHANNEL_CLOSED: u32 = 2;
 /// Its files cannot be read.
 pub const FRAMELANE_CHANNEL_DAMAGED: u32 = 3;
 
-/// What can be seen of a channel.
+/// State of a channel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_channel {
@@ -40,7 +40,7 @@ pub struct framelane_channel {
     pub width: u32,
     /// Its rows.
     pub height: u32,
-    /// How many subscribers read it.
+    /// Number of subscribers.
     pub subscribers: u32,
 }
 
@@ -54,7 +54,7 @@ pub struct framelane_link {
     pub connected: u32,
     /// 1 when the channel is published on the other machine; 0 while the link is not connected.
     pub live: u32,
-    /// How often it was connected.
+    /// Number of connections.
     pub connections: u64,
     /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
     pub clock_offset_ns: i64,
@@ -72,7 +72,7 @@ pub struct framelane_link {
 pub struct framelane_channels {
     channels: Vec<framelane_channel>,
     links: Vec<Option<framelane_link>>,
-    /// What the pointers lead to.
+    /// Owns the targets of the pointers.
     _texts: Vec<CString>,
 }
 
@@ -131,7 +131,7 @@ pub extern "C" fn framelane_channels_list(
     })
 }
 
-/// How many channels the list has.
+/// Returns the number of channels in the list.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_channels_count(channels: Option<&framelane_channels>) -> usize {
     channels.map_or(0, |channels| channels.channels.len())
@@ -164,7 +164,7 @@ pub extern "C" fn framelane_channels_link(
 pub struct framelane_leftover {
     /// The channel. Valid until the diagnosis is freed.
     pub channel: *const c_char,
-    /// What happened, for people. Valid until the diagnosis is freed.
+    /// The cause, for people. Valid until the diagnosis is freed.
     pub reason: *const c_char,
     /// Bytes that the files take up.
     pub size_bytes: u64,
@@ -172,12 +172,12 @@ pub struct framelane_leftover {
     pub removed: u32,
 }
 
-/// What `framelane_doctor` found.
+/// The result of `framelane_doctor`.
 pub struct framelane_diagnosis {
     leftovers: Vec<framelane_leftover>,
     live_channels: usize,
     free_bytes: u64,
-    /// What the pointers lead to.
+    /// Owns the targets of the pointers.
     _texts: Vec<CString>,
 }
 
@@ -218,7 +218,7 @@ pub extern "C" fn framelane_doctor(
     })
 }
 
-/// How many leftovers the diagnosis has.
+/// Returns the number of leftovers in the diagnosis.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_diagnosis_count(diagnosis: Option<&framelane_diagnosis>) -> usize {
     diagnosis.map_or(0, |diagnosis| diagnosis.leftovers.len())
@@ -234,7 +234,7 @@ pub extern "C" fn framelane_diagnosis_get(
     leftover.map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
-/// How many channels have a live publisher.
+/// Returns the number of channels with a live publisher.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_diagnosis_live_channels(diagnosis: Option<&framelane_diagnosis>) -> usize {
     diagnosis.map_or(0, |diagnosis| diagnosis.live_channels)

@@ -57,7 +57,7 @@ pub struct framelane_detection {
     pub class_id: u32,
     /// FRAMELANE_DETECTION_ bits.
     pub flags: u32,
-    /// What the tracker calls the object; 0: not tracked.
+    /// The tracker's number of the object. 0: not tracked.
     pub track_id: u64,
 }
 
@@ -310,8 +310,8 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     })
 }
 
-/// As `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the next.
-/// Errors: FRAMELANE_ERROR_TIMEOUT also when there is no detector.
+/// The same as `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the
+/// next. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_answer(
@@ -350,19 +350,19 @@ pub extern "C" fn framelane_detections_boxes(
     if boxes.is_empty() { std::ptr::null() } else { boxes.as_ptr() }
 }
 
-/// How many boxes there are.
+/// Returns the number of boxes.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detections_count(detections: Option<&framelane_detections>) -> usize {
     detections.map_or(0, |detections| detections.boxes.len())
 }
 
-/// What found them. Valid until the batch is freed.
+/// Returns the model that found the boxes. Valid until the batch is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detections_model(detections: Option<&framelane_detections>) -> *const c_char {
     detections.map_or(std::ptr::null(), |detections| detections.model.as_ptr())
 }
 
-/// How many classes have names.
+/// Returns the number of classes with names.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detections_label_count(detections: Option<&framelane_detections>) -> usize {
     detections.map_or(0, |detections| detections.labels.len())

@@ -2,20 +2,26 @@
 //!
 //! # Conventions
 //!
-//! - A function's name begins with the type that it belongs to: `framelane_publisher_send`.
-//! - A handle is a pointer to a type whose inside is not shown. Who gets a handle frees it, with the type's
-//!   `_free`; freeing NULL does nothing. A frame, a loan or a batch may outlive what it came from.
-//! - A function that can fail gives a `framelane_error *`: NULL when all went well, else an error that the
-//!   caller frees. What it would have written through its pointers is then NULL or untouched.
-//! - NULL for what must not be NULL is an error of code `FRAMELANE_ERROR_INVALID_OPTION`; functions that give
-//!   a value give 0 or NULL for it.
-//! - Structs of options begin with their size, so that they can grow: begin with the `_INIT` macro. Zero
+//! - The name of a function starts with its type: `framelane_publisher_send`.
+//! - A handle is a pointer to an opaque type. The caller that receives a handle frees it, with the type's
+//!   `_free`.
+//!   Freeing NULL does nothing. A frame, a loan or a batch may outlive the handle that returned it.
+//! - A function that can fail returns a `framelane_error *`: NULL after success, else an error that the
+//!   caller frees.
+//!   After an error, its output parameters are NULL or unchanged.
+//! - NULL for a required pointer is an error of code `FRAMELANE_ERROR_INVALID_OPTION`. Functions that return
+//!   a value
+//!   return 0 or NULL for it.
+//! - Structs of options start with their size, so that they can grow. Initialise them with the `_INIT` macro.
+//!   Zero
 //!   means default.
-//! - Constants are macros, and their types integers of a fixed width.
-//! - Timeouts are in nanoseconds: `FRAMELANE_FOREVER` waits without limit, 0 not at all. Other negative ones
-//!   are errors.
-//! - Text is UTF-8 and ends with a NUL. Directories are any bytes. Text and pixels that a function gives
-//!   belong to the handle that it was asked of. A NUL inside a text of another process is shown as U+2400.
+//! - Constants are macros, and their types are integers of a fixed width.
+//! - Timeouts are in nanoseconds. `FRAMELANE_FOREVER` waits without limit, 0 does not wait. Other negative
+//!   values are
+//!   errors.
+//! - Text is UTF-8 and ends with a NUL. Directories are any bytes. Text and pixels that a function returns
+//!   belong to
+//!   its handle. A NUL inside a text of another process becomes U+2400.
 //! - Handles may be used from any thread. Calls on one handle take turns. A `_close` function ends the calls
 //!   that wait. `_free` does so too, and no call of the handle may begin afterwards.
 //! - Calls of a handle from the check of its own cancel token are errors of code `FRAMELANE_ERROR_MISUSE`.
@@ -24,7 +30,7 @@
 //!
 //! # Numbers
 //!
-//! What a caller can pass, and how it is checked before it is used as another type:
+//! Numbers of callers, and their checks before they are used as another type:
 //!
 //! | number | accepted | otherwise |
 //! |---|---|---|
@@ -48,10 +54,10 @@
 //!
 //! # Safety
 //!
-//! What C must keep to, for all functions: a pointer is NULL or valid for what its type says (a handle: from
-//! the function that makes it, and not freed), text ends with a NUL, counts are those of the arrays, and no
-//! other thread changes what a pointer leads to during the call. References and boxes in the signatures below
-//! say just that.
+//! Obligations of C, for all functions. A pointer is NULL or valid for its type. A handle comes from the
+//! function that creates it, and is not freed. Text ends with a NUL, and counts are those of the arrays. No
+//! other thread changes the target of a pointer during the call. References and boxes in the signatures below
+//! express the same.
 #![allow(non_camel_case_types, reason = "the names that C sees")]
 #![allow(
     clippy::not_unsafe_ptr_arg_deref,

@@ -30,7 +30,7 @@ pub const FRAMELANE_URLS_TRUSTED: u32 = 1;
 /// No URLs, only the names of channels of this machine: for names from elsewhere.
 pub const FRAMELANE_URLS_REFUSE: u32 = 2;
 
-/// How to make a channel. Begin with `FRAMELANE_PUBLISHER_OPTIONS_INIT`; 0 and NULL mean default.
+/// Options of a publisher. Initialise them with `FRAMELANE_PUBLISHER_OPTIONS_INIT`. 0 and NULL mean default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_publisher_options {
@@ -54,7 +54,8 @@ pub struct framelane_publisher_options {
     pub cancel: *const framelane_cancel_token,
 }
 
-/// How to subscribe. Begin with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`; 0 and NULL mean default.
+/// Options of a subscriber. Initialise them with `FRAMELANE_SUBSCRIBER_OPTIONS_INIT`. 0 and NULL mean
+/// default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_subscriber_options {
@@ -65,9 +66,9 @@ pub struct framelane_subscriber_options {
     /// FRAMELANE_DELIVERY_NEWEST or FRAMELANE_DELIVERY_EVERY. Detections are always received in order, every
     /// one of them.
     pub delivery: u32,
-    /// As for the publisher.
+    /// The same as for the publisher.
     pub urls: u32,
-    /// How long to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
+    /// Time to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
     pub spin_ns: u64,
     /// Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
     pub cancel: *const framelane_cancel_token,

@@ -17,7 +17,7 @@ use crate::options::{self, framelane_publisher_options};
 
 const SLOTS: usize = 6;
 
-/// Publishes the frames of a channel. At most one on a channel.
+/// Publishes the frames of a channel. A channel has at most one publisher.
 pub struct framelane_publisher {
     handle: Handle<Publisher>,
     observer: Observer,
@@ -47,12 +47,11 @@ pub struct framelane_loan {
     shown: framelane_layout,
 }
 
-/// Makes the channel, or takes it over, with its subscribers, when its publisher has died. `options` may be
-/// NULL.
+/// Creates the channel, or takes it over with its subscribers if its publisher died. `options` may be NULL.
 ///
-/// `channel` is a name, or the URL of a channel on another machine: the frames then go there.
+/// `channel` is a name, or the URL of a channel on another machine, to which the frames are sent.
 ///
-/// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another publisher lives),
+/// Errors: FRAMELANE_ERROR_INVALID_NAME, _INVALID_OPTION, _CHANNEL_BUSY (another live publisher),
 /// _PERMISSION_DENIED, _NO_SPACE, _INCOMPATIBLE_VERSION, _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -78,33 +77,33 @@ pub extern "C" fn framelane_publisher_create(
     })
 }
 
-/// Closes the channel, and never waits for a subscriber. Subscribers get FRAMELANE_ERROR_CHANNEL_CLOSED after
-/// the frames that they have not received yet. To be sure that they get all, call `framelane_publisher_drain`
-/// first.
+/// Closes the channel. Never waits for a subscriber. Subscribers receive their remaining frames, and then
+/// FRAMELANE_ERROR_CHANNEL_CLOSED. To wait until they have received all frames, call
+/// `framelane_publisher_drain` first.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED. Returns when they have ended and
-/// the channel is gone. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must still be
-/// freed. From the check of its cancel token it returns at once: the call that waits closes the channel when
-/// it ends. Not for signal handlers.
+/// Ends the waiting calls of other threads with FRAMELANE_ERROR_CHANNEL_CLOSED, and returns when they have
+/// ended and the channel is closed. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The publisher must
+/// still be freed. Returns at once in the check of its cancel token: the waiting call then closes the channel
+/// when it ends. Must not be called in a signal handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_close(publisher: *const framelane_publisher) {
     value((), || share(publisher, "publisher").ok().map(|publisher| publisher.handle.close()));
 }
 
-/// Closes the channel as `framelane_publisher_close` does, and frees the publisher. No call of it may begin
-/// afterwards: close it first when other threads may still call it.
+/// Closes the channel like `framelane_publisher_close`, and frees the publisher. No call may use it
+/// afterwards. If other threads may still call it, close it first.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_free(publisher: *mut framelane_publisher) {
     value((), || unshare(publisher).map(|publisher| publisher.handle.close()));
 }
 
 /// Waits up to `timeout_ns` until every live subscriber with FRAMELANE_DELIVERY_EVERY has received all
-/// frames, and the link of a URL has taken the newest one. Works with either backpressure. The publisher can
-/// be used afterwards.
+/// frames, and the link of a URL has taken the newest one. Works with both kinds of backpressure. The
+/// publisher stays usable.
 ///
-/// Errors: FRAMELANE_ERROR_TIMEOUT when subscribers have not received all in time; _INTERRUPTED when
-/// the cancel token ended it; _FORKED; _DAMAGED when a file of the channel was cut short; the fault of a link
-/// that has ended, of any kind.
+/// Errors: FRAMELANE_ERROR_TIMEOUT if a subscriber has not received all frames in time, _INTERRUPTED if the
+/// cancel token ended the wait, _FORKED, _DAMAGED if a file of the channel was truncated, and the error of a
+/// link that has ended.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_drain(
@@ -120,8 +119,8 @@ pub extern "C" fn framelane_publisher_drain(
 
 /// Copies an image from the caller's memory into a slot and publishes it. `info` may be NULL.
 ///
-/// `sequence` (may be NULL) gets the frame's number, or 0 when it was dropped because every slot was in use.
-/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
+/// `sequence` (may be NULL) receives the frame's number, or 0 if it was dropped because every slot was in
+/// use. Blocks only with FRAMELANE_BACKPRESSURE_BLOCK.
 ///
 /// Errors: FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
@@ -139,14 +138,14 @@ pub extern "C" fn framelane_publisher_send(
     })
 }
 
-/// Publishes an image as `framelane_publisher_send` does and waits up to `timeout_ns` for the boxes found in
-/// it: to call a detector like a function. The caller frees them.
+/// Publishes an image like `framelane_publisher_send`, and waits up to `timeout_ns` for the boxes found in
+/// it. So a detector is called like a function. The caller frees the boxes.
 ///
-/// `subscriber` is one of the detector's channel, usually CHANNEL/detections; when the detector ends, the
-/// next is waited for. Other threads may publish meanwhile, but a detector that takes the newest frame may
-/// then pass over this one.
+/// `subscriber` is subscribed to the detector's channel, usually CHANNEL/detections. When the detector ends,
+/// the call waits for the next one. Other threads may publish meanwhile, but a detector that takes the newest
+/// frame may then skip this one.
 ///
-/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT when the frame was dropped; FRAMELANE_ERROR_TIMEOUT; else as
+/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT if the frame was dropped, FRAMELANE_ERROR_TIMEOUT, and those of
 /// `framelane_publisher_send` and `framelane_detection_subscriber_recv`.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -175,7 +174,7 @@ pub extern "C" fn framelane_publisher_send_and_wait(
     })
 }
 
-/// Copies an image into a slot and publishes it. Returns its number, 0 when it was dropped.
+/// Copies an image into a slot and publishes it. Returns its number, or 0 if it was dropped.
 fn send(
     publisher: &framelane_publisher,
     image: &framelane_image,
@@ -198,9 +197,10 @@ fn send(
     })
 }
 
-/// Copies a frame that lies in one piece, laid out as `layout` says, into a slot and publishes it.
+/// Copies a frame with the given layout from one block of memory into a slot, and publishes it.
 ///
-/// `size_bytes` is what lies at `bytes`: at least that of the layout. Else as `framelane_publisher_send`.
+/// `size_bytes` is the size of the block, at least that of the layout. The rest is the same as for
+/// `framelane_publisher_send`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_send_bytes(
@@ -222,13 +222,13 @@ pub extern "C" fn framelane_publisher_send_bytes(
     })
 }
 
-/// Lends a slot to write in place: no copy. What it holds at first is left over from an older frame.
+/// Lends a slot to write in place, without a copy. Its initial content is undefined.
 ///
-/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a reader lets a slot go. Several loans may be held at
-/// once.
+/// Blocks only with FRAMELANE_BACKPRESSURE_BLOCK, until a subscriber releases a slot. Several loans may exist
+/// at once.
 ///
-/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP when every slot is in use (the frame
-/// counts as dropped); FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
+/// Errors: FRAMELANE_ERROR_NO_FREE_SLOT with FRAMELANE_BACKPRESSURE_DROP if every slot is in use (the frame
+/// counts as dropped), FRAMELANE_ERROR_INVALID_FRAME, _FRAME_TOO_LARGE, _NO_SPACE, _INTERRUPTED, _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_loan(
@@ -247,37 +247,38 @@ pub extern "C" fn framelane_publisher_loan(
     })
 }
 
-/// The channel's name. Valid until the publisher is freed.
+/// Returns the channel's name. Valid until the publisher is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_channel(publisher: Option<&framelane_publisher>) -> *const c_char {
     publisher.map_or(std::ptr::null(), |publisher| publisher.channel.as_ptr())
 }
 
-/// The number of this life of the publisher.
+/// Returns the epoch: one life of a publisher of the channel.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_epoch(publisher: Option<&framelane_publisher>) -> u64 {
     publisher.map_or(0, |publisher| publisher.epoch)
 }
 
-/// The number given to the last frame, published or dropped; 0 before the first.
+/// Returns the number of the last frame, published or dropped. 0 before the first.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_sequence(publisher: Option<&framelane_publisher>) -> u64 {
     publisher.map_or(0, |publisher| publisher.sequence.load(Ordering::Relaxed))
 }
 
-/// Frames that got a number but no slot.
+/// Returns the number of dropped frames.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_dropped(publisher: Option<&framelane_publisher>) -> u64 {
     publisher.map_or(0, |publisher| publisher.dropped.load(Ordering::Relaxed))
 }
 
-/// Slots of the ring.
+/// Returns the number of slots of the ring.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_slots(publisher: Option<&framelane_publisher>) -> u32 {
     publisher.map_or(0, |publisher| publisher.slots)
 }
 
-/// Subscribers attached now. Makes a system call for each, and does not wait for calls of other threads.
+/// Returns the number of attached subscribers. Makes a system call for each. Does not wait for calls of other
+/// threads.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_publisher_subscribers(publisher: *const framelane_publisher) -> u32 {
     value(0, || {
@@ -292,25 +293,26 @@ pub extern "C" fn framelane_publisher_subscribers(publisher: *const framelane_pu
     })
 }
 
-/// The slot's bytes, of the layout's size: write here. Page-aligned; valid until the loan is published or
-/// freed.
+/// Returns the bytes of the slot to write to, page-aligned and of the layout's size. Valid until the loan is
+/// published or freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_data(loan: Option<&framelane_loan>) -> *mut u8 {
     loan.map_or(std::ptr::null_mut(), |loan| loan.owned.as_ptr().as_ptr())
 }
 
-/// The layout that was asked for, with its planes. Valid until the loan is published or freed.
+/// Returns the requested layout, with its planes. Valid until the loan is published or freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_layout(loan: Option<&framelane_loan>) -> *const framelane_layout {
     loan.map_or(std::ptr::null(), |loan| &raw const loan.shown)
 }
 
-/// Makes the frame the newest of the channel and wakes whoever waits. `info` and `sequence` may be NULL.
+/// Publishes the frame as the newest of the channel, and wakes waiting subscribers. `info` and `sequence` may
+/// be NULL.
 ///
-/// Frees the loan, also when it fails. Makes no system call when nobody waits.
+/// Frees the loan, also after an error. Makes no system call without a waiting subscriber.
 ///
-/// Errors: FRAMELANE_ERROR_CHANNEL_CLOSED when the publisher was closed or freed; _INVALID_OPTION for a wrong
-/// `info`; _FORKED.
+/// Errors: FRAMELANE_ERROR_CHANNEL_CLOSED if the publisher was closed or freed, _INVALID_OPTION for a wrong
+/// `info`, _FORKED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_loan_publish(

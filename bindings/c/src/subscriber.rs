@@ -58,32 +58,31 @@ pub extern "C" fn framelane_subscriber_open(
 
 /// Detaches from the channel. Frames that were received stay valid.
 ///
-/// Calls that wait in other threads end with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, which this
-/// waits for. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be freed. From
-/// the check of its cancel token it returns at once: the call that waits detaches when it ends. Not for
-/// signal handlers.
+/// Ends the waiting calls of other threads with FRAMELANE_ERROR_CHANNEL_CLOSED within half a second, and
+/// waits for their end. Later calls fail with FRAMELANE_ERROR_CHANNEL_CLOSED. The subscriber must still be
+/// freed. Returns at once in the check of its cancel token: the waiting call then detaches when it ends. Must
+/// not be called in a signal handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_close(subscriber: *const framelane_subscriber) {
     value((), || share(subscriber, "subscriber").ok().map(|subscriber| subscriber.handle.close()));
 }
 
-/// Closes the subscriber as `framelane_subscriber_close` does, and frees it. Its frames stay valid. No call
-/// of it may begin afterwards: close it first when other threads may still call it.
+/// Closes the subscriber like `framelane_subscriber_close`, and frees it. Its frames stay valid. No call may
+/// use it afterwards. If other threads may still call it, close it first.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_free(subscriber: *mut framelane_subscriber) {
     value((), || unshare(subscriber).map(|subscriber| subscriber.handle.close()));
 }
 
-/// Waits up to `timeout_ns` for a frame that has not been received yet; the caller frees it, which gives the
-/// slot back.
+/// Waits up to `timeout_ns` for the next frame. The caller frees it, which releases its slot.
 ///
 /// A subscriber holds at most the slots of the channel less two, at least 2 and at most 8: 4 with the default
-/// of 6 slots. When the publisher dies, waiting goes on: a new one on the same channel is picked up by
-/// itself.
+/// of 6 slots. If the publisher dies, the call continues to wait, and receives from the next publisher of the
+/// channel.
 ///
-/// Errors: FRAMELANE_ERROR_TIMEOUT, which says whether the publisher is alive, idle or finds no free slot;
-/// _CHANNEL_CLOSED when the publisher has closed the channel and nothing is left; _TOO_MANY_LEASES;
-/// _INTERRUPTED; _FORKED; _DAMAGED.
+/// Errors: FRAMELANE_ERROR_TIMEOUT, whose message states if the publisher is dead, is idle or finds no free
+/// slot, _CHANNEL_CLOSED after the last frame of a closed channel, _TOO_MANY_LEASES, _INTERRUPTED, _FORKED,
+/// _DAMAGED.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_recv(
@@ -107,26 +106,26 @@ pub extern "C" fn framelane_subscriber_recv(
     })
 }
 
-/// The channel's name. Valid until the subscriber is freed.
+/// Returns the channel's name. Valid until the subscriber is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_channel(subscriber: Option<&framelane_subscriber>) -> *const c_char {
     subscriber.map_or(std::ptr::null(), |subscriber| subscriber.channel.as_ptr())
 }
 
-/// Frames received so far.
+/// Returns the number of received frames.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_received(subscriber: Option<&framelane_subscriber>) -> u64 {
     subscriber.map_or(0, |subscriber| subscriber.received.load(Ordering::Relaxed))
 }
 
-/// Frames skipped so far, by their numbers.
+/// Returns the number of skipped frames.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_dropped(subscriber: Option<&framelane_subscriber>) -> u64 {
     subscriber.map_or(0, |subscriber| subscriber.dropped.load(Ordering::Relaxed))
 }
 
-/// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
-/// `framelane_frame_epoch`. Does not wait for calls of other threads.
+/// Returns the epoch of the channel's present publisher on this machine. Over a link this is the epoch of the
+/// link, not `framelane_frame_epoch`. Does not wait for calls of other threads.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_epoch(subscriber: *const framelane_subscriber) -> u64 {
     value(0, || {
@@ -137,8 +136,8 @@ pub extern "C" fn framelane_subscriber_epoch(subscriber: *const framelane_subscr
     })
 }
 
-/// 1 when a publisher holds the channel now, else 0, also when the subscriber was closed. Makes system calls,
-/// and does not wait for calls of other threads.
+/// Returns 1 while a publisher holds the channel, else 0, also after close. Makes system calls. Does not wait
+/// for calls of other threads.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_subscriber_publisher_alive(subscriber: *const framelane_subscriber) -> u8 {
     value(0, || {

@@ -85,7 +85,7 @@ static void null_is_an_error_or_nothing(void) {
   CHECK(framelane_error_code(NULL) == 0 && strcmp(framelane_error_text(NULL), "ok") == 0);
   CHECK(framelane_error_hint(NULL) == NULL);
   {
-    /* An error without a hint of its own has that of its kind. */
+    /* An error without a hint has that of its kind. */
     framelane_subscriber *subscriber = NULL;
     framelane_subscriber_options options = FRAMELANE_SUBSCRIBER_OPTIONS_INIT;
     framelane_error *error;

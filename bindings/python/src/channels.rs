@@ -85,20 +85,20 @@ impl From<framelane::LinkStatus> for LinkStatus {
     }
 }
 
-/// What can be seen of a channel.
+/// State of a channel.
 #[pyclass(frozen, get_all, module = "framelane")]
 pub(crate) struct ChannelStatus {
     /// The channel's name.
     name: String,
     /// "live", "stale" (its publisher has died), "closed" or "damaged".
     state: &'static str,
-    /// Why its files cannot be read, when it is damaged.
+    /// The damage of its files, if the channel is damaged.
     fault: Option<String>,
     /// The process that publishes, or did.
     publisher_pid: u32,
     /// The life of the publisher.
     epoch: u64,
-    /// How often the ring was made anew.
+    /// Generation of the ring. Each new ring adds 1.
     generation: u64,
     /// The newest frame's number.
     sequence: u64,
@@ -118,7 +118,7 @@ pub(crate) struct ChannelStatus {
     height: Option<u32>,
     /// When the newest frame was published, as `time.monotonic_ns()`.
     newest_published_ns: Option<u64>,
-    /// Who reads it.
+    /// The subscribers.
     subscribers: Vec<SubscriberStatus>,
     /// The state of the link that feeds it; None for a channel that is published on this machine.
     link: Option<LinkStatus>,
@@ -183,13 +183,13 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
 pub(crate) struct Leftover {
     /// The channel.
     channel: String,
-    /// What happened.
+    /// The cause.
     reason: String,
     /// The files.
     files: Vec<String>,
     /// Bytes that they take up.
     bytes: u64,
-    /// Whether they have been removed.
+    /// True if they were removed.
     removed: bool,
 }
 
@@ -200,7 +200,7 @@ impl Leftover {
     }
 }
 
-/// What `doctor` found.
+/// The result of `doctor`.
 #[pyclass(frozen, get_all, module = "framelane")]
 pub(crate) struct Diagnosis {
     /// The directory of the channels.
@@ -211,7 +211,7 @@ pub(crate) struct Diagnosis {
     total_bytes: u64,
     /// Channels with a live publisher.
     live_channels: usize,
-    /// What nobody uses any more.
+    /// Files without a process.
     leftovers: Vec<Leftover>,
 }
 

@@ -20,7 +20,7 @@ use crate::publishing::unless_interrupted;
 use crate::shape::shape_text;
 use crate::subscriber::call_async;
 
-/// As the core's default for detections: a batch is small, and a late reader finds the last second of them.
+/// The core's default for detections. A batch is small, and a late subscriber finds those of the last second.
 const SLOTS: usize = 32;
 
 /// `numpy.asarray(values, dtype)`.
@@ -116,7 +116,7 @@ fn integers(name: &str, values: Option<&Bound<'_, PyAny>>, count: usize, limit: 
     }
 }
 
-/// Everything that `send` takes beside the frame.
+/// The arguments of `send` other than the frame.
 struct Columns<'a, 'py> {
     boxes_xyxy: &'a Bound<'py, PyAny>,
     scores: Option<&'a Bound<'py, PyAny>>,
@@ -124,7 +124,7 @@ struct Columns<'a, 'py> {
     track_ids: Option<&'a Bound<'py, PyAny>>,
     rotations: Option<&'a Bound<'py, PyAny>>,
     flags: Option<&'a Bound<'py, PyAny>>,
-    /// How many classes have names; 0 when none were given.
+    /// Number of classes with names. 0: without labels.
     labels: usize,
 }
 
@@ -194,7 +194,7 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
     )))
 }
 
-/// Sends the boxes found in frames, on a channel of their own; by custom `CHANNEL/detections`. Calls from
+/// Sends the boxes found in frames, on a separate channel, by convention `CHANNEL/detections`. Calls from
 /// several threads take turns.
 ///
 /// - `labels`: names of the classes. Class id 0 is the first. With labels, `send` refuses larger ids.
@@ -348,7 +348,7 @@ impl DetectionPublisher {
         ))
     }
 
-    /// Whether `close` was called.
+    /// True after `close`.
     #[getter]
     fn closed(&self) -> bool {
         self.handle.is_closed()

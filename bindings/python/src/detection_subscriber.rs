@@ -57,7 +57,7 @@ impl Batches {
     }
 }
 
-/// The boxes of a frame that was sent, from whoever finds them.
+/// The boxes of a frame that was sent, from any detector.
 pub(crate) fn answer(
     py: Python<'_>,
     subscriber: &DetectionSubscriber,
@@ -283,7 +283,7 @@ impl DetectionSubscriber {
         Ok(self.receiver.notify(callback)?)
     }
 
-    /// What `recv` raises when `timeout` has passed.
+    /// The exception of `recv` after `timeout`.
     #[pyo3(name = "_timed_out")]
     fn timed_out(&self, py: Python<'_>, timeout: f64) -> PyErr {
         self.receiver.timeout_error(py, Some(timeout))
@@ -325,7 +325,7 @@ impl DetectionSubscriber {
         ))
     }
 
-    /// Whether `close` was called.
+    /// True after `close`.
     #[getter]
     fn closed(&self) -> bool {
         self.receiver.handle.is_closed()
@@ -337,7 +337,7 @@ impl DetectionSubscriber {
         &self.receiver.channel
     }
 
-    /// Whether a publisher holds the channel now. Waits for a call that another thread is in.
+    /// True while a publisher holds the channel. Waits for a call that another thread is in.
     #[getter]
     fn publisher_alive(&self, py: Python<'_>) -> PyResult<bool> {
         self.receiver.publisher_alive(py)

@@ -130,7 +130,7 @@ impl Frame {
         drop(lease);
     }
 
-    /// Whether `release` was called.
+    /// True after `release`.
     #[getter]
     fn released(&self) -> bool {
         lock(&self.lease).is_none()
@@ -210,7 +210,7 @@ impl Frame {
         dlpack::CPU
     }
 
-    /// What names this frame: enough to send detections for it after it was released.
+    /// The id of this frame. It is sufficient to send detections after the release of the frame.
     #[getter]
     fn id(&self) -> FrameId {
         self.info.id.clone()
@@ -259,7 +259,7 @@ impl Frame {
         self.info.frame.pts_ns
     }
 
-    /// How long the frame is to be shown in nanoseconds, if the publisher said it.
+    /// Duration of the frame in nanoseconds, if the publisher specified it.
     #[getter]
     fn duration_ns(&self) -> Option<u64> {
         self.info.frame.duration_ns
@@ -312,7 +312,7 @@ impl Frame {
         self.info.frame.rotation_degrees
     }
 
-    /// Whether the frame was coded without reference to others.
+    /// True if the frame was coded without reference to others.
     #[getter]
     fn keyframe(&self) -> bool {
         self.info.frame.keyframe

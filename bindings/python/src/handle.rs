@@ -22,7 +22,7 @@ use crate::waiting::{Raised, attach_and, check_signals, remaining};
 /// The longest slice of a wait, in which neither signals nor `close` are noticed.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// How many forks lie between the process that loaded this module and this one.
+/// Number of forks between the process that loaded this module and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
@@ -41,7 +41,7 @@ pub(crate) fn watch_forks() {
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
 }
 
-/// Why an object was not taken.
+/// The reason why an object is not available.
 pub(crate) enum Refusal {
     Closed,
     Timeout,
@@ -51,7 +51,7 @@ pub(crate) enum Refusal {
     Nested,
 }
 
-/// Where the object is.
+/// The place of the object.
 enum Place<T> {
     Here(Box<T>),
     /// In a call.
@@ -115,7 +115,7 @@ impl<T: Send> Handle<T> {
         std::ptr::from_ref(self).cast()
     }
 
-    /// Whether this thread runs a signal handler that has interrupted a call of this object.
+    /// Returns true if this thread runs a signal handler that interrupted a call of this object.
     fn is_interrupted(&self) -> bool {
         INTERRUPTED.with_borrow(|handles| handles.contains(&self.address()))
     }
@@ -315,7 +315,7 @@ impl<T: Send> Handle<T> {
         raised.map_or(Ok(()), Err)
     }
 
-    /// Whether the object is gone.
+    /// Returns true if the object was closed.
     fn close_slice(&self) -> bool {
         let mut place = lock(&self.place);
         if matches!(*place, Place::Lent) {
@@ -356,7 +356,7 @@ impl<T: Send> Handle<T> {
     }
 }
 
-/// What is to be closed when the interpreter exits.
+/// Objects to close at the exit of the interpreter.
 trait Open: Send + Sync {
     /// Begins to close.
     fn begin(&self);

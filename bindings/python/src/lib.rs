@@ -52,7 +52,7 @@ fn _framelane(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<channels::Leftover>()?;
     module.add_function(wrap_pyfunction!(channels::list_channels, module)?)?;
     module.add_function(wrap_pyfunction!(channels::doctor, module)?)?;
-    // What is public is said by the package.
+    // The package defines its public names.
     module.delattr("__all__")?;
     // The last registered runs first: threads end before publishers close.
     let register = py.import("atexit")?.getattr("register")?;

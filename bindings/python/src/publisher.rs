@@ -285,7 +285,7 @@ impl Publisher {
         ))
     }
 
-    /// Whether `close` was called.
+    /// True after `close`.
     #[getter]
     fn closed(&self) -> bool {
         self.shared.handle.is_closed()

@@ -59,7 +59,7 @@ pub(crate) struct Receiver<S: Source> {
     newest_only: bool,
     /// Explains timeouts while a thread has the handle.
     observer: Observer,
-    /// Whether receiving copies a whole frame: not with the interpreter.
+    /// True if receiving copies a whole frame, which releases the interpreter lock.
     copies: bool,
     waiting: Mutex<Waiting>,
     received: AtomicU64,
@@ -156,7 +156,7 @@ impl<S: Source> Receiver<S> {
         if matches!(result, Err(RecvError::Interrupted)) { None } else { Some(result) }
     }
 
-    /// Whether a publisher holds the channel now.
+    /// True while a publisher holds the channel.
     ///
     /// # Errors
     /// ChannelClosed after `close`.

@@ -115,7 +115,7 @@ pub(crate) fn call_async<'py>(
     py.import("framelane._async")?.call_method1(name, arguments)
 }
 
-/// `None` in place of ChannelClosed: the end of an iteration.
+/// `None` instead of ChannelClosed: the end of an iteration.
 pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
     match result {
         Ok(item) => Ok(Some(item)),
@@ -272,9 +272,10 @@ impl Subscriber {
         self.receiver.recv(py, timeout).map(lend)
     }
 
-    /// As `cv2.VideoCapture.read`: (True, a writable copy of the next frame), (False, None) at the end.
+    /// The same as `cv2.VideoCapture.read`: (True, a writable copy of the next frame), (False, None) at the
+    /// end.
     ///
-    /// The copy has the frame's own format. With `image`, an array of the right shape and dtype, the copy
+    /// The copy has the frame's format. With `image`, an array of the right shape and dtype, the copy
     /// goes there and no memory is allocated.
     #[pyo3(signature = (image=None, timeout=None))]
     fn read<'py>(
@@ -330,7 +331,7 @@ impl Subscriber {
         Ok(self.receiver.notify(callback)?)
     }
 
-    /// What `recv` raises when `timeout` has passed.
+    /// The exception of `recv` after `timeout`.
     #[pyo3(name = "_timed_out")]
     fn timed_out(&self, py: Python<'_>, timeout: f64) -> PyErr {
         self.receiver.timeout_error(py, Some(timeout))
@@ -373,7 +374,7 @@ impl Subscriber {
         ))
     }
 
-    /// Whether `close` was called.
+    /// True after `close`.
     #[getter]
     fn closed(&self) -> bool {
         self.receiver.handle.is_closed()
@@ -391,7 +392,7 @@ impl Subscriber {
         self.delivery
     }
 
-    /// Whether a publisher holds the channel now. Waits for a call that another thread is in.
+    /// True while a publisher holds the channel. Waits for a call that another thread is in.
     #[getter]
     fn publisher_alive(&self, py: Python<'_>) -> PyResult<bool> {
         self.receiver.publisher_alive(py)

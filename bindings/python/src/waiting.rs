@@ -70,7 +70,7 @@ pub(crate) fn deadline(name: &str, timeout: Option<f64>) -> PyResult<Option<Inst
     Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|duration| Instant::now().checked_add(duration)))
 }
 
-/// What is left until `deadline`.
+/// Time left until `deadline`.
 pub(crate) fn remaining(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|at| at.saturating_duration_since(Instant::now()))
 }

@@ -1,4 +1,4 @@
-"""What is there, and what a crash has left behind."""
+"""Lists of channels, and leftovers of a crash."""
 
 import os
 

@@ -383,7 +383,7 @@ def test_ctrl_c_ends_the_wait_for(publisher, script, what):
         try:
             print("waiting")
             {INTERRUPTED[what]}
-            print("came back")
+            print("returned")
         except KeyboardInterrupt:
             print("interrupted")
         """

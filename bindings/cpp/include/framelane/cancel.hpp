@@ -97,7 +97,7 @@ class CancelToken {
   /// thread and signal handlers may call it.
   void cancel() const noexcept { framelane_cancel_token_cancel(token_.get()); }
 
-  /// Whether the token was cancelled. Does not run the check.
+  /// Returns true after `cancel`. Does not run the check.
   bool is_cancelled() const noexcept { return framelane_cancel_token_is_cancelled(token_.get()) != 0; }
 
   /// The handle of the C interface, still owned by this object.

@@ -13,11 +13,11 @@ namespace framelane {
 struct LinkStatus {
   /// The address of the peer, without secrets.
   std::string peer;
-  /// Whether the link is connected.
+  /// True while the link is connected.
   bool connected = false;
-  /// Whether the channel is published on the other machine. False while the link is not connected.
+  /// True while the channel has a publisher on the other machine. False while the link is not connected.
   bool live = false;
-  /// How often it was connected.
+  /// Number of connections.
   std::uint64_t connections = 0;
   /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
   std::int64_t clock_offset_ns = 0;
@@ -31,7 +31,7 @@ struct LinkStatus {
   std::uint64_t missed = 0;
 };
 
-/// What can be seen of a channel.
+/// State of a channel.
 struct ChannelStatus {
   std::string name;
   /// FRAMELANE_CHANNEL_LIVE, _STALE, _CLOSED or _DAMAGED.
@@ -47,7 +47,7 @@ struct ChannelStatus {
   /// Format and size of the newest frame; none before the first.
   std::optional<Format> format;
   std::uint32_t width = 0, height = 0;
-  /// How many subscribers read it.
+  /// Number of subscribers.
   std::uint32_t subscribers = 0;
   /// The state of the link that feeds it; none for a channel that is published on this machine.
   std::optional<LinkStatus> link = std::nullopt;
@@ -86,18 +86,18 @@ inline std::vector<ChannelStatus> list_channels(const std::string& directory = {
 /// Files of a channel that has no publisher.
 struct Leftover {
   std::string channel;
-  /// What happened, for people.
+  /// The cause, for people.
   std::string reason;
   /// Bytes that the files take up.
   std::uint64_t size_bytes = 0;
-  /// Whether they were removed.
+  /// True if they were removed.
   bool removed = false;
 };
 
-/// What `doctor` does with leftovers.
+/// Treatment of leftovers by `doctor`.
 enum class Leftovers : std::uint32_t { Report = 0, Remove = 1 };
 
-/// What `doctor` found.
+/// The result of `doctor`.
 struct Diagnosis {
   std::vector<Leftover> leftovers;
   /// Channels with a live publisher.

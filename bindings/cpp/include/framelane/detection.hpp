@@ -1,4 +1,4 @@
-// Boxes found in frames, sent back on a channel of their own.
+// Boxes found in frames, sent back on a separate channel.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -28,7 +28,7 @@ static_assert(sizeof(Detection) == sizeof(framelane_detection), "an array of one
 struct Detections {
   /// The frame.
   FrameId frame;
-  /// What found them.
+  /// The model that found them.
   std::string model;
   /// Names of the classes; `class_id` is an index into them.
   std::vector<std::string> labels;
@@ -172,7 +172,7 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// As `for_frame`, from any detector: when one ends, waits for the next.
+  /// The same as `for_frame`, from any detector: when one ends, waits for the next.
   /// \throws FramelaneError Timeout, also when there is no detector.
   Detections answer(const FrameId& frame, Timeout timeout = std::nullopt) {
     return answer(frame.epoch, frame.sequence, timeout);

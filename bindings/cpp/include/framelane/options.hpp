@@ -14,7 +14,7 @@
 
 namespace framelane {
 
-/// What a publisher does when every slot is in use.
+/// Behaviour of a publisher without a free slot.
 enum class Backpressure : std::uint32_t {
   /// Drops the new frame and counts it.
   Drop = FRAMELANE_BACKPRESSURE_DROP,
@@ -76,7 +76,7 @@ class Timeout {
   std::int64_t ns_ = FRAMELANE_FOREVER;
 };
 
-/// How to make a channel.
+/// Options of a publisher.
 struct PublisherOptions {
   /// Frames that the ring holds, 2 to 128: at least 2 more than all readers hold at once. 0: 6, or 32 for
   /// detections.
@@ -93,16 +93,16 @@ struct PublisherOptions {
   Urls urls = Urls::Safe;
 };
 
-/// How to subscribe.
+/// Options of a subscriber.
 struct SubscriberOptions {
   Delivery delivery = Delivery::Newest;
   /// The directory of the channel's files, as for the publisher.
   std::string directory{};
   /// Time limit for opening, while there is no live channel. Default: none.
   Timeout open_timeout{};
-  /// How long to poll for a frame before sleeping: saves the wake-up, and occupies a core.
+  /// Time to poll for a frame before sleeping. Saves the wake-up, and occupies a core.
   std::chrono::nanoseconds spin{0};
-  /// As for the publisher.
+  /// The same as for the publisher.
   std::optional<CancelToken> cancel{};
   /// When the publisher closes the channel: wait for it to be published again, instead of ending with
   /// Code::ChannelClosed.

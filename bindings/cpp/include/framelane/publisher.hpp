@@ -25,8 +25,7 @@ struct Deleter {
 class DetectionSubscriber;
 struct Detections;
 
-/// A slot lent to the publisher, to write one frame in place. Destroyed without `publish`, it gives the slot
-/// back.
+/// A slot lent to the publisher, to write one frame in place. Destruction without `publish` returns the slot.
 ///
 /// A loan that was published or moved from has no slot: its methods throw FramelaneError Misuse.
 class Loan {

@@ -87,11 +87,11 @@ class Frame {
   std::uint64_t published_ns() const { return framelane_frame_published_ns(handle()); }
   /// Nanoseconds since it was published.
   std::uint64_t age_ns() const { return framelane_frame_age_ns(handle()); }
-  /// Whether everything that was read of the frame before this call was the frame; see
+  /// Returns true if all bytes that were read before this call were those of the frame. See
   /// `framelane_frame_is_intact`.
   bool is_intact() const { return framelane_frame_is_intact(handle()) != 0; }
 
-  /// What detections need to name this frame. Boxes that are found on one machine match the frame on every
+  /// The id of this frame, for detections. Boxes that are found on one machine match the frame on every
   /// other.
   FrameId id() const {
     framelane_frame_id id{};
@@ -162,7 +162,7 @@ class Subscriber {
   /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
   /// `Frame::epoch`.
   std::uint64_t epoch() const { return framelane_subscriber_epoch(handle()); }
-  /// Whether a publisher holds the channel now. Makes a system call.
+  /// Returns true while a publisher holds the channel. Makes a system call.
   bool publisher_alive() const { return framelane_subscriber_publisher_alive(handle()) != 0; }
 
   /// Goes over frames as they come, until the channel closes. Each frame is let go before the next is

@@ -33,7 +33,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 async def receive(subscriber: _Subscriber[Item], timeout: float | None) -> Item:
-    """What ``subscriber.recv(timeout)`` gives, without blocking the event loop."""
+    """Returns the same as ``subscriber.recv(timeout)``, without blocking the event loop."""
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout: expected seconds from 0, or None to wait without limit, found {timeout}")
     item = subscriber._poll()
@@ -56,7 +56,7 @@ async def receive(subscriber: _Subscriber[Item], timeout: float | None) -> Item:
 
         token = subscriber._notify(wake_from_thread)
         try:
-            # What arrived before the callback was left has woken nobody.
+            # An item that arrived before the callback was set has woken no task.
             item = subscriber._poll()
             if item is None:
                 await asyncio.wait([future], timeout=left)
@@ -105,7 +105,7 @@ async def leave_publisher(publisher: _Publisher, args: tuple[object, ...]) -> No
 
 
 class Opening(Generic[Opened]):
-    """What ``open_async`` returns: an awaitable, and a context manager for ``async with``."""
+    """The result of ``open_async``: an awaitable, and a context manager for ``async with``."""
 
     def __init__(self, open_until: Callable[..., Opened], arguments: tuple[Any, ...]) -> None:
         self._open_until = open_until
