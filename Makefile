@@ -17,7 +17,7 @@ install: ## the command, and the library for C and C++, into PREFIX (/usr/local;
 setup: ## install what builds, tests and the demo need; prints a list first (Debian, Ubuntu)
 	@scripts/setup system cpp python demo
 
-check: ## the quick checks before a commit: formatting, prose, scripts, licences, lints, unit tests (two minutes)
+check: ## the quick checks before a commit: formatting, prose, interfaces, scripts, licences, lints, unit tests
 	@scripts/check
 
 features: ## check each crate alone, without default features and with each feature (TOOLCHAIN=+1.89.0)
