@@ -49,7 +49,9 @@ fn list_and_info_tell_all_of_a_channel() {
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].starts_with("CHANNEL") && lines[1].starts_with("hall/cam1"), "{table}");
-    assert!(lines[1].contains("64x48") && lines[1].contains("live"), "{table}");
+    // The publisher may get no processor for a second.
+    let states = ["live", "stalled"];
+    assert!(lines[1].contains("64x48") && states.iter().any(|state| lines[1].contains(state)), "{table}");
     let text = String::from_utf8(place.run("info hall/cam1").stdout).unwrap();
     assert!(text.contains("64x48 i420") && text.contains("every"), "{text}");
 }

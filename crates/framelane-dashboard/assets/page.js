@@ -96,7 +96,7 @@ function showChannels(update) {
 
 function showTile(channel, tile) {
   tile.item.hidden = !isShown(channel);
-  tile.mark.className = `state ${channel.state}`;
+  tile.mark.className = `state ${channel.stalled_ns === null ? channel.state : "stalled"}`;
   tile.mark.textContent = state(channel);
   const latency = pageLatency(tile);
   remember(channel, latency);

@@ -24,7 +24,10 @@ export const size = (layout) => (layout ? `${layout.width}×${layout.height} ${l
 
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-export const state = (channel) => channel.state.replace("_", " ");
+export const state = (channel) =>
+  channel.stalled_ns === null
+    ? channel.state.replace("_", " ")
+    : `stalled, no frame for ${milliseconds(channel.stalled_ns / 1e6)}`;
 
 export function link(link) {
   const up = !link.connected ? "not connected" : link.live ? "connected" : "connected, no publisher there";

@@ -58,6 +58,10 @@ impl Collector for Snapshot {
         self.gauge(encoder, "framelane_live", "1 if a publisher holds the channel", |c| {
             Some(u64::from(c.state == "live").into_f64())
         })?;
+        let help = "1 if the publisher lives and has published no frame for five periods and a second";
+        self.gauge(encoder, "framelane_stalled", help, |c| {
+            Some(u64::from(c.stalled_ns.is_some()).into_f64())
+        })?;
         self.gauge(encoder, "framelane_newest_frame_age_seconds", "Time since the newest frame", |c| {
             c.newest_age_ns.map(seconds)
         })?;

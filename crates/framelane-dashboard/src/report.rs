@@ -88,6 +88,11 @@ pub struct ChannelReport {
     pub newest_published_ns: Option<u64>,
     /// Time since its publication.
     pub newest_age_ns: Option<u64>,
+    /// Usual interval of frames. `null` if unknown.
+    pub period_ns: Option<u64>,
+    /// Time since the newest frame of a stalled channel: its publisher lives and has published no frame for
+    /// five periods and a second. `null` for other channels.
+    pub stalled_ns: Option<u64>,
     /// The subscribers.
     pub subscribers: Vec<SubscriberReport>,
     /// Slots that subscribers hold, without the newest frame.
@@ -138,6 +143,10 @@ impl ChannelReport {
             newest_age_ns: status
                 .newest_published_ns
                 .map(|published| monotonic_ns().saturating_sub(published)),
+            period_ns: status.period_ns,
+            stalled_ns: status
+                .stalled_for()
+                .map(|stalled| u64::try_from(stalled.as_nanos()).unwrap_or(u64::MAX)),
             subscribers: status.subscribers.iter().map(SubscriberReport::new).collect(),
             held_slots: status.held_slots,
             holders: status.holders.iter().map(HolderReport::new).collect(),
@@ -152,6 +161,14 @@ impl ChannelReport {
     pub fn without_slot(&self) -> u64 {
         // The two counts are not read at once.
         self.dropped.saturating_sub(self.link.as_ref().map_or(0, |link| link.missed))
+    }
+
+    /// Returns the state for people: `stalled` for a live channel without new frames.
+    pub fn shown_state(&self) -> String {
+        match self.stalled_ns {
+            Some(_) => "stalled".to_owned(),
+            None => self.state.replace('_', " "),
+        }
     }
 
     /// True if subscribers hold every slot but the newest: new frames find none.

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod holders;
+mod stall;
 
 use std::path::Path;
 
@@ -64,6 +65,9 @@ pub struct ChannelStatus {
     pub color: Color,
     /// When it was published, on `CLOCK_MONOTONIC`.
     pub newest_published_ns: Option<u64>,
+    /// Usual interval of its frames in nanoseconds: the median of those in the ring, or the duration that the
+    /// publisher states for a single one. `None` if unknown.
+    pub period_ns: Option<u64>,
     /// Who reads it.
     pub subscribers: Vec<SubscriberStatus>,
     /// Slots that subscribers hold and the publisher cannot use. The newest one does not count.
@@ -180,6 +184,7 @@ fn empty(name: &str, files: &[ChannelFile]) -> ChannelStatus {
         layout: None,
         color: Color::default(),
         newest_published_ns: None,
+        period_ns: None,
         subscribers: Vec::new(),
         held_slots: 0,
         holders: Vec::new(),
@@ -232,6 +237,7 @@ fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<C
         status.layout = Some(descriptor.layout);
         status.color = descriptor.info.color;
         status.newest_published_ns = Some(descriptor.published_ns);
+        status.period_ns = stall::period_ns(&data, descriptor.info.duration_ns);
     }
     if let Some(readers) = readable(ReadersFile::open(&directory.readers(channel), channel_id))? {
         status.subscribers = subscribers(&readers);

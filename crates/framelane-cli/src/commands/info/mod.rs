@@ -51,7 +51,7 @@ fn text(channel: &ChannelReport) -> String {
         "state",
         match &channel.damage {
             Some(why) => format!("{}: {why}", channel.state),
-            None => channel.state.to_owned(),
+            None => channel.shown_state(),
         },
     );
     row("publisher", format!("process {}, epoch {}", channel.publisher_pid, channel.epoch));

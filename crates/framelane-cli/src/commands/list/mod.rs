@@ -18,7 +18,8 @@ use crate::table::{columns, human_bytes};
   framelane list --json | jq -r '.channels[].name'
   framelane list --dir /dev/shm/shared
 
-States: live (a publisher holds it), stale (its publisher died; a new one takes it over, or
+States: live (a publisher holds it), stalled (live, but no frame for five times the usual interval and
+for a second), stale (its publisher died; a new one takes it over, or
 `framelane doctor --fix` removes it), closed (being removed), no access (another user's;
 `framelane info` says what to do), damaged (`framelane info` says why).
 DROPPED: frames that found no free slot.
@@ -74,7 +75,7 @@ fn or_dash(text: Option<String>) -> String {
 fn row(channel: &ChannelReport) -> Vec<String> {
     vec![
         channel.name.clone(),
-        channel.state.replace('_', " "),
+        channel.shown_state(),
         or_dash((channel.publisher_pid != 0).then(|| channel.publisher_pid.to_string())),
         or_dash(channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height))),
         or_dash(channel.layout.as_ref().map(|layout| layout.format.clone())),

@@ -61,7 +61,7 @@ const fn of_link(heading: &'static str, least: usize, expendable: u8, cell: fn(&
 
 /// The columns after the name.
 const COLUMNS: [Column; 15] = [
-    column("STATE", 5, 2, |line| line.channel.state.replace('_', " ")),
+    column("STATE", 5, 2, |line| line.channel.shown_state()),
     column("SIZE", 9, 5, |line| {
         or_dash(line.channel.layout.as_ref().map(|layout| format!("{}x{}", layout.width, layout.height)))
     }),
