@@ -20,20 +20,21 @@
 //! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and
 //! counts them. `delivery=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in
 //! [`security`].
+//!
+//! # Events
+//! Links and servers emit events of the [`tracing`](https://docs.rs/tracing) crate: connected, lost (with the time
+//! until the next attempt), closed and refused, and at level `DEBUG` each frame that is dropped. Without a
+//! subscriber of `tracing` nothing is formatted.
 #![forbid(unsafe_code)]
 
 mod budget;
-mod client;
 mod coder;
-mod connect;
 mod fault;
-mod incoming;
+mod link;
 mod messages;
 mod origins;
-mod outgoing;
 mod proto;
 mod remote;
-mod resume;
 pub mod security;
 mod server;
 #[cfg(framelane_testing)]
@@ -43,9 +44,9 @@ mod transport;
 mod turns;
 mod url;
 
-pub use client::{LinkEvent, Sending, WhenClosed, receive, send};
-pub use incoming::ReceiveStatistics;
-pub use outgoing::SendStatistics;
+pub use link::incoming::ReceiveStatistics;
+pub use link::outgoing::SendStatistics;
+pub use link::reconnect::{LinkEvent, Sending, WhenClosed, receive, send};
 pub use proto::Direction;
 pub use remote::{register_url_schemes, subscribe};
 pub use server::{Access, Server, ServerEvent, ServerOptions};

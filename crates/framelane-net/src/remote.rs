@@ -1,21 +1,18 @@
-//! URLs in place of channel names: a thread that carries frames between a local channel and the link.
+//! URLs instead of channel names: a thread carries frames between a channel in memory and the link.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framelane::{
-    Backpressure, CancelToken, Delivery, Error, ErrorKind, Link, Links, Publisher, PublisherOptions,
-    Subscriber, SubscriberOptions, Urls,
+    Attach, Backpressure, CancelToken, Delivery, Error, ErrorKind, Link, LinkRequest, Links, Memory,
+    Publisher, PublisherOptions, Subscriber, SubscriberOptions, Urls,
 };
-use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::client::{self, LinkEvent, Sending, WhenClosed};
-use crate::incoming::ReceiveStatistics;
-use crate::outgoing::SendStatistics;
-use crate::time::realtime_ns;
+use crate::link::incoming::ReceiveStatistics;
+use crate::link::outgoing::SendStatistics;
+use crate::link::reconnect::{self, LinkEvent, Sending, WhenClosed};
 use crate::url::{LinkUrl, given};
 
 /// How long a publisher that is dropped may go on sending what was published last.
@@ -24,8 +21,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 const CONNECTING: Duration = Duration::from_secs(2);
 /// The same when there is none.
 const UNCONNECTED: Duration = Duration::from_millis(500);
-/// What the names of local channels of links begin with.
-const LINKS: &str = "links/";
 /// The longest wait for a link between two questions to the caller whether to go on.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -159,42 +154,6 @@ fn copy_of(error: &Error) -> Error {
     }
 }
 
-/// The name of a channel that nobody else uses, and that says where it leads. The process's number alone
-/// would not do: containers have the same ones, and a channel that a dead process has left must not be taken
-/// over with its frames.
-fn local_name(url: &LinkUrl) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    static RANDOM: OnceLock<u32> = OnceLock::new();
-    let random = RANDOM.get_or_init(|| {
-        let mut bytes = [0; 4];
-        // The time tells apart what has no random numbers.
-        let filled = SystemRandom::new().fill(&mut bytes);
-        if filled.is_ok() { u32::from_le_bytes(bytes) } else { realtime_ns() as u32 }
-    });
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{LINKS}{}-{random:08x}-{number}/{}", std::process::id(), url.channel)
-}
-
-/// Removes the local channels of links whose processes were killed: nobody else could have a use for them.
-fn tidy(directory: Option<&Path>) {
-    // What cannot be removed is in nobody's way: the next link has another name.
-    let _ = framelane::doctor_of(directory, &is_local_name, framelane::Leftovers::Remove);
-}
-
-/// Whether [`local_name`] may have made this name: a channel that somebody has called links/cam0 is theirs.
-fn is_local_name(channel: &str) -> bool {
-    let Some((id, _)) = channel.strip_prefix(LINKS).and_then(|rest| rest.split_once('/')) else {
-        return false;
-    };
-    let parts: Vec<_> = id.split('-').collect();
-    let is = |text: &str, what: fn(char) -> bool| !text.is_empty() && text.chars().all(what);
-    matches!(parts[..], [process, random, number]
-        if is(process, |c| c.is_ascii_digit())
-            && random.len() == 8
-            && is(random, |c| c.is_ascii_hexdigit())
-            && is(number, |c| c.is_ascii_digit()))
-}
-
 fn spawn(
     shared: Arc<Shared>,
     grace: Duration,
@@ -216,22 +175,15 @@ pub(crate) fn backpressure_of(delivery: Delivery) -> Backpressure {
     if delivery == Delivery::Every { Backpressure::Block } else { Backpressure::Drop }
 }
 
-fn publisher_in(directory: Option<PathBuf>) -> PublisherOptions {
-    match directory {
-        Some(directory) => PublisherOptions::new().directory(directory),
-        None => PublisherOptions::new(),
-    }
-}
-
 impl Links for Remote {
     fn subscribe(
         &self,
         url: &str,
-        options: &SubscriberOptions,
-        attach: &mut dyn FnMut(&str) -> Result<(), Error>,
+        request: &LinkRequest,
+        attach: &mut Attach<'_>,
     ) -> Result<Box<dyn Link>, Error> {
-        let mut link = LinkUrl::parse(url, options.get_urls())?;
-        if options.get_delivery() == Delivery::Every {
+        let mut link = LinkUrl::parse(url, request.urls)?;
+        if request.delivery == Delivery::Every {
             if given(url, "delivery").is_some_and(|delivery| delivery != "every") {
                 return Err(Error::new(
                     ErrorKind::InvalidOption,
@@ -241,37 +193,33 @@ impl Links for Remote {
             }
             link.options.delivery = Delivery::Every;
         }
-        tidy(options.get_directory());
-        let local = local_name(&link);
-        let backpressure = backpressure_of(link.options.delivery);
-        let publisher = publisher_in(options.get_directory().map(Into::into))
+        let memory = Memory::new()?;
+        let publisher = PublisherOptions::new()
+            .memory(&memory)
             .slots(link.options.slots)
-            .backpressure(backpressure)
-            .create(&local)?;
-        attach(&local)?;
+            .backpressure(backpressure_of(link.options.delivery))
+            .create(&link.channel)?;
+        attach(&memory, &link.channel)?;
         let shared = Arc::new(Shared::default());
         let peer = link.to_string();
-        let when_closed = if options.get_reconnect() { WhenClosed::Wait } else { WhenClosed::Return };
+        let when_closed = if request.reconnect { WhenClosed::Wait } else { WhenClosed::Return };
         let running =
             spawn(shared.clone(), Duration::ZERO, move |shared| pull(&link, publisher, when_closed, shared))?;
-        wait_until_live(&shared, &peer, options.get_open_timeout(), options.cancel_token())?;
+        wait_until_live(&shared, &peer, request.open_timeout, &request.cancel)?;
         Ok(Box::new(running))
     }
 
-    fn local_name(&self, url: &str, options: &PublisherOptions) -> Result<String, Error> {
-        Ok(local_name(&LinkUrl::parse(url, options.get_urls())?))
-    }
-
-    fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error> {
-        let link = LinkUrl::parse(url, options.get_urls())?;
-        tidy(options.get_directory());
-        let again = match options.get_directory() {
-            Some(directory) => SubscriberOptions::new().directory(directory),
-            None => SubscriberOptions::new(),
-        };
+    fn publish(&self, url: &str, urls: Urls, attach: &mut Attach<'_>) -> Result<Box<dyn Link>, Error> {
+        let link = LinkUrl::parse(url, urls)?;
+        let memory = Memory::new()?;
+        attach(&memory, &link.channel)?;
+        let again = SubscriberOptions::new().memory(&memory);
         // Before the first frame is published.
-        let subscriber =
-            again.clone().delivery(link.options.delivery).open_timeout(Some(Duration::ZERO)).open(local)?;
+        let subscriber = again
+            .clone()
+            .delivery(link.options.delivery)
+            .open_timeout(Some(Duration::ZERO))
+            .open(&link.channel)?;
         let running = spawn(Arc::default(), DRAIN, move |shared| push(&link, subscriber, again, shared))?;
         Ok(Box::new(running))
     }
@@ -295,7 +243,7 @@ fn pull(
         }
         other => note(shared, &other),
     };
-    let result = client::receive(link, &mut publisher, when_closed, &mut events, &keep).map(drop);
+    let result = reconnect::receive(link, &mut publisher, when_closed, &mut events, &keep).map(drop);
     if let Err(fault) = &result {
         // Before the channel is closed, which is what its subscriber sees: it then asks why.
         shared.change(|state| state.fault = Some(copy_of(fault)));
@@ -324,7 +272,7 @@ fn push(
     let keep = || !shared.stop.load(Ordering::Relaxed);
     let events = |event: LinkEvent<'_, SendStatistics>| note(shared, &event);
     let sending = Sending { subscriber: again, count: None, reconnect: false };
-    client::send(link, subscriber, &sending, &events, &keep).map(drop)
+    reconnect::send(link, subscriber, &sending, &events, &keep).map(drop)
 }
 
 fn interrupted(peer: &str) -> Error {
@@ -371,20 +319,5 @@ fn wait_until_live(
             return Err(interrupted(peer));
         }
         state = shared.state();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_our_own_making_are_taken_for_such() {
-        let url: LinkUrl = "tcp://127.0.0.1/cam0/left".parse().unwrap();
-        assert!(is_local_name(&local_name(&url)));
-        for name in ["links/cam0", "links/1-2-3/cam0", "links/7-0123abcd-/cam0", "cam0", "links/7-0123abcd-1"]
-        {
-            assert!(!is_local_name(name), "{name}");
-        }
     }
 }

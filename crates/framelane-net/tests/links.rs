@@ -9,7 +9,7 @@ use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
 use framelane_net::{Access, LinkEvent, LinkUrl, ReceiveStatistics};
 use framelane_test_kit::wait_until;
-use support::{Served, gray, open};
+use support::{Served, gray, open, receive};
 
 #[test]
 fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
@@ -212,16 +212,7 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
     let stop = AtomicBool::new(false);
     let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            framelane_net::receive(
-                &url,
-                &mut publisher,
-                framelane_net::WhenClosed::Wait,
-                &mut |_| {},
-                &|| !stop.load(Ordering::Relaxed),
-            )
-            .unwrap()
-        });
+        scope.spawn(|| receive(&url, &mut publisher, &stop).unwrap());
         let mut reader = SubscriberOptions::new().directory(local.path()).open("cam0").unwrap();
         let mut last = 0;
         for round in 0..3_u8 {

@@ -96,16 +96,7 @@ fn forged_origin_in_a_channel_before_silences_nobody() {
         let mut receiver = options.open("cam0").unwrap();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let link = || {
-                framelane_net::receive(
-                    &url,
-                    &mut publisher,
-                    framelane_net::WhenClosed::Wait,
-                    &mut |_| {},
-                    &|| !stop.load(Ordering::Relaxed),
-                )
-            };
-            scope.spawn(link);
+            scope.spawn(|| support::receive(&url, &mut publisher, &stop));
             let _end = End(&stop);
             let client = send(&served, ALICE, 1);
             receive(&mut receiver, 1);

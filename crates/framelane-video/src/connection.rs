@@ -46,11 +46,11 @@ impl Connection {
         self.status.connections += 1;
         self.status.receiving = true;
         sink.set_source(&self.status);
+        let (source, connections) = (&self.status.name, self.status.connections);
+        tracing::info!(source, connections, "source connected");
         if let Some(lost) = self.lost.take() {
-            self.events.emit(&SourceEvent::Restored {
-                outage: now.saturating_duration_since(lost),
-                connections: self.status.connections,
-            });
+            let outage = now.saturating_duration_since(lost);
+            self.events.emit(&SourceEvent::Restored { outage, connections });
         }
     }
 
@@ -81,6 +81,8 @@ impl Connection {
         if let Some(sink) = sink {
             sink.set_source(&self.status);
         }
+        let SourceStatus { name: source, reason, .. } = &self.status;
+        tracing::warn!(source, reason, ?retry_in, "source lost");
         self.events.emit(&SourceEvent::Lost { reason: self.status.reason.clone(), retry_in });
     }
 
@@ -92,8 +94,32 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use framelane_test_kit::Events;
+
     use super::*;
     use crate::sink::MemorySink;
+
+    #[test]
+    fn loss_and_return_are_traced_without_secrets() {
+        let (events, collector) = Events::new();
+        tracing::subscriber::with_default(collector, || {
+            let mut connection = Connection::new(&SourceOptions::new(), "rtsp://user:secret@camera/live");
+            let sink = &mut MemorySink::default();
+            connection.arrived(sink);
+            connection.arrived(sink);
+            connection.lost(sink, "end of rtsp://user:secret@camera/live", true);
+            connection.arrived(sink);
+        });
+        let lines = events.lines();
+        let starts = ["INFO framelane_video", "WARN framelane_video", "INFO framelane_video"];
+        assert_eq!(lines.len(), starts.len(), "{lines:?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start) && line.contains("camera/live"), "{line}");
+            assert!(!line.contains("secret"), "{line}");
+        }
+        assert!(lines[1].contains("source lost") && lines[1].contains("500ms"), "{}", lines[1]);
+        assert!(lines[2].contains("source connected") && lines[2].contains("connections=2"), "{}", lines[2]);
+    }
 
     #[test]
     fn wait_doubles_up_to_its_bound() {

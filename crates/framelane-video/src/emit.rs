@@ -118,6 +118,7 @@ impl<'e> Emitter<'e> {
             Put::Published => self.summary.frames += 1,
             Put::Dropped => {
                 self.summary.dropped += 1;
+                tracing::debug!(dropped = dropped + 1, "frame dropped: no free slot");
                 flow = on_frame(&Progress {
                     sequence: None,
                     layout,

@@ -36,6 +36,11 @@
 //! # Times
 //! [`FrameInfo::pts_ns`](framelane::FrameInfo::pts_ns) is the position in the media from its start, for
 //! streams with a variable rate too; it goes on growing when the source is repeated.
+//!
+//! # Events
+//! Sources emit events of the [`tracing`](https://docs.rs/tracing) crate: connected, lost (with the time until the
+//! next attempt) and ended, and at level `DEBUG` each frame that is dropped. Without a subscriber of `tracing`
+//! nothing is formatted.
 
 mod conflicts;
 mod connection;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 
-use framelane::{CancelToken, Error, Publisher};
+use framelane::{CancelToken, Error, Publisher, redact};
 
 use crate::conflicts;
 use crate::emit::{Emitter, Next, OnFrame};
@@ -151,7 +151,15 @@ impl Source {
                 run_raw(raw, &self.options, &self.info, sink, &mut emitter, &self.interrupt)?;
             }
         }
-        Ok(emitter.finish())
+        let summary = emitter.finish();
+        tracing::info!(
+            source = %redact::url(&self.info.source),
+            frames = summary.frames,
+            dropped = summary.dropped,
+            end = ?summary.end,
+            "source ended"
+        );
+        Ok(summary)
     }
 }
 

@@ -82,6 +82,17 @@ impl Directory {
         if path == os::default_directory() { Self::private(&path) } else { Self::shared(&path) }
     }
 
+    /// A directory in memory, which only this process can open.
+    pub(crate) fn in_memory() -> Result<Self, Error> {
+        OpenDirectory::in_memory().map(Directory).map_err(|error| {
+            Error::from_io("/proc/self/fd, which the memory of a link needs", error).with_hint("mount /proc")
+        })
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.0.is_in_memory()
+    }
+
     /// The path that [`Directory::resolve`] would use.
     pub(crate) fn path_of(given: Option<&Path>) -> PathBuf {
         let named = given.map(Path::to_owned);

@@ -108,9 +108,12 @@ pub use source::SourceStatus;
 #[cfg(not(loom))]
 pub use status::{
     ChannelState, ChannelStatus, Diagnosis, Leftover, Leftovers, SlotHolder, Starved, SubscriberStatus,
-    doctor, doctor_of, list, status,
+    doctor, list, status,
 };
 #[cfg(not(loom))]
 pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 #[cfg(not(loom))]
-pub use urls::{Link, Links, Urls, register_url_schemes};
+#[doc(hidden)]
+pub use urls::{Attach, Link, LinkRequest, Links, Memory};
+#[cfg(not(loom))]
+pub use urls::{Urls, register_url_schemes};

@@ -6,7 +6,7 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::link::LinkStatus;
 use crate::os;
-use crate::status::{ChannelState, ChannelStatus, all_held, status};
+use crate::status::{ChannelState, ChannelStatus, all_held, look, status};
 
 pub(crate) const NO_NEW_FRAME: &str = "no new frame within the time given";
 
@@ -26,6 +26,9 @@ impl Observer {
     }
 
     fn status(&self) -> Result<ChannelStatus, Error> {
+        if self.directory.is_in_memory() {
+            return look(&self.directory, &self.channel, &[]);
+        }
         status(Some(self.directory.path()), &self.channel)
     }
 

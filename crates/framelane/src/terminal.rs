@@ -6,8 +6,8 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if changes_terminal(c) { '?' } else { c }).collect()
 }
 
-/// Returns whether a character moves the cursor, is invisible, or turns the text around it.
-fn changes_terminal(c: char) -> bool {
+/// Returns true if a character moves the cursor, is invisible, or turns the text around it.
+pub fn changes_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -5,10 +5,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::cancel::CancelToken;
+use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::os;
-use crate::publisher::PublisherOptions;
-use crate::subscriber::SubscriberOptions;
+use crate::ring::Delivery;
 
 /// The URLs that are accepted instead of a channel's name.
 ///
@@ -71,10 +72,43 @@ impl Drop for HeldLink {
     }
 }
 
-/// Opens links for the URLs that are given in place of a channel's name.
+/// Memory for the channel between a handle and its link. Only this process can open the channel, and it ends
+/// with the process.
+#[derive(Clone, Debug)]
+pub struct Memory(pub(crate) Directory);
+
+impl Memory {
+    /// Makes memory without a channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] without `/proc`. Errors of the system.
+    pub fn new() -> Result<Self, Error> {
+        Directory::in_memory().map(Memory)
+    }
+}
+
+/// What a subscriber of a URL asks for.
+#[derive(Clone, Debug)]
+pub struct LinkRequest {
+    /// URLs that are accepted.
+    pub urls: Urls,
+    /// Newest or every frame.
+    pub delivery: Delivery,
+    /// Waits for the channel again when it is closed.
+    pub reconnect: bool,
+    /// Time limit for opening. `None`: no limit.
+    pub open_timeout: Option<Duration>,
+    /// Ends the wait for the link.
+    pub cancel: CancelToken,
+}
+
+/// Gives the end of a link its side of a channel: the memory, and the channel's name in it.
+pub type Attach<'a> = dyn FnMut(&Memory, &str) -> Result<(), Error> + 'a;
+
+/// Opens links for URLs.
 pub trait Links: Send + Sync {
-    /// Makes a local channel, has `attach` subscribe to it, then connects and receives into it; waits as
-    /// `options` say. (In this order, so that not even the first frame is missed.)
+    /// Makes a channel in memory, has `attach` subscribe to it, then connects and receives into it. Waits as
+    /// `request` specifies. In this order, not even the first frame is missed.
     ///
     /// # Errors
     /// Those of `attach`.
@@ -83,21 +117,15 @@ pub trait Links: Send + Sync {
     fn subscribe(
         &self,
         url: &str,
-        options: &SubscriberOptions,
-        attach: &mut dyn FnMut(&str) -> Result<(), Error>,
+        request: &LinkRequest,
+        attach: &mut Attach<'_>,
     ) -> Result<Box<dyn Link>, Error>;
 
-    /// The name of a local channel for a publisher of this URL.
+    /// Has `attach` publish a channel in memory, then connects and sends it.
     ///
     /// # Errors
-    /// Of the URL.
-    fn local_name(&self, url: &str, options: &PublisherOptions) -> Result<String, Error>;
-
-    /// Connects, and sends what is published on the local channel.
-    ///
-    /// # Errors
-    /// Of the URL and of connecting, when it is known that trying again would not help.
-    fn publish(&self, url: &str, local: &str, options: &PublisherOptions) -> Result<Box<dyn Link>, Error>;
+    /// Those of `attach`. Of the URL and of connecting, when it is known that trying again would not help.
+    fn publish(&self, url: &str, urls: Urls, attach: &mut Attach<'_>) -> Result<Box<dyn Link>, Error>;
 }
 
 static LINKS: OnceLock<&'static dyn Links> = OnceLock::new();

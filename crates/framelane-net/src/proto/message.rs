@@ -1,6 +1,6 @@
 //! Messages, and their bytes.
 
-use framelane::{Error, ErrorKind, Origin};
+use framelane::{Error, ErrorKind, Origin, terminal};
 
 use super::frame_head::FrameHead;
 use super::handshake::{Challenge, Hello, Request};
@@ -80,12 +80,7 @@ impl Refusal {
 /// A peer's text for a terminal: without the characters that move the cursor or turn the text around, and not
 /// all of it if it is long.
 fn shown(text: &str) -> String {
-    let is_shown = |c: &char| {
-        let changes_others = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-        !c.is_control() && !changes_others
-    };
-    let clean: String = text.chars().filter(is_shown).collect();
+    let clean: String = text.chars().filter(|&c| !terminal::changes_terminal(c)).collect();
     match cut(&clean, MAX_SHOWN_BYTES) {
         part if part.len() < clean.len() => format!("{part}…"),
         whole => whole.to_owned(),

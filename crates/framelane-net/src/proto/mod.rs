@@ -8,7 +8,6 @@
 //! when it has a credit, and leaves out what was published meanwhile. How many credits there are decides
 //! between idle links (too few) and queues in routers and sockets (too many): see [`window`].
 
-mod backoff;
 mod clock;
 #[cfg(test)]
 mod examples;
@@ -23,7 +22,7 @@ mod source;
 mod window;
 mod wire;
 
-pub(crate) use backoff::Backoff;
+pub(crate) use clock::Clock;
 pub(crate) use frame_head::FrameHead;
 pub use handshake::Direction;
 pub(crate) use handshake::{Challenge, ChannelRequest, Hello, Request};

@@ -13,7 +13,7 @@ use framelane::{Error, ErrorKind, Origin, Publisher, PublisherOptions};
 
 use crate::budget::{Budget, Share};
 use crate::fault::{Ended, Fault};
-use crate::incoming::ReceiveStatistics;
+use crate::link::incoming::ReceiveStatistics;
 use crate::origins::{MOST_OWNERS, Origins};
 use crate::transport::Transport;
 

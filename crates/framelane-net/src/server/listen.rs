@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::connect::{connect_unix, insecure};
+use crate::link::connect::{connect_unix, insecure};
 use crate::transport::Socket;
 use crate::url::Address;
 

@@ -14,8 +14,8 @@ use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
 
 use crate::budget::{Budget, Quantity};
 use crate::coder::{Budgets, Coders};
-use crate::incoming::ReceiveStatistics;
-use crate::outgoing::SendStatistics;
+use crate::link::incoming::ReceiveStatistics;
+use crate::link::outgoing::SendStatistics;
 use crate::proto::Direction;
 use crate::security::{AccessList, Identity, Patterns, server_config};
 use crate::turns::Turns;
@@ -179,6 +179,26 @@ pub enum ServerEvent<'e> {
     },
 }
 
+impl ServerEvent<'_> {
+    fn trace(&self) {
+        match self {
+            ServerEvent::Connected { peer, client, channel, direction, codec, .. } => {
+                tracing::info!(peer, client, channel, ?direction, codec, "client connected");
+            }
+            ServerEvent::Ended { peer, channel, error: None, .. } => {
+                tracing::info!(peer, channel, "client disconnected");
+            }
+            ServerEvent::Ended { peer, channel, error: Some(error), .. } => {
+                tracing::warn!(peer, channel, %error, "client lost");
+            }
+            ServerEvent::Refused { peer, client, error } => {
+                tracing::warn!(peer, client, %error, "client refused");
+            }
+            ServerEvent::AcceptFailed { error } => tracing::error!(%error, "cannot accept connections"),
+        }
+    }
+}
+
 /// A server that listens already; clients wait until it [runs](Server::run).
 pub struct Server {
     options: ServerOptions,
@@ -265,6 +285,10 @@ impl Server {
     ///
     /// Blocks. `events` and `keep` are called from several threads, two for each connection.
     pub fn run(&self, events: &(dyn Fn(ServerEvent<'_>) + Sync), keep: &(dyn Fn() -> bool + Sync)) {
+        let events: &(dyn Fn(ServerEvent<'_>) + Sync) = &|event| {
+            event.trace();
+            events(event);
+        };
         std::thread::scope(|scope| {
             for listener in &self.listeners {
                 scope.spawn(move || {

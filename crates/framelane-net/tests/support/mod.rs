@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::*;
-use framelane_net::{Access, Address, Server, ServerOptions};
+use framelane_net::{Access, Address, LinkUrl, ReceiveStatistics, Server, ServerOptions, WhenClosed};
 use framelane_test_kit::Limit;
 
 /// A server in a directory of its own, until it is dropped.
@@ -89,6 +89,16 @@ pub fn open(url: &str, delivery: Delivery) -> Result<(Subscriber, tempfile::Temp
     let directory = tempfile::tempdir().unwrap();
     let options = SubscriberOptions::new().directory(directory.path()).delivery(delivery).urls(Urls::Trusted);
     Ok((options.open(url)?, directory))
+}
+
+/// Receives a channel into a local one until `stop` is set, and waits when it is closed there.
+pub fn receive(
+    url: &LinkUrl,
+    publisher: &mut Publisher,
+    stop: &AtomicBool,
+) -> Result<ReceiveStatistics, Error> {
+    let keep = || !stop.load(Ordering::Relaxed);
+    framelane_net::receive(url, publisher, WhenClosed::Wait, &mut |_| {}, &keep)
 }
 
 pub fn gray(width: u32, height: u32) -> Layout {

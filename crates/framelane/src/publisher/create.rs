@@ -1,6 +1,6 @@
 //! Making a channel, or taking over one whose publisher died.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::slots::Slots;
 use super::{Publisher, own};
@@ -17,7 +17,7 @@ use crate::os::{self, FileId, LockFile, Place};
 use crate::ring::{self, Backpressure, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
-use crate::urls::{self, Urls};
+use crate::urls::{self, Memory, Urls};
 
 /// Limits that no publisher reaches: a thousand years at a million frames a second.
 pub(super) const MAX_SEQUENCE: u64 = 1 << 55;
@@ -38,6 +38,7 @@ pub struct PublisherOptions {
     frame_bytes: usize,
     urls: Urls,
     cancel: CancelToken,
+    memory: Option<Memory>,
 }
 
 impl Default for PublisherOptions {
@@ -50,6 +51,7 @@ impl Default for PublisherOptions {
             frame_bytes: 0,
             urls: Urls::Safe,
             cancel: CancelToken::new(),
+            memory: None,
         }
     }
 }
@@ -117,14 +119,12 @@ impl PublisherOptions {
         &self.cancel
     }
 
-    /// The URLs that are accepted.
-    pub fn get_urls(&self) -> Urls {
-        self.urls
-    }
-
-    /// The directory that was given.
-    pub fn get_directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+    /// Makes the channel in memory. For links.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn memory(mut self, memory: &Memory) -> Self {
+        self.memory = Some(memory.clone());
+        self
     }
 
     /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
@@ -140,13 +140,20 @@ impl PublisherOptions {
     pub fn create(&self, channel: &str) -> Result<Publisher, Error> {
         self.check()?;
         if urls::is_url(channel) {
-            let links = urls::links(channel, self.urls)?;
-            let local = links.local_name(channel, self)?;
-            let publisher = self.create(&local)?;
-            return Ok(publisher.with_link(links.publish(channel, &local, self)?));
+            let mut made = None;
+            let mut attach = |memory: &Memory, name: &str| {
+                made = Some(self.clone().memory(memory).create(name)?);
+                Ok(())
+            };
+            let link = urls::links(channel, self.urls)?.publish(channel, self.urls, &mut attach)?;
+            let publisher = made.expect("a link attaches before it begins");
+            return Ok(publisher.with_link(link));
         }
         check_name(channel)?;
-        let directory = Directory::resolve(self.directory.as_deref())?;
+        let directory = match &self.memory {
+            Some(memory) => memory.0.clone(),
+            None => Directory::resolve(self.directory.as_deref())?,
+        };
         loop {
             if let Some(publisher) = self.take_over(&directory, channel)? {
                 return Ok(publisher);

@@ -84,19 +84,6 @@ pub enum Leftovers {
 /// directory belongs to another user and is not shared, or if a symbolic link of another user leads to it.
 /// For root, every directory of another user is refused.
 pub fn doctor(directory: Option<&Path>, leftovers: Leftovers) -> Result<Diagnosis, Error> {
-    doctor_of(directory, &|_| true, leftovers)
-}
-
-/// Same as [`doctor`], for the channels whose names `is_wanted` accepts. For programs that create channels
-/// under reserved names, and remove channels that dead programs left under these names.
-///
-/// # Errors
-/// Those of [`doctor`].
-pub fn doctor_of(
-    directory: Option<&Path>,
-    is_wanted: &dyn Fn(&str) -> bool,
-    leftovers: Leftovers,
-) -> Result<Diagnosis, Error> {
     let remove = leftovers == Leftovers::Remove;
     let opened = if remove { Directory::trusted(directory)? } else { Directory::existing(directory)? };
     let Some(directory) = opened else {
@@ -106,7 +93,7 @@ pub fn doctor_of(
         .room()
         .map_err(|error| Error::from_io(format!("the room in {}", directory.path().display()), error))?;
     let mut channels: BTreeMap<String, Vec<ChannelFile>> = BTreeMap::new();
-    for file in directory.files()?.into_iter().filter(|file| is_wanted(&file.channel)) {
+    for file in directory.files()? {
         channels.entry(file.channel.clone()).or_default().push(file);
     }
     let mut diagnosis = Diagnosis {

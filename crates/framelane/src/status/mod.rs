@@ -20,7 +20,7 @@ use crate::source::{self, SourceStatus};
 pub use holders::SlotHolder;
 pub(crate) use holders::{describe, held_slots, holders};
 
-pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor, doctor_of};
+pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor};
 
 /// Whether a channel is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +201,11 @@ pub(super) fn readable<T>(opened: Result<T, Error>) -> Result<Option<T>, Error> 
     }
 }
 
-fn look(directory: &Directory, channel: &str, files: &[ChannelFile]) -> Result<ChannelStatus, Error> {
+pub(crate) fn look(
+    directory: &Directory,
+    channel: &str,
+    files: &[ChannelFile],
+) -> Result<ChannelStatus, Error> {
     let control = ControlFile::open(&directory.control(channel), false)?;
     let words = control.words();
     let alive = control.lock.is_locked(PUBLISHER_LOCK);

@@ -232,11 +232,7 @@ impl Subscriber {
     /// All of [`RecvError`].
     pub fn recv_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Frame, RecvError> {
         let timeout = timeout.into();
-        if self.options.get_reconnect() {
-            self.recv_reconnecting(timeout)
-        } else {
-            self.recv_attached(timeout)
-        }
+        if self.options.reconnect { self.recv_reconnecting(timeout) } else { self.recv_attached(timeout) }
     }
 
     /// Replaces the token that ends waits, for example after the old one was cancelled.

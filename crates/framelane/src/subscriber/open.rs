@@ -1,6 +1,6 @@
 //! Finding a channel, or waiting until there is one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::files::{ControlFile, PUBLISHER_LOCK, ReadersFile};
 use crate::frame::Origin;
 use crate::os;
 use crate::ring::{Delivery, Ordering, State};
-use crate::urls::{self, Urls};
+use crate::urls::{self, LinkRequest, Memory, Urls};
 
 /// Time between two checks of a channel that shows no event: its publisher died, or is
 /// starting.
@@ -29,9 +29,10 @@ pub struct SubscriberOptions {
     spin: Duration,
     after: Option<Origin>,
     writable: bool,
-    reconnect: bool,
+    pub(super) reconnect: bool,
     urls: Urls,
     pub(super) cancel: CancelToken,
+    memory: Option<Memory>,
     /// Begin before the first frame of the channel: the subscriber has waited for it.
     pub(super) from_start: bool,
 }
@@ -140,9 +141,9 @@ impl SubscriberOptions {
         &self.cancel
     }
 
-    /// The directory that was given.
-    pub fn get_directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+    /// Time limit for opening.
+    pub fn get_open_timeout(&self) -> Option<Duration> {
+        self.open_timeout
     }
 
     /// Newest or every frame.
@@ -150,19 +151,12 @@ impl SubscriberOptions {
         self.delivery
     }
 
-    /// Whether to wait for the channel again when it was closed.
-    pub fn get_reconnect(&self) -> bool {
-        self.reconnect
-    }
-
-    /// The URLs that are accepted.
-    pub fn get_urls(&self) -> Urls {
-        self.urls
-    }
-
-    /// Time limit for opening.
-    pub fn get_open_timeout(&self) -> Option<Duration> {
-        self.open_timeout
+    /// Opens the channel in memory. For links.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn memory(mut self, memory: &Memory) -> Self {
+        self.memory = Some(memory.clone());
+        self
     }
 
     /// Waits for the channel and subscribes.
@@ -178,17 +172,26 @@ impl SubscriberOptions {
     pub fn open(&self, channel: &str) -> Result<Subscriber, Error> {
         if urls::is_url(channel) {
             let mut opened = None;
-            let mut attach = |local: &str| {
-                opened = Some(self.clone().open_timeout(Some(Duration::ZERO)).open(local)?);
+            let mut attach = |memory: &Memory, name: &str| {
+                let options = self.clone().memory(memory).open_timeout(Some(Duration::ZERO));
+                opened = Some(options.open(name)?);
                 Ok(())
             };
-            let link = urls::links(channel, self.urls)?.subscribe(channel, self, &mut attach)?;
+            let request = LinkRequest {
+                urls: self.urls,
+                delivery: self.delivery,
+                reconnect: self.reconnect,
+                open_timeout: self.open_timeout,
+                cancel: self.cancel.clone(),
+            };
+            let links = urls::links(channel, self.urls)?;
+            let link = links.subscribe(channel, &request, &mut attach)?;
             let mut subscriber = opened.expect("a link attaches before it begins");
             subscriber.remote = Some(Remote { url: channel.to_owned(), link: urls::HeldLink::new(link) });
             return Ok(subscriber);
         }
         check_name(channel)?;
-        let mut directory = Directory::resolve(self.directory.as_deref())?;
+        let mut directory = self.place()?;
         // Made when the first look was in vain, and followed by another look: what appears in between is not
         // missed. (The kernel takes milliseconds to end a watch.)
         let mut watch = None;
@@ -211,7 +214,7 @@ impl SubscriberOptions {
                 return Err(interrupted(channel, &directory));
             }
             if !directory.is_here() {
-                directory = Directory::resolve(self.directory.as_deref())?;
+                directory = self.place()?;
                 watch = None;
             }
             let watched = watch.is_some();
@@ -235,6 +238,13 @@ impl SubscriberOptions {
             if self.cancel.ends_wait() {
                 return Err(interrupted(channel, &directory));
             }
+        }
+    }
+
+    fn place(&self) -> Result<Directory, Error> {
+        match &self.memory {
+            Some(memory) => Ok(memory.0.clone()),
+            None => Directory::resolve(self.directory.as_deref()),
         }
     }
 

@@ -51,6 +51,7 @@ impl Subscriber {
         let mut opened = options.open(channel)?;
         // The old record is released with `opened`, or with the last frame that was leased with it.
         std::mem::swap(&mut self.attachment, &mut opened.attachment);
+        std::mem::swap(&mut self.directory, &mut opened.directory);
         std::mem::swap(&mut self.remote, &mut opened.remote);
         self.data = opened.data.take();
         (self.cursor, self.farthest) = (opened.cursor, opened.farthest);

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::file_id::{FileId, retry};
+use super::memory::Memory;
 
 /// Symbolic links that the way to a directory may have, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -58,15 +59,32 @@ impl From<Errno> for DirectoryFault {
 pub(crate) struct OpenDirectory {
     fd: Arc<OwnedFd>,
     path: Arc<Path>,
+    /// The files, if they are in memory. `fd` is then the directory of this process's descriptors.
+    memory: Option<Arc<Memory>>,
 }
 
 impl OpenDirectory {
+    fn new(fd: OwnedFd, path: Arc<Path>) -> Self {
+        OpenDirectory { fd: Arc::new(fd), path, memory: None }
+    }
+
+    /// Makes a directory of files that are in memory and end with the last reference to it.
+    pub(crate) fn in_memory() -> io::Result<Self> {
+        let fd = retry(|| rustix::fs::open(c"/proc/self/fd", DIRECTORY, Mode::empty()))?;
+        Ok(OpenDirectory { memory: Some(Arc::default()), ..Self::new(fd, Path::new("memory").into()) })
+    }
+
+    /// Returns true if its files are in memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Opens an existing directory. Follows symbolic links.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         // Absolute: the process may change its working directory.
         let path = std::path::absolute(path)?;
         let fd = retry(|| rustix::fs::open(&path, DIRECTORY, Mode::empty()))?;
-        Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+        Ok(Self::new(fd, path.into()))
     }
 
     /// Opens an existing directory to remove files in it, one name after the other.
@@ -153,7 +171,7 @@ impl OpenDirectory {
                 _ => return Err(DirectoryFault::NotDirectory),
             }
         }
-        Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+        Ok(Self::new(fd, path.into()))
     }
 
     /// Opens the directory of this user, or makes it with mode 0700. No one else can write to it.
@@ -177,7 +195,7 @@ impl OpenDirectory {
         } else if stat.st_mode & 0o022 != 0 {
             Err(DirectoryFault::OpenToOthers(stat.st_mode & 0o777))
         } else {
-            Ok(OpenDirectory { fd: Arc::new(fd), path: path.into() })
+            Ok(Self::new(fd, path.into()))
         }
     }
 
@@ -188,6 +206,9 @@ impl OpenDirectory {
 
     /// Whether its path still leads to it.
     pub(crate) fn is_here(&self) -> bool {
+        if self.memory.is_some() {
+            return true;
+        }
         let there = rustix::fs::statat(CWD, &*self.path, AtFlags::empty());
         matches!((FileId::open(&self.fd), there), (Ok(ours), Ok(stat)) if ours == FileId::of(&stat))
     }
@@ -244,11 +265,17 @@ impl Place {
     }
 
     pub(super) fn open_file(&self, flags: OFlags) -> io::Result<File> {
+        if let Some(memory) = &self.directory.memory {
+            return memory.open(self.directory.fd(), &self.name, flags);
+        }
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(retry(|| rustix::fs::openat(self.directory.fd(), &self.name, flags, mode))?.into())
     }
 
     pub(super) fn stat(&self) -> io::Result<Stat> {
+        if let Some(memory) = &self.directory.memory {
+            return memory.stat(&self.name);
+        }
         let directory = self.directory.fd();
         Ok(rustix::fs::statat(directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -260,6 +287,9 @@ impl Place {
 
     /// Removes the name.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        if let Some(memory) = &self.directory.memory {
+            return memory.remove(&self.name);
+        }
         Ok(rustix::fs::unlinkat(self.directory.fd(), &self.name, AtFlags::empty())?)
     }
 
@@ -291,11 +321,17 @@ impl Place {
 
     /// Renames to `to` in the same directory. What has that name is replaced.
     pub(crate) fn rename(&self, to: &Place) -> io::Result<()> {
+        if let Some(memory) = &self.directory.memory {
+            return memory.rename(&self.name, &to.name, true);
+        }
         Ok(rustix::fs::renameat(self.directory.fd(), &self.name, to.directory.fd(), &to.name)?)
     }
 
     /// Renames to `to` in the same directory, unless something already has that name (`AlreadyExists`).
     pub(crate) fn rename_new(&self, to: &Place) -> io::Result<()> {
+        if let Some(memory) = &self.directory.memory {
+            return memory.rename(&self.name, &to.name, false);
+        }
         let (from, flags) = (self.directory.fd(), RenameFlags::NOREPLACE);
         Ok(rustix::fs::renameat_with(from, &self.name, to.directory.fd(), &to.name, flags)?)
     }

@@ -6,6 +6,7 @@ mod files;
 pub(crate) mod folder;
 mod locks;
 mod maps;
+mod memory;
 mod process;
 mod signals;
 mod sleep;

@@ -1,13 +1,17 @@
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use framelane::{Delivery, Layout, PublisherOptions, SubscriberOptions};
 use framelane_codec::Encoder;
 
+use super::detections::{HEADER_BYTES, MAGIC, TIMESTAMP};
 use super::*;
 use crate::budget::{Budget, Quantity};
 use crate::messages::opening;
+use crate::proto::Sink;
+use crate::transport::Transport;
 use crate::turns::Turns;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -80,12 +84,10 @@ fn receive_in_turns(
     let memory = Budget::of_one_peer(Quantity::Memory, 1 << 20, "max-memory");
     let mut ring = memory.share_of("the peer");
     let receiving = Receiving {
-        stream: peer,
+        line: Line { stream: peer, peer: "the peer", sink, idle_timeout, received: &mut received, watch },
         messages: &mut MessageReader::new(),
-        peer: "the peer",
         publisher,
         origins: None,
-        sink,
         codec,
         limits: Limits {
             max_bytes: 1 << 20,
@@ -94,10 +96,7 @@ fn receive_in_turns(
             buffers: memory.share_of("the peer"),
             turns,
         },
-        idle_timeout,
         ends_with_channel: false,
-        received: &mut received,
-        watch,
     };
     let fault = receiving.run().unwrap_err();
     (fault, received)
@@ -106,10 +105,10 @@ fn receive_in_turns(
 #[test]
 fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
     for codec in [Codec::Raw, Codec::Lz4] {
-        let mut batch = vec![0; DETECTIONS_HEADER];
-        batch[..4].copy_from_slice(DETECTIONS_MAGIC);
-        batch[DETECTIONS_TIMESTAMP..][..8].copy_from_slice(&(5 * HOUR_NS).to_le_bytes());
-        let layout = Layout::packed(PixelFormat::Detections, DETECTIONS_HEADER as u32, 1).unwrap();
+        let mut batch = vec![0; HEADER_BYTES];
+        batch[..4].copy_from_slice(MAGIC);
+        batch[TIMESTAMP..][..8].copy_from_slice(&(5 * HOUR_NS).to_le_bytes());
+        let layout = Layout::packed(PixelFormat::Detections, HEADER_BYTES as u32, 1).unwrap();
         let mut payload = batch.clone();
         if codec == Codec::Lz4 {
             let mut encoder = Encoder::new(codec, None).unwrap();
@@ -136,7 +135,7 @@ fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
         sink.clock.add(now, [0, HOUR_NS, HOUR_NS, 0]);
         receive(&Peer::new(said, true), &mut publisher, sink, codec, IDLE_TIMEOUT, &mut |_| Ok(()));
         let frame = subscriber.recv().unwrap();
-        let time = &frame.bytes()[DETECTIONS_TIMESTAMP..][..8];
+        let time = &frame.bytes()[TIMESTAMP..][..8];
         assert_eq!(time, (4 * HOUR_NS).to_le_bytes(), "{codec}");
     }
 }

@@ -1,6 +1,10 @@
 //! The receiving end of a link: from the stream straight into a slot.
 
-use std::io;
+mod detections;
+mod line;
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use framelane::{
@@ -12,28 +16,23 @@ use crate::budget::{Exceeded, Share};
 use crate::fault::Fault;
 use crate::messages::{MessageReader, send};
 use crate::origins::Origins;
-use crate::proto::{Arrival, ChannelState, FrameHead, Message, Sink};
-use crate::time::{monotonic_ns, realtime_ns};
-use crate::transport::{END_POLL_INTERVAL, Transport};
+use crate::proto::{Arrival, ChannelState, FrameHead, Message};
+use crate::time::realtime_ns;
+use crate::transport::END_POLL_INTERVAL;
 use crate::turns::ClientTurns;
+
+pub(crate) use line::Line;
+use line::Polls;
 
 /// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,
 /// not what was announced.
 const PIECE_BYTES: usize = 1 << 20;
-/// The same for payloads that nobody wants.
-const DISCARD_BYTES: usize = 64 << 10;
 /// How long the other side may take to end the connection when everything has come.
 const DONE: Duration = Duration::from_secs(2);
 /// Time between two checks of the connection while the publisher waits for a slot.
 const SLOT_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Slots begin at pages.
 const PAGE_BYTES: u64 = 4096;
-/// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
-const DETECTIONS_MAGIC: &[u8] = b"FLDT";
-const DETECTIONS_TIMESTAMP: usize = 24;
-const DETECTIONS_PUBLISHED: usize = 32;
-const DETECTIONS_HEADER: usize = 64;
-
 /// Statistics of a receiving link, over all of its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveStatistics {
@@ -59,21 +58,14 @@ pub struct ReceiveStatistics {
 
 /// One connection's receiving.
 pub(crate) struct Receiving<'a> {
-    pub stream: &'a dyn Transport,
+    pub line: Line<'a>,
     pub messages: &'a mut MessageReader,
-    pub peer: &'a str,
     pub publisher: &'a mut Publisher,
     /// The owners of epochs, if several peers send to the channel. `None`: all epochs are the peer's.
     pub origins: Option<&'a mut Origins>,
-    pub sink: Sink,
     pub codec: Codec,
     pub limits: Limits<'a>,
-    pub idle_timeout: std::time::Duration,
     pub ends_with_channel: bool,
-    /// Goes on over connections.
-    pub received: &'a mut ReceiveStatistics,
-    /// Asked several times a second, and after every frame: whether to go on.
-    pub watch: &'a mut dyn FnMut(&ReceiveStatistics) -> Result<(), Fault>,
 }
 
 /// Limits on what the peer's frames use here.
@@ -105,57 +97,58 @@ impl Receiving<'_> {
     /// # Errors
     /// Why it has ended.
     pub(crate) fn run(mut self) -> Result<(), Fault> {
-        self.received.link.connected = true;
-        self.received.link.connections += 1;
-        self.publisher.set_link(&self.received.link);
+        self.line.received.link.connected = true;
+        self.line.received.link.connections += 1;
+        self.publisher.set_link(&self.line.received.link);
         let result = self.receive();
-        self.received.last = self.sink.last();
-        self.received.missed = self.sink.missed();
-        self.received.link.missed = self.received.missed;
-        self.received.link.connected = false;
-        self.received.live = false;
-        self.received.link.live = false;
-        self.publisher.set_link(&self.received.link);
+        self.line.received.last = self.line.sink.last();
+        self.line.received.missed = self.line.sink.missed();
+        self.line.received.link.missed = self.line.received.missed;
+        self.line.received.link.connected = false;
+        self.line.received.live = false;
+        self.line.received.link.live = false;
+        self.publisher.set_link(&self.line.received.link);
         if let Err(fault) = &result
             && fault.error.kind() != ErrorKind::SystemFailure
         {
             let until = Instant::now() + END_POLL_INTERVAL;
             let message = Message::Refused(fault.refusal());
-            let _ = send(self.stream, &message, self.peer, &mut || {
+            let _ = send(self.line.stream, &message, self.line.peer, &mut || {
                 if Instant::now() < until { Ok(()) } else { Err(Fault::stopped()) }
             });
         }
-        self.stream.shut();
+        self.line.stream.shut();
         result
     }
 
     fn receive(&mut self) -> Result<(), Fault> {
         let mut buffers = Buffers::default();
         loop {
-            self.tend()?;
-            let nap = self.sink.next_due().saturating_duration_since(Instant::now()).min(END_POLL_INTERVAL);
-            let Some(message) = self.messages.next(self.stream, self.peer, nap)? else { continue };
+            self.line.tend()?;
+            let nap =
+                self.line.sink.next_due().saturating_duration_since(Instant::now()).min(END_POLL_INTERVAL);
+            let Some(message) = self.messages.next(self.line.stream, self.line.peer, nap)? else { continue };
             match message {
                 Message::Frame(head, payload_bytes) => {
                     self.take_frame(*head, payload_bytes, &mut buffers)?;
                 }
                 other => {
-                    let before = self.sink.state();
-                    let taken = self.sink.take(Instant::now(), realtime_ns(), &other);
+                    let before = self.line.sink.state();
+                    let taken = self.line.sink.take(Instant::now(), realtime_ns(), &other);
                     taken.map_err(|error| match &other {
                         Message::Refused(refusal) if !refusal.try_again => Fault::lasting(error),
                         _ => Fault::passing(error),
                     })?;
-                    self.received.live = self.sink.state() == ChannelState::Live;
-                    if self.received.link.live != self.received.live {
-                        self.received.link.live = self.received.live;
-                        self.publisher.set_link(&self.received.link);
+                    self.line.received.live = self.line.sink.state() == ChannelState::Live;
+                    if self.line.received.link.live != self.line.received.live {
+                        self.line.received.link.live = self.line.received.live;
+                        self.publisher.set_link(&self.line.received.link);
                     }
                     self.note_life(before, &other);
-                    if before != self.sink.state() {
-                        (self.watch)(self.received)?;
+                    if before != self.line.sink.state() {
+                        self.line.watch()?;
                     }
-                    if self.sink.state() == ChannelState::Closed && self.ends_with_channel {
+                    if self.line.sink.state() == ChannelState::Closed && self.ends_with_channel {
                         self.say_done();
                         return Ok(());
                     }
@@ -170,11 +163,11 @@ impl Receiving<'_> {
             // At the beginning of a connection it is not known yet.
             Message::State(state) => before == ChannelState::Live && state != ChannelState::Live,
             Message::Life(life) => {
-                let is_new = self.received.life.replace(life).is_some_and(|before| before != life);
+                let is_new = self.line.received.life.replace(life).is_some_and(|before| before != life);
                 if is_new {
                     // The next frames may be those of another publisher. Numbers of the one before it say
                     // nothing about them.
-                    self.sink.doubt_last();
+                    self.line.sink.doubt_last();
                 }
                 is_new
             }
@@ -188,31 +181,12 @@ impl Receiving<'_> {
     /// Says that everything has come, and waits until the other side has heard it: it ends the connection
     /// then. Ending it from here could take the message along.
     fn say_done(&mut self) {
-        let until = Instant::now() + self.idle_timeout.min(DONE);
-        let Receiving { stream, messages, peer, watch, received, .. } = self;
+        let until = Instant::now() + self.line.idle_timeout.min(DONE);
+        let Receiving { line: Line { stream, peer, watch, received, .. }, messages, .. } = self;
         let mut keep = || if Instant::now() < until { watch(received) } else { Err(Fault::stopped()) };
         if send(*stream, &Message::State(ChannelState::Closed), peer, &mut keep).is_ok() {
             while keep().is_ok() && messages.next(*stream, peer, END_POLL_INTERVAL).is_ok() {}
         }
-    }
-
-    /// Says what is due to the other side, and asks whether to go on.
-    fn tend(&mut self) -> Result<(), Fault> {
-        (self.watch)(self.received)?;
-        let now = Instant::now();
-        if self.sink.is_gone(now) {
-            return Err(Fault::silent(self.peer, self.idle_timeout));
-        }
-        while let Some(message) = self.sink.next_message(now, realtime_ns()) {
-            let (sink, peer, idle_timeout) = (&self.sink, self.peer, self.idle_timeout);
-            send(self.stream, &message, peer, &mut || {
-                if sink.is_gone(Instant::now()) {
-                    return Err(Fault::silent(peer, idle_timeout));
-                }
-                (self.watch)(self.received)
-            })?;
-        }
-        Ok(())
     }
 
     fn take_frame(
@@ -223,19 +197,19 @@ impl Receiving<'_> {
     ) -> Result<(), Fault> {
         self.check_limits(&head, payload_bytes)?;
         let head = if head.coded { without_padding(head)? } else { head };
-        let missed = match self.sink.arrival(Instant::now(), &head).map_err(Fault::passing)? {
+        let missed = match self.line.sink.arrival(Instant::now(), &head).map_err(Fault::passing)? {
             Arrival::New { missed } => missed,
             Arrival::PassOver => {
-                self.discard(payload_bytes)?;
-                self.sink.frame_done(Instant::now());
+                self.line.discard(payload_bytes as usize)?;
+                self.line.sink.frame_done(Instant::now());
                 return Ok(());
             }
         };
         if missed > 0 {
             self.publisher.skip_many(missed);
             // At once: who looks from outside tells by it what was left out from what found no free slot.
-            self.received.link.missed = self.sink.missed();
-            self.publisher.set_link(&self.received.link);
+            self.line.received.link.missed = self.line.sink.missed();
+            self.publisher.set_link(&self.line.received.link);
         }
         let taken = if head.coded {
             self.take_coded(&head, payload_bytes, buffers)
@@ -244,12 +218,12 @@ impl Receiving<'_> {
         } else {
             self.publish_raw(&head)
         };
-        taken.inspect_err(|_| self.sink.not_taken(head.origin))?;
-        self.received.bytes += payload_bytes;
-        self.received.last = self.sink.last();
-        self.received.missed = self.sink.missed();
+        taken.inspect_err(|_| self.line.sink.not_taken(head.origin))?;
+        self.line.received.bytes += payload_bytes;
+        self.line.received.last = self.line.sink.last();
+        self.line.received.missed = self.line.sink.missed();
         self.note(&head);
-        (self.watch)(self.received)
+        self.line.watch()
     }
 
     /// Checks what a frame claims before anything is done for it.
@@ -323,14 +297,9 @@ impl Receiving<'_> {
         // A few bytes can claim a frame of any size. Only a frame that was decoded gets a ring.
         self.need(payload.len() as u64 + decoding + size_bytes as u64)?;
         let mut frame = vec![0; size_bytes];
-        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
-        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let turn = self.limits.turns.take(&mut || {
-            watch(received)?;
-            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
-        })?;
+        let turn = self.limits.turns.take(&mut || self.line.keep())?;
         // No message was read during the wait for a turn.
-        sink.heard(Instant::now());
+        self.line.sink.heard(Instant::now());
         let decoded = decoder.decode(payload, &head.layout, &mut frame);
         drop(turn);
         match decoded {
@@ -356,12 +325,12 @@ impl Receiving<'_> {
             let both = before.saturating_add(ring_bytes);
             self.limits.ring.set(both).map_err(Exceeded::into_fault)?;
         }
-        let frames = self.received.frames;
+        let frames = self.line.received.frames;
         self.publish_from(head, false, |bytes| {
             bytes.copy_from_slice(frame);
             Ok(())
         })?;
-        if self.received.frames > frames {
+        if self.line.received.frames > frames {
             *largest = size_bytes;
             // A ring that was taken over may have been replaced by a smaller one.
             let _ = self.limits.ring.set(self.publisher.ring_bytes());
@@ -374,8 +343,9 @@ impl Receiving<'_> {
         if error.kind() != ErrorKind::Damaged {
             return Err(Fault::lasting(error));
         }
-        self.received.damaged += 1;
-        self.sink.cannot_decode();
+        tracing::debug!(peer = self.line.peer, %error, "frame damaged");
+        self.line.received.damaged += 1;
+        self.line.sink.cannot_decode();
         self.publisher.skip();
         Ok(())
     }
@@ -383,40 +353,23 @@ impl Receiving<'_> {
     /// Straight into the slot.
     fn publish_raw(&mut self, head: &FrameHead) -> Result<(), Fault> {
         let info = self.info(head);
-        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
-        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut keep = || {
-            watch(received)?;
-            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
-        };
-        let loan = loan(self.publisher, head, &mut keep)?;
+        let line = &mut self.line;
+        let loan = loan(self.publisher, head, &mut || line.keep())?;
         // No message was read during the wait for a slot.
-        sink.heard(Instant::now());
-        let mut loan = match loan {
-            Some(loan) => loan,
-            None => {
-                received.dropped += 1;
-                self.discard(head.layout.size_bytes() as u64)?;
-                self.sink.frame_done(Instant::now());
-                return Ok(());
-            }
+        line.sink.heard(Instant::now());
+        let Some(mut loan) = loan else {
+            line.note_dropped(head);
+            line.discard(head.layout.size_bytes())?;
+            line.sink.frame_done(Instant::now());
+            return Ok(());
         };
-        let mut looks = Looks::new();
-        let mut bytes = loan.bytes_mut();
-        while !bytes.is_empty() {
-            let len = read(stream, peer, sink, idle_timeout, bytes)?;
-            bytes = &mut bytes[len..];
-            if looks.is_due() {
-                watch(received)?;
-            }
-            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))?;
-        }
+        line.read_all(loan.bytes_mut(), &mut Polls::new())?;
         if head.layout.format() == PixelFormat::Detections {
-            times_on_our_clocks(loan.bytes_mut(), head, sink);
+            detections::to_our_clocks(loan.bytes_mut(), head, &line.sink.clock);
         }
         loan.publish(&info);
-        received.frames += 1;
-        sink.frame_done(Instant::now());
+        line.received.frames += 1;
+        line.sink.frame_done(Instant::now());
         Ok(())
     }
 
@@ -429,23 +382,18 @@ impl Receiving<'_> {
         fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
     ) -> Result<(), Fault> {
         let info = self.info(head);
-        let (stream, peer, idle_timeout) = (self.stream, self.peer, self.idle_timeout);
-        let (sink, received, watch) = (&mut self.sink, &mut *self.received, &mut *self.watch);
-        let mut keep = || {
-            watch(received)?;
-            tend_while_reading(stream, peer, sink, idle_timeout, &mut || watch(received))
-        };
-        let loan = loan(self.publisher, head, &mut keep)?;
+        let line = &mut self.line;
+        let loan = loan(self.publisher, head, &mut || line.keep())?;
         // A frame without a slot is not decoded.
         let turns = (decodes && loan.is_some()).then_some(&self.limits.turns);
-        let turn = turns.map(|turns| turns.take(&mut keep)).transpose()?;
+        let turn = turns.map(|turns| turns.take(&mut || line.keep())).transpose()?;
         // No message was read during the wait for a slot and a turn.
-        sink.heard(Instant::now());
+        line.sink.heard(Instant::now());
         let Some(mut loan) = loan else {
-            received.dropped += 1;
+            line.note_dropped(head);
             if head.coded && matches!(self.codec, Codec::H264 { .. }) {
                 // Later payloads build on this one.
-                sink.cannot_decode();
+                line.sink.cannot_decode();
             }
             return Ok(());
         };
@@ -454,10 +402,10 @@ impl Receiving<'_> {
         match filled {
             Ok(()) => {
                 if head.layout.format() == PixelFormat::Detections {
-                    times_on_our_clocks(loan.bytes_mut(), head, sink);
+                    detections::to_our_clocks(loan.bytes_mut(), head, &line.sink.clock);
                 }
                 loan.publish(&info);
-                received.frames += 1;
+                line.received.frames += 1;
                 Ok(())
             }
             Err(error) => self.not_decoded(error),
@@ -468,49 +416,16 @@ impl Receiving<'_> {
     fn take_payload(&mut self, payload_bytes: u64, payload: &mut Vec<u8>) -> Result<(), Fault> {
         let total = payload_bytes as usize;
         payload.clear();
-        let (mut filled, mut looks) = (0, Looks::new());
-        while filled < total {
-            let end = total.min(filled + PIECE_BYTES);
+        let mut polls = Polls::new();
+        while payload.len() < total {
+            let (filled, end) = (payload.len(), total.min(payload.len() + PIECE_BYTES));
             self.need(end as u64)?;
             payload.reserve_exact(end - filled);
             payload.resize(end, 0);
-            while filled < end {
-                let len = read(
-                    self.stream,
-                    self.peer,
-                    &mut self.sink,
-                    self.idle_timeout,
-                    &mut payload[filled..end],
-                )?;
-                filled += len;
-                if looks.is_due() {
-                    (self.watch)(self.received)?;
-                }
-                self.tend_while_reading()?;
-            }
+            self.line.read_all(&mut payload[filled..], &mut polls)?;
         }
-        self.sink.frame_done(Instant::now());
-        self.tend()
-    }
-
-    fn tend_while_reading(&mut self) -> Result<(), Fault> {
-        let watch = &mut || (self.watch)(self.received);
-        tend_while_reading(self.stream, self.peer, &mut self.sink, self.idle_timeout, watch)
-    }
-
-    fn discard(&mut self, payload_bytes: u64) -> Result<(), Fault> {
-        let mut scratch = vec![0; DISCARD_BYTES.min(payload_bytes as usize)];
-        let (mut left, mut looks) = (payload_bytes, Looks::new());
-        while left > 0 {
-            let piece = scratch.len().min(left as usize);
-            let len = read(self.stream, self.peer, &mut self.sink, self.idle_timeout, &mut scratch[..piece])?;
-            left -= len as u64;
-            if looks.is_due() {
-                (self.watch)(self.received)?;
-            }
-            self.tend_while_reading()?;
-        }
-        Ok(())
+        self.line.sink.frame_done(Instant::now());
+        self.line.tend()
     }
 
     /// Returns the description to publish: with times on this machine's clock, and an epoch of the peer.
@@ -520,21 +435,21 @@ impl Receiving<'_> {
             None => head.origin,
         };
         FrameInfo {
-            timestamp_ns: head.info.timestamp_ns.map(|ns| self.sink.clock.to_ours_ns(ns)),
+            timestamp_ns: head.info.timestamp_ns.map(|ns| self.line.sink.clock.to_ours_ns(ns)),
             origin: Some(origin),
             ..head.info.clone()
         }
     }
 
     fn note(&mut self, head: &FrameHead) {
-        let clock = &self.sink.clock;
+        let clock = &self.line.sink.clock;
         let captured_ns = head.info.timestamp_ns.map(|ns| clock.to_ours_ns(ns));
-        let link = &mut self.received.link;
+        let link = &mut self.line.received.link;
         link.clock_offset_ns = clock.peer_ahead_ns();
         link.round_trip_ns = clock.round_trip_ns();
         link.latency_ns = captured_ns.map_or(0, |ns| realtime_ns().saturating_sub(ns));
-        link.received_bytes = self.received.bytes;
-        link.missed = self.received.missed;
+        link.received_bytes = self.line.received.bytes;
+        link.missed = self.line.received.missed;
         self.publisher.set_link(link);
     }
 }
@@ -558,25 +473,6 @@ fn decoding_bytes(codec: Codec, layout: &Layout) -> u64 {
     }
 }
 
-/// When to ask whether to go on while a frame comes: its bytes may trickle in for as long as the other side
-/// likes.
-struct Looks(Instant);
-
-impl Looks {
-    fn new() -> Self {
-        Looks(Instant::now() + END_POLL_INTERVAL)
-    }
-
-    fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = now >= self.0;
-        if due {
-            self.0 = now + END_POLL_INTERVAL;
-        }
-        due
-    }
-}
-
 /// A slot for the frame; `None` when none is free.
 fn loan<'p>(
     publisher: &'p mut Publisher,
@@ -595,73 +491,3 @@ fn loan<'p>(
         Err(error) => Err(Fault::private(error.into(), false)),
     }
 }
-
-/// Some bytes; none when none came for a while.
-fn read(
-    stream: &dyn Transport,
-    peer: &str,
-    sink: &mut Sink,
-    idle_timeout: std::time::Duration,
-    bytes: &mut [u8],
-) -> Result<usize, Fault> {
-    match stream.read(bytes, END_POLL_INTERVAL) {
-        Ok(0) => Err(Fault::lost(peer)),
-        Ok(len) => {
-            sink.heard(Instant::now());
-            Ok(len)
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            if sink.is_gone(Instant::now()) {
-                Err(Fault::silent(peer, idle_timeout))
-            } else {
-                Ok(0)
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Fault::lost(peer)),
-        Err(error) => Err(Fault::io(peer, error)),
-    }
-}
-
-/// A long frame must not make us look gone.
-fn tend_while_reading(
-    stream: &dyn Transport,
-    peer: &str,
-    sink: &mut Sink,
-    idle_timeout: std::time::Duration,
-    watch: &mut dyn FnMut() -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let now = Instant::now();
-    if now < sink.next_due() {
-        return Ok(());
-    }
-    while let Some(message) = sink.next_message(now, realtime_ns()) {
-        send(stream, &message, peer, &mut || {
-            if sink.is_gone(Instant::now()) { Err(Fault::silent(peer, idle_timeout)) } else { watch() }
-        })?;
-    }
-    Ok(())
-}
-
-/// A batch of detections names times of its frame on the sender's clocks: here they are on ours.
-fn times_on_our_clocks(batch: &mut [u8], head: &FrameHead, sink: &Sink) {
-    if sink.clock.is_same() || batch.len() < DETECTIONS_HEADER || !batch.starts_with(DETECTIONS_MAGIC) {
-        return;
-    }
-    let mut change = |at: usize, to_ours: &dyn Fn(u64) -> u64| {
-        let field = &mut batch[at..at + 8];
-        let theirs = u64::from_le_bytes((&*field).try_into().expect("eight bytes"));
-        field.copy_from_slice(&to_ours(theirs).to_le_bytes());
-    };
-    change(DETECTIONS_TIMESTAMP, &|ns| sink.clock.to_ours_ns(ns));
-    // From their monotonic clock to their wall clock, to ours, to our monotonic clock.
-    let (ours_ns, ours_monotonic_ns) = (realtime_ns(), monotonic_ns());
-    change(DETECTIONS_PUBLISHED, &|ns| {
-        let age_when_sent = head.sent_monotonic_ns.saturating_sub(ns);
-        let on_the_way = ours_ns.saturating_sub(sink.clock.to_ours_ns(head.sent_ns));
-        ours_monotonic_ns.saturating_sub(age_when_sent).saturating_sub(on_the_way)
-    });
-}
-
-#[cfg(test)]
-#[path = "incoming_tests.rs"]
-mod tests;

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::backoff::Backoff;
+use super::connect::connect;
+use super::incoming::{Limits, Line, ReceiveStatistics, Receiving};
+use super::outgoing::{self, Means, SendStatistics, Terms};
+use super::resume::{self, Kept, known};
 use crate::budget::{Budget, Quantity, Share};
 use crate::coder;
-use crate::connect::connect;
 use crate::fault::Fault;
-use crate::incoming::{Limits, ReceiveStatistics, Receiving};
-use crate::outgoing::{self, Means, SendStatistics, Terms};
-use crate::proto::{Backoff, Direction, Sink};
-use crate::resume::{self, Kept, known};
+use crate::proto::{Direction, Sink};
 use crate::time::machine;
 use crate::turns::Turns;
 use crate::url::LinkUrl;
@@ -113,8 +114,8 @@ pub fn receive(
         tries.begun = Instant::now();
         let memory = (&memory, &mut ring);
         let result = receive_once(url, publisher, when_closed, &mut received, memory, events, keep);
-        match next_step(result, &mut tries, keep, &mut |error, wait| events(LinkEvent::Lost { error, wait }))?
-        {
+        let mut lost = |error: &Error, wait| events(LinkEvent::Lost { error, wait });
+        match next_step(url, result, &mut tries, keep, &mut lost)? {
             Next::Again => {}
             Next::End => return Ok(received),
         }
@@ -132,6 +133,7 @@ fn receive_once(
 ) -> Result<(), Fault> {
     let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
     let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on())?;
+    tracing::info!(%url, direction = "receive", "link connected");
     events(LinkEvent::Connected);
     let options = &url.options;
     let mut sink = Sink::new(Instant::now(), options.delivery, received.last, options.idle_timeout);
@@ -143,12 +145,9 @@ fn receive_once(
         sink.doubt_last();
     }
     let receiving = Receiving {
-        stream: &*connected.stream,
         messages: &mut connected.messages,
-        peer: &url.address.to_string(),
         publisher,
         origins: None,
-        sink,
         codec: connected.codec,
         limits: Limits {
             max_bytes: options.max_bytes,
@@ -157,12 +156,17 @@ fn receive_once(
             buffers: memory.share_of(&received.link.peer),
             turns: Turns::new().of(&received.link.peer),
         },
-        idle_timeout: options.idle_timeout,
         ends_with_channel: when_closed == WhenClosed::Return,
-        received,
-        watch: &mut |received| {
-            events(LinkEvent::Progress(received));
-            go_on()
+        line: Line {
+            stream: &*connected.stream,
+            peer: &url.address.to_string(),
+            sink,
+            idle_timeout: options.idle_timeout,
+            received,
+            watch: &mut |received| {
+                events(LinkEvent::Progress(received));
+                go_on()
+            },
         },
     };
     receiving.run()
@@ -204,8 +208,8 @@ pub fn send(
     loop {
         tries.begun = Instant::now();
         let result = send_once(url, &channel, sending, &mut kept, &mut total, events, keep);
-        match next_step(result, &mut tries, keep, &mut |error, wait| events(LinkEvent::Lost { error, wait }))?
-        {
+        let mut lost = |error: &Error, wait| events(LinkEvent::Lost { error, wait });
+        match next_step(url, result, &mut tries, keep, &mut lost)? {
             Next::Again => {}
             Next::End => return Ok(total),
         }
@@ -225,6 +229,7 @@ fn send_once(
     // A restarted server names the last frame of the channel only to a client that knows its epoch.
     let sent = kept.as_ref().map(Kept::last);
     let mut connected = connect(url, Direction::Send, sent, &mut || go_on())?;
+    tracing::info!(%url, direction = "send", "link connected");
     events(LinkEvent::Connected);
     let options = &url.options;
     let subscriber = sending.subscriber.clone().delivery(options.delivery);
@@ -274,19 +279,28 @@ enum Next {
 }
 
 fn next_step(
+    url: &LinkUrl,
     result: Result<(), Fault>,
     tries: &mut Tries,
     keep: &dyn Fn() -> bool,
     lost: &mut dyn FnMut(&Error, Duration),
 ) -> Result<Next, Error> {
+    let closed = || {
+        tracing::info!(%url, "link closed");
+        Ok(Next::End)
+    };
     match result {
-        Ok(()) => Ok(Next::End),
-        Err(_) if !keep() => Ok(Next::End),
+        Ok(()) => closed(),
+        Err(_) if !keep() => closed(),
         Err(fault) if fault.try_again => {
             let wait = tries.wait();
+            tracing::warn!(%url, error = %fault.error, retry_in = ?wait, "link lost");
             lost(&fault.error, wait);
-            Ok(if sleep(wait, keep) { Next::Again } else { Next::End })
+            if sleep(wait, keep) { Ok(Next::Again) } else { closed() }
         }
-        Err(fault) => Err(fault.error),
+        Err(fault) => {
+            tracing::error!(%url, error = %fault.error, "link failed");
+            Err(fault.error)
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::link::Link;
 use super::{Means, SendStatistics, Terms, lock};
 use crate::coder::{Coded, Life};
 use crate::fault::Fault;
+use crate::link::resume::{self, Kept};
 use crate::proto::{ChannelState, Message, Ready};
-use crate::resume::{self, Kept};
 use crate::transport::END_POLL_INTERVAL;
 
 pub(super) struct Sender<'a, 'l, 'c> {

@@ -15,9 +15,9 @@ use framelane::{Error, ErrorKind, Origin, SubscriberOptions};
 use crate::budget::Share;
 use crate::coder;
 use crate::fault::{Ended, Fault};
+use crate::link::resume::Kept;
 use crate::messages::MessageReader;
 use crate::proto::{Message, Source};
-use crate::resume::Kept;
 use crate::transport::{END_POLL_INTERVAL, Transport};
 
 use link::Link;

@@ -106,6 +106,15 @@ fn means() -> Means<'static> {
     Means { coder: coder::Member::alone(Codec::Raw, None).unwrap(), copies: None }
 }
 
+/// Sends the channel of `terms` to the peer, by a subscriber and an encoder of its own.
+fn send_to(
+    peer: &Peer<'_>,
+    terms: &Terms,
+    watch: Watch<'_>,
+) -> Result<SendStatistics, (Fault, SendStatistics)> {
+    run(peer, &mut MessageReader::new(), "the peer", terms, &mut None, &mut means(), watch)
+}
+
 #[test]
 fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels() {
     let directory = tempfile::tempdir().unwrap();
@@ -122,9 +131,7 @@ fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels()
         told.store(true, Ordering::Relaxed);
         Err(Fault::lasting(Error::new(ErrorKind::PermissionDenied, "revoked")))
     };
-    let (fault, _) =
-        run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means(), &watch)
-            .unwrap_err();
+    let (fault, _) = send_to(&peer, &terms, &watch).unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(peer.taken.lock().unwrap().len(), peer.most, "nothing after the part of the frame");
 }
@@ -148,15 +155,7 @@ fn send_and_close(answer: &[u8]) -> Result<SendStatistics, (Fault, SendStatistic
         }
         Ok(())
     };
-    run(
-        &peer,
-        &mut MessageReader::new(),
-        "the peer",
-        &terms(directory.path(), true),
-        &mut None,
-        &mut means(),
-        &watch,
-    )
+    send_to(&peer, &terms(directory.path(), true), &watch)
 }
 
 #[test]
@@ -194,15 +193,7 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
                 publisher.send(&layout, &FrameInfo::default(), &[7; 100]).unwrap();
             }
         });
-        let ended = run(
-            &peer,
-            &mut MessageReader::new(),
-            "the peer",
-            &terms(directory.path(), false),
-            &mut None,
-            &mut means(),
-            &watch,
-        );
+        let ended = send_to(&peer, &terms(directory.path(), false), &watch);
         done.store(true, Ordering::Relaxed);
         assert_eq!(ended.unwrap_err().1.frames, 3);
     });
@@ -291,10 +282,7 @@ fn send_to_a_receiver_that_stops(
     let watch =
         |_: &SendStatistics| if stop.load(Ordering::Relaxed) { Err(Fault::stopped()) } else { Ok(()) };
     std::thread::scope(|scope| {
-        let link = scope.spawn(|| {
-            run(&peer, &mut MessageReader::new(), "the peer", &terms, &mut None, &mut means(), &watch)
-                .unwrap_err()
-        });
+        let link = scope.spawn(|| send_to(&peer, &terms, &watch).unwrap_err());
         let began = begin(&peer, &mut publish);
         let has_released = || {
             let status = framelane::status(Some(directory.path()), "cam0").unwrap();
