@@ -72,7 +72,7 @@ pub(crate) unsafe fn over<'py>(
     if status == 0 { Ok(array) } else { Err(PyErr::fetch(py)) }
 }
 
-/// A new array with memory of its own, not initialised.
+/// A new array with its own memory, not initialised.
 pub(crate) fn empty<'py>(
     py: Python<'py>,
     depth: Depth,

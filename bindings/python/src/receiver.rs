@@ -76,7 +76,7 @@ impl<S: Source> Receiver<S> {
     ) -> Self {
         let observer = source.observer();
         let handle = Arc::new(Handle::new(what, State { source, stash: None }, tokens));
-        // A link makes a channel of its own here.
+        // A link makes its own channel here.
         if channel.contains("://") || channel.starts_with("unix:") {
             close_at_exit(&handle);
         }

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-use crate::routes::{self, Fault};
+use crate::fault::Fault;
 
 /// Prefix of the cookie that the page has after it presented the token. Cookies ignore ports, so the port is
 /// part of the name.
@@ -131,12 +131,8 @@ impl Guard {
 }
 
 /// The middleware.
-pub(crate) async fn check(
-    State(state): State<Arc<routes::Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = match state.guard.refusal(request.method(), request.uri(), request.headers()) {
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut response = match guard.refusal(request.method(), request.uri(), request.headers()) {
         Some((status, error)) => Fault { status, error }.into_response(),
         None => next.run(request).await,
     };

@@ -8,6 +8,7 @@
 //!
 //! [`report`] describes channels in JSON, as `framelane list --json` does.
 
+mod fault;
 mod feed;
 mod guard;
 mod latency;
@@ -19,6 +20,7 @@ pub mod report;
 mod routes;
 mod server;
 mod session;
+mod shared;
 mod streams;
 
 pub use options::{DashboardOptions, token_from_file};

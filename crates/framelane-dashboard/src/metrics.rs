@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use crate::feed::{Feed, Size};
 use crate::latency::{BOUNDS, Hop};
 use crate::report::{ChannelReport, channels};
-use crate::routes::Shared;
+use crate::shared::Shared;
 
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -1,6 +1,5 @@
 //! Paths and their handlers.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,46 +10,13 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use framelane::{Error, ErrorKind, check_name};
-use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::feed::{Feeds, Size};
-use crate::guard::{self, Guard};
-use crate::observer::Updates;
+use crate::fault::Fault;
+use crate::feed::Size;
 use crate::report::Report;
 use crate::session::{self, MAX_MESSAGE_BYTES};
-use crate::{metrics, pages, streams};
-
-/// State that all requests share.
-pub(crate) struct Shared {
-    pub(crate) guard: Guard,
-    pub(crate) directory: Option<PathBuf>,
-    pub(crate) feeds: Arc<Feeds>,
-    pub(crate) updates: Arc<Updates>,
-    /// Places of pages and streams.
-    pub(crate) clients: Arc<Semaphore>,
-    pub(crate) max_clients: usize,
-}
-
-/// An error for a client.
-pub(crate) struct Fault {
-    pub(crate) status: StatusCode,
-    pub(crate) error: Error,
-}
-
-#[derive(Serialize)]
-struct Body<'e> {
-    error: Fields<'e>,
-}
-
-/// The fields of an error of `framelane --json`.
-#[derive(Serialize)]
-struct Fields<'e> {
-    code: u32,
-    kind: &'static str,
-    message: &'e str,
-    hint: &'e str,
-}
+use crate::shared::Shared;
+use crate::{guard, metrics, pages, streams};
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -68,7 +34,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             status: StatusCode::METHOD_NOT_ALLOWED,
             error: Error::new(ErrorKind::InvalidOption, "expected GET").with_hint("see /api/openapi.json"),
         })
-        .layer(middleware::from_fn_with_state(shared.clone(), guard::check))
+        .layer(middleware::from_fn_with_state(shared.guard.clone(), guard::check))
         .with_state(shared)
 }
 
@@ -133,52 +99,4 @@ async fn socket(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) ->
     Ok(upgrade.on_upgrade(move |socket| {
         session::run(socket, shared.feeds.clone(), shared.updates.subscribe(), permit)
     }))
-}
-
-impl Shared {
-    /// Returns a place for a page or a stream.
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        self.clients.clone().try_acquire_owned().map_err(|_| Fault {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            error: Error::new(
-                ErrorKind::InvalidOption,
-                format!("all {} places for pages and streams are in use", self.max_clients),
-            )
-            .with_hint("close other pages, or raise `--max-clients`"),
-        })
-    }
-}
-
-impl Fault {
-    fn not_found(message: &str) -> Self {
-        let error = Error::new(ErrorKind::NotFound, message).with_hint("see /api/openapi.json");
-        Fault { status: StatusCode::NOT_FOUND, error }
-    }
-
-    pub(crate) fn internal(error: tokio::task::JoinError) -> Self {
-        let error = Error::new(ErrorKind::InternalFailure, error.to_string());
-        Fault { status: StatusCode::INTERNAL_SERVER_ERROR, error }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::NotFound => StatusCode::NOT_FOUND,
-            ErrorKind::InvalidName | ErrorKind::InvalidOption => StatusCode::BAD_REQUEST,
-            ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Fault { status, error }
-    }
-}
-
-impl IntoResponse for Fault {
-    fn into_response(self) -> Response {
-        let error = &self.error;
-        let (message, hint) = (error.message(), error.advice());
-        let body = Body { error: Fields { code: error.code(), kind: error.kind().name(), message, hint } };
-        let json = serde_json::to_string(&body).expect("errors have string keys only");
-        (self.status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
-    }
 }

@@ -16,7 +16,8 @@ use crate::feed::Feeds;
 use crate::guard::Guard;
 use crate::observer::{self, Updates};
 use crate::options::DashboardOptions;
-use crate::routes::{self, Shared};
+use crate::routes;
+use crate::shared::Shared;
 
 /// Connections that are no page or stream, such as those of `/metrics` or of files.
 const MAX_SHORT_CONNECTIONS: usize = 64;
@@ -84,7 +85,7 @@ impl Dashboard {
         let feeds = Feeds::new(self.options.directory.clone());
         let updates = Updates::new();
         let shared = Arc::new(Shared {
-            guard: Guard::new(self.options.token, self.address.port())?,
+            guard: Guard::new(self.options.token, self.address.port())?.into(),
             directory: self.options.directory.clone(),
             feeds: feeds.clone(),
             updates: updates.clone(),

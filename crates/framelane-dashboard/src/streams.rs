@@ -10,8 +10,8 @@ use framelane::{Error, ErrorKind, Origin};
 use futures_util::stream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::fault::Fault;
 use crate::feed::{Feeds, Picture, Size, Viewing};
-use crate::routes::Fault;
 
 /// Longest wait for the first picture.
 const FIRST_PICTURE: Duration = Duration::from_secs(5);

@@ -102,7 +102,7 @@ pub struct LinkRequest {
     pub cancel: CancelToken,
 }
 
-/// Gives the end of a link its side of a channel: the memory, and the channel's name in it.
+/// Attaches the end of a link to its side of a channel: the memory, and the channel's name in it.
 pub type Attach<'a> = dyn FnMut(&Memory, &str) -> Result<(), Error> + 'a;
 
 /// Opens links for URLs.

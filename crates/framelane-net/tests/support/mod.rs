@@ -10,7 +10,7 @@ use framelane::*;
 use framelane_net::{Access, Address, LinkUrl, ReceiveStatistics, Server, ServerOptions, WhenClosed};
 use framelane_test_kit::Limit;
 
-/// A server in a directory of its own, until it is dropped.
+/// A server in a new directory, until it is dropped.
 pub struct Served {
     pub directory: tempfile::TempDir,
     pub limit: Limit,
@@ -84,7 +84,7 @@ impl Drop for Served {
     }
 }
 
-/// A subscriber of a URL, in a directory of its own.
+/// A subscriber of a URL, in a new directory.
 pub fn open(url: &str, delivery: Delivery) -> Result<(Subscriber, tempfile::TempDir), Error> {
     let directory = tempfile::tempdir().unwrap();
     let options = SubscriberOptions::new().directory(directory.path()).delivery(delivery).urls(Urls::Trusted);
