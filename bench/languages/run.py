@@ -2,8 +2,9 @@
 
     python run.py RUST_PROGRAM CPP_PROGRAM PYTHON [--rounds N] [--seconds S]
 
-Latency is from the publish call's own stamp to the reader having the frame (in C++ as a cv::Mat, in Python as an array), a
-frame every 1/60 s; each round runs all pairs, and a ratio is that of one round. Medians over rounds are printed.
+Latency is the time from the stamp of the publish call until the reader has the frame, in C++ as a cv::Mat, in
+Python as an array. A frame is published every 1/60 s. Each round runs all pairs, and each ratio is within one
+round. Medians over rounds are printed.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python codecs.py --framelane PATH [--clip FILE] > CODECS.md
 
-`framelane publish` plays frames that lie uncompressed in a file, `framelane serve` encodes, `framelane receive` decodes into
-a channel again. Processor time is that of the two latter, from /proc. `--clip`: a film; else ffmpeg's moving test pattern.
+`framelane publish` plays uncompressed frames from a file, `framelane serve` encodes them, and `framelane receive`
+decodes them into a channel. Processor time is that of the last two, from /proc. `--clip` is a film, by default the
+moving test pattern of ffmpeg.
 """
 
 import argparse
