@@ -25,7 +25,6 @@ const _: () = {
     assert!(FRAMELANE_DETECTION_PREDICTED == DetectionFlags::PREDICTED.0);
 };
 
-const SLOTS: usize = 32;
 /// The most boxes or labels in a batch. Checked before they are read.
 const MOST: usize = 1 << 24;
 
@@ -162,7 +161,7 @@ pub extern "C" fn framelane_detection_publisher_create(
 ) -> *mut framelane_error {
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
-        let (options, cancel) = options::publisher(options, SLOTS)?;
+        let (options, cancel) = options::publisher(options, DetectionPublisher::DEFAULT_SLOTS)?;
         check_count(label_count, "labels")?;
         let labels = array(labels, label_count, "labels")?;
         let labels = labels.iter().map(|&label| text(label, "label")).collect::<Result<Vec<_>, _>>()?;

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use framelane::{Error, Layout, LoanError, Observer, OwnedLoan, Publisher};
+use framelane::{Error, Layout, LoanError, Observer, OwnedLoan, Publisher, PublisherOptions};
 
 use crate::boundary::{Wait, array, c_text, free, give, given, handle, share, unshare, value};
 use crate::detection::{answer, framelane_detection_subscriber, framelane_detections};
@@ -14,8 +14,6 @@ use crate::format::{copy_rows, framelane_image, framelane_layout};
 use crate::handle::Handle;
 use crate::info::framelane_info;
 use crate::options::{self, framelane_publisher_options};
-
-const SLOTS: usize = 6;
 
 /// Publishes the frames of a channel. A channel has at most one publisher.
 pub struct framelane_publisher {
@@ -62,7 +60,7 @@ pub extern "C" fn framelane_publisher_create(
 ) -> *mut framelane_error {
     fallible(|| {
         let publisher = given(publisher, "publisher")?.write(std::ptr::null_mut());
-        let (options, cancel) = options::publisher(options, SLOTS)?;
+        let (options, cancel) = options::publisher(options, PublisherOptions::DEFAULT_SLOTS)?;
         let made = options.create(crate::boundary::channel(channel)?)?;
         *publisher = handle(framelane_publisher {
             observer: made.observer(),

@@ -20,9 +20,6 @@ use crate::publishing::unless_interrupted;
 use crate::shape::shape_text;
 use crate::subscriber::call_async;
 
-/// The core's default for detections. A batch is small, and a late subscriber finds those of the last second.
-const SLOTS: usize = 32;
-
 /// `numpy.asarray(values, dtype)`.
 fn as_array<'py>(values: &Bound<'py, PyAny>, dtype: Option<&str>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -243,8 +240,13 @@ impl DetectionPublisher {
         cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<Self> {
         let tokens = Tokens::new(cancel.as_ref());
-        let options =
-            publisher_options(Some(slots.unwrap_or(SLOTS)), backpressure, directory, permissions, urls)?;
+        let options = publisher_options(
+            Some(slots.unwrap_or(framelane::DetectionPublisher::DEFAULT_SLOTS)),
+            backpressure,
+            directory,
+            permissions,
+            urls,
+        )?;
         let options = options.cancel(tokens.slices());
         let names: Vec<&str> = labels.iter().map(String::as_str).collect();
         let publisher = py

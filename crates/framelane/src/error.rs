@@ -104,6 +104,29 @@ error_kinds! {
         "read the documentation of the call";
 }
 
+impl fmt::Display for ErrorKind {
+    /// Writes the stable name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for ErrorKind {
+    type Err = Error;
+
+    /// Parses the stable name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for another text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = Self::ALL.iter().copied().find(|kind| kind.name() == text);
+        found.ok_or_else(|| {
+            let message = format!("expected the name of an error kind, found {text:?}");
+            Error::new(ErrorKind::InvalidOption, message)
+        })
+    }
+}
+
 /// An error: its kind, its message and a hint.
 ///
 /// `Display` prints the message, and the hint in a second sentence. Secrets in URLs are

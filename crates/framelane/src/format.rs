@@ -49,6 +49,28 @@ impl Depth {
     }
 }
 
+impl fmt::Display for Depth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Depth {
+    type Err = Error;
+
+    /// Parses the names that [`Depth::name`] returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for another text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|depth| depth.name() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Depth::name).join(", ");
+            Error::new(ErrorKind::InvalidOption, format!("expected one of {names}, found {text:?}"))
+        })
+    }
+}
+
 /// Element type and channel count of a matrix that has no colour meaning of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatrixType {

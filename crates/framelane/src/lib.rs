@@ -27,6 +27,7 @@
 //!
 //! The layout in memory is written down in `spec/shm-layout.md`; why it is right, in the `ring` module.
 #![deny(unsafe_code)]
+#![cfg_attr(not(loom), deny(missing_debug_implementations))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]
 
 #[cfg(not(loom))]
@@ -111,9 +112,31 @@ pub use status::{
     doctor, list, status,
 };
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use subscriber::SubscriberSettings;
+#[cfg(not(loom))]
 pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub use urls::{Attach, Link, LinkRequest, Links, Memory};
 #[cfg(not(loom))]
 pub use urls::{Urls, register_url_schemes};
+
+// Which handles move between threads, and which are shared by threads, is part of the interface.
+#[cfg(not(loom))]
+const _: () = {
+    const fn moves<T: Send>() {}
+    const fn is_shared<T: Send + Sync>() {}
+    moves::<Publisher>();
+    moves::<Subscriber>();
+    moves::<DetectionPublisher>();
+    moves::<DetectionSubscriber>();
+    moves::<Loan<'static>>();
+    is_shared::<OwnedLoan>();
+    is_shared::<Frame>();
+    is_shared::<Observer>();
+    is_shared::<CancelToken>();
+    is_shared::<PublisherOptions>();
+    is_shared::<SubscriberOptions>();
+    is_shared::<Error>();
+};

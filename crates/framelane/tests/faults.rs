@@ -436,3 +436,29 @@ fn garbage_in_the_directory_disturbs_neither_list_nor_doctor() {
     }
     assert!(publisher(path).create("d").is_err());
 }
+
+#[test]
+fn source_of_a_call_error_is_the_system_error() {
+    let lost = || Error::from_io("reading", std::io::Error::other("lost"));
+    let errors: [Box<dyn std::error::Error>; 3] = [
+        Box::new(LoanError::Other(lost())),
+        Box::new(RecvError::Other(lost())),
+        Box::new(MatchError::Recv(RecvError::Other(lost()))),
+    ];
+    for error in errors {
+        assert_eq!(error.source().unwrap().to_string(), "lost");
+        assert_eq!(error.to_string(), lost().to_string());
+    }
+}
+
+#[test]
+fn displayed_name_of_a_kind_or_depth_parses_back() {
+    for &kind in ErrorKind::ALL {
+        assert_eq!(kind.to_string().parse::<ErrorKind>().unwrap(), kind);
+    }
+    for depth in Depth::ALL {
+        assert_eq!(depth.to_string().parse::<Depth>().unwrap(), depth);
+    }
+    assert_eq!("other".parse::<ErrorKind>().unwrap_err().kind(), ErrorKind::InvalidOption);
+    assert_eq!("u9".parse::<Depth>().unwrap_err().kind(), ErrorKind::InvalidOption);
+}

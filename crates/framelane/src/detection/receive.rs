@@ -58,7 +58,21 @@ impl std::fmt::Display for MatchError {
     }
 }
 
-impl std::error::Error for MatchError {}
+impl std::error::Error for MatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Their messages are those of this error.
+            MatchError::Timeout { fault, .. } => fault.source(),
+            MatchError::Recv(error) => error.source(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DetectionSubscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DetectionSubscriber").field("subscriber", &self.subscriber).finish_non_exhaustive()
+    }
+}
 
 impl DetectionSubscriber {
     /// Waits for the channel and subscribes to every batch.

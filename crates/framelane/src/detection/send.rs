@@ -11,7 +11,6 @@ use crate::publisher::{LoanError, Publisher, PublisherOptions};
 
 /// Room for about 300 boxes; larger batches make larger slots.
 const SLOT_BYTES: usize = 16 << 10;
-const SLOTS: usize = 32;
 
 /// Publishes what was found in frames.
 ///
@@ -24,7 +23,20 @@ pub struct DetectionPublisher {
     bytes: Vec<u8>,
 }
 
+impl std::fmt::Debug for DetectionPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DetectionPublisher")
+            .field("publisher", &self.publisher)
+            .field("labels", &self.labels)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
 impl DetectionPublisher {
+    /// Batches that the ring holds by default.
+    pub const DEFAULT_SLOTS: usize = 32;
+
     /// Makes a detections channel of 32 slots; by convention it is called `CHANNEL/detections`.
     ///
     /// `labels` name the classes, `model` what finds them; both go with every batch.
@@ -32,7 +44,7 @@ impl DetectionPublisher {
     /// # Errors
     /// As [`PublisherOptions::create`].
     pub fn create(channel: &str, labels: &[&str], model: &str) -> Result<Self, Error> {
-        Self::with_options(PublisherOptions::new().slots(SLOTS), channel, labels, model)
+        Self::with_options(PublisherOptions::new().slots(Self::DEFAULT_SLOTS), channel, labels, model)
     }
 
     /// As [`DetectionPublisher::create`], with options of your own.

@@ -44,10 +44,10 @@ pub struct PublisherOptions {
 impl Default for PublisherOptions {
     fn default() -> Self {
         PublisherOptions {
-            slots: 6,
+            slots: Self::DEFAULT_SLOTS,
             backpressure: Backpressure::Drop,
             directory: None,
-            permissions: 0o600,
+            permissions: Self::DEFAULT_PERMISSIONS,
             frame_bytes: 0,
             urls: Urls::Safe,
             cancel: CancelToken::new(),
@@ -57,6 +57,11 @@ impl Default for PublisherOptions {
 }
 
 impl PublisherOptions {
+    /// Frames that the ring holds by default.
+    pub const DEFAULT_SLOTS: usize = 6;
+    /// Permissions of the files by default: this user only.
+    pub const DEFAULT_PERMISSIONS: u32 = 0o600;
+
     /// Six slots, [`Backpressure::Drop`], files with permissions 0600 in the user's own directory.
     pub fn new() -> Self {
         Self::default()

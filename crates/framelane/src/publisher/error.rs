@@ -50,4 +50,12 @@ impl std::fmt::Display for LoanError {
     }
 }
 
-impl std::error::Error for LoanError {}
+impl std::error::Error for LoanError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Its message is that of this error.
+            LoanError::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}

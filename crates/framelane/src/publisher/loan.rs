@@ -1,5 +1,6 @@
 //! Slots on loan: borrowed from the publisher for one frame, or owned.
 
+use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,13 @@ pub struct Loan<'p> {
     publisher: &'p mut Publisher,
     slot: usize,
     layout: Layout,
+}
+
+impl fmt::Debug for Loan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (publisher, slot) = (&self.publisher, &self.slot);
+        f.debug_struct("Loan").field("publisher", publisher).field("slot", slot).finish_non_exhaustive()
+    }
 }
 
 impl<'p> Loan<'p> {
@@ -71,6 +79,13 @@ pub struct OwnedLoan {
     generation: Arc<Generation>,
     slot: usize,
     published: AtomicBool,
+}
+
+impl fmt::Debug for OwnedLoan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (slot, capacity) = (&self.slot, &self.capacity());
+        f.debug_struct("OwnedLoan").field("slot", slot).field("capacity", capacity).finish_non_exhaustive()
+    }
 }
 
 impl OwnedLoan {

@@ -93,6 +93,17 @@ pub struct Publisher {
     presence_check_ns: u64,
 }
 
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher")
+            .field("channel", &self.channel)
+            .field("epoch", &self.epoch)
+            .field("sequence", &self.sequence)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Publisher {
     /// Makes, or takes over, a channel with the default options.
     ///

@@ -19,6 +19,7 @@ const UNFINISHED_AGE: Duration = Duration::from_secs(10);
 
 /// What [`doctor`] found.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// The directory of the channels. It may not exist yet.
     pub directory: PathBuf,
@@ -36,6 +37,7 @@ pub struct Diagnosis {
 
 /// A live channel without a free slot: subscribers hold all of them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Starved {
     /// The channel.
     pub channel: String,
@@ -47,6 +49,7 @@ pub struct Starved {
 
 /// Files of a channel that has no publisher.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Leftover {
     /// The channel.
     pub channel: String,

@@ -6,6 +6,7 @@ use crate::ring::{self, Control, Ordering::Relaxed, READERS};
 
 /// A process that holds slots of a channel's ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SlotHolder {
     /// The process, as it sees itself.
     pub pid: u32,

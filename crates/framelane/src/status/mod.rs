@@ -37,6 +37,7 @@ pub enum ChannelState {
 
 /// What can be seen of a channel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ChannelStatus {
     /// The channel's name.
     pub name: String,
@@ -82,6 +83,7 @@ pub struct ChannelStatus {
 
 /// What can be seen of a subscriber; it writes this itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SubscriberStatus {
     /// Its record, 0 to 63.
     pub index: usize,

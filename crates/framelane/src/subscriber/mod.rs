@@ -24,7 +24,7 @@ use crate::urls;
 
 use attach::Attachment;
 pub use frame::Frame;
-pub use open::SubscriberOptions;
+pub use open::{SubscriberOptions, SubscriberSettings};
 use own::{Own, Pool};
 
 /// The longest sleep of a subscriber between two checks whether to go on waiting.
@@ -131,7 +131,26 @@ impl std::fmt::Display for RecvError {
     }
 }
 
-impl std::error::Error for RecvError {}
+impl std::error::Error for RecvError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Its message is that of this error.
+            RecvError::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("channel", &self.channel())
+            .field("delivery", &self.delivery)
+            .field("received", &self.received)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Drop for Subscriber {
     fn drop(&mut self) {

@@ -20,6 +20,15 @@ const CHANNEL_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest sleep between two questions to the caller whether to go on.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The options of a subscriber that links read.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SubscriberSettings {
+    pub delivery: Delivery,
+    pub open_timeout: Option<Duration>,
+}
+
 /// How to subscribe.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriberOptions {
@@ -141,14 +150,10 @@ impl SubscriberOptions {
         &self.cancel
     }
 
-    /// Time limit for opening.
-    pub fn get_open_timeout(&self) -> Option<Duration> {
-        self.open_timeout
-    }
-
-    /// Newest or every frame.
-    pub fn get_delivery(&self) -> Delivery {
-        self.delivery
+    /// Returns the options that links read.
+    #[doc(hidden)]
+    pub fn settings(&self) -> SubscriberSettings {
+        SubscriberSettings { delivery: self.delivery, open_timeout: self.open_timeout }
     }
 
     /// Opens the channel in memory. For links.

@@ -116,11 +116,12 @@ impl Sender<'_, '_, '_> {
         }
         // When every frame is wanted, also those that came while there was no connection, as far as the ring
         // reaches back.
-        let last = self.last.filter(|_| subscriber.get_delivery() == Delivery::Every);
+        let last = self.last.filter(|_| subscriber.settings().delivery == Delivery::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
         // Ends at each poll, to check the connection.
         let options = subscriber.clone().after(after).cancel(CancelToken::with_check(|| true));
-        let deadline = subscriber.get_open_timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline =
+            subscriber.settings().open_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let opened = loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let opened = options.clone().open_timeout(left).open(channel);
