@@ -48,9 +48,13 @@ impl SourceOptions {
     /// [`SourceOptions::cancel`] ends the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::Damaged`] (not a media file,
-    /// cut off, or without video), [`ErrorKind::InvalidOption`], [`ErrorKind::Interrupted`] (the token),
-    /// [`ErrorKind::SystemFailure`] and [`ErrorKind::Timeout`] (network).
+    /// [`NotFound`](framelane::ErrorKind::NotFound),
+    /// [`PermissionDenied`](framelane::ErrorKind::PermissionDenied),
+    /// [`Damaged`](framelane::ErrorKind::Damaged) (not a media file, cut off, or without video),
+    /// [`InvalidOption`](framelane::ErrorKind::InvalidOption),
+    /// [`Interrupted`](framelane::ErrorKind::Interrupted) (the token),
+    /// [`SystemFailure`](framelane::ErrorKind::SystemFailure) and [`Timeout`](framelane::ErrorKind::Timeout)
+    /// (network).
     pub fn open(&self, source: impl AsRef<OsStr>) -> Result<Source, Error> {
         self.check()?;
         let source = source.as_ref();
@@ -109,8 +113,9 @@ impl Source {
     /// warnings.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] when no picture at all could be decoded; the errors of
-    /// [`Publisher::loan`]; [`ErrorKind::InvalidOption`] for a conversion that FFmpeg cannot do.
+    /// [`Damaged`](framelane::ErrorKind::Damaged) when no picture at all could be decoded; the errors of
+    /// [`Publisher::loan`]; [`InvalidOption`](framelane::ErrorKind::InvalidOption) for a conversion that
+    /// FFmpeg cannot do.
     pub fn publish_to(
         &mut self,
         publisher: &mut Publisher,
@@ -129,7 +134,8 @@ impl Source {
     /// The bytes are valid during the call only. Frames are numbered from 1 and never dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] and [`ErrorKind::InvalidOption`] as for [`Source::publish_to`].
+    /// [`Damaged`](framelane::ErrorKind::Damaged) and [`InvalidOption`](framelane::ErrorKind::InvalidOption)
+    /// as for [`Source::publish_to`].
     pub fn decode(
         &mut self,
         on_frame: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
