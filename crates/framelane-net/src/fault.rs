@@ -34,15 +34,15 @@ impl Fault {
         Fault { error, try_again, private: true }
     }
 
-    /// What the other side is told.
+    /// Returns the refusal for the peer.
     pub(crate) fn refusal(&self) -> Refusal {
         let try_again = self.try_again || self.error.kind() == ErrorKind::Interrupted;
         if !self.private {
             return Refusal::of(&self.error, try_again);
         }
         let kind = self.error.kind();
-        let told = Error::new(kind, kind.meaning().trim_end_matches('.'));
-        Refusal::of(&told.with_hint("the output there says which"), try_again)
+        let shown = Error::new(kind, kind.meaning().trim_end_matches('.'));
+        Refusal::of(&shown.with_hint("the output there says which"), try_again)
     }
 
     pub(crate) fn lost(peer: &str) -> Self {
@@ -66,7 +66,7 @@ impl Fault {
         Fault::lasting(Error::new(ErrorKind::Interrupted, "asked to end"))
     }
 
-    /// Whether this is [`Fault::stopped`], and not what the other side says when somebody has stopped it.
+    /// Returns true for [`Fault::stopped`], and false for the message of a peer that was stopped.
     pub(crate) fn is_stop(&self) -> bool {
         self.error.kind() == ErrorKind::Interrupted && !self.try_again
     }

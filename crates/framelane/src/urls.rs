@@ -36,8 +36,8 @@ pub trait Link: Send + Sync {
     /// Why it has ended by itself, if it has.
     fn fault(&self) -> Option<Error>;
 
-    /// How much longer whoever closes the channel may wait for the link to take its newest frame; the first
-    /// call begins the end.
+    /// Time that a closing publisher may still wait for the link to take its newest frame. The first call
+    /// starts it.
     fn grace(&self) -> Duration;
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn is_url(channel: &str) -> bool {
 /// Who opens links.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] when nobody does; [`ErrorKind::InvalidName`] when URLs are refused.
+/// [`ErrorKind::InvalidOption`] when no scheme was registered; [`ErrorKind::InvalidName`] when URLs are refused.
 pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> {
     if urls == Urls::Refuse {
         // The URL is not repeated: it may hold a secret.

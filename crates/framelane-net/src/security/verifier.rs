@@ -101,7 +101,7 @@ impl ServerCertVerifier for ExactServer {
     signatures_of_tls13!();
 }
 
-/// Takes any certificate within its time, from whoever proves to hold its key.
+/// Accepts any certificate that is valid now, from a peer that proves possession of its key.
 #[derive(Debug)]
 pub(super) struct AnyClient {
     pub provider: Arc<CryptoProvider>,

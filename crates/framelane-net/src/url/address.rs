@@ -21,7 +21,7 @@ pub enum Address {
         /// The port.
         port: u16,
     },
-    /// TCP, readable by whoever is on the way.
+    /// TCP without encryption.
     Tcp {
         /// A name or an IP address.
         host: String,

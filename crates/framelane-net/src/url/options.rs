@@ -22,7 +22,7 @@ const MAX_MEMORY: u64 = 1 << 30;
 /// 8192x4096.
 const MAX_PIXELS: u64 = 32 << 20;
 
-/// What is said of a link beside where it leads. Every field is an option of the URL too.
+/// Options of a link, apart from its address. Every field is an option of the URL too.
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
     /// `codec=`: how frames are carried.

@@ -124,9 +124,9 @@ impl OwnedLoan {
     /// Copies the first bytes of the slot.
     pub(super) fn copy_to(&self, bytes: &mut [u8]) {
         let len = bytes.len().min(self.capacity());
-        #[expect(unsafe_code, reason = "the loan is the proof that nobody writes; see the SAFETY comment")]
+        #[expect(unsafe_code, reason = "the loan is the proof that no code writes; see the SAFETY comment")]
         // SAFETY: the source is a mapped slot of at least `len` bytes that only the owner of the loan may
-        // write to, and the owner calls `publish_owned`, from which on nobody may. The destination is another
+        // write to, and the owner calls `publish_owned`, from which on no code may. The destination is another
         // slot.
         unsafe {
             std::ptr::copy_nonoverlapping(self.as_ptr().as_ptr(), bytes.as_mut_ptr(), len);

@@ -127,7 +127,7 @@ impl Files {
 
     fn send(publisher: &mut crate::Publisher, number: u8) {
         let layout = Layout::packed(PixelFormat::Bgr8, 8, 8).expect("a layout");
-        let mut loan = publisher.loan(&layout).expect("nobody else holds a slot");
+        let mut loan = publisher.loan(&layout).expect("no other handle holds a slot");
         loan.bytes_mut().fill(number);
         loan.publish(&FrameInfo::default());
     }

@@ -167,7 +167,7 @@ impl Session<'_> {
         })
     }
 
-    /// Tells the client why it cannot have what it wants.
+    /// Sends the client the reason of the refusal.
     pub(super) fn refuse(&self, stream: &dyn Transport, fault: &Fault, begun: bool) {
         let message = Message::Refused(fault.refusal());
         let mut bytes = Vec::new();
