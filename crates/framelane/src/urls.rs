@@ -144,7 +144,8 @@ pub(crate) fn is_url(channel: &str) -> bool {
 /// Who opens links.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`] when no scheme was registered; [`ErrorKind::InvalidName`] when URLs are refused.
+/// [`ErrorKind::InvalidOption`] when no scheme was registered.
+/// [`ErrorKind::InvalidName`] when URLs are refused.
 pub(crate) fn links(url: &str, urls: Urls) -> Result<&'static dyn Links, Error> {
     if urls == Urls::Refuse {
         // The URL is not repeated: it may hold a secret.

@@ -171,8 +171,8 @@ pub(crate) fn suits(decoder: &str, capabilities: c_int) -> bool {
 /// Shows the bytes of a slot that holds a picture that was output.
 pub(crate) fn look(slot: &OwnedLoan, layout: &Layout, see: impl FnOnce(&[u8])) {
     assert!(layout.size_bytes() <= slot.capacity());
-    // SAFETY: the slot is mapped for its capacity as long as its loan exists; the decoder has put the picture out
-    // and only reads it from then on (DECODERS), and no other code may write to a slot on loan.
+    // SAFETY: the slot is mapped for its capacity as long as its loan exists; the decoder has put the picture
+    // out and only reads it from then on (DECODERS), and no other code may write to a slot on loan.
     see(unsafe { std::slice::from_raw_parts(slot.as_ptr().as_ptr(), layout.size_bytes()) });
 }
 
