@@ -129,7 +129,7 @@ fn torn_frame_of_a_preempted_writer_is_never_returned() {
 }
 
 #[test]
-fn frame_without_a_visible_writer_is_whole_after_the_settle_time() {
+fn frame_of_an_invisible_writer_is_whole_after_settle_time() {
     let mapping = Mapping::new("settle");
     let file = mapping.file();
     let mut reader = Reader::new(&mapping.0, Duration::ZERO);

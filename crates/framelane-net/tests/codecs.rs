@@ -72,7 +72,7 @@ fn what_is_no_picture_crosses_every_codec_without_loss() {
 }
 
 #[test]
-fn sizes_and_formats_change_while_h264_runs_and_the_sender_scales() {
+fn size_and_format_change_during_h264_with_scaling() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let mut publisher = served.publisher("cam0");
     publisher.send(&gray(64, 48), &FrameInfo::default(), &[90; 64 * 48]).unwrap();
@@ -101,7 +101,7 @@ fn sizes_and_formats_change_while_h264_runs_and_the_sender_scales() {
 }
 
 #[test]
-fn pictures_are_scaled_and_what_is_none_is_not_whichever_comes_first() {
+fn images_are_scaled_and_other_frames_are_not_in_any_order() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let mut publisher = served.publisher("mixed");
     let depths = PixelFormat::Matrix(MatrixType::new(Depth::F32, 1).unwrap());

@@ -12,7 +12,7 @@ use framelane_test_kit::wait_until;
 use support::{Served, gray, open, receive};
 
 #[test]
-fn a_frame_arrives_as_it_was_with_its_description_over_every_kind_of_address() {
+fn frame_and_descriptor_arrive_unchanged_over_every_carrier() {
     for listen in ["tcp://127.0.0.1:0", "unix:DIR/x.sock"] {
         let served = Served::start(listen, |_, _| {});
         let mut publisher = served.publisher("cam0");
@@ -204,7 +204,7 @@ fn mode_of_the_url_against_that_of_the_options_is_refused() {
 }
 
 #[test]
-fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
+fn link_reconnects_after_a_restart_and_keeps_subscribers() {
     let mut served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let listen = served.address.to_string();
     let url: LinkUrl = served.url("cam0").parse().unwrap();
@@ -247,7 +247,7 @@ fn a_link_comes_back_when_the_server_does_and_its_subscribers_stay_attached() {
 }
 
 #[test]
-fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
+fn server_lost_while_a_reader_blocks_the_link_is_awaited() {
     let mut served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let mut source = served.publisher("cam0");
     let url: LinkUrl = served.url("cam0?delivery=every").parse().unwrap();
@@ -284,7 +284,7 @@ fn a_server_that_is_lost_while_a_reader_holds_the_link_up_is_waited_for() {
 }
 
 #[test]
-fn of_two_senders_that_are_one_client_the_older_one_is_told_and_does_not_come_again() {
+fn second_sender_of_a_client_replaces_the_first_for_good() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let url = served.url("back");
     let sender = || {
@@ -311,7 +311,7 @@ fn of_two_senders_that_are_one_client_the_older_one_is_told_and_does_not_come_ag
 }
 
 #[test]
-fn who_is_shut_out_later_is_told_why_and_does_not_take_it_for_the_end() {
+fn revoked_client_gets_the_reason_and_not_the_end_of_channel() {
     let (token, mut config) = (Token::generate().unwrap(), None);
     let served = Served::start("tcp://127.0.0.1:0", |options, directory| {
         let file = ClientsFile::in_directory(&directory.join("config"));

@@ -58,7 +58,7 @@ fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
 }
 
 #[test]
-fn a_server_is_not_sent_anywhere_by_what_a_client_calls_a_channel() {
+fn channel_name_of_a_client_is_never_opened_as_a_url() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     // Nobody may come here.
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -86,7 +86,7 @@ fn who_speaks_another_version_or_another_protocol_is_told_so() {
 }
 
 #[test]
-fn who_resets_its_connection_before_it_is_taken_makes_nobody_wait() {
+fn reset_before_accept_does_not_delay_other_clients() {
     let mut options = ServerOptions::new(Access::Anyone);
     options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
     let server = Server::bind(options).unwrap();
@@ -169,7 +169,7 @@ fn a_client_cannot_have_frames_blown_up_beyond_the_limit() {
 }
 
 #[test]
-fn a_client_is_told_nothing_of_the_files_and_processes_of_the_server() {
+fn client_errors_reveal_no_files_or_processes_of_the_server() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
     let _local = served.publisher("cam0");
     let publisher = PublisherOptions::new()

@@ -126,7 +126,7 @@ fn wire(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[test]
-fn token_is_not_on_a_plain_wire_and_its_proof_opens_nothing_else() {
+fn token_is_not_sent_over_tcp_and_its_proof_cannot_be_reused() {
     let token = Token::generate().unwrap();
     let served = Served::start("tcp://127.0.0.1:0", |options, directory| allow(options, directory, &token));
     let mut publisher = served.publisher("cam0");

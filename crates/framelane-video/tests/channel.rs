@@ -64,7 +64,7 @@ fn assert_same_pixels(frames: &[Taken], expected: &[u8], what: &str) {
 const MOVING: &str = "-f lavfi -i testsrc2=size=322x182:rate=25:duration=2,noise=alls=30:allf=t";
 
 #[test]
-fn i420_is_decoded_straight_into_slots_and_is_what_ffmpeg_decodes() {
+fn i420_decoded_into_slots_equals_the_output_of_ffmpeg() {
     let folder = Folder::new();
     for (name, arguments) in [
         ("h264.mp4", "-pix_fmt yuv420p -c:v libx264 -preset medium -bf 3 -refs 4 -threads 2"),

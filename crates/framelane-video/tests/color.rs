@@ -53,7 +53,7 @@ fn bytes_of(frames: &[Taken]) -> Vec<u8> {
 }
 
 #[test]
-fn bgr8_agrees_with_ffmpeg_on_every_pixel_for_every_matrix_range_and_depth() {
+fn bgr8_equals_ffmpeg_for_every_matrix_range_and_depth() {
     let folder = Folder::new();
     let mut seen = 0;
     for matrix in ["bt709", "smpte170m", "bt470bg", "bt2020nc", "unspecified"] {

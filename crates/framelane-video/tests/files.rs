@@ -287,7 +287,7 @@ fn repeating_goes_on_in_time_and_ends_after_the_last_round() {
 }
 
 #[test]
-fn repeating_for_ever_ends_with_the_limit_the_callback_or_the_flag() {
+fn endless_loop_ends_with_the_limit_the_callback_or_the_flag() {
     let folder = Folder::new();
     let file = folder.make("a.mp4", "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.2 -c:v libx264");
     let options = SourceOptions::new().rate(Rate::Max).repeat(Repeat::Forever);

@@ -254,7 +254,7 @@ fn cancel_ends_a_wait_for_standard_input() {
 }
 
 #[test]
-fn raw_frames_come_through_standard_input_and_a_short_last_one_is_told() {
+fn raw_frames_on_stdin_are_published_and_a_short_one_reported() {
     let folder = Folder::new();
     let file = folder.make("a.mkv", &format!("{HALF_SECOND} -c:v libx264"));
     let frames = decoded_by_ffmpeg(&file, "-pix_fmt nv12");

@@ -7,7 +7,7 @@ use framelane_video::{Repeat, SourceOptions};
 use support::take_all;
 
 #[test]
-fn every_frame_is_the_same_in_every_run_and_differs_from_the_one_before() {
+fn frames_are_the_same_in_every_run_and_differ_from_each_other() {
     for format in PixelFormat::VIDEO {
         let options = SourceOptions::new().format(format).frames(Some(5)).repeat(Repeat::Forever);
         let (first, summary) = take_all(options.clone(), "testsrc=322x242@50");

@@ -78,7 +78,7 @@ fn each_frame_gets_its_own_boxes() {
 }
 
 #[test]
-fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked() {
+fn question_to_a_closed_detector_is_answered_by_the_next() {
     let scene = Scene::default();
     let mut publisher = scene.publishing().create("cam0").unwrap();
     let finder = scene.finder();
@@ -100,7 +100,7 @@ fn a_detector_that_closes_is_followed_by_the_next_which_answers_what_was_asked()
 }
 
 #[test]
-fn a_question_that_nobody_answers_ends_with_its_time_and_says_why() {
+fn question_without_an_answer_times_out_with_the_reason() {
     let scene = Scene::default();
     let mut publisher = scene.publishing().create("cam0").unwrap();
     let finder = scene.finder();

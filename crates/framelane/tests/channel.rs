@@ -186,7 +186,7 @@ fn size_and_format_change_while_running() {
 }
 
 #[test]
-fn a_growing_ring_keeps_the_old_frame_readable_until_the_new_one_is_there() {
+fn growing_ring_keeps_the_old_frame_until_the_new_one() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
@@ -213,7 +213,7 @@ fn a_loan_that_is_dropped_publishes_nothing_and_costs_no_slot() {
 }
 
 #[test]
-fn a_closed_channel_gives_what_is_left_then_says_so_and_leaves_no_file() {
+fn closed_channel_delivers_remaining_frames_and_leaves_no_file() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let mut publisher = publisher.create("c").unwrap();
@@ -387,7 +387,7 @@ fn owned_loan_of_an_older_ring_keeps_the_order_or_is_copied() {
 }
 
 #[test]
-fn a_second_publisher_is_refused_and_the_sixty_fifth_subscriber_too() {
+fn second_publisher_and_65th_subscriber_are_refused() {
     let directory = Place::new();
     let (publisher, subscriber) = pair(&directory);
     let _first = publisher.clone().create("c").unwrap();
@@ -543,7 +543,7 @@ fn frames_that_are_skipped_together_are_counted_one_by_one() {
 }
 
 #[test]
-fn no_gap_that_somebody_claims_spoils_the_channel_for_the_next_publisher() {
+fn claimed_gap_does_not_break_the_next_publisher() {
     let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
@@ -560,7 +560,7 @@ fn no_gap_that_somebody_claims_spoils_the_channel_for_the_next_publisher() {
 }
 
 #[test]
-fn what_is_said_of_a_link_can_be_looked_at_and_ends_with_its_publisher() {
+fn link_status_is_readable_and_ends_with_its_publisher() {
     let directory = Place::new();
     let (publishing, _) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
@@ -606,7 +606,7 @@ fn a_url_in_place_of_a_name_says_what_it_takes() {
 }
 
 #[test]
-fn one_that_comes_back_begins_behind_the_frame_that_it_had_and_counts_what_is_gone() {
+fn reattached_subscriber_resumes_and_counts_lost_frames() {
     let directory = Place::new();
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.slots(6).create("cam0").unwrap();

@@ -71,7 +71,7 @@ const BACKPRESSURES: [Backpressure; 2] = [Backpressure::Drop, Backpressure::Bloc
 const DELIVERIES: [Delivery; 2] = [Delivery::Newest, Delivery::Every];
 
 #[test]
-fn a_publisher_whose_readers_file_is_cut_short_stops_before_it_writes_over_a_frame_that_is_held() {
+fn truncated_readers_stop_the_publisher_before_an_overwrite() {
     for (backpressure, delivery) in
         BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {
@@ -136,7 +136,7 @@ fn a_control_file_that_is_cut_short_is_an_error_to_both_sides() {
 }
 
 #[test]
-fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
+fn sleeping_subscriber_detects_a_truncated_control_file() {
     let mut channel = Channel::new(Backpressure::Drop, Delivery::Newest);
     let directory = channel.directory.path().to_owned();
     std::thread::scope(|scope| {
@@ -154,7 +154,7 @@ fn a_subscriber_that_sleeps_learns_that_the_file_it_sleeps_on_was_cut_short() {
 }
 
 #[test]
-fn a_data_file_that_is_cut_short_costs_its_frames_and_the_next_one_comes_in_a_new_ring() {
+fn truncated_data_file_costs_its_frames_and_makes_a_new_ring() {
     for (backpressure, delivery) in
         BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {

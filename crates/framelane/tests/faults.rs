@@ -67,7 +67,7 @@ fn half() -> Option<PathBuf> {
 // ---- names and sizes ---------------------------------------------------------------------------------
 
 #[test]
-fn a_name_that_is_not_valid_is_refused_by_every_call_that_takes_one() {
+fn invalid_name_is_refused_by_every_call() {
     let directory = Place::new();
     let path = directory.path();
     let names = ["", "a//b", "/a", "a/", "..", "a/../b", "../c", "a b", "a@b", "a\n", "ä", &"x".repeat(201)];
@@ -113,8 +113,8 @@ fn a_frame_that_is_too_large_is_refused_before_anything_is_made() {
 // ---- room and permissions ----------------------------------------------------------------------------
 
 #[test]
-fn too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_goes_on() {
-    let name = "too_little_room_is_an_error_with_the_need_and_what_is_free_and_the_channel_goes_on";
+fn no_space_error_names_need_and_free_and_channel_continues() {
+    let name = "no_space_error_names_need_and_free_and_channel_continues";
     if let Some(directory) = half() {
         return too_little_room(&directory);
     }
@@ -253,7 +253,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
 // ---- files of another version, and files that are damaged ----------------------------------------------
 
 #[test]
-fn another_major_layout_version_is_refused_by_name_on_both_sides_and_the_doctor_helps() {
+fn other_layout_major_is_refused_and_doctor_removes_it() {
     let directory = Place::new();
     let path = directory.path();
     let _live = publisher(path).create("live").unwrap();
@@ -304,7 +304,7 @@ const DAMAGES: [Damage; 6] = [
 ];
 
 #[test]
-fn a_damaged_control_file_is_an_error_until_the_doctor_has_removed_it() {
+fn damaged_control_file_is_an_error_until_doctor_removes_it() {
     for (what, damage, words) in &DAMAGES[..5] {
         let directory = Place::new();
         let path = directory.path();
@@ -329,7 +329,7 @@ fn a_damaged_control_file_is_an_error_until_the_doctor_has_removed_it() {
 }
 
 #[test]
-fn a_damaged_readers_file_of_a_live_channel_refuses_subscribers_and_of_a_dead_one_is_replaced() {
+fn damaged_readers_file_is_refused_and_replaced_when_dead() {
     for (what, damage, words) in DAMAGES {
         let directory = Place::new();
         let path = directory.path();
@@ -350,7 +350,7 @@ fn a_damaged_readers_file_of_a_live_channel_refuses_subscribers_and_of_a_dead_on
 }
 
 #[test]
-fn a_damaged_data_file_is_an_error_to_readers_and_the_next_ring_is_whole() {
+fn damaged_data_file_is_an_error_and_the_next_ring_is_whole() {
     for (what, damage, words) in DAMAGES.into_iter().filter(|(what, ..)| *what != "longer") {
         let directory = Place::new();
         let path = directory.path();
@@ -373,7 +373,7 @@ fn a_damaged_data_file_is_an_error_to_readers_and_the_next_ring_is_whole() {
 }
 
 #[test]
-fn a_data_header_that_promises_more_than_the_file_holds_is_refused() {
+fn data_header_beyond_the_end_of_the_file_is_refused() {
     let words: [(u64, &[u8]); 8] = [
         (40, &0_u32.to_le_bytes()),
         (40, &129_u32.to_le_bytes()),
@@ -397,7 +397,7 @@ fn a_data_header_that_promises_more_than_the_file_holds_is_refused() {
 }
 
 #[test]
-fn files_that_vanish_under_a_live_channel_end_it_for_readers_without_harm() {
+fn removed_files_of_a_live_channel_end_it_for_subscribers() {
     let directory = Place::new();
     let path = directory.path();
     let mut first = publisher(path).create("c").unwrap();

@@ -241,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_bytes_change_under_backpressure_drop_everybody_gets_on(ops in prop::collection::vec(op(), 1..100)) {
+    fn random_bytes_under_backpressure_drop_stop_no_process(ops in prop::collection::vec(op(), 1..100)) {
         let mut channel = Channel::new(Backpressure::Drop);
         ops.into_iter().for_each(|op| channel.run(op));
         channel.recover();
@@ -253,7 +253,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_bytes_change_under_backpressure_block_everybody_gets_on(ops in prop::collection::vec(op(), 1..60)) {
+    fn random_bytes_under_backpressure_block_stop_no_process(ops in prop::collection::vec(op(), 1..60)) {
         let mut channel = Channel::new(Backpressure::Block);
         ops.into_iter().for_each(|op| channel.run(op));
         channel.recover();
@@ -290,7 +290,7 @@ proptest! {
 }
 
 #[test]
-fn records_full_of_garbage_that_nobody_has_locked_do_not_stop_a_publisher() {
+fn unlocked_garbage_records_do_not_stop_a_publisher() {
     for backpressure in [Backpressure::Drop, Backpressure::Block] {
         let mut channel = Channel::new(backpressure);
         channel.subscribers.clear();
@@ -311,7 +311,7 @@ fn records_full_of_garbage_that_nobody_has_locked_do_not_stop_a_publisher() {
 }
 
 #[test]
-fn a_live_subscriber_that_pins_everything_costs_a_drop_publisher_frames_but_no_time() {
+fn live_subscriber_pinning_all_slots_costs_frames_but_no_time() {
     let mut channel = Channel::new(Backpressure::Drop);
     let path = channel.directory.path().to_owned();
     let publisher = channel.publisher.as_mut().unwrap();
@@ -329,7 +329,7 @@ fn a_live_subscriber_that_pins_everything_costs_a_drop_publisher_frames_but_no_t
 }
 
 #[test]
-fn a_head_and_a_wake_word_that_never_rest_do_not_hold_a_subscriber_beyond_its_time() {
+fn changing_head_and_wake_do_not_delay_a_timeout() {
     let mut channel = Channel::new(Backpressure::Drop);
     channel.publisher.as_mut().unwrap().send(&gray(64), &FrameInfo::default(), &[1; 64]).unwrap();
     let path = channel.directory.path().to_owned();

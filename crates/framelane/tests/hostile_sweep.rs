@@ -253,7 +253,7 @@ fn every_word_may_have_an_extreme_value() {
 }
 
 #[test]
-fn every_word_may_have_an_extreme_value_under_backpressure_block() {
+fn extreme_values_in_every_word_under_backpressure_block() {
     // A publisher that waits in vain costs a tenth of a second: fewer values.
     let mut sums = Sums::default();
     for (file, at) in places(8).filter(|&(file, at)| file != "c.data.1" && (deep() || at % 16 == 8)) {

@@ -119,7 +119,7 @@ fn options(root: &Path) -> (PublisherOptions, SubscriberOptions) {
 }
 
 #[test]
-fn a_publisher_is_not_led_astray_by_what_has_the_name_of_its_file() {
+fn publisher_survives_foreign_objects_named_like_its_files() {
     for file in ["c.control", "c.readers", "c.data.1"] {
         in_place_of(file, |root, what, word| {
             let (publisher, subscriber) = options(root);
@@ -142,7 +142,7 @@ fn a_publisher_is_not_led_astray_by_what_has_the_name_of_its_file() {
 }
 
 #[test]
-fn a_subscriber_is_not_led_astray_by_what_has_the_name_of_a_file() {
+fn subscriber_survives_foreign_objects_named_like_its_files() {
     for file in ["c.control", "c.readers", "c.data.1"] {
         in_place_of(file, |root, what, word| {
             let (publisher, subscriber) = options(root);
@@ -180,7 +180,7 @@ fn a_subscriber_is_not_led_astray_by_what_has_the_name_of_a_file() {
 }
 
 #[test]
-fn a_ring_that_grows_is_not_led_astray_by_what_has_the_name_of_the_next_one() {
+fn growing_ring_survives_a_foreign_object_named_like_a_file() {
     in_place_of("c.data.2", |root, what, word| {
         let (publisher, subscriber) = options(root);
         let mut publisher = publisher.create("c").unwrap();

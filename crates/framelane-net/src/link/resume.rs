@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relay_goes_on_behind_the_frame_that_is_meant_or_with_all_that_it_has() {
+    fn relay_resumes_after_the_named_frame_or_with_all_frames() {
         let directory = tempfile::tempdir().unwrap();
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
         let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_with_a_connection_is_received_again_also_when_the_channel_is_closed_by_now() {
+    fn frames_lost_with_a_connection_are_received_again() {
         let directory = tempfile::tempdir().unwrap();
         let mut publisher =
             PublisherOptions::new().directory(directory.path()).slots(16).create("cam0").unwrap();

@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_estimate_is_wrong_by_half_the_shortest_round_trip_at_most(
+        fn clock_error_is_at_most_half_the_shortest_round_trip(
             ahead in -(1_i64 << 50)..1 << 50,
             ways in prop::collection::vec((1_u64..1 << 32, 1_u64..1 << 32, 0_u64..1 << 32), 1..20),
         ) {

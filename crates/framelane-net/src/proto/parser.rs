@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_told_at_its_first_wrong_byte_with_a_guess_who_it_is() {
+    fn wrong_magic_is_refused_at_first_byte_naming_the_protocol() {
         for (bytes, guess) in [
             (&b"\x16\x03\x01"[..], "this side does not (tcp://)"),
             (b"GET / HT", "HTTP"),

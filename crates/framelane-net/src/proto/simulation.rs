@@ -369,7 +369,7 @@ fn a_wide_way_loses_nothing_whatever_its_length() {
 }
 
 #[test]
-fn on_a_narrow_way_frames_are_left_out_at_the_source_and_do_not_get_older() {
+fn slow_path_skips_frames_at_the_source_and_age_stays_bounded() {
     for (delay_ms, share) in [(1, 0.5), (30, 0.3), (100, 0.1), (10, 0.9)] {
         let frame_bytes = 50_000;
         let setting = Setting {
@@ -411,7 +411,7 @@ fn every_frame_arrives_when_every_frame_is_wanted() {
 }
 
 #[test]
-fn a_connection_may_break_at_any_byte_and_no_frame_is_shown_twice_torn_or_out_of_order() {
+fn connection_lost_at_any_byte_keeps_frames_whole_and_in_order() {
     let setting = Setting { frame_bytes: 40, fps: 200, seconds: 1, ..Setting::default() };
     // All of the opening, of the first frames with their heads and payloads, and of what follows.
     for breaks_after in 1..1500 {

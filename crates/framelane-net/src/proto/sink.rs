@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn no_frame_is_taken_twice_or_after_a_newer_one_and_gaps_are_counted() {
+    fn sink_accepts_no_repeated_or_older_frame_and_counts_gaps() {
         let (mut sink, now) = sink(Some(Origin { epoch: 5, sequence: 10 }));
         let mut arrival = |epoch, sequence| {
             let arrival = sink.arrival(now, &head(epoch, sequence, true)).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_cut_off_can_come_again_and_nothing_is_counted_twice() {
+    fn truncated_frame_can_be_resent_and_is_counted_once() {
         let (mut first, now) = sink(Some(Origin { epoch: 5, sequence: 10 }));
         assert_eq!(first.arrival(now, &head(5, 13, true)).unwrap(), Arrival::New { missed: 2 });
         let (mut second, now) = sink(first.last());
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_passed_over_until_a_frame_that_needs_no_other() {
+    fn undecodable_frames_are_skipped_until_a_keyframe() {
         let (mut sink, now) = sink(None);
         assert_eq!(sink.arrival(now, &head(1, 1, false)).unwrap(), Arrival::PassOver);
         assert_eq!(sink.arrival(now, &head(1, 2, true)).unwrap(), Arrival::New { missed: 0 });
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_pinged_every_second_and_is_gone_when_it_does_not_answer() {
+    fn silent_source_is_pinged_each_second_then_disconnected() {
         let (mut sink, start) = sink(None);
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(sink.next_message(at(1), 7), Some(Message::Ping { sent_ns: 7 }));

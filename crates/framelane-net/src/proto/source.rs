@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_the_rate_holds_on_average_and_lets_no_burst_through() {
+    fn rate_limit_holds_on_average_and_permits_no_burst() {
         let start = Instant::now();
         let mut source = Source::new(start, 10_000, IDLE_TIMEOUT);
         source.take(start, 0, &Message::Credit(4000)).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_receiver_is_gone_after_a_while_and_one_that_pings_is_not() {
+    fn silent_receiver_is_disconnected_and_a_pinging_one_is_not() {
         let start = Instant::now();
         let mut source = Source::new(start, 0, IDLE_TIMEOUT);
         let reply = source.take(start + IDLE_TIMEOUT, 77, &Message::Ping { sent_ns: 5 }).unwrap();

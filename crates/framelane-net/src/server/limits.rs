@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_count_while_they_last_and_nothing_is_kept_of_those_that_have_ended() {
+    fn connections_are_counted_only_while_they_are_open() {
         let limits = Limits::new(3, 2);
         let [a, b]: [Option<IpAddr>; 2] = [Some([10, 0, 0, 1].into()), None];
         let first = limits.admit(a).unwrap();

@@ -27,7 +27,7 @@ fn urls_are_read_with_their_defaults() {
 }
 
 #[test]
-fn displayed_socket_paths_with_leading_slashes_parse_to_themselves() {
+fn displayed_socket_path_with_leading_slashes_parses_back() {
     for slashes in 1..8 {
         let text = format!("unix:{}run/x.sock/cam0", "/".repeat(slashes));
         let read = url(&text);
@@ -103,7 +103,7 @@ fn options_that_weaken_need_a_trusted_url() {
 }
 
 #[test]
-fn secrets_are_refused_where_everybody_sees_them_and_not_repeated() {
+fn secrets_in_urls_are_refused_and_not_repeated() {
     for text in ["tls://h/c?token=framelane_secret_of_somebody", "tls://secret:secret@h/c"] {
         let error = text.parse::<LinkUrl>().unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
@@ -184,7 +184,7 @@ fn options_of_tls_are_refused_where_there_is_none() {
 }
 
 #[test]
-fn options_that_do_not_begin_with_a_question_mark_are_told_of_and_not_repeated() {
+fn options_without_a_question_mark_are_refused_and_not_repeated() {
     for text in [
         "tls://h/cam0&token=secret",
         "tls://h/cam0=secret?codec=x",

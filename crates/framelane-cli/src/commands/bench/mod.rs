@@ -30,10 +30,10 @@ const READER_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Measure the latency between processes on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  framelane bench                       1080p bgr8 at 60 frames a second to one reader, for 5 seconds
+  framelane bench                       1080p bgr8, 60 frames a second, one reader, 5 seconds
   framelane bench --readers 8
   framelane bench --free                as fast as it goes: frames a second
-  framelane bench --free --every        as fast as it goes without loss: every reader gets every frame
+  framelane bench --free --every        as fast as it goes without loss, every frame to each reader
   framelane bench --write               write the whole frame each time, as a camera would
   framelane bench --duration 30 --json | jq .wake
 

@@ -30,8 +30,8 @@ For programs, at the same address:
   /channels/CHANNEL/stream.mjpg      pictures as motion JPEG, for OpenCV, ffplay, VLC
   /healthz                           answers while the dashboard runs
 
-The dashboard listens on loopback addresses only. Without --token-file, all users of this machine can
-see the channels. A channel is received and encoded while it is viewed, once for all viewers.
+The dashboard listens on loopback addresses only. Without --token-file, all users of this machine can \
+see the channels. A channel is received and encoded while it is viewed, once for all viewers. \
 /metrics measures latencies for 90 s after each request, and receives all channels meanwhile.")]
 pub struct Dashboard {
     /// Listen on this loopback address (port 0: a free one)

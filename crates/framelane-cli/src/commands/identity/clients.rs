@@ -26,8 +26,8 @@ struct Rights {
 #[command(after_help = "Examples:
   framelane identity token viewer --read 'cam*'
   framelane identity token camera --write cam0 --out camera.token
-On the client, put the token into FRAMELANE_TOKEN, or copy the file. It is never sent: the client
-proves that it knows the token. The server stores keys to check the proof, so the token cannot be
+On the client, put the token into FRAMELANE_TOKEN, or copy the file. It is never sent: the client \
+proves that it knows the token. The server stores keys to check the proof, so the token cannot be \
 printed again.")]
 pub struct Token {
     /// The client's name on this server

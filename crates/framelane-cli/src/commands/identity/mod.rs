@@ -33,9 +33,9 @@ A client can use a certificate instead of a token. This command on the client pr
 This command on the server allows it:
   framelane identity allow laptop sha256:1f2e... --read '**'
 
-Patterns are channel names, separated by commas. * matches any characters between slashes, ** any
-number of parts: cam* matches cam0 but not cam0/detections, cam0/** matches both, ** every channel.
-Files are in $FRAMELANE_CONFIG, else in $XDG_CONFIG_HOME/framelane or ~/.config/framelane. A client
+Patterns are channel names, separated by commas. * matches any characters between slashes, ** any \
+number of parts: cam* matches cam0 but not cam0/detections, cam0/** matches both, ** every channel. \
+Files are in $FRAMELANE_CONFIG, else in $XDG_CONFIG_HOME/framelane or ~/.config/framelane. A client \
 reads its token from $FRAMELANE_TOKEN or a file. It cannot be an argument.")]
 pub struct Identity {
     #[command(subcommand)]
@@ -66,7 +66,7 @@ enum Action {
 #[command(after_help = "Examples:
   framelane identity server
   framelane identity server --name cams.example.org --name 192.0.2.7
-  framelane identity server --ca --force      replaced, signed by the authority of `framelane identity ca`")]
+  framelane identity server --ca --force      replaced, signed by `framelane identity ca`")]
 struct Server {
     /// Host name or address in the URLs of clients; repeatable [default: this host's name, localhost]
     #[arg(long = "name", value_name = "HOST")]
@@ -103,7 +103,7 @@ struct Client {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane identity ca && framelane identity server --ca
-Clients need ca.crt, and a URL with a --name of the server's certificate. Keep ca.key secret: it can
+Clients need ca.crt, and a URL with a --name of the server's certificate. Keep ca.key secret: it can \
 create a certificate for any server.")]
 struct Ca {
     /// The authority's name

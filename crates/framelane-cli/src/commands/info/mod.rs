@@ -18,13 +18,13 @@ use crate::transport::check_local;
   framelane info cam0 --json | jq .layout
   framelane info cam0 --json | jq .link.round_trip_ns
 
-link: the peer of a channel that `receive` publishes, the number of connections, the shortest recent
-round trip, how far the peer's clock is ahead of this machine's, and the latency of the newest frame
-from its capture to its publication here. Frames that the link skipped (for example with --max-fps)
-are \"missed\". In the JSON, \"dropped\" includes them: \"dropped\" less \"link.missed\" frames found no
+link: the peer of a channel that `receive` publishes, the number of connections, the shortest recent \
+round trip, how far the peer's clock is ahead of this machine's, and the latency of the newest frame \
+from its capture to its publication here. Frames that the link skipped (for example with --max-fps) \
+are \"missed\". In the JSON, \"dropped\" includes them: \"dropped\" less \"link.missed\" frames found no \
 free slot. \"link.live\" is true while the channel has a publisher at the peer.
 
-source: the camera or stream of a channel, without secrets. It shows whether frames arrive or it
+source: the camera or stream of a channel, without secrets. It shows whether frames arrive or it \
 reconnects, for how long, and why it was lost.")]
 pub struct Info {
     /// The channel's name

@@ -18,10 +18,14 @@ use crate::table::{columns, human_bytes};
   framelane list --json | jq -r '.channels[].name'
   framelane list --dir /dev/shm/shared
 
-States: live (a publisher holds it), stalled (live, but no frame for five times the usual interval and
-for a second), stale (its publisher died; a new one takes it over, or
-`framelane doctor --fix` removes it), closed (being removed), no access (another user's;
-`framelane info` says what to do), damaged (`framelane info` says why).
+States:
+  live       a publisher holds the channel
+  stalled    live, but without a new frame for five frame intervals and for a second
+  stale      the publisher died; a new one takes over, or `framelane doctor --fix` removes it
+  closed     the channel is being removed
+  no access  another user owns the channel; `framelane info` shows what to do
+  damaged    `framelane info` shows the reason
+
 DROPPED: frames that found no free slot.
 These columns are shown if at least one channel has a value:
 LINK: the peer of a channel that is received over a link.

@@ -47,10 +47,10 @@ const SUBSCRIBER_POLL_INTERVAL: Duration = Duration::from_millis(10);
   ffmpeg -i film.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
       framelane publish - cam0 --raw bgr8:640x480@25
 
-Live sources (cameras, streams, pipes without a duration) are never paced, and the newest frame wins.
-A pipe whose producer is faster than its timestamps is treated as a file and paced: see
+Live sources (cameras, streams, pipes without a duration) are never paced, and the newest frame wins. \
+A pipe whose producer is faster than its timestamps is treated as a file and paced: see \
 docs/live-sources.md.
-With --json: a line at the start, each second, for each loss and return of the source, when subscribers
+With --json: a line at the start, each second, for each loss and return of the source, when subscribers \
 hold all slots (starved), when slots are free again (slots_free), and a summary.")]
 pub struct Publish {
     /// A file, rtsp://…, http://…, /dev/videoN, testsrc[=WxH@FPS], or - for standard input (y4m, other

@@ -22,7 +22,7 @@ use crate::transport::Transport;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   framelane receive tls://camera.example:7420/cam0 --fingerprint sha256:…
-      from a machine where `framelane serve` runs, into channel cam0; the token is in $FRAMELANE_TOKEN
+      from a machine that runs `framelane serve`, into channel cam0; the token is in $FRAMELANE_TOKEN
   framelane receive 'tls://camera.example/cam0?ca=lab.pem' lab/cam0 --codec jpeg:80 --max-fps 10
       under another name, coded, ten frames a second at most
   framelane receive legacy-memory:ShareMedia cam0
@@ -34,19 +34,19 @@ use crate::transport::Transport;
   framelane receive legacy://0.0.0.0:8081 cam0 --insecure
       for programs on other machines: neither encrypted nor authenticated
 
-Links: reconnects when either side restarts, in any order. Subscribers of the local channel stay
+Links: reconnects when either side restarts, in any order. Subscribers of the local channel stay \
 attached. The remote channel may be created later.
 
-legacy-memory: The format has no counter and no lock. Each poll compares a sixteenth of the rows, so a
-change is found within 16 polls. It is published if it is known to be a whole frame: either the
-threads that may write slept or did other work, or the next frame started at the top. A frame of a
-writer that is not visible here (in another container) is also published after --settle-ms without a
-change. Two equal frames in a row are one frame. Waits while the mapping does not exist. A few type
+legacy-memory: The format has no counter and no lock. Each poll compares a sixteenth of the rows, so a \
+change is found within 16 polls. It is published if it is known to be a whole frame: either the \
+threads that may write slept or did other work, or the next frame started at the top. A frame of a \
+writer that is not visible here (in another container) is also published after --settle-ms without a \
+change. Two equal frames in a row are one frame. Waits while the mapping does not exist. A few type \
 codes mean different types in OpenCV 4 and 5: --opencv selects the version.
 
-legacy: Serves one sender at a time. Others wait until it disconnects, and those that have sent bytes
-are next. JPEGs become bgr8, or gray8 if they are gray, rotated by their EXIF orientation. A frame is
-answered when it is published. An invalid JPEG is answered, skipped, logged and counted. A sender that
+legacy: Serves one sender at a time. Others wait until it disconnects, and those that have sent bytes \
+are next. JPEGs become bgr8, or gray8 if they are gray, rotated by their EXIF orientation. A frame is \
+answered when it is published. An invalid JPEG is answered, skipped, logged and counted. A sender that \
 violates the format is disconnected, and the channel stays open.")]
 pub struct Receive {
     #[command(flatten)]

@@ -42,13 +42,13 @@ The function gets the newest frame as a numpy array (read-only, no copy) and ret
   names. A function with two arguments, detect(image, frame), also gets the frame:
   frame.sequence, frame.format, … A list `labels` in the module names the classes.
 
-The function runs in a separate process. A crash or an exception is logged, and the process restarts
-after a pause that doubles up to 30 seconds. When the publisher closes the channel, the function stays
-loaded and waits until the channel is published again. With --end-with-channel, `run` ends then.
+The function runs in a separate process. A crash or an exception is logged, and the process restarts \
+after a pause that doubles up to 30 seconds. When the publisher closes the channel, the function stays \
+loaded and waits until the channel is published again. With --end-with-channel, `run` ends then. \
 Python: --python, else $FRAMELANE_PYTHON, $VIRTUAL_ENV/bin/python, python3.
 
-With --json, each line is an object with an \"event\": loaded, started, statistics (once a second),
-waiting (the channel has no publisher), starved (readers hold all slots), resumed, failed, crashed,
+With --json, each line is an object with an \"event\": loaded, started, statistics (once a second), \
+waiting (the channel has no publisher), starved (readers hold all slots), resumed, failed, crashed, \
 restarting, reloading, ended.")]
 pub struct Run {
     /// The channel's name, or the URL of a channel on another machine

@@ -36,19 +36,19 @@ use crate::transport::Transport;
   framelane send cam0 legacy://10.0.0.5:8081 --size 1280x720 --insecure
       to another machine: neither encrypted nor authenticated
 
-Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
+Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes. \
 With --reconnect it does not end then, but waits until the channel is published again.
 
-Links: sends the newest frame when the receiver has room for one. Frames in between are skipped and
+Links: sends the newest frame when the receiver has room for one. Frames in between are skipped and \
 counted. --every sends all frames. Reconnects when either side restarts.
 
-legacy-memory: Old readers expect 1920x1080 BGR pixels and do not read the header. So each frame is
-converted to that, or to the ?size= of the URL. The format has no lock, and a reader can see a
-half-written frame: docs/migrating-from-sharememory.md shows how to avoid that. A mapping that this
-command created is removed at the end, if it has one stream. If it disappears earlier, it is created
+legacy-memory: Old readers expect 1920x1080 BGR pixels and do not read the header. So each frame is \
+converted to that, or to the ?size= of the URL. The format has no lock, and a reader can see a \
+half-written frame: docs/migrating-from-sharememory.md shows how to avoid that. A mapping that this \
+command created is removed at the end, if it has one stream. If it disappears earlier, it is created \
 again. A mapping of another user is refused, unless the URL names that user (owner=UID).
 
-legacy: sends the newest frame when the receiver has answered the previous one. Older frames are
+legacy: sends the newest frame when the receiver has answered the previous one. Older frames are \
 skipped and counted. Reconnects if the receiver disconnects, stalls, or sends a wrong answer.")]
 pub struct Send {
     #[command(flatten)]

@@ -42,8 +42,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
       the same for all clients that can reach this machine
 
 On the other machine: framelane receive tls://HOST:7420/cam0 --fingerprint sha256:…
-The default port is 7420. One connection carries one channel. A slow receiver skips frames and does
-not slow other receivers. A client whose access is revoked (`framelane identity revoke`) is
+The default port is 7420. One connection carries one channel. A slow receiver skips frames and does \
+not slow other receivers. A client whose access is revoked (`framelane identity revoke`) is \
 disconnected within a second.")]
 pub struct Serve {
     /// Listen at tls://HOST[:7420], tcp://HOST[:7420] or unix:PATH.sock; repeatable

@@ -33,10 +33,10 @@ const PUBLISHER_POLL_INTERVAL: Duration = Duration::from_millis(500);
   framelane subscribe cam0 --stdout y4m --every | ffmpeg -i - -c:v libx264 cam0.mkv
   framelane subscribe cam0 --stdout raw |
       ffplay -f rawvideo -pixel_format bgr24 -video_size 1920x1080 -
-  framelane subscribe cam0 --reconnect    continues after the publisher was stopped and started again
+  framelane subscribe cam0 --reconnect    continues after a restart of the publisher
   framelane subscribe cam0 --open-timeout 0    fails at once if there is no such channel
 
-Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes.
+Waits for the channel, continues with the next publisher after a crash, and ends when the channel closes. \
 With --reconnect it does not end then, but waits until the channel is published again.
 Latency: from the publish call until this process has the frame. For a frame from a link: from its capture.
 A publisher that takes over a channel skips one frame number, which counts as dropped.
@@ -48,8 +48,7 @@ With --json, each line is an object with an \"event\":
   statistics   once a second
   frame        every frame, with --per-frame
   publisher_died, publisher_returned; with --reconnect also after the channel was closed
-  summary      at the end, for the whole time; rates from the first frame to the last, null below two
-               frames
+  summary      at the end, for the whole time; rates are null if fewer than two frames arrived
 With --stdout, the lines go to standard error.")]
 pub struct Subscribe {
     /// The channel's name

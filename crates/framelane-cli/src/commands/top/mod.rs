@@ -45,9 +45,9 @@ CLOCK     how far the peer's clock is ahead (+) of this machine's, or behind (-)
 HELD      the processes that hold slots, if no slot is free
 Columns without space or values are not shown.
 
-With --json, each line is an object: \"seconds\", the length of the interval, and \"channels\", each as in
-`framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second,
-link_bytes_per_second, link_missed_per_second and most_behind. Unknown values are null.
+With --json, each line is an object: \"seconds\", the length of the interval, and \"channels\", each as in \
+`framelane list --json`, with frames_per_second, bytes_per_second, dropped_per_second, \
+link_bytes_per_second, link_missed_per_second and most_behind. Unknown values are null. \
 dropped_per_second includes frames that a link skipped, and DROPS/S does not.")]
 pub struct Top {
     /// Interval of updates

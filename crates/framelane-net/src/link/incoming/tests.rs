@@ -103,7 +103,7 @@ fn receive_in_turns(
 }
 
 #[test]
-fn boxes_have_their_times_on_our_clock_whatever_has_carried_them() {
+fn detection_times_are_converted_to_the_local_clock() {
     for codec in [Codec::Raw, Codec::Lz4] {
         let mut batch = vec![0; HEADER_BYTES];
         batch[..4].copy_from_slice(MAGIC);
@@ -157,7 +157,7 @@ fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
 }
 
 #[test]
-fn a_frame_that_no_slot_was_free_for_when_the_link_was_lost_comes_again() {
+fn frame_dropped_for_lack_of_a_slot_is_sent_after_reconnect() {
     for codec in [Codec::Raw, Codec::Lz4] {
         let layout = Layout::packed(PixelFormat::Gray8, 8, 8).unwrap();
         let mut payload = vec![7; 64];

@@ -116,7 +116,7 @@ fn send_to(
 }
 
 #[test]
-fn nothing_is_said_in_the_middle_of_a_frame_where_it_would_be_taken_for_pixels() {
+fn messages_are_never_sent_within_the_payload_of_a_frame() {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let layout = Layout::packed(PixelFormat::Gray8, 1000, 100).unwrap();
@@ -159,7 +159,7 @@ fn send_and_close(answer: &[u8]) -> Result<SendStatistics, (Fault, SendStatistic
 }
 
 #[test]
-fn a_receiver_that_says_it_has_everything_and_hangs_up_at_once_has_everything() {
+fn receiver_disconnect_after_its_last_answer_is_complete() {
     let mut done = Vec::new();
     Message::State(ChannelState::Closed).encode(&mut done);
     let sent = send_and_close(&done).unwrap();
@@ -167,7 +167,7 @@ fn a_receiver_that_says_it_has_everything_and_hangs_up_at_once_has_everything() 
 }
 
 #[test]
-fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
+fn receiver_failure_at_the_end_of_the_channel_is_final() {
     let (fault, _) = send_and_close(&[]).unwrap_err();
     assert!(!fault.try_again && fault.error.to_string().contains("closed the connection"), "{fault:?}");
     let mut refused = Vec::new();
@@ -180,7 +180,7 @@ fn a_receiver_that_fails_when_it_is_told_of_the_end_is_not_tried_again() {
 }
 
 #[test]
-fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
+fn sender_that_never_waits_checks_for_cancel_at_each_frame() {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let layout = Layout::packed(PixelFormat::Gray8, 10, 10).unwrap();
@@ -200,7 +200,7 @@ fn a_sender_that_never_waits_is_asked_at_every_frame_whether_to_go_on() {
 }
 
 #[test]
-fn a_connection_that_breaks_before_the_first_frame_gives_the_subscriber_back() {
+fn connection_lost_before_first_frame_returns_the_subscriber() {
     let directory = tempfile::tempdir().unwrap();
     let publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let terms = terms(directory.path(), true);

@@ -144,7 +144,7 @@ fn clients_that_are_added_while_the_server_runs_are_let_in() {
 }
 
 #[test]
-fn a_file_that_is_gone_or_damaged_lets_nobody_in_until_it_is_mended() {
+fn missing_or_damaged_clients_file_refuses_all_clients() {
     let (_place, file) = file();
     let token = add_token(&file, "viewer", "**", "");
     let list = AccessList::load(file.path()).unwrap();

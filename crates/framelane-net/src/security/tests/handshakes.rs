@@ -149,7 +149,7 @@ fn another_server_is_refused_and_both_fingerprints_are_told() {
 }
 
 #[test]
-fn a_server_that_copied_a_certificate_without_its_key_is_refused() {
+fn server_with_a_certificate_but_not_its_key_is_refused() {
     let named = identity(Role::Server);
     let thief = named.stolen_by(&identity(Role::Server));
     let (error, told) = refused_by_client(Link::new(trusting(&named), server_config(&thief).unwrap()));
@@ -170,7 +170,7 @@ fn a_server_outside_its_time_is_refused_although_it_was_named() {
 }
 
 #[test]
-fn own_certificates_outside_their_time_are_told_of_before_anybody_connects() {
+fn expired_local_certificate_is_reported_before_connecting() {
     let trust = ServerTrust::Fingerprint(identity(Role::Server).fingerprint());
     for (error, whose) in [
         (server_config(&expired(Role::Server)).unwrap_err(), "the server's certificate has expired"),
@@ -185,7 +185,7 @@ fn own_certificates_outside_their_time_are_told_of_before_anybody_connects() {
 }
 
 #[test]
-fn a_server_that_the_authority_has_signed_is_trusted_under_its_names_only() {
+fn server_signed_by_the_authority_is_trusted_by_its_names_only() {
     let (authority, server) = signed(now() - DAY, now() + DAY);
     let client = trusting_authority(&authority).unwrap();
     for name in ["cam.example", "CAM.example", "::1"] {
@@ -202,7 +202,7 @@ fn a_server_that_the_authority_has_signed_is_trusted_under_its_names_only() {
 }
 
 #[test]
-fn a_server_of_another_authority_or_of_none_is_refused_and_its_fingerprint_told() {
+fn server_of_another_authority_is_refused_with_its_fingerprint() {
     let (authority, _) = signed(now() - DAY, now() + DAY);
     let (_, of_another) = signed(now() - DAY, now() + DAY);
     for server in [of_another, identity(Role::Server)] {
@@ -227,7 +227,7 @@ fn a_signed_server_outside_its_time_is_refused() {
 }
 
 #[test]
-fn a_clients_certificate_is_none_for_a_server_under_an_authority() {
+fn client_certificate_is_refused_as_a_server_certificate() {
     let authority = made(Role::Authority, now() - DAY, now() + DAY);
     let client = trusting_authority(&authority.certificate_pem).unwrap();
     let options = IdentityOptions::new(Role::Client, "laptop").names(["cam.example".to_owned()]);
@@ -258,7 +258,7 @@ fn a_clients_certificate_arrives_as_its_fingerprint() {
 }
 
 #[test]
-fn a_client_that_copied_a_certificate_without_its_key_is_refused() {
+fn client_with_a_certificate_but_not_its_key_is_refused() {
     let (server, client) = (identity(Role::Server), identity(Role::Client));
     let thief = client.stolen_by(&identity(Role::Client));
     let link = Link::new(trusting_as(&server, &thief), server_config(&server).unwrap());

@@ -120,7 +120,7 @@ fn a_file_in_place_of_the_folder_is_told_of_with_the_folder() {
 }
 
 #[test]
-fn options_outside_their_range_are_refused_before_anything_is_written() {
+fn options_out_of_range_are_refused_before_any_write() {
     let place = tempfile::tempdir().unwrap();
     let directory = place.path().join("config");
     let long = "a".repeat(65);

@@ -56,7 +56,7 @@ fn two_readers_of_three_slots_are_as_safe() {
 }
 
 #[test]
-fn a_reader_that_attaches_while_the_publisher_claims_is_seen_or_sees() {
+fn reader_attaching_during_a_claim_is_seen_or_sees_the_claim() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
         assert!(channel.try_publish(1, 1, false));
@@ -101,7 +101,7 @@ fn a_claim_taken_back_leaves_the_frame_readable() {
 }
 
 #[test]
-fn a_reader_whose_pin_somebody_clears_can_tell_whether_its_frame_is_intact() {
+fn reader_with_a_cleared_pin_detects_an_overwritten_frame() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
         attach(&channel.readers, 0, Delivery::Newest, 0, 0);

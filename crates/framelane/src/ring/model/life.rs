@@ -35,7 +35,7 @@ fn a_reader_of_every_frame_follows_to_a_new_ring() {
 }
 
 #[test]
-fn a_lease_on_an_old_ring_stays_whole_while_the_new_one_is_written() {
+fn lease_on_an_old_ring_stays_whole_while_the_new_is_written() {
     check(by_depth(3, 4), || {
         let channel = Channel::with_rings(2, 2);
         attach(&channel.readers, 0, Delivery::Newest, 0, 0);

@@ -34,7 +34,7 @@ fn a_reader_that_goes_to_sleep_is_woken_by_the_next_frame() {
 }
 
 #[test]
-fn a_reader_that_sleeps_again_and_again_is_woken_for_every_newest_frame() {
+fn sleeping_reader_is_woken_for_each_newest_frame() {
     readers_are_woken(1, 3, by_depth(3, 4));
 }
 
@@ -62,7 +62,7 @@ fn a_waiting_publisher_is_woken_and_no_frame_is_lost() {
 }
 
 #[test]
-fn a_reader_of_the_newest_frame_costs_a_reader_of_every_frame_none() {
+fn reader_of_newest_frames_costs_a_reader_of_every_frame_none() {
     check(by_depth(1, 2), || {
         let channel = Channel::new(3);
         attach(&channel.readers, 0, Delivery::Every, 0, 0);
@@ -84,7 +84,7 @@ fn a_reader_of_the_newest_frame_costs_a_reader_of_every_frame_none() {
 }
 
 #[test]
-fn the_end_of_the_only_lease_wakes_a_publisher_that_waits_for_it() {
+fn end_of_the_only_lease_wakes_a_blocked_publisher() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
         attach(&channel.readers, 0, Delivery::Every, 0, 0);
