@@ -84,7 +84,7 @@ impl Tokens {
         framelane::CancelToken::any([self.user.clone(), other.get().0.clone()])
     }
 
-    /// Whether the user's token was cancelled.
+    /// Returns true if the user's token was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.user.is_cancelled()
     }

@@ -43,9 +43,9 @@ impl SubscriberStatus {
 pub(crate) struct LinkStatus {
     /// The address of the peer, without secrets.
     peer: String,
-    /// Whether the link is connected.
+    /// True if the link is connected.
     connected: bool,
-    /// Whether the channel is published on the other machine. False while the link is not connected.
+    /// True if the channel is published on the other machine. False while the link is not connected.
     live: bool,
     /// How often it was connected.
     connections: u32,

@@ -289,10 +289,10 @@ impl Frame {
         self.info.dropped
     }
 
-    /// Whether everything that was read of the frame before this was the frame. Always true in a directory of
-    /// your own; in one that is shared with users who are not trusted, copy the image, then ask. False in a
-    /// forked child: the frame is the parent's, and its arrays change there once the parent lets go. Copy a
-    /// frame before a fork.
+    /// Returns true if everything that was read of the frame before this was the frame. Always true in a
+    /// directory of your own; in one that is shared with users who are not trusted, copy the image, then ask.
+    /// False in a forked child: the frame is the parent's, and its arrays change there once the parent lets
+    /// go. Copy a frame before a fork.
     ///
     /// Raises ValueError once released.
     #[getter]

@@ -194,8 +194,8 @@ impl Loan {
         }
     }
 
-    /// Whether no slot was free (backpressure "drop"): `array` is scratch memory, and the frame counts as
-    /// dropped.
+    /// Returns true if no slot was free (backpressure "drop"): `array` is scratch memory, and the frame
+    /// counts as dropped.
     #[getter]
     fn dropped(&self) -> bool {
         lock(&self.inner).dropped

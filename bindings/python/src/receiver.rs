@@ -295,8 +295,8 @@ impl<S: Source> Receiver<S> {
         }
     }
 
-    /// Whether the next call has something to return: an item in the stash, or an error that the next call
-    /// will meet.
+    /// Returns true if the next call has something to return: an item in the stash, or an error that the next
+    /// call will meet.
     fn fill_stash(&self) -> bool {
         let wanted =
             || !self.handle.is_closed() && !EXIT.is_set() && !lock(&self.waiting).callbacks.is_empty();

@@ -37,7 +37,7 @@ pub struct Encoded {
     pub layout: Layout,
     /// What the source said of the frame, with the colour that the decoded frame has.
     pub info: FrameInfo,
-    /// Whether the payload can be decoded without those before it.
+    /// True if the payload can be decoded without those before it.
     pub keyframe: bool,
 }
 

@@ -40,7 +40,7 @@ fn samples(format: PixelFormat) -> Option<Samples> {
     })
 }
 
-/// Whether [`Compressor`] and [`Decompressor`] take frames of this format.
+/// Returns true if [`Compressor`] and [`Decompressor`] take frames of this format.
 pub fn takes(format: PixelFormat) -> bool {
     samples(format).is_some()
 }

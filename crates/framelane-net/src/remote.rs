@@ -251,7 +251,7 @@ fn pull(
     result
 }
 
-/// Whether there is a connection, and why not.
+/// Records the state of the connection, with the reason if there is none.
 fn note<P>(shared: &Shared, event: &LinkEvent<'_, P>) {
     match event {
         LinkEvent::Connected => shared.change(|state| (state.connected, state.trouble) = (true, None)),

@@ -17,7 +17,7 @@ pub(crate) struct Decoded {
     pub(crate) frame: Frame,
     /// Everything but colour and rotation, which depend on the output.
     pub(crate) info: FrameInfo,
-    /// Whether it waits for its time. The frames of a live source do not.
+    /// True if it waits for its time. The frames of a live source do not.
     pub(crate) paced: bool,
     /// How it is to be turned.
     pub(crate) display: Display,
@@ -31,9 +31,9 @@ pub(crate) struct Report {
     pub(crate) damaged_packets: u64,
     pub(crate) rounds: u64,
     pub(crate) warnings: Vec<String>,
-    /// Whether the input ends before it should.
+    /// True if the input ends before it should.
     pub(crate) cut: bool,
-    /// Whether the decoder says that it lacks what the pictures need.
+    /// True if the decoder says that it lacks what the pictures need.
     pub(crate) unsupported: bool,
     pub(crate) animated_webp: bool,
     /// The input that took the place of the first one, which could not go back.

@@ -76,7 +76,7 @@ impl<'e> Emitter<'e> {
         due
     }
 
-    /// Whether frames have a rate of the user's.
+    /// Returns true if frames have a rate of the user's.
     pub(crate) fn has_own_rate(&self) -> bool {
         self.pacer.has_own_rate()
     }

@@ -60,7 +60,7 @@ impl Interrupt {
         self.0.deadline_ns.store(deadline as u64, Ordering::Relaxed);
     }
 
-    /// Whether the time limit of the read has passed.
+    /// Returns true if the time limit of the read has passed.
     pub(crate) fn is_late(&self) -> bool {
         let deadline = self.0.deadline_ns.load(Ordering::Relaxed);
         deadline != 0 && self.0.began.elapsed().as_nanos() >= deadline.into()

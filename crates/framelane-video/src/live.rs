@@ -56,7 +56,7 @@ impl Origin {
     }
 }
 
-/// Whether a path names a camera, also one that is not there.
+/// Returns true if a path names a camera, also one that is not there.
 pub(crate) fn is_camera_name(source: &str) -> bool {
     source.starts_with("/dev/video") || source.starts_with("/dev/v4l/")
 }
@@ -67,13 +67,13 @@ pub(crate) struct Facts<'a> {
     pub(crate) origin: Origin,
     /// FFmpeg's name of the demuxer.
     pub(crate) container: &'a str,
-    /// Whether the demuxer is a capture device.
+    /// True if the demuxer is a capture device.
     pub(crate) device: bool,
-    /// Whether the input can go to another place.
+    /// True if the input can go to another place.
     pub(crate) seekable: bool,
-    /// Whether the input has a length in bytes.
+    /// True if the input has a length in bytes.
     pub(crate) sized: bool,
-    /// Whether the media has a duration.
+    /// True if the media has a duration.
     pub(crate) timed: bool,
 }
 

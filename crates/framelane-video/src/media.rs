@@ -38,7 +38,7 @@ pub(crate) struct Media {
     delivery: Delivery,
     /// The producer behind a pipe.
     producer: Option<Arc<Producer>>,
-    /// Whether a source that is lost is opened again.
+    /// True if a source that is lost is opened again.
     reconnects: bool,
 }
 
@@ -90,7 +90,7 @@ impl Media {
         Ok((Media { source: source.to_owned(), input, facts, delivery, producer, reconnects }, info))
     }
 
-    /// Whether pictures will be decoded straight into slots, as far as it is known before decoding.
+    /// Returns true if pictures will be decoded straight into slots, as far as it is known before decoding.
     fn direct(&self, options: &SourceOptions) -> bool {
         let same_format = pixel::from_av(self.facts.format).is_some_and(|native| {
             matches!(native, PixelFormat::I420 | PixelFormat::Nv12)
@@ -153,7 +153,7 @@ impl Media {
         }
     }
 
-    /// Whether the end of the input is a loss. The end of a pipe is what its producer wants.
+    /// Returns true if the end of the input is a loss. The end of a pipe is what its producer wants.
     fn can_be_lost(&self) -> bool {
         match self.delivery {
             Delivery::Live | Delivery::Segments => self.source != "-",
@@ -322,7 +322,7 @@ impl Drop for SetEnough<'_> {
     }
 }
 
-/// Whether a source that is lost is opened again.
+/// Returns true if a source that is lost is opened again.
 fn reconnects(options: &SourceOptions, source: &str, delivery: Delivery) -> Result<bool, Error> {
     let can = delivery.is_live() && source != "-";
     match options.reconnect {

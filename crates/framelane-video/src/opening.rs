@@ -117,7 +117,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
     Ok(Opened { input, facts, delivery, producer })
 }
 
-/// Whether the name stands for several files, as in a shell.
+/// Returns true if the name stands for several files, as in a shell.
 fn is_glob(source: &str) -> bool {
     source.contains(['*', '?', '['])
 }
@@ -141,7 +141,7 @@ fn read_timeout(options: &SourceOptions, origin: Origin) -> Option<Duration> {
     options.read_timeout.unwrap_or(default)
 }
 
-/// Whether opening waits for another program to connect to us.
+/// Returns true if opening waits for another program to connect to us.
 fn listens(options: &SourceOptions, source: &str) -> bool {
     source.contains("listen")
         || options.ffmpeg.0.iter().any(|(name, value)| name.contains("listen") || value.contains("listen"))

@@ -309,15 +309,14 @@ impl SourceOptions {
         self
     }
 
-    /// Whether the decoder may write into slots where the format allows it; default true. For measurements.
+    /// Permits the decoder to write into slots where the format allows it. Default: true. For measurements.
     #[must_use]
     pub fn direct(mut self, direct: bool) -> Self {
         self.direct = direct;
         self
     }
 
-    /// Whether pictures are turned and mirrored as their display matrix or EXIF orientation asks; default
-    /// [`Rotate::Auto`].
+    /// Rotates and mirrors pictures by their display matrix or EXIF orientation. Default: [`Rotate::Auto`].
     ///
     /// [`SourceOptions::size`] is the size of the upright picture. Only pictures that need no turn are
     /// decoded straight into slots. A rotation by another angle than 90, 180 or 270 degrees is reported and
@@ -328,7 +327,7 @@ impl SourceOptions {
         self
     }
 
-    /// Whether the source is live; `None` (default): as follows from the input.
+    /// Treats the source as live or not. Default: `None`, which detects it from the input.
     ///
     /// Live are capture devices, and streams, pipes and FIFOs that have neither a length nor a duration:
     /// RTSP, RTMP, SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source
@@ -347,8 +346,8 @@ impl SourceOptions {
         self
     }
 
-    /// Whether a live source that is lost is opened again; `None` (default): yes, for all but pipes and
-    /// FIFOs, whose end is what their producer wants.
+    /// Opens a live source again after a loss. Default: `None`, which means yes, except for pipes and FIFOs,
+    /// which end when their producer closes them.
     ///
     /// The first attempt follows 0.5 s after the loss. The wait doubles with each failed attempt, up to 10 s.
     /// It is 10 s at once when user or password are refused. The channel and its subscribers stay, the size

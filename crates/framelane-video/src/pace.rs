@@ -26,7 +26,7 @@ impl Pacer {
         Pacer { rate, start: None, count: 0 }
     }
 
-    /// Whether frames are thinned out to a rate of the user's.
+    /// Returns true if frames are thinned out to a rate of the user's.
     pub(crate) fn has_own_rate(&self) -> bool {
         matches!(self.rate, Rate::Fps(_))
     }
@@ -174,8 +174,8 @@ mod tests {
         assert_eq!(Pacer::new(Rate::Max).due(1_000 * MS, Instant::now()), None);
     }
 
-    /// Whether the producer is live by its last frame, when frames come every `real_ms` and their times say
-    /// `claimed_ms`.
+    /// Returns true if the producer is live by its last frame, when frames come every `real_ms` and their
+    /// times say `claimed_ms`.
     fn judged(real_ms: u64, claimed_ms: i64, frames: u64, blocked: bool) -> bool {
         let began = Instant::now();
         let mut arrival = Arrival::new(began);

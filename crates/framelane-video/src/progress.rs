@@ -36,13 +36,13 @@ pub struct SourceInfo {
     /// Clockwise rotation of the coded pictures that makes them upright: 0, 90, 180 or 270. It is applied
     /// unless [`Rotate::None`](crate::Rotate::None) is set.
     pub rotation_degrees: u16,
-    /// Whether left and right are exchanged after the rotation. Applied as the rotation is.
+    /// True if left and right are exchanged after the rotation. Applied as the rotation is.
     pub mirrored: bool,
     /// Clockwise rotation by another angle that the source asks for. It is never applied.
     pub odd_rotation_degrees: Option<u16>,
-    /// Whether it can go back to its start, which [`Repeat`](crate::Repeat) needs.
+    /// True if it can go back to its start, which [`Repeat`](crate::Repeat) needs.
     pub seekable: bool,
-    /// Whether it is live: a camera, a stream or a pipe without a length and a duration. See
+    /// True if it is live: a camera, a stream or a pipe without a length and a duration. See
     /// [`SourceOptions::live`](crate::SourceOptions::live).
     pub live: bool,
 }

@@ -46,7 +46,7 @@ pub(crate) trait Sink: Send {
         0
     }
 
-    /// Whether a frame that finds no room waits for it: backpressure.
+    /// Returns true if a frame that finds no room waits for it: backpressure.
     fn is_lossless(&self) -> bool {
         false
     }

@@ -21,7 +21,7 @@ pub struct Source {
     info: SourceInfo,
     kind: Kind,
     interrupt: Interrupt,
-    /// Whether a run has begun, so that the next one goes back to the start.
+    /// True if a run has begun, so that the next one goes back to the start.
     used: bool,
 }
 

@@ -122,7 +122,8 @@ fn make_fifo(folder: &Folder) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Whether a reader of a FIFO keeps up with a producer that is faster than its header says, y4m or raw.
+/// Returns true if a reader of a FIFO keeps up with a producer that is faster than its header says, y4m or
+/// raw.
 fn keeps_up(raw: bool) -> bool {
     let folder = Folder::new();
     let fifo = make_fifo(&folder);

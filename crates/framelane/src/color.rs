@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Whether samples span the whole code range.
+/// Range of the samples: the whole code range, or a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ColorRange {

@@ -41,7 +41,7 @@ pub(crate) fn write(
     entry.origin_sequence.store(sequence, Relaxed);
 }
 
-/// What a reader learns of a frame.
+/// Description of a frame, as a reader gets it.
 pub(crate) struct Descriptor {
     pub layout: Layout,
     pub info: FrameInfo,
@@ -50,7 +50,7 @@ pub(crate) struct Descriptor {
     pub epoch: u64,
 }
 
-/// Copies a descriptor out and checks it: whatever comes out lies within a slot of `slot_bytes`.
+/// Copies a descriptor out and checks it. The result always lies within a slot of `slot_bytes`.
 pub(crate) fn read(entry: &Entry, slot_bytes: usize) -> Result<Descriptor, Error> {
     let damaged = |what: String| {
         Error::new(ErrorKind::Damaged, format!("the descriptor of a frame is damaged: {what}"))

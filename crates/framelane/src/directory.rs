@@ -1,4 +1,4 @@
-//! Where channels live, what they may be called, and which files they have.
+//! Directory of the channels, rules for their names, and names of their files.
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ pub fn compare_names(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// How many digits a text begins with.
+/// Returns the number of digits at the start of a text.
 fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
@@ -123,8 +123,8 @@ impl Directory {
         ))
     }
 
-    /// As [`Directory::resolve`], without making anything. `None` when the directory does not exist yet:
-    /// there are no channels, as before the first publisher has started.
+    /// Resolves the directory as [`Directory::resolve`] does, without creating it. Returns `None` when it
+    /// does not exist yet: there are no channels, as before the first publisher has started.
     pub(crate) fn existing(given: Option<&Path>) -> Result<Option<Self>, Error> {
         let path = Self::path_of(given);
         match OpenDirectory::open(&path) {
@@ -134,8 +134,8 @@ impl Directory {
         }
     }
 
-    /// As [`Directory::existing`], to remove what others may have left: a directory that another user can
-    /// exchange for another one on the way is refused.
+    /// Opens the directory as [`Directory::existing`] does, to remove files that other users may have left.
+    /// Refuses a directory that another user can replace through its path.
     pub(crate) fn trusted(given: Option<&Path>) -> Result<Option<Self>, Error> {
         let path = Self::path_of(given);
         if path == os::default_directory() {
@@ -196,7 +196,7 @@ impl Directory {
         self.0.path()
     }
 
-    /// Whether its path still leads to it.
+    /// Returns true if its path still leads to it.
     pub(crate) fn is_here(&self) -> bool {
         self.0.is_here()
     }
@@ -218,7 +218,7 @@ impl Directory {
         self.0.place(file_name(channel, Part::Data(generation)))
     }
 
-    /// A name that nobody else uses, for a file that is not complete yet.
+    /// Returns an unused name, for a file that is not complete yet.
     pub(crate) fn unfinished(&self, channel: &str) -> Place {
         self.0.place(file_name(channel, Part::Unfinished))
     }
@@ -268,7 +268,7 @@ pub(crate) fn file_name(channel: &str, part: Part) -> String {
     }
 }
 
-/// What a file of a channel holds.
+/// Kind of a channel's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Control,

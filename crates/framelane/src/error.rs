@@ -166,8 +166,8 @@ impl Error {
         made
     }
 
-    /// Returns true if this process, or the system, has exhausted a resource. The object of the operation is then
-    /// not at fault.
+    /// Returns true if this process, or the system, has exhausted a resource. The object of the operation is
+    /// then not at fault.
     #[cfg(not(loom))]
     pub(crate) fn is_exhaustion(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());

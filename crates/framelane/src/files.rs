@@ -27,7 +27,7 @@ fn damaged(path: &Place, what: impl std::fmt::Display) -> Error {
         .with_hint("end the channel's publisher, then run `framelane doctor --fix`")
 }
 
-/// What to say when a file was cut short while it was in use.
+/// Returns the error for a file that was truncated while it was in use.
 fn cut_short(channel: &str, part: &str) -> Error {
     Error::new(
         ErrorKind::Damaged,
@@ -76,8 +76,8 @@ fn open(path: &Place, writable: bool) -> Result<File, Error> {
     })
 }
 
-/// The descriptor for locks: an opening of its own. A map keeps its opening alive, with all locks, for as
-/// long as a forked child has the map; this one ends when the child closes its descriptor.
+/// Opens a separate descriptor for locks. A map keeps its descriptor alive, with all locks, for as long as a
+/// forked child has the map. The separate one ends when the child closes it.
 fn lock_file(path: &Place, file: &File, writable: bool) -> Result<LockFile, Error> {
     let lock = LockFile::new(open(path, writable)?);
     if lock.is_same(file) {
@@ -279,10 +279,10 @@ pub(crate) enum AdoptedState {
     OtherUsers,
 }
 
-/// Where the slot table begins.
+/// Offset of the slot table.
 const TABLE_OFFSET: usize = 4096;
 
-/// Where the first slot begins.
+/// Returns the offset of the first slot.
 fn payload_offset(slots: usize) -> usize {
     (TABLE_OFFSET + slots * size_of::<Entry>()).next_multiple_of(PAGE_BYTES)
 }
@@ -425,7 +425,7 @@ impl DataFile {
         Ok(DataFile { map, generation, epoch, slots, slot_bytes, payload_offset, id })
     }
 
-    /// Whether `path` names this file.
+    /// Returns true if `path` names this file.
     pub(crate) fn is_at(&self, path: &Place) -> bool {
         self.id.is_at(path)
     }
@@ -450,7 +450,7 @@ impl DataFile {
         Ok(())
     }
 
-    /// Whether the file was cut short: what is left of it is of no use.
+    /// Returns true if the file was cut short: what is left of it is of no use.
     pub(crate) fn is_lost(&self) -> bool {
         self.map.is_lost()
     }

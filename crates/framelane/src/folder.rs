@@ -55,7 +55,7 @@ impl Folder {
         open(path, false)
     }
 
-    /// Opens a folder. Missing ones on the way are made with mode 0700, whatever the umask.
+    /// Opens a folder. Missing parents are created with mode 0700, regardless of the umask.
     ///
     /// # Errors
     /// The errors of [`Folder::open`].

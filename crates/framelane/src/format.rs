@@ -71,7 +71,7 @@ impl FromStr for Depth {
     }
 }
 
-/// Element type and channel count of a matrix that has no colour meaning of its own.
+/// Element type and channel count of a matrix without a colour meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatrixType {
     depth: Depth,
@@ -107,7 +107,7 @@ impl MatrixType {
     }
 }
 
-/// How the bytes of a frame are to be read.
+/// Meaning of the bytes of a frame.
 ///
 /// Multi-byte elements are little-endian. The numbers of [`PixelFormat::code`] are part of the
 /// shared-memory layout (`spec/shm-layout.md`).
@@ -132,7 +132,7 @@ pub enum PixelFormat {
     Nv12,
     /// Packed 4:2:2 as Y0 U Y1 V; an odd width is rounded up to a whole pair.
     Yuyv,
-    /// As NV12 with 16-bit samples, of which the upper 10 bits count.
+    /// NV12 with 16-bit samples, of which the upper 10 bits count.
     P010,
     /// Any OpenCV matrix type.
     Matrix(MatrixType),
@@ -242,7 +242,7 @@ impl fmt::Display for PixelFormat {
 impl FromStr for PixelFormat {
     type Err = Error;
 
-    /// Parses the names that [`PixelFormat::name`] gives.
+    /// Parses the names that [`PixelFormat::name`] returns.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`], naming the known formats.

@@ -1,4 +1,4 @@
-//! What describes a frame: its layout in memory, its colour, its times.
+//! Descriptor of a frame: its layout in memory, colour and times.
 
 use crate::color::Color;
 use crate::error::{Error, ErrorKind};
@@ -10,7 +10,7 @@ pub const MAX_FRAME_BYTES: usize = 1 << 32;
 /// The most planes a frame has.
 pub(crate) const MAX_PLANES: usize = 4;
 
-/// Where one plane lies within the payload.
+/// Position of one plane within the payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plane {
     /// Bytes from the start of the payload to the first sample.
@@ -144,7 +144,7 @@ impl Layout {
         self.size_bytes
     }
 
-    /// Whether rows have no padding and planes follow each other without a gap.
+    /// Returns true if rows have no padding and planes follow each other without a gap.
     pub fn is_packed(&self) -> bool {
         Self::packed(self.format, self.width, self.height).is_ok_and(|packed| packed == *self)
     }
@@ -168,22 +168,22 @@ pub struct Origin {
     pub sequence: u64,
 }
 
-/// What a publisher says of a frame beside its layout.
+/// Metadata that a publisher passes with a frame, in addition to its layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameInfo {
     /// Capture time in nanoseconds since 1970 (`CLOCK_REALTIME`); `None`: the time of publication.
     pub timestamp_ns: Option<u64>,
     /// Position in the media, in nanoseconds.
     pub pts_ns: Option<i64>,
-    /// How long the frame is to be shown, in nanoseconds.
+    /// Duration of the frame, in nanoseconds.
     pub duration_ns: Option<u64>,
     /// Colour space and range.
     pub color: Color,
     /// Clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
     pub rotation_degrees: u16,
-    /// Whether the frame was coded without reference to others.
+    /// True if the frame was coded without reference to others.
     pub keyframe: bool,
-    /// Where it was published first, if a link has brought it; `None` for a frame of this channel's own.
+    /// First publication of the frame, if it came over a link; `None` for a frame of this channel.
     pub origin: Option<Origin>,
 }
 

@@ -4,17 +4,16 @@ use crate::redact;
 use crate::ring::{Control, Ordering::Relaxed};
 use crate::text::{load_text, store_text};
 
-/// How the link is that feeds a channel: written by the channel's publisher, for people.
+/// State of the link that feeds a channel. Written by the channel's publisher, informational.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkStatus {
-    /// Where it leads, without secrets; at most 128 bytes are kept.
+    /// Address of the peer, without secrets, cut to 128 bytes.
     pub peer: String,
-    /// Whether it is connected now.
+    /// True if it is connected now.
     pub connected: bool,
-    /// Whether somebody publishes the channel on the other side; not known, and so false, while it is not
-    /// connected.
+    /// True if the channel is published at the peer; unknown, and so false, while the link is not connected.
     pub live: bool,
-    /// How often it was connected.
+    /// Number of connections so far.
     pub connections: u32,
     /// Nanoseconds that the other machine's clock is ahead of ours, as estimated on the link.
     pub clock_offset_ns: i64,
@@ -24,14 +23,13 @@ pub struct LinkStatus {
     pub latency_ns: u64,
     /// Bytes of frames received.
     pub received_bytes: u64,
-    /// Frames that were left out on the way. [`ChannelStatus::dropped`](crate::ChannelStatus::dropped) counts
-    /// them too.
+    /// Frames that the link skipped. [`ChannelStatus::dropped`](crate::ChannelStatus::dropped) includes them.
     pub missed: u64,
 }
 
 const CONNECTED: u32 = 1;
 const AWAY: u32 = 2;
-/// Connected, and nobody publishes the channel there.
+/// Connected, and the channel has no publisher at the peer.
 const NOT_PUBLISHED: u32 = 3;
 
 pub(crate) fn clear(control: &Control) {
@@ -54,7 +52,7 @@ pub(crate) fn write(control: &Control, link: &LinkStatus) {
     control.link_state.store(state, Relaxed);
 }
 
-/// What the publisher has said of its link; `None` for a channel without one.
+/// Reads the link status that the publisher wrote; `None` for a channel without a link.
 pub(crate) fn read(control: &Control) -> Option<LinkStatus> {
     let state = control.link_state.load(Relaxed);
     let (connected, live) = match state {

@@ -1,6 +1,6 @@
 //! The names of options' values: the same in URLs, commands, JSON and Python.
 
-/// Gives an enum its names: `name()`, `Display`, and `FromStr` with an error that lists all of them.
+/// Implements the names of an enum: `name()`, `Display`, and `FromStr` with an error that lists all of them.
 macro_rules! names {
     ($type:ty, $what:literal: $($value:ident = $name:literal),+) => {
         impl $type {
@@ -24,7 +24,7 @@ macro_rules! names {
         impl std::str::FromStr for $type {
             type Err = crate::Error;
 
-            /// Parses the names that [`name`](Self::name) gives.
+            /// Parses the names that [`name`](Self::name) returns.
             ///
             /// # Errors
             /// [`ErrorKind::InvalidOption`](crate::ErrorKind::InvalidOption), which lists the names.

@@ -68,7 +68,7 @@ impl Observer {
     }
 }
 
-/// What can be seen of a channel on which nothing arrives.
+/// Observed state of a channel on which no frame arrives.
 pub(crate) struct Seen {
     pub pid: u32,
     pub alive: bool,

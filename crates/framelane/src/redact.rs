@@ -141,7 +141,7 @@ fn next_url(text: &str, from: usize) -> Option<Range<usize>> {
     Some(start..colon + 3 + end)
 }
 
-/// Where the quoted text ends: at a quote that no letter or digit follows.
+/// Returns the end of the quoted text: a quote that no letter or digit follows.
 fn closing(rest: &str, quote: char) -> Option<usize> {
     rest.match_indices(quote).map(|(at, _)| at).find(|&at| {
         let after = rest[at + quote.len_utf8()..].chars().next();

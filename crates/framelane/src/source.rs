@@ -10,13 +10,14 @@ use crate::text::{load_text, store_text};
 pub struct SourceStatus {
     /// Name of the source, without secrets. At most 128 bytes are kept.
     pub name: String,
-    /// Whether frames arrive; false while the publisher reconnects.
+    /// True if frames arrive; false while the publisher reconnects.
     pub receiving: bool,
     /// Connections so far.
     pub connections: u32,
     /// Cause of the last loss, without secrets, empty before the first. At most 192 bytes are kept.
     pub reason: String,
-    /// Time of the last change, on `CLOCK_MONOTONIC`, in nanoseconds. [`Publisher::set_source`](crate::Publisher::set_source) sets it.
+    /// Time of the last change, on `CLOCK_MONOTONIC`, in nanoseconds.
+    /// [`Publisher::set_source`](crate::Publisher::set_source) sets it.
     pub since_ns: u64,
 }
 

@@ -32,7 +32,7 @@ steps! {
     ReadersNamed,
     /// The new epoch is stored, the state is not.
     EpochStored,
-    /// The channel is live; nobody has been told.
+    /// The channel is live; readers are not notified yet.
     Live,
     // Taking one over.
     /// The channel is not live any more, the dead publisher's lock not ours yet.
@@ -68,7 +68,7 @@ steps! {
     VersionStored,
     /// The head names the frame; sleepers do not know.
     HeadStored,
-    /// The futex word is changed; nobody is woken.
+    /// The futex word is changed; no reader is woken.
     WakeChanged,
     /// The first frame of a new generation is out, the old file still there.
     OldDataLeft,
@@ -82,9 +82,9 @@ steps! {
     /// The record is free; the lock is still held.
     Reclaimed,
     // Closing.
-    /// The state says closed; nobody has been told.
+    /// The state is closed; readers are not notified yet.
     ClosedStored,
-    /// Readers are told; all files are there.
+    /// Readers are notified; all files exist.
     CloseNotified,
     /// The data files are gone.
     DataRemoved,
@@ -124,12 +124,12 @@ steps! {
     Released,
     /// The futex word of the publisher is changed; it is not woken.
     FreedChanged,
-    /// A subscriber that ends holds nobody up any more; it still has its record.
+    /// A subscriber that ends no longer blocks a publisher; it still has its record.
     ReceivingStopped,
     // The doctor.
     /// The doctor holds the lock of a channel whose publisher died.
     DoctorLocked,
-    /// It has marked the channel as closed and told whoever waits.
+    /// It has marked the channel as closed and notified all waiting processes.
     DoctorClosed,
     /// It has removed all files but control.
     DoctorRemoved,

@@ -59,7 +59,7 @@ impl Channel {
     fn publish(&self, frames: u64) {
         let mut versions = [0; SLOTS];
         for sequence in 1..=frames {
-            // The oldest slot that nobody holds, and not the newest; its reader may be late.
+            // The oldest slot without a lease, and not the newest; its reader may be late.
             let slot = loop {
                 let mut order: Vec<_> = (0..SLOTS).collect();
                 order.sort_by_key(|&slot| versions[slot]);
@@ -86,7 +86,7 @@ impl Channel {
         }
     }
 
-    /// Receives until the last frame; gives how many.
+    /// Receives until the last frame. Returns the number of frames.
     fn receive(&self, reader: usize, delivery: Delivery, frames: u64) -> u64 {
         let (control, readers) = (self.control(), self.readers());
         ring::attach(readers, reader, delivery, 0, 0);
@@ -98,7 +98,7 @@ impl Channel {
             if let Next::Frame { sequence, slot } = ring::next(control, delivery, cursor, mapped) {
                 let (pin, version) = (ring::pin_of(GENERATION, slot), &self.entry(slot).version);
                 if ring::lease(&record.pins[0], pin, version, sequence) == Lease::Held {
-                    // SAFETY: the lease stands, so nobody writes to the slot until it is released.
+                    // SAFETY: the lease exists, so no thread writes to the slot until it is released.
                     let payload = unsafe { *self.payloads[slot].0.get() };
                     assert!(
                         payload.iter().all(|&word| word == sequence),
@@ -140,7 +140,7 @@ fn threads_that_share_a_ring_do_not_race() {
     });
 }
 
-/// What `scripts/sanitize` must see reported, to know that it would see the like elsewhere: a race, or a read
+/// A fault that `scripts/sanitize` must report, which proves that it would report another: a race, or a read
 /// beyond the end of an allocation. Run with `FRAMELANE_PLANT=race` or `FRAMELANE_PLANT=overrun`.
 #[test]
 fn a_planted_fault() {

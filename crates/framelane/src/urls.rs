@@ -1,6 +1,7 @@
 //! URLs instead of channel names, and the links that they open.
 //!
-//! The core knows no network. `framelane-net` registers itself once. From then on, a URL can replace a channel name.
+//! The core knows no network. `framelane-net` registers itself once. From then on, a URL can replace a
+//! channel name.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -33,7 +34,7 @@ crate::names::names!(Urls, "urls": Safe = "safe", Trusted = "trusted", Refuse = 
 /// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent,
 /// within a few seconds.
 pub trait Link: Send + Sync {
-    /// Why it has ended by itself, if it has.
+    /// Returns the error that ended it, if it has ended by itself.
     fn fault(&self) -> Option<Error>;
 
     /// Time that a closing publisher may still wait for the link to take its newest frame. The first call
@@ -87,7 +88,7 @@ impl Memory {
     }
 }
 
-/// What a subscriber of a URL asks for.
+/// Options of a subscriber of a URL.
 #[derive(Clone, Debug)]
 pub struct LinkRequest {
     /// URLs that are accepted.
@@ -136,12 +137,12 @@ pub fn register_url_schemes(links: &'static dyn Links) {
     let _ = LINKS.set(links);
 }
 
-/// Whether this is a URL and not a channel's name, which has no colon.
+/// Returns true if this is a URL and not a channel's name, which has no colon.
 pub(crate) fn is_url(channel: &str) -> bool {
     channel.contains("://") || channel.starts_with("unix:")
 }
 
-/// Who opens links.
+/// Returns the object that opens links.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] when no scheme was registered.

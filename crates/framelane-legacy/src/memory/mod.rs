@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 /// How to open what has the name of a mapping: not through a link, and without waiting, should it be a FIFO.
 const NO_SURPRISE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).bits() as i32;
 
-/// Whether two looks saw the same file.
+/// Returns true if two looks saw the same file.
 fn is_same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }

@@ -27,7 +27,7 @@ impl Owner {
         Ok(Owner { user: found.uid(), mode: found.mode() & 0o777, names: found.nlink() })
     }
 
-    /// Whether it belongs to the user of this process.
+    /// Returns true if it belongs to the user of this process.
     pub fn is_own(&self) -> bool {
         self.user == geteuid().as_raw()
     }

@@ -136,7 +136,7 @@ impl Reader {
         self.writers.process()
     }
 
-    /// Whether the memory has not changed for a while, although its content is not known to be whole.
+    /// Returns true if the memory has not changed for a while, although its content is not known to be whole.
     pub fn is_still(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.since.elapsed() >= STILL)
     }
@@ -237,7 +237,7 @@ impl Reader {
         Ok(self.accept(pending))
     }
 
-    /// Whether the next frame has begun at the top, and has not reached the lower half.
+    /// Returns true if the next frame has begun at the top, and has not reached the lower half.
     fn has_begun_again(&mut self, pending: &Pending) -> Result<bool, Error> {
         let half = self.copied.len() / 2;
         let start = self.first_difference;
@@ -267,8 +267,8 @@ impl Reader {
         self.is_same_from(half)
     }
 
-    /// Whether the memory is that of the copy from byte `start` on, read from the end, where a writer comes
-    /// last.
+    /// Returns true if the memory is that of the copy from byte `start` on, read from the end, where a writer
+    /// comes last.
     fn is_same_from(&self, start: usize) -> Result<bool, Error> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut end = self.copied.len();
@@ -322,7 +322,7 @@ impl Reader {
         (self.first_in_head, self.first_difference, self.differences) = (usize::MAX, usize::MAX, 0);
     }
 
-    /// Whether the file is open, and still the one of that name; opens it if not.
+    /// Returns true if the file is open, and still the one of that name; opens it if not.
     fn is_current(&mut self) -> Result<bool, Error> {
         let path = self.address.path();
         let failed = |error| {
@@ -380,7 +380,7 @@ impl Reader {
         }
     }
 
-    /// Whether the probes are those of the copy.
+    /// Returns true if the probes are those of the copy.
     fn probes_are_same(&self) -> Result<bool, Error> {
         let bytes = self.copied.len();
         let step = (bytes / PROBES).max(1);
@@ -396,7 +396,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether this poll's rows are those of the last frame.
+    /// Returns true if this poll's rows are those of the last frame.
     fn rows_are_same(&mut self, layout: &Layout) -> Result<bool, Error> {
         let (rows, row_bytes) = layout.format().plane_shape(0, layout.width(), layout.height());
         self.polls = self.polls.wrapping_add(1);

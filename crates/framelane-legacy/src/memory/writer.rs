@@ -12,7 +12,7 @@ use super::header::{HEADER_BYTES, Header};
 use super::owner::Owner;
 use super::place::Place;
 
-/// Whether the mapping was there before.
+/// The state of the mapping before it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
     /// It is ours: its end is ours too.
@@ -90,7 +90,7 @@ impl Writer {
         Ok(Writer { address: address.clone(), place, file, made })
     }
 
-    /// Whether it was there before.
+    /// Returns the state of the mapping before it was opened.
     pub fn made(&self) -> Made {
         self.made
     }

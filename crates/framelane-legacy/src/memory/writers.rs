@@ -68,7 +68,7 @@ impl Activity {
         Some(self.runs?.wrapping_sub(self.sleeps + self.preemptions))
     }
 
-    /// Whether it has run since `before`, or may be running.
+    /// Returns true if it has run since `before`, or may be running.
     fn has_run_since(&self, before: &Activity) -> bool {
         match (self.runs, before.runs) {
             (Some(now), Some(then)) => now != then,
@@ -201,7 +201,7 @@ impl Writers {
         }
     }
 
-    /// Whether what this knows of the threads can be evidence.
+    /// Returns true if what this knows of the threads can be evidence.
     pub(crate) fn is_known(&self) -> bool {
         !self.threads.is_empty() && self.is_explained && !self.is_hidden
     }
@@ -225,7 +225,7 @@ impl Writers {
         self.threads.iter().all(|thread| thread.is_outside)
     }
 
-    /// Whether no thread has run since [`Writers::mark`].
+    /// Returns true if no thread has run since [`Writers::mark`].
     pub(crate) fn have_not_run(&self) -> bool {
         self.threads.iter().all(|thread| thread.read().is_none_or(|now| !now.has_run_since(&thread.marked)))
     }
@@ -238,8 +238,8 @@ impl Writers {
         }
     }
 
-    /// Whether each thread was outside a write at some time since [`Writers::begin`]. `bytes`: the size of a
-    /// frame.
+    /// Returns true if each thread was outside a write at some time since [`Writers::begin`]. `bytes`: the
+    /// size of a frame.
     ///
     /// A thread that is new since then does not count: had it begun to write, the memory would have changed.
     pub(crate) fn are_outside(&mut self, bytes: usize) -> bool {
@@ -301,7 +301,7 @@ impl Writers {
         }
     }
 
-    /// Whether the process has the file mapped for writing, or open for it.
+    /// Returns true if the process has the file mapped for writing, or open for it.
     fn may_write(&self, process: u32) -> bool {
         let Some((device, inode)) = self.file else { return false };
         let (device, inode) = (format!("{:02x}:{:02x}", major(device), minor(device)), inode.to_string());

@@ -112,7 +112,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether the receiver has closed the connection, as far as is known. Does not wait.
+    /// Returns true if the receiver has closed the connection, as far as is known. Does not wait.
     pub fn is_gone(&self) -> bool {
         let mut byte = [0];
         match rustix::net::recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {

@@ -104,7 +104,7 @@ impl FrameBuffer {
         &self.jpeg[..self.arrived_bytes]
     }
 
-    /// Whether nothing of the next frame has come yet.
+    /// Returns true if nothing of the next frame has come yet.
     pub fn is_between_frames(&self) -> bool {
         self.line_bytes == 0 || self.is_complete()
     }
@@ -219,7 +219,7 @@ impl Answers {
         Ok(complete)
     }
 
-    /// Whether a part of the next answer has come.
+    /// Returns true if a part of the next answer has come.
     pub fn has_begun(&self) -> bool {
         self.matched_bytes > 0
     }

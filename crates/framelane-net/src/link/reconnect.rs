@@ -179,7 +179,7 @@ pub struct Sending {
     pub subscriber: SubscriberOptions,
     /// How many frames; `None`: until the channel is closed.
     pub count: Option<u64>,
-    /// Whether to wait for the channel again when it is closed here. The link stays connected.
+    /// True to wait for the channel again when it is closed here. The link stays connected.
     pub reconnect: bool,
 }
 

@@ -64,7 +64,7 @@ impl Clock {
         self.same = ours != 0 && ours == theirs;
     }
 
-    /// Whether both sides read the same clocks.
+    /// Returns true if both sides read the same clocks.
     pub(crate) fn is_same(&self) -> bool {
         self.same
     }

@@ -41,7 +41,7 @@ pub(crate) struct Welcome {
 pub(crate) struct Refusal {
     /// The number of an [`ErrorKind`].
     pub code: u32,
-    /// Whether it may be otherwise later.
+    /// True if it may be otherwise later.
     pub try_again: bool,
     pub message: String,
     pub hint: String,

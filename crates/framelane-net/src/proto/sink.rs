@@ -177,7 +177,7 @@ impl Sink {
         self.next_ping
     }
 
-    /// Whether the source has been silent for too long. (It answers pings.)
+    /// Returns true if the source has been silent for too long. (It answers pings.)
     pub(crate) fn is_gone(&self, now: Instant) -> bool {
         now.duration_since(self.last_heard) > self.idle_timeout
     }

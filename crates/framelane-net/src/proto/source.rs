@@ -101,12 +101,12 @@ impl Source {
         self.due = (self.due + self.interval).max(now);
     }
 
-    /// Whether the next frame has to be one that needs no other; asked once.
+    /// Returns true if the next frame has to be one that needs no other; asked once.
     pub(crate) fn take_keyframe(&mut self) -> bool {
         std::mem::take(&mut self.keyframe)
     }
 
-    /// Whether the sink has been silent for too long. (It pings every second.)
+    /// Returns true if the sink has been silent for too long. (It pings every second.)
     pub(crate) fn is_gone(&self, now: Instant) -> bool {
         now.duration_since(self.last_heard) > self.idle_timeout
     }

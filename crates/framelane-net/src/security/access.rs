@@ -85,7 +85,7 @@ impl Stamp {
         }
     }
 
-    /// Whether a later change would show: times have steps, and an inode's number may be used again.
+    /// Returns true if a later change would show: times have steps, and an inode's number may be used again.
     fn is_settled(metadata: &Metadata) -> bool {
         let changed = metadata.ctime().try_into().map(Duration::from_secs).unwrap_or_default();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -163,7 +163,7 @@ impl AccessList {
         found.map(|(client, _)| Grant::of(client)).ok_or_else(unknown_token)
     }
 
-    /// Whether the client is still there, with the same rights: to be asked now and then while it is
+    /// Returns true if the client is still there, with the same rights: to be asked now and then while it is
     /// connected.
     pub fn still_allows(&self, grant: &Grant) -> bool {
         self.clients().is_ok_and(|clients| {

@@ -225,14 +225,14 @@ impl IdentityOptions {
         self
     }
 
-    /// Whether it may take the place of one that is there.
+    /// Replaces an existing identity if true.
     #[must_use]
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
         self
     }
 
-    /// Whether the authority in the same directory signs it.
+    /// Lets the authority in the same directory sign the certificate if true.
     #[must_use]
     pub fn signed_by_authority(mut self, signed: bool) -> Self {
         self.signed = signed;

@@ -29,12 +29,12 @@ impl Patterns {
         Patterns::default()
     }
 
-    /// Whether one of them matches the name. What is not the name of a channel is never matched.
+    /// Returns true if one of them matches the name. What is not the name of a channel is never matched.
     pub fn matches(&self, channel: &str) -> bool {
         is_channel_name(channel) && self.0.iter().any(|pattern| pattern_matches(pattern, channel))
     }
 
-    /// Whether there are no patterns.
+    /// Returns true if there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -114,7 +114,7 @@ fn part_matches(pattern: &str, part: &str) -> bool {
     wildcard(pattern.as_bytes(), part.as_bytes(), |byte| *byte == b'*', |pattern, byte| pattern == byte)
 }
 
-/// Whether `items` are what `pattern` says, in which stars stand for any number of items.
+/// Returns true if `items` are what `pattern` says, in which stars stand for any number of items.
 fn wildcard<P, I>(
     pattern: &[P],
     items: &[I],

@@ -100,7 +100,7 @@ pub(super) struct Claim<'i> {
     /// `None` only while it is being given back.
     held: Option<Box<HeldChannel>>,
     pub(super) replaced: Arc<Ended>,
-    /// Whether the channel stays, for the client to come again.
+    /// True if the channel stays, for the client to come again.
     pub(super) stays: bool,
 }
 

@@ -56,7 +56,7 @@ pub struct ServerOptions {
     pub read: Patterns,
     /// Channels that may be sent to.
     pub write: Patterns,
-    /// Whether TCP without TLS is offered beyond this machine.
+    /// True if TCP without TLS is offered beyond this machine.
     pub insecure: bool,
     /// The channels' directory, as for [`PublisherOptions::directory`].
     pub directory: Option<PathBuf>,

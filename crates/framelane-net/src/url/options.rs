@@ -167,7 +167,8 @@ impl LinkOptions {
     }
 }
 
-/// Whether an option of a URL weakens the link, names a file with a secret, or raises the limit of frames.
+/// Returns true if an option of a URL weakens the link, names a file with a secret, or raises the limit of
+/// frames.
 fn needs_trust(name: &str, value: &str) -> bool {
     match name {
         "insecure" => !matches!(value, "0" | "false"),

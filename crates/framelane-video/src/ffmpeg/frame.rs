@@ -101,7 +101,7 @@ impl Frame {
         }
     }
 
-    /// Whether the decoder found errors in it, and concealed them.
+    /// Returns true if the decoder found errors in it, and concealed them.
     pub(crate) fn corrupt(&self) -> bool {
         let raw = self.raw();
         raw.flags & ff::AV_FRAME_FLAG_CORRUPT as c_int != 0 || raw.decode_error_flags != 0
@@ -149,14 +149,14 @@ impl Packet {
         unsafe { (*self.0).stream_index }
     }
 
-    /// Whether the container says that bytes of it are missing or wrong.
+    /// Returns true if the container says that bytes of it are missing or wrong.
     pub(crate) fn corrupt(&self) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*self.0).flags };
         flags & ff::AV_PKT_FLAG_CORRUPT as c_int != 0
     }
 
-    /// Whether it holds a picture that needs no other.
+    /// Returns true if it holds a picture that needs no other.
     pub(crate) fn keyframe(&self) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*self.0).flags };

@@ -195,13 +195,13 @@ impl Input {
             .is_some_and(|io| io.seekable & ff::AVIO_SEEKABLE_NORMAL as c_int != 0)
     }
 
-    /// Whether the input has a length in bytes.
+    /// Returns true if the input has a length in bytes.
     pub(crate) fn has_length(&self) -> bool {
         // SAFETY: null, or the I/O context of this open input, which nothing else uses meanwhile.
         !self.raw().pb.is_null() && unsafe { ff::avio_size(self.raw().pb) } > 0
     }
 
-    /// Whether the demuxer is a capture device.
+    /// Returns true if the demuxer is a capture device.
     pub(crate) fn is_device(&self) -> bool {
         // SAFETY: an open input has a format, a constant of FFmpeg.
         let class = unsafe { self.raw().iformat.as_ref() }.map_or(ptr::null(), |format| format.priv_class);
@@ -232,7 +232,7 @@ impl Input {
         packet.end().map(|end| super::to_ns(end, time_base))
     }
 
-    /// Whether the input is a numbered or named sequence of pictures.
+    /// Returns true if the input is a numbered or named sequence of pictures.
     pub(crate) fn is_sequence(&self) -> bool {
         self.container() == "image2"
     }

@@ -67,7 +67,7 @@ impl Orientation {
         }
     }
 
-    /// Whether left and right are exchanged after the rotation.
+    /// Returns true if left and right are exchanged after the rotation.
     pub(crate) fn mirrored(self) -> bool {
         self.transpose ^ self.from_right ^ self.from_bottom
     }

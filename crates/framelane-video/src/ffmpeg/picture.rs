@@ -87,7 +87,7 @@ impl<'a> Picture<'a> {
         })
     }
 
-    /// Whether there is something to convert.
+    /// Returns true if there is something to convert.
     pub(super) fn has_pixels(&self) -> bool {
         self.width > 0 && self.height > 0 && !self.data[0].is_null()
     }

@@ -278,13 +278,13 @@ impl Ranges {
     }
 }
 
-/// Whether the picture needs no conversion, only a copy.
+/// Returns true if the picture needs no conversion, only a copy.
 fn same_pixels(picture: &Picture<'_>, layout: &Layout) -> bool {
     (picture.width, picture.height) == (layout.width(), layout.height())
         && same_samples(picture, layout.format())
 }
 
-/// Whether the samples stay as they are in this format.
+/// Returns true if the samples stay as they are in this format.
 pub(super) fn same_samples(picture: &Picture<'_>, format: PixelFormat) -> bool {
     let gray = matches!(format, PixelFormat::Gray8 | PixelFormat::Gray16);
     pixel::from_av(picture.format) == Some(format) && !(gray && picture.color.range == ColorRange::Limited)

@@ -158,12 +158,12 @@ impl<'s> SlotPool<'s> {
     }
 }
 
-/// Whether this decoder may write into slots.
+/// Returns true if this decoder may write into slots.
 pub(crate) fn known(decoder: &str) -> bool {
     DECODERS.contains(&decoder)
 }
 
-/// Whether this decoder may write into slots, and takes buffers at all.
+/// Returns true if this decoder may write into slots, and takes buffers at all.
 pub(crate) fn suits(decoder: &str, capabilities: c_int) -> bool {
     capabilities & ff::AV_CODEC_CAP_DR1 as c_int != 0 && known(decoder)
 }

@@ -37,8 +37,8 @@ pub(crate) struct StreamFacts {
 }
 
 impl StreamFacts {
-    /// Whether a picture's display matrix holds for the pictures after it (ITU-T H.264, D.2.27). EXIF data do
-    /// not.
+    /// Returns true if a picture's display matrix holds for the pictures after it (ITU-T H.264, D.2.27). EXIF
+    /// data do not.
     pub(crate) fn display_persists(&self) -> bool {
         ["h264", "hevc"].contains(&self.codec.as_str())
     }

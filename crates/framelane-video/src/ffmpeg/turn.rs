@@ -180,8 +180,8 @@ fn planes(format: c_int) -> usize {
     })
 }
 
-/// Whether the samples can be turned as they are. The rules are those of FFmpeg's filters transpose, hflip
-/// and vflip.
+/// Returns true if the samples can be turned as they are. The rules are those of FFmpeg's filters transpose,
+/// hflip and vflip.
 fn can_turn(format: c_int, orientation: Orientation) -> bool {
     let Some(descriptor) = descriptor(format) else { return false };
     let is = |flag: u32| descriptor.flags & u64::from(flag) != 0;

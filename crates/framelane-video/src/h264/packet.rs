@@ -32,7 +32,7 @@ struct Slice {
     reference: bool,
 }
 
-/// Whether a packet holds a picture that needs no other (IDR).
+/// Returns true if a packet holds a picture that needs no other (IDR).
 pub(crate) fn has_keyframe(packet: &[u8]) -> bool {
     units(packet).any(|unit| unit[0] & 0x1f == 5)
 }

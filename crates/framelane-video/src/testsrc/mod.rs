@@ -41,7 +41,7 @@ pub(crate) struct TestSource {
     background: Vec<u8>,
 }
 
-/// Whether `source` names the test source.
+/// Returns true if `source` names the test source.
 pub(crate) fn is_testsrc(source: &str) -> bool {
     source == "testsrc" || source.starts_with("testsrc=")
 }

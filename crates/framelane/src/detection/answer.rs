@@ -64,8 +64,8 @@ impl Publisher {
 }
 
 impl DetectionSubscriber {
-    /// As [`DetectionSubscriber::for_frame`], from any detector: when one ends, waits for the next. (A
-    /// detector that starts receives the newest frame, which its predecessor was asked for.)
+    /// Waits for the detections of a frame, as [`DetectionSubscriber::for_frame`] does, across restarts of
+    /// the detector. (A detector that starts receives the newest frame, which its predecessor was asked for.)
     ///
     /// # Errors
     /// [`MatchError::Timeout`]; an error of kind [`ErrorKind::Timeout`] when there is no detector; errors of

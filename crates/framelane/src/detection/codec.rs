@@ -123,7 +123,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Detections, Error> {
     let box_bytes = reader.u32()? as usize;
     let text_count = reader.u32()? as usize;
     let header_bytes = reader.u32()? as usize;
-    // A later minor version may have a longer header and longer boxes: what it added is passed over.
+    // A later minor version may have a longer header and longer boxes. Their new fields are skipped.
     if box_bytes < BOX_BYTES || header_bytes < HEADER_BYTES || text_count < 2 {
         return Err(damaged(format!(
             "boxes of {box_bytes} bytes, header of {header_bytes}, {text_count} texts"

@@ -1,4 +1,4 @@
-//! Boxes found in a frame, sent back on a channel of their own.
+//! Boxes found in a frame, sent back on a separate channel.
 
 mod answer;
 mod codec;
@@ -11,7 +11,7 @@ use crate::frame::FrameId;
 pub use receive::{DetectionSubscriber, MatchError};
 pub use send::DetectionPublisher;
 
-/// What is known of a box beside its place.
+/// Properties of a box other than its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DetectionFlags(pub u32);
 
@@ -21,7 +21,7 @@ impl DetectionFlags {
     /// The box was predicted, not seen.
     pub const PREDICTED: DetectionFlags = DetectionFlags(2);
 
-    /// Whether all bits of `other` are set.
+    /// Returns true if all bits of `other` are set.
     pub fn contains(self, other: DetectionFlags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -53,7 +53,7 @@ pub struct Detection {
     pub score: f32,
     /// Index into the labels.
     pub class_id: u32,
-    /// What the tracker calls the object; 0: not tracked.
+    /// Number of the object in the tracker; 0: not tracked.
     pub track_id: u64,
     /// Lost, predicted.
     pub flags: DetectionFlags,
@@ -64,7 +64,7 @@ pub struct Detection {
 pub struct Detections {
     /// The frame.
     pub frame: FrameId,
-    /// What found them.
+    /// Name of the model that found the boxes.
     pub model: String,
     /// Names of the classes; `class_id` is an index into them.
     pub labels: Vec<String>,
@@ -89,7 +89,7 @@ impl Detections {
         self.labels.get(detection.class_id as usize).map(String::as_str)
     }
 
-    /// Writes the batch as `spec/detections.md` says, in place of what `bytes` held.
+    /// Writes the batch as specified in `spec/detections.md`, and replaces the content of `bytes`.
     ///
     /// Sequence, publication time and drops are not part of it: the channel carries them.
     ///

@@ -23,7 +23,7 @@ pub struct DetectionSubscriber {
     recent: VecDeque<Detections>,
 }
 
-/// Why the detections of a frame were not had.
+/// Reason that the detections of a frame are missing.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum MatchError {
@@ -83,10 +83,10 @@ impl DetectionSubscriber {
         Self::with_options(SubscriberOptions::new().delivery(Delivery::Every), channel)
     }
 
-    /// As [`DetectionSubscriber::open`], with options of your own.
+    /// Opens the channel with options. Otherwise equal to [`DetectionSubscriber::open`].
     ///
     /// # Errors
-    /// As [`SubscriberOptions::open`].
+    /// The errors of [`SubscriberOptions::open`].
     pub fn with_options(options: SubscriberOptions, channel: &str) -> Result<Self, Error> {
         Ok(Self::new(options.open(channel)?))
     }

@@ -14,7 +14,8 @@ const SLOT_BYTES: usize = 16 << 10;
 
 /// Publishes what was found in frames.
 ///
-/// Send a batch for every frame that was looked at, also when nothing was found: the other side then knows.
+/// Send a batch for every frame that was processed, also without boxes, so that subscribers know that nothing
+/// was found.
 pub struct DetectionPublisher {
     publisher: Publisher,
     labels: Vec<String>,
@@ -47,10 +48,10 @@ impl DetectionPublisher {
         Self::with_options(PublisherOptions::new().slots(Self::DEFAULT_SLOTS), channel, labels, model)
     }
 
-    /// As [`DetectionPublisher::create`], with options of your own.
+    /// Creates the channel with options. Otherwise equal to [`DetectionPublisher::create`].
     ///
     /// # Errors
-    /// As [`PublisherOptions::create`].
+    /// The errors of [`PublisherOptions::create`].
     pub fn with_options(
         options: PublisherOptions,
         channel: &str,
@@ -65,7 +66,7 @@ impl DetectionPublisher {
         })
     }
 
-    /// Sends the boxes found in `frame`; gives the batch's own number, or `None` when it was dropped.
+    /// Sends the boxes found in `frame`. Returns the batch's sequence, or `None` when it was dropped.
     ///
     /// Copies the boxes. Blocks only with [`Backpressure::Block`](crate::Backpressure::Block).
     ///

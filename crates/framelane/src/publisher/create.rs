@@ -28,7 +28,7 @@ fn has_numbers_left(number: u64, limit: u64) -> bool {
     number < limit / 16 * 15
 }
 
-/// How to make a channel.
+/// Options of a publisher.
 #[derive(Clone, Debug)]
 pub struct PublisherOptions {
     slots: usize,
@@ -67,31 +67,32 @@ impl PublisherOptions {
         Self::default()
     }
 
-    /// How many frames the ring holds, 2 to 128. One is the newest, one is written to, the others are for
-    /// leases: about one for each subscriber that works on frames of its own. A subscriber holds at most the
-    /// slots less two, at least 2: in a ring of 2 or 3 slots, one that holds two frames can stop the channel.
+    /// Sets the number of frames in the ring, 2 to 128. One is the newest, one is being written, and the
+    /// others are for leases: about one for each subscriber that works on other frames than the rest. A
+    /// subscriber holds at most the slots less two, at least 2. In a ring of 2 or 3 slots, a subscriber that
+    /// holds two frames can stop the channel.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
     }
 
-    /// What to do when every slot is leased.
+    /// Sets the behaviour when every slot is leased.
     #[must_use]
     pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
         self.backpressure = backpressure;
         self
     }
 
-    /// The directory of the channel's files, in place of `$FRAMELANE_DIR` or `/dev/shm/framelane-<uid>`.
-    /// It should lie on a tmpfs, or frames are written to a disk.
+    /// Sets the directory of the channel's files. Default: `$FRAMELANE_DIR`, or `/dev/shm/framelane-<uid>`.
+    /// It should be on a tmpfs, or frames are written to a disk.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// The permissions of the files, as for `chmod`; nobody but the owner can get write access to frames.
+    /// Sets the permissions of the files, as for `chmod`. Only the owner can have write access to frames.
     #[must_use]
     pub fn permissions(mut self, permissions: u32) -> Self {
         self.permissions = permissions;
@@ -134,8 +135,7 @@ impl PublisherOptions {
 
     /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
     ///
-    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): then the
-    /// frames go there.
+    /// A URL instead of a name sends the frames to a channel on another machine (see `framelane-net`).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::InvalidOption`]; [`ErrorKind::ChannelBusy`] when another
@@ -238,8 +238,8 @@ impl PublisherOptions {
                 os::set_mode(&publisher.readers.lock, self.permissions).map_err(context)?;
                 Ok(Some(publisher))
             }
-            // Its publisher was killed while it closed the channel, or before it had made all files: whoever
-            // is attached learns that the channel is closed, and a new one takes its name.
+            // Its publisher was killed while it closed the channel, or before it had made all files. Attached
+            // subscribers learn that the channel is closed, and a new channel takes its name.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -261,9 +261,9 @@ impl PublisherOptions {
         }
     }
 
-    /// Makes a new channel; `None` when somebody else has just done so.
+    /// Makes a new channel; `None` when another publisher has just done so.
     fn make(&self, directory: &Directory, channel: &str) -> Result<Option<Publisher>, Error> {
-        // Complete and locked before it has its name: nobody ever sees half a control file.
+        // Complete and locked before it has its name, so that no process sees half a control file.
         let unfinished = directory.unfinished(channel);
         let control = ControlFile::create(&unfinished, self.permissions)?;
         step(Step::ControlMade);
@@ -280,7 +280,7 @@ impl PublisherOptions {
         let readers = match self.make_readers(directory, channel, channel_id) {
             Ok(readers) => readers,
             Err(error) => {
-                // While `control` still has the lock: afterwards the name could be somebody else's.
+                // While `control` still has the lock: afterwards the name could belong to another publisher.
                 control.lock.remove(&path);
                 return Err(error);
             }
@@ -298,7 +298,7 @@ impl PublisherOptions {
         let readers = ReadersFile::create(&unfinished, self.permissions, channel_id)?;
         step(Step::ReadersMade);
         let path = directory.readers(channel);
-        // A leftover of the same name has no control file: nobody is attached to it.
+        // A leftover of the same name has no control file, so no subscriber is attached to it.
         if let Err(error) = unfinished.rename(&path) {
             readers.lock.remove(&unfinished);
             if let Some(owner) = path.protected_by() {
@@ -322,8 +322,8 @@ impl PublisherOptions {
         let words = control.words();
         // The clock makes epochs of channels that were removed in between differ as well.
         let epoch = os::realtime_ns().max(words.epoch.load(Ordering::Relaxed).wrapping_add(1));
-        // `given` is stored before a slot bears the number: whatever the dead publisher did not come to
-        // announce, no number is used twice. A frame that it was writing is a gap of one.
+        // `given` is stored before a slot has the number. So no number is used twice, even if the dead
+        // publisher did not announce it. A frame that it was writing is a gap of one.
         let (newest, _) = ring::newest(words);
         let sequence = newest.max(words.given.load(Ordering::Relaxed).min(newest.saturating_add(1 << 40)));
         if !has_numbers_left(sequence, MAX_SEQUENCE) {
@@ -415,7 +415,7 @@ fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> 
     control.lock.try_lock(PUBLISHER_LOCK)
 }
 
-/// Refuses a file that somebody else has made: its owner could change what our subscribers trust us to have
+/// Refuses a file of another owner: the owner could change what subscribers trust this publisher to have
 /// written.
 fn check_owner(path: &Place, file: &LockFile) -> Result<(), Error> {
     let owner = os::foreign_owner(file).map_err(|error| Error::from_io(path.display(), error))?;
@@ -440,8 +440,7 @@ fn data_files(directory: &Directory, channel: &str) -> Result<Vec<(u64, Place)>,
     Ok(data.collect())
 }
 
-/// Where the newest frame of the ring that is taken over has come from, announced or not: no reader gets it a
-/// second time.
+/// Returns the origin of the newest frame in the adopted ring, announced or not: no reader gets it twice.
 fn newest_origin(Adopted { data, .. }: &Adopted) -> Option<Origin> {
     let newest = data.entries().max_by_key(|entry| {
         let version = entry.version.load(Ordering::Acquire);

@@ -71,8 +71,8 @@ impl Publisher {
         Ok(true)
     }
 
-    /// Whether the link has not taken the newest frame. A link without a subscriber has failed, and reports
-    /// its fault a moment later.
+    /// Returns true if the link has not taken the newest frame. A link without a subscriber has failed, and
+    /// reports its fault a moment later.
     fn link_lags(&self) -> bool {
         let readers = self.readers.words();
         readers.active.load(Relaxed) == 0 || ring::behind(readers, self.published)

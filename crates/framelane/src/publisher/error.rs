@@ -1,8 +1,8 @@
-//! Why a slot could not be had.
+//! Reasons that no slot was available.
 
 use crate::error::{Error, ErrorKind, forked};
 
-/// Why a slot could not be had.
+/// Reason that no slot was available.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum LoanError {

@@ -44,8 +44,8 @@ impl<'p> Loan<'p> {
         )]
         // SAFETY: the slot was claimed, so its version is WRITING and no reader can come to hold it until
         // `publish`, which consumes the loan; no other loan exists while this one borrows the publisher, and
-        // a slot of an owned loan is never claimed. The slot is at least `size_bytes` long, mapped for writing, and stays
-        // mapped while the publisher is borrowed. Bytes have no invalid values.
+        // a slot of an owned loan is never claimed. The slot is at least `size_bytes` long, mapped for
+        // writing, and stays mapped while the publisher is borrowed. Bytes have no invalid values.
         unsafe {
             std::slice::from_raw_parts_mut(start.as_ptr(), len)
         }
@@ -61,9 +61,9 @@ impl<'p> Loan<'p> {
         &mut self.bytes_mut()[range]
     }
 
-    /// Makes the frame the newest of the channel and wakes whoever waits; gives its sequence.
+    /// Makes the frame the newest of the channel and wakes waiting subscribers. Returns its sequence.
     ///
-    /// Makes no system call when nobody waits.
+    /// Makes no system call when no subscriber waits.
     pub fn publish(self, info: &FrameInfo) -> u64 {
         self.publisher.publish_slot(self.slot, &self.layout, info)
     }
@@ -108,7 +108,7 @@ impl OwnedLoan {
         self.slot
     }
 
-    /// Whether readers may hold the slot. Changed by the publisher only, which is borrowed for it.
+    /// Returns true if readers may hold the slot. Changed by the publisher only, which is borrowed for it.
     pub(super) fn was_published(&self) -> bool {
         self.published.load(Ordering::Relaxed)
     }
@@ -126,8 +126,8 @@ impl OwnedLoan {
         let len = bytes.len().min(self.capacity());
         #[expect(unsafe_code, reason = "the loan is the proof that no code writes; see the SAFETY comment")]
         // SAFETY: the source is a mapped slot of at least `len` bytes that only the owner of the loan may
-        // write to, and the owner calls `publish_owned`, from which on no code may. The destination is another
-        // slot.
+        // write to, and the owner calls `publish_owned`, from which on no code may. The destination is
+        // another slot.
         unsafe {
             std::ptr::copy_nonoverlapping(self.as_ptr().as_ptr(), bytes.as_mut_ptr(), len);
         }

@@ -30,11 +30,11 @@ pub use error::LoanError;
 pub use loan::{Loan, OwnedLoan};
 use slots::Slots;
 
-/// How long the publisher sleeps before it looks whether a reader that blocks it has died.
+/// Interval at which a blocked publisher checks whether the reader that blocks it has died.
 const DEATH_CHECK: Duration = Duration::from_millis(100);
 /// The same while an owned loan exists: its drop wakes no thread.
 const HOLD_CHECK: Duration = Duration::from_millis(2);
-/// How often a publisher that publishes checks that the channel's files still have their names.
+/// Interval at which an active publisher checks that the channel's files still have their names.
 const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 
 /// The one that publishes a channel's frames.
@@ -87,7 +87,7 @@ pub struct Publisher {
     link: Option<urls::HeldLink>,
     /// Ends waits.
     cancel: CancelToken,
-    /// Whether another program has removed the channel's files.
+    /// True if another program has removed the channel's files.
     removed: bool,
     /// When that is checked next, on the monotonic clock.
     presence_check_ns: u64,
@@ -147,7 +147,7 @@ impl Publisher {
         [&self.current, &self.next].into_iter().flatten().map(|slots| slots.ring_bytes() as u64).sum()
     }
 
-    /// What happens when no slot is free.
+    /// Returns the behaviour when no slot is free.
     pub fn backpressure(&self) -> Backpressure {
         self.backpressure
     }
@@ -180,7 +180,7 @@ impl Publisher {
             .count()
     }
 
-    /// Copies a frame into a slot and publishes it; gives its sequence, or `None` when it was dropped.
+    /// Copies a frame into a slot and publishes it. Returns its sequence, or `None` when it was dropped.
     ///
     /// `bytes` are laid out as `layout` says and at least [`Layout::size_bytes`] long. One copy.
     /// Blocks only with [`Backpressure::Block`].
@@ -303,22 +303,22 @@ impl Publisher {
         self.inherited
     }
 
-    /// Why the link has ended that a URL was given for as the channel's name; `None` while it runs, and
-    /// without one. Calls for a slot tell of it too.
+    /// Returns the error that ended the link of a channel that was named by a URL; `None` while the link
+    /// runs, and without a link. Calls for a slot return the error too.
     pub fn link_fault(&self) -> Option<Error> {
         self.link.as_ref()?.fault()
     }
 
-    /// Gives a number to a frame that will not be published, so that readers see the gap and count it.
+    /// Assigns a sequence to a frame that will not be published, so that readers see the gap and count it.
     ///
     /// Does nothing in a forked child.
     pub fn skip(&mut self) -> u64 {
         self.skip_many(1)
     }
 
-    /// As [`Publisher::skip`], for up to 2³² frames at once. Beyond 2⁵⁴, which nobody can have counted to,
-    /// gaps are counted as dropped and no numbers given: who says how many are left out may be a stranger on
-    /// a link.
+    /// Skips up to 2³² frames at once, as [`Publisher::skip`] does for one. Beyond 2⁵⁴, which no publisher
+    /// can have counted to, gaps are counted as dropped and no sequences assigned: the count may come from an
+    /// untrusted peer of a link.
     pub fn skip_many(&mut self, count: u32) -> u64 {
         if self.check_fork().is_err() {
             return self.sequence;
@@ -370,7 +370,7 @@ impl Publisher {
         os::fork_count() != self.forks
     }
 
-    /// Whether the channel is ours, and its files are whole.
+    /// Checks that the channel belongs to this process and that its files are whole.
     fn check(&mut self) -> Result<(), LoanError> {
         self.check_fork()?;
         if let Some(fault) = self.link_fault() {
@@ -396,7 +396,7 @@ impl Publisher {
             if let Some(current) = &mut self.current {
                 let data = &current.generation().data;
                 if !data.is_at(&self.directory.data(&self.channel, data.generation)) {
-                    // Those who come late do not find it: the next frame is in another ring.
+                    // Late subscribers do not find it: the next frame is in another ring.
                     current.retire();
                 }
             }
@@ -411,7 +411,7 @@ impl Publisher {
         Err(files::removed(&self.channel, &self.directory))
     }
 
-    /// Whether every reader with delivery `Every` has all frames so far.
+    /// Returns true if every reader with delivery `Every` has all frames so far.
     fn consumed(&self) -> bool {
         ring::blocked(self.readers.words(), self.published) == 0
     }
@@ -503,7 +503,7 @@ impl Publisher {
                 self.remove_data(&unused);
             }
         }
-        // Two tries: the second after the pins of dead readers have come back.
+        // Two attempts: the second follows after the pins of dead readers were cleared.
         for last in [false, true] {
             let lossless = (self.backpressure == Backpressure::Block).then_some(self.published);
             let readable = self.current.as_ref().is_some_and(|slots| !slots.is_lost());
@@ -516,8 +516,8 @@ impl Publisher {
                     self.next.as_mut().or(self.current.as_mut()).expect("made above if there was none");
                 match slots.claim(readers, lossless) {
                     Ok(slot) => {
-                        // If the readers file was cut short, its zeros have just been taken for slots that
-                        // nobody holds.
+                        // If the readers file was cut short, its zeros have just been read as slots without a
+                        // lease.
                         self.readers.check(&self.channel)?;
                         return Ok(slot);
                     }
@@ -566,7 +566,8 @@ impl Publisher {
         Err(last.into())
     }
 
-    /// Whether a ring would fit in the room that is free together with that of the rings which it replaces.
+    /// Returns true if a ring would fit in the room that is free together with that of the rings which it
+    /// replaces.
     fn room_can_be_made(&self, frame_bytes: usize) -> bool {
         let used = self.current.iter().chain(&self.next).map(|slots| {
             os::used_bytes(&self.directory.data(&self.channel, slots.generation().data.generation))
@@ -654,8 +655,8 @@ impl Publisher {
         self.sequence
     }
 
-    /// Wakes all who sleep, whatever they wait for: a publisher that was killed may have changed `wake` and
-    /// not come to wake anybody.
+    /// Wakes all sleepers, regardless of the value that they wait for: a publisher that was killed may have
+    /// changed `wake` without waking them.
     fn notify(&self) {
         let control = self.control.words();
         ring::notify(control, self.readers.words());
@@ -667,8 +668,8 @@ impl Publisher {
         data.remove(&self.directory.data(&self.channel, data.generation));
     }
 
-    /// Returns the memory of slots that no subscriber can receive any more, before those who have mapped them
-    /// let go: the next publisher may need the room at once.
+    /// Returns the memory of slots that no subscriber can receive any more, before processes that have mapped
+    /// them unmap: the next publisher may need the room at once.
     fn release_received(&mut self) {
         let readers = self.readers.words();
         let any_every = ring::blocked(readers, u64::MAX) != 0;

@@ -12,14 +12,14 @@ use crate::ring::{self, Readers};
 /// A data file, shared with its owned loans.
 pub(crate) struct Generation {
     pub data: DataFile,
-    /// Whether an [`OwnedLoan`](super::OwnedLoan) exists for the slot. Set by the publisher, cleared by its
+    /// True if an [`OwnedLoan`](super::OwnedLoan) exists for the slot. Set by the publisher, cleared by its
     /// drop.
     pub owned: Box<[AtomicBool]>,
 }
 
 /// A ring that was taken over and is smaller than this is never too large.
 const SMALL_RING_BYTES: usize = 1 << 20;
-/// In place of a sequence: the slot's memory was returned to the file system.
+/// A version that is not a sequence: the slot's memory was returned to the file system.
 const RELEASED: u64 = u64::MAX;
 
 /// One generation of slots.
@@ -28,9 +28,9 @@ pub(super) struct Slots {
     /// The sequence in each slot, 0 when there is none.
     versions: Box<[u64]>,
     newest: Option<usize>,
-    /// Whether a dead publisher has made it, and the present one has not published in it.
+    /// True if a dead publisher has made it, and the present one has not published in it.
     adopted: bool,
-    /// Whether it takes no more frames.
+    /// True if it takes no more frames.
     retired: bool,
 }
 
@@ -55,7 +55,7 @@ impl Slots {
             let found = entry.version.load(Ordering::Acquire);
             let frame = Some(ring::frame_of(found)).filter(|&frame| frame <= given).unwrap_or(0);
             if frame != found {
-                // Release: as in a claim that is taken back. Nobody can lease what is not a frame.
+                // Release: as in a claim that is taken back. No reader can lease a slot without a frame.
                 entry.version.store(frame, Ordering::Release);
             }
             frame
@@ -71,7 +71,7 @@ impl Slots {
         Slots { generation, versions, newest: None, adopted: false, retired: false }
     }
 
-    /// Whether the ring takes frames of `frame_bytes`, and is as its publisher wants it.
+    /// Returns true if the ring takes frames of `frame_bytes`, and is as its publisher wants it.
     pub(super) fn fits(&self, count: usize, frame_bytes: usize) -> bool {
         let bytes = self.slot_bytes();
         let wasteful = self.adopted && self.ring_bytes() > SMALL_RING_BYTES && bytes / 2 > frame_bytes;
@@ -91,7 +91,7 @@ impl Slots {
         self.slot_bytes() * self.versions.len()
     }
 
-    /// Whether the file was cut short under the slots.
+    /// Returns true if the file was cut short under the slots.
     pub(super) fn is_lost(&self) -> bool {
         self.generation.data.is_lost()
     }
@@ -111,7 +111,7 @@ impl Slots {
         self.retired = true;
     }
 
-    /// Returns the memory of all slots that nobody holds to the file system; of the newest too, if `newest`.
+    /// Returns the memory of all unleased slots to the file system; of the newest too, if `newest`.
     ///
     /// The ring takes no more frames. Leases stay valid.
     pub(super) fn release(&mut self, path: &Place, readers: &Readers, newest: bool) -> Result<(), Error> {
@@ -126,17 +126,17 @@ impl Slots {
         self.generation.data.release(path, released.map(|(slot, _)| slot))
     }
 
-    /// Claims the oldest slot that nobody holds; else says which readers stand in the way, a bit for each.
+    /// Claims the oldest unleased slot. Otherwise returns the readers that block a slot, a bit for each.
     ///
     /// `lossless`, with the newest announced sequence: a frame that a reader with delivery `Every` has not
-    /// received stands in the way too.
+    /// received blocks its slot too.
     pub(super) fn claim(&mut self, readers: &Readers, lossless: Option<u64>) -> Result<usize, u64> {
         let mut in_the_way = 0;
         let mut last = None;
         while let Some((version, slot)) = self.oldest_after(last) {
             last = Some((version, slot));
             if let Some(announced) = lossless {
-                // What a dead publisher did not come to announce, nobody waits for.
+                // No reader waits for a frame that a dead publisher did not announce.
                 let blocked = ring::blocked(readers, version.min(announced));
                 if blocked != 0 {
                     in_the_way |= blocked;

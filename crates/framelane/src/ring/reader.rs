@@ -4,11 +4,11 @@ use super::sync::{AtomicU64, Ordering, fence, load_acquire, load_acquire_u32, sp
 use super::words::{Control, Delivery, Entry, HEAD_SLOT_BITS, Readers, Record, claim_of, is_frame};
 use crate::step::{Step, step};
 
-/// How often a reader looks again at a slot that is being claimed. A claim is a handful of instructions, so
-/// this is only used up when the publisher was taken off its core, or killed, in the middle of one.
+/// Number of times a reader reads a slot again that is being claimed. A claim is a handful of instructions,
+/// so this is only used up when the publisher was preempted, or killed, in the middle of one.
 const CLAIM_TURNS: usize = if cfg!(loom) { 2 } else { 2000 };
 
-/// What became of the wish to hold a slot.
+/// Result of an attempt to lease a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lease {
     /// The frame will not change until [`release`].
@@ -37,7 +37,7 @@ pub(crate) fn attach(readers: &Readers, reader: usize, delivery: Delivery, curso
     fence(Ordering::SeqCst);
 }
 
-/// Gives record `reader` back, before its lock is released.
+/// Releases record `reader`, before its lock is released.
 pub(crate) fn detach(readers: &Readers, reader: usize) {
     super::writer::reclaim(readers, reader);
 }
@@ -49,7 +49,7 @@ pub(crate) fn newest(control: &Control) -> (u64, usize) {
     (head >> HEAD_SLOT_BITS, (head & ((1 << HEAD_SLOT_BITS) - 1)) as usize)
 }
 
-/// What a reader does next.
+/// Next action of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// There is no frame that it has not received.
@@ -60,7 +60,7 @@ pub(crate) enum Next {
     Map(u64),
 }
 
-/// What to do after frame `cursor`, with the ring that is `mapped`: its generation and its table.
+/// Returns the action after frame `cursor`, with the ring that is `mapped`: its generation and its table.
 pub(crate) fn next<'t>(
     control: &Control,
     delivery: Delivery,
@@ -97,8 +97,8 @@ fn find<'t>(table: impl Iterator<Item = &'t Entry>, cursor: u64, newest: u64) ->
 
 /// Pins a slot and checks that frame `wanted` is in it.
 pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted: u64) -> Lease {
-    // Release: a publisher that reads this pin in place of the one before must also see our earlier reads
-    // as done. Pairs with the acquire in `pinned_by`.
+    // Release: a publisher that reads this pin instead of the one before must also see our earlier reads as
+    // done. Pairs with the acquire in `pinned_by`.
     pin_word.store(pin, Ordering::Release);
     step(Step::Pinned);
     // Pairs with the fence in `claim`.
@@ -116,9 +116,9 @@ pub(crate) fn lease(pin_word: &AtomicU64, pin: u64, version: &AtomicU64, wanted:
     Lease::Gone
 }
 
-/// Whether the slot has held frame `wanted` and nothing else until now.
+/// Returns true if the slot has held frame `wanted` and nothing else until now.
 ///
-/// For readers whose pin somebody else may have cleared, as any process can that may write to the readers
+/// For readers whose pin another process may have cleared, as any process can that may write to the readers
 /// file. The versions are in a file that only the publisher can write to.
 pub(crate) fn is_intact(version: &AtomicU64, wanted: u64) -> bool {
     // What was read of the frame comes before this load. Pairs with the fences in `claim`: if any of it was
@@ -169,8 +169,8 @@ impl Control {
         load_acquire_u32(&self.wake)
     }
 
-    /// The life of the publisher. What it stored before, as `epoch_after`, is seen by those who see its
-    /// epoch.
+    /// Returns the life of the publisher. A reader that sees the epoch also sees earlier stores of the
+    /// publisher, such as `epoch_after`.
     pub(crate) fn epoch_now(&self) -> u64 {
         load_acquire(&self.epoch)
     }

@@ -39,7 +39,7 @@ pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
     value
 }
 
-/// As [`load_acquire`], of a 32-bit word.
+/// Loads a 32-bit word, as [`load_acquire`] does a 64-bit one.
 pub(crate) fn load_acquire_u32(word: &AtomicU32) -> u32 {
     if cfg!(framelane_tsan) {
         return word.load(Ordering::Acquire);

@@ -42,7 +42,7 @@ pub(crate) fn claim_of(sequence: u64) -> u64 {
     CLAIMED | sequence
 }
 
-/// Whether `version` is a frame's sequence.
+/// Returns true if `version` is a frame's sequence.
 pub(crate) fn is_frame(version: u64) -> bool {
     version != EMPTY && version < CLAIMED
 }
@@ -88,7 +88,7 @@ pub enum Delivery {
     Every = 1,
 }
 
-/// What a publisher does when every slot is leased.
+/// Behaviour of a publisher when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Backpressure {
@@ -107,8 +107,8 @@ pub(crate) const CLOSED_BY_REMOVAL: u32 = 1;
 /// Words that may lie in memory shared with processes that are not trusted.
 ///
 /// # Safety
-/// The type has no fields but atomics of its own size and bytes that are never read: any content is valid,
-/// and a write by somebody else is never a data race.
+/// The type has no fields but atomics that fill it, and bytes that are never read: any content is valid, and
+/// a write by another process is never a data race.
 pub(crate) unsafe trait Shared {}
 
 #[cfg(not(loom))]
@@ -158,7 +158,7 @@ pub(crate) struct Control {
     pub started_ns: AtomicU64,
     /// The last number of the epochs before: a subscriber that opens the channel begins after it.
     pub epoch_after: AtomicU64,
-    /// Why the state is closed: 0 by the publisher, 1 because the channel's files were removed.
+    /// Reason that the state is closed: 0 by the publisher, 1 because the channel's files were removed.
     pub closed_by: AtomicU32,
     _line1: Pad<12>,
 
@@ -178,7 +178,7 @@ pub(crate) struct Control {
     pub given: AtomicU64,
     _line4: Pad<48>,
 
-    /// How the channel's link is, when it is fed by one: 0 none, 1 connected, 2 away. For people.
+    /// State of the link that feeds the channel: 0 none, 1 connected, 2 away. Informational.
     pub link_state: AtomicU32,
     pub link_connections: AtomicU32,
     /// Nanoseconds that the other machine's clock is ahead of ours.
@@ -188,7 +188,7 @@ pub(crate) struct Control {
     pub link_received_bytes: AtomicU64,
     pub link_missed: AtomicU64,
     _line5: Pad<16>,
-    /// Where the link leads, in UTF-8, cut to this length.
+    /// Address of the link's peer, in UTF-8, cut to this length.
     pub link_peer: [AtomicU64; LINK_PEER_WORDS],
 }
 
@@ -212,7 +212,7 @@ pub(crate) struct SourceWords {
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(256))]
 pub(crate) struct Record {
-    /// What the subscriber holds: [`pin_of`] or 0. The publisher clears those of the dead.
+    /// Slots that the subscriber leases: [`pin_of`] or 0. The publisher clears those of the dead.
     pub pins: [AtomicU64; PINS],
     #[cfg(not(loom))]
     _line0: Pad<{ 64 - 8 * PINS }>,

@@ -60,7 +60,7 @@ pub(crate) fn blocked(readers: &Readers, sequence: u64) -> u64 {
         .fold(0, |mask, reader| mask | 1 << reader)
 }
 
-/// Whether a reader, of any delivery, has not received the newest frame.
+/// Returns true if a reader, of any delivery, has not received the newest frame.
 pub(crate) fn behind(readers: &Readers, newest: u64) -> bool {
     bits(readers.active.load(Ordering::Acquire))
         .any(|reader| readers.records[reader].cursor.load(Ordering::Acquire) < newest)
@@ -74,10 +74,10 @@ pub(crate) fn publish(
     generation: u64,
     (sequence, slot): (u64, usize),
 ) -> bool {
-    // With the first frame of a ring. Relaxed: nobody else writes it.
+    // With the first frame of a ring. Relaxed: no other thread writes it.
     if control.generation.load(Ordering::Relaxed) != generation {
-        // Release: the file has its name by now. Pairs with the acquire in `next`. It comes before the head:
-        // whoever sees the frame there looks for it in the right ring.
+        // Release: the file has its name by now. Pairs with the acquire in `next`. It precedes the head: a
+        // reader that sees the frame there looks for it in the right ring.
         control.generation.store(generation, Ordering::Release);
         step(Step::Announced);
     }
@@ -91,7 +91,7 @@ pub(crate) fn publish(
     notify(control, readers)
 }
 
-/// Tells readers that something changed; true when one of them sleeps and must be woken.
+/// Notifies readers of a change. Returns true when a reader sleeps and must be woken.
 ///
 /// A reader is woken once: by the first change after the value that it went to sleep on. Until it runs, which
 /// may take longer than many publications, its record still says that it waits; those later changes need no
@@ -103,13 +103,13 @@ pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     step(Step::WakeChanged);
     // Pairs with the fence in `prepare_wait`: either we see `waiting`, or the reader sees the new `wake`.
     fence(Ordering::SeqCst);
-    // `waiting` is the value slept on, plus 1, which is this very value when nobody has been told yet. A 0,
+    // `waiting` is the value slept on, plus 1, which is this very value before the first notification. A 0,
     // "not waiting", is equal once in 2^32 changes: a system call for nothing.
     bits(readers.active.load(Ordering::Relaxed))
         .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) == wake)
 }
 
-/// Announces that the publisher is about to sleep for a slot; gives the value to sleep on.
+/// Announces that the publisher is about to sleep for a slot. Returns the value to sleep on.
 ///
 /// The caller looks for a slot once more before it sleeps, and calls [`unblock`] afterwards.
 pub(crate) fn prepare_block(control: &Control, readers: &Readers) -> u32 {

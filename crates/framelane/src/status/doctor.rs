@@ -17,7 +17,7 @@ use super::{ChannelStatus, look, readable};
 /// A file that is not complete is left over when it is older than this: making one takes milliseconds.
 const UNFINISHED_AGE: Duration = Duration::from_secs(10);
 
-/// What [`doctor`] found.
+/// Result of [`doctor`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Diagnosis {
@@ -31,7 +31,7 @@ pub struct Diagnosis {
     pub live_channels: usize,
     /// Live channels whose slots are used up.
     pub starved: Vec<Starved>,
-    /// What nobody uses any more.
+    /// Unused files and objects.
     pub leftovers: Vec<Leftover>,
 }
 
@@ -43,7 +43,7 @@ pub struct Starved {
     pub channel: String,
     /// Which processes hold how many slots.
     pub reason: String,
-    /// What to do.
+    /// Action for the user.
     pub hint: String,
 }
 
@@ -53,15 +53,15 @@ pub struct Starved {
 pub struct Leftover {
     /// The channel.
     pub channel: String,
-    /// What happened, for people.
+    /// Cause, informational.
     pub reason: String,
     /// The files.
     pub files: Vec<PathBuf>,
     /// Bytes that they take up.
     pub bytes: u64,
-    /// Whether they have been removed.
+    /// True if they have been removed.
     pub removed: bool,
-    /// Whether they can be: a directory or a FIFO that somebody put in their place never is.
+    /// True if framelane can remove them: it never removes a directory or FIFO with the name of a file.
     pub removable: bool,
 }
 
@@ -112,7 +112,7 @@ pub fn doctor(directory: Option<&Path>, leftovers: Leftovers) -> Result<Diagnosi
         match look_at(&directory, channel, files, remove, &mut diagnosis) {
             // It would be met at the others too.
             Err(error) if error.is_exhaustion() => return Err(error),
-            // One that cannot be looked at, or removed, keeps nobody from the others.
+            // A leftover that cannot be examined, or removed, does not prevent the others.
             Err(error) => _ = failed.get_or_insert(error),
             Ok(()) => {}
         }
@@ -206,7 +206,7 @@ fn starved(status: &ChannelStatus) -> Option<Starved> {
     Some(Starved { channel: status.name.clone(), reason: fault.message().to_owned(), hint })
 }
 
-/// What has the name of a channel's file and cannot be one: told, and left to the user.
+/// Reports an object that has the name of a channel's file and cannot be one. The user has to remove it.
 fn strange(channel: &str, files: &[ChannelFile]) -> Option<Leftover> {
     let strange: Vec<_> =
         files.iter().filter_map(|file| Some((&file.place, os::irregular(&file.place)?))).collect();
@@ -217,7 +217,8 @@ fn strange(channel: &str, files: &[ChannelFile]) -> Option<Leftover> {
     Some(Leftover { channel: channel.to_owned(), reason, files, bytes: 0, removed: false, removable: false })
 }
 
-/// Why the channel's files are left over, with the lock that keeps new publishers out; `None` when it lives.
+/// Returns the reason that the channel's files are left over, with the lock that prevents new publishers;
+/// `None` when it lives.
 fn examine(
     directory: &Directory,
     channel: &str,
@@ -288,7 +289,7 @@ fn leftover(
             && files.iter().any(|file| file.part == Part::Control)
             && lock.is_some_and(|lock| is_same(lock, &control.lock))
         {
-            // Whoever still waits for a new publisher learns that none will come.
+            // Subscribers that still wait for a new publisher learn that the channel has ended.
             let words = control.words();
             words.state.store(State::Closed as u32, Ordering::Release);
             words.wake.fetch_add(1, Ordering::Release);

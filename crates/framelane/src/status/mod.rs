@@ -22,7 +22,7 @@ pub(crate) use holders::{describe, held_slots, holders};
 
 pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor};
 
-/// Whether a channel is in use.
+/// State of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChannelState {
     /// A publisher holds it.
@@ -35,28 +35,27 @@ pub enum ChannelState {
     Damaged(String),
 }
 
-/// What can be seen of a channel.
+/// Observable state of a channel.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChannelStatus {
     /// The channel's name.
     pub name: String,
-    /// Whether it is in use.
+    /// True if it is in use.
     pub state: ChannelState,
     /// The process that publishes, or did.
     pub publisher_pid: u32,
     /// The life of the publisher.
     pub epoch: u64,
-    /// How often the ring was made anew.
+    /// Number of the ring, which increases when the ring is replaced.
     pub generation: u64,
     /// The newest frame's number.
     pub sequence: u64,
-    /// Frames that got no slot, in this epoch; those that a link left out on the way among them
-    /// ([`LinkStatus::missed`]).
+    /// Frames of this epoch without a slot, including those that a link skipped ([`LinkStatus::missed`]).
     pub dropped: u64,
     /// Slots of the ring.
     pub slots: usize,
-    /// What the publisher does when no slot is free.
+    /// Behaviour of the publisher when no slot is free.
     pub backpressure: Backpressure,
     /// Bytes that the channel's files take up.
     pub memory_bytes: u64,
@@ -69,19 +68,19 @@ pub struct ChannelStatus {
     /// Usual interval of its frames in nanoseconds: the median of those in the ring, or the duration that the
     /// publisher states for a single one. `None` if unknown.
     pub period_ns: Option<u64>,
-    /// Who reads it.
+    /// Attached subscribers.
     pub subscribers: Vec<SubscriberStatus>,
     /// Slots that subscribers hold and the publisher cannot use. The newest one does not count.
     pub held_slots: usize,
     /// The processes that hold slots, those with the most first.
     pub holders: Vec<SlotHolder>,
-    /// How the link is that feeds it; `None` for a channel that is published here.
+    /// State of the link that feeds it; `None` for a channel that is published here.
     pub link: Option<LinkStatus>,
     /// State of the live source that feeds it, such as a camera; `None` for a channel without one.
     pub source: Option<SourceStatus>,
 }
 
-/// What can be seen of a subscriber; it writes this itself.
+/// Observable state of a subscriber, which the subscriber writes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberStatus {

@@ -23,7 +23,7 @@ pub(super) struct Attachment {
 const _: () = assert!(PINS <= 8, "one bit for each pin");
 
 impl Attachment {
-    /// Takes a free record. Gives the sequence before the first frame to receive as well.
+    /// Takes a free record. Also returns the sequence before the first frame to receive.
     pub(super) fn new(
         channel: &str,
         control: ControlFile,
@@ -44,7 +44,7 @@ impl Attachment {
             let (newest, _) = ring::newest(words);
             let epoch = words.epoch_now();
             let here = after.filter(|after| after.epoch == epoch && after.sequence <= newest);
-            // The last frame of a dead publisher is for those who were attached when it died.
+            // Only readers that were attached when a publisher died receive its last frame.
             let newest_only = newest.saturating_sub(1).max(words.epoch_after.load(Ordering::Relaxed));
             here.map_or(newest_only, |after| after.sequence)
         };
@@ -80,7 +80,7 @@ impl Attachment {
         &self.readers.words().records[self.index]
     }
 
-    /// Whether the publisher may sleep until we let a slot go.
+    /// Returns true if the publisher may sleep until we let a slot go.
     pub(super) fn waits(&self) -> bool {
         self.control.words().backpressure.load(Ordering::Relaxed) == crate::Backpressure::Block as u32
     }

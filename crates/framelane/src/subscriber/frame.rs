@@ -12,15 +12,15 @@ use crate::frame::{FrameId, FrameInfo, Layout, Origin};
 use crate::os;
 use crate::ring;
 
-/// A frame, read where the publisher wrote it; it does not change until it is dropped.
+/// A frame, read where the publisher wrote it. It does not change until it is dropped.
 ///
 /// May be sent to other threads and may outlive its [`Subscriber`](super::Subscriber) and the channel. Each
 /// frame is one of the subscriber's leases ([`Subscriber::max_leases`](super::Subscriber::max_leases)); a
 /// publisher cannot reuse the slot meanwhile.
 ///
-/// The promise is the publisher's: a process that may write to the channel's files and does not keep to the
-/// protocol can change the bytes; [`Frame::is_intact`] tells. Who may write is decided by the files'
-/// permissions.
+/// This guarantee depends on the publisher: a process that may write to the channel's files and violates the
+/// protocol can change the bytes. [`Frame::is_intact`] detects that. The files' permissions decide which
+/// processes may write.
 pub struct Frame {
     attachment: Arc<Attachment>,
     data: Arc<DataFile>,
@@ -99,7 +99,7 @@ impl Frame {
         }
         let start = self.data.payload(self.slot);
         let len = self.layout().size_bytes();
-        #[expect(unsafe_code, reason = "the lease is the proof that nobody writes; see the SAFETY comment")]
+        #[expect(unsafe_code, reason = "the lease is the proof that no code writes; see the SAFETY comment")]
         // SAFETY: the lease was got (`ring::lease` gave Held) and is kept until `self` is dropped, or until
         // `own` is set, so the publisher does not write to the slot; `descriptor::read` has checked that
         // `len` is within the slot; the map lives as long as `self.data`. Bytes have no invalid values.
@@ -123,12 +123,12 @@ impl Frame {
         self.own.as_ref().map(Own::start)
     }
 
-    /// Whether the payload may be changed, see [`Frame::bytes_mut`].
+    /// Returns true if the payload may be changed, see [`Frame::bytes_mut`].
     pub fn is_writable(&self) -> bool {
         self.own.is_some()
     }
 
-    /// Whether everything that was read of the frame before this call was the frame. No system call.
+    /// Returns true if everything that was read of the frame before this call was the frame. No system call.
     ///
     /// Always true while all who may write to the channel's files keep to the protocol: there is no need to
     /// ask in a directory of your own. In one that is shared with users who are not trusted, a subscriber can
@@ -211,8 +211,8 @@ impl Frame {
         })
     }
 
-    /// What detections need to name this frame. Boxes that are found on one machine match the frame on every
-    /// other.
+    /// Returns the name of this frame for detections. Boxes that are found on one machine match the frame on
+    /// every other.
     pub fn id(&self) -> FrameId {
         let Origin { epoch, sequence } = self.origin();
         FrameId {
@@ -226,7 +226,7 @@ impl Frame {
         }
     }
 
-    /// Whether the lease holds in this process.
+    /// Checks that the lease belongs to this process.
     ///
     /// # Errors
     /// [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child forked since: only the parent has the

@@ -29,7 +29,7 @@ use own::{Own, Pool};
 
 /// The longest sleep of a subscriber between two checks whether to go on waiting.
 const WAIT_POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often a frame that is overtaken is tried again before the caller's deadline is looked at.
+/// Number of attempts for frames that are overtaken, before the caller's deadline is checked.
 const ATTEMPTS: usize = 64;
 /// Rounds without sleep after which the cancel token is asked all the same.
 const ROUNDS: u32 = 10_000;
@@ -57,7 +57,7 @@ pub struct Subscriber {
     farthest: u64,
     received: u64,
     dropped: u64,
-    /// Whether it has begun behind a frame that it was given.
+    /// True if it has begun behind a frame that it was given.
     resumed: bool,
     remote: Option<Remote>,
     /// Options that the channel is opened again with, when it was closed.
@@ -68,7 +68,7 @@ pub struct Subscriber {
     missed_at_end: u64,
 }
 
-/// Where a subscriber's frames come from when it was opened by a URL.
+/// Source of the frames of a subscriber that was opened by a URL.
 struct Remote {
     url: String,
     /// Feeds the local channel.
@@ -77,7 +77,7 @@ struct Remote {
 
 const TOO_MANY_LEASES: &str = "cannot receive: this subscriber holds as many frames as it may";
 
-/// Why no frame was received.
+/// Reason that no frame was received.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum RecvError {
@@ -154,8 +154,8 @@ impl std::fmt::Debug for Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        // Leases may keep the record in use, but nobody receives any more: a lossless publisher need not
-        // wait.
+        // Leases may keep the record in use, but the subscriber receives no more frames: a lossless publisher
+        // need not wait.
         self.attachment.stop_receiving();
     }
 }
@@ -208,8 +208,8 @@ impl Subscriber {
         Origin { epoch: words.epoch_now(), sequence: words.epoch_after.load(Relaxed) }
     }
 
-    /// Whether a publisher holds the channel now. Of a channel that comes over a link: whether the link is
-    /// connected and the channel is published on the other machine. Makes a system call.
+    /// Returns true if a publisher holds the channel now. Of a channel that comes over a link: whether the
+    /// link is connected and the channel is published on the other machine. Makes a system call.
     pub fn publisher_alive(&self) -> bool {
         if self.remote.is_some()
             && let Some(link) = link::read(self.attachment.control.words())
@@ -219,15 +219,15 @@ impl Subscriber {
         !self.ended && self.has_publisher()
     }
 
-    /// Whether a process holds the lock of the channel's publisher.
+    /// Returns true if a process holds the lock of the channel's publisher.
     fn has_publisher(&self) -> bool {
         self.attachment.control.lock.is_locked(PUBLISHER_LOCK).unwrap_or(false)
     }
 
-    /// Goes on behind the frame with this [`Frame::local_sequence`], which was received before: for whoever
-    /// passes frames on, and has lost some. What the ring still holds of what came after it is received again
-    /// ([`Delivery::Newest`](crate::Delivery::Newest): the newest of it), and what it does not is counted as
-    /// dropped. Does nothing when no such frame was received yet.
+    /// Continues after the frame with this [`Frame::local_sequence`], which was received before. For relays
+    /// that lost some of the frames that they passed on. Frames after it that the ring still has are received
+    /// again ([`Delivery::Newest`](crate::Delivery::Newest): the newest of them), and all others are counted
+    /// as dropped. Does nothing when no such frame was received yet.
     pub fn rewind(&mut self, sequence: u64) {
         if sequence <= self.farthest && os::fork_count() == self.attachment.forks {
             self.cursor = sequence;
@@ -273,7 +273,7 @@ impl Subscriber {
         let mut rounds = 0_u32;
         loop {
             let control = self.attachment.control.words();
-            // Read before anything else: whatever changes afterwards changes this word too.
+            // Read before anything else: every later change also changes this word.
             let seen = control.wake_now();
             let closed = control.state_now() == State::Closed as u32;
             let received = self.try_receive()?;
@@ -380,7 +380,7 @@ impl Subscriber {
         }
     }
 
-    /// Says so when the channel's files are gone: nobody can take it over any more.
+    /// Returns an error when the channel's files are gone: no publisher can take it over any more.
     fn check_presence(&self) -> Result<(), RecvError> {
         let Attachment { channel, control, .. } = &*self.attachment;
         if control.lock.is_at(&self.directory.control(channel)) {

@@ -29,7 +29,7 @@ pub struct SubscriberSettings {
     pub open_timeout: Option<Duration>,
 }
 
-/// How to subscribe.
+/// Options of a subscriber.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriberOptions {
     delivery: Delivery,
@@ -54,7 +54,7 @@ fn interrupted(channel: &str, directory: &Directory) -> Error {
     )
 }
 
-/// Why a channel cannot be attached to yet.
+/// Reason that a channel cannot be attached to yet.
 enum NotYet {
     Missing,
     PublisherDied { pid: u32, epoch: u64 },
@@ -122,7 +122,8 @@ impl SubscriberOptions {
         self
     }
 
-    /// How long to look for a frame before going to sleep: saves the wake-up (some 25 µs) and costs a core.
+    /// Sets the time to poll for a frame before sleeping. Polling saves the wake-up (some 25 µs) and occupies
+    /// a core.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
@@ -166,8 +167,7 @@ impl SubscriberOptions {
 
     /// Waits for the channel and subscribes.
     ///
-    /// In place of a name it takes the URL of a channel on another machine (see `framelane-net`): the frames
-    /// come from there.
+    /// A URL instead of a name receives the frames of a channel on another machine (see `framelane-net`).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`]; [`ErrorKind::NotFound`] when there is no channel with a live publisher
@@ -280,7 +280,7 @@ impl SubscriberOptions {
         }
         let readers = match ReadersFile::open(&directory.readers(channel), channel_id) {
             Ok(readers) => readers,
-            // Closed meanwhile, and perhaps made anew.
+            // Closed meanwhile, and perhaps created again.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(NotYet::Starting)),
             Err(_) if words.state_now() == State::Closed as u32 => return Ok(Err(NotYet::Missing)),
             Err(error) => return Err(error),
@@ -309,8 +309,8 @@ impl SubscriberOptions {
             ended: false,
             missed_at_end: 0,
         };
-        // Mapped now: the first frame comes faster, and what is there outlives the channel's end. A fault is
-        // met again, and told, when a frame is received.
+        // Mapped now: the first frame comes faster, and existing frames outlive the channel's end. A fault
+        // appears again, and is reported, when a frame is received.
         let generation = subscriber.attachment.control.words().generation_now();
         subscriber.data = subscriber.open_data(generation).unwrap_or(None);
         Ok(Ok(subscriber))
@@ -318,7 +318,7 @@ impl SubscriberOptions {
 
     fn not_found(&self, channel: &str, directory: &Directory, not_yet: &NotYet) -> Error {
         let directory = directory.path().display();
-        // To the millisecond, and not a word when nobody wanted to wait.
+        // In milliseconds. Empty when the caller did not wait.
         let waited = match self.open_timeout.map_or(0, |limit| (limit.as_secs_f64() * 1e3).round() as u64) {
             0 => String::new(),
             ms => format!(" (waited {:?})", Duration::from_millis(ms)),

@@ -26,7 +26,7 @@ pub(super) struct Own {
     /// Never reallocated.
     buffer: Vec<u8>,
     start: AtomicPtr<u8>,
-    /// Whether the frame was whole when it had been copied.
+    /// True if the frame was whole when it had been copied.
     pub is_intact: bool,
     pool: Pool,
 }

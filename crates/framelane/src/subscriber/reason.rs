@@ -1,4 +1,4 @@
-//! Why a subscriber received nothing, in words.
+//! Texts for the reason that a subscriber received nothing.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use crate::os;
 use crate::ring::Ordering::Relaxed;
 
 impl Subscriber {
-    /// As [`Subscriber::recv_timeout`], over as many lives of the channel as it takes.
+    /// Receives as [`Subscriber::recv_timeout`] does, across restarts of the channel's publisher.
     pub(super) fn recv_reconnecting(&mut self, timeout: Option<Duration>) -> Result<Frame, RecvError> {
         let deadline = os::deadline(timeout);
         let left = || match timeout {
@@ -65,7 +65,7 @@ impl Subscriber {
         self.attachment.control.words().given.load(Relaxed).saturating_sub(self.cursor)
     }
 
-    /// Whether the channel was closed and has not been opened again.
+    /// Returns true if the channel was closed and has not been opened again.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }

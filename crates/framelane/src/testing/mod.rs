@@ -1,5 +1,4 @@
-//! What the crate's own tests reach inside it for: built only with `--cfg framelane_testing`, never by a
-//! user.
+//! Internals for the crate's tests: built only with `--cfg framelane_testing`, never by a user.
 
 mod parsers;
 mod steps;

@@ -1,5 +1,5 @@
-//! What reads bytes that others wrote, with what must be true of the outcome: for the fuzzer, and for the
-//! test that replays what the fuzzer has found.
+//! Parsers of untrusted bytes, with the properties of their results: for the fuzzer, and for the test that
+//! replays its findings.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub fn name(bytes: &[u8]) {
     }
 }
 
-/// A frame's descriptor: whatever it says, the frame lies within its slot.
+/// Checks a frame's descriptor: regardless of the bytes, the frame lies within its slot.
 pub fn descriptor(bytes: &[u8]) {
     let mut words = bytes.chunks(8).map(|chunk| {
         let mut word = [0; 8];
@@ -132,7 +132,7 @@ impl Files {
         loan.publish(&FrameInfo::default());
     }
 
-    /// Writes the files anew, with the changes, and looks at them as everybody does.
+    /// Writes the files again, with the changes, and reads them as subscribers and tools do.
     fn look(&self, changes: &[u8]) {
         let mut files: Vec<_> = self.whole.iter().map(|(path, bytes)| (path, bytes.clone())).collect();
         for change in changes.chunks_exact(11) {

@@ -36,7 +36,7 @@ pub(crate) struct Terms {
     /// What the other side has already.
     pub last: Option<Origin>,
     pub idle_timeout: Duration,
-    /// Whether the link ends when the channel is closed; else it waits for the channel to come again.
+    /// True if the link ends when the channel is closed; else it waits for the channel to come again.
     pub ends_with_channel: bool,
     /// Ends after so many frames as if the channel was closed then.
     pub count: Option<u64>,

@@ -23,7 +23,7 @@ pub(super) struct Sender<'a, 'l, 'c> {
     pub(super) means: &'a mut Means<'c>,
     /// Frames that the subscriber will count as dropped, and that were sent or counted.
     pub(super) overcounted: u64,
-    /// Whether a part of a frame has gone, and not all of it.
+    /// True if a part of a frame has gone, and not all of it.
     pub(super) in_frame: bool,
 }
 

@@ -210,11 +210,11 @@ impl Session<'_> {
         Fault::passing(error.with_hint("read the log of `framelane serve` there"))
     }
 
-    /// Whether the client may have the channel that it asks for. Errors do not repeat its text: it may be
-    /// anybody.
+    /// Checks that the client may have the requested channel. Errors do not repeat its text, because the
+    /// client may be unauthenticated.
     fn admit(&self, request: &ChannelRequest, grant: Option<&Grant>) -> Result<Codec, Fault> {
-        // Before anything is looked at that takes names: a URL would have this server connect to where a
-        // stranger says.
+        // Before any call that takes channel names: a URL would make this server connect to an address that
+        // the client chooses.
         framelane::check_name(&request.channel).map_err(|_| {
             Fault::lasting(
                 Error::new(ErrorKind::InvalidName, "expected the name of a channel, found another text")

@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Whether the client may still do what it does; looked at every second.
+    /// Returns a function that checks once a second that the client still has its access.
     fn still_allowed(&self, agreed: &Agreed) -> impl Fn() -> Result<(), Fault> + Sync + use<'_, 'a> {
         let grant = agreed.grant.clone();
         let checked = Mutex::new(Instant::now());

@@ -29,7 +29,7 @@ fn pin_against_claim(slots: usize, readers: usize, frames: u64, preemptions: usi
         for thread in threads {
             thread.join().unwrap();
         }
-        // Nobody holds anything any more, those who came too late included.
+        // No reader holds a slot any more, including readers whose lease was refused.
         let pins = channel.readers.records.iter().flat_map(|record| &record.pins);
         assert!(pins.into_iter().all(|pin| pin.load(Ordering::Relaxed) == 0));
     });
@@ -81,7 +81,8 @@ fn a_claim_taken_back_leaves_the_frame_readable() {
         attach(&channel.readers, 0, Delivery::Newest, 0, 0);
         attach(&channel.readers, 1, Delivery::Newest, 0, 0);
         assert!(channel.try_publish(1, 1, false));
-        // Reader 0 holds frame 1 throughout; reader 1 comes while the publisher claims and gives back.
+        // Reader 0 holds frame 1 throughout; reader 1 attaches while the publisher claims the slot and
+        // restores it.
         let (_, slot) = newest(&channel.control);
         let version = &channel.ring(1).table[slot].version;
         assert_eq!(lease(&channel.readers.records[0].pins[0], pin_of(1, slot), version, 1), Lease::Held);
@@ -121,7 +122,7 @@ fn reader_with_a_cleared_pin_detects_an_overwritten_frame() {
             })
         };
         assert!(channel.try_publish(1, 2, false));
-        // While the pin stands, the slot is claimed and given back; then somebody clears it.
+        // While the pin exists, the slot is claimed and restored. Then another process clears the pin.
         assert!(!channel.try_publish(1, 3, false));
         pin_word.store(0, Ordering::Relaxed);
         assert!(channel.try_publish(1, 3, false));

@@ -43,7 +43,7 @@ fn lease_on_an_old_ring_stays_whole_while_the_new_is_written() {
         let holder = {
             let channel = channel.clone();
             thread::spawn(move || {
-                // Slot 0 of either ring has the same number; the generation tells their pins apart.
+                // Slot 0 of either ring has the same number; the generation distinguishes their pins.
                 channel.read(0, 1, (1, 0), false);
             })
         };
@@ -59,10 +59,10 @@ fn lease_on_an_old_ring_stays_whole_while_the_new_is_written() {
     });
 }
 
-/// A publisher dies at some point of frame 3; the next one takes over, with a ring of its own.
+/// A publisher dies at some point of frame 3; the next one takes over, with a new ring.
 ///
-/// A reader sleeps and wakes through all of it, another one holds frame 1. `died_at` says how far frame 3
-/// came: 0 slot claimed, 1 number given, 2 version stored, 3 head stored, 4 wake changed and nobody woken.
+/// A reader sleeps and wakes through all of it, another one holds frame 1. `died_at` is the progress of frame
+/// 3: 0 slot claimed, 1 number given, 2 version stored, 3 head stored, 4 wake changed and no reader woken.
 fn take_over(died_at: usize) {
     check(by_depth(2, 3), move || {
         let channel = Channel::with_rings(3, 2);
@@ -88,7 +88,7 @@ fn take_over(died_at: usize) {
             .expect("three slots");
         let dying = &channel.ring(1).table[slot].version;
         let die = || {
-            claim(&channel.readers, dying, 0, pin_of(1, slot)).expect("nobody holds it");
+            claim(&channel.readers, dying, 0, pin_of(1, slot)).expect("no reader holds it");
             // SAFETY: loom checks that no one else reads or writes the cell now.
             channel.ring(1).payloads[slot].0.with_mut(|payload| unsafe { *payload = 3 });
             if died_at >= 1 {
@@ -163,7 +163,7 @@ fn pins_of_the_dead_come_back_and_those_of_their_successor_stay() {
         let successor = {
             let (channel, lock) = (channel.clone(), lock.clone());
             thread::spawn(move || {
-                // Attaching never waits: a record whose lock is taken is passed over.
+                // Attaching never waits: a record whose lock is taken is skipped.
                 if let Ok(_alive) = lock.try_lock() {
                     attach(&channel.readers, 0, Delivery::Newest, 0, 0);
                     channel.read_newest(0);
@@ -179,7 +179,7 @@ fn pins_of_the_dead_come_back_and_those_of_their_successor_stay() {
             }
         }
         successor.join().unwrap();
-        // Nobody is left: whatever the dead had is to be had.
+        // All readers have ended: their resources are available again.
         if let Ok(_dead) = lock.try_lock() {
             reclaim(&channel.readers, 0);
         }

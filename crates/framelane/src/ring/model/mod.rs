@@ -4,9 +4,9 @@
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p framelane --release --lib --target-dir target/loom`;
 //! `FRAMELANE_DEPTH=deep` raises the bounds. Each model prints how many executions it has explored.
 //!
-//! The payload of a slot is a loom cell: a write beside a read fails the model. The futex is a mutex with a
-//! condition variable: a lost wake-up is a deadlock, which loom reports. The lock that proves a reader alive
-//! is a mutex.
+//! The payload of a slot is a loom cell: a write concurrent with a read fails the model. The futex is a mutex
+//! with a condition variable: a lost wake-up is a deadlock, which loom reports. The lock that proves a reader
+//! alive is a mutex.
 
 mod lease;
 mod life;
@@ -208,7 +208,7 @@ impl Reader {
     }
 }
 
-/// How far a model goes: within `make test`, or with `FRAMELANE_DEPTH=deep`.
+/// Returns the bound of a model: for `make test`, or with `FRAMELANE_DEPTH=deep`.
 fn by_depth<T>(quick: T, deep: T) -> T {
     if std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep") { deep } else { quick }
 }
