@@ -33,8 +33,8 @@ static int read(const char* channel) {
   }
   std::sort(ages.begin(), ages.end());
   if (ages.empty()) return 1;
-  std::printf("{\"frames\": %zu, \"p50_us\": %.3f, \"p99_us\": %.3f}\n", ages.size(), double(ages[ages.size() / 2]) / 1e3,
-              double(ages[ages.size() * 99 / 100]) / 1e3);
+  std::printf("{\"frames\": %zu, \"p50_us\": %.3f, \"p99_us\": %.3f}\n", ages.size(),
+              double(ages[ages.size() / 2]) / 1e3, double(ages[ages.size() * 99 / 100]) / 1e3);
   return 0;
 }
 
@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   if (what == "publish" && argc == 5) return publish(argv[2], std::stod(argv[3]), std::stod(argv[4]));
   if (what == "read" && argc == 3) return read(argv[2]);
   if (what == "copy" && argc == 4) return copy(argv[2], std::stod(argv[3]));
-  std::fprintf(stderr, "usage: %s publish CHANNEL FPS SECONDS | read CHANNEL | copy CHANNEL SECONDS\n", argv[0]);
+  std::fprintf(stderr, "usage: %s publish CHANNEL FPS SECONDS | read CHANNEL | copy CHANNEL SECONDS\n",
+               argv[0]);
   return 2;
 }

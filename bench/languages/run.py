@@ -51,7 +51,8 @@ base = [run["p50_us"] for run in latency["rust", "rust"]]
 print("| hand-off, 60/s | p50 | p99 | p50 against Rust → Rust |\n|---|---|---|---|")
 for (publisher, reader), runs in latency.items():
     p50, p99 = [run["p50_us"] for run in runs], [run["p99_us"] for run in runs]
-    print(f"| {publisher} → {reader} | {statistics.median(p50):.1f} µs | {statistics.median(p99):.0f} µs | {ratio(p50, base):.2f}× |")
+    print(f"| {publisher} → {reader} | {statistics.median(p50):.1f} µs | {statistics.median(p99):.0f} µs "
+          f"| {ratio(p50, base):.2f}× |")
 print("\n| one copy into a slot | frames/s | against Rust |\n|---|---|---|")
 for language, rates in copies.items():
     print(f"| {language} | {statistics.median(rates):.0f} | {ratio(rates, copies['rust']):.2f}× |")

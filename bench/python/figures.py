@@ -16,7 +16,7 @@ def quantile(values, q):
 
 
 def compare_times(work, ours, peer, target=None):
-    """`ours` and `peer`: (name, list of rounds of times in ns). The median over rounds of the ratio of their p50."""
+    """Return the median over rounds of the ratio of p50. `ours`, `peer`: (name, list of rounds of ns)."""
     ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(ours[1], peer[1])]
 
     def side(name, rounds):
@@ -29,7 +29,7 @@ def compare_times(work, ours, peer, target=None):
 
 
 def compare_rates(work, unit, ours, peer, target=None):
-    """`ours` and `peer`: (name, list of rates, one a round). The median over rounds of their ratio."""
+    """Return the median over rounds of the ratio. `ours`, `peer`: (name, list of rates, one a round)."""
     ratios = [a / b for a, b in zip(ours[1], peer[1])]
 
     def side(name, rates):

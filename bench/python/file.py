@@ -2,8 +2,8 @@
 
     python file.py --framelane PATH [--clip FILE] [--json FILE]
 
-`--clip`: a film to loop and scale; else ffmpeg's moving test pattern with noise. PATH is the `framelane` program.
-Every reader looks at a sparse grid of every frame, so that it cannot be left unread.
+`--clip`: a film to loop and scale; else ffmpeg's moving test pattern with noise. PATH is the `framelane`
+program. Every reader looks at a sparse grid of every frame, so that it cannot be left unread.
 """
 
 import argparse
@@ -202,7 +202,8 @@ def main():
     rows = [
         compare_rates(
             "file → BGR numpy in another process", "frames/s", (ours, rates("framelane", "fps")),
-            ("cv2.VideoCapture + copy to shared memory + frombuffer", rates("opencv", "fps")), FILE["target_opencv"],
+            ("cv2.VideoCapture + copy to shared memory + frombuffer", rates("opencv", "fps")),
+            FILE["target_opencv"],
         ),
         compare_rates(
             "file → BGR numpy in another process", "frames/s", (ours, rates("framelane", "fps")),
@@ -213,7 +214,8 @@ def main():
             ("ffmpeg -pix_fmt bgr24 -f null", rates("ffmpeg bgr24")), FILE["target_ffmpeg_bgr"],
         ),
         compare_rates(
-            "file → I420 in shared memory, start to end", "frames/s", ("framelane publish", rates("framelane i420")),
+            "file → I420 in shared memory, start to end", "frames/s",
+            ("framelane publish", rates("framelane i420")),
             ("ffmpeg -f null", rates("ffmpeg")), FILE["target_ffmpeg_i420"],
         ),
     ]  # fmt: skip

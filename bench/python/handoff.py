@@ -2,8 +2,9 @@
 
     python handoff.py [--json FILE] [--peers NAME,NAME]
 
-`in place`: the picture has been written where the readers will see it; what is measured is the hand-off itself.
-`send`: the picture is an array of the publisher's own, and the call copies it. imagezmq and NetGear know only this one.
+`in place`: the picture has been written where the readers will see it; what is measured is the hand-off
+itself. `send`: the picture is an array of the publisher's own, and the call copies it. imagezmq and NetGear
+know only this one.
 """
 
 import argparse

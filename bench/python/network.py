@@ -2,12 +2,12 @@
 
     python network.py --framelane PATH [--json FILE] [--ways NAME,NAME]
 
-*As fast as it goes*: whole frames that arrive in a second. Whoever publishes without asking whether the other side keeps
-up (imagezmq PUB/SUB, plain TCP) is held to a few frames ahead of the reader by a semaphore, so that nothing is lost and
-memory stays bounded. *Paced*: from the sending call to the array in the other process's hand.
+*As fast as it goes*: whole frames that arrive in a second. A sender without flow control (imagezmq PUB/SUB,
+plain TCP) is held to a few frames ahead of the reader by a semaphore, so that nothing is lost and memory
+stays bounded. *Paced*: from the sending call to the array in the other process's hand.
 
-A picture is written where the way wants it: in the slot of the channel (`in place`), or in one of a few arrays of the
-caller's own, which `send` copies or hands on. PATH is the `framelane` program.
+A picture is written where the transport expects it: in the slot of the channel (`in place`), or in one of a
+few arrays of the caller, which `send` copies or passes on. PATH is the `framelane` program.
 """
 
 import argparse
@@ -96,7 +96,8 @@ def run(way, fps):
         child.kill()
         sender.close()
     assert wrong == 0, f"{way.name}: {wrong} torn or repeated frames"
-    assert fps is None or len(times) >= 0.75 * fps * NETWORK["seconds_per_round"], f"{way.name}: {len(times)} arrived"
+    expected = 0.75 * (fps or 0) * NETWORK["seconds_per_round"]
+    assert len(times) >= expected, f"{way.name}: {len(times)} arrived"
     return times, latencies
 
 
@@ -143,7 +144,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--framelane", required=True)
     parser.add_argument("--json")
-    parser.add_argument("--ways", help="only these, of " + "; ".join(sorted({way.name for way in FREE + PACED})))
+    names = sorted({way.name for way in FREE + PACED})
+    parser.add_argument("--ways", help="only these, of " + "; ".join(names))
     given = parser.parse_args()
     os.environ["FRAMELANE"] = given.framelane
     wanted = None if given.ways is None else given.ways.split(";")
@@ -187,7 +189,7 @@ def paced(ways, fps):
 
 
 def compared(rounds, ours, variants, target):
-    """What has the target, with each peer and with TCP itself; the other uses of framelane with that alone."""
+    """Return pairs: the way with a target with each peer and TCP itself, other uses of framelane with it."""
     pairs = [(way, peer, target) for way in ours for peer in PEERS]
     pairs += [(way, PLAIN, None) for way in [*ours, *variants]]
     for way, peer, target in pairs:

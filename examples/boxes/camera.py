@@ -1,4 +1,5 @@
-"""A camera (a bright ball that moves) that asks another program, in any language, where the ball is, and draws it.
+"""A camera (a bright ball that moves) that asks another program, in any language, where the ball is, and
+draws it.
 
     camera.py [FRAMES] [PICTURE.png]     prints the box of each frame, and saves the last picture
 """

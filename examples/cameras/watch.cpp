@@ -23,7 +23,8 @@ static std::string watch(int number) {
     sum += static_cast<std::uint64_t>(cv::sum(image)[0]);
     rows = image.rows;
   }
-  return channel + ": " + std::to_string(frames) + " frames of 160x" + std::to_string(rows) + ", sum " + std::to_string(sum);
+  return channel + ": " + std::to_string(frames) + " frames of 160x" + std::to_string(rows) + ", sum " +
+         std::to_string(sum);
 }
 
 int main(int argc, char** argv) {

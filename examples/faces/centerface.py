@@ -1,7 +1,8 @@
 """The CenterFace face detector, run by OpenCV.
 
 The network (Xu et al., 2019, https://arxiv.org/abs/1911.03599) divides its input into cells of 4×4 pixels.
-For each cell it returns a score, the size of a face whose centre is in the cell, and the exact place of its centre.
+For each cell it returns a score, the size of a face whose centre is in the cell, and the exact place of its
+centre.
 """
 
 from __future__ import annotations

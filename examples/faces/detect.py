@@ -1,9 +1,9 @@
 """Finds faces in a channel's frames and sends the boxes back.
 
 Prints one line of JSON for each frame that the detector processes: its sequence, the number of faces, and the
-number of frames skipped before it. A second subscriber measures the hand-off: the time from the publication of
-a frame until it is a numpy array in this process. It has its own thread because the detector is busy when most
-frames arrive.
+number of frames skipped before it. A second subscriber measures the hand-off: the time from the publication
+of a frame until it is a numpy array in this process. It has its own thread because the detector is busy when
+most frames arrive.
 """
 
 from __future__ import annotations

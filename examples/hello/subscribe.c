@@ -9,8 +9,8 @@ int main(void) {
   framelane_error *error = framelane_subscriber_open("hello", NULL, FRAMELANE_FOREVER, &subscriber);
   while (error == NULL && (error = framelane_subscriber_recv(subscriber, FRAMELANE_FOREVER, &frame)) == NULL) {
     const framelane_layout *layout = framelane_frame_layout(frame);
-    printf("%llu: %ux%u brightness %u\n", (unsigned long long)framelane_frame_sequence(frame), layout->width, layout->height,
-           framelane_frame_data(frame)[0]);
+    printf("%llu: %ux%u brightness %u\n", (unsigned long long)framelane_frame_sequence(frame), layout->width,
+           layout->height, framelane_frame_data(frame)[0]);
     framelane_frame_free(frame);
   }
   int failed = framelane_error_code(error) != FRAMELANE_ERROR_CHANNEL_CLOSED;

@@ -6,7 +6,7 @@
 int main() {
   framelane::Subscriber subscriber("hello");
   for (const framelane::Frame& frame : subscriber) {
-    std::cout << frame.sequence() << ": " << frame.width() << 'x' << frame.height() << " brightness " << +frame.data()[0]
-              << std::endl;
+    std::cout << frame.sequence() << ": " << frame.width() << 'x' << frame.height() << " brightness "
+              << +frame.data()[0] << std::endl;
   }
 }

@@ -2,7 +2,8 @@
 
     python newest_frame.py CHANNEL
 
-Read-only: no lock, no record, and no process is blocked. The cost is one copy, and sometimes a second attempt.
+Read-only: no lock, no record, and no process is blocked. The cost is one copy, and sometimes a second
+attempt.
 """
 
 import mmap
@@ -75,7 +76,7 @@ class NewestFrame:
         return True
 
     def copy(self, slot, sequence):
-        """Version, copy, version again: if both are the sequence, the frame was not overwritten in between."""
+        """Read the version, copy, read it again: if both are the sequence, the copy is whole."""
         header = self.header
         place = int(header["table_offset"]) + slot * int(header["entry_bytes"])
         live = np.ndarray((), ENTRY, self.data, place)

@@ -87,7 +87,8 @@ def run_families(options, families):
     with ThreadPoolExecutor(options.jobs) as pool:
         for family, done in zip(families, pool.map(run_family, families)):
             print(f"== {family}\n{done.stdout}", flush=True)
-            counts = re.findall(r"^hostile kit: (\d+) attacks held, (\d+) failed, (\d+) skipped", done.stdout, re.M)
+            summary = r"^hostile kit: (\d+) attacks held, (\d+) failed, (\d+) skipped"
+            counts = re.findall(summary, done.stdout, re.M)
             if not counts:
                 counts = [(0, 1, 0)]
             held, failed, skipped = (a + int(b) for a, b in zip((held, failed, skipped), counts[-1]))

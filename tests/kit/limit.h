@@ -24,7 +24,7 @@ static inline void write_text(const char *text) {
   (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
-/* Names the test and shows where its main thread waits. Calls only functions that a signal handler may call. */
+/* Prints the test and the stack of its main thread. Calls only functions that signal handlers may call. */
 static inline void end_hung(int number) {
   void *frames[64];
   (void)number;

@@ -2,8 +2,8 @@
 
 A conftest.py imports the hooks by name. `FRAMELANE_TEST_DEADLINE` is the longest wait in seconds. A whole
 test may take eight deadlines. `FRAMELANE_SKIP_LOG` names a file that gets a line for each skip. With
-`FRAMELANE_REQUIRE_ALL=1` a skip fails, unless the comma-separated list `FRAMELANE_MAY_LACK` contains its need:
-the module that cannot be imported, or the word before the colon of the reason.
+`FRAMELANE_REQUIRE_ALL=1` a skip fails, unless the comma-separated list `FRAMELANE_MAY_LACK` contains its
+need: the module that cannot be imported, or the word before the colon of the reason.
 """
 
 import faulthandler
@@ -62,7 +62,9 @@ def _count(report):
     allowed = os.environ.get("FRAMELANE_MAY_LACK", "").split(",")
     if os.environ.get("FRAMELANE_REQUIRE_ALL") == "1" and need not in allowed:
         report.outcome = "failed"
-        report.longrepr = f"cannot skip {report.nodeid}: FRAMELANE_REQUIRE_ALL is set; it needs {need}: {reason}"
+        report.longrepr = (
+            f"cannot skip {report.nodeid}: FRAMELANE_REQUIRE_ALL is set; it needs {need}: {reason}"
+        )
 
 
 @pytest.hookimpl(hookwrapper=True)

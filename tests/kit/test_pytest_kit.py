@@ -24,7 +24,8 @@ def run(tmp_path, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         (tmp_path / "conftest.py").write_text(CONFTEST)
-        (tmp_path / "test_it.py").write_text("import os\nimport pytest\nfrom pytest_kit import until\n" + source)
+        imports = "import os\nimport pytest\nfrom pytest_kit import until\n"
+        (tmp_path / "test_it.py").write_text(imports + source)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
         done = subprocess.run(command, capture_output=True, text=True)
         log = tmp_path / "skips"

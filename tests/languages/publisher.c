@@ -46,7 +46,8 @@ static void print_boxes(framelane_detection_subscriber *subscriber, uint64_t epo
   framelane_detections *found;
   size_t i;
   check(framelane_detection_subscriber_for_frame(subscriber, epoch, n, FRAMELANE_FOREVER, &found));
-  printf("%llu %s %zu", (unsigned long long)n, framelane_detections_model(found), framelane_detections_count(found));
+  printf("%llu %s %zu", (unsigned long long)n, framelane_detections_model(found),
+         framelane_detections_count(found));
   for (i = 0; i < framelane_detections_count(found); ++i) {
     const framelane_detection *box = &framelane_detections_boxes(found)[i];
     printf(" %g,%g,%g,%g,%g,%s,%llu", box->x, box->y, box->width, box->height, 8 * box->score,

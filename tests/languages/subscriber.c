@@ -17,10 +17,11 @@ static void print_frame(const framelane_frame *frame) {
   uint64_t sum, weighted;
   framelane_format_name(layout->format, format, sizeof format);
   pattern_sums(layout, framelane_frame_data(frame), &sum, &weighted);
-  printf("%llu %s %u %u %llu %llu %lld %llu %u %u %u %u %u %u %llu %llu\n", (unsigned long long)framelane_frame_sequence(frame),
-         format, layout->width, layout->height, (unsigned long long)framelane_frame_dropped(frame),
-         (unsigned long long)info->timestamp_ns, (long long)info->pts_ns, (unsigned long long)info->duration_ns, info->matrix,
-         info->primaries, info->transfer, info->range, info->rotation_degrees, info->keyframe, (unsigned long long)sum,
+  printf("%llu %s %u %u %llu %llu %lld %llu %u %u %u %u %u %u %llu %llu\n",
+         (unsigned long long)framelane_frame_sequence(frame), format, layout->width, layout->height,
+         (unsigned long long)framelane_frame_dropped(frame), (unsigned long long)info->timestamp_ns,
+         (long long)info->pts_ns, (unsigned long long)info->duration_ns, info->matrix, info->primaries,
+         info->transfer, info->range, info->rotation_degrees, info->keyframe, (unsigned long long)sum,
          (unsigned long long)weighted);
 }
 

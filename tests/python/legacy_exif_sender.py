@@ -2,8 +2,9 @@
 
 Usage: legacy_exif_sender.py PORT FOLDER
 
-Sends a picture with every orientation from 0 to 9, in colour and in gray, in both byte orders. Writes the pixels that
-cv2.imdecode returns for picture N into FOLDER/N, and prints "WIDTH HEIGHT CHANNELS" after the answer to each.
+Sends a picture with every orientation from 0 to 9, in colour and in gray, in both byte orders. Writes the
+pixels that cv2.imdecode returns for picture N into FOLDER/N, and prints "WIDTH HEIGHT CHANNELS" after the
+answer to each.
 """
 
 import socket

@@ -1,7 +1,7 @@
 """An old reader, written from the format alone: maps the file, skips 12 bytes, takes 1080 x 1920 x 3.
 
-Usage: legacy_reader.py NAME [INDEX]. For each line on standard input prints the first pixel, the last pixel and the sum of
-all bytes of the frame that is there, then what the header says, which it does not use.
+Usage: legacy_reader.py NAME [INDEX]. For each line on standard input prints the first pixel, the last pixel
+and the sum of all bytes of the frame that is there, then what the header says, which it does not use.
 """
 
 import mmap

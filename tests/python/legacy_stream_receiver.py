@@ -1,10 +1,12 @@
-"""An old receiver, written from the format alone: takes a length and a JPEG, answers, and says how the picture looks.
+"""An old receiver, written from the format alone: takes a length and a JPEG, answers, and says how the
+picture looks.
 
 Usage: legacy_stream_receiver.py PORT [--bytewise] [--frames N] [--silent]
 
-Listens on 127.0.0.1 (port 0: any) and prints the port, then for each frame its width, height, channels, and the PSNR in dB
-against `pattern(0)` of that size. --frames: closes the connection after so many, and ends. --silent: never answers.
---bytewise: one byte per system call, in both directions, as the programs in the field do.
+Listens on 127.0.0.1 (port 0: any) and prints the port, then for each frame its width, height, channels, and
+the PSNR in dB against `pattern(0)` of that size. --frames: closes the connection after so many, and ends.
+--silent: never answers. --bytewise: one byte per system call, in both directions, as the programs in the
+field do.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""An old sender, written from the format alone: for each frame 16 bytes of length, the JPEG, then an answer is read.
+"""An old sender, written from the format alone: for each frame 16 bytes of length, the JPEG, then an answer
+is read.
 
 Usage: legacy_stream_sender.py HOST PORT WIDTH HEIGHT FRAMES [--bytewise] [--quality N] [--gray]
 
-Sends FRAMES frames of `pattern(number)`, numbered from 0, and prints for each the answer. --bytewise: one byte per system
-call, in both directions, as the programs in the field do.
+Sends FRAMES frames of `pattern(number)`, numbered from 0, and prints for each the answer. --bytewise: one
+byte per system call, in both directions, as the programs in the field do.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """An old writer, written from the format alone: header, then pixels, no lock.
 
-Usage: legacy_writer.py NAME AREA_WIDTH AREA_HEIGHT STREAMS. Each line on standard input is one command, answered with "ok":
+Usage: legacy_writer.py NAME AREA_WIDTH AREA_HEIGHT STREAMS. Each line on standard input is one command,
+answered with "ok":
 
     frame INDEX WIDTH HEIGHT TYPE VALUE    writes a frame whose bytes are all VALUE
     half INDEX WIDTH HEIGHT TYPE VALUE     writes its header and the upper half

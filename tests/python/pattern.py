@@ -32,7 +32,7 @@ POOL = make_pool()
 
 
 def check(array, sequence):
-    """Whether the frame is the last; raises AssertionError unless it is the whole frame of this sequence."""
+    """Return True for the last frame. Raise AssertionError unless it is the whole frame of this sequence."""
     frame = array.reshape(-1)
     found, size, last, checksum, _ = HEADER.unpack_from(frame)
     assert (found, size) == (sequence, frame.size), (
@@ -41,5 +41,6 @@ def check(array, sequence):
     pixels = frame[HEADER.size :]
     assert checksum == zlib.crc32(pixels), f"frame {sequence} does not have the checksum that it carries"
     start = mix(sequence) % (POOL_BYTES - LARGEST_FRAME)
-    assert np.array_equal(pixels, POOL[start : start + pixels.size]), f"frame {sequence} does not have its pixels"
+    expected = POOL[start : start + pixels.size]
+    assert np.array_equal(pixels, expected), f"frame {sequence} does not have its pixels"
     return last != 0

@@ -1,4 +1,4 @@
-"""plain_reader.py CHANNEL FRAMES: checks what examples/plain-mmap/newest_frame.py gives."""
+"""plain_reader.py CHANNEL FRAMES: checks the frames of examples/plain-mmap/newest_frame.py."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-//! `SIGKILL` at every step of a channel's life, one after the other. After each kill the other side
+//! `SIGKILL` at every step of a channel's life, one after the other. After each kill the surviving process
 //! continues, a new publisher takes over, leases stay whole, and no slot or record is lost.
 //!
 //! Needs `RUSTFLAGS="--cfg framelane_testing"`. `FRAMELANE_DEPTH=deep` also kills at later passages of each

@@ -1,9 +1,10 @@
 """The peers, one file each.
 
-A peer is a class with `name`, `whole_send` (its send copies the picture itself, so there is nothing to write in place)
-and two methods, called in different processes:
+A peer is a class with `name`, `whole_send` (its send copies the picture itself, so there is nothing to write
+in place) and two methods, called in different processes:
 
-    sender()    an object with  publish(fill), which has fill(array) write where the reader reads,  send(image),  close()
+    sender()    an object with  publish(fill), send(image), close(); publish has fill(array) write into the
+                reader's memory
     receiver()  an object with  receive() -> array, valid until the next call,  close()
 
 The instance goes from one process to the other by multiprocessing, so what both need is made in `__init__`.

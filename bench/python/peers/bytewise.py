@@ -1,6 +1,8 @@
-"""JPEG frames with a length line over TCP, one byte per system call in both directions, as the programs in the field have it.
+"""JPEG frames with a length line over TCP, one byte per system call in both directions, as the programs in
+the field have it.
 
-Written from spec/legacy.md alone. Sender and receiver are two processes. Both wait for each other after each frame.
+Written from spec/legacy.md alone. Sender and receiver are two processes. Both wait for each other after each
+frame.
 """
 
 import socket

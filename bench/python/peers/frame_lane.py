@@ -75,7 +75,7 @@ class FramelaneLinkEvery(FramelaneLink):
 
 
 class FramelanePush(Framelane):
-    """The other way: a publisher that names a URL, `framelane serve` and a local subscriber at the other end."""
+    """The other direction: a publisher with a URL, `framelane serve` and a local subscriber at the peer."""
 
     name = "framelane, publisher to a URL"
 

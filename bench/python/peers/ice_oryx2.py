@@ -1,4 +1,5 @@
-"""iceoryx2's own Python package: publish-subscribe, and an event to wake the reader. Arrays are views of its memory."""
+"""iceoryx2's Python package: publish-subscribe, and an event to wake the reader. Arrays are views of its
+memory."""
 
 import ctypes
 

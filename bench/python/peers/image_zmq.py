@@ -1,4 +1,5 @@
-"""imagezmq: publish-subscribe over a Unix socket, its fastest way on one machine; and its two ways over TCP."""
+"""imagezmq: publish-subscribe over a Unix socket, its fastest transport on one machine; and its two ways
+over TCP."""
 
 import os
 import tempfile

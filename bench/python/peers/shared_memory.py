@@ -1,7 +1,7 @@
 """A hand-written peer: multiprocessing.shared_memory with three slots in turn.
 
-Three slots, so that the writer does not touch the one being read as long as the reader keeps up; nothing protects a
-reader that does not.
+Three slots, so that the writer does not touch the one being read as long as the reader keeps up; nothing
+protects a reader that does not.
 """
 
 import numpy as np

@@ -1,22 +1,22 @@
 /* The C interface of framelane: live video frames between processes, through shared memory.
  *
  * - A function's name begins with its type: framelane_publisher_send.
- * - Handles are opaque. Who gets one frees it, with the type's _free; freeing NULL does nothing. Frames, loans and
- *   batches may outlive what they came from.
- * - A function that can fail gives a framelane_error *: NULL when all went well, else an error that the caller frees.
- *   Pointers that it would have set are NULL or untouched then.
- * - NULL where something must be is an error (FRAMELANE_ERROR_INVALID_OPTION), or gives 0 or NULL.
- * - Structs of options begin with their size: begin with the _INIT macro. 0 and NULL mean default.
- * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 not at all. Other negative ones are
- *   errors.
- * - Text is UTF-8, directories are any bytes. Text and pixels that a function returns belong to the handle that
- *   it was asked of.
- * - Handles may be used from any thread. Calls on one handle take turns. A _close function ends the calls that
- *   wait. _free does so too, and no call of the handle may begin afterwards.
- * - Calls of a handle from the check of its own cancel token are errors (FRAMELANE_ERROR_MISUSE). Signal
- *   handlers must not call the library, except framelane_cancel_token_cancel.
+ * - Handles are opaque. The caller frees them with the type's _free. Freeing NULL does nothing. Frames, loans
+ *   and batches may outlive their publisher or subscriber.
+ * - A function that can fail returns a framelane_error *: NULL on success, else an error that the caller
+ *   frees. Its output pointers are then NULL or unchanged.
+ * - NULL for a required pointer is an error (FRAMELANE_ERROR_INVALID_OPTION), or returns 0 or NULL.
+ * - Structs of options start with their size: initialise them with the _INIT macro. 0 and NULL mean default.
+ * - Timeouts are in nanoseconds: FRAMELANE_FOREVER waits without limit, 0 does not wait. Other negative
+ *   values are errors.
+ * - Text is UTF-8, directories are any bytes. Text and pixels that a function returns belong to the handle
+ *   that was passed to it.
+ * - Handles may be used from any thread. Calls on one handle are serialised. A _close function ends the calls
+ *   that wait. _free does so too, and no call of the handle may start afterwards.
+ * - Calls on a handle from the check of that handle's cancel token are errors (FRAMELANE_ERROR_MISUSE).
+ *   Signal handlers must not call the library, except framelane_cancel_token_cancel.
  *
- * Made from bindings/c/src by bindings/c/tests/header.rs; do not edit.
+ * Generated from bindings/c/src by bindings/c/tests/header.rs; do not edit.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
@@ -73,7 +73,7 @@
 /** The program calls an object that cannot be called in this context. */
 #define FRAMELANE_ERROR_MISUSE 21
 
-/* An error that nobody looks at is a fault of the program. */
+/* Ignoring an error is a fault of the program. */
 #if defined(__GNUC__)
 #define FRAMELANE_MUST_USE __attribute__((warn_unused_result))
 #else
@@ -1414,6 +1414,6 @@ uint8_t framelane_subscriber_publisher_alive(const framelane_subscriber *subscri
 /* Options, all at their defaults. */
 #define FRAMELANE_PUBLISHER_OPTIONS_INIT {sizeof(framelane_publisher_options), NULL, 0, 0, 0, 0, 0, NULL}
 #define FRAMELANE_SUBSCRIBER_OPTIONS_INIT {sizeof(framelane_subscriber_options), NULL, 0, 0, 0, NULL, 0, 0}
-/* A frame of which nothing is said: captured when it is published. */
+/* A frame without metadata: captured when it is published. */
 #define FRAMELANE_INFO_INIT \
   {sizeof(framelane_info), 0, FRAMELANE_NO_PTS, FRAMELANE_NO_DURATION, 2, 2, 2, 0, 0, 0, 0}

@@ -249,7 +249,8 @@ impl framelane_image {
             let bytes = bytes.filter(|_| stride == row_bytes || (row_bytes..=MAX_STRIDE).contains(&stride));
             let Some(bytes) = bytes else {
                 let fault = format!(
-                    "plane {index}: expected a stride from {row_bytes} (a row) to {MAX_STRIDE} bytes, found {given}"
+                    "plane {index}: expected a stride from {row_bytes} (a row) to {MAX_STRIDE} bytes, found \
+                     {given}"
                 );
                 return Err(Error::new(ErrorKind::InvalidFrame, fault).with_hint(
                     "give the bytes from one row to the next, or 0 for rows without padding; flip images that are \

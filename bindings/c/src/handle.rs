@@ -221,7 +221,8 @@ impl<T> Handle<T> {
     fn busy(&self) -> Error {
         let what = self.what;
         let fault = format!(
-            "cannot wait for another thread's call of this {what}: this check of a cancel token runs inside a call"
+            "cannot wait for another thread's call of this {what}: this check of a cancel token runs inside \
+             a call"
         );
         Error::new(ErrorKind::Misuse, fault)
             .with_hint(format!("call the {what} after the check has returned"))

@@ -4,28 +4,23 @@
 //!
 //! - The name of a function starts with its type: `framelane_publisher_send`.
 //! - A handle is a pointer to an opaque type. The caller that receives a handle frees it, with the type's
-//!   `_free`.
-//!   Freeing NULL does nothing. A frame, a loan or a batch may outlive the handle that returned it.
+//!   `_free`. Freeing NULL does nothing. A frame, a loan or a batch may outlive the handle that returned it.
 //! - A function that can fail returns a `framelane_error *`: NULL after success, else an error that the
-//!   caller frees.
-//!   After an error, its output parameters are NULL or unchanged.
+//!   caller frees. After an error, its output parameters are NULL or unchanged.
 //! - NULL for a required pointer is an error of code `FRAMELANE_ERROR_INVALID_OPTION`. Functions that return
-//!   a value
-//!   return 0 or NULL for it.
+//!   a value return 0 or NULL for it.
 //! - Structs of options start with their size, so that they can grow. Initialise them with the `_INIT` macro.
-//!   Zero
-//!   means default.
+//!   Zero means default.
 //! - Constants are macros, and their types are integers of a fixed width.
 //! - Timeouts are in nanoseconds. `FRAMELANE_FOREVER` waits without limit, 0 does not wait. Other negative
-//!   values are
-//!   errors.
+//!   values are errors.
 //! - Text is UTF-8 and ends with a NUL. Directories are any bytes. Text and pixels that a function returns
-//!   belong to
-//!   its handle. A NUL inside a text of another process becomes U+2400.
-//! - Handles may be used from any thread. Calls on one handle take turns. A `_close` function ends the calls
-//!   that wait. `_free` does so too, and no call of the handle may begin afterwards.
-//! - Calls of a handle from the check of its own cancel token are errors of code `FRAMELANE_ERROR_MISUSE`.
-//!   Signal handlers must not call the library, except `framelane_cancel_token_cancel`.
+//!   belong to its handle. A NUL inside a text of another process becomes U+2400.
+//! - Handles may be used from any thread. Calls on one handle are serialised. A `_close` function ends the
+//!   calls that wait. `_free` does so too, and no call of the handle may begin afterwards.
+//! - Calls on a handle from the check of that handle's cancel token are errors of code
+//!   `FRAMELANE_ERROR_MISUSE`. Signal handlers must not call the library, except
+//!   `framelane_cancel_token_cancel`.
 //! - No panic crosses the boundary: it becomes an error of code `FRAMELANE_ERROR_INTERNAL_FAILURE`.
 //!
 //! # Numbers

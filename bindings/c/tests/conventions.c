@@ -1,4 +1,5 @@
-/* What the C interface promises: NULL and misuse are errors, errors say what to do, handles outlive what they came from.
+/* Conventions of the C interface: NULL and misuse are errors, errors have hints, and handles outlive the
+ * handles that returned them.
  *
  * Compiled as C99, C11 and C++17. */
 #define _POSIX_C_SOURCE 200809L

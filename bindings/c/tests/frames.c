@@ -256,7 +256,8 @@ static void drain_waits_for_subscribers_and_free_does_not(void) {
   CHECK(code(framelane_publisher_drain(publisher, 0)) == 0);
   CHECK(code(framelane_publisher_send(publisher, &image, NULL, NULL)) == 0);
   error = framelane_publisher_drain(publisher, 1000000);
-  CHECK(error != NULL && strstr(framelane_error_message(error), "1 subscriber has not received frame 1") != NULL);
+  CHECK(error != NULL &&
+        strstr(framelane_error_message(error), "1 subscriber has not received frame 1") != NULL);
   CHECK(code(error) == FRAMELANE_ERROR_TIMEOUT);
   CHECK(code(framelane_subscriber_recv(subscriber, LONG_NS, &frame)) == 0);
   framelane_frame_free(frame);

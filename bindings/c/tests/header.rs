@@ -17,7 +17,7 @@ fn error_codes() -> String {
         let _ = writeln!(text, "/** {} */\n#define FRAMELANE_ERROR_{name} {}", kind.meaning(), kind.code());
     }
     text.push_str(
-        "\n/* An error that nobody looks at is a fault of the program. */\n\
+        "\n/* Ignoring an error is a fault of the program. */\n\
          #if defined(__GNUC__)\n#define FRAMELANE_MUST_USE __attribute__((warn_unused_result))\n\
          #else\n#define FRAMELANE_MUST_USE\n#endif\n\n\
          /* INT64_MIN, which no literal can say in one. */\n\

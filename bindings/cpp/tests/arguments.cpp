@@ -41,8 +41,8 @@ TEST_CASE("text_with_a_nul_is_refused_wherever_it_crosses") {
   id.channel = nul;
   CHECK(code_of([&] { id.c(); }) == name);
   CHECK(code_of([&] { finder.send(id, {}); }) == name);
-  CHECK_THROWS_WITH_AS(framelane::Subscriber{nul}, doctest::Contains("NUL, found one at byte 1 of 3 behind \"a\""),
-                       FramelaneError);
+  CHECK_THROWS_WITH_AS(framelane::Subscriber{nul},
+                       doctest::Contains("NUL, found one at byte 1 of 3 behind \"a\""), FramelaneError);
   CHECK(framelane::list_channels().size() == 1);
 }
 

@@ -59,7 +59,8 @@ TEST_CASE("a channel of images is no channel of detections") {
   framelane::Publisher publisher("images");
   framelane::DetectionSubscriber found("images");
   publisher.loan({framelane::Format::Gray8, 1, 1}).publish();
-  CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"), framelane::FramelaneError);
+  CHECK_THROWS_WITH_AS(found.recv(), doctest::Contains("expected to carry detections"),
+                       framelane::FramelaneError);
 }
 
 TEST_CASE("send_and_wait returns boxes also from the next detector") {

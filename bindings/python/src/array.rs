@@ -106,7 +106,7 @@ pub(crate) fn depth_of(array: &Bound<'_, PyUntypedArray>) -> PyResult<Depth> {
     let dtype = array.dtype();
     let number = dtype.num();
     let native = dtype.is_native_byteorder() != Some(false);
-    // int32 is C's int or, on some systems, its long: compare kind and size beside the number.
+    // int32 is C's int or, on some systems, its long: compare kind and size in addition to the number.
     let found = DEPTHS.into_iter().find(|&depth| type_number(depth) == number).or_else(|| {
         DEPTHS.into_iter().find(|&depth| {
             let kind = dtype_name(depth).as_bytes().first().copied();
@@ -185,7 +185,7 @@ pub(crate) fn format_of_pil(image: &Bound<'_, PyAny>) -> PyResult<Option<PixelFo
     }))
 }
 
-/// `image` as an array: itself, or what its `__array__` gives (a torch CPU tensor, a PIL image).
+/// Returns `image` as an array: itself, or the result of its `__array__` (a torch CPU tensor, a PIL image).
 ///
 /// # Errors
 /// `TypeError` for anything else, lists included.
@@ -210,10 +210,10 @@ pub(crate) fn make_read_only(array: &Bound<'_, PyAny>) -> PyResult<()> {
     array.getattr("flags")?.setattr("writeable", false)
 }
 
-/// How many references to `object` there are beside the one passed in.
+/// Returns the number of references to `object`, without the one passed in.
 ///
 /// # Errors
-/// What `sys.getrefcount` raises.
+/// The errors of `sys.getrefcount`.
 pub(crate) fn other_references(object: &Bound<'_, PyAny>) -> PyResult<usize> {
     static COUNT: PyOnceLock<(Py<PyAny>, usize)> = PyOnceLock::new();
     let py = object.py();

@@ -47,7 +47,7 @@ pub(crate) struct LinkStatus {
     connected: bool,
     /// True if the channel is published on the other machine. False while the link is not connected.
     live: bool,
-    /// How often it was connected.
+    /// Number of connections so far.
     connections: u32,
     /// Nanoseconds that the clock of the other machine is ahead, as estimated on the link.
     clock_offset_ns: i64,

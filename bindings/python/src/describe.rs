@@ -108,7 +108,8 @@ impl FrameId {
     fn __repr__(&self) -> String {
         let id = &self.0;
         format!(
-            "FrameId(channel={:?}, epoch={}, sequence={}, timestamp_ns={}, published_ns={}, width={}, height={})",
+            "FrameId(channel={:?}, epoch={}, sequence={}, timestamp_ns={}, published_ns={}, width={}, \
+             height={})",
             id.channel, id.epoch, id.sequence, id.timestamp_ns, id.published_ns, id.width, id.height
         )
     }

@@ -225,7 +225,8 @@ impl DetectionPublisher {
     #[new]
     #[pyo3(signature = (channel, labels=Vec::new(), model="", *, slots=None, backpressure="drop", directory=None, permissions=None,
                         urls="safe", cancel=None),
-           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', directory=None, permissions=None, urls='safe', cancel=None)")]
+           text_signature = "(channel, labels=(), model='', *, slots=None, backpressure='drop', \
+                             directory=None, permissions=None, urls='safe', cancel=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,

@@ -224,7 +224,8 @@ pub(crate) fn export_lease<'py>(
     let item = view.depth.size_bytes();
     if view.strides.iter().any(|stride| stride % item != 0) {
         return Err(pyo3::exceptions::PyBufferError::new_err(format!(
-            "the rows of this frame are {} bytes apart, no multiple of its {item}-byte elements. Hint: frame.copy()",
+            "the rows of this frame are {} bytes apart, no multiple of its {item}-byte elements. Hint: \
+             frame.copy()",
             view.strides[0]
         )));
     }

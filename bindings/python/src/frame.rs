@@ -185,7 +185,8 @@ impl Frame {
         }
         if dl_device.is_some_and(|device| device != dlpack::CPU) {
             return Err(PyBufferError::new_err(format!(
-                "dl_device: expected {:?}, the CPU, found {dl_device:?}. Hint: import first, then move it to the device",
+                "dl_device: expected {:?}, the CPU, found {dl_device:?}. Hint: import first, then move it \
+                 to the device",
                 dlpack::CPU
             )));
         }

@@ -132,7 +132,8 @@ impl<T: Send> Handle<T> {
             ErrorKind::Forked,
             &format!("this {what} was opened by the parent process, before the fork; a child cannot use it"),
             Some(&format!(
-                "open the {what} in the child process itself (or start children with multiprocessing's \"spawn\")"
+                "open the {what} in the child process itself (or start children with multiprocessing's \
+                 \"spawn\")"
             )),
         ))
     }
@@ -207,7 +208,7 @@ impl<T: Send> Handle<T> {
         }
     }
 
-    /// Calls `attempt` with the object, without the interpreter, until it gives something. `attempt` gives
+    /// Calls `attempt` with the object, without the interpreter, until it returns a value. `attempt` returns
     /// `None` when it has waited for a slice; signal handlers run then, while the object is back in its
     /// place.
     ///
@@ -242,10 +243,10 @@ impl<T: Send> Handle<T> {
         }
     }
 
-    /// As `call`, for an `attempt` that is too short to release the interpreter and does not wait.
+    /// Calls an `attempt` that is too short to release the interpreter and does not wait.
     ///
     /// # Errors
-    /// As `call`.
+    /// The errors of `call`.
     pub(crate) fn call_briefly<R: Send>(
         &self,
         py: Python<'_>,

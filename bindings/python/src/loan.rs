@@ -1,10 +1,10 @@
 //! `Loan`: a slot that the user writes in place.
 //!
 //! The slot is on an owned loan (`loan_owned` in the core), so an array over it stays valid for as long as
-//! Python keeps it, whatever happens to the publisher. A published frame must never change: on exit the
-//! slot is published as it is only when nobody else refers to the array. If somebody does, a view could be
-//! written to later, and nothing tells a view from a plain variable; then the frame is copied to another
-//! slot, and the array keeps the first one, which no subscriber ever sees.
+//! Python keeps it, also after the publisher has ended. A published frame must never change: on exit the slot
+//! is published as it is only when the program no longer refers to the array. Otherwise a view could be
+//! written to later, and a view cannot be distinguished from a plain variable. Then the frame is copied to
+//! another slot, and the array keeps the first one, which no subscriber ever sees.
 
 use std::sync::{Arc, Mutex};
 
@@ -68,7 +68,7 @@ impl Loan {
         let payload = loan.as_ptr().as_ptr();
         let owner = Bound::new(py, SlotOwner { _loan: Arc::clone(loan) })?.into_any();
         // SAFETY: the slot was lent for this layout, whose packed bytes are those of the contiguous view; the
-        // owner keeps it mapped and out of the ring's reach, so nobody else reads or writes it until it is
+        // owner keeps it mapped and out of the ring's reach, so no other code reads or writes it until it is
         // published, before which the only array over it has gone (see `finish`).
         unsafe { array::over(py, payload, &self.view, owner, true) }
     }
@@ -154,8 +154,9 @@ impl Loan {
         self.finish(py, loan, array)
     }
 
-    /// Gives the slot back without a frame; the block goes on and publishes nothing. No frame is counted,
-    /// neither as published nor as dropped. `array` is gone; what still refers to it becomes read-only.
+    /// Abandons the loan: the slot is free again, and the block continues and publishes nothing. No frame is
+    /// counted, neither as published nor as dropped. `array` is gone; remaining references to it become
+    /// read-only.
     ///
     /// Raises RuntimeError outside the block. May be called again.
     fn abandon(&self, py: Python<'_>) -> PyResult<()> {

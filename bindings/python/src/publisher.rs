@@ -83,7 +83,7 @@ impl Publisher {
         Ok(Publisher { shared })
     }
 
-    /// Copies an image into a free slot and publishes it: one copy, whatever the strides of the array.
+    /// Copies an image into a free slot and publishes it: one copy, for any strides of the array.
     ///
     /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as
     /// OpenCV's are, unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or

@@ -1,9 +1,9 @@
 //! Waiting for frames or detections: blocking calls without the interpreter, and coroutines.
 //!
-//! A coroutine never waits in the core itself. It asks for what is there now; if that is nothing, it leaves
-//! a callback and one thread of the receiver waits in its place. What that thread receives goes to the
-//! `stash`, from which the next call of any kind takes it: a coroutine that was cancelled meanwhile loses
-//! nothing. The thread ends when nobody waits any more, when the receiver is closed and when Python exits.
+//! A coroutine never waits in the core itself. It asks for an available item. If there is none, it leaves a
+//! callback, and one thread of the receiver waits instead. Items that this thread receives go to the `stash`,
+//! from which the next call of any kind takes them: a coroutine that was cancelled meanwhile loses nothing.
+//! The thread ends when no coroutine waits any more, when the receiver is closed and when Python exits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -33,7 +33,7 @@ pub(crate) trait Source: Send + 'static {
     fn publisher_alive(&self) -> bool;
 }
 
-/// What was received, and how many frames were passed over to get it, beside those the core counts.
+/// A received item, and the number of frames skipped to get it, in addition to those the core counts.
 pub(crate) struct Received<T> {
     pub(crate) item: T,
     pub(crate) skipped: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Received<T> {
 
 pub(crate) struct State<S: Source> {
     pub(crate) source: S,
-    /// What the waiting thread has received and nobody has taken yet.
+    /// Item of the waiting thread that no call has taken yet.
     stash: Option<S::Item>,
 }
 
@@ -105,7 +105,8 @@ impl<S: Source> Receiver<S> {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// What is there now, the stash first; with delivery newest the stash only if there is nothing newer.
+    /// Returns the available item, the stash first; with delivery newest the stash only if there is nothing
+    /// newer.
     fn now(&self, state: &mut State<S>) -> Result<Received<S::Item>, RecvError> {
         let Some(stashed) = state.stash.take() else {
             return state.source.recv(Some(Duration::ZERO)).map(|item| Received { item, skipped: 0 });
@@ -139,7 +140,7 @@ impl<S: Source> Receiver<S> {
         result.map_err(|error| self.failed(py, error, timeout))
     }
 
-    /// Waits for the next item up to `left`, or for a slice: then it gives `None`.
+    /// Waits for the next item up to `left`, or for a slice, after which it returns `None`.
     fn attempt(
         &self,
         state: &mut State<S>,
@@ -164,10 +165,10 @@ impl<S: Source> Receiver<S> {
         self.handle.call(py, None, |state| Some(state.source.publisher_alive()))
     }
 
-    /// A call of the source beside `recv`: detached, with the interpreter's signals looked at.
+    /// Calls a function of the source other than `recv`: detached, with the interpreter's signals handled.
     ///
     /// # Errors
-    /// As [`Receiver::recv`].
+    /// The errors of [`Receiver::recv`].
     pub(crate) fn with_source<T: Send, E: Into<Error>>(
         &self,
         py: Python<'_>,
@@ -198,7 +199,7 @@ impl<S: Source> Receiver<S> {
         if self.handle.is_closed() { self.handle.closed_error(py) } else { self.handle.cancelled_error(py) }
     }
 
-    /// What `recv` raises when `timeout` has passed: with the reason, unless another thread has the
+    /// Returns the error of `recv` after `timeout`: with the reason, unless another thread has the
     /// subscriber.
     pub(crate) fn timeout_error(&self, py: Python<'_>, timeout: Option<f64>) -> PyErr {
         self.failed(py, RecvError::Timeout, timeout)
@@ -214,10 +215,10 @@ impl<S: Source> Receiver<S> {
         raise(py, error)
     }
 
-    /// What is there now, or `None`: also when another thread is waiting in a call.
+    /// Returns the available item, or `None`, also when another thread is waiting in a call.
     ///
     /// # Errors
-    /// As [`Receiver::recv`], without the timeout.
+    /// The errors of [`Receiver::recv`], without the timeout.
     pub(crate) fn poll(&self, py: Python<'_>) -> PyResult<Option<Received<S::Item>>> {
         self.handle.check_fork(py)?;
         let Some(mut state) = self.handle.try_take() else {
@@ -271,13 +272,13 @@ impl<S: Source> Receiver<S> {
         drop(callback);
     }
 
-    /// The thread: waits until something is in the stash or there is an end to tell, then calls back.
+    /// The thread: waits until the stash has an item or the channel has ended, then calls back.
     fn wait_for_others(self: Arc<Self>) {
         loop {
             let arrived = self.fill_stash();
             let mut waiting = lock(&self.waiting);
             if !arrived && !waiting.callbacks.is_empty() && !self.handle.is_closed() && !EXIT.is_set() {
-                // Somebody came after the last look.
+                // A call arrived after the last check.
                 continue;
             }
             waiting.thread_runs = false;

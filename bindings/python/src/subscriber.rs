@@ -82,7 +82,7 @@ pub(crate) fn open_waiting(
             opened.set_cancel_token(tokens.slices());
             Ok((opened, tokens))
         }
-        // A channel that is not there in time: the same exception whatever the time.
+        // The channel is missing after the timeout: the same exception for every timeout.
         (Err(error), None) if error.kind() == ErrorKind::NotFound && open_timeout.is_some() => {
             let mut timeout = Error::new(ErrorKind::Timeout, error.message());
             if let Some(hint) = error.hint() {

@@ -61,7 +61,8 @@ async def test_async_for_gets_every_frame_until_the_channel_closes():
 async def test_timeout_says_what_the_publisher_does(publisher, subscriber):
     publisher.send(np.zeros((4, 6, 3), "uint8"))
     frame = await subscriber.recv_async(timeout=10)
-    with pytest.raises(framelane.Timeout, match="within 0.02 s: its publisher .* published its last frame .* ago"):
+    expected = "within 0.02 s: its publisher .* published its last frame .* ago"
+    with pytest.raises(framelane.Timeout, match=expected):
         await subscriber.recv_async(timeout=0.02)
     frame.release()
 

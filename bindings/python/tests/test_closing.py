@@ -169,7 +169,10 @@ RECEIVES = {
     "read": ("framelane.Subscriber('cam0', open_timeout=0)", "sub.read()"),
     "detections": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.recv()"),
     "for_frame": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.for_frame(1)"),
-    "for_frame with a time": ("framelane.DetectionSubscriber('cam0', open_timeout=0)", "sub.for_frame(1, 1000)"),
+    "for_frame with a time": (
+        "framelane.DetectionSubscriber('cam0', open_timeout=0)",
+        "sub.for_frame(1, 1000)",
+    ),
 }
 
 
@@ -309,7 +312,8 @@ def test_closes_of_several_threads_return_when_channel_is_gone():
 def test_ctrl_c_in_drain_leaves_the_channel_open(script, directory):
     waiting = script(
         FULL.replace("CALL", "pub.drain()").replace("signal.signal(signal.SIGTERM, on_signal)", "")
-        + "\nexcept KeyboardInterrupt:\n    print(pub.closed, [status.name for status in framelane.list_channels()])\n"
+        + "\nexcept KeyboardInterrupt:\n"
+        + "    print(pub.closed, [status.name for status in framelane.list_channels()])\n"
     )
     waiting.wait_for("waiting")
     waiting.until_it_sleeps()

@@ -94,7 +94,11 @@ def test_columns_of_any_strides_and_number_types_are_taken(detector, results):
         ((BOXES, [1]), ValueError, r"scores: expected shape \(2,\), one for each box, found \(1,\)"),
         ((BOXES, [[1, 2]]), ValueError, r"found \(1, 2\)"),
         ((BOXES, 1.0), ValueError, r"found \(\)"),
-        ((BOXES, None, [-1, 0]), ValueError, "class_ids: expected whole numbers from 0 to 4294967295, found -1"),
+        (
+            (BOXES, None, [-1, 0]),
+            ValueError,
+            "class_ids: expected whole numbers from 0 to 4294967295, found -1",
+        ),
         ((BOXES, None, [2**32, 0]), ValueError, "found 4294967296"),
         ((BOXES, None, [0.5, 0]), ValueError, "found 0.5"),
         ((BOXES, None, [float("nan"), 0]), ValueError, "found NaN"),
@@ -116,7 +120,8 @@ def test_columns_of_other_lengths_are_refused_with_a_reason(detector, columns, e
 @pytest.mark.parametrize("class_ids", [[0, 2], np.array([7, 1]), np.float32([1, 2])])
 def test_class_without_a_label_is_refused(detector, class_ids):
     found = int(max(class_ids))
-    with pytest.raises(ValueError, match=f"class_ids: expected 0 to 1 for the 2 labels of this publisher, found {found}"):
+    expected = f"class_ids: expected 0 to 1 for the 2 labels of this publisher, found {found}"
+    with pytest.raises(ValueError, match=expected):
         detector.send(ID, BOXES, None, class_ids)
     assert detector.sequence == 0
 

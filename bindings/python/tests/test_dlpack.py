@@ -9,7 +9,9 @@ import framelane
 from conftest import address, leases
 
 DLPACK_1 = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 1)
-needs_versioned = pytest.mark.skipif(not DLPACK_1, reason="numpy-2: numpy before 2.1 imports no read-only tensors")
+needs_versioned = pytest.mark.skipif(
+    not DLPACK_1, reason="numpy-2: numpy before 2.1 imports no read-only tensors"
+)
 
 
 @pytest.fixture

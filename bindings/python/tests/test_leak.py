@@ -45,11 +45,13 @@ def assert_flat(what, turn, turns):
     for number in range(turns // 2, turns):
         turn(number)
     after = usage()
-    print(f"leak: {what}: {turns} turns, " + ", ".join(f"{name} {before[name]} then {after[name]}" for name in before))
+    changes = ", ".join(f"{name} {before[name]} then {after[name]}" for name in before)
+    print(f"leak: {what}: {turns} turns, {changes}")
     # What the allocator keeps in hand varies.
     slack = {"private memory, bytes": 1 << 20, "objects": 50}
     for name, value in after.items():
-        assert value <= before[name] + slack.get(name, 0), f"{what}: {name} grew from {before[name]} to {value}"
+        limit = before[name] + slack.get(name, 0)
+        assert value <= limit, f"{what}: {name} grew from {before[name]} to {value}"
 
 
 @pytest.fixture

@@ -223,7 +223,12 @@ def test_things_with_array_are_sent_and_lists_are_not(publisher, subscriber):
         (np.zeros((3, 3, 0), "uint8"), {}, ValueError, "1 to 512 channels"),
         (np.zeros((2, 2, 513), "uint8"), {}, ValueError, "1 to 512 channels"),
         (np.zeros((2, 2, 70000), "uint8"), {}, ValueError, "1 to 512 channels"),
-        (np.zeros((2, 3, 3), "uint8"), {"format": "gray8"}, ValueError, r"expected uint8 of shape \(H, W\) for gray8"),
+        (
+            np.zeros((2, 3, 3), "uint8"),
+            {"format": "gray8"},
+            ValueError,
+            r"expected uint8 of shape \(H, W\) for gray8",
+        ),
         (np.zeros((2, 3), "uint8"), {"format": "bgr8"}, ValueError, r"\(H, W, 3\) for bgr8"),
         (np.zeros((2, 3, 3), "uint16"), {"format": "bgr8"}, ValueError, "found uint16"),
         (np.zeros((2, 3, 3), "uint8"), {"format": "rgba8"}, ValueError, r"\(H, W, 4\) for rgba8"),

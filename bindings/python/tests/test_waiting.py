@@ -54,7 +54,8 @@ def test_timeout_says_what_the_publisher_does():
             subscriber.recv(timeout=0)
         publisher.send(IMAGE)
         frame = subscriber.recv(timeout=10)
-        with pytest.raises(framelane.Timeout, match="within 0.01 s: .*published its last frame .* ago") as idle:
+        expected = "within 0.01 s: .*published its last frame .* ago"
+        with pytest.raises(framelane.Timeout, match=expected) as idle:
             subscriber.recv(timeout=0.01)
         assert "release" not in str(idle.value)
         frame.release()
@@ -86,7 +87,8 @@ def test_timeout_names_the_processes_that_hold_the_slots():
 
 
 def test_large_copies_run_without_the_interpreter_lock(publisher, start):
-    """The other thread runs while `send` copies: with an endless switch interval, only a released lock lets it."""
+    """The other thread runs while `send` copies. With an endless switch interval, this proves that the
+    interpreter lock is released."""
     image = np.zeros((4000, 8000, 3), "uint8")
     progress, stop = [0], threading.Event()
 

@@ -20,7 +20,7 @@ def image(value, shape=(120, 160, 3)):
 
 
 def test_writes_stay_with_frame_and_reader(publisher, subscriber, writable):
-    """Over every slot several times: neither other readers nor later frames in the slot have what was drawn."""
+    """Fills every slot several times. Neither other readers nor later frames in a slot see the drawing."""
     for value in range(1, 31):
         publisher.send(image(value))
         mine = writable.recv(timeout=10)
@@ -122,14 +122,15 @@ def crash(script, write, before="", after=""):
 def test_write_to_read_only_frame_says_so_and_ends_process(script):
     code, err = crash(script, TO_FRAME)
     assert code == -signal.SIGSEGV
-    assert err.count("framelane: write to a received frame of channel cam0, which is read-only; work on a copy") == 1
+    message = "framelane: write to a received frame of channel cam0, which is read-only; work on a copy"
+    assert err.count(message) == 1
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_write_to_a_read_only_frame_has_a_traceback(script, place):
     if place == "after":
         # One more wait: there the handler looks whether it still is the first.
-        place, setup = "after", "faulthandler.enable()\ntry: sub.recv(timeout=0.01)\nexcept framelane.Timeout: pass"
+        setup = "faulthandler.enable()\ntry: sub.recv(timeout=0.01)\nexcept framelane.Timeout: pass"
     else:
         setup = "faulthandler.enable()"
     code, err = crash(script, TO_FRAME, **{place: setup})
@@ -140,7 +141,8 @@ def test_write_to_a_read_only_frame_has_a_traceback(script, place):
 
 @pytest.mark.parametrize("setup", ["", "faulthandler.enable()"])
 def test_fault_elsewhere_is_handled_as_before(script, setup):
-    code, err = crash(script, "ctypes.memset(16, 1, 1)", after=setup + "\nlater = framelane.Subscriber('cam0', open_timeout=0)")
+    later = setup + "\nlater = framelane.Subscriber('cam0', open_timeout=0)"
+    code, err = crash(script, "ctypes.memset(16, 1, 1)", after=later)
     assert code == -signal.SIGSEGV
     assert "framelane: write" not in err
     assert err.count("Fatal Python error") == (1 if setup else 0)
@@ -170,7 +172,8 @@ print(int(frame.array.sum()), frame.intact)
 @pytest.mark.parametrize("writable", [False, True])
 @pytest.mark.parametrize("place", ["BEFORE", "AFTER", "neither"])
 def test_truncated_file_is_survived_whenever_faulthandler_came(script, place, writable):
-    again = "\ntry: framelane.Subscriber('none', open_timeout=0)\nexcept framelane.Timeout: pass\nsub.close()\n"
+    again = "\ntry: framelane.Subscriber('none', open_timeout=0)\n"
+    again += "except framelane.Timeout: pass\nsub.close()\n"
     again += f"sub = framelane.Subscriber('cam0', open_timeout=0, writable={writable})"
     source = TRUNCATED.replace("WRITABLE", str(writable))
     source = source.replace(place, "faulthandler.enable()" + (again if place == "AFTER" else ""))

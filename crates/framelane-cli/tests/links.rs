@@ -12,7 +12,7 @@ use framelane_test_kit::skip;
 use rustix::process::Signal;
 use support::{Place, Running, json_error};
 
-/// `framelane serve` on a port that the system gives, and its address.
+/// Starts `framelane serve` on a port that the system chooses. Returns the process and its address.
 fn serve(place: &Place, options: &str) -> (Running, String) {
     let mut server = place.start(&format!("serve --listen tcp://127.0.0.1:0 --anonymous --json {options}"));
     let address = server.wait_for("listening")["address"].as_str().unwrap().to_owned();

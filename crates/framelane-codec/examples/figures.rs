@@ -1,4 +1,4 @@
-//! What each codec costs in time and gives in size, for frames from standard input.
+//! Measures the time and the size of each codec, for frames from standard input.
 //!
 //! ```sh
 //! ffmpeg -v error -i film.mp4 -frames:v 60 -vf scale=1920:1080 -pix_fmt bgr24 -f rawvideo - |

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use framelane::{Error, ErrorKind};
 
-/// How frames become bytes. Written as `"raw"`, `"lz4"`, `"jpeg:80"`, `"h264:4M"`.
+/// Coding of frames. Written as `"raw"`, `"lz4"`, `"jpeg:80"`, `"h264:4M"`.
 ///
 /// ```
 /// use framelane_codec::Codec;

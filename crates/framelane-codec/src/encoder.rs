@@ -30,12 +30,12 @@ struct Jpeg {
     quality: u8,
 }
 
-/// What the decoder will make of a payload.
+/// Description of the frame that the decoder will return for a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Size and format, without padding.
     pub layout: Layout,
-    /// What the source said of the frame, with the colour that the decoded frame has.
+    /// Metadata of the frame, with the colour that the decoded frame has.
     pub info: FrameInfo,
     /// True if the payload can be decoded without those before it.
     pub keyframe: bool,
@@ -157,7 +157,7 @@ fn whole<'b>(layout: &Layout, bytes: &'b [u8]) -> Result<&'b [u8], Error> {
     })
 }
 
-/// A matrix has no colour, whatever the publisher says of it.
+/// A matrix has no colour, even if the publisher names one.
 fn color_of(layout: &Layout, info: &FrameInfo) -> Color {
     if matches!(layout.format(), PixelFormat::Matrix(_)) { Color::default() } else { info.color }
 }
@@ -171,7 +171,7 @@ impl Engine {
         encoded: &mut Encoded,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        // Only H.264 has anything to begin anew.
+        // Only H.264 has keyframes.
         #[cfg(not(feature = "video"))]
         let _ = keyframe;
         match self {

@@ -1,8 +1,8 @@
 //! The EXIF orientation of a JPEG.
 //!
 //! It is read as `cv2.imdecode` reads it: from the first EXIF segment before the picture, in the first
-//! directory there. The last entry counts if there are several. Two bytes are the value, whatever the type of
-//! the entry says. Formats: ITU-T T.81, annex B, and TIFF 6.0, section 2.
+//! directory there. The last entry counts if there are several. Two bytes are the value, for any type of the
+//! entry. Formats: ITU-T T.81, annex B, and TIFF 6.0, section 2.
 
 /// The first bytes of an EXIF segment.
 const NAME: &[u8] = b"Exif\0\0";

@@ -1,8 +1,8 @@
 //! JPEG by libjpeg-turbo, from the planes of a frame and into them.
 //!
-//! RGB formats, gray8, and matrices of `u8` with 1, 3 or 4 channels are converted as JFIF says, with chroma
-//! of half the width and height. i420 is taken as it is: its samples become those of the JPEG, and come back;
-//! programs that show the JPEG take them for BT.601 of full range.
+//! RGB formats, gray8, and matrices of `u8` with 1, 3 or 4 channels are converted as JFIF specifies, with
+//! chroma of half the width and height. i420 is not converted: its samples become those of the JPEG, and are
+//! decoded unchanged; programs that show the JPEG interpret them as BT.601 of full range.
 //!
 //! Pictures are decoded as they are stored. [`orientation`] returns their EXIF orientation.
 
@@ -22,7 +22,7 @@ const MOST_SCANS: u32 = 20;
 /// Chroma without colour.
 const NEUTRAL: u8 = 128;
 
-/// How a format reaches the library.
+/// Form in which a format is passed to the library.
 enum Samples {
     Pixels(Tj),
     Planes,
@@ -48,7 +48,7 @@ pub fn takes(format: PixelFormat) -> bool {
 /// Compresses frames, with memory that is kept from frame to frame.
 pub struct Compressor {
     inner: turbojpeg::Compressor,
-    /// As long as the longest JPEG so far could have been.
+    /// Buffer as long as the longest JPEG so far could have been.
     jpeg: Vec<u8>,
     /// An i420 frame of odd size, with even sides.
     even: Vec<u8>,
@@ -66,7 +66,7 @@ impl Compressor {
         Ok(Compressor { inner, jpeg: Vec::new(), even: Vec::new() })
     }
 
-    /// Puts the JPEG of a frame, baseline and with 4:2:0, in place of what `out` held. `quality` is 1 to 100.
+    /// Replaces the content of `out` by the JPEG of a frame, baseline and with 4:2:0. `quality` is 1 to 100.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) for formats that [`takes`] does not name, qualities out of
@@ -184,9 +184,9 @@ impl Decompressor {
         Ok(Decompressor { inner: Some(open()?), planes: Vec::new() })
     }
 
-    /// Decodes into `target`, as `layout` says: any format that [`takes`] names, padded or not. A JPEG in
-    /// gray gives RGB and i420 too; one in colour gives gray8 its luminance. i420 wants chroma of half the
-    /// width and height, or none. Alpha is 255.
+    /// Decodes into `target` with `layout`: any format that [`takes`] names, padded or not. A gray JPEG can
+    /// be decoded to RGB and i420 too; gray8 takes the luminance of a colour JPEG. i420 needs a JPEG with
+    /// chroma of half the width and height, or without chroma. Alpha is 255.
     ///
     /// # Errors
     /// [`Damaged`](ErrorKind::Damaged) when `jpeg` does not hold a whole picture of the layout's size;
@@ -330,7 +330,7 @@ pub fn header(jpeg: &[u8]) -> Result<(u32, u32, bool), Error> {
     Ok((side(header.width)?, side(header.height)?, header.colorspace == turbojpeg::Colorspace::Gray))
 }
 
-/// What the library's functions would panic at, or cannot do.
+/// Refuses arguments that the library's functions would panic at, or cannot handle.
 fn check(layout: &Layout, length: usize, kind: ErrorKind) -> Result<(), Error> {
     if length < layout.size_bytes() {
         return Err(Error::new(
@@ -359,13 +359,14 @@ fn other_format(layout: &Layout, kind: ErrorKind) -> Error {
     Error::new(
         kind,
         format!(
-            "JPEG takes bgr8, rgb8, bgra8, rgba8, gray8, i420 and matrix:u8 with 1, 3 or 4 channels, found {}",
+            "JPEG takes bgr8, rgb8, bgra8, rgba8, gray8, i420 and matrix:u8 with 1, 3 or 4 channels, found \
+             {}",
             layout.format()
         ),
     )
 }
 
-/// Whatever the library says of a JPEG, it is the JPEG's fault.
+/// Returns the error of the library as damage of the JPEG.
 fn damaged(error: turbojpeg::Error) -> Error {
     Error::new(ErrorKind::Damaged, format!("expected a whole JPEG, found: {error}"))
 }

@@ -24,9 +24,9 @@
 //! | `h264:4M` | as `jpeg` | detail; alpha becomes 255; the lower bits of gray16 and p010 |
 //!
 //! # Trust
-//! A payload may come from anybody: decoding it gives a picture of the layout asked for, or an error of kind
-//! [`Damaged`](framelane::ErrorKind::Damaged). Memory follows the layout and the length of the payload, never
-//! what the payload claims.
+//! A payload may come from an untrusted peer: decoding it returns a picture of the layout asked for, or an
+//! error of kind [`Damaged`](framelane::ErrorKind::Damaged). Memory follows the layout and the length of the
+//! payload, never sizes that the payload claims.
 //!
 //! # Features
 //! `video` (on by default) links FFmpeg, for H.264, for scaling, and for JPEG of the formats that it does not

@@ -9,8 +9,8 @@ use crate::planes;
 pub(crate) struct Compressor {
     table: CompressTable,
     packed: Vec<u8>,
-    /// As long as the longest block so far could have been: growing `out` to that each time would write zeros
-    /// each time.
+    /// Buffer as long as the longest block so far could have been: growing `out` to that each time would
+    /// write zeros each time.
     block: Vec<u8>,
 }
 

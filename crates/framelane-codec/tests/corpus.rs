@@ -1,4 +1,4 @@
-//! What fuzzing has found, and some thousand changes of it, through the same check as the fuzz target.
+//! Findings of the fuzzer, and some thousand changes of them, through the same check as the fuzz target.
 #![cfg(framelane_testing)]
 
 use std::path::Path;

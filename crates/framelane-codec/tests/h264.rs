@@ -168,7 +168,7 @@ fn a_source_that_changes_its_size_is_sent_in_one() {
     }
 }
 
-/// Picture numbers begin again at 0 within the stream, and so do keyframes that nobody asked for.
+/// Picture numbers restart at 0 within the stream, and so do keyframes that the sender did not request.
 #[test]
 fn long_streams_are_decoded_to_the_end() {
     let layout = Layout::packed(PixelFormat::I420, 32, 32).unwrap();

@@ -97,7 +97,7 @@ proptest! {
         for payload in &payloads {
             decode(&mut decoder, payload, &layout);
         }
-        // Whatever came before, the next whole one is decoded, to the same picture.
+        // After any payloads, the next whole one is decoded, to the same picture.
         let expected = decode(&mut Decoder::new(codec).unwrap(), &whole, &layout);
         prop_assert!(expected.is_some());
         prop_assert!(decode(&mut decoder, &whole, &layout) == expected);

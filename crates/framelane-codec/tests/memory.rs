@@ -1,4 +1,4 @@
-//! What decoding costs in memory; alone in its process, because it measures the process.
+//! Memory used by decoding; alone in its process, because it measures the process.
 
 mod pictures;
 

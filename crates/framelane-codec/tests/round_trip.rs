@@ -175,7 +175,7 @@ fn what_is_said_of_a_frame_comes_with_it() {
             let mut encoder = Encoder::new(codec.parse().unwrap(), None).unwrap();
             let layout = Layout::packed(format, 16, 16).unwrap();
             let encoded = encoder.encode(&layout, &info, &paint(&layout, 0), false, &mut payload).unwrap();
-            // 16 bits of gray are made 8 by a conversion, which gives full range.
+            // 16 bits of gray are made 8 by a conversion, which returns full range.
             let full = format == PixelFormat::Gray16 && !matches!(codec, "raw" | "lz4");
             let range = if full { ColorRange::Full } else { ColorRange::Limited };
             let expected =

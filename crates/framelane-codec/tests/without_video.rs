@@ -1,4 +1,4 @@
-//! What is left when this program was built without FFmpeg.
+//! Codecs of a build without FFmpeg.
 #![cfg(not(feature = "video"))]
 
 use framelane::{Error, ErrorKind, FrameInfo, Layout, PixelFormat};

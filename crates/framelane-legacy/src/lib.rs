@@ -10,7 +10,7 @@
 pub mod memory;
 pub mod socket;
 
-/// What fuzzing reaches inside the crate for.
+/// Internals for the fuzz targets.
 #[cfg(framelane_testing)]
 pub mod testing {
     /// Bytes as they might come from a sender or a receiver, split as the first byte says.

@@ -103,7 +103,7 @@ fn torn_frame_of_a_preempted_writer_is_never_returned() {
         write(&file, value, bytes / 4..bytes);
         reader.poll().unwrap();
     }
-    // The writer stops at any byte, for long; goes on; ends; and begins again, with a look at each step.
+    // The writer stops at any byte, for long; continues; ends; and restarts, with a poll at each step.
     for stop in (1..bytes).step_by(331).chain([bytes - 1]) {
         value = value % 250 + 1;
         write(&file, value, 0..stop);
@@ -185,7 +185,7 @@ fn header_that_changes_begins_another_frame() {
     assert_eq!(reader.poll().unwrap(), Poll::Missing);
 }
 
-/// What a broken program may leave in a mapping.
+/// Damages a mapping as a broken program may do.
 fn damage(random: &mut Random, file: &File) {
     let word = |random: &mut Random| match random.below(4) {
         0 => random.number() as i32,
@@ -219,7 +219,7 @@ fn next_whole_frame_is_read_after_any_damage() {
         for _ in 0..=random.below(3) {
             damage(&mut random, &file);
             for _ in 0..random.below(4) {
-                // A frame, or none: whatever is there.
+                // A frame, or none, depending on the content.
                 reader.poll().unwrap();
             }
         }

@@ -9,14 +9,14 @@ use framelane::{Error, ErrorKind};
 use crate::proto::Refusal;
 
 /// The hint of a lost connection.
-const NETWORK_HINT: &str = "check the network, and what the other side reports";
+const NETWORK_HINT: &str = "check the network, and the log of the peer";
 
-/// Why a link ended, and whether a new one may do better.
+/// Reason that a link ended, and whether a new attempt may succeed.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub error: Error,
     pub try_again: bool,
-    /// Of this machine's own files and processes: not for the other side's eyes.
+    /// Concerns files and processes of this machine, so it is not sent to the peer.
     pub private: bool,
 }
 
@@ -42,7 +42,7 @@ impl Fault {
         }
         let kind = self.error.kind();
         let shown = Error::new(kind, kind.meaning().trim_end_matches('.'));
-        Refusal::of(&shown.with_hint("the output there says which"), try_again)
+        Refusal::of(&shown.with_hint("see the log of the peer"), try_again)
     }
 
     pub(crate) fn lost(peer: &str) -> Self {

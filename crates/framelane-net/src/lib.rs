@@ -1,9 +1,8 @@
 //! framelane channels between machines: links over TLS, TCP and Unix sockets.
 //!
-//! A [`Server`] offers the channels of its machine; whoever is let in [receives](receive) them into channels
-//! of its own, or [sends](send) channels there. One connection carries one channel. Frames go from the slot
-//! of one machine into the slot of the other: without TLS and without a codec nobody copies them on the way
-//! but the kernel.
+//! A [`Server`] offers the channels of its machine. Clients with access [receive](receive) them into local
+//! channels, or [send](send) channels there. One connection carries one channel. Frames go from the slot of
+//! one machine into the slot of the other: without TLS and without a codec, only the kernel copies them.
 //!
 //! [`subscribe`] opens the URL of a channel. After [`register_url_schemes`], a URL can replace the name of a
 //! channel everywhere:
@@ -17,9 +16,9 @@
 //! # Ok::<(), framelane::Error>(())
 //! ```
 //!
-//! The newest frame counts: a link that is slower than its channel leaves out whole frames at the source, and
-//! counts them. `delivery=every` does not. What the bytes mean is in `spec/link.md`; who may do what, in
-//! [`security`].
+//! The newest frame has priority: a link that is slower than its channel skips whole frames at the source,
+//! and counts them. `delivery=every` does not. `spec/link.md` specifies the protocol, and [`security`] the
+//! access of clients.
 //!
 //! # Events
 //! Links and servers emit events of the [`tracing`](https://docs.rs/tracing) crate: connected, lost (with the time

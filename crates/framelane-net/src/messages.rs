@@ -9,8 +9,8 @@ use crate::fault::Fault;
 use crate::proto::{MAGIC, MAX_BODY_BYTES, Message, Parser, Piece, violation};
 use crate::transport::{END_POLL_INTERVAL, Transport};
 
-/// Sends all of `bytes`, asking `keep` whether to go on while there are more. `Ok`: all of them have gone,
-/// however the other side has taken them.
+/// Sends all of `bytes`, asking `keep` whether to continue while there are more. `Ok`: all of them were sent,
+/// which does not mean that the peer accepted them.
 pub(crate) fn write_all(
     stream: &dyn Transport,
     mut bytes: &[u8],
@@ -119,8 +119,8 @@ impl MessageReader {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Fault::passing(
-                    Error::new(ErrorKind::Timeout, format!("{peer} did not say in time what it wants"))
-                        .with_hint("check that a framelane of the same version is on the other side"),
+                    Error::new(ErrorKind::Timeout, format!("{peer} sent no request in time"))
+                        .with_hint("check that the peer runs the same version of framelane"),
                 ));
             }
             if let Some(message) = self.next(stream, peer, left.min(END_POLL_INTERVAL))? {
@@ -131,14 +131,14 @@ impl MessageReader {
     }
 }
 
-/// What opens the conversation of one side: the magic bytes and the first message.
+/// Returns the start of a side's messages: the magic bytes and the first message.
 pub(crate) fn opening(message: &Message) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     message.encode(&mut bytes);
     bytes
 }
 
-/// What came where something else was expected.
+/// Returns the fault for a message that was received instead of another one.
 pub(crate) fn unexpected(expected: &str, found: &Message) -> Fault {
     match found {
         Message::Refused(refusal) => {

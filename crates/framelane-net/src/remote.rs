@@ -15,7 +15,7 @@ use crate::link::outgoing::SendStatistics;
 use crate::link::reconnect::{self, LinkEvent, Sending, WhenClosed};
 use crate::url::{LinkUrl, given};
 
-/// How long a publisher that is dropped may go on sending what was published last.
+/// Time for which a dropped publisher may still send its last frames.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The same when the first connection is still under way.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ static REMOTE: Remote = Remote;
 
 struct Remote;
 
-/// What the thread and whoever has the link share.
+/// State that the thread and the owner of the link share.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
@@ -70,7 +70,7 @@ struct State {
     /// The channel was seen live, or frames have come.
     live: bool,
     connected: bool,
-    /// What the last try came to.
+    /// Result of the last attempt.
     trouble: Option<String>,
     fault: Option<Error>,
     ended: bool,
@@ -99,18 +99,18 @@ impl Shared {
 struct Running {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// How long the thread may go on by itself when this is dropped.
+    /// Time for which the thread may continue after this is dropped.
     grace: Duration,
 }
 
 impl Running {
-    /// How much longer whoever ends this may wait for what is on its way.
+    /// Returns the time that the thread which ends the link may wait for frames in flight.
     fn grace(&self, state: &mut State) -> Duration {
         let begun = *state.closing.get_or_insert_with(Instant::now);
         let grace = match state {
             State { ended: true, .. } => Duration::ZERO,
             State { connected: true, .. } => self.grace,
-            // Nobody is there to get what is left: a try that is under way may still come to something.
+            // No peer is there to receive the rest: an attempt in progress may still succeed.
             State { trouble: Some(_), .. } => self.grace.min(UNCONNECTED),
             State { trouble: None, .. } => self.grace.min(CONNECTING),
         };

@@ -1,5 +1,5 @@
-//! What reads bytes from a network, with what must be true of the outcome: for the fuzzer, and for the test
-//! that replays what the fuzzer has found.
+//! Parsers of bytes from a network, with the properties of their results: for the fuzzer, and for the test
+//! that replays its findings.
 
 use std::time::{Duration, Instant};
 

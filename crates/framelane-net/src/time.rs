@@ -15,13 +15,13 @@ pub(crate) fn realtime_ns() -> u64 {
     ns(ClockId::Realtime)
 }
 
-/// Nanoseconds on the clock that nobody sets.
+/// Returns nanoseconds on the clock that cannot be set.
 pub(crate) fn monotonic_ns() -> u64 {
     ns(ClockId::Monotonic)
 }
 
-/// A number of this machine since it was started, the same in all of its containers; 0 when the system does
-/// not say. Nobody can tell the system's own number from it.
+/// Returns a number of this machine since it was started, the same in all of its containers; 0 when the
+/// system does not provide it. The system's own number cannot be derived from it.
 pub(crate) fn machine() -> u64 {
     static MACHINE: OnceLock<u64> = OnceLock::new();
     *MACHINE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What fuzzing has found, and some thousand changes of it, through the same checks as the fuzz targets.
+//! Findings of the fuzzer, and some thousand changes of them, through the same checks as the fuzz targets.
 #![cfg(framelane_testing)]
 
 use std::path::Path;

@@ -179,7 +179,7 @@ fn tls_lets_in_who_has_a_token_and_to_what_it_may_see() {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         error.to_string()
     };
-    assert!(refused("cam0").contains(&fingerprint), "the fingerprint that was found is told");
+    assert!(refused("cam0").contains(&fingerprint), "the error names the fingerprint that was found");
     refused(&format!("cam0?fingerprint={fingerprint}"));
     assert!(refused(&format!("other?{with_token}")).contains("may not be received"));
     let wrong = format!("sha256:{}", "ab".repeat(32));
@@ -280,7 +280,7 @@ fn server_lost_while_a_reader_blocks_the_link_is_awaited() {
         served.end();
         link.join().unwrap().unwrap();
     });
-    assert!(lost.load(Ordering::Relaxed), "told, and tried again");
+    assert!(lost.load(Ordering::Relaxed), "reported, and tried again");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn forged_origin_does_not_silence_receivers_over_links() {
             send(&served, ALICE, sequence);
             assert_eq!(receive(&mut receiver, sequence), Origin { epoch: EPOCH, sequence }, "{delivery:?}");
         }
-        // The client has one epoch in place of the one that it names.
+        // The client has one epoch instead of the one that it names.
         send(&served, BOB, u64::MAX - 1);
         send(&served, BOB, u64::MAX);
         send(&served, ALICE, 5);

@@ -1,5 +1,5 @@
-//! Peers that do not keep to what is agreed, or that nobody knows: what they are told, and what they cannot
-//! do.
+//! Peers that violate the protocol, or that are not authenticated: the errors that they get, and the limits
+//! of their harm.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a server answers, and the number of the error with which it refuses.
+/// Returns the server's answer, and the number of the error with which it refuses.
 fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
     use std::io::{Read, Write};
 
@@ -60,7 +60,7 @@ fn refused(port: u16, bytes: &[u8]) -> (Vec<u8>, u32) {
 #[test]
 fn channel_name_of_a_client_is_never_opened_as_a_url() {
     let served = Served::start("tcp://127.0.0.1:0", |_, _| {});
-    // Nobody may come here.
+    // No connection may arrive here.
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let url = format!("tcp://{}/cam0", elsewhere.local_addr().unwrap());
@@ -120,7 +120,7 @@ fn a_socket_whose_queue_is_full_holds_up_nobody_who_ends() {
     let unix = || socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     let (listener, first) = (unix(), unix());
     bind(&listener, &address).unwrap();
-    // Room for one, which nobody takes.
+    // Room for one connection, which is never accepted.
     listen(&listener, 0).unwrap();
     connect(&first, &address).unwrap();
     framelane_net::register_url_schemes();
@@ -176,7 +176,7 @@ fn client_errors_reveal_no_files_or_processes_of_the_server() {
         .directory(tempfile::tempdir().unwrap().path())
         .create(&served.url("cam0"))
         .unwrap();
-    // It is tried again and again: what was said is in the events of the server, and in the trouble of the
+    // The link retries repeatedly: the reason is in the events of the server, and in the trouble of the
     // client.
     let told = || served.events.lock().unwrap().iter().any(|event| event.contains("already has a publisher"));
     wait_until!(told());

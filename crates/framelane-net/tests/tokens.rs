@@ -1,4 +1,5 @@
-//! Tokens are proved and never sent: whatever answers at an address learns nothing that is of use elsewhere.
+//! Tokens are proved and never sent: a program that answers at an address learns nothing that is of use
+//! elsewhere.
 
 mod support;
 

@@ -1,11 +1,11 @@
-//! How fast files are decoded into a channel, beside the `ffmpeg` program.
+//! Measures the speed of decoding files into a channel, compared with the `ffmpeg` program.
 //!
 //! `cargo run --release -p framelane-video --example against_ffmpeg -- [FILE] [ROUNDS]`
 //!
-//! Runs, in turn and each as a process of its own: file → i420 in shared memory beside `ffmpeg -i FILE -f
-//! null -`, and file → bgr8 in shared memory beside `ffmpeg -i FILE -pix_fmt bgr24 -f null -`. Reports the
-//! median times and the median of the rounds' ratios; above 1 framelane is faster. Without FILE a clip of
-//! 1080p H.264 is made with the `ffmpeg` program.
+//! Runs, in turn and each in a separate process: file → i420 in shared memory and `ffmpeg -i FILE -f null -`,
+//! then file → bgr8 in shared memory and `ffmpeg -i FILE -pix_fmt bgr24 -f null -`. Reports the median times
+//! and the median of the rounds' ratios; above 1 framelane is faster. Without FILE a clip of 1080p H.264 is
+//! made with the `ffmpeg` program.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -60,7 +60,7 @@ impl Connection {
         self.wait = match self.wait {
             _ if lasted > LONGEST_WAIT => FIRST_WAIT,
             Duration::ZERO => FIRST_WAIT,
-            // It came back only to go again.
+            // The connection ended at once.
             wait => (wait * 2).min(LONGEST_WAIT),
         };
         self.lost.get_or_insert_with(Instant::now);

@@ -36,7 +36,10 @@ impl Converter {
         out: &mut [u8],
     ) -> Result<(), Error> {
         let bytes = bytes.get(..from.size_bytes()).ok_or_else(|| {
-            Error::new(framelane::ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
+            Error::new(
+                framelane::ErrorKind::InvalidFrame,
+                "the frame has fewer bytes than its layout requires",
+            )
         })?;
         check_sides(from)?;
         check_sides(to)?;

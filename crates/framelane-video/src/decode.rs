@@ -19,11 +19,11 @@ pub(crate) struct Decoded {
     pub(crate) info: FrameInfo,
     /// True if it waits for its time. The frames of a live source do not.
     pub(crate) paced: bool,
-    /// How it is to be turned.
+    /// Rotation and mirroring of the pictures.
     pub(crate) display: Display,
 }
 
-/// What the thread has met.
+/// Observations of the thread.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) pictures: u64,
@@ -50,7 +50,7 @@ pub(crate) struct DecodeJob<'j> {
     pub(crate) repeat: Repeat,
     pub(crate) interrupt: &'j Interrupt,
     pub(crate) reopen: &'j (dyn Fn() -> Result<(Input, StreamFacts), Error> + Sync),
-    /// Where the times of the pictures begin.
+    /// Time of the first picture.
     pub(crate) resume_ns: i64,
 }
 
@@ -72,7 +72,7 @@ impl DecodeJob<'_> {
             }
             report.rounds += 1;
             self.check_length(&mut report, &times);
-            // A round without pictures would be followed by others like it, for ever.
+            // A round without pictures would be followed by others like it, endlessly.
             if report.pictures == before || !self.repeat.more_after(report.rounds) {
                 return report;
             }
@@ -156,7 +156,7 @@ impl DecodeJob<'_> {
         times: &mut Times,
         frame: &mut Frame,
     ) -> Result<(), Enough> {
-        // Errors in a row, to leave a decoder that gives nothing else.
+        // Errors in a row, to end a decoder that returns nothing else.
         let mut errors = 0;
         loop {
             match decoder.receive(frame) {
@@ -225,15 +225,15 @@ fn is_animated_webp(bytes: &[u8]) -> bool {
 /// Turns the stream's times into positions in the media, which grow from one round to the next.
 struct Times {
     time_base: (i64, i64),
-    /// Of frames without a duration of their own.
+    /// For frames without a duration.
     frame_ns: i64,
     start_ns: Option<i64>,
     display: Display,
     display_persists: bool,
-    /// Where this round begins, and where the last picture so far ends.
+    /// Start of this round, and end of the last picture so far.
     round_start_ns: i64,
     end_ns: i64,
-    /// Where the packets of other streams end in this round, counted from the start of the media.
+    /// End of the packets of other streams in this round, counted from the start of the media.
     others_end_ns: i64,
 }
 
@@ -293,7 +293,7 @@ impl Times {
         self.round_start_ns = self.end_ns;
     }
 
-    /// How long this round has been so far.
+    /// Returns the length of this round so far.
     fn round_ns(&self) -> i64 {
         self.end_ns - self.round_start_ns
     }

@@ -1,4 +1,4 @@
-//! The common end of all sources: pace, publish, count, tell the caller.
+//! The common end of all sources: pace, publish, count, report to the caller.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(crate) struct Emitter<'e> {
     pub(crate) summary: Summary,
 }
 
-/// Whether to go on after a frame.
+/// Decision after a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Continue,

@@ -29,8 +29,8 @@ impl<'q, T> Feed<'q, T> {
         Feed { queue, delivery, lossless, producer, arrival: None }
     }
 
-    /// Hands a frame over, which is told whether it is paced. Blocks while the queue is full, unless the
-    /// source is live.
+    /// Passes a frame on, with the information whether it is paced. Blocks while the queue is full, unless
+    /// the source is live.
     pub(crate) fn push(&mut self, pts_ns: Option<i64>, frame: impl FnOnce(bool) -> T) -> Result<(), Closed> {
         let is_live = match (self.delivery, &self.producer) {
             (Delivery::Live, _) => true,

@@ -53,7 +53,7 @@ impl Interrupt {
         self.0.enough.store(enough, Ordering::Relaxed);
     }
 
-    /// Gives a read up after this time from now; `None`: never.
+    /// Ends a read after this time from now; `None`: never.
     pub(crate) fn set_limit(&self, limit: Option<Duration>) {
         let deadline =
             limit.map_or(0, |limit| (self.0.began.elapsed() + limit).as_nanos().clamp(1, u64::MAX.into()));

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! # Copies
-//! i420, or nv12 from a decoder that gives nv12, without scaling: the decoder writes into the slot that
+//! i420, or nv12 from a decoder that returns nv12, without scaling: the decoder writes into the slot that
 //! readers read (H.264, HEVC, VP8, VP9, MPEG-1 and MPEG-2; [`Summary::direct`] counts these frames).
 //! Everything else is converted once, from the decoder's memory into the slot, while the next pictures are
 //! decoded on the other cores.
@@ -39,8 +39,8 @@
 //!
 //! # Events
 //! Sources emit events of the [`tracing`](https://docs.rs/tracing) crate: connected, lost (with the time until the
-//! next attempt) and ended, and at level `DEBUG` each frame that is dropped. Without a subscriber of `tracing`
-//! nothing is formatted.
+//! next attempt) and ended, and at level `DEBUG` each frame that is dropped. Without a subscriber of
+//! `tracing` nothing is formatted.
 
 mod conflicts;
 mod connection;
@@ -74,7 +74,7 @@ pub use options::{Rate, RawFormat, Repeat, Rotate, SourceOptions};
 pub use progress::{End, Progress, SourceEvent, SourceInfo, Summary};
 pub use source::Source;
 
-/// What fuzzing reaches inside the crate for.
+/// Internals for the fuzz targets.
 #[cfg(framelane_testing)]
 pub mod testing {
     /// Size and rate of a `testsrc=…`.

@@ -4,12 +4,12 @@ use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// The major number of V4L2 devices: cameras, whatever name or link leads to them.
+/// The major number of V4L2 devices: cameras under any name or link.
 const V4L2_MAJOR: u32 = 81;
 /// Demuxers of segmented streams. Frames come in bursts of one segment.
 const SEGMENTED: [&str; 2] = ["hls", "dash"];
 
-/// Where the bytes of a source come from, as far as it is known before opening.
+/// Origin of a source's bytes, as far as it is known before opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A regular file, or a name that only FFmpeg understands.
@@ -61,7 +61,7 @@ pub(crate) fn is_camera_name(source: &str) -> bool {
     source.starts_with("/dev/video") || source.starts_with("/dev/v4l/")
 }
 
-/// What is known of a source once it is open.
+/// Facts about an open source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) origin: Origin,
@@ -77,16 +77,16 @@ pub(crate) struct Facts<'a> {
     pub(crate) timed: bool,
 }
 
-/// How frames reach us, and so how they are published.
+/// Arrival of the frames, which determines their publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// All at once: frames are paced by their times, none is skipped.
     File,
     /// By a producer that may be live: see [`Arrival`](crate::pace::Arrival).
     Pipe,
-    /// As they are made: frames are never paced, the newest wins.
+    /// Frames arrive when they are made: they are never paced, the newest wins.
     Live,
-    /// As they are made, in bursts of a segment: frames are paced by their times.
+    /// Frames arrive in bursts of a segment: they are paced by their times.
     Segments,
 }
 

@@ -48,7 +48,7 @@ impl Media {
         source: &str,
         interrupt: &Interrupt,
     ) -> Result<(Self, SourceInfo), Error> {
-        // Told now rather than at the first picture.
+        // Reported now rather than at the first picture.
         Scaler::new(&options.scaler)?;
         if let Some(device) = &options.hwaccel {
             Device::open(device)?;
@@ -188,7 +188,7 @@ impl Media {
         false
     }
 
-    /// How frames are delivered stays as it was decided at first.
+    /// Keeps the delivery of frames as it was decided first.
     fn take(&mut self, opened: Opened) {
         self.input = Some(opened.input);
         self.facts = opened.facts;
@@ -273,7 +273,8 @@ impl Media {
         }
         if let (Rotate::Auto, Some(degrees)) = (rotate, self.facts.display.odd_degrees) {
             summary.warnings.push(format!(
-                "the source asks for a rotation by {degrees} degrees, which is not applied: expected 90, 180 or 270"
+                "the source asks for a rotation by {degrees} degrees, which is not applied: expected 90, \
+                 180 or 270"
             ));
         }
         summary.warnings.extend(report.warnings);
@@ -309,7 +310,8 @@ fn no_picture(source: &str, decoder: &str, report: &Report) -> Error {
     }
     let kind = if report.unsupported { ErrorKind::InvalidOption } else { ErrorKind::Damaged };
     Error::new(kind, message).with_hint(format!(
-        "play it with another program: if that works, FFmpeg's decoder {decoder} lacks a feature, so convert it first"
+        "play it with another program: if that works, FFmpeg's decoder {decoder} lacks a feature, so \
+         convert it first"
     ))
 }
 
@@ -330,7 +332,7 @@ fn reconnects(options: &SourceOptions, source: &str, delivery: Delivery) -> Resu
             ErrorKind::InvalidOption,
             format!("expected a live source to reconnect to, found {}", redact::url(source)),
         )
-        .with_hint("leave reconnecting out, or say that the source is live")),
+        .with_hint("remove the option to reconnect, or set the source to live")),
         Some(wanted) => Ok(wanted),
         None => Ok(can && delivery != Delivery::Pipe),
     }

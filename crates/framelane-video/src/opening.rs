@@ -19,7 +19,7 @@ use crate::options::{Rate, SourceOptions};
 use crate::stdin::{Pipe, Producer};
 use crate::upright;
 
-/// How long a read of a stream or a camera may take, unless an option says otherwise.
+/// Default time limit for a read of a stream or a camera.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open input and what is known of it.

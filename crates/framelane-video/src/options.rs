@@ -1,4 +1,4 @@
-//! What to open, and how to deliver it.
+//! Options of sources.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use framelane::{CancelToken, Error, ErrorKind, PixelFormat, redact};
 
 use crate::progress::SourceEvent;
 
-/// How fast frames are published.
+/// Rate at which frames are published.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Rate {
-    /// As the media's own times say; live sources: as they come.
+    /// Paces by the media's times; live sources: frames are published when they arrive.
     #[default]
     Realtime,
-    /// As fast as decoding and the readers allow.
+    /// Publishes at the speed of decoding and of the readers.
     Max,
-    /// This many frames a second, whatever the media's times say; live sources: at most so many.
+    /// Publishes this many frames a second, regardless of the media's times; live sources: at most so many.
     Fps(f64),
 }
 
@@ -50,13 +50,13 @@ impl std::str::FromStr for Rate {
     }
 }
 
-/// How often the source is played.
+/// Number of times that the source is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Repeat {
     /// This many times; 1 plays it once.
     Times(NonZeroU32),
-    /// Until told to stop.
+    /// Until the source is stopped.
     Forever,
 }
 
@@ -85,7 +85,7 @@ impl Repeat {
     }
 }
 
-/// What becomes of a display matrix or EXIF orientation.
+/// Treatment of a display matrix or EXIF orientation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rotate {
@@ -96,7 +96,7 @@ pub enum Rotate {
     None,
 }
 
-/// Frames without a container: their size and format must be told.
+/// Size and format of frames without a container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawFormat {
     /// The format of the bytes; rows and planes without padding.
@@ -222,23 +222,24 @@ impl SourceOptions {
 
     /// The pixel format to publish; default bgr8.
     ///
-    /// `None` publishes what the decoder gives where framelane has that format (i420, nv12, gray8, bgr8 …),
+    /// `None` publishes the decoder's output where framelane has that format (i420, nv12, gray8, bgr8 …),
     /// else the nearest: bgr8 or bgra8 for RGB, p010 for YUV of more than 8 bits, i420 for other YUV. i420,
-    /// or nv12 from a decoder that gives nv12, is decoded straight into the slot.
+    /// or nv12 from a decoder that returns nv12, is decoded straight into the slot.
     #[must_use]
     pub fn format(mut self, format: impl Into<Option<PixelFormat>>) -> Self {
         self.format = format.into();
         self
     }
 
-    /// How fast; default [`Rate::Realtime`].
+    /// Sets the rate; default [`Rate::Realtime`].
     #[must_use]
     pub fn rate(mut self, rate: Rate) -> Self {
         self.rate = rate;
         self
     }
 
-    /// How often; default once. The times of the frames go on growing from one round to the next.
+    /// Sets the number of repetitions; default once. The times of the frames continue to grow from one round
+    /// to the next.
     #[must_use]
     pub fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;

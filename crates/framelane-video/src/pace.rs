@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::interrupt::Interrupt;
 use crate::options::Rate;
 
-/// A source that has fallen behind by more does not catch up: its clock is set anew.
+/// A source that has fallen behind by more does not catch up: its clock is reset.
 const MOST_LATE: Duration = Duration::from_millis(200);
 /// A longer gap in the media's times is a break in the stream, not a pause to wait for.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -82,8 +82,8 @@ const SLOWER: Duration = Duration::from_secs(2);
 /// A live producer is waited for during at least this part of the media's time.
 const WAITED: u32 = 10;
 
-/// Tells a live producer behind a pipe from one that pushes a file, by how fast frames arrive while nothing
-/// holds them back.
+/// Distinguishes a live producer behind a pipe from one that pushes a file, by the rate at which frames
+/// arrive while nothing blocks them.
 ///
 /// A file that comes through a pipe must be paced. A camera program must not be: it would be blocked, or its
 /// frames would age, as soon as its rate differs from the one that the container names.
@@ -92,7 +92,7 @@ pub(crate) struct Arrival {
     /// The moment of the first byte.
     began: Instant,
     first_ns: Option<i64>,
-    /// How long the producer was held back so far.
+    /// Time for which the producer was blocked so far.
     blocked: Duration,
     live: bool,
     is_final: bool,

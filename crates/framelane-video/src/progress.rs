@@ -1,10 +1,10 @@
-//! What the caller is told while frames are published, and at the end.
+//! Reports to the caller while frames are published, and at the end.
 
 use std::time::Duration;
 
 use framelane::{Color, FrameInfo, Layout, PixelFormat};
 
-/// What is known of a source once it is open.
+/// Facts about an open source.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceInfo {
@@ -26,10 +26,9 @@ pub struct SourceInfo {
     pub output_size: (u32, u32),
     /// Frames a second, on average; `None` when the stream does not say.
     pub fps: Option<f64>,
-    /// How long it plays once; `None` for live and endless sources.
+    /// Duration when played once; `None` for live and endless sources.
     pub duration: Option<Duration>,
-    /// How many frames it has when played once, roughly, for progress bars; `None` for live and endless
-    /// sources.
+    /// Approximate number of frames when played once, for progress bars; `None` for live and endless sources.
     pub frames: Option<u64>,
     /// Colour space and range of the stream.
     pub color: Color,
@@ -47,7 +46,7 @@ pub struct SourceInfo {
     pub live: bool,
 }
 
-/// One frame, told just before readers can see it.
+/// One frame, reported just before readers can see it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
@@ -68,7 +67,7 @@ pub struct Progress<'a> {
     pub elapsed: Duration,
 }
 
-/// Why publishing ended.
+/// Reason that publishing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
@@ -105,7 +104,7 @@ pub enum SourceEvent {
     },
 }
 
-/// What became of a source.
+/// Result of publishing a source.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {
@@ -129,9 +128,9 @@ pub struct Summary {
     pub reason: Option<String>,
     /// From the first call to the end.
     pub elapsed: Duration,
-    /// Why it ended.
+    /// Reason of the end.
     pub end: End,
-    /// What a person should know: a file that was cut off, packets that could not be decoded. Empty when all
-    /// was well.
+    /// Warnings for the user: a file that was cut off, packets that could not be decoded. Empty without
+    /// problems.
     pub warnings: Vec<String>,
 }

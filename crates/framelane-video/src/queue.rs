@@ -70,7 +70,7 @@ impl<T> Queue<T> {
     pub(crate) fn newest(&self) -> Option<T> {
         let mut state = self.lock();
         let newest = state.items.pop_back()?;
-        // The one that the caller gives up for it, and those before.
+        // The one that the caller drops for it, and those before.
         state.skipped += 1 + state.items.len() as u64;
         state.items.clear();
         self.changed.notify_all();

@@ -24,7 +24,7 @@ use crate::stdin::{Pipe, Producer};
 /// A raw source.
 pub(crate) struct Raw {
     format: RawFormat,
-    /// How a frame lies in the input, and how it will be published.
+    /// Layout of a frame in the input, and layout of the published frame.
     from: Layout,
     to: Layout,
     reader: Reader,
@@ -73,7 +73,7 @@ impl Raw {
         };
         if options.reconnect == Some(true) {
             return Err(Error::new(ErrorKind::InvalidOption, "cannot reconnect to a source of raw frames")
-                .with_hint("leave reconnecting out, and start the command again when the input ends"));
+                .with_hint("remove the option to reconnect, and restart the command when the input ends"));
         }
         let live = options.live.unwrap_or(origin != Origin::File && options.rate == Rate::Realtime);
         let delivery = match options.live {
@@ -134,7 +134,7 @@ impl Raw {
         self.run_direct(sink, emitter, interrupt, first)
     }
 
-    /// Reads on a thread of its own, so that a live producer never waits for a conversion or a reader.
+    /// Reads on a separate thread, so that a live producer never waits for a conversion or a reader.
     fn run_queued(
         &mut self,
         sink: &mut dyn Sink,
@@ -305,7 +305,7 @@ fn cut_off(from: &Layout, found: usize) -> String {
     )
 }
 
-/// How much of a frame was there.
+/// Part of a frame that was available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Had {
     NotRead,

@@ -1,4 +1,4 @@
-//! How many pictures a decoder keeps for reference, from what the stream says before it is decoded.
+//! Number of pictures that a decoder keeps for reference, from the stream before it is decoded.
 
 use crate::ffmpeg::streams::StreamFacts;
 

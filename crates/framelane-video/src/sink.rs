@@ -1,14 +1,14 @@
-//! Where frames go: a channel, or memory.
+//! Destination of frames: a channel, or memory.
 
 use framelane::{Backpressure, Error, FrameInfo, Layout, LoanError, OwnedLoan, Publisher, SourceStatus};
 
 /// Fills a frame's bytes. `Ok(false)`: there is no frame after all, and nothing is published.
 pub(crate) type Fill<'f> = dyn FnMut(&mut [u8]) -> Result<bool, Error> + 'f;
 
-/// Told of a frame's number and bytes just before readers can see it.
+/// Called with a frame's number and bytes just before readers can see it.
 pub(crate) type Look<'l> = dyn FnMut(u64, &[u8]) + 'l;
 
-/// What became of a frame.
+/// Result of publishing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
     Published,

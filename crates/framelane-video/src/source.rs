@@ -85,7 +85,7 @@ impl Source {
         Ok(Source { options: options.clone(), info, kind, interrupt, used: false })
     }
 
-    /// What is known of it.
+    /// Returns facts about the source.
     pub fn info(&self) -> &SourceInfo {
         &self.info
     }
@@ -102,12 +102,12 @@ impl Source {
         (base + held).clamp(2, 128)
     }
 
-    /// Publishes all frames of the source; gives what became of them.
+    /// Publishes all frames of the source. Returns a summary.
     ///
     /// `on_frame` is called on this thread for each frame just before readers can see it, and ends publishing
     /// after that frame with `Break`. Blocks until the source has ended, `on_frame` breaks or the token of
-    /// the options is cancelled. Decoding runs on threads of its own meanwhile. Called again, it starts again
-    /// from the beginning where the source can; live sources go on.
+    /// the options is cancelled. Decoding runs on separate threads meanwhile. A second call starts again from
+    /// the beginning where the source can; live sources continue.
     ///
     /// Damage in the media is no error: what can be decoded is published, and the summary has counts and
     /// warnings.
@@ -129,13 +129,13 @@ impl Source {
         summary
     }
 
-    /// As [`Source::publish_to`] without a channel: `on_frame` is all that sees the frames.
+    /// Decodes as [`Source::publish_to`] does, without a channel: only `on_frame` gets the frames.
     ///
     /// The bytes are valid during the call only. Frames are numbered from 1 and never dropped.
     ///
     /// # Errors
     /// [`Damaged`](framelane::ErrorKind::Damaged) and [`InvalidOption`](framelane::ErrorKind::InvalidOption)
-    /// as for [`Source::publish_to`].
+    /// for the same reasons as [`Source::publish_to`].
     pub fn decode(
         &mut self,
         on_frame: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,

@@ -1,4 +1,4 @@
-//! Standard input and FIFOs, read so that a wait ends when the source is told to stop.
+//! Standard input and FIFOs, read so that a wait ends when the source is stopped.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 /// Interval at which a wait polls the interrupt.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a pipe says of its producer. Written by the thread that reads, read by it and by others.
+/// Observations about the producer of a pipe. Written by the thread that reads, read by it and by others.
 #[derive(Debug, Default)]
 pub(crate) struct Producer {
     began: OnceLock<Instant>,
@@ -27,7 +27,7 @@ impl Producer {
         self.began.get().copied()
     }
 
-    /// How long reads have waited for bytes since the first one.
+    /// Returns the time that reads have waited for bytes since the first one.
     pub(crate) fn waited(&self) -> Duration {
         Duration::from_nanos(self.waited_ns.load(Ordering::Relaxed))
     }
@@ -61,8 +61,8 @@ impl Pipe {
 }
 
 impl io::Read for Pipe {
-    /// Blocks until there are bytes or the end; [`io::ErrorKind::Other`] with "interrupted" when told to
-    /// stop.
+    /// Blocks until there are bytes or the end; [`io::ErrorKind::Other`] with "interrupted" when the source
+    /// is stopped.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let input = self.fifo.as_ref().map_or_else(stdin, AsFd::as_fd);
         let asked = Instant::now();

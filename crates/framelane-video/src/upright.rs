@@ -34,7 +34,7 @@ fn of_first_picture(input: &mut Input, facts: &StreamFacts) -> Option<Display> {
     matches!(decoder.receive(&mut frame), Ok(Received::Picture)).then(|| frame.display())?
 }
 
-/// How pictures with this display matrix are turned.
+/// Returns the rotation of pictures with this display matrix.
 pub(crate) fn orientation(options: &SourceOptions, display: Display) -> Orientation {
     match options.rotate {
         Rotate::Auto => display.orientation,

@@ -11,7 +11,8 @@ use framelane::{
 use framelane_video::{End, Rate, SourceOptions, Summary};
 use support::{Folder, Taken, decoded_by_ffmpeg, packed};
 
-/// Publishes with [`Backpressure::Block`] to one subscriber that takes every frame, and gives all it got.
+/// Publishes with [`Backpressure::Block`] to one subscriber that takes every frame, and returns all it
+/// received.
 fn through_channel(options: SourceOptions, source: &str, slots: Option<usize>) -> (Vec<Taken>, Summary) {
     let folder = Folder::new();
     let mut source = options.rate(Rate::Max).open(source).unwrap();
@@ -76,7 +77,8 @@ fn i420_decoded_into_slots_equals_the_output_of_ffmpeg() {
         ("full.mp4", "-pix_fmt yuvj420p -c:v libx264 -preset ultrafast"),
         (
             "interlaced.mp4",
-            "-s 320x180 -pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params tff=1",
+            "-s 320x180 -pix_fmt yuv420p -flags +ildct+ilme -c:v libx264 -preset ultrafast -x264-params \
+             tff=1",
         ),
     ] {
         let file = folder.make(name, &format!("{MOVING} {arguments}"));
@@ -107,8 +109,8 @@ fn no_picture_is_copied_when_no_reader_is_behind() {
         let summary = source.publish_to(&mut publisher, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(summary.frames, 50);
         if direct {
-            // The callback gives up when the publishing thread is suspended with the lock in hand, so not all
-            // for sure.
+            // The callback stops trying when the publishing thread is suspended with the lock in hand, so not
+            // all for sure.
             assert!(summary.direct >= 45, "{} of 50 were decoded into their slot", summary.direct);
         } else {
             assert_eq!(summary.direct, 0);

@@ -1,4 +1,4 @@
-//! The pixels agree with those of the `ffmpeg` program, all of them, whatever the colour space and range.
+//! All pixels agree with those of the `ffmpeg` program, for every colour space and range.
 
 mod support;
 
@@ -6,7 +6,7 @@ use framelane::{ColorRange, PixelFormat};
 use framelane_video::SourceOptions;
 use support::{Folder, Taken, decoded_by_ffmpeg, largest_difference, take_all};
 
-/// As the issue asks: every pixel of every frame within 2 levels.
+/// Every pixel of every frame is within 2 levels.
 const TOLERANCE: u8 = 2;
 
 struct Case {

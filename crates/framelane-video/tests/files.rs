@@ -139,7 +139,8 @@ fn a_variable_frame_rate_keeps_its_times() {
     // Frame n at n² / 25 s.
     let file = folder.make(
         "vfr.mkv",
-        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.4 -vf setpts=N*N/25/TB -fps_mode vfr -enc_time_base 1:1000 -c:v libx264",
+        "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.4 -vf setpts=N*N/25/TB -fps_mode vfr \
+         -enc_time_base 1:1000 -c:v libx264",
     );
     let (frames, _) = take_all(SourceOptions::new(), &file);
     let times: Vec<_> = frames.iter().filter_map(|frame| frame.info.pts_ns).collect();

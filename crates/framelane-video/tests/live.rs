@@ -91,7 +91,8 @@ fn playlist_is_live_as_long_as_it_has_no_end() {
     let folder = Folder::new();
     let playlist = folder.make(
         "a.m3u8",
-        "-f lavfi -i testsrc2=size=64x48:rate=25:duration=9 -c:v libx264 -g 50 -hls_time 2 -hls_list_size 0 -f hls",
+        "-f lavfi -i testsrc2=size=64x48:rate=25:duration=9 -c:v libx264 -g 50 -hls_time 2 -hls_list_size 0 \
+         -f hls",
     );
     let options = SourceOptions::new().input_format(Some("hls"));
     let whole = options.clone().open(&playlist).unwrap();

@@ -77,7 +77,8 @@ fn compare_all(codec: &str, pixels: &str, size: &str) {
             let expected = std::fs::read(folder.file(name_in_ffmpeg(format))).unwrap();
             assert!(
                 bytes_of(&frames) == expected,
-                "{codec} {pixels} {size}, {degrees} degrees, mirrored: {mirrored}, to {format}: differs by {}",
+                "{codec} {pixels} {size}, {degrees} degrees, mirrored: {mirrored}, to {format}: differs by \
+                 {}",
                 support::largest_difference(&bytes_of(&frames), &expected)
             );
         }

@@ -119,7 +119,7 @@ fn playlist_from_the_network_opens_no_local_file() {
         });
         refusal(&format!("http://{address}/holiday.mp4"));
         refusal(&format!("http://{address}/live.m3u8"));
-        // A protocol for which FFmpeg has no limits of its own.
+        // A protocol for which FFmpeg itself has no limits.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let serving = std::thread::spawn(move || {

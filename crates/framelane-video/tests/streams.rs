@@ -120,7 +120,7 @@ fn cancel_and_a_break_end_a_stalled_stream() {
     for breaks in [true, false] {
         let url = serve(bytes.clone(), false);
         let stop = CancelToken::new();
-        // A small probe, for the server never gives the rest.
+        // A small probe, because the server never sends the rest.
         let options =
             SourceOptions::new().rate(Rate::Max).cancel(stop.clone()).ffmpeg_option("probesize", "50000");
         let mut source = options.open(&url).unwrap();
@@ -177,7 +177,7 @@ fn rtsp_is_played() {
     assert_eq!((sizes, summary.end), (vec![(160, 120); 5], End::Broken));
 }
 
-/// The part of the next tests that runs in a process of its own, with its standard input from a pipe.
+/// The part of the next tests that runs in a separate process, with its standard input from a pipe.
 #[test]
 fn child() {
     let Ok(how) = std::env::var("FRAMELANE_TEST_STDIN") else { return };

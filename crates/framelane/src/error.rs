@@ -67,10 +67,12 @@ error_kinds! {
     NotFound = 3, "not_found", "The channel, file or device does not exist.",
         "check the name of the file or channel (`framelane list` shows channels)";
     NoSpace = 4, "no_space", "The file system of the channel directory has no space.",
-        "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer slots";
+        "free space in the file system of the channel directory (`framelane doctor` names it), or use fewer \
+         slots";
     PermissionDenied = 5, "permission_denied", "The operating system or the peer refuses access.",
         "check the owner and mode of the file (`ls -l`), or the access rights at the peer";
-    IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of the layout.",
+    IncompatibleVersion = 6, "incompatible_version", "The channel was made by an incompatible version of \
+                                                      the layout.",
         "use the same version of framelane on both sides";
     Damaged = 7, "damaged", "The content of a file, a stream or shared memory is invalid.",
         "check the input with `ffprobe`, or restart the publisher of the channel";
@@ -95,7 +97,8 @@ error_kinds! {
     InvalidOption = 17, "invalid_option", "An option or argument is outside its range.",
         "see the documentation of the option, or --help of the command";
     SystemFailure = 18, "system_failure", "The operating system reports another error.",
-        "see the operating system's error in the message, or check the channel directory with `framelane doctor`";
+        "see the operating system's error in the message, or check the channel directory with `framelane \
+         doctor`";
     InternalFailure = 19, "internal_failure", "A bug in framelane.",
         "report the message to the developers of framelane";
     ChannelRemoved = 20, "channel_removed", "Another program removed the files of the channel.",

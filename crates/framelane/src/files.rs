@@ -34,7 +34,8 @@ fn cut_short(channel: &str, part: &str) -> Error {
         format!("the {part} file of channel {channel} was cut short by another process while it was in use"),
     )
     .with_hint(
-        "restart the channel's publisher; share its directory only with users who may stop the service anyway",
+        "restart the channel's publisher; share its directory only with users who may stop the service \
+         anyway",
     )
 }
 
@@ -516,7 +517,8 @@ fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize
     Error::new(
         ErrorKind::NoSpace,
         format!(
-            "channel {channel} needs {need} bytes ({slots} slots of {slot_bytes}) in {}, found {free} free of {total}",
+            "channel {channel} needs {need} bytes ({slots} slots of {slot_bytes}) in {}, found {free} free \
+             of {total}",
             path.display()
         ),
     )

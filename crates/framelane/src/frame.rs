@@ -93,7 +93,8 @@ impl Layout {
             return Err(Error::new(
                 ErrorKind::FrameTooLarge,
                 format!(
-                    "a frame has at most {MAX_FRAME_BYTES} bytes, {width}x{height} {format} needs {size_bytes}"
+                    "a frame has at most {MAX_FRAME_BYTES} bytes, {width}x{height} {format} needs \
+                     {size_bytes}"
                 ),
             )
             .with_hint("send a smaller picture, or in tiles on several channels"));

@@ -85,7 +85,7 @@ impl Seen {
         if !self.alive {
             return (
                 format!("its publisher (process {pid}) ended without closing it"),
-                "start the publisher again; this subscriber goes on by itself".to_owned(),
+                "start the publisher again; this subscriber then continues".to_owned(),
             );
         }
         if let Some(link) = self.link.as_ref().filter(|link| !link.connected || !link.live) {

@@ -32,8 +32,8 @@ impl Scene {
             .unwrap()
     }
 
-    /// Answers `count` of the newest frames, each with as many boxes as its first pixel says, and gives its
-    /// channel back.
+    /// Answers `count` of the newest frames, each with as many boxes as its first pixel says. Returns its
+    /// channel.
     fn detector(
         &self,
         mut finder: DetectionPublisher,

@@ -335,7 +335,8 @@ fn drain_waits_for_readers_of_every_frame_and_close_does_not() {
         publisher.drain(None).unwrap();
         let (sequence, mut every) = reader.join().unwrap().unwrap();
         assert_eq!(sequence, 1);
-        // The reader has not received this one, and nobody receives meanwhile: a close that waits never ends.
+        // The reader has not received this one, and no call receives meanwhile: a close that waits never
+        // ends.
         send(&mut publisher, &gray(8, 8), 2);
         publisher.close();
         assert_eq!(every.recv().unwrap().sequence(), 2, "it had mapped the ring");
@@ -548,7 +549,7 @@ fn claimed_gap_does_not_break_the_next_publisher() {
     let (publishing, reading) = pair(&directory);
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
-    // As far as 2⁵⁶, where numbers would begin anew.
+    // As far as 2⁵⁶, where numbers would start again.
     for _ in 0..1 << 24 {
         publisher.skip_many(u32::MAX);
     }
@@ -585,7 +586,7 @@ fn link_status_is_readable_and_ends_with_its_publisher() {
     publisher.set_link(&LinkStatus { peer: "ä".repeat(100), connected: false, ..link });
     let found = look().unwrap();
     assert_eq!((found.peer, found.connected, found.live), ("ä".repeat(64), false, false));
-    // What nobody writes is no link, and nothing worse.
+    // A link state that framelane never writes is read as no link.
     let mut file =
         std::fs::OpenOptions::new().write(true).open(directory.path().join("cam0.control")).unwrap();
     for state in [4_u32, 0xff, u32::MAX, 0] {

@@ -1,4 +1,4 @@
-//! What fuzzing has found, and some thousand changes of it, through the same checks as the fuzz targets.
+//! Findings of the fuzzer, and some thousand changes of them, through the same checks as the fuzz targets.
 #![cfg(framelane_testing)]
 
 use std::path::Path;
@@ -16,7 +16,7 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// Each input as it is, and with some bytes changed, left out or doubled.
+/// Checks each input as it is, and with some bytes changed, removed or doubled.
 fn replay(target: &str, changes: usize, check: fn(&[u8])) {
     let inputs = inputs(target);
     let seed = std::env::var("FRAMELANE_SEED").ok().and_then(|seed| seed.parse().ok());

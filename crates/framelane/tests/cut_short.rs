@@ -75,7 +75,7 @@ fn truncated_readers_stop_the_publisher_before_an_overwrite() {
     for (backpressure, delivery) in
         BACKPRESSURES.into_iter().flat_map(|backpressure| DELIVERIES.map(|delivery| (backpressure, delivery)))
     {
-        // (Cut inside its first page, its words become zeros: as if somebody had written them.)
+        // (Truncated inside its first page, its words become zeros: as if a process had written them.)
         for len in [0, 4096] {
             let mut channel = Channel::new(backpressure, delivery);
             channel.send(7).unwrap();
@@ -86,7 +86,7 @@ fn truncated_readers_stop_the_publisher_before_an_overwrite() {
                 assert_cut_short(channel.send(8), "readers");
             }
             assert!(frame.bytes().iter().all(|&byte| byte == 7));
-            // It says that it sleeps, and so finds that nobody can read that.
+            // It announces that it sleeps, and so finds that no process can read that.
             let slept = channel.subscriber.recv_timeout(Duration::from_secs(600)).map(drop);
             assert_eq!(Error::from(slept.unwrap_err()).kind(), ErrorKind::Damaged);
             drop(frame);
@@ -170,7 +170,8 @@ fn truncated_data_file_costs_its_frames_and_makes_a_new_ring() {
             let sum: u64 = frame.bytes().iter().map(|&byte| u64::from(byte)).sum();
             let whole = sum == u64::from(BYTES) * frame.sequence();
             assert!(whole || !frame.is_intact(), "a frame that has changed says so");
-            // A loan in the ring that is lost is written and published to nobody; the next finds out.
+            // A loan in the lost ring is written and published to no subscriber; the next loan detects the
+            // loss.
             for value in 4..10 {
                 let _ = channel.send(value);
             }
@@ -221,7 +222,7 @@ fn a_process_that_gets_a_signal_of_its_own() {
         std::process::exit(71);
     }
     extern "C" fn told(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        // SAFETY: the kernel, or framelane's handler, gives a valid `siginfo_t`.
+        // SAFETY: the kernel, or framelane's handler, passes a valid `siginfo_t`.
         std::process::exit(if unsafe { (*info).si_code } == libc::BUS_ADRERR { 72 } else { 73 });
     }
     let handler = match role.split_once(' ').unwrap().0 {
@@ -274,7 +275,7 @@ fn a_signal_that_is_none_of_ours_does_what_it_did_before() {
         let code = if what == "fault" { 72 } else { 73 };
         assert_eq!(run(&format!("told {what}")).status.code(), Some(code));
     }
-    // Nobody can ignore a fault.
+    // A fault cannot be ignored.
     assert_eq!(run("ignored fault").status.signal(), Some(libc::SIGBUS));
     let ignored = run("ignored sent");
     assert_eq!(ignored.status.code(), Some(70), "{ignored:?}");

@@ -1,4 +1,4 @@
-//! What goes wrong outside framelane: each fault gives an error of the right kind that says what to do.
+//! Faults outside framelane: each one returns an error of the right kind with a hint.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use framelane::*;
 use framelane_test_kit::{Place, skip};
 
-/// Set in a copy of this program that runs one test's other half, under conditions of its own.
+/// Set in a copy of this program that runs one test's other half, under separate conditions.
 const HALF: &str = "FRAMELANE_TEST_HALF";
 
 fn publisher(directory: &Path) -> PublisherOptions {
@@ -194,7 +194,7 @@ fn another_user_is_told_what_to_do_and_a_group_may_be_let_in() {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
     assert!(run_half(command, name, &channels));
-    // The other user's channel is refused to nobody who may read it, and nobody took ours.
+    // The other user's channel is refused to no user who may read it, and no other publisher took ours.
     assert_eq!(open.send(&gray(64), &FrameInfo::default(), &[2; 64]).unwrap(), Some(2));
 }
 
@@ -211,7 +211,7 @@ fn as_another_user(directory: &Path) {
     assert_eq!(reader.recv().unwrap().bytes(), [1; 64]);
     for file in ["open.control", "open.data.1"] {
         let opened = File::options().write(true).open(directory.join(file));
-        assert!(opened.is_err(), "nobody but the owner writes to {file}, whatever the mode");
+        assert!(opened.is_err(), "only the owner may write to {file}, with any mode");
     }
     let error = publisher(directory).create("open").err().unwrap();
     assert_error(&error, ErrorKind::PermissionDenied, &[]);
@@ -283,7 +283,7 @@ fn a_newer_minor_layout_version_is_accepted() {
     assert_eq!(subscriber(path).open("c").unwrap().recv().unwrap().bytes(), [1; 64]);
 }
 
-/// What can be done to a file, and what an error about it says.
+/// Damage to a file, and the words of the error for it.
 type Damage = (&'static str, fn(&Path), &'static str);
 
 const DAMAGES: [Damage; 6] = [

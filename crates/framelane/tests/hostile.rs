@@ -1,7 +1,8 @@
-//! Any byte of shared memory may change at any moment: nobody panics, reads beyond a map, or loops for ever.
+//! Any byte of shared memory may change at any moment: no process panics, reads beyond a map, or loops
+//! endlessly.
 //!
-//! What is not promised, and not tested: that frames stay whole under a writer who does not keep to the
-//! protocol, and that a file that is cut short under a map does no harm (`SIGBUS`).
+//! Not guaranteed, and not tested: whole frames under a writer that violates the protocol, and harmless
+//! truncation of a mapped file (`SIGBUS`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -226,7 +227,7 @@ impl Channel {
         self.leases.iter().for_each(look_at);
     }
 
-    /// The publisher is not lost: once nobody lives who holds slots, frames pass again.
+    /// The publisher is not lost: when no live process holds slots, frames pass again.
     fn recover(mut self) {
         self.leases.clear();
         self.subscribers.clear();

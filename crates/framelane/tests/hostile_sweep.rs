@@ -19,7 +19,7 @@ fn deep() -> bool {
     std::env::var("FRAMELANE_DEPTH").is_ok_and(|depth| depth == "deep")
 }
 
-/// The words of a file that somebody reads: its name, and where they are.
+/// The words of a file that publishers or subscribers read: its name, and their offsets.
 const WORDS: [(&str, &[(u64, u64)]); 3] = [
     ("c.control", &[(0, 512)]),
     // The header, the records of the two subscribers and of the next one.
@@ -28,7 +28,7 @@ const WORDS: [(&str, &[(u64, u64)]); 3] = [
     ("c.data.1", &[(0, 72), (4096, 4096 + SLOTS * 256)]),
 ];
 
-/// Where words begin, `step` bytes from each other.
+/// Returns the offsets of words, `step` bytes from each other.
 fn places(step: u64) -> impl Iterator<Item = (&'static str, u64)> {
     WORDS.iter().flat_map(move |&(file, ranges)| {
         ranges
@@ -133,7 +133,7 @@ impl Channel {
         self.held.drain(..excess);
     }
 
-    /// What everybody does, once.
+    /// Runs each action of publishers and subscribers once.
     fn live(&mut self) {
         for _ in 0..SLOTS {
             self.send();
@@ -205,12 +205,13 @@ impl Sums {
     fn tell(&self, what: &str) {
         let Sums { values, received, errors } = self;
         println!(
-            "hostile: {what}: {values} values written, {received} frames received, {errors} calls refused or in vain"
+            "hostile: {what}: {values} values written, {received} frames received, {errors} calls refused \
+             or in vain"
         );
     }
 }
 
-/// Tells the other thread to end.
+/// Signals the other thread to end.
 struct End<'d>(&'d AtomicBool);
 
 impl Drop for End<'_> {
@@ -310,7 +311,8 @@ fn every_word_may_change_all_the_time() {
                 channel.look_from_outside();
             }
         }
-        // Nobody to be seen: whoever waits without limit is asked now and then whether to go on.
+        // No publisher is visible: a subscriber that waits without limit checks its cancel token now and
+        // then.
         for subscriber in &mut channel.subscribers {
             subscriber.set_cancel_token(CancelToken::with_check(|| true));
             let _ = subscriber.recv();

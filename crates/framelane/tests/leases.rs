@@ -1,4 +1,4 @@
-//! How many frames a subscriber may hold, and what is reported when nothing is received.
+//! Number of frames that a subscriber may hold, and the report when nothing is received.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The ring beside an obvious model of it: whatever is done in whatever order, both give the same.
+//! The ring compared with an obvious model of it: for any actions in any order, both return the same.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the pixels of a frame are, by its number; what was never written is never looked at.
+/// Returns the pixels of a frame, by its number; a slot that was never written is never read.
 fn pixels(sequence: u64, len: usize) -> Vec<u8> {
     (0..len).map(|at| (at as u64 * 7 + sequence * 31) as u8).collect()
 }
@@ -95,7 +95,7 @@ struct Model {
 enum Taken {
     Slot(usize),
     None,
-    /// As `None`, but a publisher with backpressure block would wait for it.
+    /// No slot, and a publisher with backpressure block would wait for it.
     Blocked,
 }
 
@@ -153,7 +153,8 @@ impl Model {
         ring.slots[index].sequence = self.sequence;
     }
 
-    /// What a subscriber receives now: the number, how many it missed, and the slot that it then holds.
+    /// Receives a frame now. Returns its number, the number of missed frames, and the slot that is then
+    /// leased.
     fn receive(
         &mut self,
         which: usize,
@@ -273,7 +274,7 @@ impl Both {
                 let bytes = SIZES[size];
                 let sequence = self.model.sequence + 1;
                 match self.model.take(bytes) {
-                    // It would wait for ever: there is no other thread to end it.
+                    // It would wait indefinitely: there is no other thread to end it.
                     Taken::Blocked => self.take_blocked(bytes),
                     Taken::None => {
                         self.model.skip();
@@ -322,7 +323,8 @@ impl Both {
                 for lease in self.leases.iter_mut().filter(|lease| lease.of == Some(which)) {
                     lease.of = None;
                 }
-                // A subscriber that has gone holds nobody up, but a record whose leases live on still does.
+                // A closed subscriber no longer blocks a publisher, but a record whose leases live on still
+                // does.
                 let orphans = self.leases.iter().any(|lease| lease.of.is_none());
                 if self.model.lossless && orphans {
                     self.leases.iter_mut().filter(|lease| lease.of.is_none()).for_each(|lease| {

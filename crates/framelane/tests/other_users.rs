@@ -38,7 +38,7 @@ fn give(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
 }
 
-/// Gives the symbolic link itself to a user.
+/// Changes the owner of the symbolic link itself.
 fn give_link(link: &Path, user: u32) {
     let user = rustix::process::Uid::from_raw(user);
     rustix::fs::chownat(rustix::fs::CWD, link, Some(user), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)

@@ -1,5 +1,5 @@
-//! Something else in the place of a channel's file: nobody waits for it, follows it, or writes to what it
-//! leads to.
+//! Foreign objects with the name of a channel's file: framelane does not wait for them, follow them, or write
+//! to their targets.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -13,7 +13,7 @@ use framelane_test_kit::{Place, skip};
 
 const TREASURE: &[u8] = &[7; 8192];
 
-/// What may stand there; each is made at a path, and may lead to the file `treasure`.
+/// Makes a foreign object at a path; it may lead to the file `treasure`.
 type Make = fn(path: &Path, treasure: &Path) -> std::io::Result<()>;
 
 fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) -> std::io::Result<()> {
@@ -23,7 +23,7 @@ fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) -> std::io::Result
     if made == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// The word that an error must have for it, if it can be told from a file of ours at all.
+/// The word that an error must have for the object, if it can be distinguished from a channel's file.
 const STRANGERS: [(&str, &str, Make); 10] = [
     ("a directory", "a directory", |path, _| std::fs::create_dir(path)),
     ("a full directory", "a directory", |path, _| {
@@ -35,7 +35,7 @@ const STRANGERS: [(&str, &str, Make); 10] = [
     ("a link to itself", "a symbolic link", |path, _| symlink(path, path)),
     ("a FIFO", "a FIFO", |path, _| node(path, libc::S_IFIFO, 0)),
     ("a socket", "a socket", |path, _| UnixListener::bind(path).map(drop)),
-    // /dev/zero, which gives bytes for ever.
+    // /dev/zero, which returns bytes endlessly.
     ("a device", "a device", |path, _| node(path, libc::S_IFCHR, libc::makedev(1, 5))),
     ("another name of a file", "", |path, treasure| std::fs::hard_link(treasure, path)),
     ("a file of another user", "", |path, _| {
@@ -63,7 +63,7 @@ fn assert_told<T>(result: Result<T, Error>, what: &str, word: &str) {
     }
 }
 
-/// Puts each stranger in the place of `file`, and has everybody who may meet it do so.
+/// Replaces `file` by each foreign object, and runs the publisher or subscriber that may open it.
 fn in_place_of(file: &str, meet: impl Fn(&Path, &str, &str)) {
     let shm = Path::new("/dev/shm");
     for (what, word, make) in STRANGERS {
@@ -84,12 +84,12 @@ fn in_place_of(file: &str, meet: impl Fn(&Path, &str, &str)) {
             continue;
         }
         std::fs::rename(&path, directory.path().join("stranger")).unwrap();
-        meet(directory.path(), &format!("{what} in place of {file}"), word);
-        assert_eq!(std::fs::read(&treasure).unwrap(), TREASURE, "{what} in place of {file}");
+        meet(directory.path(), &format!("{what} instead of {file}"), word);
+        assert_eq!(std::fs::read(&treasure).unwrap(), TREASURE, "{what} instead of {file}");
     }
 }
 
-/// Moves the stranger to its place; whatever was there goes.
+/// Moves the foreign object to its place and removes the previous file.
 fn put(root: &Path, file: &str) {
     let path = root.join("channels").join(file);
     let _ = std::fs::remove_file(&path);
@@ -124,7 +124,7 @@ fn publisher_survives_foreign_objects_named_like_its_files() {
         in_place_of(file, |root, what, word| {
             let (publisher, subscriber) = options(root);
             put(root, file);
-            // Either it is refused, or it has put a file of its own there.
+            // Either it is refused, or it has created another file there.
             match publisher.create("c") {
                 Ok(mut publisher) => match send(&mut publisher, 64) {
                     Ok(sent) => {

@@ -114,7 +114,7 @@ fn before() -> libc::sigaction {
     BEFORE.try_read().unwrap().unwrap()
 }
 
-/// Reads memory whose file was cut short, which is nobody's channel.
+/// Reads memory of a truncated file that belongs to no channel.
 fn fault() {
     let file: File = tempfile::tempfile_in("/dev/shm").unwrap();
     file.set_len(4096).unwrap();
@@ -127,7 +127,8 @@ fn fault() {
 
 // ---- threads ---------------------------------------------------------------------------------------------
 
-/// As Python's faulthandler: says something, restores the handler before, and raises the signal again.
+/// Handles a signal as Python's faulthandler does: prints, restores the previous handler, and raises it
+/// again.
 extern "C" fn raising(number: libc::c_int) {
     say("raising\n");
     if CALLS.fetch_add(1, Ordering::SeqCst) > 1000 {
@@ -316,7 +317,7 @@ extern "C" fn oldest(_: libc::c_int) {
     exit(72);
 }
 
-/// The handler of another copy: hands on what is none of its own, with the same description.
+/// The handler of another copy: passes foreign faults on, with the same description.
 extern "C" fn copy(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     say("copy\n");
     if CALLS.fetch_add(1, Ordering::SeqCst) > 100 {
@@ -366,7 +367,7 @@ fn copy_that_came_second() {
     let mut rounds = 0;
     // Each waits in turn, and puts its own in front.
     while installed(libc::SIGBUS) != other.sa_sigaction {
-        assert!(rounds < 10, "neither gives way");
+        assert!(rounds < 10, "both handlers stay in front");
         rounds += 1;
         *BEFORE.write().unwrap() = Some(install(libc::SIGBUS, &other));
         channel.wait();

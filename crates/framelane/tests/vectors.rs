@@ -1,6 +1,6 @@
 //! The vectors in `spec/vectors`: what this version writes, and that it reads them.
 //!
-//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane --test vectors` writes them anew, after a change of a
+//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane --test vectors` writes them again, after a change of a
 //! format.
 
 use std::path::{Path, PathBuf};

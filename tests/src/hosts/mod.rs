@@ -127,7 +127,8 @@ impl Host {
     fn new(index: usize) -> Result<(Self, tun::Tun), String> {
         let namespace = Namespace::new().map_err(|error| {
             format!(
-                "making network namespaces is not permitted ({error}); run as root, or under `unshare --map-root-user`"
+                "making network namespaces is not permitted ({error}); run as root, or under `unshare \
+                 --map-root-user`"
             )
         })?;
         let tun = namespace.run(|| tun::Tun::new(DEVICE)).map_err(|error| {

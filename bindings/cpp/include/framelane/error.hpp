@@ -3,7 +3,7 @@
 #pragma once
 
 #if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
-#error "framelane needs C++17: compile with -std=c++17 or later (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
+#error "framelane needs C++17: compile with -std=c++17 (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
 #endif
 
 #include <framelane.h>
@@ -72,8 +72,9 @@ inline const char* c_text(const std::string& given, const char* what, Code code 
   const std::size_t at = given.find('\0');
   if (at != std::string::npos) {
     throw FramelaneError(code,
-                         std::string("expected ") + what + " without a NUL, found one at byte " + std::to_string(at) +
-                             " of " + std::to_string(given.size()) + " behind \"" + given.c_str() + "\"",
+                         std::string("expected ") + what + " without a NUL, found one at byte " +
+                             std::to_string(at) + " of " + std::to_string(given.size()) + " behind \"" +
+                             given.c_str() + "\"",
                          "end the text at the NUL, as std::string(text.c_str()) does");
   }
   return given.c_str();

@@ -36,8 +36,9 @@ class Format {
     const auto number = static_cast<std::uint32_t>(element);
     const std::uint32_t code = framelane_format_matrix(number, count);
     if (code == 0) {
-      throw FramelaneError(Code::InvalidOption, "expected a matrix of depth 0 to 7 and 1 to 512 channels, found depth " +
-                                                    std::to_string(number) + " and " + std::to_string(count) + " channels");
+      throw FramelaneError(Code::InvalidOption,
+                           "expected a matrix of depth 0 to 7 and 1 to 512 channels, found depth " +
+                               std::to_string(number) + " and " + std::to_string(count) + " channels");
     }
     return Format(code);
   }
@@ -110,7 +111,8 @@ class Layout {
   std::size_t plane_count() const noexcept { return layout_.plane_count; }
   /// One of them. \throws std::out_of_range
   const PlaneLayout& plane(std::size_t index) const {
-    if (index >= plane_count() || index >= FRAMELANE_MAX_PLANES) throw std::out_of_range("the frame has " + std::to_string(plane_count()) + " planes");
+    if (index >= plane_count() || index >= FRAMELANE_MAX_PLANES)
+      throw std::out_of_range("the frame has " + std::to_string(plane_count()) + " planes");
     return layout_.planes[index];
   }
   /// Bytes of the whole frame, padding included.

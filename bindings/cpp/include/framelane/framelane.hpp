@@ -7,14 +7,14 @@
 //     loan.publish();
 //
 //     framelane::Subscriber subscriber("cam0");                            // usually in another process
-//     for (framelane::Frame& frame : subscriber) use(frame.data());        // the newest frame, until the channel closes
+//     for (framelane::Frame& frame : subscriber) use(frame.data());        // until the channel closes
 //
 // Objects own what they stand for and can be moved, not copied. Every failing call throws
 // framelane::FramelaneError. With OpenCV, include <framelane/opencv.hpp>.
 #pragma once
 
 #if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
-#error "framelane needs C++17: compile with -std=c++17 or later (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
+#error "framelane needs C++17: compile with -std=c++17 (MSVC: /std:c++17; CMake: CMAKE_CXX_STANDARD 17)"
 #else
 #include <framelane/cancel.hpp>
 #include <framelane/channels.hpp>

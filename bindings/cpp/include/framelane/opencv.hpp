@@ -9,7 +9,7 @@
 //     framelane::publish(publisher, image);         // one copy; any depth, channels, region of interest
 //
 //     const cv::Mat view = framelane::mat(frame);   // no copy; valid while the frame is
-//     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; keeps the frame for as long as it is used
+//     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; owns the frame
 //
 // A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that
 // is written through ends the process, where other means would have torn the frame under other readers.
@@ -55,9 +55,10 @@ inline int stored_type(int type) {
   }
   if (depth < first) return type;
   if (depth == bool_depth) return CV_MAKETYPE(CV_8U, CV_MAT_CN(type));
-  throw FramelaneError(Code::InvalidOption,
-                       std::string("expected a depth that framelane has, found OpenCV's ") + names[depth - first],
-                       "convert the matrix: mat.convertTo(converted, CV_32F), or another depth from CV_8U to CV_16F");
+  throw FramelaneError(
+      Code::InvalidOption,
+      std::string("expected a depth that framelane has, found OpenCV's ") + names[depth - first],
+      "convert the matrix: mat.convertTo(converted, CV_32F), or another depth from CV_8U to CV_16F");
 }
 
 }  // namespace inner
@@ -68,9 +69,10 @@ inline int stored_type(int type) {
 inline int mat_type(Format format) {
   if (format.is_matrix()) {
     if (format.channels() > CV_CN_MAX) {
-      throw FramelaneError(Code::InvalidFrame,
-                           "expected at most " + std::to_string(CV_CN_MAX) + " channels, found " + format.name(),
-                           "read it by Frame::data");
+      throw FramelaneError(
+          Code::InvalidFrame,
+          "expected at most " + std::to_string(CV_CN_MAX) + " channels, found " + format.name(),
+          "read it by Frame::data");
     }
     return CV_MAKETYPE(static_cast<int>(format.depth()), static_cast<int>(format.channels()));
   }
@@ -141,8 +143,9 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
   const std::uint64_t sample_bytes = pixel_bytes / static_cast<std::uint64_t>(CV_MAT_CN(type));
   if ((plane.rows > 1 && plane.stride_bytes % sample_bytes != 0) || plane.offset_bytes % sample_bytes != 0) {
     throw FramelaneError(Code::InvalidFrame,
-                         "expected a stride and an offset that are multiples of " + std::to_string(sample_bytes) +
-                             " bytes, found " + std::to_string(plane.stride_bytes) + " and " +
+                         "expected a stride and an offset that are multiples of " +
+                             std::to_string(sample_bytes) + " bytes, found " +
+                             std::to_string(plane.stride_bytes) + " and " +
                              std::to_string(plane.offset_bytes),
                          "read it by Frame::data");
   }
@@ -171,9 +174,10 @@ inline MatShape image_shape(const Layout& layout) {
   }
   if (!lines_up) {
     throw FramelaneError(Code::InvalidFrame,
-                "expected planes that line up as one matrix, found " + std::to_string(layout.width()) + "x" +
-                    std::to_string(layout.height()) + " " + layout.format().name() + " with padding or an odd side",
-                "use framelane::plane_mat for each plane");
+                         "expected planes that line up as one matrix, found " +
+                             std::to_string(layout.width()) + "x" + std::to_string(layout.height()) + " " +
+                             layout.format().name() + " with padding or an odd side",
+                         "use framelane::plane_mat for each plane");
   }
   shape.rows += shape.rows / 2;
   return shape;
@@ -293,8 +297,9 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
   }
   const Format chosen = format.value_or(format_of(mat.type()));
   if (mat_type(chosen) != inner::stored_type(mat.type())) {
-    throw FramelaneError(Code::InvalidFrame, chosen.name() + " is of OpenCV type " + std::to_string(mat_type(chosen)) +
-                                        ", found a matrix of type " + std::to_string(mat.type()));
+    throw FramelaneError(Code::InvalidFrame, chosen.name() + " is of OpenCV type " +
+                                                 std::to_string(mat_type(chosen)) +
+                                                 ", found a matrix of type " + std::to_string(mat.type()));
   }
   auto height = static_cast<std::uint32_t>(mat.rows);
   const auto width = static_cast<std::uint32_t>(mat.cols);
@@ -303,8 +308,10 @@ inline Image image(const cv::Mat& mat, std::optional<Format> format = std::nullo
 
   // Luminance rows, then half as many of chroma, in OpenCV's form.
   if (height % 3 != 0 || width % 2 != 0 || (height / 3 * 2) % 2 != 0 || (three && !mat.isContinuous())) {
-    throw FramelaneError(Code::InvalidFrame, "expected a continuous matrix of height * 3 / 2 rows with even sides for " +
-                                        chosen.name() + ", found " + std::to_string(width) + "x" + std::to_string(height));
+    throw FramelaneError(Code::InvalidFrame,
+                         "expected a continuous matrix of height * 3 / 2 rows with even sides for " +
+                             chosen.name() + ", found " + std::to_string(width) + "x" +
+                             std::to_string(height));
   }
   height = height / 3 * 2;
   Image sent(chosen, width, height, mat.data, mat.step[0]);

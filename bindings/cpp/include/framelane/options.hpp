@@ -66,7 +66,8 @@ class Timeout {
     // Wide enough for every duration: hours::max() has no number of nanoseconds.
     const long double ns = std::chrono::duration<long double, std::nano>(time).count();
     if (!(ns >= 0)) {
-      throw FramelaneError(Code::InvalidOption, "expected a timeout from 0, found " + std::to_string(ns / 1e9L) + " s",
+      throw FramelaneError(Code::InvalidOption,
+                           "expected a timeout from 0, found " + std::to_string(ns / 1e9L) + " s",
                            "pass zero when a deadline has passed, or std::nullopt to wait without limit");
     }
     constexpr auto most = std::numeric_limits<std::int64_t>::max();

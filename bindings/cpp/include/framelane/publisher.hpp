@@ -123,8 +123,8 @@ class Publisher {
   /// Waits until every live subscriber with Delivery::Every has received all frames. For a URL, also waits
   /// until the link has taken the newest frame. Works with either backpressure. If no frame may be lost, call
   /// it before close.
-  /// \throws FramelaneError Timeout, Interrupted. Damaged if a file of the channel was cut short. The error of
-  /// a link that has ended, of any kind.
+  /// \throws FramelaneError Timeout, Interrupted. Damaged if a file of the channel was cut short. The error
+  /// of a link that has ended, of any kind.
   void drain(Timeout timeout = std::nullopt) {
     const inner::Call call;
     call.check(framelane_publisher_drain(handle(), timeout.ns()));

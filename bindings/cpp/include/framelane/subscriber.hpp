@@ -202,7 +202,8 @@ class Subscriber {
 
    private:
     static FramelaneError at_end() {
-      return FramelaneError(Code::Misuse, "expected an iterator with a frame, found one at the end or moved from",
+      return FramelaneError(Code::Misuse,
+                            "expected an iterator with a frame, found one at the end or moved from",
                             "compare it with end() first");
     }
 

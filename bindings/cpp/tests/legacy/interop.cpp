@@ -18,7 +18,8 @@ std::string ask(const std::string& lines, const std::string& program, const std:
     SKIP("python", "FRAMELANE_PYTHON does not name a Python with numpy");
     return std::string();
   }
-  const std::string command = "printf '" + lines + "' | " + python + " " + PEERS "/" + program + " " + arguments;
+  const std::string command =
+      "printf '" + lines + "' | " + python + " " + PEERS "/" + program + " " + arguments;
   FILE* const output = popen(command.c_str(), "r");
   REQUIRE(output != nullptr);
   std::string answer;

@@ -151,7 +151,8 @@ TEST_CASE("mapping_that_others_can_use_is_warned_about") {
     const Messages messages;
     SHAREDMEMORY memory(file.name.c_str());
     CHECK((memory.state == INITSUCCESS && memory.SendMat(picture, 0)));
-    CHECK(messages.contain((mode & 022) != 0 ? "can be written by other users" : "can be read by other users"));
+    CHECK(
+        messages.contain((mode & 022) != 0 ? "can be written by other users" : "can be read by other users"));
     CHECK(messages.contain("chmod 600 " + file.path()));
   }
   fchmod(file.descriptor, 0600);

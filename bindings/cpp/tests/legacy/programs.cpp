@@ -42,7 +42,8 @@ TEST_CASE("an old writer's frames reach an old reader") {
   const std::string path = film();
   Process writer(program("old_writer") + " " + path);
   std::string header = writer.line();
-  CHECK(header == "mapping of " + std::to_string(MEMORY_SIZE) + " bytes, " + std::to_string(FRAME_SIZE) + " each\n");
+  CHECK(header ==
+        "mapping of " + std::to_string(MEMORY_SIZE) + " bytes, " + std::to_string(FRAME_SIZE) + " each\n");
   Process reader("FRAMELANE_TEST_PICTURES=3 " + program("old_reader"));
   int pictures = 0;
   for (std::string line; !(line = reader.line()).empty(); ++pictures) {
@@ -71,7 +72,8 @@ TEST_CASE("an old writer's frames reach framelane receive") {
   }
   SHAREDMEMORY::Remove();
   const std::string folder = std::string("/dev/shm/framelane-old-programs-") + std::to_string(getpid());
-  Process receive("FRAMELANE_DIR=" + folder + " " + command + " receive legacy-memory:" FRAMELANE_LEGACY_NAME " cam0 --count 1 --json");
+  Process receive("FRAMELANE_DIR=" + folder + " " + command +
+                  " receive legacy-memory:" FRAMELANE_LEGACY_NAME " cam0 --count 1 --json");
   REQUIRE(receive.line().find("started") != std::string::npos);
   {
     Process writer(program("old_writer") + " " + film());

@@ -86,7 +86,8 @@ TEST_CASE("frame_of_more_channels_than_opencv_5_has_is_refused") {
   framelane::Subscriber subscriber("channels");
   publisher.loan({Format::from_name("matrix:u8:512"), 4, 4}).publish();
   const auto frame = subscriber.recv();
-  CHECK_THROWS_WITH_AS(framelane::mat(frame), doctest::Contains("at most 128 channels"), framelane::FramelaneError);
+  CHECK_THROWS_WITH_AS(framelane::mat(frame), doctest::Contains("at most 128 channels"),
+                       framelane::FramelaneError);
 }
 
 TEST_CASE("owned_matrix_of_the_stand_in_frees_its_frame") {

@@ -10,20 +10,22 @@ import framelane
 
 USAGE = """usage: python -m framelane [list | doctor | --version]
 
-The `framelane` command, which publishes, measures and links channels, is not on the PATH. The Python package has
-these commands only. Install the command with `make install` from the sources of framelane.
+The `framelane` command, which publishes, measures and links channels, is not on the PATH. The Python package
+has these commands only. Install the command with `make install` from the sources of framelane.
 """
 
 
 def show_channels() -> int:
     for status in framelane.list_channels():
-        print(f"{status.name}  {status.state}  frame {status.sequence}  {len(status.subscribers)} subscribers")
+        subscribers = len(status.subscribers)
+        print(f"{status.name}  {status.state}  frame {status.sequence}  {subscribers} subscribers")
     return 0
 
 
 def diagnose() -> int:
     found = framelane.doctor()
-    print(f"{found.directory}: {found.live_channels} live channels, {found.free_bytes} of {found.total_bytes} bytes free")
+    space = f"{found.free_bytes} of {found.total_bytes} bytes free"
+    print(f"{found.directory}: {found.live_channels} live channels, {space}")
     for leftover in found.leftovers:
         print(f"left over: {leftover.channel}: {leftover.reason}")
     return 1 if found.leftovers else 0

@@ -1,8 +1,8 @@
 """Calls a function for the frames of a channel and publishes the boxes that it finds.
 
-`framelane run CHANNEL detect.py:detect` starts this as `python -m framelane.worker`, watches it and restarts it. The two
-talk over pipes: this end writes a line of JSON for each event to the original standard output, and ends when standard
-input does. What the function prints goes to standard error.
+`framelane run CHANNEL detect.py:detect` starts this as `python -m framelane.worker`, watches it and restarts
+it. The two talk over pipes: this end writes a line of JSON for each event to the original standard output,
+and ends when standard input does. What the function prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 #: What numpy, its buffers and OpenCV say of an array that cannot be written to.
 READ_ONLY_ERRORS = ("read-only", "readonly", "not writeable", "not writable")
-READ_ONLY_HINT = "the image is read-only, because all readers share it: begin with image = image.copy() and draw there"
+READ_ONLY_HINT = (
+    "the image is read-only, because all readers share it: begin with image = image.copy() and draw there"
+)
 COLUMNS = ("boxes", "scores", "class_ids", "track_ids")
 #: Between an error and its hint.
 HINT = ". Hint: "
@@ -99,8 +101,8 @@ def takes_frame(function: Callable[..., Any]) -> bool:
 def columns(result: Any) -> Dict[str, Any]:
     """The arguments of `DetectionPublisher.send` that a function's result stands for.
 
-    None and an empty list: nothing was found. An array (N, 4) of x1, y1, x2, y2. A tuple (boxes, scores, class_ids,
-    track_ids), of which the last ones are optional. A dict with those names.
+    None and an empty list: nothing was found. An array (N, 4) of x1, y1, x2, y2. A tuple (boxes, scores,
+    class_ids, track_ids), of which the last ones are optional. A dict with those names.
     """
     if result is None:
         result = {}
@@ -112,7 +114,8 @@ def columns(result: Any) -> Dict[str, Any]:
         result = {"boxes": result}
     unknown = set(result) - set(COLUMNS)
     if unknown:
-        raise ValueError(f"detect() returned {', '.join(map(repr, sorted(map(str, unknown))))}: expected {', '.join(COLUMNS)}")
+        names = ", ".join(map(repr, sorted(map(str, unknown))))
+        raise ValueError(f"detect() returned {names}: expected {', '.join(COLUMNS)}")
     try:
         boxes = np.asarray(result.get("boxes", []), "float32")
     except (TypeError, ValueError) as error:
@@ -121,7 +124,8 @@ def columns(result: Any) -> Dict[str, Any]:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(
-            f"detect() returned an array of shape {boxes.shape}: expected None, boxes (N, 4) of x1, y1, x2, y2, a tuple "
+            f"detect() returned an array of shape {boxes.shape}: "
+            "expected None, boxes (N, 4) of x1, y1, x2, y2, a tuple "
             "(boxes, scores, class_ids, track_ids), or a dict with those names"
         )
     rest = {name: np.asarray(result[name]) for name in COLUMNS[1:] if result.get(name) is not None}

@@ -19,7 +19,7 @@ pub const ANSWER: &[u8; 18] = b"recieved messages!";
 /// The one deadline of waits.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// As `tests/python/legacy_pattern.py` has it.
+/// Returns the pattern of `tests/python/legacy_pattern.py`.
 pub fn pattern(number: usize, width: usize, height: usize) -> Vec<u8> {
     let pixel = |at: usize| [at % width * 255 / width, at / width * 255 / height, 8 * number % 256];
     (0..width * height).flat_map(pixel).map(|sample| sample as u8).collect()

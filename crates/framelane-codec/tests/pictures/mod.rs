@@ -104,7 +104,7 @@ pub fn paint(layout: &Layout, time: u32) -> Vec<u8> {
     bytes
 }
 
-/// Returns true if two frames of one size and format have the same samples, whatever their padding.
+/// Returns true if two frames of one size and format have the same samples, with any padding.
 pub fn same(a: &Layout, a_bytes: &[u8], b: &Layout, b_bytes: &[u8]) -> bool {
     assert_eq!((a.format(), a.width(), a.height()), (b.format(), b.width(), b.height()));
     (0..a.planes().len()).all(|plane| {

@@ -7,7 +7,7 @@ use framelane::{Error, ErrorKind};
 
 use super::header::{HEADER_BYTES, OpenCv};
 
-/// What an address begins with.
+/// Start of an address.
 pub const SCHEME: &str = "legacy-memory:";
 
 const EXAMPLE: &str = "for example legacy-memory:ShareMedia?size=1920x1080&streams=1&index=0";
@@ -41,7 +41,7 @@ impl Address {
         self.index
     }
 
-    /// How many areas the mapping has.
+    /// Returns the number of areas in the mapping.
     pub fn streams(&self) -> u32 {
         self.streams
     }
@@ -63,7 +63,7 @@ impl Address {
         self.owner
     }
 
-    /// Where Linux has it.
+    /// Returns the path of the mapping on Linux.
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/dev/shm").join(&self.name)
     }
@@ -73,7 +73,7 @@ impl Address {
         HEADER_BYTES + self.size.0 as usize * self.size.1 as usize * 3
     }
 
-    /// Where the area begins.
+    /// Returns the offset of the area.
     pub fn offset_bytes(&self) -> u64 {
         u64::from(self.index) * self.area_bytes() as u64
     }

@@ -8,7 +8,7 @@ pub const HEADER_BYTES: usize = 12;
 /// The generation of OpenCV whose type codes a mapping has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OpenCv {
-    /// Reads both, where the size of the area and the number of channels tell them apart. Writes those of
+    /// Reads both, where the size of the area and the number of channels distinguish them. Writes those of
     /// OpenCV 4.
     #[default]
     Auto,
@@ -163,7 +163,7 @@ impl Header {
         (width * height).checked_mul(element.bytes()).is_some_and(|bytes| bytes <= room)
     }
 
-    /// As it lies in memory, in this machine's order of bytes.
+    /// Returns the bytes of the header, in this machine's byte order.
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         for (to, value) in bytes.chunks_exact_mut(4).zip([self.width, self.height, self.kind]) {
@@ -272,7 +272,7 @@ mod tests {
                     let Some(layout) = header.layout(area, opencv) else { continue };
                     prop_assert!(layout.size_bytes() + HEADER_BYTES <= area);
                     let codes = [OpenCv::V4, OpenCv::V5].map(|opencv| Header::of(&layout, opencv));
-                    // Bool comes back as u8.
+                    // Bool is read back as u8.
                     prop_assert!(codes.contains(&Some(header)) || kind & 31 == 9);
                 }
             }

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::OFlags;
 
-/// How to open what has the name of a mapping: not through a link, and without waiting, should it be a FIFO.
+/// Flags for opening a file with the name of a mapping: no symbolic link, and no wait if it is a FIFO.
 const NO_SURPRISE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).bits() as i32;
 
 /// Returns true if two looks saw the same file.

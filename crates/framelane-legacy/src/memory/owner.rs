@@ -44,7 +44,8 @@ impl Owner {
                 self.user
             );
             return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint(format!(
-                "remove {} and start again, choose another name, or add owner={} to the address if you trust that user",
+                "remove {} and start again, choose another name, or add owner={} to the address if you \
+                 trust that user",
                 path.display(),
                 self.user
             )));
@@ -58,7 +59,7 @@ impl Owner {
         Ok(())
     }
 
-    /// What other users can do with it, if anything.
+    /// Returns the access of other users to the file, if they have any.
     pub fn exposure(&self) -> Option<&'static str> {
         match (self.mode & 0o044 != 0, self.mode & 0o022 != 0) {
             (_, true) => Some("write to"),

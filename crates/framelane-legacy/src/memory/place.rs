@@ -10,7 +10,7 @@ use rustix::io::Result;
 
 use super::NO_SURPRISE;
 
-/// A name in an open directory. Every call means the same directory, whatever its path leads to by then.
+/// A name in an open directory. Every call uses the same directory, also after its path has changed.
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: OwnedFd,
@@ -53,8 +53,8 @@ impl Place {
 
     /// Removes the name if it is that of this file, which belongs to this user.
     ///
-    /// `/dev/shm` is sticky: between the comparison and the removal nobody but this user and root can give
-    /// the name to another file.
+    /// `/dev/shm` is sticky: between the comparison and the removal, only this user and root can give the
+    /// name to another file.
     pub(crate) fn remove(&self, file: &File) {
         if self.is_of(file) {
             let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());

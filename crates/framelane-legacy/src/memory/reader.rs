@@ -295,7 +295,7 @@ impl Reader {
         std::mem::swap(&mut self.former, &mut self.copied);
     }
 
-    /// Where frames differ from each other.
+    /// Learns the positions where frames differ from each other.
     fn learn(&mut self) {
         for other in [&self.former, &self.last_pixels] {
             if other.len() != self.copied.len() {

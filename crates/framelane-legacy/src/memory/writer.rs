@@ -63,7 +63,7 @@ impl Writer {
                 Error::new(ErrorKind::Damaged, message).with_hint("remove it, or choose another name")
             );
         }
-        // Of the open file: the frames go there, whatever has the name by now.
+        // Of the open file: the frames go there, regardless of the file that has the name by now.
         let expected = address.owner().unwrap_or_else(|| geteuid().as_raw());
         if made == Made::Found {
             Owner::of(&file).map_err(failed)?.check(address, "write to", expected)?;
@@ -136,7 +136,7 @@ impl Writer {
             .with_hint("give a larger ?size= on both sides, or let frames be scaled"));
         }
         if !self.place.is_of(&self.file) {
-            // Removed, or made anew by another program: readers look there now.
+            // Removed, or created again by another program: readers look there now.
             *self = Writer::open(&self.address)?;
         }
         let failed = |error| Error::from_io(format!("writing to the mapping {}", self.address.name()), error);

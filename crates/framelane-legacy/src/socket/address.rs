@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use framelane::{Error, ErrorKind};
 
-/// What an address begins with.
+/// Start of an address.
 pub const SCHEME: &str = "legacy://";
-/// Where the programs at hand listen.
+/// Port of existing programs.
 pub const DEFAULT_PORT: u16 = 8081;
 
 const EXAMPLE: &str = "for example legacy://127.0.0.1:8081?quality=90";
 
-/// Where to listen or to connect to.
+/// Address to listen on or to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// A name or a number; of IPv6 without its brackets.
@@ -85,7 +85,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<&str>), Error> {
     if let Some(rest) = text.strip_prefix('[') {
         let bracketed = rest.split_once(']').filter(|(_, after)| after.is_empty() || after.starts_with(':'));
         let (host, after) = bracketed.ok_or_else(|| wrong(text, "a host as in [::1]:8081"))?;
-        // Text within brackets that is no number would come back without them.
+        // Text within brackets that is no number would lose its brackets.
         let host =
             host.contains(':').then_some(host).ok_or_else(|| wrong(text, "an IPv6 number in brackets"))?;
         return Ok((host, after.strip_prefix(':')));

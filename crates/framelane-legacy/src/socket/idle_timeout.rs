@@ -1,5 +1,4 @@
-//! System calls on a socket that wait for the peer, but not for ever, and not longer than the caller wants to
-//! go on.
+//! System calls on a socket that wait for the peer, with a time limit, and only until the caller cancels.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -7,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use framelane::Error;
 
-/// How long one system call waits before the caller is asked whether to go on.
+/// Time that one system call waits before the caller is asked whether to continue.
 const SLICE: Duration = Duration::from_millis(200);
 
 /// Makes a socket ready for [`until_idle`].
@@ -48,7 +47,7 @@ pub fn until_idle(
     }
 }
 
-/// What has become of the peer, while `doing` something with it.
+/// Returns the error of a lost peer, while `doing` something with it.
 pub fn lost(error: &io::Error, idle_timeout: Duration, peer: &str, doing: &str) -> Error {
     let kind = match error.kind() {
         ErrorKind::TimedOut => framelane::ErrorKind::Timeout,

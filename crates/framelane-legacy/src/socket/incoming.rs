@@ -62,7 +62,7 @@ impl Incoming {
     /// Waits for the next JPEG, valid until the next call; `None` when the sender has closed the connection
     /// between frames.
     ///
-    /// Between frames a sender may be silent as long as it likes, unless somebody waits at the `listener`.
+    /// Between frames a sender may be silent without limit, unless another sender waits at the `listener`.
     ///
     /// # Errors
     /// When the sender is lost, sends what is no frame, or `keep_going` says no
@@ -100,7 +100,7 @@ impl Incoming {
                         let message = format!("{peer} has sent {} in {seconds} s", buffer.progress());
                         return Err(yields(
                             message,
-                            "give slow senders a port of their own, or a longer --idle-timeout",
+                            "give slow senders a separate port, or a longer --idle-timeout",
                         ));
                     }
                     if buffer.advance(count).map_err(|error| error.context(&*peer))? {
@@ -113,7 +113,7 @@ impl Incoming {
                             format!("{peer} has sent nothing for {} s", silent_since.elapsed().as_secs());
                         return Err(yields(
                             message,
-                            "end senders that are not in use, or give each a port of its own",
+                            "end senders that are not in use, or give each a separate port",
                         ));
                     }
                 }
@@ -132,7 +132,7 @@ impl Incoming {
         })
     }
 
-    /// Tells the sender that its frame has been taken.
+    /// Confirms to the sender that its frame was received.
     ///
     /// # Errors
     /// When the sender is lost.

@@ -1,7 +1,7 @@
 //! JPEG frames over TCP: a line with the length, the JPEG, an answer.
 //!
-//! `protocol` is what travels, without I/O; [`Outgoing`] and [`Incoming`] carry it over a socket. A JPEG is
-//! bytes here: nobody looks into it.
+//! `protocol` has the bytes on the connection, without I/O; [`Outgoing`] and [`Incoming`] carry them over a
+//! socket. JPEGs are not decoded here.
 
 mod address;
 mod idle_timeout;

@@ -10,9 +10,9 @@ use rustix::net::RecvFlags;
 use super::idle_timeout::{lost, prepare, until_idle};
 use super::protocol::{Answers, length_line};
 
-/// How long one address may take to answer, so that the next one is tried in good time.
+/// Time limit for connecting to one address, so that the next one is tried soon.
 const CONNECT: Duration = Duration::from_secs(3);
-/// As the programs at hand read an answer.
+/// Number of bytes that existing programs read of an answer.
 const READ_BYTES: usize = 32;
 
 /// A connection to a receiver.

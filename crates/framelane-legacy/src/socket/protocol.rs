@@ -1,4 +1,4 @@
-//! What travels, without I/O: fed with bytes, however they are split.
+//! The protocol without I/O. It accepts bytes in pieces of any size.
 //!
 //! Programs in the field send and receive one byte per system call, so nothing here expects a line, a JPEG or
 //! an answer to come in one piece.
@@ -7,10 +7,10 @@ use framelane::{Error, ErrorKind};
 
 /// Bytes of the line before each JPEG: its length in decimal digits, padded with spaces on the right.
 pub const LENGTH_BYTES: usize = 16;
-/// What the receiver answers to each frame. The spelling is that of the programs at hand.
+/// Answer of the receiver to each frame, with the spelling of existing programs.
 pub const ANSWER: &[u8; 18] = b"recieved messages!";
 
-/// How much of an answer the programs at hand read: what does not fit is none.
+/// Number of bytes that existing programs read of an answer: a longer text is no answer.
 const MAX_ANSWER_BYTES: usize = 32;
 /// The least room that is made for a JPEG at a time.
 const FIRST_ROOM_BYTES: usize = 1 << 16;
@@ -55,8 +55,8 @@ impl FrameBuffer {
         }
     }
 
-    /// Where the next bytes go: never empty, and never beyond the end of the line or of the frame. Begins the
-    /// next frame when one is complete.
+    /// Returns the buffer for the next bytes: never empty, and never beyond the end of the line or of the
+    /// frame. Starts the next frame when one is complete.
     pub fn room(&mut self) -> &mut [u8] {
         if self.is_complete() {
             (self.line_bytes, self.expected_bytes, self.arrived_bytes) = (0, 0, 0);
@@ -75,8 +75,7 @@ impl FrameBuffer {
         &mut self.jpeg[self.arrived_bytes..end]
     }
 
-    /// Says that the first `count` bytes of [`FrameBuffer::room`] have come; gives whether a frame is
-    /// complete.
+    /// Adds the first `count` bytes of [`FrameBuffer::room`]. Returns true if a frame is complete.
     ///
     /// # Errors
     /// When a length line is complete that announces no frame, or one above the limit. Where the next frame
@@ -109,10 +108,10 @@ impl FrameBuffer {
         self.line_bytes == 0 || self.is_complete()
     }
 
-    /// How far the present frame is, in words.
+    /// Describes the progress of the present frame.
     pub fn progress(&self) -> String {
         match self.expected_bytes {
-            0 => format!("{} of the {LENGTH_BYTES} bytes that say the length", self.line_bytes),
+            0 => format!("{} of the {LENGTH_BYTES} bytes of the length", self.line_bytes),
             expected => format!("{} of the {expected} bytes of a JPEG", self.arrived_bytes),
         }
     }
@@ -140,14 +139,15 @@ fn read_length(line: &[u8; LENGTH_BYTES], max_bytes: usize) -> Result<usize, Err
         return Err(Error::new(
             ErrorKind::Damaged,
             format!(
-                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, found {found}"
+                "expected a JPEG's length, as {LENGTH_BYTES} bytes of decimal digits padded with spaces, \
+                 found {found}"
             ),
         )
         .with_hint("check that the sender speaks this format: spec/legacy.md describes it"));
     };
     if length == 0 {
         return Err(Error::new(ErrorKind::Damaged, "expected a JPEG of 1 byte or more, found length 0")
-            .with_hint("check the sender: a frame that it could not encode is to be left out"));
+            .with_hint("check the sender: it must skip a frame that it cannot encode"));
     }
     match usize::try_from(length) {
         Ok(length) if length <= max_bytes => Ok(length),
@@ -184,19 +184,19 @@ fn kind(bytes: &[u8]) -> &'static str {
 
 /// Finds the receiver's answers in what it sends.
 ///
-/// Line ends, spaces and NULs before an answer are passed over, as programs leave them behind their strings;
-/// 32 bytes in all, which is what the programs at hand read.
+/// Line ends, spaces and NULs before an answer are skipped, because programs write them after their strings;
+/// 32 bytes in all, which is what existing programs read.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// What has come since the last answer.
+    /// Bytes received since the last answer.
     seen: [u8; MAX_ANSWER_BYTES],
     seen_bytes: usize,
-    /// How many of its last bytes are the answer's first.
+    /// Number of its last bytes that are the start of the answer.
     matched_bytes: usize,
 }
 
 impl Answers {
-    /// Takes what has come; gives how many answers that completes.
+    /// Adds received bytes. Returns the number of answers that they complete.
     ///
     /// # Errors
     /// When something else comes than answers. What comes after is of no more use.
@@ -224,7 +224,7 @@ impl Answers {
         self.matched_bytes > 0
     }
 
-    /// How far the present answer is, in words.
+    /// Describes the progress of the present answer.
     pub fn progress(&self) -> String {
         format!("{} of the {} bytes of an answer", self.matched_bytes, ANSWER.len())
     }

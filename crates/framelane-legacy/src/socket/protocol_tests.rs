@@ -4,7 +4,7 @@ use super::*;
 
 const LIMIT: usize = 1000;
 
-/// What comes out of the pieces: frames, and the error that ended them.
+/// Returns the frames in the pieces, and the error that ended them.
 fn frames<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Vec<u8>>, Option<Error>) {
     let (mut buffer, mut found) = (FrameBuffer::new(LIMIT), Vec::new());
     for mut piece in pieces {
@@ -28,7 +28,7 @@ fn stream(jpegs: &[Vec<u8>]) -> Vec<u8> {
     jpegs.iter().flat_map(|jpeg| [&length_line(jpeg.len())[..], jpeg].concat()).collect()
 }
 
-/// How many answers the pieces hold.
+/// Returns the number of answers in the pieces.
 fn answers<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Result<usize, Error> {
     let mut answers = Answers::default();
     pieces.into_iter().try_fold(0, |sum, piece| Ok(sum + answers.take(piece)?))
@@ -72,7 +72,7 @@ fn text_that_is_no_length_is_refused_and_not_shown() {
         (b"1001            ", "length 1001"),
         (b"9999999999999999", "length 9999999999999999"),
     ] {
-        // The fault is told when its last byte has come, not before and not later.
+        // The fault is reported at its last byte, not earlier and not later.
         assert!(frames([&line[..15]]).1.is_none());
         let (none, error) = frames([&line[..]]);
         let error = error.unwrap();
@@ -164,6 +164,8 @@ fn text_that_is_no_answer_is_refused_and_not_shown() {
     }
 }
 
+const NEARLY_RIGHT: &str = "[ 0-3]{0,60}(recieved messages![ \r\n\0]{0,2}){0,3}.{0,3}";
+
 proptest! {
     #[test]
     fn frames_come_out_as_they_went_in(
@@ -182,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn nearly_right_bytes_are_frames_or_an_error(bytes in "[ 0-3]{0,60}(recieved messages![ \r\n\0]{0,2}){0,3}.{0,3}") {
+    fn nearly_right_bytes_are_frames_or_an_error(bytes in NEARLY_RIGHT) {
         check(bytes.as_bytes());
     }
 }

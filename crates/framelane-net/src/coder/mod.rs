@@ -216,8 +216,8 @@ impl Member<'_> {
                     if forced {
                         state.last_keyframe = Some(Instant::now());
                     }
-                    // Other links have this frame or one of a later life of the channel, and would discard it.
-                    // This one gets it alone, and the next keyframe with the others.
+                    // Other links have this frame or one of a later life of the channel, and would discard
+                    // it. This one gets it alone, and the next keyframe with the others.
                     let is_old = state.has(wanted) || state.is_past(life);
                     let again = self.coder.is_chained() && state.links > 1 && is_old;
                     state.keyframe = again;

@@ -26,9 +26,9 @@ use crate::time::{machine, realtime_ns};
 use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 use crate::url::{Address, LinkOptions, LinkUrl};
 
-/// How long one address of a host may take to answer.
+/// Time limit for connecting to one address of a host.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long all that comes before the first frame may take.
+/// Time limit for everything before the first frame.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A link whose two sides have agreed.
@@ -178,7 +178,7 @@ fn open(
                 .as_deref()
                 .map(|directory| Identity::from_directory(directory, Role::Client));
             let identity = identity.transpose().map_err(Fault::lasting)?;
-            // Nobody has this one: the handshake fails, and tells which one the server has.
+            // No certificate has this one: the handshake fails, and the error names the server's fingerprint.
             let nobody = ServerTrust::Fingerprint(Fingerprint::from([0; 32]));
             let trust = options.trust.as_ref().unwrap_or(&nobody);
             let config = client_config(trust, identity.as_ref()).map_err(Fault::lasting)?;
@@ -229,7 +229,7 @@ fn hung_up(address: &Address) -> Fault {
     )
 }
 
-/// What TLS has found wrong, if that is why the connection broke.
+/// Adds the fault that TLS found, if it is the reason that the connection broke.
 fn explain_tls(fault: Fault, peer: &str) -> Fault {
     let source =
         std::error::Error::source(&fault.error).and_then(|source| source.downcast_ref::<io::Error>());
@@ -264,7 +264,8 @@ fn unknown_server(address: &Address, found: &Error) -> Error {
 pub(crate) fn insecure(address: &Address) -> Error {
     Error::new(
         ErrorKind::PermissionDenied,
-        format!("expected TLS beyond this machine, found {address}: everybody on the way could read and change frames"),
+        format!("expected TLS beyond this machine, found {address}: every party on the network path could \
+                 read and change frames"),
     )
     .with_hint(
         "let the address begin with tls:// (`framelane identity server` makes what it needs), or, in a network that you \

@@ -1,4 +1,4 @@
-//! Links that this side begins, and begins again.
+//! Links that this side opens, and opens again after a loss.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ pub enum WhenClosed {
     Return,
 }
 
-/// Whether to begin again after a connection, and when.
+/// Attempts to connect again after a connection, and their times.
 struct Tries {
     backoff: Backoff,
     begun: Instant,
@@ -172,19 +172,19 @@ fn receive_once(
     receiving.run()
 }
 
-/// What [`send`] sends.
+/// Options of [`send`].
 #[derive(Clone, Debug)]
 pub struct Sending {
-    /// As the channel was subscribed to: after a break its ring may have to be looked through.
+    /// Options of the channel's subscriber: after a break its ring may have to be searched.
     pub subscriber: SubscriberOptions,
-    /// How many frames; `None`: until the channel is closed.
+    /// Number of frames; `None`: until the channel is closed.
     pub count: Option<u64>,
     /// True to wait for the channel again when it is closed here. The link stays connected.
     pub reconnect: bool,
 }
 
-/// Sends the channel of `subscriber` to `url`, over as many connections as it takes, until it is closed here,
-/// or so many frames were sent, and the other side has all of them; or until `keep` says false.
+/// Sends the channel of `subscriber` to `url`, over as many connections as necessary, until the channel is
+/// closed here, or so many frames were sent, and the peer has all of them; or until `keep` returns false.
 ///
 /// The subscriber's delivery should be that of the URL's options: until there is a connection it stands for
 /// the link, so that a publisher that waits for its readers waits for this one.

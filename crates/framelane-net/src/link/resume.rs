@@ -8,8 +8,8 @@ use framelane::{Delivery, Origin, Subscriber, SubscriberOptions};
 /// The most slots that a ring can have.
 const MOST_SLOTS: usize = 128;
 
-/// Up to where the other side has a channel; `None` when it has nothing of it. (Of an epoch it may have
-/// nothing yet.)
+/// Returns the newest frame of a channel that the peer has; `None` when it has no part of the channel. (It
+/// may have no frame of an epoch yet.)
 pub(crate) fn known((epoch, sequence): (u64, u64)) -> Option<Origin> {
     (epoch != 0).then_some(Origin { epoch, sequence })
 }
@@ -62,9 +62,9 @@ impl Kept {
         }
     }
 
-    /// Goes back to what was lost with a connection: behind `last`, which is the newest frame that the other
-    /// side has. Gives how many frames that were sent have not arrived; it is not known of a server that
-    /// knows nothing of the channel.
+    /// Goes back to the frames that were lost with a connection: after `last`, the newest frame that the peer
+    /// has. Returns the number of sent frames that have not arrived; it is unknown for a server that does not
+    /// know the channel.
     pub(crate) fn go_back(&mut self, options: &SubscriberOptions, last: Option<Origin>) -> u64 {
         let arrived = last.and_then(|last| self.sent.iter().rposition(|(origin, _)| *origin == last));
         if self.subscriber.delivery() == Delivery::Newest {
@@ -81,7 +81,7 @@ impl Kept {
                 self.subscriber.rewind(here.sequence);
             }
         } else if let Some((_, newest)) = self.sent.back() {
-            // The other side has begun anew.
+            // The peer has restarted the channel.
             self.subscriber.rewind(*newest);
         }
         let Some(at) = arrived else { return 0 };
@@ -107,8 +107,8 @@ pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -
     })
 }
 
-/// Where in the channel to go on: behind `last`, the frame that the other side has already. `None` when
-/// nothing is there.
+/// Returns the position to continue from: after `last`, the frame that the peer already has. `None` when the
+/// channel is empty.
 ///
 /// In a channel that is itself fed by a link the frames have other numbers than those of their first
 /// publisher: the ring is looked through for the one that is meant. When it is gone from the ring, all that

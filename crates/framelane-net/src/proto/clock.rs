@@ -1,4 +1,4 @@
-//! How far the other machine's clock is from ours, and how long a message takes.
+//! Offset of the peer's clock, and time that a message takes.
 //!
 //! As in NTP (RFC 5905, section 8): a message that leaves at t1 on our clock, arrives at t2 and is answered
 //! at t3 on theirs, with the answer here at t4 on ours, says that their clock is ahead by ((t2 − t1) + (t3 −
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The best samples of the present and of the last stretch of this length count.
 const STRETCH: Duration = Duration::from_secs(30);
-/// What no two clocks are apart: a hundred years. Beyond it are nonsense and hostile peers.
+/// The largest offset of two clocks, a hundred years. Larger values are nonsense or hostile.
 const MOST_NS: i128 = 100 * 366 * 86_400 * 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Clock {
         let [t1, t2, t3, t4] = [t1, t2, t3, t4].map(i128::from);
         let (round_trip, ahead) = ((t4 - t1) - (t3 - t2), ((t2 - t1) + (t3 - t4)) / 2);
         if round_trip < 0 || t3 < t2 || ahead.abs() > MOST_NS || round_trip > MOST_NS {
-            // A clock was set meanwhile, or the other side says what cannot be.
+            // A clock was set meanwhile, or the peer sends impossible times.
             return;
         }
         let sample = Sample { peer_ahead_ns: ahead as i64, round_trip_ns: round_trip as u64 };
@@ -134,7 +134,7 @@ mod tests {
         let mut clock = Clock::new(start);
         for second in 0..300 {
             let (t1, drift) = (1000 * SECOND + second * SECOND, second * 50_000);
-            // The first round trip was the best of all; it must not count for ever.
+            // The first round trip was the best of all; it must not count indefinitely.
             let way = if second == 0 { 1000 } else { 1_000_000 };
             clock.add(
                 start + Duration::from_secs(second),

@@ -1,6 +1,6 @@
 //! One of each message; and the vectors of `spec/link.md`, which are those messages.
 //!
-//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane-net vectors` writes them anew, after a change of the
+//! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane-net vectors` writes them again, after a change of the
 //! protocol.
 
 use std::path::Path;
@@ -102,7 +102,8 @@ pub(super) fn messages() -> Vec<Message> {
 fn asked_fields(asked: &ChannelRequest) -> String {
     format!(
         "\"direction\": {}, \"delivery\": {}, \"max_milli_fps\": {}, \"size\": [{}, {}], \"max_payload\": \"{}\", \
-         \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \"codec\": {:?}",
+         \"last\": [\"{}\", \"{}\"], \"sent_ns\": \"{}\", \"machine\": \"{}\", \"channel\": {:?}, \
+           \"codec\": {:?}",
         if asked.direction == Direction::Receive { 1 } else { 2 },
         asked.delivery as u8,
         asked.max_milli_fps,
@@ -192,7 +193,8 @@ fn fields(message: &Message) -> String {
         Message::Credit(total) => format!("\"type\": 5, \"total\": \"{total}\""),
         Message::Ping { sent_ns } => format!("\"type\": 6, \"sent_ns\": \"{sent_ns}\""),
         Message::Pong { ping_sent_ns, received_ns, sent_ns } => format!(
-            "\"type\": 7, \"ping_sent_ns\": \"{ping_sent_ns}\", \"received_ns\": \"{received_ns}\", \"sent_ns\": \"{sent_ns}\""
+            "\"type\": 7, \"ping_sent_ns\": \"{ping_sent_ns}\", \"received_ns\": \"{received_ns}\", \
+             \"sent_ns\": \"{sent_ns}\""
         ),
         Message::State(state) => format!("\"type\": 8, \"state\": {}", *state as u8),
         Message::Keyframe => "\"type\": 9".to_owned(),

@@ -1,4 +1,4 @@
-//! What is said of a frame on the wire.
+//! The head of a frame message.
 
 use framelane::{Color, ColorRange, Error, FrameInfo, Layout, Origin, PixelFormat, Plane};
 

@@ -7,13 +7,13 @@ use super::handshake::{Challenge, Hello, Request};
 use super::violation;
 use super::wire::{Reader, cut, put_text};
 
-/// What each side sends first.
+/// The first bytes of each side.
 pub(crate) const MAGIC: [u8; 8] = *b"FRMLLINK";
 /// Bytes of the head of every message.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// The longest body. Payloads of frames come after it.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 10;
-/// In a message's flags: whoever does not know the type may pass over it.
+/// In a message's flags: a receiver that does not know the type ignores the message.
 const OPTIONAL: u16 = 1;
 /// The longest texts.
 const MAX_CODEC_BYTES: usize = 64;
@@ -28,9 +28,9 @@ pub(crate) struct Welcome {
     pub received_ns: u64,
     pub sent_ns: u64,
     pub max_payload: u64,
-    /// Epoch and sequence of the last frame of this channel that the other side has; zeros: none.
+    /// Epoch and sequence of the last frame of this channel that the peer has; zeros: none.
     pub last: (u64, u64),
-    /// As in the request.
+    /// Number of the machine, as in the request.
     pub machine: u64,
     /// The codec that frames will have.
     pub codec: String,
@@ -99,19 +99,20 @@ fn of_unknown_peer(kind: ErrorKind) -> Error {
     Error::new(
         kind,
         format!(
-            "the peer ended the link with the reason {:?} (its text is hidden because it is not authenticated)",
+            "the peer ended the link with the reason {:?} (its text is hidden because it is not \
+             authenticated)",
             kind.name()
         ),
     )
     .with_hint(hint)
 }
 
-/// Whether there are frames to come.
+/// State of the channel at the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelState {
-    /// Nobody publishes the channel now.
+    /// The channel has no publisher.
     Waiting,
-    /// Somebody does.
+    /// The channel has a publisher.
     Live,
     /// It was closed; it may come again.
     Closed,
@@ -141,9 +142,9 @@ pub(crate) enum Message {
     /// Epoch of the publisher of the following frames, and the last sequence before it. Another pair than
     /// before announces another publisher.
     Life(Origin),
-    /// Begin anew with the next frame: what came cannot be decoded.
+    /// Send a keyframe next: the last payload could not be decoded.
     Keyframe,
-    /// Something that a later version has added and that may be passed over.
+    /// A message of a later version that may be ignored.
     Unknown,
 }
 

@@ -4,8 +4,8 @@
 //! them; either can be the one that has connected. `spec/link.md` says what the bytes mean.
 //!
 //! # How latency is kept from growing
-//! The sink grants *credits*, one for each frame that may be on its way; the source sends the newest frame
-//! when it has a credit, and leaves out what was published meanwhile. How many credits there are decides
+//! The sink grants *credits*, one for each frame that may be in flight. The source sends the newest frame
+//! when it has a credit, and skips the frames that were published meanwhile. The number of credits decides
 //! between idle links (too few) and queues in routers and sockets (too many): see [`window`].
 
 mod clock;
@@ -33,7 +33,7 @@ pub(crate) use source::{Ready, Reply, Source};
 
 use framelane::{Error, ErrorKind};
 
-/// What a peer did that the protocol does not allow.
+/// Returns the error for a peer that violated the protocol.
 pub(crate) fn violation(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Damaged, format!("the peer breaks the link protocol: {what}"))
         .with_hint("check that it is a framelane of the same version; spec/link.md defines the protocol")

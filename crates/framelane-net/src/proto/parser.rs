@@ -1,11 +1,11 @@
-//! Bytes to messages, in whatever pieces they come.
+//! Bytes to messages, in pieces of any size.
 
 use framelane::Error;
 
 use super::message::{HEADER_BYTES, Head, MAGIC, Message};
 use super::violation;
 
-/// What the bytes so far have come to.
+/// Result of the bytes so far.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Piece {
     /// [`Parser::wanted`] more bytes are needed.
@@ -20,8 +20,8 @@ enum Step {
     Body(Head),
 }
 
-/// Reads the messages of one direction of a link. The payloads of frames are not for it: whoever gets
-/// [`Message::Frame`] takes as many bytes off the stream before it goes on here.
+/// Reads the messages of one direction of a link. It does not read the payloads of frames: the caller that
+/// gets [`Message::Frame`] takes as many bytes off the stream before it continues here.
 ///
 /// Holds at most one body, which is bounded.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Parser {
         Parser { step: Step::Magic, bytes: Vec::new() }
     }
 
-    /// How many bytes are wanted next: to be given at once or in parts, and no more of them.
+    /// Returns the number of bytes wanted next. They may be passed at once or in parts, and no more of them.
     pub(crate) fn wanted(&self) -> usize {
         self.total() - self.bytes.len()
     }
@@ -51,7 +51,7 @@ impl Parser {
     /// Takes up to [`Parser::wanted`] bytes.
     ///
     /// # Errors
-    /// When the other side does not keep to the protocol; the stream is of no use any more.
+    /// When the peer violates the protocol; the stream is unusable then.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Piece, Error> {
         assert!(bytes.len() <= self.wanted(), "more than was wanted");
         self.bytes.extend_from_slice(bytes);

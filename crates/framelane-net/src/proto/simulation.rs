@@ -75,7 +75,7 @@ impl Way {
     }
 }
 
-/// What a simulation is about.
+/// Settings of a simulation.
 #[derive(Clone, Copy)]
 struct Setting {
     delay: Duration,
@@ -83,7 +83,7 @@ struct Setting {
     frame_bytes: usize,
     fps: u64,
     delivery: Delivery,
-    /// What the source's clock is ahead of the sink's.
+    /// Offset of the source's clock from the sink's.
     ahead_ns: i64,
     seconds: u64,
     /// The connection breaks when so many bytes have arrived, and comes again.
@@ -105,7 +105,7 @@ impl Default for Setting {
     }
 }
 
-/// What has come of it.
+/// Result of a simulation.
 #[derive(Debug, Default)]
 struct Outcome {
     /// Sequence and age on arrival.
@@ -120,8 +120,8 @@ struct Outcome {
     connections: u32,
     /// The sink's estimate, at the end.
     peer_ahead_ns: i64,
-    /// What arrival times on the sink's clock say of the age, less the true age, in nanoseconds: the largest
-    /// error.
+    /// The largest error of a frame's age: the age from arrival times on the sink's clock, less the true age,
+    /// in nanoseconds.
     worst_age_error_ns: u64,
 }
 
@@ -282,7 +282,7 @@ fn send(world: &World, sending: &mut Sending, forth: &mut Way, back: &mut Way, o
     sending.pending.drain(..taken);
 }
 
-/// Takes what has arrived, up to `limit` bytes; gives how many.
+/// Takes bytes that have arrived, up to `limit`. Returns their number.
 fn get(
     world: &World,
     getting: &mut Getting,

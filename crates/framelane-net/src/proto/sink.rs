@@ -1,4 +1,4 @@
-//! The side that receives frames: what it grants, what it takes, what time it is on the other side.
+//! The side that receives frames: its credits, the frames that it accepts, and the source's clock.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use super::message::{ChannelState, Message};
 use super::violation;
 use super::window::Window;
 
-/// How often the source hears of us.
+/// Interval of pings to the source.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// What to do with a frame.
+/// Decision about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Publish it, after so many that were left out.
+    /// Publish it, after so many skipped frames.
     New { missed: u32 },
     /// It was here before, or cannot be decoded without one that was not: pass over it.
     PassOver,
@@ -28,7 +28,7 @@ pub(crate) struct Sink {
     window: Window,
     idle_timeout: Duration,
     begun: u64,
-    /// Frames that are here as a whole, whatever became of them.
+    /// Frames that have arrived completely, published or not.
     done: u64,
     granted: u64,
     /// Everything up to here was taken, or counted as missed.
@@ -100,7 +100,7 @@ impl Sink {
         }
     }
 
-    /// What to do with a frame whose head has come; its payload follows in any case.
+    /// Decides about a frame whose head has arrived; its payload follows in any case.
     ///
     /// # Errors
     /// When it was sent without a credit.
@@ -116,7 +116,7 @@ impl Sink {
         let Origin { epoch, sequence } = head.origin;
         let disputed = std::mem::take(&mut self.doubts_last);
         let missed = match self.last {
-            // Numbers go on when a publisher is taken over, and begin anew when a channel does.
+            // Numbers continue after a take-over of the publisher, and start again with a new channel.
             Some(last) if sequence > last.sequence => sequence - last.sequence - 1,
             Some(last) if disputed && epoch == last.epoch && sequence < last.sequence => 0,
             Some(last) if epoch == last.epoch => return Ok(Arrival::PassOver),
@@ -136,7 +136,7 @@ impl Sink {
         self.last_heard = now;
     }
 
-    /// A frame with its payload has come, whether it was published or passed over.
+    /// Records that a frame with its payload has arrived, whether it was published or skipped.
     pub(crate) fn frame_done(&mut self, now: Instant) {
         self.last_heard = now;
         self.last = self.coming.take().or(self.last);
@@ -156,7 +156,7 @@ impl Sink {
         self.needs_keyframe = true;
     }
 
-    /// What is to be sent now, if there is something; asked until there is not.
+    /// Returns the next message to send, if there is one; call it until it returns `None`.
     pub(crate) fn next_message(&mut self, now: Instant, now_ns: u64) -> Option<Message> {
         // Before the first credit: the answer then comes before the first frame, whose times are to be
         // understood.
@@ -192,7 +192,7 @@ impl Sink {
         self.missed = missed;
     }
 
-    /// Frames that were left out on the way.
+    /// Returns the number of frames that the link skipped.
     pub(crate) fn missed(&self) -> u64 {
         self.missed
     }
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(arrival(5, 9), Arrival::PassOver);
         assert_eq!(arrival(5, 14), Arrival::New { missed: 3 });
         assert_eq!(arrival(6, 15), Arrival::New { missed: 0 }, "taken over: numbers go on");
-        assert_eq!(arrival(7, 1), Arrival::New { missed: 0 }, "a new channel: they begin anew");
+        assert_eq!(arrival(7, 1), Arrival::New { missed: 0 }, "a new channel: they start again");
         assert_eq!(arrival(7, 1), Arrival::PassOver);
         assert_eq!(arrival(7, u64::MAX), Arrival::New { missed: u32::MAX });
         assert_eq!(sink.missed(), 3 + u64::from(u32::MAX));

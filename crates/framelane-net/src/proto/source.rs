@@ -10,7 +10,7 @@ use super::violation;
 /// Credits beyond what was sent that no sink can want.
 const MOST_CREDITS: u64 = 4096;
 
-/// Whether a frame may be sent.
+/// Permission to send a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     Now,
@@ -20,7 +20,7 @@ pub(crate) enum Ready {
     NoCredit,
 }
 
-/// What to do about a message.
+/// Reaction to a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Nothing,

@@ -1,13 +1,13 @@
-//! How many frames may be on their way.
+//! Number of frames in flight.
 //!
-//! With one, the wire idles for a round trip after each frame. With more than the way holds, frames queue up
-//! in sockets and routers, and each is older when it arrives. What the way holds is its bandwidth times its
-//! round trip, in frames: the rate at which frames arrive times the shortest round trip ever seen, which is
-//! the one without a queue (the same reasoning as in BBR, Cardwell et al., "BBR: Congestion-Based Congestion
-//! Control", 2016). On top come a frame that is being received and one that follows it without a pause. Where
-//! frames take longer than a round trip, that is all: the credit for the next one is here long before it is
-//! needed, and one more would only wait in a socket, and be older by the time that a frame takes. Where they
-//! take less, the share of a frame that the way holds is rounded up.
+//! With one, the network idles for a round trip after each frame. With more than the path holds, frames queue
+//! in sockets and routers, and each is older when it arrives. The path holds its bandwidth times its round
+//! trip, in frames: the rate at which frames arrive times the shortest round trip ever seen, which is the one
+//! without a queue (the same reasoning as in BBR, Cardwell et al., "BBR: Congestion-Based Congestion
+//! Control", 2016). In addition come a frame that is being received and one that follows it without a pause.
+//! Where frames take longer than a round trip, that is all: the credit for the next one is here long before
+//! it is needed, and one more would only wait in a socket, and be older by the time that a frame takes. Where
+//! they take less, the share of a frame that the path holds is rounded up.
 
 use std::time::{Duration, Instant};
 

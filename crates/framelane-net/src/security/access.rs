@@ -1,4 +1,4 @@
-//! Who may do what: the clients file as a server sees it.
+//! Access of clients: the clients file as a server reads it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -15,13 +15,13 @@ use super::patterns::Patterns;
 use super::proof::{Proof, TokenId, Transcript, Verifier};
 use super::token::Token;
 
-/// A file that was changed less than this ago may change again without its times telling.
+/// A file that was changed more recently may change again without a new time.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// What a client may do.
+/// Rights of a client.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// What messages and logs call the client.
+    /// Name of the client in messages and logs.
     pub name: String,
     /// Channels that it may receive.
     pub read: Patterns,
@@ -43,9 +43,9 @@ impl Grant {
 
 /// The clients of a server, from a file that is read again when it has changed.
 ///
-/// A look at an unchanged file is one system call. When the file is missing or damaged, or others may write
-/// to it, nobody is let in, and nobody is allowed to stay, until it is mended: what it said before may be
-/// what was to end.
+/// A look at an unchanged file is one system call. When the file is missing or damaged, or other users may
+/// write to it, no client has access, not even connected ones, until it is repaired: its last content may
+/// grant access that was to be revoked.
 #[derive(Debug)]
 pub struct AccessList {
     path: PathBuf,
@@ -54,12 +54,12 @@ pub struct AccessList {
 
 #[derive(Debug)]
 struct State {
-    /// `None`: to be read again whatever the file says of itself.
+    /// `None`: to be read again in any case.
     stamp: Option<Stamp>,
     clients: Arc<[Client]>,
 }
 
-/// What tells that a file is the one that was read.
+/// Attributes that identify the file that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -101,7 +101,8 @@ impl AccessList {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let state = read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.with_hint(
-                "add a client with `framelane identity token NAME` or `framelane identity allow NAME FINGERPRINT`",
+                "add a client with `framelane identity token NAME` or `framelane identity allow NAME \
+                 FINGERPRINT`",
             ),
             _ => error,
         })?;
@@ -110,7 +111,7 @@ impl AccessList {
 
     /// The rights of the client with this token, or with a certificate whose key it has proved to hold.
     ///
-    /// A token decides, and must be right, whatever the certificate is.
+    /// A token decides, and must be right, with or without a certificate.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`] when the client is not known. The client may see that error.
@@ -189,7 +190,7 @@ impl AccessList {
                     return Err(Error::new(
                         ErrorKind::Damaged,
                         format!(
-                            "nobody is let in, because the clients file cannot be used: {}",
+                            "no client has access, because the clients file cannot be used: {}",
                             error.message()
                         ),
                     )

@@ -1,4 +1,4 @@
-//! What a certificate says of itself.
+//! Fields of a certificate.
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,7 +32,7 @@ impl Validity {
         (self.not_after_s - seconds(now)).div_euclid(24 * 60 * 60)
     }
 
-    /// As `rustls` tells it when the moment lies outside.
+    /// Checks the validity period. Returns the error that `rustls` returns outside of it.
     pub(super) fn check(&self, now: UnixTime) -> Result<(), CertificateError> {
         let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let unix = |seconds: i64| {
@@ -51,7 +51,7 @@ impl Validity {
     }
 }
 
-/// What we tell of a certificate.
+/// Details of a certificate for messages.
 #[derive(Clone, Debug)]
 pub(super) struct Details {
     /// Host names and addresses that it is for.
@@ -84,7 +84,7 @@ impl Details {
 
 fn damaged() -> Error {
     Error::new(ErrorKind::Damaged, "expected an X.509 certificate, found something else")
-        .with_hint("make it anew with `framelane identity`")
+        .with_hint("create it again with `framelane identity`")
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

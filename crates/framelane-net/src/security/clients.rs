@@ -28,7 +28,7 @@ const FIRST_LINE: &str = "framelane-clients 2";
 const MAX_NAME_BYTES: usize = 64;
 const WHAT: &str = "the clients file";
 
-/// How a client proves who it is.
+/// Credential of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// By a token.
@@ -66,7 +66,7 @@ impl fmt::Display for Credential {
 /// A client of the clients file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// What messages and logs call it.
+    /// Name of the client in messages and logs.
     pub name: String,
     /// Channels that it may receive.
     pub read: Patterns,
@@ -246,7 +246,7 @@ impl ClientsFile {
         Self::new(directory.join("clients"))
     }
 
-    /// Where it lies.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! Why a handshake failed, in words that tell what to do.
+//! Reasons for failed handshakes, as errors with hints.
 
 use std::io;
 
@@ -11,9 +11,9 @@ use super::verifier::Distrust;
 /// An error of a handshake: rustls's own, or one of reading and writing, which may hold one of rustls.
 #[derive(Clone, Copy, Debug)]
 pub enum TlsFault<'e> {
-    /// What TLS found wrong.
+    /// A fault that TLS found.
     Tls(&'e rustls::Error),
-    /// What the system reported.
+    /// An error that the system reported.
     Io(&'e io::Error),
 }
 
@@ -32,7 +32,7 @@ impl<'e> From<&'e io::Error> for TlsFault<'e> {
     }
 }
 
-/// Tells a client why its connection to `host` did not come about.
+/// Returns the error of a client whose connection to `host` failed.
 ///
 /// [`ErrorKind::PermissionDenied`] when one side does not trust the other, [`ErrorKind::SystemFailure`] when
 /// they share no version or protocol, or the connection broke.
@@ -40,7 +40,8 @@ pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
     match error.into() {
         TlsFault::Io(error) => broken(error, host),
         TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
-            certificate_fault(&format!("the certificate of {host}"), error).into_error(ErrorKind::PermissionDenied)
+            let whose = format!("the certificate of {host}");
+            certificate_fault(&whose, error).into_error(ErrorKind::PermissionDenied)
         }
         TlsFault::Tls(rustls::Error::AlertReceived(alert)) => client_alert(*alert, host),
         TlsFault::Tls(rustls::Error::InvalidMessage(_)) => Fault::new(
@@ -54,7 +55,7 @@ pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
     }
 }
 
-/// Tells a server why the connection of the client at `peer` did not come about.
+/// Returns the error of a server for a failed connection of the client at `peer`.
 ///
 /// Kinds as for [`tls_error`].
 pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Error {
@@ -65,7 +66,7 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
                 .into_error(ErrorKind::PermissionDenied)
         }
         TlsFault::Tls(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => Fault::new(
-            format!("the client at {peer} does not trust this server's certificate (it said {alert:?})"),
+            format!("the client at {peer} does not trust this server's certificate ({alert:?})"),
             "give the client the fingerprint that `framelane identity show` prints here, or the authority that has \
              signed this server's certificate",
         )
@@ -77,7 +78,8 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
         .into_error(ErrorKind::SystemFailure),
         TlsFault::Tls(rustls::Error::PeerIncompatible(found)) => no_common_tls(peer, &format!("{found:?}")),
         TlsFault::Tls(rustls::Error::NoApplicationProtocol) => Fault::new(
-            format!("expected the client at {peer} to name the protocol framelane (ALPN), found none or another"),
+            format!("expected the client at {peer} to name the protocol framelane (ALPN), found none or \
+                     another"),
             "connect with framelane, or with a program that follows its link protocol",
         )
         .into_error(ErrorKind::SystemFailure),
@@ -85,7 +87,7 @@ pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Er
     }
 }
 
-/// What is wrong, and what to do about it.
+/// A fault and its hint.
 pub(super) struct Fault {
     message: String,
     hint: String,
@@ -101,15 +103,15 @@ impl Fault {
     }
 }
 
-/// What is wrong with `whose` certificate.
+/// Returns the fault of `whose` certificate.
 pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault {
     let day = |time: &rustls::pki_types::UnixTime| date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     match error {
         CertificateError::Other(inner) => match inner.0.downcast_ref() {
             Some(Distrust::WrongCertificate { expected, found }) => Fault::new(
                 format!("{whose} is not the one that was named: expected {expected}, found {found}"),
-                "run `framelane identity show` on the server: if it shows what was found, its certificate was made \
-                 anew and its fingerprint is to be given here; if not, somebody else answers",
+                "run `framelane identity show` on the server: if it shows what was found, its certificate was \
+                 replaced, and this fingerprint must be passed here; if not, another program answers",
             ),
             Some(Distrust::UnknownAuthority { found }) => Fault::new(
                 format!("{whose} ({found}) is signed by no authority in the file that was given"),
@@ -121,7 +123,8 @@ pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault 
                     "{whose} ({found}) is signed by an authority that the given one does not allow: its path length is \
                      limited"
                 ),
-                "sign the server's certificate with the given authority itself, or give the file of one that allows more",
+                "sign the server's certificate with the given authority itself, or give the file of one \
+                 that allows more",
             ),
             None => untrusted(whose, error),
         },
@@ -152,18 +155,21 @@ pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault 
                     names.join(", ")
                 ),
                 format!(
-                    "connect under a name that it has, or make it anew on the server with `framelane identity server --ca --name {} --force`",
+                    "connect under a name that it has, or replace it on the server: `framelane identity server \
+                     --ca --name {} --force`",
                     expected.to_str()
                 ),
             )
         }
         CertificateError::BadSignature => Fault::new(
             format!("{whose} was shown without proof that its key is there too"),
-            "make sure that key and certificate belong together; if they do, somebody shows a certificate of others",
+            "make sure that key and certificate belong together; if they do, another program shows a \
+             copied certificate",
         ),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => Fault::new(
             format!("{whose} is for another purpose"),
-            "make one with `framelane identity server` for servers, `framelane identity client NAME` for clients",
+            "make one with `framelane identity server` for servers, `framelane identity client NAME` for \
+             clients",
         ),
         _ => untrusted(whose, error),
     }
@@ -172,7 +178,7 @@ pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault 
 fn untrusted(whose: &str, error: &CertificateError) -> Fault {
     Fault::new(
         format!("{whose} cannot be trusted: {error}"),
-        "make a new one with `framelane identity`, and give its fingerprint to the other side",
+        "make a new one with `framelane identity`, and pass its fingerprint to the peer",
     )
 }
 
@@ -192,23 +198,24 @@ fn is_about_certificates(alert: AlertDescription) -> bool {
     )
 }
 
-/// What the server said of us.
+/// Returns the error for an alert of the server.
 fn client_alert(alert: AlertDescription, host: &str) -> Error {
     match alert {
         AlertDescription::CertificateExpired => Fault::new(
-            format!("{host} refuses this client's certificate: it is not valid on the day that its clock shows"),
-            "look at it with `framelane identity show`, and at both clocks; make a new one with `framelane identity \
-             client NAME --force`",
+            format!("{host} refuses this client's certificate: it is not valid by its clock"),
+            "check its dates with `framelane identity show`, and both clocks; make a new one with `framelane \
+             identity client NAME --force`",
         )
         .into_error(ErrorKind::PermissionDenied),
         alert if is_about_certificates(alert) => Fault::new(
-            format!("{host} refuses this client's certificate (it said {alert:?})"),
-            "make a new one with `framelane identity client NAME --force`, and allow its fingerprint on the server",
+            format!("{host} refuses this client's certificate ({alert:?})"),
+            "make a new one with `framelane identity client NAME --force`, and allow its fingerprint on the \
+             server",
         )
         .into_error(ErrorKind::PermissionDenied),
         AlertDescription::ProtocolVersion => no_common_tls(host, "an older version"),
         AlertDescription::NoApplicationProtocol => another_protocol(host),
-        alert => Fault::new(format!("{host} ended the handshake (it said {alert:?})"), "see what it says on its side")
+        alert => Fault::new(format!("{host} ended the handshake ({alert:?})"), "see the log of the peer")
             .into_error(ErrorKind::SystemFailure),
     }
 }
@@ -242,7 +249,7 @@ fn broken(error: &io::Error, host: &str) -> Error {
     let (found, hint) = match error.kind() {
         Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => (
             "it was closed",
-            "see what the other side says; it may have no TLS (tcp://), refuse this side, or have ended",
+            "check the log of the peer; it may have no TLS (tcp://), refuse this side, or have ended",
         ),
         Kind::TimedOut | Kind::WouldBlock => {
             ("no answer came in time", "check that a framelane server is at the other end")

@@ -92,7 +92,7 @@ fn wait_for_pipe(file: &File, path: &Path, what: &str) -> Result<(), Error> {
     match poll(&mut [PollFd::new(file, PollFlags::IN)], None) {
         Ok(_) => {}
         Err(Errno::INTR) => {
-            let message = format!("cannot read {}: a signal came first", shown(what, path));
+            let message = format!("cannot read {}: interrupted by a signal", shown(what, path));
             return Err(Error::new(ErrorKind::Interrupted, message));
         }
         Err(error) => return Err(Error::from_io(shown(what, path), error.into())),
@@ -102,7 +102,7 @@ fn wait_for_pipe(file: &File, path: &Path, what: &str) -> Result<(), Error> {
 
 fn read(file: File, path: &Path, what: &str, forbidden: u32) -> Result<(Zeroizing<String>, Metadata), Error> {
     let failed = |error| Error::from_io(shown(what, path), error);
-    // Of the file that was opened, whatever the path leads to later.
+    // Of the file that was opened, also if the path changes later.
     let metadata = file.metadata().map_err(failed)?;
     check_owner(&shown(what, path), &metadata)?;
     if metadata.mode() & forbidden != 0 {
@@ -148,7 +148,7 @@ fn shown(what: &str, path: &Path) -> String {
     format!("{what} {}", path.display())
 }
 
-/// Whoever owns a file may change its mode and what is in it: only this user and root.
+/// The owner of a file may change its mode and content: only this user and root may own it.
 fn check_owner(shown: &str, metadata: &Metadata) -> Result<(), Error> {
     let user = rustix::process::geteuid().as_raw();
     if [0, user].contains(&metadata.uid()) {
@@ -161,7 +161,7 @@ fn check_owner(shown: &str, metadata: &Metadata) -> Result<(), Error> {
     .with_hint("run framelane as the user who owns it, or make your own"))
 }
 
-/// A directory in which nobody else can replace files; the sticky bit of a shared one sees to that too.
+/// A directory in which no other user can replace files. The sticky bit of a shared one also ensures that.
 fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     check_owner(&shown("the directory", path), metadata)?;
     let is_sticky = metadata.mode() & 0o1000 != 0;

@@ -26,10 +26,10 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A hundred years: what a certificate can say of its end has bounds.
 const MAX_DAYS: u32 = 36_500;
-/// As many bytes as a common name may have.
+/// Maximum number of bytes of a common name.
 const MAX_NAME_BYTES: usize = 64;
 
-/// What an identity is for. Its files are called after it.
+/// Purpose of an identity, which also names its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Offers channels.
@@ -44,7 +44,7 @@ impl Role {
     /// Every role.
     pub const ALL: [Role; 3] = [Role::Server, Role::Client, Role::Authority];
 
-    /// How it is called in the names of files: `server`, `client` or `ca`.
+    /// Returns the name of the role in file names: `server`, `client` or `ca`.
     pub fn name(self) -> &'static str {
         match self {
             Role::Server => "server",
@@ -53,12 +53,12 @@ impl Role {
         }
     }
 
-    /// Where its certificate lies.
+    /// Returns the path of its certificate.
     pub fn certificate_file(self, directory: &Path) -> PathBuf {
         directory.join(format!("{}.crt", self.name()))
     }
 
-    /// Where its key lies.
+    /// Returns the path of its key.
     pub fn key_file(self, directory: &Path) -> PathBuf {
         directory.join(format!("{}.key", self.name()))
     }
@@ -139,12 +139,15 @@ impl Identity {
                 other => other.to_string(),
             };
             Error::new(ErrorKind::Damaged, format!("expected the key of this certificate, found {found}"))
-                .with_hint("give the two files that belong together, or make a new identity with `framelane identity`")
+                .with_hint(
+                    "give the two files that belong together, or make a new identity with `framelane \
+                            identity`",
+                )
         })?;
         Ok(Identity { certified: Arc::new(certified), fingerprint, details })
     }
 
-    /// What names this identity on the other side.
+    /// Returns the fingerprint, which identifies this identity to the peer.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
@@ -164,7 +167,7 @@ impl Identity {
         &self.details.names
     }
 
-    /// How its certificate calls it.
+    /// Returns the name in its certificate.
     pub fn common_name(&self) -> &str {
         &self.details.common_name
     }
@@ -179,7 +182,7 @@ impl Identity {
         self.certified.clone()
     }
 
-    /// What somebody has who copied this certificate, which is no secret: another key.
+    /// Returns the identity of an attacker who copied this certificate, which is public: it has another key.
     #[cfg(test)]
     pub(super) fn stolen_by(&self, other: &Identity) -> Self {
         let certified = CertifiedKey::new(self.certified.cert.clone(), other.certified.key.clone());
@@ -193,7 +196,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What a new identity is to be.
+/// Options of a new identity.
 #[derive(Clone, Debug)]
 pub struct IdentityOptions {
     role: Role,
@@ -256,7 +259,10 @@ impl IdentityOptions {
                 ErrorKind::InvalidOption,
                 format!("expected no identity yet, found {}", there.display()),
             )
-            .with_hint("keep it (`framelane identity show`), or make a new one in its place with --force: the other side must then be told the new fingerprint"));
+            .with_hint(
+                "keep it (`framelane identity show`), or replace it with --force: the peers then need the \
+                 new fingerprint",
+            ));
         }
         let issuer = if self.signed { Some(authority(directory)?) } else { None };
         let now = SystemTime::now();
@@ -357,7 +363,7 @@ impl Made {
 }
 
 fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
-    // Read as an identity first: that checks that the two belong together, and gives the better errors.
+    // Read as an identity first: that checks that the two belong together, and returns the better errors.
     let identity = Identity::from_directory(directory, Role::Authority)?;
     identity.check_valid("the authority's certificate")?;
     let certificate_pem =
@@ -366,10 +372,10 @@ fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
     Made { certificate_pem, key_pem }.into_issuer()
 }
 
-/// Where identities and the clients file lie: `$FRAMELANE_CONFIG`, else `framelane` in `$XDG_CONFIG_HOME` or
-/// `~/.config`.
+/// Returns the directory of identities and the clients file: `$FRAMELANE_CONFIG`, else `framelane` in
+/// `$XDG_CONFIG_HOME` or `~/.config`.
 ///
-/// Nothing is made or looked at.
+/// Neither creates nor opens anything.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] when none of them is set.

@@ -1,4 +1,4 @@
-//! Who may connect, and how they prove it.
+//! Authentication and access of clients and servers.
 //!
 //! Both sides speak TLS 1.3. A client knows its server by the fingerprint of its certificate, or by an
 //! authority that has signed it ([`ServerTrust`]). A server knows its clients by a certificate or by a token,

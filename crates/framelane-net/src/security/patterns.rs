@@ -16,7 +16,7 @@ use framelane::{Error, ErrorKind};
 /// Bounds of what an authorization costs.
 const MAX_PATTERNS: usize = 64;
 const MAX_PATTERN_BYTES: usize = 200;
-/// As long as names of channels get.
+/// Maximum number of bytes of a channel name.
 const MAX_NAME_BYTES: usize = 200;
 
 /// Patterns over channel names, with commas between them; none of them matches nothing.
@@ -74,8 +74,7 @@ fn invalid(message: String) -> Error {
     )
 }
 
-/// What is wrong with a pattern, if something is: a pattern that can match no channel is a mistake to be told
-/// of.
+/// Returns the fault of a pattern, if it has one: a pattern that can match no channel is a mistake to report.
 fn fault_of(pattern: &str) -> Option<String> {
     let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '*');
     if pattern.is_empty() {
@@ -154,7 +153,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// As the definition says it, with every choice tried.
+    /// Matches as the definition does, with every choice tried.
     fn naive(pattern: &[&str], parts: &[&str]) -> bool {
         match (pattern.split_first(), parts.split_first()) {
             (None, None) => true,

@@ -152,7 +152,7 @@ impl fmt::Debug for Verifier {
 
 const SCHEME: &str = "hmac-sha256";
 
-/// As in the clients file: `hmac-sha256:ID:STORED_KEY:SERVER_KEY`, in hexadecimal.
+/// The form of the clients file: `hmac-sha256:ID:STORED_KEY:SERVER_KEY`, in hexadecimal.
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}:{}:{}:{}", hex(&self.id), hex(&self.stored_key), hex(&self.server_key))

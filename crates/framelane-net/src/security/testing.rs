@@ -1,4 +1,4 @@
-//! What the fuzzer calls: everything here that reads text from outside.
+//! Functions for the fuzzer: all parsers of untrusted text in this module.
 
 use super::clients::parse;
 use super::{Fingerprint, Patterns, Token};

@@ -1,4 +1,4 @@
-//! What both sides demand of a TLS connection.
+//! Requirements of both sides for a TLS connection.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use super::fingerprint::Fingerprint;
 use super::identity::Identity;
 use super::verifier::{AnyClient, ExactServer, provider};
 
-/// What is spoken inside TLS (ALPN). A server for something else refuses it, as ours refuses a browser.
+/// Protocol inside TLS (ALPN). Servers and clients of another protocol are refused.
 pub const ALPN: &[u8] = b"framelane";
 
 /// Which server a client talks to.
 #[derive(Clone, Debug)]
 pub enum ServerTrust {
-    /// The one with exactly this certificate, whatever its name.
+    /// The server with exactly this certificate, with any name.
     Fingerprint(Fingerprint),
     /// Any whose certificate is for the name in the address and comes from an authority in this PEM file.
     Ca(PathBuf),
 }
 
-/// What a server does: TLS 1.3 only, and a client that shows a certificate must hold its key.
+/// Returns the configuration of a server: TLS 1.3 only, and a client that shows a certificate must hold its
+/// key.
 ///
-/// A certificate is asked for and not required. It must be within its time; whose it is, the
-/// [`AccessList`](super::AccessList) says. No session is resumed, because a resumed one would skip all of
-/// that.
+/// A certificate is requested and not required. It must be valid today; the [`AccessList`](super::AccessList)
+/// decides about its owner. No session is resumed, because a resumed one would skip all of that.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] when the server's own certificate is not valid today.
@@ -56,7 +56,8 @@ pub(super) fn server_config_unchecked(identity: &Identity) -> Result<Arc<ServerC
     Ok(Arc::new(config))
 }
 
-/// What a client does: TLS 1.3 only, to the server that it trusts, with its own certificate if it has one.
+/// Returns the configuration of a client: TLS 1.3 only, to the server that it trusts, with its own
+/// certificate if it has one.
 ///
 /// # Errors
 /// When the file of authorities cannot be read or holds none; [`ErrorKind::InvalidOption`] when the client's
@@ -98,7 +99,8 @@ pub(super) fn client_config_unchecked(
     Ok(Arc::new(config))
 }
 
-/// The fingerprint of what the other side has shown and proved to hold; rustls has it after the handshake.
+/// Returns the fingerprint of the certificate that the peer has proved to hold; rustls has it after the
+/// handshake.
 pub fn peer_fingerprint(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
     certificates?.first().map(Fingerprint::of)
 }

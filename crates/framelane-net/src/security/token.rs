@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::files;
 
-/// Where clients find their token unless they are given a file.
+/// Variable with a client's token, unless the token is in a file.
 pub const TOKEN_VARIABLE: &str = "FRAMELANE_TOKEN";
 
 /// Lets scanners for secrets know one when they see it in a log or a repository.
@@ -63,7 +63,7 @@ impl Token {
         }
     }
 
-    /// The token in a file that nobody else may read; white space around it is left out.
+    /// Reads the token from a file that no other user may read; surrounding white space is removed.
     ///
     /// # Errors
     /// When the file is not there, others may read or write to it, or what it holds cannot be a token.

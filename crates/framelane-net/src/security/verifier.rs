@@ -16,7 +16,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Why a server was not trusted, with what `rustls` leaves out: the certificate that was found.
+/// Reason that a server was not trusted, with the certificate that was found, which `rustls` does not report.
 #[derive(Debug)]
 pub(super) enum Distrust {
     /// Another certificate than the one that was named.

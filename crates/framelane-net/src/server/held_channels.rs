@@ -17,10 +17,10 @@ use crate::link::incoming::ReceiveStatistics;
 use crate::origins::{MOST_OWNERS, Origins};
 use crate::transport::Transport;
 
-/// How long the old connection of a client may take to end.
+/// Time limit for the end of a client's old connection.
 const HAND_OVER: Duration = Duration::from_secs(5);
-/// How long of that it has to tell its client why. A client that is not told would come again, and end this
-/// one in turn.
+/// Part of that in which the old connection can send its client the reason. A client without the reason would
+/// connect again, and end this connection in turn.
 const TELL: Duration = Duration::from_secs(1);
 
 pub(super) struct HeldChannels {
@@ -242,8 +242,8 @@ fn private(error: Error) -> Fault {
     Fault::private(error, try_again)
 }
 
-/// Closes the channel that was left behind first, of this owner or of anybody, when there are as many as
-/// there may be. Whoever sends to one channel after the other would else have a server keep them all.
+/// Closes the oldest channel without a connection, of this owner or of any, when their number has reached the
+/// limit. Otherwise a client that sends to one channel after the other would make a server keep them all.
 fn make_room(channels: &mut HashMap<String, State>, of: Option<&str>, most: usize) {
     let left = channels.iter().filter_map(|(channel, state)| match state {
         State::Idle { owner, since, .. } if of.is_none_or(|of| of == owner) => Some((*since, channel)),

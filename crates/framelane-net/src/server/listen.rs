@@ -1,4 +1,4 @@
-//! Where clients come in.
+//! Listeners of a server.
 
 use std::ffi::OsString;
 use std::io;
@@ -53,7 +53,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Who has come in.
+/// A connection that was accepted.
 #[derive(Debug)]
 pub(super) struct Guest {
     pub(super) socket: Socket,
@@ -75,7 +75,8 @@ impl Listener {
                     made.with_hint("use a port above 1023, or a path that you may write to")
                 }
                 _ if matches!(address, Address::Unix(_)) => made.with_hint(
-                    "give a path in a folder that you may write to, with no file of that name; `ss -lxp` shows who listens",
+                    "give a path in a folder that you may write to, with no file of that name; `ss -lxp` \
+                     shows who listens",
                 ),
                 _ if made.message().contains("in use") => {
                     made.with_hint("end the other program (`ss -ltnp` shows it), or listen on another port")
@@ -126,7 +127,7 @@ impl Listener {
         }
     }
 
-    /// Whoever comes within `timeout`.
+    /// Accepts a connection within `timeout`.
     ///
     /// # Errors
     /// Those of the system, for want of descriptors for example: the next call may do better.
@@ -146,7 +147,7 @@ impl Listener {
             ListeningSocket::Tcp(listener) => match listener.accept() {
                 Ok((stream, address)) => {
                     let ip = address.ip().to_canonical();
-                    // Whoever has reset the connection meanwhile must not make the others wait.
+                    // A client that has reset its connection meanwhile must not make others wait.
                     let Ok(socket) = Socket::tcp(stream) else { return Ok(None) };
                     Ok(Guest { socket, ip: Some(ip), name: format!("{address}") })
                 }
@@ -198,7 +199,7 @@ fn bind_unix(folder: Folder, name: OsString) -> io::Result<(UnixListener, Socket
     let mut random = [0; 8];
     SystemRandom::new()
         .fill(&mut random)
-        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+        .map_err(|_| io::Error::other("the system returns no random numbers"))?;
     let unfinished = OsString::from(format!(".framelane-{:016x}.sock", u64::from_le_bytes(random)));
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

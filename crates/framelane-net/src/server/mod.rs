@@ -34,21 +34,21 @@ const ACCEPT_INTERVAL: Duration = Duration::from_millis(250);
 /// close connections could cause many.
 const ACCEPT_REPORT: Duration = Duration::from_secs(60);
 
-/// Who is let in over TCP and TLS.
+/// Access over TCP and TLS.
 #[derive(Debug)]
 pub enum Access {
-    /// Whoever is in this list, each to its channels.
+    /// The clients of this list, each with its channels.
     Clients(AccessList),
     /// Anybody.
     Anyone,
 }
 
-/// How to serve.
+/// Options of a server.
 #[derive(Debug)]
 pub struct ServerOptions {
-    /// Where to listen.
+    /// Addresses to listen on.
     pub listen: Vec<Address>,
-    /// Who may come.
+    /// Access of clients.
     pub access: Access,
     /// For TLS.
     pub identity: Option<Identity>,
@@ -79,17 +79,17 @@ pub struct ServerOptions {
     pub max_pixels: u64,
     /// The largest frame that is taken from a client, in bytes.
     pub max_bytes: u64,
-    /// How long all that comes before the first frame may take.
+    /// Time limit for everything before the first frame.
     pub handshake_timeout: Duration,
     /// A client that sends nothing for this time is disconnected; at least 2 s.
     pub idle_timeout: Duration,
-    /// How long a channel that a client has sent to stays, after its connection was lost. As many stay as
-    /// there may be connections, in all and of one client's; then the one that was left first is closed.
+    /// Time for which a channel of a client stays after its connection was lost. The limit of connections, in
+    /// all and of one client, also limits such channels; above it the oldest is closed.
     pub reconnect_grace: Duration,
 }
 
 impl ServerOptions {
-    /// Nothing is offered and nobody let in yet.
+    /// Returns options that offer no channel and grant no access yet.
     pub fn new(access: Access) -> Self {
         ServerOptions {
             listen: Vec::new(),
@@ -128,7 +128,7 @@ impl ServerOptions {
     }
 }
 
-/// What happens at a server; `connection` tells connections apart.
+/// Event of a server. `connection` identifies a connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerEvent<'e> {
@@ -144,22 +144,22 @@ pub enum ServerEvent<'e> {
         channel: &'e str,
         /// Direction that the client requested.
         direction: Direction,
-        /// How frames are carried.
+        /// Codec of the frames.
         codec: String,
     },
     /// A connection that came so far has ended.
     Ended {
-        /// As before.
+        /// Number of the connection.
         connection: u64,
         /// Its address.
         peer: &'e str,
         /// The channel.
         channel: &'e str,
-        /// What it got.
+        /// Statistics, if the client received.
         sent: Option<&'e SendStatistics>,
-        /// What it brought.
+        /// Statistics, if the client sent.
         received: Option<&'e ReceiveStatistics>,
-        /// Why; `None` when the client ended it.
+        /// Reason of the end; `None` when the client ended it.
         error: Option<&'e Error>,
     },
     /// A connection that came to nothing.
@@ -168,13 +168,13 @@ pub enum ServerEvent<'e> {
         peer: &'e str,
         /// The client's name in the clients file. `None` if the client has not authenticated.
         client: Option<&'e str>,
-        /// Why.
+        /// The cause.
         error: &'e Error,
     },
     /// A listener cannot accept connections, for example because the process has too many open files. It
     /// tries again. Reported at most once a minute for each listener.
     AcceptFailed {
-        /// Why.
+        /// The cause.
         error: &'e Error,
     },
 }
@@ -233,7 +233,7 @@ impl Server {
                     options.idle_timeout
                 ),
             )
-            .with_hint("clients that have nothing to say are heard of every second"));
+            .with_hint("use a longer timeout: idle clients send a ping once a second"));
         }
         let wants_tls = options.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
         let tls = match (&options.identity, wants_tls) {
@@ -276,12 +276,13 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the ports that the system has given for port 0.
+    /// Returns the addresses that it listens on, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.listeners.iter().map(|listener| &listener.address)
     }
 
-    /// Serves until `keep` says false, which it is asked several times a second; then tells all clients.
+    /// Serves until `keep` returns false, which is called several times a second. Then it informs all
+    /// clients.
     ///
     /// Blocks. `events` and `keep` are called from several threads, two for each connection.
     pub fn run(&self, events: &(dyn Fn(ServerEvent<'_>) + Sync), keep: &(dyn Fn() -> bool + Sync)) {

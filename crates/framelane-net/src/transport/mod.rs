@@ -1,7 +1,7 @@
 //! Bytes both ways, from two threads at a time, with or without TLS.
 //!
-//! One thread reads while another writes, and neither waits for longer than it said: so whoever is told to
-//! end ends, and a peer that is gone is noticed.
+//! One thread reads while another writes, and neither waits for longer than its time limit. So a thread that
+//! is asked to end ends, and a lost peer is noticed.
 
 mod socket;
 mod tls;
@@ -35,6 +35,6 @@ pub(crate) trait Transport: Send + Sync {
     /// `WouldBlock` when not all could be handed over within `timeout`; what is left is kept.
     fn flush(&self, timeout: Duration) -> io::Result<()>;
 
-    /// Ends both directions; whoever reads or writes is told.
+    /// Ends both directions; threads that read or write return.
     fn shut(&self);
 }

@@ -63,8 +63,8 @@ impl Socket {
     }
 }
 
-/// What keeps frames coming over ways that lose packets, and holds nothing up where none is lost. Systems
-/// that do not have it go without.
+/// Sets congestion control that keeps frames moving on lossy paths, and costs nothing on others. Systems
+/// without it are left as they are.
 fn tune(stream: &TcpStream, is_loopback: bool) {
     // A lost packet is no reason to halve the rate, as other algorithms do: measured with 1 % loss and 60 ms,
     // six times the frames (`docs/between-machines.md`). Within a machine, where it may be the system's

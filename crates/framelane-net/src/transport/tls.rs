@@ -1,7 +1,7 @@
 //! TLS over a socket.
 //!
-//! The state of a TLS connection is one, but it is touched for short moments only: nobody waits for the
-//! socket with its lock held, so that a writer that waits for room holds up no reader.
+//! A TLS connection has one state, which is locked for short moments only: no thread waits for the socket
+//! with its lock held, so that a writer that waits for room does not block a reader.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tls {
-    /// Shakes hands; until `deadline`, whatever the other side does. `keep` is asked several times a second.
+    /// Shakes hands until `deadline`, for any behaviour of the peer. `keep` is called several times a second.
     ///
     /// # Errors
     /// Those of the socket, and what TLS finds wrong, as the inner error. `NoApplicationProtocol` for a peer
@@ -88,7 +88,7 @@ impl Tls {
         exported.map_err(io::Error::other)
     }
 
-    /// What the other side has shown, and proved to hold the key of.
+    /// Calls a function with the certificates that the peer has proved to hold.
     pub(crate) fn with_peer_certificates<T>(
         &self,
         look: impl FnOnce(Option<&[CertificateDer<'static>]>) -> T,
@@ -171,7 +171,7 @@ impl Transport for Tls {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            // A record that comes byte by byte is nothing to read for as long as the other side likes.
+            // A record that arrives byte by byte is not readable for as long as the peer delays it.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() && std::mem::replace(&mut looked, true) {
                 return Err(io::ErrorKind::WouldBlock.into());

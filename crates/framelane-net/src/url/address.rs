@@ -72,7 +72,7 @@ impl FromStr for Address {
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("an address with tls://, tcp:// or unix:"))?;
         if rest.contains('@') {
-            // Whatever stands before it would be in lists of processes and in logs.
+            // Text before it would be in process lists and in logs.
             return Err(Error::new(ErrorKind::InvalidOption, "an address has no user or password in it")
                 .with_hint("give the token in FRAMELANE_TOKEN, or in a file with token-file="));
         }
@@ -110,7 +110,7 @@ impl FromStr for Address {
 /// The end of the file name of a Unix socket in a URL: where the channel's name begins must be clear.
 const SOCKET_SUFFIX: &str = ".sock";
 
-/// Where the path of a Unix socket ends, and the channel's name begins if there is one.
+/// Returns the end of a Unix socket's path, after which the channel's name starts if there is one.
 pub(super) fn socket_end(path: &str) -> Option<usize> {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     let inside = path.find(&format!("{SOCKET_SUFFIX}/")).map(|at| at + SOCKET_SUFFIX.len());

@@ -1,4 +1,4 @@
-//! Where a link leads, and how: `tls://HOST[:7420]/CHANNEL?OPTIONS`, `tcp://…`,
+//! Address and options of a link: `tls://HOST[:7420]/CHANNEL?OPTIONS`, `tcp://…`,
 //! `unix:PATH.sock/CHANNEL?OPTIONS`.
 
 mod address;
@@ -30,7 +30,7 @@ pub struct LinkUrl {
     pub address: Address,
     /// The channel there.
     pub channel: String,
-    /// How.
+    /// Options of the link.
     pub options: LinkOptions,
 }
 

@@ -9,11 +9,11 @@ use framelane_codec::Codec;
 use super::invalid;
 use crate::security::{ServerTrust, Token};
 
-/// How long the other side may be silent unless another time is given.
+/// Time after which a silent peer is disconnected, by default.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest: where no frames go, each side is heard of every second, if nothing is in the way.
 pub(crate) const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// As of every ring: one frame is the newest, one is coming, four can be held.
+/// Default of every ring: one frame is the newest, one is being written, four can be leased.
 const SLOTS: usize = 6;
 /// The largest frame unless another limit is given: 8K in four bytes a pixel fits.
 pub(super) const MAX_BYTES: u64 = 160 << 20;
@@ -161,7 +161,7 @@ impl LinkOptions {
         Ok(())
     }
 
-    /// As the link protocol has it.
+    /// Returns the limit as in the link protocol.
     pub(crate) fn max_milli_fps(&self) -> u32 {
         self.max_fps.map_or(0, |fps| ((fps * 1000.0).round() as u32).max(1))
     }

@@ -1,4 +1,4 @@
-//! What the tests share: a server in this process, and subscribers of its URLs.
+//! Shared by the tests: a server in this process, and subscribers of its URLs.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub mod raw;

@@ -75,7 +75,7 @@ fn size_bytes(format: Av) -> usize {
     usize::try_from(size).unwrap()
 }
 
-/// What framelane makes of the picture's bytes.
+/// Returns framelane's conversion of the picture's bytes.
 fn converted(scaler: &mut Scaler, bytes: &[u8], from: Av, range: ColorRange, to: PixelFormat) -> Vec<u8> {
     let mut data = [std::ptr::null_mut::<u8>(); 4];
     let mut stride = [0 as c_int; 4];

@@ -14,7 +14,7 @@ use super::input::Input;
 use super::slots::{self, SlotPool};
 use super::streams::StreamFacts;
 
-/// What came out of the decoder.
+/// Result of a call of the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     /// A picture.
@@ -25,7 +25,7 @@ pub(crate) enum Received {
     End,
 }
 
-/// Decodes one stream, with threads of its own.
+/// Decodes one stream, with separate threads.
 pub(crate) struct Decoder<'p> {
     context: *mut ff::AVCodecContext,
     /// From Box::into_raw; freed after the context.
@@ -96,7 +96,7 @@ impl<'p> Decoder<'p> {
         } else {
             ff::FF_THREAD_FRAME as c_int | ff::FF_THREAD_SLICE as c_int
         };
-        // This decoder keeps pictures back by a setting of its own. In others the flag upsets the order of
+        // A separate setting makes this decoder keep pictures back. In others the flag upsets the order of
         // B-frames.
         if low_delay && facts.decoder == "libdav1d" {
             context.flags |= ff::AV_CODEC_FLAG_LOW_DELAY as c_int;
@@ -120,7 +120,7 @@ impl<'p> Decoder<'p> {
         Ok(())
     }
 
-    /// Gives the decoder a packet, or `None` at the end of the stream.
+    /// Passes a packet to the decoder, or `None` at the end of the stream.
     pub(crate) fn send(&mut self, packet: Option<&mut Packet>) -> Result<(), Error> {
         let packet = packet.map_or(ptr::null_mut(), Packet::as_mut_ptr);
         // SAFETY: an open decoder; null drains it.

@@ -9,12 +9,12 @@ use super::dictionary::Dictionary;
 use super::error::{check, make, no_memory};
 use super::frame::{Frame, Packet};
 
-/// What the encoder thinks the rate is; [`Encoder::set_rate`] accounts for others.
+/// Nominal rate of the encoder; [`Encoder::set_rate`] accounts for others.
 const NOMINAL_RATE: i64 = 30;
 /// A packet is at most about this many times what a picture may have on average, so that a link is never busy
 /// with one packet for longer.
 const BUFFER_PICTURES: i64 = 2;
-/// Pictures until a keyframe that nobody asked for.
+/// Number of pictures until a keyframe without a request.
 const KEYFRAME_INTERVAL: c_int = 300;
 /// Rows start on multiples of this, for every processor's vectors.
 const ALIGN: usize = 64;
@@ -115,7 +115,7 @@ impl Encoder {
         };
     }
 
-    /// What a second may have, when it has so many pictures. The encoder takes it from the next picture on.
+    /// Sets the bits of a second with so many pictures. The encoder applies it from the next picture on.
     pub(crate) fn set_rate(&mut self, bits_per_second: u64, pictures_per_second: f64) {
         let bits = bits_per_second as f64 * NOMINAL_RATE as f64 / pictures_per_second.max(1.0);
         let bits = (bits as i64).clamp(1000 * NOMINAL_RATE, i32::MAX.into());
@@ -126,7 +126,7 @@ impl Encoder {
         context.rc_buffer_size = (bits * BUFFER_PICTURES / NOMINAL_RATE) as c_int;
     }
 
-    /// Where the next picture is to be written: i420.
+    /// Returns the buffer for the next picture: i420.
     pub(crate) fn picture(&mut self) -> Result<(&Layout, &mut [u8]), Error> {
         let size_bytes = self.layout.size_bytes();
         // SAFETY: a valid frame; 0 also for one without a buffer.
@@ -144,7 +144,7 @@ impl Encoder {
     fn allocate(&mut self, size_bytes: usize) -> Result<(), Error> {
         // SAFETY: a valid frame; lets its old buffer go.
         unsafe { ff::av_frame_unref(self.frame.as_mut_ptr()) };
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         let buffer = unsafe { ff::av_buffer_allocz(size_bytes + ALIGN) };
         // SAFETY: null, or a new reference of which we are the only owner.
         let Some(start) = (unsafe { buffer.as_ref() }).map(|buffer| buffer.data) else {

@@ -18,7 +18,7 @@ unsafe impl Send for Frame {}
 
 impl Frame {
     pub(crate) fn new() -> Result<Self, Error> {
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         let frame = unsafe { ff::av_frame_alloc() };
         if frame.is_null() { Err(no_memory("a picture")) } else { Ok(Frame(frame)) }
     }
@@ -135,7 +135,7 @@ unsafe impl Send for Packet {}
 
 impl Packet {
     pub(crate) fn new() -> Result<Self, Error> {
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         let packet = unsafe { ff::av_packet_alloc() };
         if packet.is_null() { Err(no_memory("a packet")) } else { Ok(Packet(packet)) }
     }

@@ -1,4 +1,4 @@
-//! Decoding on a device: VAAPI, CUDA, V4L2 and whatever else this FFmpeg was built with.
+//! Decoding on a device: VAAPI, CUDA, V4L2 and all others that this FFmpeg was built with.
 
 use std::ffi::{CStr, c_int};
 use std::ptr;
@@ -89,7 +89,8 @@ fn kind_name(kind: Type) -> String {
     unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
 }
 
-/// Gives a decoder that is not open yet its device. [`super::hooks::choose_format`] then chooses its format.
+/// Attaches a device to a decoder that is not open yet. [`super::hooks::choose_format`] then chooses its
+/// format.
 pub(crate) fn attach(
     context: &mut ff::AVCodecContext,
     codec: *const ff::AVCodec,

@@ -33,12 +33,12 @@ const DEVICE_INPUTS: [c_int; 3] = [
 /// Packets of other streams that may come before the first picture.
 const MOST_AHEAD: usize = 64;
 
-/// What to open, and how.
+/// An input and its options.
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a OsStr,
     /// Texts that no message may show.
     pub(crate) secrets: Vec<String>,
-    /// How messages call it.
+    /// Name of the input in messages.
     pub(crate) name: &'a str,
     /// FFmpeg's name of the demuxer or device, when it must not be guessed.
     pub(crate) format: Option<&'a str>,
@@ -46,7 +46,7 @@ pub(crate) struct Request<'a> {
     pub(crate) interrupt: Interrupt,
     /// Read from here instead of `url`.
     pub(crate) reader: Option<Box<dyn Read + Send>>,
-    /// How long a read may take.
+    /// Time limit of a read.
     pub(crate) read_timeout: Option<Duration>,
     /// Opening waits for another program, for as long as it takes.
     pub(crate) listens: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Request<'a> {
     pub(crate) nonblocking: bool,
     /// The url is the name of one existing file, even if it looks like a pattern for several.
     pub(crate) one_file: bool,
-    /// What it may open besides itself.
+    /// Resources that it may open in addition.
     pub(crate) reach: Reach,
 }
 
@@ -104,7 +104,7 @@ impl Input {
         }
         let text = request.url.to_string_lossy();
         request.reach.limit(&mut options, request.options, &text, request.format.is_some())?;
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         let mut context = unsafe { ff::avformat_alloc_context() };
         // SAFETY: null, or a context that nothing else refers to yet.
         let Some(fields) = (unsafe { context.as_mut() }) else { return Err(no_memory("opening")) };
@@ -165,7 +165,7 @@ impl Input {
     }
 
     pub(super) fn raw(&self) -> &ff::AVFormatContext {
-        // SAFETY: open() gives a valid context, which is changed only by calls that take &mut self.
+        // SAFETY: open() returns a valid context, which is changed only by calls that take &mut self.
         unsafe { &*self.context }
     }
 
@@ -219,7 +219,7 @@ impl Input {
         self.read_timeout = self.read_timeout.map(|timeout| timeout * 3);
     }
 
-    /// Where the media starts, in nanoseconds.
+    /// Returns the start of the media, in nanoseconds.
     pub(crate) fn start_ns(&self) -> Option<i64> {
         let start = self.raw().start_time;
         (start != ff::AV_NOPTS_VALUE).then(|| start.saturating_mul(1000))
@@ -300,7 +300,7 @@ impl Input {
         }
     }
 
-    /// What the demuxer has met without an error of its own; such a file was cut off.
+    /// Returns an I/O error that the demuxer did not report; such a file was cut off.
     pub(crate) fn io_error(&self) -> Option<Error> {
         // SAFETY: null, or valid as long as the context.
         let io = unsafe { self.raw().pb.as_ref() }?;
@@ -380,7 +380,8 @@ fn late(interrupt: &Interrupt, name: &str, timeout: Option<Duration>) -> Option<
     log::take();
     let message = format!("cannot open {name}: {}", no_data(timeout));
     Some(Error::new(ErrorKind::Timeout, message).with_hint(
-        "check that the camera or server runs and sends, and firewalls between, or allow more time (--read-timeout)",
+        "check that the camera or server runs and sends, and firewalls between, or allow more time \
+         (--read-timeout)",
     ))
 }
 

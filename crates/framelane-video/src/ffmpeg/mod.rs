@@ -50,7 +50,7 @@ pub(crate) fn to_ns(count: i64, time_base: (i64, i64)) -> i64 {
 /// The version of the FFmpeg library that runs, as in `59.37.100` (libavcodec 59 is FFmpeg 5, 60 is 6, and so
 /// on).
 pub fn libavcodec_version() -> String {
-    // SAFETY: gives a number.
+    // SAFETY: returns a number.
     let version = unsafe { ff::avcodec_version() };
     format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }

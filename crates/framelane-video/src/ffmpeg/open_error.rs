@@ -1,4 +1,4 @@
-//! What to say when a source cannot be opened: the hint depends on what kind of thing it is.
+//! Errors for sources that cannot be opened: the hint depends on the kind of source.
 
 use std::ffi::c_int;
 
@@ -76,17 +76,18 @@ fn hint(name: &str, error: ErrorKind) -> Option<&'static str> {
         }
         (ErrorKind::PermissionDenied, Kind::File) => "check the permissions of the file (`ls -l`)",
         (ErrorKind::Damaged, Kind::Stream) => {
-            "expected video that FFmpeg can read, found something else; check the address; `ffprobe SOURCE` says more"
+            "expected video that FFmpeg can read, found something else; check the address; `ffprobe SOURCE` \
+             shows details"
         }
         (ErrorKind::Damaged, _) => {
             "expected a video that FFmpeg can read, found something else or a file that was cut off; \
-             `ffprobe SOURCE` says more; raw frames need their format and size"
+             `ffprobe SOURCE` shows details; raw frames need their format and size"
         }
         (_, Kind::Camera) => {
             "check that no other program uses the camera (`fuser /dev/video0`) and that it is plugged in"
         }
-        (_, Kind::Stream) => "check the address and that the other side runs; `ffprobe SOURCE` says more",
-        (_, Kind::File) => "`ffprobe SOURCE` says more",
+        (_, Kind::Stream) => "check the address and that the server runs; `ffprobe SOURCE` shows details",
+        (_, Kind::File) => "`ffprobe SOURCE` shows details",
     })
 }
 

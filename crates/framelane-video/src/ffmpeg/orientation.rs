@@ -87,8 +87,8 @@ pub(crate) fn of_matrix(data: *const u8, size_bytes: usize) -> Option<Display> {
     Some(display(unsafe { data.cast::<[i32; 9]>().read_unaligned() }))
 }
 
-/// As configure_input_video_filter() of the `ffmpeg` program: within a degree of a quarter turn counts as
-/// one.
+/// Does the same as configure_input_video_filter() of the `ffmpeg` program: within a degree of a quarter turn
+/// counts as one.
 fn display(matrix: [i32; 9]) -> Display {
     // SAFETY: reads nine numbers.
     let counter_clockwise = unsafe { ff::av_display_rotation_get(matrix.as_ptr()) };

@@ -103,7 +103,7 @@ impl PacketDecoder {
     }
 }
 
-/// Whatever FFmpeg says of a packet, it is the packet's fault.
+/// Returns FFmpeg's error as damage of the packet.
 fn damaged(code: c_int) -> Error {
     Error::new(
         ErrorKind::Damaged,

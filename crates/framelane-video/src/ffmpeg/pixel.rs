@@ -1,4 +1,4 @@
-//! FFmpeg's pixel formats and colour numbers beside framelane's.
+//! Maps FFmpeg's pixel formats and colour numbers to framelane's.
 
 use std::ffi::{CStr, c_int};
 
@@ -42,7 +42,7 @@ pub(crate) fn from_av(format: c_int) -> Option<PixelFormat> {
     PAIRS.iter().find(|pair| pair.1 as c_int == format).map(|pair| pair.0)
 }
 
-/// What `format(None)` gives: the same bytes where framelane has them, else the nearest format.
+/// Returns the format of `format(None)`: the same bytes where framelane has them, else the nearest format.
 pub(crate) fn nearest(format: c_int) -> PixelFormat {
     if let Some(same) = from_av(format) {
         return same;
@@ -58,7 +58,7 @@ pub(crate) fn nearest(format: c_int) -> PixelFormat {
     }
 }
 
-/// What a pixel format is made of.
+/// Structure of a pixel format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) rgb: bool,
@@ -70,9 +70,9 @@ pub(crate) struct Facts {
     pub(crate) depth: i32,
 }
 
-/// What the format with this number is made of; `None` for a number that FFmpeg does not know.
+/// Returns the structure of the format with this number; `None` for a number that FFmpeg does not know.
 pub(crate) fn facts(format: c_int) -> Option<Facts> {
-    // SAFETY: known() gives a number that FFmpeg knows; the call looks it up in a constant table.
+    // SAFETY: known() returns a number that FFmpeg knows; the call looks it up in a constant table.
     let descriptor = unsafe { ff::av_pix_fmt_desc_get(known(format)?) };
     // SAFETY: the descriptor is null or an entry of that constant table.
     let descriptor = unsafe { descriptor.as_ref() }?;

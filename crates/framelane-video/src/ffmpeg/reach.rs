@@ -1,6 +1,6 @@
-//! How far an input reaches: the protocols and formats that may bring in other files and addresses.
+//! Limits of an input: the protocols and formats that may open other files and addresses.
 //!
-//! A playlist is recognised by its content, whatever its name. Without limits, a file from elsewhere that is
+//! A playlist is recognised by its content, with any name. Without limits, a file from elsewhere that is
 //! called `holiday.mp4` would play local files of its choice.
 
 use std::ffi::CStr;
@@ -18,20 +18,19 @@ const FORMATS: &str = "format_whitelist";
 const REFERRING: [&str; 9] =
     ["hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "vobsub", "avisynth"];
 
-/// What a stream from the network may be made of: no files of this machine, no pipes, no sockets of this
-/// machine.
+/// Protocols of a stream from the network: no files of this machine, no pipes, no sockets of this machine.
 const NETWORK: &str = "http,https,httpproxy,tls,dtls,tcp,udp,udplite,sctp,rtp,srtp,srt,rist,rtmp,rtmpe,rtmps,rtmpt,\
                        rtmpte,rtmpts,ffrtmphttp,ffrtmpcrypt,ftp,sftp,smb,gopher,gophers,mmsh,mmst,icecast,ipfs,ipns,amqp,\
                        zmq,prompeg,crypto,data";
 
-/// What an input may open.
+/// Resources that an input may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// The file or pipe alone.
     Itself,
     /// Other addresses on the network.
     Network,
-    /// What FFmpeg allows by default: the user has named a format that refers to other files.
+    /// The default of FFmpeg: the user has named a format that refers to other files.
     Default,
 }
 

@@ -27,7 +27,7 @@ unsafe impl Send for ReaderIo {}
 
 impl ReaderIo {
     pub(crate) fn new(reader: Box<dyn Read + Send>) -> Result<Self, Error> {
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         let buffer = unsafe { ff::av_malloc(BUFFER_BYTES) };
         if buffer.is_null() {
             return Err(no_memory("reading"));
@@ -88,7 +88,7 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     }
     // SAFETY: the opaque pointer is the reader of new(), used by this call alone while it runs.
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    // SAFETY: FFmpeg gives a buffer that is writable for `size` bytes; zeroed so that it may be seen as a
+    // SAFETY: FFmpeg passes a buffer that is writable for `size` bytes; zeroed so that it may be seen as a
     // slice.
     unsafe { ptr::write_bytes(buffer, 0, length) };
     // SAFETY: initialised just now, `length` bytes long, and FFmpeg does not touch it during the call.

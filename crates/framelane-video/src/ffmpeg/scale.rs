@@ -52,7 +52,7 @@ impl Scaler {
             flags: super::dictionary::c_string(flags)?,
             bounce: Vec::new(),
         };
-        // Told now rather than at the first picture.
+        // Reported now rather than at the first picture.
         scaler.allocate().map_err(|error| {
             Error::new(
                 ErrorKind::InvalidOption,
@@ -180,7 +180,7 @@ impl Scaler {
     /// A new context with the flags set.
     fn allocate(&mut self) -> Result<(), Error> {
         self.free();
-        // SAFETY: allocates, or gives null.
+        // SAFETY: allocates, or returns null.
         self.context = unsafe { ff::sws_alloc_context() };
         if self.context.is_null() {
             return Err(no_memory("converting"));
@@ -203,7 +203,7 @@ impl Scaler {
             matrix @ (1..=7 | 9 | 10) => matrix,
             _ => ff::AVColorSpace::AVCOL_SPC_BT470BG as u8,
         };
-        // SAFETY: gives a constant table for any number.
+        // SAFETY: returns a constant table for any number.
         let coefficients = unsafe { ff::sws_getCoefficients(matrix.into()) };
         // Brightness, contrast and saturation as they are, in 16.16 fixed point.
         let (brightness, contrast, saturation) = (0, 1 << 16, 1 << 16);
@@ -226,7 +226,7 @@ impl Scaler {
     fn scale(&mut self, picture: &Picture<'_>, target: &mut Target<'_>) -> Result<(), Error> {
         // SAFETY: the context is initialised for this size and format on both sides (prepare()); the source
         // planes are a decoder's, or have the slack that of_bytes() asks for; the target planes lie within
-        // memory that the target borrows, with rows padded to whole vectors by whoever made it.
+        // memory that the target borrows, with rows that its creator padded to whole vectors.
         let rows = unsafe {
             ff::sws_scale(
                 self.context,

@@ -1,11 +1,11 @@
-//! Decoding straight into slots: the decoder's buffer callback (`get_buffer2`) gives it slots of the channel.
+//! Decoding straight into slots: the decoder's buffer callback (`get_buffer2`) provides slots of the channel.
 //!
 //! A slot given to the decoder stays out of use until the decoder has dropped its last reference to the
 //! picture, which is often after its publication: later pictures are predicted from it. From its output on
 //! the decoder only reads it; that holds for the decoders in [`DECODERS`], and only those get slots.
 //!
 //! The callback runs on the decoder's threads and must not wait for a reader: it tries for the sink's lock
-//! for a short time, takes a slot if one is free, and gives memory of the same geometry otherwise. Such a
+//! for a short time, takes a slot if one is free, and provides memory of the same geometry otherwise. Such a
 //! picture is copied when it is published.
 
 use std::ffi::{c_int, c_void};
@@ -30,10 +30,10 @@ const TAIL: usize = 16 + ALIGN;
 /// copied. Were all slots lent to pictures still to come, the picture before them could not be published, and
 /// all would stand still.
 const RESERVE: usize = 3;
-/// How often the callback tries for the lock before it gives up.
+/// Number of attempts of the callback to get the lock.
 const TRIES: usize = 100;
 
-/// Gives slots to a decoder, and finds the slot of a picture it put out.
+/// Provides slots to a decoder, and finds the slot of a picture that the decoder returned.
 pub(crate) struct SlotPool<'s> {
     sink: Mutex<&'s mut dyn Sink>,
     /// The slots given out; the strong references are in the decoder's buffers.
@@ -49,7 +49,7 @@ struct Given {
     published: bool,
 }
 
-/// Where the planes of a picture lie in its buffer.
+/// Positions of a picture's planes in its buffer.
 struct Geometry {
     planes: Vec<Plane>,
     size_bytes: usize,
@@ -72,8 +72,8 @@ impl<'s> SlotPool<'s> {
 
     /// The slot that a picture lies in, and how it lies there; `None` for a picture in other memory.
     ///
-    /// Gives each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a slot
-    /// that readers know must not get another number. Such a picture is copied.
+    /// Returns each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a
+    /// slot that readers know must not get another number. Such a picture is copied.
     pub(crate) fn find(&self, frame: &Frame) -> Option<(Arc<OwnedLoan>, Layout)> {
         let format = pixel::from_av(frame.format())?;
         let raw = frame.raw();
@@ -176,7 +176,7 @@ pub(crate) fn look(slot: &OwnedLoan, layout: &Layout, see: impl FnOnce(&[u8])) {
     see(unsafe { std::slice::from_raw_parts(slot.as_ptr().as_ptr(), layout.size_bytes()) });
 }
 
-/// Gives a picture of the decoder a slot as its memory; `None` when it needs other memory.
+/// Makes a slot the memory of a picture of the decoder; `None` when it needs other memory.
 pub(super) fn give(
     pool: &SlotPool<'_>,
     context: *mut ff::AVCodecContext,

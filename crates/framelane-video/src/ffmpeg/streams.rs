@@ -10,7 +10,7 @@ use super::input::Input;
 use super::orientation::{self, Display};
 use super::pixel;
 
-/// What is known of a video stream before it is decoded.
+/// Facts about a video stream before it is decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamFacts {
     pub(crate) index: usize,
@@ -23,12 +23,12 @@ pub(crate) struct StreamFacts {
     pub(crate) fps: Option<f64>,
     pub(crate) frames: Option<u64>,
     pub(crate) duration_ns: Option<u64>,
-    /// How long the input must last unless it was cut off: a guess from the bit rate says nothing of that.
+    /// Length of the input unless it was cut off. Unknown if it is a guess from the bit rate.
     pub(crate) length_ns: Option<u64>,
     pub(crate) color: Color,
     /// Of the first picture, as far as it is known.
     pub(crate) display: Display,
-    /// Of pictures that have none of their own.
+    /// For pictures without one.
     pub(crate) display_of_stream: Display,
     pub(crate) time_base: (i64, i64),
     pub(crate) level: i32,
@@ -53,7 +53,10 @@ impl Input {
                 let count = self.video_streams().len();
                 Error::new(
                     ErrorKind::InvalidOption,
-                    format!("{source} has {count} video streams (numbered from 0), found a request for number {nth}"),
+                    format!(
+                        "{source} has {count} video streams (numbered from 0), found a request for \
+                             number {nth}"
+                    ),
                 )
             })?,
         };
@@ -81,7 +84,7 @@ impl Input {
         Ok(facts)
     }
 
-    /// How long a stream is by what the container says of it.
+    /// Returns the length of a stream in the container.
     fn stream_length_ns(&self, index: usize) -> Option<i64> {
         let stream = self.stream(index)?;
         let time_base = (i64::from(stream.time_base.num), i64::from(stream.time_base.den.max(1)));

@@ -18,7 +18,7 @@ use super::scale::Scaler;
 
 /// Rows and columns that are turned together, for the processor's cache.
 const BLOCK: usize = 32;
-/// As [`super::scale`] pads rows for swscale.
+/// Padding of rows, as [`super::scale`] pads them for swscale.
 const ALIGN: usize = 64;
 
 /// Turns and converts pictures.

@@ -14,7 +14,7 @@ use crate::ffmpeg::scale::Scaler;
 /// Decodes the packets of an [`H264Encoder`](super::H264Encoder). The sender need not be trusted.
 ///
 /// Pictures are never guessed: after an error, or when a packet is missing, each packet is refused until a
-/// keyframe comes. A keyframe decodes to the same picture whatever came before it.
+/// keyframe comes. A keyframe decodes to the same picture after any packets.
 pub struct H264Decoder {
     open: Option<(u32, u32, PacketDecoder)>,
     watch: Watch,

@@ -20,7 +20,7 @@ pub struct H264Encoder {
     rate: Rate,
 }
 
-/// What an encoder is opened for.
+/// Properties for which an encoder is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
     width: u32,
@@ -39,7 +39,7 @@ impl H264Encoder {
         Ok(H264Encoder { bits_per_second, open: None, converter: Converter::new()?, rate: Rate::default() })
     }
 
-    /// Puts the packet of a frame in place of what `out` held, and says whether it is a keyframe.
+    /// Replaces the content of `out` by the packet of a frame. Returns whether it is a keyframe.
     ///
     /// Copies or converts the frame once. i420 and gray8 keep their samples; other formats go through i420.
     /// Alpha is lost. `timestamp_ns` is when the frame was taken: how many come in a second decides how many
@@ -57,7 +57,7 @@ impl H264Encoder {
     ) -> Result<bool, Error> {
         out.clear();
         let bytes = bytes.get(..layout.size_bytes()).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout says")
+            Error::new(ErrorKind::InvalidFrame, "the frame has fewer bytes than its layout requires")
         })?;
         check_sides(layout)?;
         let key = Key {
@@ -165,17 +165,17 @@ fn stream_color(color: Color, source: PixelFormat) -> Color {
     }
 }
 
-/// How many frames come in a second, by their times.
+/// Number of frames in a second, by their times.
 #[derive(Default)]
 struct Rate {
     last_ns: Option<u64>,
     interval_ns: Option<f64>,
-    /// The rate that was told last.
+    /// The rate that was returned last.
     told: Option<f64>,
 }
 
 impl Rate {
-    /// The rate, when it is another than what was told last by a quarter or more.
+    /// Returns the rate if it differs from the last returned one by a quarter or more.
     fn change(&mut self, timestamp_ns: Option<u64>) -> Option<f64> {
         let now_ns = timestamp_ns?;
         let last_ns = self.last_ns.replace(now_ns)?;

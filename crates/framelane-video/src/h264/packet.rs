@@ -1,9 +1,9 @@
 //! Checks of a packet of H.264 before FFmpeg sees it. Syntax: ITU-T H.264, 7.3.
 //!
 //! FFmpeg allocates tables by the size that a stream claims, keeps as many pictures as it asks for, and hides
-//! a missing packet by guessing. Packets that come over a network may be anybody's, so what is decoded here
-//! is only what the encoder beside it writes: one parameter set of each kind, progressive 4:2:0 of 8 bits,
-//! one picture a packet, each picture after the one that it is predicted from.
+//! a missing packet by guessing. Packets from a network may be hostile, so only the output of framelane's
+//! encoder is decoded here: one parameter set of each kind, progressive 4:2:0 of 8 bits, one picture a
+//! packet, each picture after the one that it is predicted from.
 
 /// More slices than framelane's encoder has threads. Each may cost as much time as a whole picture.
 const MOST_SLICES: u32 = 16;
@@ -11,7 +11,7 @@ const MOST_SLICES: u32 = 16;
 const MOST_REFERENCES: u32 = 4;
 /// Bits of a macroblock's number in a picture of 16,384x16,384.
 const MOST_MACROBLOCK_BITS: u32 = 20;
-/// What is read of a unit; all that matters stands in its first bytes.
+/// Number of bytes read of a unit; its first bytes have all that matters.
 const HEAD_BYTES: usize = 64;
 
 /// Follows a stream packet by packet. A new one expects a keyframe with its parameter sets.
@@ -94,7 +94,7 @@ impl Watch {
 
 /// The units of a packet in annex B's form, each from its header byte on, to the end of the packet.
 ///
-/// A start code cannot stand within a unit, so whatever FFmpeg takes for a unit is among these.
+/// A start code cannot be within a unit, so every unit that FFmpeg finds is among these.
 fn units(packet: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = packet;
     std::iter::from_fn(move || {
@@ -105,7 +105,8 @@ fn units(packet: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|unit| !unit.is_empty())
 }
 
-/// Where the next 0, 0, 1 is. Most bytes are not looked at: of three, the last tells most.
+/// Returns the position of the next 0, 0, 1. Most bytes are not read: of three, the last excludes most
+/// positions.
 fn find_start(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(window) = bytes.get(at..at + 3) {
@@ -219,7 +220,7 @@ fn slice(unit: &[u8], frame_num_bits: u32) -> Option<Slice> {
     })
 }
 
-/// Leaves out the 3 that stands behind two zeros; `to` is as long as `from`, at least.
+/// Removes the 3 behind two zeros; `to` is as long as `from`, at least.
 fn unescape(from: &[u8], to: &mut [u8]) -> usize {
     let (mut length, mut zeros) = (0, 0);
     for &byte in from {
@@ -345,7 +346,7 @@ mod tests {
         Writer::default()
             .bits(8, claims.profile)
             .bits(16, 31)
-            // The set's number, 4 bits of frame_num, no order of its own, references.
+            // The set's number, 4 bits of frame_num, no separate order, references.
             .numbers(&[claims.set, 0, 2, claims.references])
             .bits(1, 0)
             .numbers(&[across - 1, down - 1])

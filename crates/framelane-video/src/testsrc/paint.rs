@@ -17,7 +17,7 @@ pub(super) struct Ink {
     planes: [([u8; 4], usize); 3],
 }
 
-/// What the samples mean: BT.709, limited range for YUV, full range for RGB and luminance alone.
+/// Returns the colour of the samples: BT.709, limited range for YUV, full range for RGB and luminance alone.
 pub(super) fn color(format: PixelFormat) -> Color {
     let yuv = matches!(format, PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::P010 | PixelFormat::Yuyv);
     let gray = matches!(format, PixelFormat::Gray8 | PixelFormat::Gray16);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What `ffmpeg ARGUMENTS -` writes.
+/// Returns the output of `ffmpeg ARGUMENTS -`.
 pub fn by_ffmpeg(arguments: &str) -> Vec<u8> {
     let output = Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-f", "lavfi"])

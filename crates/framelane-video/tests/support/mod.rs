@@ -1,4 +1,4 @@
-//! What the tests of this crate share: clips made by the `ffmpeg` program, and frames taken out of sources.
+//! Shared by the tests of this crate: clips made by the `ffmpeg` program, and frames taken out of sources.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub mod cameras;
@@ -27,7 +27,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Runs `ffmpeg ARGUMENTS FOLDER/NAME` and gives the file's name.
+    /// Runs `ffmpeg ARGUMENTS FOLDER/NAME` and returns the file's name.
     pub fn make(&self, name: &str, arguments: &str) -> String {
         let file = self.file(name).to_str().unwrap().to_owned();
         let output = ffmpeg()
@@ -47,7 +47,7 @@ pub fn ffmpeg() -> Command {
     command
 }
 
-/// What `ffmpeg -i FILE ARGUMENTS -f rawvideo -` writes.
+/// Returns the output of `ffmpeg -i FILE ARGUMENTS -f rawvideo -`.
 pub fn decoded_by_ffmpeg(file: &str, arguments: &str) -> Vec<u8> {
     let output = ffmpeg()
         // With more threads some conversions differ at the edges of their slices.

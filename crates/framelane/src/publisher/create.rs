@@ -206,7 +206,8 @@ impl PublisherOptions {
                     format!("channel {channel} already has a publisher in this very process ({pid})"),
                 )
                 .with_hint(
-                    "close that publisher first, or go on using it (a notebook cell that is run twice makes two)",
+                    "close that publisher first, or go on using it (a notebook cell that is run twice makes \
+                     two)",
                 ));
             }
             return Err(Error::new(

@@ -43,7 +43,8 @@ impl Subscriber {
     fn too_many_leases(&self) -> Error {
         let (channel, slots, most) = (self.channel(), self.slots(), self.max_leases());
         let fault = format!(
-            "cannot receive: this subscriber holds {most} frames of channel {channel}, the most that one may hold of its {slots} slots"
+            "cannot receive: this subscriber holds {most} frames of channel {channel}, the most that one \
+             may hold of its {slots} slots"
         );
         let copy = "release frames, or keep copies of them (`frame.copy()`, `array.copy()`)";
         Error::new(ErrorKind::TooManyLeases, fault).with_hint(if most < PINS {

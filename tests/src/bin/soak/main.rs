@@ -192,7 +192,8 @@ impl Soak {
 
     fn tell(&self, now: f64, time: Duration) {
         println!(
-            "{:5.1} of {:.1} min: {} frames published, {} checked, {} torn; {} publishers and {} readers killed",
+            "{:5.1} of {:.1} min: {} frames published, {} checked, {} torn; {} publishers and {} readers \
+             killed",
             now / 60.0,
             time.as_secs_f64() / 60.0,
             self.counts.published,
@@ -206,7 +207,8 @@ impl Soak {
     fn report(&self, minutes: f64) {
         let Counts { published, unplaced, checked, torn, rings } = self.counts;
         println!(
-            "soak: {minutes:.1} minutes, {published} frames published, {checked} frames checked, torn frames: {torn}"
+            "soak: {minutes:.1} minutes, {published} frames published, {checked} frames checked, torn \
+             frames: {torn}"
         );
         println!("soak: {unplaced} frames found no slot free");
         println!(

@@ -11,20 +11,24 @@
 //   FRAME_NUMBER, FRAME_W, FRAME_H   streams in one mapping, and the largest frame of each (1, 1920, 1080)
 //   FRAMELANE_LEGACY_NAME            the mapping's name ("ShareMedia")
 //   FRAMELANE_LEGACY_MODE            permissions of a mapping that is made (0600: this user alone)
-//   FRAMELANE_LEGACY_OWNER           the user that a mapping must belong to (geteuid()); another number trusts that user
-//   FRAMELANE_LEGACY_SETTLE_MS       milliseconds without a change after which a frame counts as whole when its writer is
-//                                    not visible in /proc (200)
+//   FRAMELANE_LEGACY_OWNER           the user that a mapping must belong to (geteuid()); another number
+//                                    trusts that user
+//   FRAMELANE_LEGACY_SETTLE_MS       milliseconds without a change after which a frame counts as whole when
+//                                    its writer is not visible in /proc (200)
 //   FRAMELANE_LEGACY_CORE_ONLY       include OpenCV's core module only
-//   FRAMELANE_LEGACY_OPENCV          4 or 5: read and write the type codes of this OpenCV only (0: read both, write those of 4)
+//   FRAMELANE_LEGACY_OPENCV          4 or 5: read and write the type codes of this OpenCV only (0: read both,
+//                                    write those of 4)
 //   FRAMELANE_LEGACY_BOXES           boxes that a stream can hold at once (1024)
-//   FRAMELANE_LEGACY_BYTE_OFFSETS    every index counts bytes from the start of the mapping, as in the old class
-//   FRAMELANE_LEGACY_CHANNEL         a name: SendMat also publishes to this framelane channel (stream 1 to NAME/1, …);
+//   FRAMELANE_LEGACY_BYTE_OFFSETS    every index counts bytes from the start of the mapping, as in the old
+//                                    class
+//   FRAMELANE_LEGACY_CHANNEL         a name: SendMat also publishes to this framelane channel (stream 1 to
+//                                    NAME/1, …);
 //                                    then link framelane
 #ifndef FRAMELANE_LEGACY_SHAREMEMORY_H
 #define FRAMELANE_LEGACY_SHAREMEMORY_H
 
 #if __cplusplus < 201402L
-#error "expected C++14 or later: compile with -std=c++14 (with OpenCV 5 or FRAMELANE_LEGACY_CHANNEL: -std=c++17)"
+#error "expected C++14: compile with -std=c++14 (with OpenCV 5 or FRAMELANE_LEGACY_CHANNEL: -std=c++17)"
 #endif
 
 #ifndef FRAME_NUMBER
@@ -123,10 +127,12 @@ class SHAREDMEMORY {
     if (written == Written::too_large) {
       shared_->say("a frame of " + std::to_string(image.cols) + "x" + std::to_string(image.rows) + ", " +
                    std::to_string(image.total() * image.elemSize()) + " bytes, does not fit an area of " +
-                   std::to_string(area.bytes) + "\n  hint: define larger FRAME_W and FRAME_H in all programs");
+                   std::to_string(area.bytes) +
+                   "\n  hint: define larger FRAME_W and FRAME_H in all programs");
     } else if (written == Written::no_type) {
-      shared_->say("a matrix of OpenCV type " + std::to_string(image.type()) + " has no type code in the mapping" +
-                   "\n  hint: convert it (cv::Mat::convertTo), or define FRAMELANE_LEGACY_OPENCV 5 in all programs");
+      shared_->say(
+          "a matrix of OpenCV type " + std::to_string(image.type()) + " has no type code in the mapping" +
+          "\n  hint: convert it (cv::Mat::convertTo), or define FRAMELANE_LEGACY_OPENCV 5 in all programs");
     } else if (written == Written::yes) {
       note_overlap(area, image);
       note_ambiguity(image);
@@ -192,7 +198,8 @@ class SHAREDMEMORY {
     if (boxes == nullptr) return false;
     const bool written = boxes->write(static_cast<std::size_t>(number_of(index)), found);
     if (!written && boxes->failure().empty()) {
-      shared_->say(std::to_string(found.size()) + " boxes do not fit\n  hint: define a larger FRAMELANE_LEGACY_BOXES in all programs");
+      shared_->say(std::to_string(found.size()) +
+                   " boxes do not fit\n  hint: define a larger FRAMELANE_LEGACY_BOXES in all programs");
     }
     return written;
   }
@@ -216,7 +223,8 @@ class SHAREDMEMORY {
   static void Remove(const char* name = FRAMELANE_LEGACY_NAME) {
     for (const std::string& one : {std::string(name), std::string(name) + ".boxes"}) {
       const std::string refusal = framelane::legacy::remove_mapping(one);
-      if (!refusal.empty()) std::cerr << "ShareMemory: cannot remove " << one << ": it " << refusal << std::endl;
+      if (!refusal.empty())
+        std::cerr << "ShareMemory: cannot remove " << one << ": it " << refusal << std::endl;
     }
   }
 
@@ -317,9 +325,10 @@ class SHAREDMEMORY {
     const std::string hint = "pass an offset of 0 to 127 bytes";
 #else
     const std::string hint = "pass a stream from 0 to " + std::to_string(FRAME_NUMBER - 1) +
-                               "; for byte offsets, as in the old class, define FRAMELANE_LEGACY_BYTE_OFFSETS";
+                             "; for byte offsets, as in the old class, define FRAMELANE_LEGACY_BYTE_OFFSETS";
 #endif
-    shared_->say("index " + std::to_string(static_cast<int>(index)) + ": expected a stream or a byte offset\n  hint: " + hint);
+    shared_->say("index " + std::to_string(static_cast<int>(index)) +
+                 ": expected a stream or a byte offset\n  hint: " + hint);
   }
 
   /// Reports two frames that share memory: byte offsets reach 127 at most, so they do where an old program
@@ -336,9 +345,10 @@ class SHAREDMEMORY {
       }
     }
     if (other == start) return;
-    shared_->say("frames at byte " + std::to_string(other < start ? other : start) + " and byte " +
-                 std::to_string(other < start ? start : other) + " of the mapping overwrite each other" +
-                 "\n  hint: pass the stream alone, SendMat(frame, index), with FRAME_NUMBER streams, in all programs");
+    shared_->say(
+        "frames at byte " + std::to_string(other < start ? other : start) + " and byte " +
+        std::to_string(other < start ? start : other) + " of the mapping overwrite each other" +
+        "\n  hint: pass the stream alone, SendMat(frame, index), with FRAME_NUMBER streams, in all programs");
   }
 
   /// Reports a type that readers of both generations of OpenCV take for another one.
@@ -355,8 +365,9 @@ class SHAREDMEMORY {
   framelane::legacy::Boxes* boxes_of(char index) {
     const int number = number_of(index);
     if (number < 0 || number >= FRAME_NUMBER) {
-      shared_->say("boxes of index " + std::to_string(static_cast<int>(index)) + ": expected a stream from 0 to " +
-                   std::to_string(FRAME_NUMBER - 1) + "\n  hint: define a larger FRAME_NUMBER in all programs");
+      shared_->say("boxes of index " + std::to_string(static_cast<int>(index)) +
+                   ": expected a stream from 0 to " + std::to_string(FRAME_NUMBER - 1) +
+                   "\n  hint: define a larger FRAME_NUMBER in all programs");
       return nullptr;
     }
     if (state != INITSUCCESS) return nullptr;

@@ -14,7 +14,8 @@ namespace cv {
 void imshow(const String& window, InputArray picture) {
   const Mat image = picture.getMat();
   const Vec3b corner = image.at<Vec3b>(0, 0), centre = image.at<Vec3b>(image.rows / 2, image.cols / 2);
-  std::printf("%s %dx%d %d %d %d\n", window.c_str(), image.cols, image.rows, image.type(), corner[0], centre[2]);
+  std::printf("%s %dx%d %d %d %d\n", window.c_str(), image.cols, image.rows, image.type(), corner[0],
+              centre[2]);
   std::fflush(stdout);
   ++shown;
 }

@@ -168,7 +168,7 @@ fn permissions(directory: &Path) -> Option<Finding> {
         return warn(
             format!("expected to read and write in {path}, found that the system refuses it"),
             format!(
-                "`ls -ld {path}` says whose it is; `chmod` and `chgrp` it, or set FRAMELANE_DIR to another"
+                "check its owner (`ls -ld {path}`); change it with `chmod` and `chgrp`, or set FRAMELANE_DIR"
             ),
         );
     }

@@ -140,7 +140,7 @@ fn write_new(path: &Path, token: &Secret) -> Result<NewFile, Error> {
         std::io::ErrorKind::AlreadyExists => {
             let message = format!("expected a new file, found {}", path.display());
             Error::new(ErrorKind::InvalidOption, message)
-                .with_hint("give the name of a file that is not there yet, or remove it")
+                .with_hint("name a file that does not exist, or remove this one")
         }
         _ => Error::from_io(format!("the token file {}", path.display()), error)
             .with_hint("give a file in a directory that you may write to"),

@@ -35,7 +35,8 @@ impl Info {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         check_local(
             &self.channel,
-            "run `framelane receive URL`, then `framelane info` with its channel; or measure with `framelane subscribe URL`",
+            "run `framelane receive URL`, then `framelane info` with its channel; or measure with \
+             `framelane subscribe URL`",
         )?;
         let report = ChannelReport::new(&framelane::status(global.dir.as_deref(), &self.channel)?);
         Reporter::new(global.json).result(&report, || text(&report))?;

@@ -139,7 +139,8 @@ impl Worker {
     /// The error of a worker that ended before it loaded the function.
     pub fn could_not_start(&self, status: ExitStatus) -> Error {
         let python = self.python.display();
-        Error::new(ErrorKind::NotFound, format!("{python} could not start framelane's worker ({status}), see above"))
+        let message = format!("{python} could not start framelane's worker ({status}), see above");
+        Error::new(ErrorKind::NotFound, message)
             .with_hint(format!(
                 "install the framelane package for it ({python} -m pip install ./bindings/python, in a clone), or name \
                  another with --python"

@@ -3,7 +3,8 @@
 use crate::proto::{Clock, FrameHead};
 use crate::time::{monotonic_ns, realtime_ns};
 
-/// Where a batch of detections has the times of its frame (`spec/detections.md`), and how long its header is.
+/// Offsets of the times of the frame in a batch of detections (`spec/detections.md`), and length of its
+/// header.
 pub(super) const MAGIC: &[u8] = b"FLDT";
 pub(super) const TIMESTAMP: usize = 24;
 const PUBLISHED: usize = 32;

@@ -27,7 +27,7 @@ use line::Polls;
 /// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,
 /// not what was announced.
 const PIECE_BYTES: usize = 1 << 20;
-/// How long the other side may take to end the connection when everything has come.
+/// Time limit for the peer to end the connection after everything has arrived.
 const DONE: Duration = Duration::from_secs(2);
 /// Time between two checks of the connection while the publisher waits for a slot.
 const SLOT_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -178,8 +178,8 @@ impl Receiving<'_> {
         }
     }
 
-    /// Says that everything has come, and waits until the other side has heard it: it ends the connection
-    /// then. Ending it from here could take the message along.
+    /// Confirms that everything has arrived, and waits until the peer has received that and ends the
+    /// connection. Ending it from here could lose the message.
     fn say_done(&mut self) {
         let until = Instant::now() + self.line.idle_timeout.min(DONE);
         let Receiving { line: Line { stream, peer, watch, received, .. }, messages, .. } = self;
@@ -207,7 +207,7 @@ impl Receiving<'_> {
         };
         if missed > 0 {
             self.publisher.skip_many(missed);
-            // At once: who looks from outside tells by it what was left out from what found no free slot.
+            // At once: an observer uses it to distinguish skipped frames from frames without a free slot.
             self.line.received.link.missed = self.line.sink.missed();
             self.publisher.set_link(&self.line.received.link);
         }

@@ -14,8 +14,8 @@ use crate::messages::write_all;
 use crate::proto::{FrameHead, Message};
 use crate::time::{monotonic_ns, realtime_ns};
 
-/// How long a frame is sent straight from its slot. What has not gone by then is copied, and the slot is
-/// given back: a receiver that is slow costs memory here, not slots of the channel.
+/// Time for which a frame is sent straight from its slot. After it, the rest is copied and the slot is
+/// released: a slow receiver costs memory here, not slots of the channel.
 const LEASE: Duration = Duration::from_millis(20);
 
 impl Sender<'_, '_, '_> {

@@ -28,12 +28,12 @@ pub(super) struct Link<'a> {
     /// A ping without an answer: when it was sent and when it came.
     pub(super) ping: Mutex<Option<(u64, u64)>>,
     pub(super) ended: Ended,
-    /// The other side has said that it has everything.
+    /// The peer has confirmed that it has everything.
     pub(super) done: Ended,
 }
 
 impl Link<'_> {
-    /// Takes the messages of the other side until the link ends. Returns the reason of the end.
+    /// Handles the messages of the peer until the link ends. Returns the reason of the end.
     pub(super) fn hear(&self, messages: &mut MessageReader) -> Fault {
         loop {
             if self.ended.is_set() {
@@ -69,9 +69,9 @@ impl Link<'_> {
         }
     }
 
-    /// Sends unsent bytes and the answer to the last ping as far as that takes no waiting. While the sending
-    /// thread writes, it does nothing: that thread answers afterwards. The hearing thread must not wait, or
-    /// the other side would seem to be silent.
+    /// Sends unsent bytes and the answer to the last ping, as far as that needs no wait. While the sending
+    /// thread writes, it does nothing: that thread answers afterwards. The receiving thread must not wait, or
+    /// the peer would seem to be silent.
     pub(super) fn answer(&self) -> Result<(), Fault> {
         loop {
             let mut unsent = match self.unsent.try_lock() {

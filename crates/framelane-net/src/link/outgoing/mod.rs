@@ -23,17 +23,17 @@ use crate::transport::{END_POLL_INTERVAL, Transport};
 use link::Link;
 use sender::Sender;
 
-/// How soon it is noticed that nothing more is heard.
+/// Interval at which the end of the receiving thread is noticed.
 const HEAR: Duration = Duration::from_millis(10);
 
-/// What a link sends, and how.
+/// Terms of a link that sends.
 pub(crate) struct Terms {
     pub channel: String,
     pub subscriber: SubscriberOptions,
     pub max_milli_fps: u32,
-    /// The longest payload that the other side takes.
+    /// The longest payload that the peer accepts.
     pub max_payload: u64,
-    /// What the other side has already.
+    /// The newest frame that the peer has.
     pub last: Option<Origin>,
     pub idle_timeout: Duration,
     /// True if the link ends when the channel is closed; else it waits for the channel to come again.

@@ -58,13 +58,12 @@ impl Sender<'_, '_, '_> {
         }
     }
 
-    /// Says that the channel is closed, and waits until the other side has taken all that was sent before.
+    /// Reports that the channel is closed, and waits until the peer has received everything sent before.
     pub(super) fn close(&self) -> Result<(), Fault> {
         self.say(ChannelState::Closed);
         self.send_unsent()?;
-        // Ending the connection now would take what is still on its way back: the system answers the credits
-        // that come for it with a reset. The other side says when it has everything; pings are answered by
-        // whoever hears them.
+        // Ending the connection now would discard data in flight: the system answers the credits for it with
+        // a reset. The peer confirms when it has everything. The thread that receives pings answers them.
         loop {
             match self.go_on() {
                 Ok(()) => {}
@@ -180,7 +179,7 @@ impl Sender<'_, '_, '_> {
                 Err(error) => return Err(Fault::passing(error.into())),
             };
             let origin = frame.origin();
-            // Until the first one is sent nothing is left out: it has to be the newest then.
+            // Until the first one is sent no frame is skipped: it has to be the newest then.
             let dropped = frame.dropped().saturating_sub(std::mem::take(&mut self.overcounted));
             self.sent.skipped += if self.last.is_some() { dropped } else { 0 };
             // Read after the frame was received, so that it is the frame's or a later one.

@@ -11,8 +11,8 @@ use crate::coder::{Budgets, Coders, Life, Wanted};
 use crate::messages::opening;
 use crate::proto::{ChannelState, MAGIC, Parser, Piece, Refusal};
 
-/// A receiver that takes so many bytes, and more only when the sender has been told to end. When it has taken
-/// what ends with `last` it says `answer` and hangs up.
+/// A receiver that reads so many bytes, and more only when the sender was asked to end. When it has read data
+/// that ends with `last`, it sends `answer` and disconnects.
 struct Peer<'a> {
     says: Mutex<VecDeque<u8>>,
     taken: Mutex<Vec<u8>>,
@@ -67,7 +67,7 @@ impl Transport for Peer<'_> {
         if has_all {
             self.says.lock().unwrap().extend(self.answer);
             self.shut();
-            // Whoever hears the end of it is ahead of whoever writes.
+            // The thread that detects the end is ahead of the thread that writes.
             while !self.hears_end.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
@@ -106,7 +106,7 @@ fn means() -> Means<'static> {
     Means { coder: coder::Member::alone(Codec::Raw, None).unwrap(), copies: None }
 }
 
-/// Sends the channel of `terms` to the peer, by a subscriber and an encoder of its own.
+/// Sends the channel of `terms` to the peer, with a separate subscriber and encoder.
 fn send_to(
     peer: &Peer<'_>,
     terms: &Terms,
@@ -205,7 +205,7 @@ fn connection_lost_before_first_frame_returns_the_subscriber() {
     let publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
     let terms = terms(directory.path(), true);
     let mut kept = Some(Kept::new(terms.subscriber.open("cam0").unwrap()));
-    // Nobody could subscribe again.
+    // No subscriber could attach again.
     publisher.close();
     let (mut waiting, told) = (Vec::new(), AtomicBool::new(false));
     Message::State(ChannelState::Waiting).encode(&mut waiting);

@@ -134,7 +134,7 @@ fn clients_that_are_added_while_the_server_runs_are_let_in() {
     let (_place, file) = file();
     add_token(&file, "first", "**", "");
     let list = AccessList::load(file.path()).unwrap();
-    // One change after another, faster than the times of files tell.
+    // One change after another, faster than the resolution of file times.
     for number in 0..20 {
         let token = add_token(&file, &format!("client{number}"), "**", "");
         assert!(list.authorize(Some(&token), None).is_ok(), "{number}");
@@ -333,7 +333,8 @@ proptest! {
 
     #[test]
     fn no_change_of_a_clients_file_does_harm(at in 0usize..140, byte in any::<u8>(), cut in 0usize..140) {
-        let text = format!("framelane-clients 2\nlaptop certificate={} read=** write= made=2026-11-25\n", fingerprint(9));
+        let own = fingerprint(9);
+        let text = format!("framelane-clients 2\nlaptop certificate={own} read=** write= made=2026-11-25\n");
         let mut bytes = text.into_bytes();
         let at = at % bytes.len();
         bytes[at] = byte;

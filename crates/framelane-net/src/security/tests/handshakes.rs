@@ -1,4 +1,4 @@
-//! Who gets through a handshake, and what the others are told.
+//! Handshakes that succeed, and the errors of those that fail.
 
 use framelane::{Error, ErrorKind};
 use rustls::crypto::ring;
@@ -28,7 +28,7 @@ fn trusting_authority(pem: &str) -> Result<Arc<ClientConfig>, Error> {
     client_config(&ServerTrust::Ca(path), None)
 }
 
-/// An authority, and a server that it has signed, valid as told.
+/// Returns an authority, and a server that it has signed, with this validity.
 fn signed(not_before: SystemTime, not_after: SystemTime) -> (String, Identity) {
     let authority = made(Role::Authority, now() - DAY, now() + DAY);
     let pem = authority.certificate_pem.clone();
@@ -103,7 +103,7 @@ fn certificate_of_a_server_is_no_authority() {
     assert!(error.message().contains("--fingerprint"), "{error}");
 }
 
-/// What the client is told when the handshake fails on its side; the server must learn of it too.
+/// Returns the client's errors when the handshake fails on its side; the server must get an error too.
 fn refused_by_client(mut link: Link) -> (rustls::Error, Error) {
     let (client, server) = link.shake_hands();
     let error = client.unwrap_err();
@@ -115,7 +115,7 @@ fn refused_by_client(mut link: Link) -> (rustls::Error, Error) {
     (error, told)
 }
 
-/// What both are told when the server refuses the client's certificate.
+/// Returns the errors of both sides when the server refuses the client's certificate.
 fn refused_by_server(mut link: Link) -> (Error, Error) {
     let (client, server) = link.shake_hands();
     let by_server = tls_error_of_client(&server.unwrap_err(), "192.0.2.1:5");

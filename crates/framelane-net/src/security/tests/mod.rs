@@ -22,7 +22,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// A certificate of the role for `cam.example`, valid as told, that signs itself.
+/// Returns a self-signed certificate of the role for `cam.example`, with this validity.
 fn made(role: Role, not_before: SystemTime, not_after: SystemTime) -> Made {
     let names = if role == Role::Server { vec!["cam.example".to_owned()] } else { Vec::new() };
     IdentityOptions::new(role, "test").names(names).make(not_before, not_after, None).unwrap()
@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// Gives bytes to one side; after its first error it reads no more, but its alert is still to be sent.
+/// Passes bytes to one side; after its first error it reads no more, but its alert is still to be sent.
 fn take<D>(
     bytes: &mut &[u8],
     result: &mut Result<(), rustls::Error>,

@@ -199,7 +199,7 @@ impl Session<'_> {
         grant.map(Some).map_err(|error| self.denied(error))
     }
 
-    /// The fault of a client that is not let in.
+    /// Returns the fault of a client without access.
     fn denied(&self, error: Error) -> Fault {
         if error.kind() == ErrorKind::PermissionDenied {
             return Fault::lasting(error);
@@ -231,8 +231,8 @@ impl Session<'_> {
         if !offered.matches(&request.channel)
             || allowed.is_some_and(|allowed| !allowed.matches(&request.channel))
         {
-            // The same words whether the server does not offer it or this client may not: neither is a
-            // stranger's business.
+            // The same words whether the server does not offer it or this client may not receive it: an
+            // unauthenticated client must learn neither.
             let error = Error::new(
                 ErrorKind::PermissionDenied,
                 format!("channel {} may not {verb} by this client", request.channel),

@@ -25,7 +25,7 @@ use crate::security::Grant;
 use crate::time::{machine, realtime_ns};
 use crate::transport::{Socket, Transport};
 
-/// How often it is looked whether a client is still allowed what it does.
+/// Interval at which the rights of a client are checked.
 const ACCESS_CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Session<'a> {
@@ -39,7 +39,7 @@ pub(super) struct Session<'a> {
     pub(super) keep: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// Who the client is, and what it wants.
+/// The client and its request.
 struct Agreed {
     stream: Arc<dyn Transport>,
     messages: MessageReader,
@@ -54,7 +54,7 @@ struct Agreed {
     account: String,
 }
 
-/// Tells a connection that there is no room for it, without waiting.
+/// Refuses a connection above the limit, without waiting.
 pub(super) fn turn_away(guest: &Guest, secure: bool, error: &Error) {
     // Inside TLS it would take a handshake, which is what there is no room for.
     if !secure {
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What frames are scaled to takes memory here, for each receiver.
+    /// Checks the requested size: a scaled frame takes memory here, for each receiver.
     fn check_size(&self, size: Option<(u32, u32)>) -> Result<(), Error> {
         let Some((width, height)) = size else { return Ok(()) };
         let most = self.server.options.max_bytes;
@@ -271,7 +271,7 @@ impl<'a> Session<'a> {
                                 ErrorKind::ChannelBusy,
                                 "a newer connection of the same client sends to the channel",
                             )
-                            .with_hint("end one of the two, or give each a token and a channel of its own"),
+                            .with_hint("end one of the two, or give each a separate token and channel"),
                         ));
                     }
                     allowed()
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What one connection has brought to a channel that had others before.
+/// Returns the frames of one connection to a channel that had others before.
 fn since(before: &ReceiveStatistics, now: &ReceiveStatistics) -> ReceiveStatistics {
     ReceiveStatistics {
         frames: now.frames - before.frames,
@@ -320,7 +320,7 @@ fn since(before: &ReceiveStatistics, now: &ReceiveStatistics) -> ReceiveStatisti
     }
 }
 
-/// Why a connection has ended, when its client has not ended it.
+/// Returns the error that ended a connection, when its client has not ended it.
 fn ended_by(fault: Fault) -> Option<Error> {
     (fault.error.kind() != ErrorKind::Interrupted).then_some(fault.error)
 }

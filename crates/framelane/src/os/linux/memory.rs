@@ -20,8 +20,8 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates a file, or opens one again by its number in `descriptors` (`/proc/self/fd`). A lock belongs to one
-    /// opening, so a duplicate of the descriptor is not enough.
+    /// Creates a file, or opens one again by its number in `descriptors` (`/proc/self/fd`). A lock belongs to
+    /// one opening, so a duplicate of the descriptor is not enough.
     pub(super) fn open(&self, descriptors: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<File> {
         let mut files = self.files();
         let found = files.get(name);

@@ -456,7 +456,8 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
         if range.replace(address, end) {
             return;
         }
-        say(b"framelane: a file of a channel was cut short by another process, and its memory could not be replaced\n");
+        say(b"framelane: a file of a channel was cut short by another process, and its memory could not be \
+              replaced\n");
     }
     SIGNALS[0].hand_on(code, info, context);
 }

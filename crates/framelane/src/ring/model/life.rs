@@ -146,7 +146,7 @@ fn a_publisher_that_died_before_it_woke_anybody_is_taken_over() {
 }
 
 #[test]
-fn pins_of_the_dead_come_back_and_those_of_their_successor_stay() {
+fn dead_pins_are_cleared_and_pins_of_a_successor_stay() {
     check(by_depth(3, 5), || {
         let channel = Channel::new(2);
         let lock = Arc::new(Mutex::new(()));

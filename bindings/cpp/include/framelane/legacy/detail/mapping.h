@@ -53,12 +53,13 @@ inline std::string refusal_of(const std::string& name, const struct stat& found,
   if (found.st_uid != expected) {
     const std::string owner = std::to_string(found.st_uid);
     return "belongs to another user: expected user " + std::to_string(expected) + ", found user " + owner +
-           "\n  hint: remove " + path + " and start again, choose another name, or define FRAMELANE_LEGACY_OWNER " +
-           owner + " if you trust that user";
+           "\n  hint: remove " + path +
+           " and start again, choose another name, or define FRAMELANE_LEGACY_OWNER " + owner +
+           " if you trust that user";
   }
   if (found.st_nlink > 1) {
-    return "is a file with " + std::to_string(found.st_nlink) + " names, expected 1\n  hint: remove the hard link " +
-           path;
+    return "is a file with " + std::to_string(found.st_nlink) +
+           " names, expected 1\n  hint: remove the hard link " + path;
   }
   return std::string();
 }
@@ -162,7 +163,8 @@ class Mapping {
   bool is_ours(const std::string& name) {
     struct stat found;
     const bool is_known = ::fstat(file_, &found) == 0;
-    const std::string refusal = is_known ? refusal_of(name, found, owner()) : "cannot be examined: " + error_text(errno);
+    const std::string refusal =
+        is_known ? refusal_of(name, found, owner()) : "cannot be examined: " + error_text(errno);
     if (!refusal.empty()) fail_with(Stage::not_created, refusal);
     return refusal.empty();
   }
@@ -181,22 +183,24 @@ class Mapping {
     const mode_t open = found.st_mode & 066 & ~wanted;
     if (open == 0) return;
     const mode_t mode = found.st_mode & 0777;
-    warning_ = std::string("can be ") + ((open & 022) != 0 ? "written" : "read") + " by other users: its mode is " +
-               octal(mode) + "\n  hint: chmod 600 " + path_of(name) + ", or define FRAMELANE_LEGACY_MODE 0" +
-               octal(mode) + " to accept it";
+    warning_ = std::string("can be ") + ((open & 022) != 0 ? "written" : "read") +
+               " by other users: its mode is " + octal(mode) + "\n  hint: chmod 600 " + path_of(name) +
+               ", or define FRAMELANE_LEGACY_MODE 0" + octal(mode) + " to accept it";
   }
 
   bool size_it(std::size_t bytes, std::size_t& room) {
     struct stat status;
     if (::fstat(file_, &status) != 0) {
-      fail(Stage::not_created, "cannot be examined: " + error_text(errno), "remove it, or choose another name");
+      fail(Stage::not_created, "cannot be examined: " + error_text(errno),
+           "remove it, or choose another name");
       return false;
     }
     const std::size_t found = static_cast<std::size_t>(status.st_size);
     if (found != 0 && found < bytes) {
       fail(Stage::not_viewed,
-                 "has " + std::to_string(found) + " bytes, expected at least " + std::to_string(bytes),
-                 "give all programs the same FRAME_NUMBER, FRAME_W and FRAME_H, or remove the old one: rm /dev/shm/NAME");
+           "has " + std::to_string(found) + " bytes, expected at least " + std::to_string(bytes),
+           "give all programs the same FRAME_NUMBER, FRAME_W and FRAME_H, "
+           "or remove the old one: rm /dev/shm/NAME");
       return false;
     }
     // ftruncate first: it refuses in one call what can never fit. Then the pages: memory that is only

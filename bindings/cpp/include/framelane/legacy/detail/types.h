@@ -85,7 +85,8 @@ inline std::string refusal_of(int width, int height, int code, std::size_t room,
   if (read.depth >= 0) {
     return found + "this program's OpenCV has no " + text_of(read) + "\n  hint: " +
            (own == OpenCv::v5 ? "convert the frame in the writer (cv::Mat::reshape, cv::Mat::convertTo)"
-                              : "convert the frame in the writer (cv::Mat::convertTo), or build this program with OpenCV 5");
+                              : "convert the frame in the writer (cv::Mat::convertTo), or build this program "
+                                "with OpenCV 5");
   }
   const Element old = element_of(code, OpenCv::v4), recent = element_of(code, OpenCv::v5);
   if (version != OpenCv::automatic) {
@@ -99,8 +100,9 @@ inline std::string refusal_of(int width, int height, int code, std::size_t room,
   if (old.depth < 0 && recent.depth < 0) {
     return found + "neither OpenCV 4 nor OpenCV 5 has this type\n  hint: write cv::Mat::type() in the writer";
   }
-  return found + text_of(old.depth >= 0 ? old : recent) + " of " + std::to_string(width) + "x" + std::to_string(height) +
-         " do not fit an area of " + std::to_string(room) + " bytes\n  hint: define larger FRAME_W and FRAME_H in all programs";
+  return found + text_of(old.depth >= 0 ? old : recent) + " of " + std::to_string(width) + "x" +
+         std::to_string(height) + " do not fit an area of " + std::to_string(room) +
+         " bytes\n  hint: define larger FRAME_W and FRAME_H in all programs";
 }
 
 }  // namespace legacy
