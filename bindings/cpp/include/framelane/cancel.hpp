@@ -1,4 +1,4 @@
-// Ends waits from outside.
+// Cancellation of waits.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -12,7 +12,8 @@
 namespace framelane {
 namespace inner {
 
-/// One call that may wait, in its thread. What the check of a token throws stays here until C is left behind.
+/// One call that may wait, in its thread. Stores an exception of the token's check until the call into C has
+/// returned.
 class Call {
  public:
   Call() noexcept : outer_(std::exchange(innermost(), this)) {}
@@ -37,7 +38,7 @@ class Call {
     return true;
   }
 
-  /// Runs the check of a token for C. The context is the function.
+  /// Runs the check of a token for C. `context` is the function.
   static int run(void* context) noexcept {
     try {
       return (*static_cast<std::function<bool()>*>(context))() ? 1 : 0;
@@ -63,8 +64,8 @@ class Call {
 
 }  // namespace inner
 
-/// Ends the waits of the objects that were opened with it: see PublisherOptions::cancel and
-/// SubscriberOptions::cancel. Copies are one token, and any number of objects may share it.
+/// Cancels the waits of objects: see PublisherOptions::cancel and SubscriberOptions::cancel. Copies are one
+/// token, and any number of objects may share it.
 ///
 ///     framelane::CancelToken cancel;
 ///     framelane::SubscriberOptions options;
@@ -79,10 +80,10 @@ class CancelToken {
   /// A token with a check. A call that waits runs it at least twice a second and after each signal, in its
   /// thread, and ends with Code::Interrupted when it returns true. The token is not cancelled by that.
   ///
-  /// An exception that the check throws comes out of the call that waits. The check may read counters and
-  /// `close` the object. Other calls of the object that waits fail with Code::Misuse. It is destroyed with
-  /// the last copy of the token and the last object that was opened with it. \throws FramelaneError
-  /// InvalidOption for an empty function.
+  /// The call that waits throws the exceptions of the check. The check may read counters and `close` the
+  /// object. Other calls of the waiting object fail with Code::Misuse. The check is destroyed with the last
+  /// copy of the token and the last object that was opened with it. \throws FramelaneError InvalidOption for
+  /// an empty function.
   explicit CancelToken(std::function<bool()> check) {
     auto owned = check ? std::make_unique<std::function<bool()>>(std::move(check)) : nullptr;
     framelane_cancel_token* made = nullptr;
@@ -92,9 +93,9 @@ class CancelToken {
     token_.reset(made, &framelane_cancel_token_free);
   }
 
-  /// Cancels the token for good. Every call that would wait then ends with Code::Interrupted, and one that
-  /// waits already does so within half a second. Calls that need not wait still succeed. Never blocks. Any
-  /// thread and signal handlers may call it.
+  /// Cancels the token permanently. Every call that would wait then ends with Code::Interrupted. A waiting
+  /// call does so within half a second. Calls that need not wait still succeed. Never blocks. Any thread and
+  /// signal handlers may call it.
   void cancel() const noexcept { framelane_cancel_token_cancel(token_.get()); }
 
   /// Returns true after `cancel`. Does not run the check.

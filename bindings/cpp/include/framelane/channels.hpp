@@ -1,4 +1,4 @@
-// Which channels there are.
+// Channels of a directory.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -40,7 +40,7 @@ struct ChannelStatus {
   std::uint32_t publisher_pid = 0;
   /// The newest frame's number.
   std::uint64_t sequence = 0;
-  /// Frames that got no slot.
+  /// Frames for which no slot was free.
   std::uint64_t dropped = 0;
   /// Bytes that the channel's files take up.
   std::uint64_t memory_bytes = 0;
@@ -86,7 +86,7 @@ inline std::vector<ChannelStatus> list_channels(const std::string& directory = {
 /// Files of a channel that has no publisher.
 struct Leftover {
   std::string channel;
-  /// The cause, for people.
+  /// The cause, informational.
   std::string reason;
   /// Bytes that the files take up.
   std::uint64_t size_bytes = 0;

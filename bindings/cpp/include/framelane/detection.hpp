@@ -8,7 +8,7 @@
 
 namespace framelane {
 
-/// One object found in a frame: a box in pixels from the upper left corner, and what is known of it.
+/// One object found in a frame: a box in pixels from the upper left corner, with its properties.
 struct Detection : framelane_detection {
   Detection() : framelane_detection{} {}
   Detection(float left, float top, float columns, float rows, float confidence = 1, std::uint32_t class_number = 0,
@@ -24,7 +24,7 @@ struct Detection : framelane_detection {
 
 static_assert(sizeof(Detection) == sizeof(framelane_detection), "an array of one is an array of the other");
 
-/// Everything found in one frame; perhaps nothing.
+/// All objects found in one frame. May be empty.
 struct Detections {
   /// The frame.
   FrameId frame;
@@ -71,14 +71,14 @@ inline Detections take(framelane_detections* handle) {
 
 }  // namespace inner
 
-/// Publishes what was found in frames. Send a batch for every frame that was looked at, also when nothing was
-/// found.
+/// Publishes detections. Send a batch for every frame that was processed, also without boxes.
 ///
-/// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
+/// Usable from any thread. Calls are serialised. Methods of an object that was moved from throw
+/// FramelaneError Misuse.
 class DetectionPublisher {
  public:
-  /// Makes a detections channel, by convention called CHANNEL/detections; `labels` and `model` go with every
-  /// batch.
+  /// Creates a detections channel, by convention named CHANNEL/detections. Every batch contains `labels` and
+  /// `model`.
   /// \throws FramelaneError as Publisher; InvalidOption for a label or model with a NUL inside.
   explicit DetectionPublisher(const std::string& channel, const std::vector<std::string>& labels = {},
                               const std::string& model = {}, const PublisherOptions& options = {}) {
@@ -120,9 +120,10 @@ class DetectionPublisher {
   std::unique_ptr<framelane_detection_publisher, inner::Deleter<framelane_detection_publisher_free>> handle_;
 };
 
-/// Receives what was found in frames: every batch in order, or that of one frame.
+/// Receives detections: every batch in order, or the batch of one frame.
 ///
-/// Usable from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
+/// Usable from any thread. Calls are serialised. Methods of an object that was moved from throw
+/// FramelaneError Misuse.
 class DetectionSubscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::open_timeout). The delivery is always Every. \throws
@@ -136,8 +137,8 @@ class DetectionSubscriber {
     handle_.reset(opened);
   }
 
-  /// The next batch. \throws FramelaneError Timeout, ChannelClosed, InvalidFrame when the channel carries
-  /// images.
+  /// Receives the next batch. \throws FramelaneError Timeout, ChannelClosed, InvalidFrame when the channel
+  /// carries images.
   Detections recv(Timeout timeout = std::nullopt) {
     framelane_detections* found = nullptr;
     const inner::Call call;
@@ -145,7 +146,7 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  /// Same as `recv`. Returns nothing after the timeout. By default does not wait.
   std::optional<Detections> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_detections* found = nullptr;
     const inner::Call call;
@@ -155,9 +156,9 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// Returns the detections of a frame, in any order among the last 256. On every machine they are asked for
-  /// by the frame, by its `id()`, or by `epoch` and `sequence`; at the publisher, by `Publisher::epoch` and
-  /// what `send` or `publish` returned.
+  /// Returns the detections of a frame, in any order among the last 256. A subscriber passes the frame, its
+  /// `id()`, or `epoch` and `sequence`. The publisher passes `Publisher::epoch` and the result of `send` or
+  /// `publish`.
   /// \throws FramelaneError Timeout, which names the newest frame with detections; ChannelClosed.
   Detections for_frame(const FrameId& frame, Timeout timeout = std::nullopt) {
     return for_frame(frame.epoch, frame.sequence, timeout);
@@ -172,7 +173,7 @@ class DetectionSubscriber {
     return inner::take(found);
   }
 
-  /// The same as `for_frame`, from any detector: when one ends, waits for the next.
+  /// Same as `for_frame`, across restarts of the detector: waits for the next one.
   /// \throws FramelaneError Timeout, also when there is no detector.
   Detections answer(const FrameId& frame, Timeout timeout = std::nullopt) {
     return answer(frame.epoch, frame.sequence, timeout);

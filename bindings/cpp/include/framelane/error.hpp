@@ -15,7 +15,7 @@
 
 namespace framelane {
 
-/// The kind of a failure. The numbers are those of every language.
+/// Kind of an error. The numbers are the same in every language.
 enum class Code : std::uint32_t {
   InvalidName = FRAMELANE_ERROR_INVALID_NAME,
   ChannelBusy = FRAMELANE_ERROR_CHANNEL_BUSY,
@@ -40,10 +40,9 @@ enum class Code : std::uint32_t {
   Misuse = FRAMELANE_ERROR_MISUSE,
 };
 
-/// The exception of every failing call: a code for programs, and for people what was expected, found and is
-/// to be done.
+/// Exception of every failing call. It has a code for programs, a message and a hint for users.
 ///
-/// Not called Error: OpenCV has a namespace of that name, and programs use both with `using namespace`.
+/// Not named Error: OpenCV has a namespace of that name, and programs use both with `using namespace`.
 class FramelaneError : public std::runtime_error {
  public:
   FramelaneError(Code code, const std::string& message, std::string hint = {})

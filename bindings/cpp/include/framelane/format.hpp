@@ -43,8 +43,8 @@ class Format {
     return Format(code);
   }
 
-  /// The format of this name, as in "bgr8" or "matrix:f32:3". \throws FramelaneError InvalidOption, naming
-  /// the known ones.
+  /// Returns the format of a name, such as "bgr8" or "matrix:f32:3". \throws FramelaneError InvalidOption,
+  /// which lists the known names.
   static Format from_name(const std::string& text) {
     std::uint32_t code = 0;
     inner::check(framelane_format_from_name(inner::c_text(text, "the name of a format"), &code));
@@ -93,7 +93,7 @@ using PlaneLayout = framelane_plane;
 /// Size, format and planes of a frame.
 class Layout {
  public:
-  /// Rows without padding, planes back to back.
+  /// Rows without padding, and planes without gaps.
   /// \throws FramelaneError InvalidFrame for a side of 0 or an unknown format; FrameTooLarge above 4 GiB.
   Layout(Format format, std::uint32_t width, std::uint32_t height) {
     inner::check(framelane_layout_packed(format.code(), width, height, &layout_));
@@ -135,7 +135,7 @@ struct FrameInfo : framelane_info {
   bool has_duration() const noexcept { return duration_ns != FRAMELANE_NO_DURATION; }
 };
 
-/// An image in memory of your own: as many planes as the format has.
+/// An image in memory of the program, with as many planes as the format has.
 struct Image {
   Format format = Format::Bgr8;
   /// Pixels in a row.

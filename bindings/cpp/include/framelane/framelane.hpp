@@ -9,7 +9,7 @@
 //     framelane::Subscriber subscriber("cam0");                            // usually in another process
 //     for (framelane::Frame& frame : subscriber) use(frame.data());        // until the channel closes
 //
-// Objects own what they stand for and can be moved, not copied. Every failing call throws
+// Objects own their resources and can be moved, not copied. Every failing call throws
 // framelane::FramelaneError. With OpenCV, include <framelane/opencv.hpp>.
 #pragma once
 

@@ -11,9 +11,9 @@
 //     const cv::Mat view = framelane::mat(frame);   // no copy; valid while the frame is
 //     const cv::Mat own = framelane::mat(std::move(frame));   // no copy; owns the frame
 //
-// A frame's memory is mapped for reading only. A view is `const` for that reason: a copy of the header that
-// is written through ends the process, where other means would have torn the frame under other readers.
-// `clone()` what is to change, or subscribe with SubscriberOptions::writable:
+// A frame's memory is mapped read-only, so a view is `const`. A write through a copy of the header ends the
+// process, because it would change the frame of other readers. `clone()` an image to change it, or subscribe
+// with SubscriberOptions::writable:
 //
 //     cv::Mat image = framelane::writable_mat(frame);   // to be drawn into; others do not see it
 #pragma once
@@ -154,14 +154,13 @@ inline MatShape plane_shape(const Layout& layout, std::size_t index) {
   return {static_cast<int>(plane.rows), static_cast<int>(cols), type, step};
 }
 
-/// The matrix over the whole image. Planar formats give OpenCV's (height * 3 / 2, width), as cv::cvtColor
-/// takes them.
+/// The matrix over the whole image. Planar formats have OpenCV's shape (height * 3 / 2, width), as
+/// cv::cvtColor takes them.
 inline MatShape image_shape(const Layout& layout) {
   MatShape shape = plane_shape(layout, 0);
   if (layout.plane_count() == 1) return shape;
   const PlaneLayout& luma = layout.plane(0);
-  // OpenCV's form: chroma rows go on where the luminance ends; with three planes there is no room for
-  // padding.
+  // OpenCV's form: chroma rows follow the luminance; with three planes there is no room for padding.
   bool lines_up = layout.width() % 2 == 0 && layout.height() % 2 == 0 && luma.offset_bytes == 0;
   const bool three = layout.plane_count() == 3;
   std::uint64_t next = luma.stride_bytes * luma.rows;
@@ -184,7 +183,7 @@ inline MatShape image_shape(const Layout& layout) {
 }
 
 inline cv::Mat over(const MatShape& shape, const std::uint8_t* data) {
-  // OpenCV has no header over constant memory; callers give it out as a const cv::Mat.
+  // OpenCV has no header over constant memory; callers return it as a const cv::Mat.
   return cv::Mat(shape.rows, shape.cols, shape.type, const_cast<std::uint8_t*>(data), shape.step);
 }
 
@@ -242,9 +241,8 @@ inline Loan loan(Publisher& publisher, int rows, int cols, int type) {
 
 /// The loan as a matrix to write to, without a copy. Valid until the loan is published or destroyed.
 ///
-/// OpenCV functions that would need another size or type than the matrix has allocate a new one, and the slot
-/// stays as it was: compare `data` with that of the loan where this can happen (`publish` below does not have
-/// the question).
+/// OpenCV functions that need another size or type than the matrix has allocate a new one, and the slot stays
+/// unchanged: compare `data` with that of the loan where this can happen. (`publish` below is not affected.)
 inline cv::Mat mat(Loan& loan) { return inner::over(inner::image_shape(loan.layout()), loan.data()); }
 
 /// One plane of the loan.
@@ -252,16 +250,16 @@ inline cv::Mat plane_mat(Loan& loan, std::size_t plane) {
   return inner::over(inner::plane_shape(loan.layout(), plane), loan.plane(plane));
 }
 
-/// The frame as a matrix, without a copy; valid while the frame is. Not to be written to.
+/// The frame as a matrix, without a copy. Valid while the frame is. Must not be written to.
 /// \throws FramelaneError InvalidFrame when the planes do not line up as one matrix: use plane_mat then.
 inline const cv::Mat mat(const Frame& frame) {
   return inner::over(inner::image_shape(frame.layout()), frame.data());
 }
 
-/// The frame as a matrix that owns it, without a copy: it may outlive this scope, the subscriber and the
-/// channel, and be passed on; the last copy of the header lets the frame go. Each is one of the subscriber's
-/// leases until then. Not to be written to. \throws FramelaneError InvalidFrame as above; the frame stays
-/// yours then.
+/// The frame as a matrix that owns it, without a copy. It may outlive this scope, the subscriber and the
+/// channel, and be passed on. The last copy of the header releases the frame. Until then it is one of the
+/// subscriber's leases. Must not be written to. \throws FramelaneError InvalidFrame as above. The caller then
+/// still owns the frame.
 inline const cv::Mat mat(Frame&& frame) {
   const inner::MatShape shape = inner::image_shape(frame.layout());
   return inner::FrameAllocator::instance().adopt(std::move(frame), shape);
@@ -274,12 +272,12 @@ inline cv::Mat writable_mat(Frame& frame) {
   return inner::over(inner::image_shape(frame.layout()), frame.writable_data());
 }
 
-/// One plane of the frame; valid while the frame is. Not to be written to.
+/// One plane of the frame. Valid while the frame is. Must not be written to.
 inline const cv::Mat plane_mat(const Frame& frame, std::size_t plane) {
   return inner::over(inner::plane_shape(frame.layout(), plane), frame.plane(plane));
 }
 
-/// One plane of the frame, to write to. As writable_mat.
+/// One plane of the frame, to write to. Otherwise equal to writable_mat.
 inline cv::Mat writable_plane_mat(Frame& frame, std::size_t plane) {
   const inner::MatShape shape = inner::plane_shape(frame.layout(), plane);
   return inner::over(shape, frame.writable_data() + frame.layout().plane(plane).offset_bytes);

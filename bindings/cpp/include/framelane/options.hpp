@@ -1,4 +1,4 @@
-// How to publish and to subscribe.
+// Options of publishers and subscribers.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -42,7 +42,7 @@ enum class Urls : std::uint32_t {
 
 /// The time to wait. Any duration of std::chrono, or std::nullopt: without limit.
 ///
-/// Durations beyond 292 years wait without end in sight. \throws FramelaneError InvalidOption for a negative
+/// Durations beyond 292 years wait without limit. \throws FramelaneError InvalidOption for a negative
 /// duration or NaN: pass zero when a deadline has passed.
 class Timeout {
  public:
@@ -79,7 +79,7 @@ class Timeout {
 
 /// Options of a publisher.
 struct PublisherOptions {
-  /// Frames that the ring holds, 2 to 128: at least 2 more than all readers hold at once. 0: 6, or 32 for
+  /// Frames that the ring holds, 2 to 128: at least 2 more than all readers lease at once. 0: 6, or 32 for
   /// detections.
   std::uint32_t slots = 0;
   Backpressure backpressure = Backpressure::Drop;
@@ -87,9 +87,9 @@ struct PublisherOptions {
   std::string directory{};
   /// Permissions of the files as for chmod; 0: 0600.
   std::uint32_t permissions = 0;
-  /// Room that each slot gets at least.
+  /// Minimum size of a slot.
   std::uint64_t frame_bytes = 0;
-  /// Ends waits; default none.
+  /// Cancels waits. Default: none.
   std::optional<CancelToken> cancel{};
   Urls urls = Urls::Safe;
 };
@@ -105,11 +105,11 @@ struct SubscriberOptions {
   std::chrono::nanoseconds spin{0};
   /// The same as for the publisher.
   std::optional<CancelToken> cancel{};
-  /// When the publisher closes the channel: wait for it to be published again, instead of ending with
+  /// Waits for the channel to be published again when its publisher closes it, instead of ending with
   /// Code::ChannelClosed.
   bool reconnect = false;
-  /// Copy each frame into memory of this process, where it may be changed: see Frame::writable_data. Other
-  /// subscribers do not see the changes, and the frame holds no slot.
+  /// Copies each frame into memory of this process, where it may be changed: see Frame::writable_data. Other
+  /// subscribers do not see the changes, and the frame occupies no slot.
   bool writable = false;
   Urls urls = Urls::Safe;
 };

@@ -1,4 +1,4 @@
-// The writing end of a channel.
+// Publishers and loans.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -30,20 +30,19 @@ struct Detections;
 /// A loan that was published or moved from has no slot: its methods throw FramelaneError Misuse.
 class Loan {
  public:
-  /// The slot's bytes, `layout().size_bytes()` of them. They hold an older frame at first. Valid until
+  /// The slot's bytes, `layout().size_bytes()` of them. They contain an older frame at first. Valid until
   /// `publish`.
   std::uint8_t* data() const { return framelane_loan_data(handle()); }
   /// The first sample of a plane. \throws std::out_of_range
   std::uint8_t* plane(std::size_t index) const { return data() + layout().plane(index).offset_bytes; }
-  /// The layout that was asked for.
+  /// The requested layout.
   const Layout& layout() const {
     handle();
     return layout_;
   }
 
-  /// Makes the frame the newest of the channel. Returns its sequence. The loan is used up, also when this
-  /// throws.
-  /// \throws FramelaneError ChannelClosed when the publisher is gone; InvalidOption for a wrong `info`;
+  /// Makes the frame the newest of the channel. Returns its sequence. Ends the loan, also when this throws.
+  /// \throws FramelaneError ChannelClosed when the publisher is closed; InvalidOption for a wrong `info`;
   /// Interrupted.
   std::uint64_t publish(const FrameInfo& info = {}) {
     handle();
@@ -65,11 +64,11 @@ class Loan {
 
 /// Publishes the frames of a channel. Closes the channel when it is destroyed.
 ///
-/// Usable from any thread; calls take turns. Moving is allowed, copying is not. Methods of one that was moved
-/// from throw FramelaneError Misuse.
+/// Usable from any thread. Calls are serialised. Move-only. Methods of an object that was moved from throw
+/// FramelaneError Misuse.
 class Publisher {
  public:
-  /// Makes the channel, or takes it over, with its subscribers, when its publisher has died.
+  /// Creates the channel, or takes it over, with its subscribers, when its publisher has died.
   /// \throws FramelaneError InvalidName, InvalidOption, ChannelBusy (another publisher lives),
   /// PermissionDenied, NoSpace, Damaged.
   explicit Publisher(const std::string& name, const PublisherOptions& options = {}) {
@@ -112,9 +111,8 @@ class Publisher {
     return number == 0 ? std::nullopt : std::make_optional(number);
   }
 
-  /// Publishes an image as `send` does and waits for the boxes found in it: to call a detector like a
-  /// function. `detections` is a subscriber of its channel; when the detector ends, the next one is waited
-  /// for.
+  /// Publishes an image as `send` does and waits for the boxes found in it: calls a detector like a function.
+  /// `detections` is a subscriber of the detector's channel. If the detector ends, waits for the next one.
   /// \throws FramelaneError NoFreeSlot when the frame was dropped; Timeout; as `send` and
   /// DetectionSubscriber::recv.
   Detections send_and_wait(const Image& image, DetectionSubscriber& detections, Timeout timeout = std::nullopt,
@@ -137,11 +135,11 @@ class Publisher {
 
   /// The channel's name.
   std::string channel() const { return inner::text(framelane_publisher_channel(handle())); }
-  /// The number of this life of the publisher.
+  /// The epoch of the publisher.
   std::uint64_t epoch() const { return framelane_publisher_epoch(handle()); }
-  /// The number given to the last frame, published or dropped. 0 before the first.
+  /// The sequence of the last frame, published or dropped. 0 before the first.
   std::uint64_t sequence() const { return framelane_publisher_sequence(handle()); }
-  /// Frames that got a number but no slot.
+  /// Frames dropped because no slot was free.
   std::uint64_t dropped() const { return framelane_publisher_dropped(handle()); }
   /// Slots of the ring.
   std::uint32_t slots() const { return framelane_publisher_slots(handle()); }

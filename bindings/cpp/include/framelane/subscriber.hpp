@@ -1,4 +1,4 @@
-// The reading end of a channel.
+// Subscribers and frames.
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
@@ -8,16 +8,16 @@
 
 namespace framelane {
 
-/// Names a frame: what a detector sends back with its boxes.
+/// Id of a frame, which a detector sends back with its boxes.
 struct FrameId {
   std::string channel;
-  /// The life of the frame's publisher.
+  /// Epoch of the frame's publisher.
   std::uint64_t epoch = 0;
-  /// The frame's number as its publisher counts.
+  /// Sequence of the frame at its publisher.
   std::uint64_t sequence = 0;
   /// Its capture time in nanoseconds since 1970.
   std::uint64_t timestamp_ns = 0;
-  /// When it was published, on CLOCK_MONOTONIC.
+  /// Publication time, on CLOCK_MONOTONIC.
   std::uint64_t published_ns = 0;
   std::uint32_t width = 0;
   std::uint32_t height = 0;
@@ -38,19 +38,20 @@ struct FrameId {
   }
 };
 
-/// A frame, read where the publisher wrote it: it does not change until this object is destroyed.
+/// A frame, read where the publisher wrote it. It does not change until this object is destroyed.
 ///
-/// Each is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive it.
-/// Move-only; may go to other threads. Methods of one that was moved from throw FramelaneError Misuse.
+/// Each frame is one of its subscriber's leases (the channel's slots less two, 2 to 8), and may outlive the
+/// subscriber. Move-only. May be moved to other threads. Methods of an object that was moved from throw
+/// FramelaneError Misuse.
 class Frame {
  public:
-  /// The bytes, `layout().size_bytes()` of them. Mapped for reading only, unless `is_writable`.
+  /// The bytes, `layout().size_bytes()` of them. Mapped read-only, unless `is_writable`.
   const std::uint8_t* data() const { return framelane_frame_data(handle()); }
   /// The first sample of a plane. \throws std::out_of_range
   const std::uint8_t* plane(std::size_t index) const { return data() + layout().plane(index).offset_bytes; }
-  /// True when the bytes may be changed: those of a subscriber with SubscriberOptions::writable.
+  /// True if the bytes may be changed: those of a subscriber with SubscriberOptions::writable.
   bool is_writable() const { return framelane_frame_writable_data(handle()) != nullptr; }
-  /// The bytes, to be changed. Other subscribers do not see the changes.
+  /// The bytes, writable. Other subscribers do not see the changes.
   /// \throws FramelaneError Misuse when the subscriber was opened without SubscriberOptions::writable.
   std::uint8_t* writable_data() {
     std::uint8_t* bytes = framelane_frame_writable_data(handle());
@@ -75,17 +76,17 @@ class Frame {
     static_cast<framelane_info&>(info) = *framelane_frame_info(handle());
     return info;
   }
-  /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
+  /// Sequence of the frame at its publisher, from 1. The same in every process, also over links.
   std::uint64_t sequence() const { return framelane_frame_sequence(handle()); }
-  /// The life of the frame's publisher: `Publisher::epoch` there, also over links.
+  /// Epoch of the frame's publisher: `Publisher::epoch` there, also over links.
   std::uint64_t epoch() const { return framelane_frame_epoch(handle()); }
-  /// Frames that the subscriber missed between the frame before and this one.
+  /// Frames that the subscriber missed between the previous frame and this one.
   std::uint64_t dropped() const { return framelane_frame_dropped(handle()); }
   /// Capture time in nanoseconds since 1970.
   std::uint64_t timestamp_ns() const { return framelane_frame_info(handle())->timestamp_ns; }
-  /// When it was published, in nanoseconds on CLOCK_MONOTONIC.
+  /// Publication time, in nanoseconds on CLOCK_MONOTONIC.
   std::uint64_t published_ns() const { return framelane_frame_published_ns(handle()); }
-  /// Nanoseconds since it was published.
+  /// Nanoseconds since the publication.
   std::uint64_t age_ns() const { return framelane_frame_age_ns(handle()); }
   /// Returns true if all bytes that were read before this call were those of the frame. See
   /// `framelane_frame_is_intact`.
@@ -109,13 +110,13 @@ class Frame {
   Layout layout_;
 };
 
-/// Receives the frames of a channel. Up to 64 on a channel.
+/// Receives the frames of a channel. A channel has up to 64 subscribers.
 ///
 ///     framelane::Subscriber subscriber("cam0");
 ///     for (framelane::Frame& frame : subscriber) …   // the newest frame, until the channel closes
 ///
-/// When the publisher dies, waiting goes on: a new one on the same channel is picked up by itself. Usable
-/// from any thread; calls take turns. Methods of one that was moved from throw FramelaneError Misuse.
+/// When the publisher dies, the subscriber waits for a new publisher of the channel. Usable from any thread.
+/// Calls are serialised. Methods of an object that was moved from throw FramelaneError Misuse.
 class Subscriber {
  public:
   /// Waits for the channel (see SubscriberOptions::open_timeout) and subscribes.
@@ -138,7 +139,7 @@ class Subscriber {
     return Frame(frame);
   }
 
-  /// Same as `recv`. Returns nothing when the time has passed. By default takes only what is there.
+  /// Same as `recv`. Returns nothing after the timeout. By default does not wait.
   std::optional<Frame> try_recv(Timeout timeout = std::chrono::nanoseconds(0)) {
     framelane_frame* frame = nullptr;
     const inner::Call call;
@@ -157,7 +158,7 @@ class Subscriber {
   std::string channel() const { return inner::text(framelane_subscriber_channel(handle())); }
   /// Frames received so far.
   std::uint64_t received() const { return framelane_subscriber_received(handle()); }
-  /// Frames skipped so far, by their numbers.
+  /// Frames skipped so far, by their sequences.
   std::uint64_t dropped() const { return framelane_subscriber_dropped(handle()); }
   /// The epoch of the channel's present publisher on this machine. Over a link that is the link's, not
   /// `Frame::epoch`.
@@ -165,8 +166,8 @@ class Subscriber {
   /// Returns true while a publisher holds the channel. Makes a system call.
   bool publisher_alive() const { return framelane_subscriber_publisher_alive(handle()) != 0; }
 
-  /// Goes over frames as they come, until the channel closes. Each frame is let go before the next is
-  /// received, unless it was moved out. At the end, access throws FramelaneError Misuse.
+  /// Iterates over frames until the channel closes. Each frame is released before the next one is received,
+  /// unless it was moved out. At the end, access throws FramelaneError Misuse.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;
