@@ -8,7 +8,8 @@ use framelane::{CancelToken, Error};
 use crate::boundary::{given, handle, share, unshare, value};
 use crate::error::{fallible, framelane_error};
 
-/// Ends the waits of the publishers and subscribers that were opened with it: see `cancel` in their options.
+/// Cancels the waits of the publishers and subscribers that were opened with it: see `cancel` in their
+/// options.
 pub struct framelane_cancel_token {
     pub(crate) token: CancelToken,
 }
@@ -56,15 +57,15 @@ pub(crate) fn token(token: *const framelane_cancel_token) -> Result<CancelToken,
     if token.is_null() { Ok(CancelToken::new()) } else { Ok(share(token, "cancel")?.token.clone()) }
 }
 
-/// Makes a token. NULL only when memory is exhausted.
+/// Creates a token. NULL only when memory is exhausted.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_cancel_token_new() -> *mut framelane_cancel_token {
     value(std::ptr::null_mut(), || Some(handle(framelane_cancel_token { token: CancelToken::new() })))
 }
 
-/// Makes a token with a check, which ends the wait that runs it and does not cancel the token. `context` is
-/// passed to `check`, and to `release` (may be NULL) when it is needed no longer.
+/// Creates a token with a check, which ends the wait that runs it and does not cancel the token. `context` is
+/// passed to `check`, and to `release` (may be NULL) when the token is no longer used.
 ///
 /// Errors: FRAMELANE_ERROR_INVALID_OPTION when `check` is NULL. `release` is not called then.
 #[must_use]
@@ -83,9 +84,9 @@ pub extern "C" fn framelane_cancel_token_with_check(
     })
 }
 
-/// Cancels the token for good. Every call that would wait, of every handle that was opened with it, ends with
-/// FRAMELANE_ERROR_INTERRUPTED, and one that waits already does so within half a second. Calls that need not
-/// wait still succeed. Never blocks. Any thread may call it, and signal handlers too.
+/// Cancels the token permanently. Every call that would wait, of every handle that was opened with it, ends
+/// with FRAMELANE_ERROR_INTERRUPTED. A waiting call does so within half a second. Calls that need not wait
+/// still succeed. Never blocks. Any thread may call it, and signal handlers too.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_cancel_token_cancel(token: Option<&framelane_cancel_token>) {
     if let Some(token) = token {
@@ -100,8 +101,7 @@ pub extern "C" fn framelane_cancel_token_is_cancelled(token: Option<&framelane_c
     token.map_or(0, |token| u8::from(token.token.is_cancelled()))
 }
 
-/// Frees the token. Handles that were opened with it keep what they need, but nothing can cancel them with it
-/// any more.
+/// Frees the token. Handles that were opened with it stay valid, but can no longer be cancelled with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_cancel_token_free(token: *mut framelane_cancel_token) {
     value((), || {

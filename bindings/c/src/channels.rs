@@ -11,7 +11,7 @@ use crate::options::flag;
 
 /// A publisher holds the channel.
 pub const FRAMELANE_CHANNEL_LIVE: u32 = 0;
-/// Its publisher has died; a new one can take it over.
+/// Its publisher has died. A new one can take it over.
 pub const FRAMELANE_CHANNEL_STALE: u32 = 1;
 /// Its publisher is closing it.
 pub const FRAMELANE_CHANNEL_CLOSED: u32 = 2;
@@ -30,7 +30,7 @@ pub struct framelane_channel {
     pub publisher_pid: u32,
     /// The newest frame's number.
     pub sequence: u64,
-    /// Frames that got no slot.
+    /// Frames for which no slot was free.
     pub dropped: u64,
     /// Bytes that the channel's files take up.
     pub memory_bytes: u64,
@@ -137,7 +137,7 @@ pub extern "C" fn framelane_channels_count(channels: Option<&framelane_channels>
     channels.map_or(0, |channels| channels.channels.len())
 }
 
-/// One of them, or NULL from the count on. Valid until the list is freed.
+/// Returns one of them, or NULL from the count on. Valid until the list is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_channels_get(
     channels: Option<&framelane_channels>,
@@ -164,7 +164,7 @@ pub extern "C" fn framelane_channels_link(
 pub struct framelane_leftover {
     /// The channel. Valid until the diagnosis is freed.
     pub channel: *const c_char,
-    /// The cause, for people. Valid until the diagnosis is freed.
+    /// The cause, informational. Valid until the diagnosis is freed.
     pub reason: *const c_char,
     /// Bytes that the files take up.
     pub size_bytes: u64,
@@ -184,7 +184,7 @@ pub struct framelane_diagnosis {
 /// Looks for channels whose publisher has died and for stray files. Live channels are never touched. The
 /// caller frees the diagnosis.
 ///
-/// `directory`: NULL is the usual one. `remove`: 1 removes what is left over, 0 reports it.
+/// `directory`: NULL is the usual one. `remove`: 1 removes leftovers, 0 reports them.
 ///
 /// Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
 /// _SYSTEM_FAILURE; _INVALID_OPTION.
@@ -224,7 +224,7 @@ pub extern "C" fn framelane_diagnosis_count(diagnosis: Option<&framelane_diagnos
     diagnosis.map_or(0, |diagnosis| diagnosis.leftovers.len())
 }
 
-/// One of them, or NULL from the count on. Valid until the diagnosis is freed.
+/// Returns one of them, or NULL from the count on. Valid until the diagnosis is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_diagnosis_get(
     diagnosis: Option<&framelane_diagnosis>,

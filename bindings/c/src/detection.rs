@@ -74,12 +74,12 @@ impl From<&framelane_detection> for Detection {
     }
 }
 
-/// Publishes what was found in frames.
+/// Publishes detections.
 pub struct framelane_detection_publisher {
     handle: Handle<DetectionPublisher>,
 }
 
-/// Receives what was found in frames.
+/// Receives detections.
 pub struct framelane_detection_subscriber {
     handle: Handle<DetectionSubscriber>,
 }
@@ -118,7 +118,7 @@ pub(crate) fn answer(
     })
 }
 
-/// Everything found in one frame; perhaps nothing.
+/// All objects found in one frame. May be empty.
 pub struct framelane_detections {
     frame: OwnedId,
     model: CString,
@@ -145,9 +145,9 @@ impl From<Detections> for framelane_detections {
     }
 }
 
-/// Makes a detections channel, by convention called CHANNEL/detections. `options` and `model` may be NULL.
+/// Creates a detections channel, by convention named CHANNEL/detections. `options` and `model` may be NULL.
 ///
-/// The `label_count` texts at `labels` name the classes, `model` what finds them; both go with every batch.
+/// The `label_count` texts at `labels` name the classes, and `model` the detector. Every batch contains both.
 /// Errors as for `framelane_publisher_create`.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -199,10 +199,10 @@ pub extern "C" fn framelane_detection_publisher_drain(
     })
 }
 
-/// Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when
-/// nothing was found.
+/// Sends the `count` boxes found in `frame`. Send a batch for every frame that was processed, also without
+/// boxes.
 ///
-/// `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
+/// `sequence` (may be NULL) receives the sequence of the batch, or 0 if it was dropped. Blocks only with
 /// FRAMELANE_BACKPRESSURE_BLOCK.
 ///
 /// Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
@@ -282,7 +282,7 @@ pub extern "C" fn framelane_detection_subscriber_recv(
 }
 
 /// Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames
-/// may be asked for in any order, among the last 256.
+/// may be requested in any order, among the last 256.
 ///
 /// `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
 /// `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every
@@ -309,8 +309,8 @@ pub extern "C" fn framelane_detection_subscriber_for_frame(
     })
 }
 
-/// The same as `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the
-/// next. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
+/// Same as `framelane_detection_subscriber_for_frame`, across restarts of the detector: waits for the next
+/// one. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detection_subscriber_answer(
@@ -377,13 +377,13 @@ pub extern "C" fn framelane_detections_label(
     label.map_or(std::ptr::null(), |label| label.as_ptr())
 }
 
-/// The batch's own number on the detections channel.
+/// Sequence of the batch on the detections channel.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detections_sequence(detections: Option<&framelane_detections>) -> u64 {
     detections.map_or(0, |detections| detections.sequence)
 }
 
-/// When the batch was published, in nanoseconds on CLOCK_MONOTONIC.
+/// Publication time of the batch, in nanoseconds on CLOCK_MONOTONIC.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_detections_published_ns(detections: Option<&framelane_detections>) -> u64 {
     detections.map_or(0, |detections| detections.published_ns)

@@ -8,7 +8,7 @@ use framelane::{Error, ErrorKind};
 
 use crate::boundary::{c_text, free, value};
 
-/// The error of a call: a code that does not change between versions, and a message for people.
+/// The error of a call: a code that does not change between versions, and a message for users.
 pub struct framelane_error {
     pub(crate) error: Error,
     message: CString,
@@ -44,7 +44,7 @@ fn internal(panic: &(dyn Any + Send)) -> Error {
         .with_hint("report it, with what the program did; reopen the channel before you continue")
 }
 
-/// One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means that all went well.
+/// One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means success.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_code(error: Option<&framelane_error>) -> u32 {
     value(0, || Some(error?.error.code()))
@@ -62,13 +62,13 @@ pub extern "C" fn framelane_error_text(error: Option<&framelane_error>) -> *cons
     error.map_or(c"ok", |error| error.text.as_c_str()).as_ptr()
 }
 
-/// The same without what to do about it.
+/// Returns the message without the hint.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_message(error: Option<&framelane_error>) -> *const c_char {
     error.map_or(c"ok", |error| error.message.as_c_str()).as_ptr()
 }
 
-/// The hint: what to do about the error. NULL only for NULL. Valid until the error is freed.
+/// Returns the hint. NULL only for NULL. Valid until the error is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_error_hint(error: Option<&framelane_error>) -> *const c_char {
     error.map_or(std::ptr::null(), |error| error.hint.as_ptr())

@@ -87,15 +87,15 @@ pub struct framelane_layout {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Planes; 0 in a layout of your own: rows without padding, planes back to back.
+    /// Number of planes. 0 in a layout of the caller: rows without padding, and planes without gaps.
     pub plane_count: u32,
-    /// The planes. In a layout of your own only offsets and strides count.
+    /// The planes. In a layout of the caller, only offsets and strides are read.
     pub planes: [framelane_plane; FRAMELANE_MAX_PLANES],
     /// Bytes of the whole frame, padding included.
     pub size_bytes: u64,
 }
 
-/// An image in the caller's memory. Zero it first: what is 0 has its usual meaning.
+/// An image in the caller's memory. Zero it first: 0 is the default of each field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_image {
@@ -126,7 +126,7 @@ pub extern "C" fn framelane_format_matrix(depth: u32, channels: u32) -> u32 {
     })
 }
 
-/// The format of this name, as in "bgr8" or "matrix:f32:3".
+/// Returns the format of a name, such as "bgr8" or "matrix:f32:3".
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_format_from_name(

@@ -11,7 +11,7 @@ use crate::error::{fallible, framelane_error};
 use crate::format::framelane_layout;
 use crate::info::{framelane_frame_id, framelane_info};
 
-/// A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its
+/// A frame, read where the publisher wrote it. It does not change until it is freed. May outlive its
 /// subscriber.
 pub struct framelane_frame {
     frame: Frame,
@@ -37,14 +37,14 @@ pub extern "C" fn framelane_frame_free(frame: Option<Box<framelane_frame>>) {
     free(frame);
 }
 
-/// The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless
+/// The frame's bytes, of the layout's size. Mapped read-only: a write ends the process, unless
 /// the subscriber has the option `writable`. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_data(frame: Option<&framelane_frame>) -> *const u8 {
     frame.map_or(std::ptr::null(), |frame| frame.frame.bytes().as_ptr())
 }
 
-/// The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers
+/// The frame's bytes, writable: of a subscriber with the option `writable`, else NULL. Other subscribers
 /// do not see the changes. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_writable_data(frame: Option<&framelane_frame>) -> *mut u8 {
@@ -57,46 +57,46 @@ pub extern "C" fn framelane_frame_layout(frame: Option<&framelane_frame>) -> *co
     frame.map_or(std::ptr::null(), |frame| &raw const frame.layout)
 }
 
-/// Times, colour, rotation; the capture time is always there. Valid until the frame is freed.
+/// Times, colour and rotation. The capture time is always set. Valid until the frame is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_info(frame: Option<&framelane_frame>) -> *const framelane_info {
     frame.map_or(std::ptr::null(), |frame| &raw const frame.info)
 }
 
-/// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
+/// Sequence of the frame at its publisher, from 1. The same in every process, also over links.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_sequence(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.sequence())
 }
 
-/// The life of the frame's publisher: `framelane_publisher_epoch` there, also over links.
+/// Epoch of the frame's publisher: `framelane_publisher_epoch` there, also over links.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_epoch(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.epoch())
 }
 
-/// Frames that its subscriber missed between the frame before and this one.
+/// Frames that the subscriber missed between the previous frame and this one.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_dropped(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.dropped())
 }
 
-/// When it was published, in nanoseconds on this machine's CLOCK_MONOTONIC.
+/// Publication time, in nanoseconds on this machine's CLOCK_MONOTONIC.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_published_ns(frame: Option<&framelane_frame>) -> u64 {
     frame.map_or(0, |frame| frame.frame.published_ns())
 }
 
-/// Nanoseconds since it was published.
+/// Nanoseconds since the publication.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_age_ns(frame: Option<&framelane_frame>) -> u64 {
     value(0, || Some(frame?.frame.age_ns()))
 }
 
-/// 1 when everything that was read of the frame before this call was the frame; 0 when a process that does
-/// not keep to the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0
-/// in a forked child: the frame is the parent's, and changes once the parent frees it. Copy a frame before a
-/// fork.
+/// Returns 1 if all bytes read before this call were those of the frame, and 0 if a process that violates the
+/// protocol has changed them. No check is necessary in a directory that is not shared with other users. 0 in
+/// a forked child: the frame belongs to the parent, and changes when the parent frees it. Copy a frame before
+/// a fork.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelane_frame_is_intact(frame: Option<&framelane_frame>) -> u8 {
     value(0, || Some(u8::from(frame?.frame.is_intact())))

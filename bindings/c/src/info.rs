@@ -20,7 +20,7 @@ pub const FRAMELANE_RANGE_LIMITED: u8 = 1;
 /// 0 to 255 for 8 bits.
 pub const FRAMELANE_RANGE_FULL: u8 = 2;
 
-/// Times, colour and rotation of a frame. Begin with `FRAMELANE_INFO_INIT`.
+/// Times, colour and rotation of a frame. Initialise it with `FRAMELANE_INFO_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_info {
@@ -32,11 +32,11 @@ pub struct framelane_info {
     pub pts_ns: i64,
     /// Duration of the frame in nanoseconds. FRAMELANE_NO_DURATION: unspecified.
     pub duration_ns: u64,
-    /// MatrixCoefficients of ITU-T H.273; 2: not said.
+    /// MatrixCoefficients of ITU-T H.273; 2: unspecified.
     pub matrix: u8,
-    /// ColourPrimaries of ITU-T H.273; 2: not said.
+    /// ColourPrimaries of ITU-T H.273; 2: unspecified.
     pub primaries: u8,
-    /// TransferCharacteristics of ITU-T H.273; 2: not said.
+    /// TransferCharacteristics of ITU-T H.273; 2: unspecified.
     pub transfer: u8,
     /// FRAMELANE_RANGE_ of the samples.
     pub range: u8,
@@ -104,19 +104,19 @@ impl framelane_info {
     }
 }
 
-/// Names a frame: what a detector sends back with its boxes.
+/// Id of a frame, which a detector sends back with its boxes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct framelane_frame_id {
     /// The frame's channel. From framelane, it is valid as long as the frame or batch that returned it.
     pub channel: *const c_char,
-    /// The life of the frame's publisher.
+    /// Epoch of the frame's publisher.
     pub epoch: u64,
-    /// The frame's number as its publisher counts.
+    /// Sequence of the frame at its publisher.
     pub sequence: u64,
     /// Its capture time in nanoseconds since 1970.
     pub timestamp_ns: u64,
-    /// When it was published, on CLOCK_MONOTONIC.
+    /// Publication time, on CLOCK_MONOTONIC.
     pub published_ns: u64,
     /// Pixels in a row of the frame.
     pub width: u32,

@@ -38,7 +38,7 @@ pub struct framelane_publisher_options {
     pub size: usize,
     /// The directory of the channel's files; NULL: $FRAMELANE_DIR, else /dev/shm/framelane-UID.
     pub directory: *const c_char,
-    /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold
+    /// Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers lease
     /// at once.
     pub slots: u32,
     /// FRAMELANE_BACKPRESSURE_DROP or FRAMELANE_BACKPRESSURE_BLOCK.
@@ -48,9 +48,9 @@ pub struct framelane_publisher_options {
     /// The URLs that are accepted instead of a name: FRAMELANE_URLS_SAFE, FRAMELANE_URLS_TRUSTED or
     /// FRAMELANE_URLS_REFUSE.
     pub urls: u32,
-    /// Room that each slot gets at least, so that frames up to this size need no new ring.
+    /// Minimum size of a slot, so that frames up to this size need no new ring.
     pub frame_bytes: u64,
-    /// Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+    /// Cancels waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
     pub cancel: *const framelane_cancel_token,
 }
 
@@ -70,14 +70,14 @@ pub struct framelane_subscriber_options {
     pub urls: u32,
     /// Time to poll for a frame before sleeping, in nanoseconds. Saves the wake-up, and occupies a core.
     pub spin_ns: u64,
-    /// Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+    /// Cancels waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
     pub cancel: *const framelane_cancel_token,
     /// 1: when the publisher closes the channel, receive calls wait for it to be published again, instead of
     /// ending with FRAMELANE_ERROR_CHANNEL_CLOSED. 0: they end.
     pub reconnect: u32,
     /// 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it.
-    /// Other subscribers do not see the changes, and the frame holds no slot. 0: frames are read where they
-    /// were published.
+    /// Other subscribers do not see the changes, and the frame occupies no slot. 0: frames are read where
+    /// they were published.
     pub writable: u32,
 }
 

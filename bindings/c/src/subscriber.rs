@@ -13,7 +13,7 @@ use crate::frame::framelane_frame;
 use crate::handle::Handle;
 use crate::options::{self, framelane_subscriber_options};
 
-/// Receives the frames of a channel. Up to 64 on a channel.
+/// Receives the frames of a channel. A channel has up to 64 subscribers.
 pub struct framelane_subscriber {
     handle: Handle<Subscriber>,
     observer: Observer,

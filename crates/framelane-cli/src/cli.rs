@@ -14,7 +14,7 @@ use crate::failure::{self, Failure};
 use crate::global::Global;
 use crate::transport;
 
-/// Live video frames between processes and between languages, at memory speed.
+/// Zero-copy publish/subscribe for live video frames, between processes and between machines.
 #[derive(Debug, Parser)]
 #[command(
     name = "framelane",

@@ -1,10 +1,10 @@
-//! Ends waits of handles from outside.
+//! Cancellation of waits.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Ends the waits of the handles that were opened with it.
+/// Cancels the waits of the handles that were opened with it.
 ///
 /// [`PublisherOptions::cancel`](crate::PublisherOptions::cancel) and
 /// [`SubscriberOptions::cancel`](crate::SubscriberOptions::cancel) take a token. Clones are one token, and
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// an error of kind [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted). Calls that need not wait still
 /// succeed, so frames that have arrived can be received.
 ///
-/// A call that waits already notices the token within half a second, and at once if a signal interrupts it.
+/// A waiting call notices the token within half a second, and at once if a signal interrupts it.
 ///
 /// ```
 /// use framelane::{CancelToken, SubscriberOptions};
@@ -40,12 +40,12 @@ struct Inner {
 }
 
 impl CancelToken {
-    /// Makes a token that is not cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a token with a check. A call that waits runs `check` at least twice a second and after each
+    /// Creates a token with a check. A call that waits runs `check` at least twice a second and after each
     /// signal, in its thread, and ends when `check` returns true.
     ///
     /// That ends this call only: the token is not cancelled.
@@ -53,13 +53,13 @@ impl CancelToken {
         CancelToken(Arc::new(Inner { check: Some(Box::new(check)), ..Inner::default() }))
     }
 
-    /// Makes a token that is also cancelled when any of `sources` is, and runs their checks.
+    /// Creates a token that is also cancelled when any of `sources` is, and runs their checks.
     pub fn any(sources: impl IntoIterator<Item = CancelToken>) -> Self {
         CancelToken(Arc::new(Inner { sources: sources.into_iter().collect(), ..Inner::default() }))
     }
 
-    /// Cancels the token for good. Never blocks, and is async-signal-safe. Any thread may call it, any number
-    /// of times.
+    /// Cancels the token permanently. Never blocks, and is async-signal-safe. Any thread may call it, any
+    /// number of times.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Relaxed);
     }

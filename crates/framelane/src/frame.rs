@@ -38,7 +38,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Rows without padding, planes back to back.
+    /// Returns a layout with rows without padding, and planes without gaps.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidFrame`] when a side is 0; [`ErrorKind::FrameTooLarge`] above [`MAX_FRAME_BYTES`].

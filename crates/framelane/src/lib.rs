@@ -1,8 +1,8 @@
-//! Live video frames between processes and between languages, at memory speed.
+//! Zero-copy publish/subscribe for live video frames, between processes and between languages.
 //!
-//! A [`Publisher`] writes frames into the slots of a *channel* in shared memory; up to 64 [`Subscriber`]s
-//! read them there, without a copy, as [`Frame`]s that do not change while they are held. What is found in a
-//! frame goes back as [`Detections`].
+//! A [`Publisher`] writes frames into the slots of a *channel* in shared memory. Up to 64 [`Subscriber`]s
+//! read them there, without a copy, as [`Frame`]s that do not change while they are held. A detector sends
+//! the boxes of a frame back as [`Detections`].
 //!
 //! ```
 //! use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions, SubscriberOptions};
@@ -25,7 +25,7 @@
 //! # Ok::<(), framelane::Error>(())
 //! ```
 //!
-//! The layout in memory is written down in `spec/shm-layout.md`; why it is right, in the `ring` module.
+//! `spec/shm-layout.md` specifies the layout in memory. The `ring` module explains why it is correct.
 #![deny(unsafe_code)]
 #![cfg_attr(not(loom), deny(missing_debug_implementations))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]

@@ -5,7 +5,7 @@ use crate::redact;
 use crate::ring::{Ordering::Relaxed, SourceWords};
 use crate::text::{load_text, store_text};
 
-/// The state of the live source that feeds a channel. The channel's publisher writes it, for people.
+/// The state of the live source that feeds a channel. Written by the channel's publisher, informational.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceStatus {
     /// Name of the source, without secrets. At most 128 bytes are kept.

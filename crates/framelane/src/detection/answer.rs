@@ -11,13 +11,13 @@ use crate::publisher::{LoanError, Publisher};
 use crate::subscriber::RecvError;
 
 impl Publisher {
-    /// Publishes a frame and waits up to `timeout` for the boxes found in it: to call a detector like a
+    /// Publishes a frame and waits up to `timeout` for the boxes found in it: calls a detector like a
     /// function.
     ///
-    /// `detections` is a subscriber of the detector's channel, usually `CHANNEL/detections`; the detector may
+    /// `detections` is a subscriber of the detector's channel, usually `CHANNEL/detections`. The detector may
     /// be restarted meanwhile, see [`DetectionSubscriber::answer`]. One copy. A detector that takes the
-    /// newest frame has this one until another is published: send from one place at a time. For a loan:
-    /// publish it, then ask for the answer.
+    /// newest frame has this one until another is published, so send from one thread at a time. For a loan:
+    /// publish it, then call `answer`.
     ///
     /// ```
     /// # use std::time::Duration;

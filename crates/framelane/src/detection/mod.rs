@@ -35,8 +35,8 @@ impl std::ops::BitOr for DetectionFlags {
     }
 }
 
-/// One object found in a frame. The meaning follows ROS `vision_msgs/Detection2D`, but for the box, which is
-/// given by its corner, not its centre.
+/// One object found in a frame. The meaning follows ROS `vision_msgs/Detection2D`, except that the box has
+/// its corner, not its centre.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Detection {
     /// Left edge in pixels; 0 is the left edge of the frame.
@@ -59,7 +59,7 @@ pub struct Detection {
     pub flags: DetectionFlags,
 }
 
-/// Everything found in one frame; perhaps nothing.
+/// All objects found in one frame. May be empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detections {
     /// The frame.
@@ -70,9 +70,9 @@ pub struct Detections {
     pub labels: Vec<String>,
     /// The objects.
     pub boxes: Vec<Detection>,
-    /// The batch's own number on the detections channel.
+    /// Sequence of the batch on the detections channel.
     pub sequence: u64,
-    /// When the batch was published, on `CLOCK_MONOTONIC`.
+    /// Publication time of the batch, on `CLOCK_MONOTONIC`.
     pub published_ns: u64,
     /// Batches that this subscriber missed just before this one.
     pub dropped: u64,

@@ -1,4 +1,4 @@
-//! The end that wants to know what was found.
+//! Subscribers of detections.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 /// Batches kept for [`DetectionSubscriber::for_frame`].
 const KEPT: usize = 256;
 
-/// Receives what was found in frames, in order, or asks for the detections of one frame.
+/// Receives detections: every batch in order, or the batch of one frame.
 pub struct DetectionSubscriber {
     subscriber: Subscriber,
     /// The last batches received, oldest first: frames may be asked for in any order.
@@ -31,7 +31,7 @@ pub enum MatchError {
     Timeout {
         /// The frame that was asked for.
         wanted: u64,
-        /// The newest frame of the same epoch whose detections are here.
+        /// The newest frame of the same epoch whose detections have arrived.
         newest: Option<u64>,
         /// The error with all of this, the channel's place and the reason.
         fault: Error,
@@ -78,7 +78,7 @@ impl DetectionSubscriber {
     /// Waits for the channel and subscribes to every batch.
     ///
     /// # Errors
-    /// As [`SubscriberOptions::open`].
+    /// The errors of [`SubscriberOptions::open`].
     pub fn open(channel: &str) -> Result<Self, Error> {
         Self::with_options(SubscriberOptions::new().delivery(Delivery::Every), channel)
     }
@@ -96,16 +96,16 @@ impl DetectionSubscriber {
         DetectionSubscriber { subscriber, recent: VecDeque::new() }
     }
 
-    /// The next batch; blocks.
+    /// Receives the next batch. Blocks.
     ///
     /// # Errors
-    /// As [`Subscriber::recv`]; [`ErrorKind::InvalidFrame`] when the channel carries images,
+    /// The errors of [`Subscriber::recv`]; [`ErrorKind::InvalidFrame`] when the channel carries images,
     /// [`ErrorKind::Damaged`] for bytes that are no batch.
     pub fn recv(&mut self) -> Result<Detections, RecvError> {
         self.recv_timeout(None)
     }
 
-    /// The next batch within `timeout`. `None` waits without limit.
+    /// Receives the next batch within `timeout`. `None` waits without limit.
     ///
     /// # Errors
     /// As [`DetectionSubscriber::recv`], and [`RecvError::Timeout`].
@@ -124,12 +124,12 @@ impl DetectionSubscriber {
     /// [`epoch`](crate::Publisher::epoch), and the number that `send` or `publish` returned. All of these
     /// name the same frame on every machine.
     ///
-    /// Looks among the last 256 batches first, then receives until the one that is wanted comes. Frames may
-    /// be asked for in any order.
+    /// Searches the last 256 batches first, then receives until the requested one arrives. Frames may be
+    /// requested in any order.
     ///
     /// # Errors
-    /// [`MatchError::Timeout`], which names the newest frame whose detections are here, the place of the
-    /// channel and the reason. Errors of receiving.
+    /// [`MatchError::Timeout`], which names the newest frame whose detections have arrived, the directory of
+    /// the channel and the reason. Errors of receiving.
     pub fn for_frame(
         &mut self,
         frame: impl Into<Origin>,

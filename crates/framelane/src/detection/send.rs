@@ -1,4 +1,4 @@
-//! The detector's end.
+//! Publishers of detections.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::publisher::{LoanError, Publisher, PublisherOptions};
 /// Room for about 300 boxes; larger batches make larger slots.
 const SLOT_BYTES: usize = 16 << 10;
 
-/// Publishes what was found in frames.
+/// Publishes detections.
 ///
 /// Send a batch for every frame that was processed, also without boxes, so that subscribers know that nothing
 /// was found.
@@ -38,12 +38,12 @@ impl DetectionPublisher {
     /// Batches that the ring holds by default.
     pub const DEFAULT_SLOTS: usize = 32;
 
-    /// Makes a detections channel of 32 slots; by convention it is called `CHANNEL/detections`.
+    /// Creates a detections channel of 32 slots, by convention named `CHANNEL/detections`.
     ///
-    /// `labels` name the classes, `model` what finds them; both go with every batch.
+    /// `labels` name the classes, and `model` the detector. Every batch contains both.
     ///
     /// # Errors
-    /// As [`PublisherOptions::create`].
+    /// The errors of [`PublisherOptions::create`].
     pub fn create(channel: &str, labels: &[&str], model: &str) -> Result<Self, Error> {
         Self::with_options(PublisherOptions::new().slots(Self::DEFAULT_SLOTS), channel, labels, model)
     }

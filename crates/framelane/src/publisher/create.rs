@@ -62,7 +62,8 @@ impl PublisherOptions {
     /// Permissions of the files by default: this user only.
     pub const DEFAULT_PERMISSIONS: u32 = 0o600;
 
-    /// Six slots, [`Backpressure::Drop`], files with permissions 0600 in the user's own directory.
+    /// Returns the defaults: six slots, [`Backpressure::Drop`], and files with permissions 0600 in the user's
+    /// own directory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -99,21 +100,22 @@ impl PublisherOptions {
         self
     }
 
-    /// Room that each slot gets at least, so that frames up to this size need no new ring.
+    /// Sets the minimum size of a slot, so that frames up to this size need no new ring.
     #[must_use]
     pub fn frame_bytes(mut self, frame_bytes: usize) -> Self {
         self.frame_bytes = frame_bytes;
         self
     }
 
-    /// The URLs that [`create`](PublisherOptions::create) accepts instead of a name; default [`Urls::Safe`].
+    /// Sets the URLs that [`create`](PublisherOptions::create) accepts instead of a name; default
+    /// [`Urls::Safe`].
     #[must_use]
     pub fn urls(mut self, urls: Urls) -> Self {
         self.urls = urls;
         self
     }
 
-    /// A token that ends waits; default none. See [`CancelToken`].
+    /// Sets the token that cancels waits; default none. See [`CancelToken`].
     #[must_use]
     pub fn cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
@@ -133,7 +135,7 @@ impl PublisherOptions {
         self
     }
 
-    /// Makes the channel; takes it over, with its subscribers, when its publisher has died.
+    /// Creates the channel, or takes it over, with its subscribers, if its publisher has died.
     ///
     /// A URL instead of a name sends the frames to a channel on another machine (see `framelane-net`).
     ///

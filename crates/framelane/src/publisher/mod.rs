@@ -1,4 +1,4 @@
-//! The writing end of a channel.
+//! Publishers.
 
 mod create;
 mod drain;
@@ -37,13 +37,14 @@ const HOLD_CHECK: Duration = Duration::from_millis(2);
 /// Interval at which an active publisher checks that the channel's files still have their names.
 const PRESENCE_CHECK_NS: u64 = 1_000_000_000;
 
-/// The one that publishes a channel's frames.
+/// Publishes the frames of a channel.
 ///
-/// At most one publisher lives on a channel. It never waits for a subscriber, unless it was made with
-/// [`Backpressure::Block`]. Dropping it closes the channel and removes its files: subscribers get
-/// [`RecvError::Closed`](crate::RecvError::Closed) after what is left in the ring that they have mapped,
-/// which they do when they open the channel and when they receive. To be sure that nothing is missed at the
-/// end, use [`Backpressure::Block`] and call [`Publisher::drain`] first.
+/// A channel has at most one live publisher. It never waits for a subscriber, unless it was created with
+/// [`Backpressure::Block`]. Dropping it closes the channel and removes its files. Subscribers then receive
+/// the frames that are left in the ring that they have mapped, and after them
+/// [`RecvError::Closed`](crate::RecvError::Closed). They map the ring when they open the channel and when
+/// they receive. If no frame may be lost at the end, use [`Backpressure::Block`] and call
+/// [`Publisher::drain`] first.
 ///
 /// ```
 /// use framelane::{FrameInfo, Layout, PixelFormat, PublisherOptions};
@@ -65,31 +66,31 @@ pub struct Publisher {
     permissions: u32,
     slot_count: usize,
     backpressure: Backpressure,
-    /// Room that every slot gets at least.
+    /// Minimum size of a slot.
     frame_bytes: usize,
     control: ControlFile,
     readers: ReadersFile,
-    /// The generation that readers know, and the one that the next frame in it will make known.
+    /// The generation that readers know, and the one that the next frame announces.
     current: Option<Slots>,
     next: Option<Slots>,
     /// The number of the last generation made.
     generation: u64,
     epoch: u64,
     sequence: u64,
-    /// The newest frame's number: what readers can be asked to have received. `sequence` counts dropped ones
-    /// too.
+    /// Sequence of the newest frame in the ring, which readers can be expected to have received. `sequence`
+    /// counts dropped frames too.
     published: u64,
     dropped: u64,
     forks: u64,
     inherited: Option<Origin>,
-    /// Carries what is published to where the URL leads that was given as the channel's name. Dropped after
-    /// the channel is closed: what is left in the ring is still sent.
+    /// Link that sends the frames when the channel was named by a URL. Dropped after the channel is closed:
+    /// the frames left in the ring are still sent.
     link: Option<urls::HeldLink>,
-    /// Ends waits.
+    /// Cancels waits.
     cancel: CancelToken,
     /// True if another program has removed the channel's files.
     removed: bool,
-    /// When that is checked next, on the monotonic clock.
+    /// Time of the next such check, on the monotonic clock.
     presence_check_ns: u64,
 }
 
@@ -105,10 +106,10 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Makes, or takes over, a channel with the default options.
+    /// Creates, or takes over, a channel with the default options.
     ///
     /// # Errors
-    /// As [`PublisherOptions::create`].
+    /// The errors of [`PublisherOptions::create`].
     pub fn create(channel: &str) -> Result<Self, Error> {
         PublisherOptions::new().create(channel)
     }
@@ -118,20 +119,21 @@ impl Publisher {
         &self.channel
     }
 
-    /// The number of this life of the publisher; no other one of this channel has it.
+    /// The epoch: a number of this publisher that no other publisher of this channel has.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The number given to the last frame, published or dropped; 0 before the first. The next one gets the
-    /// next number.
+    /// The sequence of the last frame, published or dropped; 0 before the first. The next frame gets the next
+    /// number.
     ///
-    /// After a take-over it goes on from the dead publisher's, so that readers count across.
+    /// After a take-over it continues from that of the dead publisher, so that readers can count skipped
+    /// frames.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Frames that got a number but no slot.
+    /// Frames dropped because no slot was free.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -157,7 +159,7 @@ impl Publisher {
         status::holders(self.control.words(), &self.readers, None)
     }
 
-    /// The error with its reason: for [`LoanError::NoFreeSlot`], the processes that hold the slots.
+    /// Returns the error with its reason: for [`LoanError::NoFreeSlot`], the processes that hold the slots.
     pub fn explain(&self, error: LoanError) -> Error {
         match error {
             LoanError::NoFreeSlot => status::all_held(&self.channel, self.slot_count, &self.slot_holders()),
@@ -170,7 +172,7 @@ impl Publisher {
         Observer::new(&self.channel, &self.directory, false)
     }
 
-    /// Subscribers attached now. Makes a system call for each.
+    /// Number of subscribers attached now. Makes a system call for each.
     pub fn subscribers(&self) -> usize {
         let active = self.readers.words().active.load(Relaxed);
         (0..ring::READERS as u64)
@@ -182,8 +184,8 @@ impl Publisher {
 
     /// Copies a frame into a slot and publishes it. Returns its sequence, or `None` when it was dropped.
     ///
-    /// `bytes` are laid out as `layout` says and at least [`Layout::size_bytes`] long. One copy.
-    /// Blocks only with [`Backpressure::Block`].
+    /// `bytes` have the layout `layout` and at least [`Layout::size_bytes`] bytes. One copy. Blocks only with
+    /// [`Backpressure::Block`].
     ///
     /// # Errors
     /// [`LoanError::Other`] of kind [`ErrorKind::InvalidFrame`] when `bytes` are too few; else as
@@ -217,9 +219,9 @@ impl Publisher {
         }
     }
 
-    /// Lends a slot to write in place; what it holds at first is left over from an older frame.
+    /// Lends a slot to write in place. It contains an older frame at first.
     ///
-    /// Blocks only with [`Backpressure::Block`], until a reader lets a slot go.
+    /// Blocks only with [`Backpressure::Block`], until a reader releases a slot.
     ///
     /// # Errors
     /// [`LoanError::Interrupted`] when the token of [`PublisherOptions::cancel`] ends the wait;
@@ -253,7 +255,7 @@ impl Publisher {
     /// Publishes the bytes that were written to an owned loan. The slot is not reused before the loan is
     /// dropped.
     ///
-    /// Nothing may write to the slot afterwards. A loan that is published again is copied. `layout` must fit
+    /// No code may write to the slot afterwards. A loan that is published again is copied. `layout` must fit
     /// into [`OwnedLoan::capacity`]. If the ring has larger slots now, the frame is copied. Blocks only with
     /// [`Backpressure::Block`].
     ///
@@ -297,8 +299,8 @@ impl Publisher {
         Ok(copy.publish(info))
     }
 
-    /// The [`Origin`] of the newest frame that the dead publisher left whose channel this one has taken over:
-    /// for links, which go on behind it.
+    /// Returns the [`Origin`] of the newest frame of the dead publisher whose channel this one has taken
+    /// over: for links, which continue after it.
     pub fn inherited(&self) -> Option<Origin> {
         self.inherited
     }
@@ -335,12 +337,12 @@ impl Publisher {
         self.sequence
     }
 
-    /// Replaces the token that ends waits, for example after the old one was cancelled.
+    /// Replaces the token that cancels waits, for example after the old one was cancelled.
     pub fn set_cancel_token(&mut self, cancel: CancelToken) {
         self.cancel = cancel;
     }
 
-    /// Returns the token that ends waits.
+    /// Returns the token that cancels waits.
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel
     }

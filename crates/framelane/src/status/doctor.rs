@@ -1,4 +1,4 @@
-//! Finding, and removing, what a crash left.
+//! Finds and removes the leftovers of a crash.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::step::{Step, step};
 
 use super::{ChannelStatus, look, readable};
 
-/// A file that is not complete is left over when it is older than this: making one takes milliseconds.
+/// An incomplete file that is older than this is a leftover: making a file takes milliseconds.
 const UNFINISHED_AGE: Duration = Duration::from_secs(10);
 
 /// Result of [`doctor`].
@@ -29,7 +29,7 @@ pub struct Diagnosis {
     pub total_bytes: u64,
     /// Channels with a live publisher.
     pub live_channels: usize,
-    /// Live channels whose slots are used up.
+    /// Live channels without a free slot.
     pub starved: Vec<Starved>,
     /// Unused files and objects.
     pub leftovers: Vec<Leftover>,
@@ -41,7 +41,7 @@ pub struct Diagnosis {
 pub struct Starved {
     /// The channel.
     pub channel: String,
-    /// Which processes hold how many slots.
+    /// Processes, with the number of slots that each holds.
     pub reason: String,
     /// Action for the user.
     pub hint: String,

@@ -1,4 +1,4 @@
-//! Looking at channels from outside: what is there, who reads it, what a crash left.
+//! State of channels, as seen by other processes: subscribers, links, leftovers of a crash.
 
 mod doctor;
 mod holders;
@@ -27,11 +27,11 @@ pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor};
 pub enum ChannelState {
     /// A publisher holds it.
     Live,
-    /// Its publisher has died; a new one can take it over.
+    /// Its publisher has died. A new one can take it over.
     Stale,
     /// Its publisher is closing it.
     Closed,
-    /// Its files cannot be read; why.
+    /// Its files cannot be read, for this reason.
     Damaged(String),
 }
 
@@ -41,15 +41,15 @@ pub enum ChannelState {
 pub struct ChannelStatus {
     /// The channel's name.
     pub name: String,
-    /// True if it is in use.
+    /// State of the channel.
     pub state: ChannelState,
     /// The process that publishes, or did.
     pub publisher_pid: u32,
-    /// The life of the publisher.
+    /// Epoch of the publisher.
     pub epoch: u64,
     /// Number of the ring, which increases when the ring is replaced.
     pub generation: u64,
-    /// The newest frame's number.
+    /// Sequence of the newest frame.
     pub sequence: u64,
     /// Frames of this epoch without a slot, including those that a link skipped ([`LinkStatus::missed`]).
     pub dropped: u64,
@@ -63,7 +63,7 @@ pub struct ChannelStatus {
     pub layout: Option<Layout>,
     /// Its colour.
     pub color: Color,
-    /// When it was published, on `CLOCK_MONOTONIC`.
+    /// Publication time of the newest frame, on `CLOCK_MONOTONIC`.
     pub newest_published_ns: Option<u64>,
     /// Usual interval of its frames in nanoseconds: the median of those in the ring, or the duration that the
     /// publisher states for a single one. `None` if unknown.
@@ -86,13 +86,13 @@ pub struct ChannelStatus {
 pub struct SubscriberStatus {
     /// Its record, 0 to 63.
     pub index: usize,
-    /// Its process.
+    /// Id of its process.
     pub pid: u32,
     /// Newest or every frame.
     pub delivery: Delivery,
-    /// The frame received last.
+    /// Sequence of the frame received last.
     pub cursor: u64,
-    /// Frames that it holds.
+    /// Number of frames that it holds.
     pub leases: usize,
     /// Frames received.
     pub received: u64,
@@ -149,9 +149,9 @@ pub fn status(directory: Option<&Path>, channel: &str) -> Result<ChannelStatus, 
 }
 
 impl ChannelStatus {
-    /// The fault when subscribers hold every slot but the newest: new frames find none.
+    /// Returns an error if subscribers hold every slot but the newest, so that new frames are dropped.
     ///
-    /// Returns what holds the slots, and what to do.
+    /// The error names the processes that hold the slots, and has a hint.
     pub fn starvation(&self) -> Option<Error> {
         let starved = self.state == ChannelState::Live && self.slots > 1 && self.held_slots + 1 >= self.slots;
         starved.then(|| all_held(&self.name, self.slots, &self.holders))

@@ -72,7 +72,7 @@ impl Frame {
         &self.descriptor.layout
     }
 
-    /// Times, colour, rotation; [`FrameInfo::timestamp_ns`] is always there.
+    /// Times, colour and rotation. [`FrameInfo::timestamp_ns`] is always set.
     pub fn info(&self) -> &FrameInfo {
         &self.descriptor.info
     }
@@ -108,9 +108,9 @@ impl Frame {
         }
     }
 
-    /// The whole payload, to be changed: of a subscriber with [`SubscriberOptions::writable`], else `None`.
+    /// The whole payload, writable: of a subscriber with [`SubscriberOptions::writable`], else `None`.
     ///
-    /// What is written stays in this frame: other subscribers, and other frames, do not have it.
+    /// Changes stay in this frame: other subscribers, and other frames, do not see them.
     ///
     /// [`SubscriberOptions::writable`]: super::SubscriberOptions::writable
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
@@ -128,15 +128,15 @@ impl Frame {
         self.own.is_some()
     }
 
-    /// Returns true if everything that was read of the frame before this call was the frame. No system call.
+    /// Returns true if all bytes that were read before this call were those of the frame. No system call.
     ///
-    /// Always true while all who may write to the channel's files keep to the protocol: there is no need to
-    /// ask in a directory of your own. In one that is shared with users who are not trusted, a subscriber can
-    /// clear the pins of another, or truncate files: copy the frame, then ask, and use the copy if it was
-    /// intact.
+    /// Always true while all processes that may write to the channel's files follow the protocol: a directory
+    /// that is not shared with other users needs no check. In one that is shared with untrusted users, a
+    /// subscriber can clear the pins of another, or truncate files: copy the frame, then check, and use the
+    /// copy if it was intact.
     ///
-    /// False in a forked child: the lease is the parent's, and the bytes change once the parent lets go. Copy
-    /// a frame before the fork, or receive it in the child.
+    /// False in a forked child: the lease belongs to the parent, and the bytes change when the parent
+    /// releases it. Copy a frame before the fork, or receive it in the child.
     pub fn is_intact(&self) -> bool {
         if let Some(own) = &self.own {
             return own.is_intact;
@@ -161,24 +161,24 @@ impl Frame {
         &self.bytes()[self.layout().plane_range(plane)]
     }
 
-    /// The frame's number, from 1, as its publisher counts: the same in every process, also over links.
+    /// Sequence of the frame at its publisher, from 1. The same in every process, also over links.
     pub fn sequence(&self) -> u64 {
         self.origin().sequence
     }
 
-    /// The life of the frame's publisher: [`Publisher::epoch`](crate::Publisher::epoch) there, also over
-    /// links.
+    /// Epoch of the frame's publisher: [`Publisher::epoch`](crate::Publisher::epoch) there, also over links.
     pub fn epoch(&self) -> u64 {
         self.origin().epoch
     }
 
-    /// The frame's number in the ring of this machine, for [`Subscriber::rewind`](crate::Subscriber::rewind).
-    /// Differs from [`Frame::sequence`] when a link has brought the frame.
+    /// Sequence of the frame in the ring of this machine, for
+    /// [`Subscriber::rewind`](crate::Subscriber::rewind). Differs from [`Frame::sequence`] when the frame
+    /// came over a link.
     pub fn local_sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Frames that this subscriber missed between the frame before and this one.
+    /// Frames that this subscriber missed between the previous frame and this one.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -188,12 +188,12 @@ impl Frame {
         self.info().timestamp_ns.unwrap_or(0)
     }
 
-    /// When it was published, on this machine's `CLOCK_MONOTONIC`.
+    /// Publication time, on this machine's `CLOCK_MONOTONIC`.
     pub fn published_ns(&self) -> u64 {
         self.descriptor.published_ns
     }
 
-    /// Nanoseconds since it was published.
+    /// Nanoseconds since the publication.
     pub fn age_ns(&self) -> u64 {
         os::monotonic_ns().saturating_sub(self.published_ns())
     }

@@ -1,4 +1,4 @@
-//! The reading end of a channel.
+//! Subscribers.
 
 mod attach;
 mod frame;
@@ -34,14 +34,14 @@ const ATTEMPTS: usize = 64;
 /// Rounds without sleep after which the cancel token is asked all the same.
 const ROUNDS: u32 = 10_000;
 
-/// One that receives a channel's frames; up to 64 on a channel.
+/// Receives the frames of a channel. A channel has up to 64 subscribers.
 ///
 /// Frames are leased, not copied: a [`Frame`] reads straight from shared memory, and does not change until it
 /// is dropped. A subscriber holds at most [`Subscriber::max_leases`] of them. Dropping the subscriber leaves
 /// its leases valid.
 ///
-/// When the publisher dies, waiting goes on: a new publisher on the same channel is picked up without opening
-/// again, see [`Subscriber::publisher_alive`]. When it closes the channel, waiting ends, unless the
+/// When the publisher dies, the subscriber waits for a new publisher of the channel, see
+/// [`Subscriber::publisher_alive`]. When the publisher closes the channel, the wait ends, unless the
 /// subscriber was opened with [`SubscriberOptions::reconnect`].
 pub struct Subscriber {
     attachment: Arc<Attachment>,
@@ -81,9 +81,9 @@ const TOO_MANY_LEASES: &str = "cannot receive: this subscriber holds as many fra
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum RecvError {
-    /// The time has passed without a new frame; [`Subscriber::explain`] says why.
+    /// The timeout has passed without a new frame. [`Subscriber::explain`] returns the reason.
     Timeout,
-    /// The publisher has closed the channel, and there is nothing left to receive.
+    /// The publisher has closed the channel, and all frames were received.
     Closed,
     /// The subscriber holds [`Subscriber::max_leases`] frames: drop or copy one first.
     TooManyLeases,
@@ -164,7 +164,7 @@ impl Subscriber {
     /// Waits for the channel to appear and subscribes to its newest frames.
     ///
     /// # Errors
-    /// As [`SubscriberOptions::open`].
+    /// The errors of [`SubscriberOptions::open`].
     pub fn open(channel: &str) -> Result<Self, Error> {
         SubscriberOptions::new().open(channel)
     }
@@ -184,9 +184,9 @@ impl Subscriber {
         self.received
     }
 
-    /// Frames skipped so far, by their numbers: received + dropped = the last sequence less the one before
-    /// joining. After a reconnection: the frames of both channels, but not those published while none was
-    /// open.
+    /// Frames skipped so far, by their sequences: received + dropped = the last sequence less the one before
+    /// the subscriber attached. After a reconnection: the frames of both channels, without those published
+    /// while neither was open.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -208,8 +208,8 @@ impl Subscriber {
         Origin { epoch: words.epoch_now(), sequence: words.epoch_after.load(Relaxed) }
     }
 
-    /// Returns true if a publisher holds the channel now. Of a channel that comes over a link: whether the
-    /// link is connected and the channel is published on the other machine. Makes a system call.
+    /// Returns true if a publisher holds the channel now. For a channel of a link: true if the link is
+    /// connected and the channel is published on the other machine. Makes a system call.
     pub fn publisher_alive(&self) -> bool {
         if self.remote.is_some()
             && let Some(link) = link::read(self.attachment.control.words())
@@ -244,8 +244,7 @@ impl Subscriber {
         self.recv_timeout(None)
     }
 
-    /// Same as [`Subscriber::recv`], for at most `timeout`. Zero takes only what is there. `None` waits
-    /// without limit.
+    /// Same as [`Subscriber::recv`], for at most `timeout`. Zero does not wait. `None` waits without limit.
     ///
     /// # Errors
     /// All of [`RecvError`].
@@ -254,12 +253,12 @@ impl Subscriber {
         if self.options.reconnect { self.recv_reconnecting(timeout) } else { self.recv_attached(timeout) }
     }
 
-    /// Replaces the token that ends waits, for example after the old one was cancelled.
+    /// Replaces the token that cancels waits, for example after the old one was cancelled.
     pub fn set_cancel_token(&mut self, cancel: CancelToken) {
         self.options.cancel = cancel;
     }
 
-    /// Returns the token that ends waits.
+    /// Returns the token that cancels waits.
     pub fn cancel_token(&self) -> &CancelToken {
         &self.options.cancel
     }
@@ -326,7 +325,8 @@ impl Subscriber {
         files::removed(&self.attachment.channel, &self.directory)
     }
 
-    /// Every frame until the channel closes; other errors end it after they are given once.
+    /// Returns an iterator over the frames until the channel closes. Another error is returned once and ends
+    /// it.
     pub fn frames(&mut self) -> impl Iterator<Item = Result<Frame, RecvError>> + '_ {
         let mut failed = false;
         std::iter::from_fn(move || {

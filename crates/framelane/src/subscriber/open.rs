@@ -62,27 +62,27 @@ enum NotYet {
 }
 
 impl SubscriberOptions {
-    /// Newest frames, waiting for the channel without limit.
+    /// Returns the defaults: newest frames, and no limit on the wait for the channel.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which frames to receive.
+    /// Sets the frames to receive.
     #[must_use]
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// The directory of the channel's files, as for the publisher.
+    /// Sets the directory of the channel's files, as for the publisher.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// Time limit for opening, while there is no live channel. `None` (the default) waits without limit, and
-    /// zero does not wait.
+    /// Sets the time limit for opening, while there is no live channel. `None` (the default) waits without
+    /// limit, and zero does not wait.
     #[must_use]
     pub fn open_timeout(mut self, open_timeout: Option<Duration>) -> Self {
         self.open_timeout = open_timeout;
@@ -100,8 +100,8 @@ impl SubscriberOptions {
         self
     }
 
-    /// Wait for the channel again when its publisher closes it, instead of ending with [`RecvError::Closed`];
-    /// default false.
+    /// Waits for the channel again when its publisher closes it, instead of ending with
+    /// [`RecvError::Closed`]; default false.
     ///
     /// A receive call then waits until the channel is published again, or its timeout has passed. Frames held
     /// stay valid. Frames of the new publisher have a new epoch. Those published before the subscriber was
@@ -115,7 +115,8 @@ impl SubscriberOptions {
         self
     }
 
-    /// The URLs that [`open`](SubscriberOptions::open) accepts instead of a name; default [`Urls::Safe`].
+    /// Sets the URLs that [`open`](SubscriberOptions::open) accepts instead of a name; default
+    /// [`Urls::Safe`].
     #[must_use]
     pub fn urls(mut self, urls: Urls) -> Self {
         self.urls = urls;
@@ -131,15 +132,15 @@ impl SubscriberOptions {
     }
 
     /// Copies each frame into memory of this process, so that [`Frame::bytes_mut`](super::Frame::bytes_mut)
-    /// can draw into it. Other subscribers do not see the changes, and the frame holds no slot. Costs one
-    /// copy a frame, into memory that is used again.
+    /// can draw into it. Other subscribers do not see the changes, and the frame occupies no slot. Costs one
+    /// copy a frame, into memory that is reused.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
         self
     }
 
-    /// A token that ends waits; default none. See [`CancelToken`].
+    /// Sets the token that cancels waits; default none. See [`CancelToken`].
     #[must_use]
     pub fn cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
