@@ -5,23 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-/// Ends the waits of the publishers and subscribers that were opened with it (`cancel=`).
+/// Cancels the waits of the publishers and subscribers that were opened with it (`cancel=`).
 ///
-/// After `cancel()`, every call that would wait raises Interrupted, and a call that waits already does so
-/// within half a second. Calls that need not wait still succeed. One token serves any number of objects. Any
-/// thread may use it.
+/// After `cancel()`, every call that would wait raises Interrupted. A waiting call does so within half a
+/// second. Calls that need not wait still succeed. One token serves any number of objects. Any thread may use
+/// it.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct CancelToken(framelane::CancelToken);
 
 #[pymethods]
 impl CancelToken {
-    /// Makes a token that is not cancelled.
+    /// Creates a token that is not cancelled.
     #[new]
     fn new() -> Self {
         CancelToken(framelane::CancelToken::new())
     }
 
-    /// Cancels the token for good. Never blocks. May be called again.
+    /// Cancels the token permanently. Never blocks. May be called again.
     fn cancel(&self) {
         self.0.cancel();
     }

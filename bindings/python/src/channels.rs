@@ -235,8 +235,8 @@ pub(crate) fn list_channels(py: Python<'_>, directory: Option<PathBuf>) -> PyRes
     Ok(found.into_iter().map(ChannelStatus::from).collect())
 }
 
-/// Looks for channels whose publisher has died and for stray files; removes them with remove=True. Live
-/// channels are never touched.
+/// Looks for channels whose publisher has died and for stray files, and reports them. remove=True removes
+/// them. Live channels are never touched.
 #[pyfunction]
 #[pyo3(signature = (directory=None, *, remove=false))]
 pub(crate) fn doctor(py: Python<'_>, directory: Option<PathBuf>, remove: bool) -> PyResult<Diagnosis> {

@@ -192,7 +192,7 @@ pub(crate) fn frame_id(frame: &Bound<'_, PyAny>) -> PyResult<framelane::FrameId>
 }
 
 /// Sends the boxes found in frames, on a separate channel, by convention `CHANNEL/detections`. Calls from
-/// several threads take turns.
+/// several threads are serialised.
 ///
 /// - `labels`: names of the classes. Class id 0 is the first. With labels, `send` refuses larger ids.
 /// - `model`: the id of the model, for subscribers.
@@ -310,7 +310,7 @@ impl DetectionPublisher {
         }
     }
 
-    /// Closes the channel. When it returns, the channel is gone and its name is free. Never waits for a
+    /// Closes the channel. When it returns, the channel is closed and its name is free. Never waits for a
     /// subscriber. If no batch may be lost, call `drain` first.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.close(py)

@@ -116,7 +116,7 @@ fn to_batch(received: Received<framelane::Detections>) -> Detections {
     Detections { dropped: received.item.dropped + received.skipped, batch: received.item }
 }
 
-/// Receives the boxes found in the frames of a channel. Calls from several threads take turns.
+/// Receives the boxes found in the frames of a channel. Calls from several threads are serialised.
 ///
 /// `channel` is a name or a URL, as for Subscriber.
 ///
@@ -221,11 +221,11 @@ impl DetectionSubscriber {
 
     /// Returns the boxes of one frame, waiting up to `timeout` seconds (None: indefinitely, 0: not at all).
     ///
-    /// `frame` is a Frame, a FrameId or a sequence; a sequence is one of `epoch`, or else of the last
-    /// batch's. At the publisher these are what `send` returned, and `Publisher.epoch`. All name the same
-    /// frame on every machine. Frames may be asked for in any order among the last 256; batches of other
-    /// frames that come meanwhile are kept for later calls of this kind, and are not received again by
-    /// `recv`.
+    /// `frame` is a Frame, a FrameId or a sequence. A sequence belongs to `epoch`, or else to the epoch of
+    /// the last batch. A publisher passes the result of `send`, and `Publisher.epoch`. All name the same
+    /// frame on every machine. Frames may be requested in any order among the last 256. Batches of other
+    /// frames that arrive during the call are kept for later calls of `for_frame`, and are not received again
+    /// by `recv`.
     #[pyo3(signature = (frame, timeout=None, *, epoch=None))]
     fn for_frame(
         &self,

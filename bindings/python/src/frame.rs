@@ -88,10 +88,10 @@ impl Frame {
 #[pymethods]
 impl Frame {
     /// The image as a read-only view of shared memory, without a copy. The lease ends when this frame is
-    /// released or collected and the last view is gone.
+    /// released or collected and the last view is deleted.
     ///
     /// If the subscriber was opened with `writable=True`, it is a view of a copy that was made for this
-    /// frame, which can be written to and holds no slot.
+    /// frame, which can be written to and occupies no slot.
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let frame = self.leased()?;
@@ -123,8 +123,8 @@ impl Frame {
         Ok(target)
     }
 
-    /// Ends this object's hold on the frame. Arrays made before keep the lease until they are gone;
-    /// `sequence` and the other descriptions stay readable.
+    /// Releases the frame. Arrays made before keep the lease until they are deleted. `sequence` and the other
+    /// descriptions stay readable.
     fn release(&self) {
         let lease = lock(&self.lease).take();
         drop(lease);
@@ -254,7 +254,7 @@ impl Frame {
         Ok(now.saturating_sub(self.info.id.published_ns))
     }
 
-    /// Position in the media in nanoseconds, if the publisher said it.
+    /// Position in the media in nanoseconds, if the publisher specified it.
     #[getter]
     fn pts_ns(&self) -> Option<i64> {
         self.info.frame.pts_ns
@@ -290,10 +290,10 @@ impl Frame {
         self.info.dropped
     }
 
-    /// Returns true if everything that was read of the frame before this was the frame. Always true in a
-    /// directory of your own; in one that is shared with users who are not trusted, copy the image, then ask.
-    /// False in a forked child: the frame is the parent's, and its arrays change there once the parent lets
-    /// go. Copy a frame before a fork.
+    /// True if all bytes that were read before this were those of the frame. Always true in a directory that
+    /// is not shared with other users. In one that is shared with untrusted users, copy the image, then
+    /// check. False in a forked child: the frame belongs to the parent, and its arrays change in the child
+    /// when the parent releases it. Copy a frame before a fork.
     ///
     /// Raises ValueError once released.
     #[getter]

@@ -39,9 +39,9 @@ enum State {
 /// A slot on loan: a context manager. Write to `array`; on exit the frame is published, unless an exception
 /// passes or `abandon` was called.
 ///
-/// The array starts with an older picture: fill all of it. A function that may
-/// put its result elsewhere has to be asked: `cap.read(slot.array)` fills the array only if shape and dtype
-/// are those of the camera; check that the image it returns `is slot.array`.
+/// The array contains an older picture at first: fill all of it. Check functions that may write elsewhere:
+/// `cap.read(slot.array)` fills the array only if shape and dtype are those of the camera. Check that the
+/// image it returns `is slot.array`.
 #[pyclass(frozen, module = "framelane")]
 pub(crate) struct Loan {
     shared: Arc<Shared>,

@@ -23,8 +23,8 @@ use crate::publishing::{Failure, Shared};
 use crate::subscriber::call_async;
 use crate::{copy, shape};
 
-/// The one publisher of a channel. Creates the channel, or takes it over from a publisher that died. Does not
-/// wait for subscribers. Calls from several threads take turns.
+/// Publishes the frames of a channel. Creates the channel, or takes it over from a publisher that died. A
+/// channel has one publisher. Does not wait for subscribers. Calls from several threads are serialised.
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as for Subscriber. To a URL, the link
 /// sends the newest frame whenever it has room for one. `close` waits up to 5 s for the remaining frames.
@@ -149,12 +149,12 @@ impl Publisher {
         }
     }
 
-    /// Sends an image as `send` does and waits up to `timeout` seconds for the boxes found in it: to call a
+    /// Sends an image as `send` does and waits up to `timeout` seconds for the boxes found in it: calls a
     /// detector like a function.
     ///
-    /// `detections` is a DetectionSubscriber of the detector's channel; when the detector ends, the next one
-    /// is waited for. Raises NoFreeSlot when the frame was dropped, Timeout, and what `send` and `recv`
-    /// raise.
+    /// `detections` is a DetectionSubscriber of the detector's channel. If the detector ends, waits for the
+    /// next one. Raises NoFreeSlot if the frame was dropped, Timeout, and the exceptions of `send` and
+    /// `recv`.
     #[pyo3(signature = (image, detections, timeout=None, *, timestamp_ns=None, format=None))]
     fn send_and_wait(
         &self,
@@ -237,8 +237,8 @@ impl Publisher {
 
     /// Ends the channel: subscribers get ChannelClosed, its files are removed. May be called again.
     ///
-    /// When it returns, the channel is gone and its name is free. Calls that wait in other threads end with
-    /// ChannelClosed; a call that copies ends first.
+    /// When it returns, the channel is closed and its name is free. Calls that wait in other threads end with
+    /// ChannelClosed. A call that copies finishes first.
     ///
     /// Never waits for a subscriber, also with backpressure "block". If no frame may be lost, call `drain`
     /// first. The end of a `with` block does the same as `close`.
@@ -341,7 +341,7 @@ impl Publisher {
 }
 
 impl Publisher {
-    /// Passes a frame on as it is, planes and padding included. What the caller says goes first.
+    /// Sends a frame unchanged, with planes and padding. Arguments of the caller take precedence.
     fn relay(
         &self,
         py: Python<'_>,

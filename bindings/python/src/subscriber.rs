@@ -124,7 +124,7 @@ pub(crate) fn until_closed<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<O
     }
 }
 
-/// Receives the frames of a channel. Calls from several threads take turns.
+/// Receives the frames of a channel. Calls from several threads are serialised.
 ///
 /// `channel` is a name, or the URL of a channel on another machine, as in
 /// "tls://camera:7420/cam0?fingerprint=sha256:...&codec=jpeg:80". Frames of a URL arrive over a link, which

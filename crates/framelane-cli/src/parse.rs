@@ -64,7 +64,7 @@ pub fn repeat(text: &str) -> Result<Repeat, String> {
     }
     text.parse()
         .map(Repeat::Times)
-        .map_err(|_| format!("expected how often to play, 1 or more, or forever, found {text:?}"))
+        .map_err(|_| format!("expected a number of plays, 1 or more, or forever, found {text:?}"))
 }
 
 /// Permissions in octal, as for `chmod`.

@@ -139,11 +139,11 @@ pub fn check_exposure(addresses: &[SocketAddr], insecure: bool) -> Result<(), Er
         Some(address) if !insecure => Err(Error::new(
             ErrorKind::InvalidOption,
             format!(
-                "expected an address of this machine only, as 127.0.0.1, found {address}: what travels there is neither \
+                "expected an address of this machine only, as 127.0.0.1, found {address}: the connection is neither \
                  encrypted nor authenticated"
             ),
         )
-        .with_hint("add --insecure if all who can reach the network may see and send frames")),
+        .with_hint("add --insecure if every party on the network may see and send frames")),
         _ => Ok(()),
     }
 }

@@ -121,7 +121,7 @@ function pageLatency(tile) {
 function showEmpty(error) {
   const shown = channels.filter(isShown).length;
   const text = error ?? (channels.length === 0
-    ? `No channels${directory}. "framelane publish testsrc cam0" makes one.`
+    ? `No channels${directory}. "framelane publish testsrc cam0" creates one.`
     : shown === 0 ? "No channel has this name." : "");
   by("empty").textContent = text;
   by("empty").hidden = !text || opened !== null;

@@ -235,7 +235,7 @@ fn unknown_certificate(certificate: Option<Fingerprint>) -> Error {
         None => (
             "expected a token or a certificate, found neither".to_owned(),
             "set FRAMELANE_TOKEN, give a token file (--token-file FILE), or the folder of a certificate that the server \
-             allows (--certificate DIRECTORY; `framelane identity client NAME` makes one)"
+             allows (--certificate DIRECTORY; `framelane identity client NAME` creates one)"
                 .to_owned(),
         ),
     };

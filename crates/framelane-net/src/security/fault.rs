@@ -168,7 +168,7 @@ pub(super) fn certificate_fault(whose: &str, error: &CertificateError) -> Fault 
         ),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => Fault::new(
             format!("{whose} is for another purpose"),
-            "make one with `framelane identity server` for servers, `framelane identity client NAME` for \
+            "create one with `framelane identity server` for servers, `framelane identity client NAME` for \
              clients",
         ),
         _ => untrusted(whose, error),

@@ -243,7 +243,7 @@ impl Server {
                     ErrorKind::InvalidOption,
                     "expected a certificate for tls://, found none",
                 )
-                .with_hint("make one with `framelane identity server`"));
+                .with_hint("create one with `framelane identity server`"));
             }
             (_, false) => None,
         };

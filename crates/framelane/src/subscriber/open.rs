@@ -335,7 +335,7 @@ impl SubscriberOptions {
                 format!("there is no channel {channel} in {directory}{waited}"),
             )
             .with_hint(format!(
-                "start its publisher (`framelane publish testsrc {channel}` makes one), or see `framelane list`; \
+                "start its publisher (`framelane publish testsrc {channel}` creates one), or see `framelane list`; \
                  both sides need the same FRAMELANE_DIR"
             )),
         }

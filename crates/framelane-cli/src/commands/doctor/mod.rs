@@ -131,7 +131,7 @@ fn missing(directory: &Path) -> Finding {
             kind: "permissions",
             severity: "warning",
             message: format!(
-                "{} does not exist, and this user cannot make it: no permission to write in {}",
+                "{} does not exist, and this user cannot create it: no permission to write in {}",
                 directory.display(),
                 exists.display()
             ),
@@ -142,7 +142,7 @@ fn missing(directory: &Path) -> Finding {
     Finding {
         kind: "directory",
         severity: "note",
-        message: format!("{} does not exist yet: the first publisher makes it", directory.display()),
+        message: format!("{} does not exist yet: the first publisher creates it", directory.display()),
         hint: "start a publisher; if one runs, pass its directory (--dir, FRAMELANE_DIR)".to_owned(),
     }
 }

@@ -276,7 +276,7 @@ impl Show {
         if identities.is_empty() {
             let message = format!("expected an identity in {}, found none", directory.display());
             return Err(Error::new(ErrorKind::NotFound, message)
-                .with_hint("make one with `framelane identity server` or `framelane identity client NAME`")
+                .with_hint("create one with `framelane identity server` or `framelane identity client NAME`")
                 .into());
         }
         let text = identities.iter().map(Report::text).collect::<Vec<_>>().join("\n\n");

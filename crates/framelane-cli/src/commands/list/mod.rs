@@ -69,7 +69,7 @@ pub fn none(global: &Global) -> String {
     let directory = framelane::directory(global.dir.as_deref());
     let missing = if directory.exists() { "" } else { ", which does not exist yet" };
     let directory = directory.display();
-    format!("no channels in {directory}{missing}; `framelane publish testsrc cam0` makes one")
+    format!("no channels in {directory}{missing}; `framelane publish testsrc cam0` creates one")
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -222,7 +222,7 @@ impl Relay {
         if self.reader.is_still() {
             return format!(
                 "waiting: the mapping {name} has changed, and {writer} is stopped or busy, perhaps in the middle of a frame; \
-                 let it go on"
+                 continue it"
             );
         }
         format!(
