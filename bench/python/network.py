@@ -168,9 +168,9 @@ def rounds_of(ways, fps, figure):
     for number in range(NETWORK["rounds"]):
         for way in in_turn(number, ways):
             rounds[way.name].append(figure(*run(way, fps)))
-            told = rounds[way.name][-1]
-            told = told if fps is None else sorted(told)[len(told) // 2] / 1e6
-            print(f"  {way.name}: {told:.2f}", file=sys.stderr, flush=True)
+            value = rounds[way.name][-1]
+            value = value if fps is None else sorted(value)[len(value) // 2] / 1e6
+            print(f"  {way.name}: {value:.2f}", file=sys.stderr, flush=True)
     return rounds
 
 

@@ -322,12 +322,12 @@ fn protocol_violation_disconnects_before_it_costs_memory() {
                 until_it_hangs_up(stream);
             }
             let attacker = site.hosts[2].address().to_string();
-            let told = site.server.wait_for_that(reason, |event| {
+            let event = site.server.wait_for_that(reason, |event| {
                 let peer = event["peer"].as_str().unwrap_or_default();
                 peer.starts_with(&attacker) && event["reason"].is_string()
             });
-            let said = told["reason"].as_str().unwrap();
-            assert!(said.contains(reason), "{what} at port {port}: {told}");
+            let said = event["reason"].as_str().unwrap();
+            assert!(said.contains(reason), "{what} at port {port}: {event}");
         }
         site.stays_small(what);
     }

@@ -97,8 +97,8 @@ fn sender_lost_after_any_byte_leaves_the_port_to_the_next() {
         }
         let reason = scene.reason();
         // A reset may throw away what had come before it: that counts as less, or as nothing.
-        let is_told = reason.contains("was lost after") && reason.contains("closed the connection");
-        assert!(is_told || (count == 0 && reason.is_empty()), "after {count} bytes: {reason}");
+        let is_reported = reason.contains("was lost after") && reason.contains("closed the connection");
+        assert!(is_reported || (count == 0 && reason.is_empty()), "after {count} bytes: {reason}");
     }
     // After the frame, instead of reading the answer.
     let mut connection = scene.connected();
@@ -135,8 +135,8 @@ fn invalid_jpeg_is_answered_reported_and_skipped() {
     ] {
         let is_cut = broken.len();
         send_frame(&mut connection, &broken);
-        let told = scene.receive.wait_for("broken");
-        assert!(told["reason"].as_str().unwrap().contains(expected), "{is_cut} bytes: {told}");
+        let event = scene.receive.wait_for("broken");
+        assert!(event["reason"].as_str().unwrap().contains(expected), "{is_cut} bytes: {event}");
         // The same connection goes on, and nothing of it was published.
         scene.arrives(&mut connection, is_cut % 30);
     }

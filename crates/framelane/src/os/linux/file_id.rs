@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-/// A file, whatever its name.
+/// A file, under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,

@@ -46,8 +46,8 @@ impl Found {
 }
 
 impl Folder {
-    /// Opens a folder by its names, and follows no symbolic link of another user. With `create`, missing ones
-    /// on the way are made with mode 0700, whatever the umask.
+    /// Opens a folder by its names, and follows no symbolic link of another user. With `create`, missing
+    /// parents are created with mode 0700, regardless of the umask.
     pub(crate) fn walk(path: &Path, create: bool) -> Result<Self, DirectoryFault> {
         OpenDirectory::walk(path, create).map(Folder)
     }

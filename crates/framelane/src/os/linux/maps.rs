@@ -17,7 +17,7 @@ pub(crate) struct Map {
 }
 
 // SAFETY: a map is memory with an address; access goes through atomics, or through slices whose creators
-// prove that nobody writes meanwhile.
+// prove that no code writes meanwhile.
 unsafe impl Send for Map {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Map {}
@@ -33,7 +33,7 @@ impl Map {
         Self::with_flags(fd, len, writable, MapFlags::SHARED | populate)
     }
 
-    /// As [`Map::new`], without the pages: of a file with holes, which bringing them in would fill.
+    /// Maps a file as [`Map::new`] does, without its pages: to bring in the holes of a file would fill them.
     pub(crate) fn sparse(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
         Self::with_flags(fd, len, writable, MapFlags::SHARED)
     }
@@ -52,8 +52,8 @@ impl Map {
         self.watched.set_channel(channel);
     }
 
-    /// Whether the file was cut short by somebody, and that was noticed: what was read since may be zeros,
-    /// and what was written is lost. Says so of everything that this thread has read before the call.
+    /// Returns true if another process has cut the file short, and that was noticed: bytes read since may be
+    /// zeros, and bytes written are lost. Covers all reads of this thread before the call.
     pub(crate) fn is_lost(&self) -> bool {
         self.watched.is_lost()
     }
@@ -88,7 +88,7 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // Before the addresses can be somebody else's.
+        // Before the addresses can belong to another map.
         self.watched.end();
         // SAFETY: the range is the one that `mmap` gave; references into it borrow `self` or keep it alive.
         let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };

@@ -41,7 +41,7 @@ struct Range {
 unsafe impl Sync for Range {}
 
 static RANGES: AtomicPtr<Range> = AtomicPtr::new(null_mut());
-/// Whether any map was ever lost: usually all that has to be looked at.
+/// True if any map was ever lost. Usually this is the only check.
 static ANY_LOST: AtomicBool = AtomicBool::new(false);
 /// Bytes of a page, asked before the handler is installed.
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
@@ -50,8 +50,8 @@ fn ranges() -> impl Iterator<Item = &'static Range> {
     // Acquire: pairs with the Release in `Watched::new`; the range is complete.
     let mut next = RANGES.load(Ordering::Acquire).cast_const();
     std::iter::from_fn(move || {
-        // SAFETY: null, or a range that was leaked by `Watched::new`; those live for ever and are only
-        // shared.
+        // SAFETY: null, or a range that was leaked by `Watched::new`; those live until the process ends and
+        // are only shared.
         let range = unsafe { next.as_ref() }?;
         next = range.next;
         Some(range)
@@ -124,7 +124,7 @@ impl Watched {
 }
 
 impl Range {
-    /// Where the map ends that `address` lies in.
+    /// Returns the end of the map that contains `address`.
     fn end_of(&self, address: usize) -> Option<usize> {
         let len = self.len.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Relaxed);
@@ -134,20 +134,19 @@ impl Range {
             .then_some(start + len)
     }
 
-    /// Puts zeros in place of the lost page and all behind it.
+    /// Replaces the lost page and all pages after it by zeros.
     fn replace(&self, address: usize, end: usize) -> bool {
         let page = address & !(PAGE_BYTES.load(Ordering::Relaxed) - 1);
         let writable =
             if self.writable.load(Ordering::Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
-        // Before there are zeros: whoever reads them, on any core, sees the mark. (The kernel makes every
-        // core forget the old pages in between.)
+        // Before there are zeros: a thread that reads them, on any core, sees the mark. (The kernel makes
+        // every core forget the old pages in between.)
         self.lost.store(true, Ordering::SeqCst);
         ANY_LOST.store(true, Ordering::SeqCst);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-        // SAFETY: the pages from `page` to `end` belong to a map of ours that lives, since one of its users
-        // has just faulted on them, and their file has been cut short there: nobody can lose anything by the
-        // replacement. The protection stays the same, and so do all addresses. A system call, allowed in a
-        // signal handler.
+        // SAFETY: the pages from `page` to `end` belong to a live map of ours, since one of its users has
+        // just faulted on them, and their file has been cut short there, so the replacement loses no data.
+        // The protection stays the same, and so do all addresses. A system call, allowed in a signal handler.
         let replaced =
             unsafe { mmap_anonymous(page as *mut _, end - page, ProtFlags::READ | writable, flags) };
         replaced.is_ok()
@@ -192,7 +191,7 @@ struct Signal {
     passed: [Passed; PASSED],
 }
 
-/// The handlers of others that were found in place of ours, the newest first, each once.
+/// Handlers of other libraries that were found instead of ours, the newest first, each once.
 struct Others {
     handlers: Vec<Other>,
     /// The number of times that the only one of them has put itself in front of ours.
@@ -275,7 +274,7 @@ impl Signal {
         if found.sa_sigaction == ours {
             return;
         }
-        // SAFETY: null, or a list that was leaked here and that nobody changes, but for its atomics.
+        // SAFETY: null, or a list that was leaked here and is never changed, except for its atomics.
         let known = unsafe { self.others.load(Ordering::Relaxed).as_ref() };
         let known_handlers = known.map_or(&[][..], |known| &known.handlers);
         let is_newest = known_handlers.first().is_some_and(|newest| {
@@ -318,7 +317,8 @@ impl Signal {
 
     /// Does what would have been done without us.
     fn hand_on(&self, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        // SAFETY: null, or a list that `install` has leaked and nobody changes, but for its atomics.
+        // SAFETY: null, or a list that `install` has leaked and that is never changed, except for its
+        // atomics.
         let Some(others) = (unsafe { self.others.load(Ordering::Acquire).as_ref() }) else { return };
         // SAFETY: has no conditions; a system call, allowed in a signal handler.
         let thread = unsafe { libc::gettid() };
@@ -447,7 +447,7 @@ fn range_of(info: &libc::siginfo_t) -> Option<(usize, &'static Range, usize)> {
 }
 
 extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel gives a valid `siginfo_t` that is nobody else's.
+    // SAFETY: the kernel passes a valid `siginfo_t` that no other code uses.
     let found = unsafe { &*info };
     let code = found.si_code;
     if code == libc::BUS_ADRERR
@@ -465,7 +465,7 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
 extern "C" fn on_sigsegv(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     /// The access is not allowed by the protection of the map (`SEGV_ACCERR` of the system's headers).
     const PROTECTED: libc::c_int = 2;
-    // SAFETY: the kernel gives a valid `siginfo_t` that is nobody else's.
+    // SAFETY: the kernel passes a valid `siginfo_t` that no other code uses.
     let found = unsafe { &*info };
     let code = found.si_code;
     // Every map of ours may be read, so this was a write.

@@ -75,7 +75,7 @@ class Reader {
         was_none = true;
       } else if (is_over) {
         report =
-            "cannot tell whether a frame is whole: its writer never pauses, or is stopped in the middle"
+            "cannot determine whether a frame is whole: its writer never pauses, or is stopped in the middle"
             "\n  hint: after each frame, pause the writer for longer than a copy takes (waitKey(5)), "
             "and run the reader as the same user, where /proc shows the writer";
         return last_.clone();
