@@ -95,7 +95,7 @@
 #define FRAMELANE_CHANNEL_LIVE 0
 
 /**
- * Its publisher has died; a new one can take it over.
+ * Its publisher has died. A new one can take it over.
  */
 #define FRAMELANE_CHANNEL_STALE 1
 
@@ -283,7 +283,8 @@
 #define FRAMELANE_URLS_REFUSE 2
 
 /**
- * Ends the waits of the publishers and subscribers that were opened with it: see `cancel` in their options.
+ * Cancels the waits of the publishers and subscribers that were opened with it: see `cancel` in their
+ * options.
  */
 typedef struct framelane_cancel_token framelane_cancel_token;
 
@@ -293,17 +294,17 @@ typedef struct framelane_cancel_token framelane_cancel_token;
 typedef struct framelane_channels framelane_channels;
 
 /**
- * Publishes what was found in frames.
+ * Publishes detections.
  */
 typedef struct framelane_detection_publisher framelane_detection_publisher;
 
 /**
- * Receives what was found in frames.
+ * Receives detections.
  */
 typedef struct framelane_detection_subscriber framelane_detection_subscriber;
 
 /**
- * Everything found in one frame; perhaps nothing.
+ * All objects found in one frame. May be empty.
  */
 typedef struct framelane_detections framelane_detections;
 
@@ -313,12 +314,12 @@ typedef struct framelane_detections framelane_detections;
 typedef struct framelane_diagnosis framelane_diagnosis;
 
 /**
- * The error of a call: a code that does not change between versions, and a message for people.
+ * The error of a call: a code that does not change between versions, and a message for users.
  */
 typedef struct framelane_error framelane_error;
 
 /**
- * A frame, read where the publisher wrote it; it does not change until it is freed. May outlive its
+ * A frame, read where the publisher wrote it. It does not change until it is freed. May outlive its
  * subscriber.
  */
 typedef struct framelane_frame framelane_frame;
@@ -334,7 +335,7 @@ typedef struct framelane_loan framelane_loan;
 typedef struct framelane_publisher framelane_publisher;
 
 /**
- * Receives the frames of a channel. Up to 64 on a channel.
+ * Receives the frames of a channel. A channel has up to 64 subscribers.
  */
 typedef struct framelane_subscriber framelane_subscriber;
 
@@ -375,7 +376,7 @@ typedef struct {
    */
   uint64_t sequence;
   /**
-   * Frames that got no slot.
+   * Frames for which no slot was free.
    */
   uint64_t dropped;
   /**
@@ -451,7 +452,7 @@ typedef struct {
    */
   const char *channel;
   /**
-   * The cause, for people. Valid until the diagnosis is freed.
+   * The cause, informational. Valid until the diagnosis is freed.
    */
   const char *reason;
   /**
@@ -477,7 +478,7 @@ typedef struct {
    */
   const char *directory;
   /**
-   * Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers hold
+   * Frames that the ring holds, 2 to 128; 0: 6 (32 for detections). At least 2 more than all readers lease
    * at once.
    */
   uint32_t slots;
@@ -495,17 +496,17 @@ typedef struct {
    */
   uint32_t urls;
   /**
-   * Room that each slot gets at least, so that frames up to this size need no new ring.
+   * Minimum size of a slot, so that frames up to this size need no new ring.
    */
   uint64_t frame_bytes;
   /**
-   * Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+   * Cancels waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
    */
   const framelane_cancel_token *cancel;
 } framelane_publisher_options;
 
 /**
- * Names a frame: what a detector sends back with its boxes.
+ * Id of a frame, which a detector sends back with its boxes.
  */
 typedef struct {
   /**
@@ -513,11 +514,11 @@ typedef struct {
    */
   const char *channel;
   /**
-   * The life of the frame's publisher.
+   * Epoch of the frame's publisher.
    */
   uint64_t epoch;
   /**
-   * The frame's number as its publisher counts.
+   * Sequence of the frame at its publisher.
    */
   uint64_t sequence;
   /**
@@ -525,7 +526,7 @@ typedef struct {
    */
   uint64_t timestamp_ns;
   /**
-   * When it was published, on CLOCK_MONOTONIC.
+   * Publication time, on CLOCK_MONOTONIC.
    */
   uint64_t published_ns;
   /**
@@ -607,7 +608,7 @@ typedef struct {
    */
   uint64_t spin_ns;
   /**
-   * Ends waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
+   * Cancels waits of the handle, or NULL. Read during this call: the token may be freed afterwards.
    */
   const framelane_cancel_token *cancel;
   /**
@@ -617,8 +618,8 @@ typedef struct {
   uint32_t reconnect;
   /**
    * 1: copy each frame into memory of this process, where `framelane_frame_writable_data` may change it.
-   * Other subscribers do not see the changes, and the frame holds no slot. 0: frames are read where they
-   * were published.
+   * Other subscribers do not see the changes, and the frame occupies no slot. 0: frames are read where
+   * they were published.
    */
   uint32_t writable;
 } framelane_subscriber_options;
@@ -662,11 +663,11 @@ typedef struct {
    */
   uint32_t height;
   /**
-   * Planes; 0 in a layout of your own: rows without padding, planes back to back.
+   * Number of planes. 0 in a layout of the caller: rows without padding, and planes without gaps.
    */
   uint32_t plane_count;
   /**
-   * The planes. In a layout of your own only offsets and strides count.
+   * The planes. In a layout of the caller, only offsets and strides are read.
    */
   framelane_plane planes[FRAMELANE_MAX_PLANES];
   /**
@@ -676,7 +677,7 @@ typedef struct {
 } framelane_layout;
 
 /**
- * Times, colour and rotation of a frame. Begin with `FRAMELANE_INFO_INIT`.
+ * Times, colour and rotation of a frame. Initialise it with `FRAMELANE_INFO_INIT`.
  */
 typedef struct {
   /**
@@ -696,15 +697,15 @@ typedef struct {
    */
   uint64_t duration_ns;
   /**
-   * MatrixCoefficients of ITU-T H.273; 2: not said.
+   * MatrixCoefficients of ITU-T H.273; 2: unspecified.
    */
   uint8_t matrix;
   /**
-   * ColourPrimaries of ITU-T H.273; 2: not said.
+   * ColourPrimaries of ITU-T H.273; 2: unspecified.
    */
   uint8_t primaries;
   /**
-   * TransferCharacteristics of ITU-T H.273; 2: not said.
+   * TransferCharacteristics of ITU-T H.273; 2: unspecified.
    */
   uint8_t transfer;
   /**
@@ -726,7 +727,7 @@ typedef struct {
 } framelane_info;
 
 /**
- * An image in the caller's memory. Zero it first: what is 0 has its usual meaning.
+ * An image in the caller's memory. Zero it first: 0 is the default of each field.
  */
 typedef struct {
   /**
@@ -765,13 +766,13 @@ extern "C" {
 const char *framelane_version(void);
 
 /**
- * Makes a token. NULL only when memory is exhausted.
+ * Creates a token. NULL only when memory is exhausted.
  */
 FRAMELANE_MUST_USE framelane_cancel_token *framelane_cancel_token_new(void);
 
 /**
- * Makes a token with a check, which ends the wait that runs it and does not cancel the token. `context` is
- * passed to `check`, and to `release` (may be NULL) when it is needed no longer.
+ * Creates a token with a check, which ends the wait that runs it and does not cancel the token. `context` is
+ * passed to `check`, and to `release` (may be NULL) when the token is no longer used.
  *
  * Errors: FRAMELANE_ERROR_INVALID_OPTION when `check` is NULL. `release` is not called then.
  */
@@ -782,9 +783,9 @@ framelane_error *framelane_cancel_token_with_check(framelane_cancel_check check,
                                                    framelane_cancel_token **token);
 
 /**
- * Cancels the token for good. Every call that would wait, of every handle that was opened with it, ends with
- * FRAMELANE_ERROR_INTERRUPTED, and one that waits already does so within half a second. Calls that need not
- * wait still succeed. Never blocks. Any thread may call it, and signal handlers too.
+ * Cancels the token permanently. Every call that would wait, of every handle that was opened with it, ends
+ * with FRAMELANE_ERROR_INTERRUPTED. A waiting call does so within half a second. Calls that need not wait
+ * still succeed. Never blocks. Any thread may call it, and signal handlers too.
  */
 void framelane_cancel_token_cancel(const framelane_cancel_token *token);
 
@@ -795,8 +796,7 @@ void framelane_cancel_token_cancel(const framelane_cancel_token *token);
 uint8_t framelane_cancel_token_is_cancelled(const framelane_cancel_token *token);
 
 /**
- * Frees the token. Handles that were opened with it keep what they need, but nothing can cancel them with it
- * any more.
+ * Frees the token. Handles that were opened with it stay valid, but can no longer be cancelled with it.
  */
 void framelane_cancel_token_free(framelane_cancel_token *token);
 
@@ -816,7 +816,7 @@ framelane_error *framelane_channels_list(const char *directory,
 size_t framelane_channels_count(const framelane_channels *channels);
 
 /**
- * One of them, or NULL from the count on. Valid until the list is freed.
+ * Returns one of them, or NULL from the count on. Valid until the list is freed.
  */
 const framelane_channel *framelane_channels_get(const framelane_channels *channels, size_t index);
 
@@ -830,7 +830,7 @@ const framelane_link *framelane_channels_link(const framelane_channels *channels
  * Looks for channels whose publisher has died and for stray files. Live channels are never touched. The
  * caller frees the diagnosis.
  *
- * `directory`: NULL is the usual one. `remove`: 1 removes what is left over, 0 reports it.
+ * `directory`: NULL is the usual one. `remove`: 1 removes leftovers, 0 reports them.
  *
  * Errors: FRAMELANE_ERROR_NOT_FOUND when a directory that was named does not exist; _PERMISSION_DENIED;
  * _SYSTEM_FAILURE; _INVALID_OPTION.
@@ -846,7 +846,7 @@ framelane_error *framelane_doctor(const char *directory,
 size_t framelane_diagnosis_count(const framelane_diagnosis *diagnosis);
 
 /**
- * One of them, or NULL from the count on. Valid until the diagnosis is freed.
+ * Returns one of them, or NULL from the count on. Valid until the diagnosis is freed.
  */
 const framelane_leftover *framelane_diagnosis_get(const framelane_diagnosis *diagnosis, size_t index);
 
@@ -871,9 +871,9 @@ void framelane_diagnosis_free(framelane_diagnosis *diagnosis);
 void framelane_channels_free(framelane_channels *channels);
 
 /**
- * Makes a detections channel, by convention called CHANNEL/detections. `options` and `model` may be NULL.
+ * Creates a detections channel, by convention named CHANNEL/detections. `options` and `model` may be NULL.
  *
- * The `label_count` texts at `labels` name the classes, `model` what finds them; both go with every batch.
+ * The `label_count` texts at `labels` name the classes, and `model` the detector. Every batch contains both.
  * Errors as for `framelane_publisher_create`.
  */
 FRAMELANE_MUST_USE
@@ -902,10 +902,10 @@ framelane_error *framelane_detection_publisher_drain(const framelane_detection_p
                                                      int64_t timeout_ns);
 
 /**
- * Sends the `count` boxes found in `frame`. Send a batch for every frame that was looked at, also when
- * nothing was found.
+ * Sends the `count` boxes found in `frame`. Send a batch for every frame that was processed, also without
+ * boxes.
  *
- * `sequence` (may be NULL) gets the batch's own number, or 0 when it was dropped. Blocks only with
+ * `sequence` (may be NULL) receives the sequence of the batch, or 0 if it was dropped. Blocks only with
  * FRAMELANE_BACKPRESSURE_BLOCK.
  *
  * Errors: FRAMELANE_ERROR_FRAME_TOO_LARGE with more than 2^24 boxes; _NO_SPACE, _INTERRUPTED, _FORKED.
@@ -950,7 +950,7 @@ framelane_error *framelane_detection_subscriber_recv(const framelane_detection_s
 
 /**
  * Waits up to `timeout_ns` for the detections of frame `sequence` of `epoch`. The caller frees them. Frames
- * may be asked for in any order, among the last 256.
+ * may be requested in any order, among the last 256.
  *
  * `epoch` and `sequence` are the frame's or those of its `framelane_frame_id`. At the publisher they are
  * `framelane_publisher_epoch` and the number that sending returned. All of them name the same frame on every
@@ -967,8 +967,8 @@ framelane_error *framelane_detection_subscriber_for_frame(const framelane_detect
                                                           framelane_detections **detections);
 
 /**
- * The same as `framelane_detection_subscriber_for_frame`, from any detector: when one ends, waits for the
- * next. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
+ * Same as `framelane_detection_subscriber_for_frame`, across restarts of the detector: waits for the next
+ * one. Errors: FRAMELANE_ERROR_TIMEOUT, also without a detector.
  */
 FRAMELANE_MUST_USE
 framelane_error *framelane_detection_subscriber_answer(const framelane_detection_subscriber *subscriber,
@@ -1013,12 +1013,12 @@ size_t framelane_detections_label_count(const framelane_detections *detections);
 const char *framelane_detections_label(const framelane_detections *detections, uint32_t class_id);
 
 /**
- * The batch's own number on the detections channel.
+ * Sequence of the batch on the detections channel.
  */
 uint64_t framelane_detections_sequence(const framelane_detections *detections);
 
 /**
- * When the batch was published, in nanoseconds on CLOCK_MONOTONIC.
+ * Publication time of the batch, in nanoseconds on CLOCK_MONOTONIC.
  */
 uint64_t framelane_detections_published_ns(const framelane_detections *detections);
 
@@ -1033,7 +1033,7 @@ uint64_t framelane_detections_latency_ns(const framelane_detections *detections)
 uint64_t framelane_detections_dropped(const framelane_detections *detections);
 
 /**
- * One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means that all went well.
+ * One of the `FRAMELANE_ERROR_` codes; 0 for NULL, which means success.
  */
 uint32_t framelane_error_code(const framelane_error *error);
 
@@ -1048,12 +1048,12 @@ const char *framelane_error_name(const framelane_error *error);
 const char *framelane_error_text(const framelane_error *error);
 
 /**
- * The same without what to do about it.
+ * Returns the message without the hint.
  */
 const char *framelane_error_message(const framelane_error *error);
 
 /**
- * The hint: what to do about the error. NULL only for NULL. Valid until the error is freed.
+ * Returns the hint. NULL only for NULL. Valid until the error is freed.
  */
 const char *framelane_error_hint(const framelane_error *error);
 
@@ -1071,7 +1071,7 @@ void framelane_error_free(framelane_error *error);
 uint32_t framelane_format_matrix(uint32_t depth, uint32_t channels);
 
 /**
- * The format of this name, as in "bgr8" or "matrix:f32:3".
+ * Returns the format of a name, such as "bgr8" or "matrix:f32:3".
  */
 FRAMELANE_MUST_USE framelane_error *framelane_format_from_name(const char *name, uint32_t *format);
 
@@ -1099,13 +1099,13 @@ framelane_error *framelane_layout_packed(uint32_t format,
 void framelane_frame_free(framelane_frame *frame);
 
 /**
- * The frame's bytes, of the layout's size. Mapped for reading only: writing there ends the process, unless
+ * The frame's bytes, of the layout's size. Mapped read-only: a write ends the process, unless
  * the subscriber has the option `writable`. Valid until the frame is freed.
  */
 const uint8_t *framelane_frame_data(const framelane_frame *frame);
 
 /**
- * The frame's bytes, to be changed: of a subscriber with the option `writable`, else NULL. Other subscribers
+ * The frame's bytes, writable: of a subscriber with the option `writable`, else NULL. Other subscribers
  * do not see the changes. Valid until the frame is freed.
  */
 uint8_t *framelane_frame_writable_data(const framelane_frame *frame);
@@ -1116,40 +1116,40 @@ uint8_t *framelane_frame_writable_data(const framelane_frame *frame);
 const framelane_layout *framelane_frame_layout(const framelane_frame *frame);
 
 /**
- * Times, colour, rotation; the capture time is always there. Valid until the frame is freed.
+ * Times, colour and rotation. The capture time is always set. Valid until the frame is freed.
  */
 const framelane_info *framelane_frame_info(const framelane_frame *frame);
 
 /**
- * The frame's number, from 1, as its publisher counts: the same in every process, also over links.
+ * Sequence of the frame at its publisher, from 1. The same in every process, also over links.
  */
 uint64_t framelane_frame_sequence(const framelane_frame *frame);
 
 /**
- * The life of the frame's publisher: `framelane_publisher_epoch` there, also over links.
+ * Epoch of the frame's publisher: `framelane_publisher_epoch` there, also over links.
  */
 uint64_t framelane_frame_epoch(const framelane_frame *frame);
 
 /**
- * Frames that its subscriber missed between the frame before and this one.
+ * Frames that the subscriber missed between the previous frame and this one.
  */
 uint64_t framelane_frame_dropped(const framelane_frame *frame);
 
 /**
- * When it was published, in nanoseconds on this machine's CLOCK_MONOTONIC.
+ * Publication time, in nanoseconds on this machine's CLOCK_MONOTONIC.
  */
 uint64_t framelane_frame_published_ns(const framelane_frame *frame);
 
 /**
- * Nanoseconds since it was published.
+ * Nanoseconds since the publication.
  */
 uint64_t framelane_frame_age_ns(const framelane_frame *frame);
 
 /**
- * 1 when everything that was read of the frame before this call was the frame; 0 when a process that does
- * not keep to the protocol has changed it meanwhile. There is no need to ask in a directory of your own. 0
- * in a forked child: the frame is the parent's, and changes once the parent frees it. Copy a frame before a
- * fork.
+ * Returns 1 if all bytes read before this call were those of the frame, and 0 if a process that violates the
+ * protocol has changed them. No check is necessary in a directory that is not shared with other users. 0 in
+ * a forked child: the frame belongs to the parent, and changes when the parent frees it. Copy a frame before
+ * a fork.
  */
 uint8_t framelane_frame_is_intact(const framelane_frame *frame);
 
