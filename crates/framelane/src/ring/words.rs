@@ -107,8 +107,8 @@ pub(crate) const CLOSED_BY_REMOVAL: u32 = 1;
 /// Words that may lie in memory shared with processes that are not trusted.
 ///
 /// # Safety
-/// The type has no fields but atomics that fill it, and bytes that are never read: any content is valid, and
-/// a write by another process is never a data race.
+/// All fields are atomics, or padding bytes that are never read: any content is valid, and a write by another
+/// process is never a data race.
 pub(crate) unsafe trait Shared {}
 
 #[cfg(not(loom))]
