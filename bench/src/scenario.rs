@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// `scenarios.toml`, without the entries that only Python uses.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Scenarios {
-    /// The frame that all hand over.
+    /// The frame that all peers transfer.
     pub frame: Frame,
     /// Paced hand-off.
     pub handoff: Handoff,

@@ -1,4 +1,4 @@
-//! The commands that make links, on the hosts of a test, and readers that look at what they bring.
+//! The commands that make links, on the hosts of a test, and readers of their channels.
 
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ pub fn start_command(mut command: Command) -> Running {
     Running::spawn(command.arg("--json").stdin(Stdio::null()))
 }
 
-/// Starts a server for everybody over TCP on a host, which listens when this returns.
+/// Starts a server for all clients over TCP on a host, which listens when this returns.
 pub fn serve(host: &Host, place: &Place, more: &[&str]) -> Running {
     let listen = format!("tcp://{}", host.address());
     let arguments = [&["serve", "--listen", &listen, "--insecure", "--anonymous"], more].concat();

@@ -49,7 +49,7 @@ fn bytes_of(random: &mut Random, sequence: u64, frames: u64) -> usize {
     SMALLEST_FRAME + random.below(most - SMALLEST_FRAME as u64) as usize
 }
 
-/// The slots are more than the readers can lease, 24: they let none go before they get the next frame.
+/// More slots than the readers can lease, 24: they release none before they get the next frame.
 fn run(backpressure: Backpressure, slots: usize, frames: u64, modes: [&'static str; 8]) -> Vec<[u64; 4]> {
     let place = Place::new();
     let mut random = Random::printed("integrity");

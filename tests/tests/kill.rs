@@ -1,4 +1,4 @@
-//! `SIGKILL` at random moments, of either side: the other goes on, a new publisher takes over, nothing leaks.
+//! `SIGKILL` at random moments, of either side: the other continues, a new publisher takes over, no leaks.
 //!
 //! `FRAMELANE_SEED` brings back a run's choices, though not its timing.
 

@@ -245,7 +245,7 @@ fn boxes(publisher: &str, way: Way) {
 }
 
 /// A publisher that is killed, and one in another language that takes the channel over: readers in every
-/// language go on.
+/// language continue.
 fn takeover(first: &str, second: &str) {
     let programs = (program(first, "publisher"), program(second, "publisher"));
     let (Some(first_program), Some(second_program)) = programs else { return };

@@ -1,4 +1,4 @@
-//! Links between hosts whose wires are what each test says: who gets which frames, and how old they are.
+//! Links between hosts over various networks: frames that each receiver gets, and their age.
 //!
 //! The ends are the commands; cameras and readers run here. `links_that_break.rs` is about ends and wires
 //! that go away.
@@ -214,7 +214,7 @@ fn frame_slower_than_the_idle_timeout_still_arrives() {
 
 #[test]
 fn send_over_a_slow_link_delivers_the_last_frame() {
-    // Half a megabyte is on its way when the channel closes, and takes two seconds more.
+    // Half a megabyte is in flight when the channel closes, and takes two seconds more.
     let Some(hosts) = Hosts::unless_skipped(2, Wire { loss: 0.01, ..wire(50, 2_000_000) }) else { return };
     let (here, there) = (Place::new(), Place::new());
     let _server = serve(&hosts[0], &there, &[]);

@@ -481,7 +481,7 @@ fn server_without_descriptors_serves_again_when_they_return() {
     let held: Vec<_> =
         (0..100).map(|_| hosts[2].run(|| TcpStream::connect((address, PLAIN)).unwrap())).collect();
     server.wait_for("accept_failed");
-    // The client that was there goes on.
+    // The existing client continues.
     reader.take(30);
     drop(held);
     let again = ["receive", &url, "new", "--count", "2"];

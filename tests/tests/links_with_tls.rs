@@ -263,7 +263,7 @@ fn plain_and_tls_that_meet_are_told_of_each_other() {
     // Tokens count there too.
     let url = format!("{plain}/{CHANNEL}?insecure");
     site.gets_frames(&url, Some(&site.token), &[]);
-    // Without a token the server is anybody: its words are not shown.
+    // Without a token the server is not authenticated: its text is not shown.
     let (kind, error) = site.is_refused(&url, None, &[]);
     assert!(kind == "permission_denied" && error.contains("not authenticated"), "{error}");
 }

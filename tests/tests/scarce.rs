@@ -1,5 +1,5 @@
-//! A process that runs out of descriptors or addresses, and a file system that runs out of room: errors that
-//! say what to do, nothing lost, nothing left behind, and all goes on.
+//! A process that runs out of descriptors or addresses, and a file system that runs out of room: errors with
+//! hints, nothing lost, no leftovers, and all processes continue.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -190,7 +190,7 @@ fn a_doctor_at_work_does_not_harm_a_publisher_that_begins() {
                 std::fs::write(path.join(name), bytes).unwrap();
             }
         }
-        // Others that keep the doctor busy between its look at the directory and this channel.
+        // Other channels that keep the doctor busy between its check of the directory and of this channel.
         for other in 0..40 {
             std::fs::write(path.join(format!("a{other}.readers")), b"").unwrap();
         }

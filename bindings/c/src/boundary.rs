@@ -37,7 +37,7 @@ pub(crate) fn handle<T>(value: T) -> *mut T {
     Arc::into_raw(Arc::new(value)).cast_mut()
 }
 
-/// Another reference to the object of a handle: a call goes on when the handle is freed meanwhile.
+/// Another reference to the object of a handle: a call continues when the handle is freed meanwhile.
 pub(crate) fn share<T>(handle: *const T, name: &str) -> Result<Arc<T>, Error> {
     if handle.is_null() {
         return Err(null(name));

@@ -237,8 +237,7 @@ pub(crate) struct Source {
     pub(crate) strides: [isize; 3],
 }
 
-// SAFETY: a plain description; who reads through it promises that the array lives and is read only by
-// copying.
+// SAFETY: a plain description; its reader promises that the array lives and is read only by copying.
 unsafe impl Send for Source {}
 // SAFETY: as above; nothing in it changes.
 unsafe impl Sync for Source {}

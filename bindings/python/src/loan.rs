@@ -32,7 +32,7 @@ enum State {
         array: Py<PyAny>,
     },
     Done,
-    /// By `abandon`; the block may go on, and ends without a frame.
+    /// By `abandon`; the block may continue, and ends without a frame.
     Abandoned,
 }
 

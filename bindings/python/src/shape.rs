@@ -90,8 +90,8 @@ pub(crate) fn plane_view(layout: &Layout, plane: usize) -> View {
 
 /// The whole image as one array, or `None` when its planes do not line up as one.
 ///
-/// Planar formats give OpenCV's (H*3/2, W): possible when both sides are even and the chroma rows go on
-/// where the luminance rows end, at the same stride (for i420: without padding).
+/// Planar formats return OpenCV's (H*3/2, W): possible when both sides are even and the chroma rows follow
+/// the luminance rows at the same stride (for i420: without padding).
 pub(crate) fn image_view(layout: &Layout) -> Option<View> {
     let format = layout.format();
     if !is_planar(format) {

@@ -46,7 +46,7 @@ impl Latencies {
         self.0.iter_recorded().map(|value| (value.value_iterated_to(), value.count_at_value())).collect()
     }
 
-    /// The same histogram again, from what another process has said.
+    /// The same histogram, from the report of another process.
     pub fn from_counts(counts: &[(u64, u64)]) -> Self {
         let mut latencies = Self::new();
         for &(ns, count) in counts {

@@ -1,4 +1,4 @@
-//! Transports of `send` and `receive`: their URLs, the options that each of them has, and who can reach them.
+//! Transports of `send` and `receive`: their URLs, their options, and the peers that can reach them.
 
 use std::net::SocketAddr;
 

@@ -72,7 +72,7 @@ fn file_size_limit_of_a_server_is_logged_and_it_goes_on() {
         let mut server = support::Running::spawn(&mut limited(&server_place, &serve, bytes));
         server.wait_for("listening");
         for _ in 0..2 {
-            // The client tries again until it is killed. The server goes on.
+            // The client retries until it is killed. The server continues.
             let _sender = place.start(&format!("send cam0 {socket}/cam0 --json"));
             let reason = loop {
                 let event = server.next().unwrap();

@@ -1,4 +1,4 @@
-//! `framelane identity`: keys, certificates, and who may connect.
+//! `framelane identity`: keys, certificates, and clients that may connect.
 
 mod support;
 

@@ -117,7 +117,7 @@ fn an_old_reader_sees_live_frames_of_any_size_and_format() {
     assert_eq!((&summary["frames"], &summary["skipped"]), (&4.into(), &0.into()));
     assert!(send.end().success());
     assert!(!mapping.path().exists(), "the mapping was made here, and goes with the channel");
-    // Who has it open keeps what was there.
+    // A process that has it open keeps the old content.
     assert_eq!(reader.ask(""), whole(11));
 }
 

@@ -129,7 +129,7 @@ fn next_whole_picture_arrives_after_any_damage() {
         let is_sent = sender.write_all(&damaged).is_ok();
         let mut answer = [0; 18];
         if is_aligned && is_sent {
-            // Broken or not, it is answered, and the connection goes on.
+            // Broken or not, it is answered, and the connection continues.
             sender.read_exact(&mut answer).unwrap_or_else(|error| panic!("round {round}: {error}"));
             assert_eq!(&answer, ANSWER);
         } else {

@@ -137,7 +137,7 @@ fn invalid_jpeg_is_answered_reported_and_skipped() {
         send_frame(&mut connection, &broken);
         let event = scene.receive.wait_for("broken");
         assert!(event["reason"].as_str().unwrap().contains(expected), "{is_cut} bytes: {event}");
-        // The same connection goes on, and nothing of it was published.
+        // The same connection continues, and no frame of it was published.
         scene.arrives(&mut connection, is_cut % 30);
     }
     drop(connection);

@@ -1,4 +1,4 @@
-//! Unix sockets between users: each side checks who is at the other end.
+//! Unix sockets between users: each side checks the user of the peer.
 
 mod support;
 
@@ -30,7 +30,7 @@ fn places() -> Option<(tempfile::TempDir, Place, Place)> {
     Some((shared, root, nobody))
 }
 
-/// A server of this user at a socket that everybody may open.
+/// A server of this user at a socket that every user may open.
 fn serve(place: &Place, socket: &std::path::Path, uid: u32) -> Running {
     let mut command = place.command(&format!("serve --listen unix:{} --json", socket.display()));
     let mut server = Running::spawn(command.uid(uid).gid(uid).stdin(Stdio::null()));

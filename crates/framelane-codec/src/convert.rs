@@ -1,4 +1,4 @@
-//! One conversion on the way of a frame, with memory that is kept from frame to frame.
+//! One conversion of a frame, with memory that is kept from frame to frame.
 
 use framelane::{Color, ColorRange, Error, Layout, PixelFormat};
 

@@ -1,4 +1,4 @@
-//! Payloads from anybody: an error or a picture, nothing else.
+//! Payloads of untrusted peers: an error or a picture, nothing else.
 
 mod pictures;
 

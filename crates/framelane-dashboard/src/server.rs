@@ -28,7 +28,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Threads that serve connections. Encoders have their own.
 const THREADS: usize = 2;
-/// Interval of checks whether to go on, and pause after a failed accept.
+/// Interval of checks whether to continue, and pause after a failed accept.
 const POLL: Duration = Duration::from_millis(100);
 
 /// An HTTP server for the channels of one directory.
@@ -149,7 +149,7 @@ async fn accept(
     }
 }
 
-/// Serves one connection. A page's socket goes on in its own task.
+/// Serves one connection. A page's socket continues in a separate task.
 async fn serve(stream: TcpStream, router: axum::Router, head_timeout: Duration) {
     // Pictures are latency, not throughput. Without the option it still works.
     let _ = stream.set_nodelay(true);

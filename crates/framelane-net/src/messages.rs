@@ -74,7 +74,7 @@ impl MessageReader {
         }
     }
 
-    /// The peer has proved who it is: the texts of its refusals are passed on.
+    /// The peer is authenticated: the texts of its refusals are passed on.
     pub(crate) fn authenticated(&mut self) {
         self.is_authenticated = true;
     }

@@ -21,7 +21,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const CONNECTING: Duration = Duration::from_secs(2);
 /// The same when there is none.
 const UNCONNECTED: Duration = Duration::from_millis(500);
-/// The longest wait for a link between two questions to the caller whether to go on.
+/// The longest wait for a link between two checks whether to continue.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Registers the URL schemes `tls`, `tcp` and `unix` with this process. Afterwards a URL can replace a

@@ -72,7 +72,7 @@ fn say_again(message: &Message) {
     }
 }
 
-/// A URL: read, it can be written, and leads to the same place. Files that it names are not looked at.
+/// A URL: read, it can be written, and leads to the same place. Files that it names are not opened.
 pub fn url(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if text.contains("token-file") {

@@ -49,7 +49,7 @@ impl Turns {
 }
 
 impl ClientTurns {
-    /// Waits for a turn. Asks `keep` several times a second whether to go on.
+    /// Waits for a turn. Asks `keep` several times a second whether to continue.
     ///
     /// # Errors
     /// Those of `keep`.

@@ -88,7 +88,7 @@ fn size_and_format_change_during_h264_with_scaling() {
         let layout = Layout::packed(format, width, height).unwrap();
         publisher.send(&layout, &FrameInfo::default(), &vec![90; layout.size_bytes()]).unwrap();
         for (subscriber, (width, height)) in [(&mut native, (width, height)), (&mut small, (32, 24))] {
-            // The frame before may still be on its way.
+            // The previous frame may still be in flight.
             let frame = loop {
                 let frame = subscriber.recv().unwrap();
                 if frame.origin().sequence == publisher.sequence() {

@@ -501,7 +501,7 @@ fn slow_receiver_of_h264_does_not_slow_the_others() {
         let sequence = publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap().unwrap();
         while fast.recv_timeout(Duration::from_secs(60)).unwrap().origin().sequence < sequence {}
         if round % 20 == 19 {
-            // It has fallen behind, and goes on with a keyframe.
+            // It has fallen behind, and continues with a keyframe.
             slow.say(support::raw::CREDIT, &words(&[2 + round / 20]));
             publisher.send(&layout, &FrameInfo::default(), &bytes).unwrap();
             slow.hear_kind(FRAME);

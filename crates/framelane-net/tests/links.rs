@@ -305,7 +305,7 @@ fn second_sender_of_a_client_replaces_the_first_for_good() {
         }
     };
     assert_eq!(fault.kind(), ErrorKind::ChannelBusy, "{fault}");
-    // The words of a server that has not proved who it is are not shown.
+    // The text of an unauthenticated server is not shown.
     assert!(fault.message().contains("channel_busy"), "{fault}");
     assert!(newer.link_fault().is_none());
 }

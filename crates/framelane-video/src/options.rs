@@ -338,7 +338,7 @@ impl SourceOptions {
     /// With [`Rate::Fps`], the source is thinned out to that rate.
     ///
     /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that
-    /// is not said to be live is judged by its first five seconds: a producer that is more than 1.5 times as
+    /// is not declared live is judged by its first five seconds: a producer that is more than 1.5 times as
     /// fast as the times of its frames sends a file, which is paced. With another rate than
     /// [`Rate::Realtime`], a pipe counts as a file.
     #[must_use]
@@ -351,8 +351,8 @@ impl SourceOptions {
     /// which end when their producer closes them.
     ///
     /// The first attempt follows 0.5 s after the loss. The wait doubles with each failed attempt, up to 10 s.
-    /// It is 10 s at once when user or password are refused. The channel and its subscribers stay, the size
-    /// and the format may be others afterwards, and the times of the frames go on, with the outage counted.
+    /// It is 10 s at once when user or password are refused. The channel and its subscribers stay. Size and
+    /// format may change. The times of the frames continue and include the outage.
     ///
     /// [`SourceOptions::open`] tries once, so that a wrong address is an error at once. `Some(true)` tries
     /// there, too, until the source is there, unless an option, the user or the password is wrong.

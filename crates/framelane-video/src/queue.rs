@@ -1,4 +1,4 @@
-//! Frames on their way from the decoding to the publishing thread.
+//! Queue of frames from the decoding to the publishing thread.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -36,7 +36,7 @@ pub(crate) trait Sink: Send {
         None
     }
 
-    /// Lets readers see a slot of [`Sink::try_loan_owned`], whose bytes the caller has looked at.
+    /// Publishes a slot of [`Sink::try_loan_owned`], whose bytes the caller has checked.
     fn put_owned(&mut self, _loan: &OwnedLoan, _layout: &Layout, _info: &FrameInfo) -> Result<Put, Error> {
         Ok(Put::Dropped)
     }

@@ -92,7 +92,7 @@ fn the_two_matrices_and_the_two_ranges_give_different_pixels() {
     // Else the comparison above would also pass with the colour space ignored.
     let folder = Folder::new();
     let file = |matrix, range| {
-        // The same samples in each file, said to be of another colour space.
+        // The same samples in each file, marked as another colour space.
         folder.make(
             &format!("same-{matrix}-{range}.mkv"),
             &format!(

@@ -101,8 +101,8 @@ impl Directory {
             .unwrap_or_else(os::default_directory)
     }
 
-    /// A directory that the user named. If it exists, its owner has decided who may use it; else only this
-    /// user may.
+    /// A directory that the user named. If it exists, its owner has decided its access; else only this user
+    /// has access.
     fn shared(path: &Path) -> Result<Self, Error> {
         let error = match OpenDirectory::make(path) {
             Ok(opened) => return Ok(Directory(opened)),

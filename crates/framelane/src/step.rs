@@ -48,7 +48,7 @@ steps! {
     DataMade,
     /// The memory of the old ring was returned to the file system; the new one is not made.
     RingReleased,
-    /// A slot is marked as wanted; its readers have not been looked at.
+    /// A slot is marked as wanted; its readers have not been checked.
     ClaimMarked,
     /// A reader holds the slot; it still has the mark.
     ClaimRefused,
@@ -72,7 +72,7 @@ steps! {
     WakeChanged,
     /// The first frame of a new generation is out, the old file still there.
     OldDataLeft,
-    /// The publisher has said that it will sleep for a slot.
+    /// The publisher has announced that it will sleep for a slot.
     PublisherWaiting,
     // What dead readers hold.
     /// A dead reader's lock is ours.
@@ -119,8 +119,7 @@ steps! {
     SleepAnnounced,
     /// Awake again; the record says that we sleep.
     Awake,
-    // It lets go.
-    /// The pin is gone; a waiting publisher does not know.
+    // It releases the slot. The pin is gone; a waiting publisher does not know.
     Released,
     /// The futex word of the publisher is changed; it is not woken.
     FreedChanged,

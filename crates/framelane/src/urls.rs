@@ -31,8 +31,8 @@ pub enum Urls {
 
 crate::names::names!(Urls, "urls": Safe = "safe", Trusted = "trusted", Refuse = "refuse");
 
-/// A link that runs as long as this lives. Dropping it ends the link, once what is on its way has been sent,
-/// within a few seconds.
+/// A link that runs as long as this lives. Dropping it ends the link within a few seconds, after the data in
+/// flight was sent.
 pub trait Link: Send + Sync {
     /// Returns the error that ended it, if it has ended by itself.
     fn fault(&self) -> Option<Error>;

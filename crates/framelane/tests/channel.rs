@@ -289,7 +289,7 @@ fn backpressure_block_loses_nothing_however_slow_the_reader() {
         })
         .collect();
     for value in 1..=2000_u32 {
-        // Sizes grow on the way: a new generation must not lose what is unread in the old one.
+        // Sizes grow meanwhile: a new generation must not lose unread frames of the old one.
         send(&mut publisher, &gray(8 + value / 100, 16), value as u8).unwrap();
     }
     publisher.drain(None).unwrap();
@@ -476,7 +476,7 @@ fn readers_and_writer_in_threads_never_see_a_torn_frame() {
         }
         let seen_enough = || checked.iter().all(|checked| checked.load(Ordering::Relaxed) >= 100);
         let failed = || readers.iter().any(|reader| reader.is_finished());
-        // On a busy machine a reader may not run for a long time: it goes on until each has seen enough.
+        // On a busy machine a reader may not run for a long time: it continues until each has seen enough.
         while publisher.sequence() < 20_000 || !(seen_enough() || failed()) {
             let sequence = publisher.sequence() + 1;
             send(&mut publisher, &gray(128, 32), sequence as u8);

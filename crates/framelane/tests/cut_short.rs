@@ -260,7 +260,7 @@ fn a_process_that_gets_a_signal_of_its_own() {
         unsafe { map.cast::<u8>().read_volatile() };
     }
     println!("still here");
-    // What is ours goes on as before.
+    // Our maps work as before.
     channel.cut("c.control", 0);
     assert_eq!(channel.receive().unwrap_err(), ErrorKind::Damaged);
     std::process::exit(70);

@@ -157,7 +157,7 @@ impl Channel {
         std::hint::black_box(self.publisher.subscribers());
     }
 
-    /// The vandal is gone, and who was there opens again: frames pass.
+    /// The vandal has ended, and all processes open again: frames pass.
     fn recover(mut self) -> (u64, u64) {
         self.held.clear();
         self.subscribers.clear();
@@ -188,7 +188,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// One case: a fresh channel, some bytes of it changed, and everybody goes on.
+    /// One case: a fresh channel, some bytes of it changed, and all processes continue.
     fn case(&mut self, backpressure: Backpressure, file: &str, at: u64, bytes: &[u8]) {
         let mut channel = Channel::new(backpressure);
         channel.receive();

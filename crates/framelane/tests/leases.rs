@@ -71,7 +71,7 @@ fn subscriber_at_its_limit_leaves_slots_to_others() {
         }
         assert_eq!(publisher.dropped(), 0);
         assert!(held.iter().all(Frame::is_intact));
-        // One that lets go receives again.
+        // A subscriber that releases a frame receives again.
         drop(held);
         assert!(greedy.recv_timeout(Duration::ZERO).is_ok());
     }

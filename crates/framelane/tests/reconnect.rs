@@ -157,7 +157,7 @@ fn reconnect_wait_ends_when_the_caller_says_so() {
     subscriber.set_cancel_token(CancelToken::with_check(move || asked.fetch_add(1, Relaxed) == 1));
     let ended = subscriber.recv();
     assert!(matches!(ended, Err(RecvError::Interrupted)), "{ended:?}");
-    // And goes on afterwards.
+    // It continues afterwards.
     let mut publisher = scene.publisher();
     send(&mut publisher, 2);
     assert_eq!(next(&mut subscriber).1, 2);

@@ -170,7 +170,7 @@ fn subscriber_survives_foreign_objects_named_like_its_files() {
             } else {
                 assert_told(opened.map(drop), what, word);
             }
-            // Who was there before has the true files.
+            // A process that was attached before has the true files.
             assert_eq!(early.recv_timeout(Duration::ZERO).unwrap().bytes(), [3; 64], "{what}");
             send(&mut publisher, 64).unwrap();
             assert_eq!(early.recv_timeout(Duration::ZERO).unwrap().bytes(), [3; 64], "{what}");

@@ -134,7 +134,7 @@ fn a_channel_left_behind_reads_as_the_vector_says() {
     assert_eq!((status.sequence, status.slots, status.generation), (3, 2, 1));
     let layout = status.layout.as_ref().unwrap();
     assert_eq!((layout.format(), layout.width(), layout.height()), (PixelFormat::Bgr8, 5, 3));
-    // A new publisher takes the vector over, and goes on counting.
+    // A new publisher takes the vector over, and continues counting.
     let publisher = PublisherOptions::new().directory(directory.path()).create("cam0/left").unwrap();
     assert!(publisher.sequence() == 3 && publisher.epoch() > status.epoch);
 }

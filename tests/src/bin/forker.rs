@@ -107,7 +107,7 @@ fn refused(channel: &str) -> Outcome {
             let received = subscriber.recv_timeout(Duration::ZERO);
             ensure(matches!(received, Err(RecvError::Forked)), "recv")?;
             let lease = frame.check_fork().err().map(|error| error.kind());
-            // The parent may let go at any moment.
+            // The parent may release it at any moment.
             assert!(!frame.is_intact());
             ensure(lease == Some(ErrorKind::Forked), "lease")?;
             // None of these may touch what is the parent's.
@@ -142,7 +142,7 @@ fn refused(channel: &str) -> Outcome {
     Ok(())
 }
 
-/// A child that drops handles of URLs waits for no thread, and the parent's links go on.
+/// A child that drops handles of URLs waits for no thread, and the parent's links continue.
 fn links(channel: &str) -> Outcome {
     framelane_net::register_url_schemes();
     let (layout, info) = (Layout::packed(PixelFormat::Gray8, 8, 8)?, FrameInfo::default());

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("publisher CHANNEL drop|block steady|growing|churning SEED".into());
     };
     let backpressure: Backpressure = backpressure.parse()?;
-    // More slots than all subscribers of a test can lease: they let none go before they get the next frame.
+    // More slots than all subscribers of a test can lease: they release none before they get the next frame.
     let options = PublisherOptions::new().backpressure(backpressure).slots(SLOTS);
     let mut random = Random::new(seed.parse()?);
     let pattern = Pattern::new();

@@ -75,8 +75,8 @@ impl Hosts {
         Host::new(0).map(drop)
     }
 
-    /// Changes all wires, also for packets that wait for their turn; those that are on the way arrive as they
-    /// would have.
+    /// Changes all links, also for packets that wait for their turn. Packets in flight arrive as they would
+    /// have.
     pub fn set_wire(&self, wire: Wire) {
         self.carrier.change(|_, _, pipe| pipe.set(wire));
     }

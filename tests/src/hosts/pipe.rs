@@ -52,7 +52,7 @@ pub struct Counts {
     pub cut: u64,
 }
 
-/// Bytes that can be on the way at once: more than a long fast line holds, less than this machine.
+/// Bytes that can be in flight at once: more than a long fast line holds, less than this machine.
 const MOST_BYTES_ON_THE_WAY: usize = 64 << 20;
 
 pub struct Pipe {
@@ -61,7 +61,7 @@ pub struct Pipe {
     random: Random,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
-    /// When what is being sent will be on the way.
+    /// The time at which the bytes being sent will have left.
     free_at: Instant,
     /// With the time of their arrival, which never decreases.
     on_the_way: VecDeque<(Instant, Vec<u8>)>,

@@ -172,7 +172,7 @@ impl Header {
         bytes
     }
 
-    /// From what lies in memory.
+    /// Reads a header from the bytes in memory.
     pub fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
         Header {

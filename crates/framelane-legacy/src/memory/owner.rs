@@ -1,4 +1,4 @@
-//! Whose a mapping is, and who else can reach it. `/dev/shm` is open to every user of the machine.
+//! Owner of a mapping, and its access by other users. `/dev/shm` is open to every user of the machine.
 
 use std::fs::File;
 use std::io;

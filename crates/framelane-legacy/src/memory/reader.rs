@@ -249,8 +249,8 @@ impl Reader {
         if !differs(&self.former) && !differs(&self.last_pixels) {
             return Ok(false);
         }
-        // The first byte that differs from frame to frame: a writer that goes on in the middle does not come
-        // there.
+        // The first byte that differs from frame to frame: a writer that continues in the middle does not
+        // reach it.
         let mut first = [0; HEAD_BYTES + 1];
         if !self.read_at(&mut first[..HEAD_BYTES], HEADER_BYTES)?
             || !self.read_at(&mut first[HEAD_BYTES..], HEADER_BYTES + start)?

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use framelane::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The longest wait between two questions to the caller whether to go on.
+/// The longest wait between two checks whether to continue.
 const CALLER_POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// The most connections that wait here. Above, the oldest silent one is closed.

@@ -5,10 +5,9 @@
 //! theirs back, wait, and take the result if it is as new. So there is no thread more, and nothing is encoded
 //! that no link wants.
 //!
-//! Payloads of H.264 build on each other, so a link takes each of them in turn. One that falls behind, or
+//! Payloads of H.264 build on each other, so a link takes each of them in turn. A link that falls behind, or
 //! joins, needs a keyframe. A keyframe costs all links of the encoder bits: there is one in half a second at
-//! most. A link that falls behind again and again goes on with a separate encoder, if the limits allow for
-//! one.
+//! most. A link that falls behind repeatedly continues with a separate encoder, if the limits allow for one.
 
 mod costs;
 
@@ -188,7 +187,8 @@ impl Member<'_> {
     /// frame as soon as it is copied. `None` when the frame is no longer here: the caller takes the newest,
     /// and asks again.
     ///
-    /// `life` is that of the subscriber's channel. Asks `keep` whether to go on while another link encodes.
+    /// `life` is that of the subscriber's channel. Asks `keep` whether to continue while another link
+    /// encodes.
     ///
     /// # Errors
     /// The limit that the frame exceeds, and why it cannot be encoded.

@@ -45,9 +45,8 @@ pub(crate) struct Connected {
 ///
 /// `last` is the last frame that this program has received, or the last one that it has sent.
 ///
-/// Nothing that the user asks for is sent before the server has proved who it is: by its certificate (TLS),
-/// its user (Unix socket) or the token that both sides know. A `tcp://` server that has no token to prove is
-/// anybody.
+/// The request is sent only after the server has authenticated itself: by its certificate (TLS), its user
+/// (Unix socket) or the token that both sides know. A `tcp://` server without a token is not authenticated.
 pub(crate) fn connect(
     url: &LinkUrl,
     direction: Direction,
@@ -56,7 +55,7 @@ pub(crate) fn connect(
 ) -> Result<Connected, Fault> {
     let options = &url.options;
     let token = match (&url.address, &options.token) {
-        // The kernel says who is at the two ends.
+        // The kernel reports the users of both ends.
         (Address::Unix(_), _) => None,
         (_, Some(token)) => Some(token.clone()),
         (_, None) => Token::from_environment().map_err(Fault::lasting)?,
@@ -80,7 +79,7 @@ pub(crate) fn connect(
     };
     let transcript = Transcript { client_nonce, server_nonce: challenge.nonce, token_id, binding };
     let token = match token {
-        // Its certificate has proved who it is, and it lets anybody in.
+        // Its certificate has authenticated it, and it accepts all clients.
         Some(_) if secure && is_none(&challenge.proof) => None,
         Some(token) if token.accepts(&transcript, &challenge.proof) => Some(token),
         Some(_) => return Err(Fault::lasting(no_proof(&url.address, &challenge.proof))),
@@ -113,7 +112,7 @@ pub(crate) fn connect(
     };
     let received_ns = realtime_ns();
     if welcome.codec != request.codec {
-        // It is our user who decides which decoder gets what comes from there.
+        // The user of this process decides which decoder gets payloads of that server.
         return Err(Fault::lasting(violation(format_args!(
             "expected codec {}, found another",
             options.codec
@@ -236,8 +235,8 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
     let Some(io) = source else { return fault };
     if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         let error = tls_error(io, peer);
-        // Who is not trusted today is not trusted in a second either; what else went wrong may have been the
-        // network's fault.
+        // A server that is not trusted now is not trusted in a second either. Other faults may have been
+        // caused by the network.
         let lasts = error.kind() == ErrorKind::PermissionDenied;
         return if lasts { Fault::lasting(error) } else { Fault::passing(error) };
     }

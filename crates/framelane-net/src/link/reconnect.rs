@@ -21,7 +21,7 @@ use crate::url::LinkUrl;
 
 /// A connection that lasted as long as this was good for something: the next try comes soon.
 const LASTED: Duration = Duration::from_secs(2);
-/// The longest sleep between two questions to the caller whether to go on.
+/// The longest sleep between two checks whether to continue.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Events of a link while it runs.

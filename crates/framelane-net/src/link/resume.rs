@@ -68,8 +68,8 @@ impl Kept {
     pub(crate) fn go_back(&mut self, options: &SubscriberOptions, last: Option<Origin>) -> u64 {
         let arrived = last.and_then(|last| self.sent.iter().rposition(|(origin, _)| *origin == last));
         if self.subscriber.delivery() == Delivery::Newest {
-            // Once more the newest one, if it is still that; whether it has arrived is looked at when it
-            // comes.
+            // The newest one once more, if it is still the newest; its arrival is checked when the subscriber
+            // receives it again.
             if let Some(newest) = self.begun {
                 self.subscriber.rewind(newest - 1);
             }

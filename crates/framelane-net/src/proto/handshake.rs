@@ -1,4 +1,4 @@
-//! Messages before the first frame: who the two sides are, and what the client asks for.
+//! Messages before the first frame: authentication of both sides, and the client's request.
 
 use framelane::{Delivery, Error, ErrorKind};
 

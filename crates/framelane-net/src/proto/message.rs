@@ -87,7 +87,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The reason of a peer that has not proved who it is: the number that it sent, in our own words.
+/// The reason of an unauthenticated peer: the number that it sent, in our own words.
 fn of_unknown_peer(kind: ErrorKind) -> Error {
     let hint = match kind {
         ErrorKind::PermissionDenied => {

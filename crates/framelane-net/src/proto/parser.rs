@@ -82,7 +82,7 @@ impl Parser {
     }
 }
 
-/// Says who it may be that does not begin as a link does.
+/// Names the protocol of a peer that does not start as a link does.
 fn stranger(bytes: &[u8]) -> Error {
     // In numbers: text of an unauthenticated peer is not shown.
     let shown: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -18,8 +18,8 @@ const STEP: Duration = Duration::from_micros(500);
 /// `CLOCK_REALTIME` of the sink when a simulation begins.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
 
-/// One direction of a connection: bytes that leave now arrive after `delay`, so many in a second. What is not
-/// on its way yet waits in the socket, as far as there is room.
+/// One direction of a connection: bytes that leave now arrive after `delay`, so many in a second. Other bytes
+/// wait in the socket, as far as there is room.
 struct Way {
     delay: Duration,
     bytes_per_second: f64,

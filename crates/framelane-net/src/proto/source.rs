@@ -16,7 +16,7 @@ pub(crate) enum Ready {
     Now,
     /// Not before this moment: the sink wants fewer frames a second.
     At(Instant),
-    /// The sink has enough on its way.
+    /// The sink has enough frames in flight.
     NoCredit,
 }
 
@@ -139,7 +139,7 @@ mod tests {
         let start = Instant::now();
         let mut source = Source::new(start, 10_000, IDLE_TIMEOUT);
         source.take(start, 0, &Message::Credit(4000)).unwrap();
-        // Offered 30 a second for ten seconds, each looked at a little late; then nothing; then again.
+        // Offered 30 a second for ten seconds, each checked a little late; then none; then again.
         let mut sent = 0;
         for step in 0..300 {
             let now = start + Duration::from_micros(33_333 * step + step % 5 * 1000);

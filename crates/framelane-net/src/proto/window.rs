@@ -44,7 +44,7 @@ impl Window {
         }
     }
 
-    /// Frames that may be on their way, when the way takes `round_trip` there and back.
+    /// Frames that may be in flight, when the path takes `round_trip` there and back.
     pub(super) fn frames(&self, round_trip: Duration) -> u64 {
         let held = match self.interval {
             None => 0,

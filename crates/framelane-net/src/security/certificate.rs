@@ -61,7 +61,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Reads a certificate, from anywhere. Its signature is not looked at: TLS proves who holds the key.
+    /// Reads a certificate from any source. Its signature is not checked: TLS proves possession of the key.
     pub fn read(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
         let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| damaged())?;
         if !rest.is_empty() {

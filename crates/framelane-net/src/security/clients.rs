@@ -1,4 +1,4 @@
-//! The clients file: who may connect, and to which channels.
+//! The clients file: clients that may connect, and their channels.
 //!
 //! ```text
 //! framelane-clients 2
@@ -226,7 +226,7 @@ fn damaged(message: String) -> Error {
         .with_hint("correct or remove that line; `framelane identity token` and `allow` write correct ones")
 }
 
-/// The clients file of a server, to look at and to change.
+/// The clients file of a server, to read and to change.
 ///
 /// Changes wait for those of other processes, and are put in place in one step. Servers see them with the
 /// next client.
@@ -236,7 +236,7 @@ pub struct ClientsFile {
 }
 
 impl ClientsFile {
-    /// The clients file at this path; nothing is looked at yet.
+    /// The clients file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         ClientsFile { path: path.into() }
     }

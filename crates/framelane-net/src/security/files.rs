@@ -1,4 +1,4 @@
-//! Files that decide who may do what: read and written so that only their owner has a say in them.
+//! Files that define access: read and written so that only their owner can change them.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
@@ -63,7 +63,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Reads a file that anybody may read, a certificate.
+/// Reads a public file, a certificate.
 pub(super) fn read_public(path: &Path, what: &str) -> Result<String, Error> {
     let file = open(path, what)?;
     expect_regular(&file, path, what)?;

@@ -121,7 +121,7 @@ fn wildcard<P, I>(
     is_match: impl Fn(&P, &I) -> bool,
 ) -> bool {
     let (mut at, mut item) = (0, 0);
-    // Where to go on after the last star, and the first item that it does not take.
+    // Position to continue from after the last star, and the first item that it does not take.
     let mut retry: Option<(usize, usize)> = None;
     while item < items.len() {
         match pattern.get(at) {

@@ -1,4 +1,4 @@
-//! Channels that clients send to: who sends to each, and what stays of it when a connection is lost.
+//! Channels that clients send to: the sender of each, and its remains after a lost connection.
 //!
 //! A client whose connection has broken comes again, often before the server has noticed: so a new connection
 //! of the same client ends the old one and takes its publisher. The publisher is kept for a while without a

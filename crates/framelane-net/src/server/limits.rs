@@ -24,7 +24,7 @@ struct Counts {
 enum Origin {
     /// A Unix socket.
     Here,
-    /// Until the client has said who it is.
+    /// Until the client is authenticated.
     Network(IpAddr),
     Client(String),
 }
@@ -98,7 +98,7 @@ impl Counts {
 }
 
 impl Counted<'_> {
-    /// Counts the connection for a client that has proved who it is, and no longer for its network.
+    /// Counts the connection for an authenticated client, and no longer for its network.
     ///
     /// # Errors
     /// The limit that is reached.

@@ -138,7 +138,7 @@ pub enum ServerEvent<'e> {
         connection: u64,
         /// Its address.
         peer: &'e str,
-        /// Its name in the clients file; `None` for anybody.
+        /// Its name in the clients file; `None` for an anonymous client.
         client: Option<&'e str>,
         /// The channel.
         channel: &'e str,

@@ -15,7 +15,7 @@ pub(crate) use tls::Tls;
 /// The longest wait between two checks for the end of a link.
 pub(crate) const END_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A connection. Reading and writing may go on at the same time in two threads, but each in one only.
+/// A connection. One thread may read while another writes. Neither may be done by two threads at a time.
 pub(crate) trait Transport: Send + Sync {
     /// Reads some bytes; 0 at the end.
     ///

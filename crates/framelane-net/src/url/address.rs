@@ -28,7 +28,7 @@ pub enum Address {
         /// The port.
         port: u16,
     },
-    /// A Unix socket; its file's permissions say who may connect.
+    /// A Unix socket. The permissions of its file decide which users may connect.
     Unix(PathBuf),
 }
 

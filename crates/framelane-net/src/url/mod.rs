@@ -34,7 +34,7 @@ pub struct LinkUrl {
     pub options: LinkOptions,
 }
 
-/// Without the options: what there is to know of those is not for everybody's eyes.
+/// Without the options, which other users should not see.
 impl fmt::Display for LinkUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.channel)

@@ -130,7 +130,7 @@ impl<'p> Decoder<'p> {
 
     /// Takes the next picture. Blocks while the decoder's threads work on it.
     pub(crate) fn receive(&mut self, frame: &mut Frame) -> Result<Received, Error> {
-        // SAFETY: an open decoder and a valid frame, whose old buffers the call lets go.
+        // SAFETY: an open decoder and a valid frame, whose old buffers the call releases.
         match unsafe { ff::avcodec_receive_frame(self.context, frame.as_mut_ptr()) } {
             0.. => {}
             ff::AVERROR_EOF => return Ok(Received::End),

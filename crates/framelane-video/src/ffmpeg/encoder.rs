@@ -182,7 +182,7 @@ impl Encoder {
         let before = out.len();
         let mut is_keyframe = false;
         loop {
-            // SAFETY: an open encoder and a valid packet, whose old data the call lets go.
+            // SAFETY: an open encoder and a valid packet, whose old data the call releases.
             match unsafe { ff::avcodec_receive_packet(self.context, self.packet.as_mut_ptr()) } {
                 0.. => {
                     is_keyframe |= self.packet.keyframe();

@@ -88,7 +88,7 @@ impl PacketDecoder {
         if code < 0 {
             return Err(damaged(code));
         }
-        // SAFETY: an open decoder and a valid frame, whose old buffers the call lets go.
+        // SAFETY: an open decoder and a valid frame, whose old buffers the call releases.
         let code = unsafe { ff::avcodec_receive_frame(self.context, self.frame.as_mut_ptr()) };
         if code < 0 {
             return Err(damaged(code));

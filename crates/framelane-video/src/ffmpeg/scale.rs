@@ -108,7 +108,7 @@ impl Scaler {
         result
     }
 
-    /// Converts and scales without a look at what is the same on both sides. Returns the colour of the
+    /// Converts and scales, without a check whether both sides are the same. Returns the colour of the
     /// result.
     pub(super) fn convert_to(
         &mut self,

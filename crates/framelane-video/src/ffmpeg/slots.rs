@@ -70,7 +70,7 @@ impl<'s> SlotPool<'s> {
         self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The slot that a picture lies in, and how it lies there; `None` for a picture in other memory.
+    /// The slot of a picture, and its layout there; `None` for a picture in other memory.
     ///
     /// Returns each slot once: a stream may show a picture again later (VP9's show_existing_frame), and a
     /// slot that readers know must not get another number. Such a picture is copied.

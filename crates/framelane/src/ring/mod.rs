@@ -25,7 +25,7 @@
 //! interleaving and every value that the memory model allows: see `model.rs`. What the layers above add
 //! (files, maps, futexes, locks) is tested by killing real processes.
 //!
-//! The words are described, with offsets and who writes them, in `spec/shm-layout.md`.
+//! `spec/shm-layout.md` describes the words, with offsets and writers.
 
 #[cfg(all(test, loom))]
 mod model;

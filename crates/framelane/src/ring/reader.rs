@@ -30,7 +30,7 @@ pub(crate) fn attach(readers: &Readers, reader: usize, delivery: Delivery, curso
     record.received.store(0, Ordering::Relaxed);
     record.dropped.store(0, Ordering::Relaxed);
     step(Step::RecordFilled);
-    // AcqRel: the record is in order before the publisher looks at it.
+    // AcqRel: the record is in order before the publisher reads it.
     readers.active.fetch_or(1 << reader, Ordering::AcqRel);
     step(Step::RecordActive);
     // Before our first pin the bit is set: the publisher that misses the bit is one that we see claiming.
@@ -152,8 +152,8 @@ pub(crate) fn release(control: &Control, readers: &Readers, pin_word: &AtomicU64
 
 /// Announces that the reader is about to sleep on `wake`; false when `wake` has changed since `seen`.
 ///
-/// `seen` was read (by [`Control::wake_now`]) before the reader looked at anything else. After true the
-/// reader sleeps while `wake` is `seen`; afterwards, and after false, it takes `waiting` back.
+/// `seen` was read (by [`Control::wake_now`]) before the reader read anything else. After true the reader
+/// sleeps while `wake` is `seen`; afterwards, and after false, it takes `waiting` back.
 pub(crate) fn prepare_wait(control: &Control, record: &Record, seen: u32) -> bool {
     // Which change it waits for: `notify` wakes for that one only.
     record.waiting.store(seen.wrapping_add(1), Ordering::Relaxed);
@@ -164,7 +164,7 @@ pub(crate) fn prepare_wait(control: &Control, record: &Record, seen: u32) -> boo
 }
 
 impl Control {
-    /// The futex word, read before anything else is looked at.
+    /// The futex word, read before anything else.
     pub(crate) fn wake_now(&self) -> u32 {
         load_acquire_u32(&self.wake)
     }

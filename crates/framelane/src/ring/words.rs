@@ -174,7 +174,7 @@ pub(crate) struct Control {
 
     /// Frames that got a number and no slot. For people.
     pub dropped: AtomicU64,
-    /// The last number given, stored before anything bears it. The next publisher goes on from here.
+    /// The last sequence assigned, stored before a slot has it. The next publisher continues from here.
     pub given: AtomicU64,
     _line4: Pad<48>,
 
@@ -241,7 +241,8 @@ pub(crate) struct Readers {
     pub record_count: AtomicU32,
     pub record_bytes: AtomicU32,
     _line0: Pad<32>,
-    /// Bit *i*: record *i* is in use. Changed when a subscriber comes or goes, never on the way of a frame.
+    /// Bit *i*: record *i* is in use. Changed when a subscriber attaches or detaches, never while a frame is
+    /// published.
     pub active: AtomicU64,
     _line1: Pad<56>,
     /// Futex word on which the publisher sleeps; changed by subscribers, only while it does.

@@ -21,8 +21,8 @@ pub(crate) fn claim(readers: &Readers, version: &AtomicU64, published: u64, pin:
     let pinned = pinned_by(readers, pin);
     if pinned == 0 {
         version.store(WRITING, Ordering::Relaxed);
-        // Before the payload. Pairs with the fence in `is_intact`: who sees a byte of ours sees that it is
-        // not the frame's.
+        // Before the payload. Pairs with the fence in `is_intact`: a reader that sees a byte of ours sees
+        // that it is not the frame's.
         fence(Ordering::Release);
         step(Step::ClaimTaken);
         return Ok(());

@@ -80,7 +80,7 @@ impl Attachment {
         &self.readers.words().records[self.index]
     }
 
-    /// Returns true if the publisher may sleep until we let a slot go.
+    /// Returns true if the publisher may sleep until we release a slot.
     pub(super) fn waits(&self) -> bool {
         self.control.words().backpressure.load(Ordering::Relaxed) == crate::Backpressure::Block as u32
     }
@@ -132,7 +132,7 @@ impl Drop for Attachment {
         }
         let readers = self.readers.words();
         ring::detach(readers, self.index);
-        // A publisher that waits for our cursor need not wait for its next look at our lock.
+        // A publisher that waits for our cursor need not wait until it checks our lock.
         if self.waits() {
             readers.freed.fetch_add(1, Ordering::Release);
             os::wake_all(&readers.freed);

@@ -27,7 +27,7 @@ pub use frame::Frame;
 pub use open::{SubscriberOptions, SubscriberSettings};
 use own::{Own, Pool};
 
-/// The longest sleep of a subscriber between two checks whether to go on waiting.
+/// The longest sleep of a subscriber between two checks whether to continue.
 const WAIT_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of attempts for frames that are overtaken, before the caller's deadline is checked.
 const ATTEMPTS: usize = 64;

@@ -17,7 +17,7 @@ use crate::urls::{self, LinkRequest, Memory, Urls};
 /// Time between two checks of a channel that shows no event: its publisher died, or is
 /// starting.
 const CHANNEL_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest sleep between two questions to the caller whether to go on.
+/// The longest sleep between two checks whether to continue.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The options of a subscriber that links read.

@@ -33,8 +33,8 @@ impl Subscriber {
         }
     }
 
-    /// Waits up to `timeout` for the channel that was closed, and goes on with it. Frames of the old one stay
-    /// valid.
+    /// Waits up to `timeout` for the channel that was closed, and continues with it. Frames of the old one
+    /// stay valid.
     ///
     /// # Errors
     /// As [`SubscriberOptions::open`](super::SubscriberOptions::open).

@@ -87,7 +87,7 @@ pub fn descriptor(bytes: &[u8]) {
     assert_eq!((again.layout, again.info, again.epoch), (layout, found.info, found.epoch));
 }
 
-/// The files of a channel, each with some of its bytes changed: everybody who opens them gets on.
+/// The files of a channel, each with some of its bytes changed: every process that opens them continues.
 ///
 /// The input is a list of changes: which file, or its new length, where, and eight bytes.
 pub fn channel(bytes: &[u8]) {

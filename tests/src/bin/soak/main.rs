@@ -151,7 +151,7 @@ impl Soak {
         Ok(())
     }
 
-    /// Takes in what readers have said; replaces those that have ended.
+    /// Reads the reports of readers; replaces those that have ended.
     fn look_after_readers(&mut self, failures: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
         self.publisher.listen(&mut self.counts);
         for index in 0..READERS {
@@ -168,13 +168,13 @@ impl Soak {
         Ok(())
     }
 
-    /// Ends everybody; nothing is left.
+    /// Ends all processes; no file is left.
     fn finish(&mut self, failures: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
         for reader in &mut self.readers {
             reader.close_input();
         }
         for index in 0..READERS {
-            // A reader looks at its input between frames, which must go on until it has.
+            // A reader reads its input between frames, which must continue until it has.
             if let Err(fault) = self.readers[index].wait(&mut self.counts) {
                 failures.push(fault);
             }

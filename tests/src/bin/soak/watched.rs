@@ -123,7 +123,7 @@ impl Watched {
         self.stdin = None;
     }
 
-    /// Takes in what it has said since the last time; whether it will say no more.
+    /// Reads its reports since the last call. Returns true if there will be no more.
     pub fn listen(&mut self, counts: &mut Counts) -> bool {
         loop {
             match self.lines.as_ref().map(Receiver::try_recv) {

@@ -17,7 +17,7 @@ use crate::turns::Turns;
 const HOUR_NS: u64 = 3_600_000_000_000;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer that has said something and takes nothing, or as much as there is.
+/// A peer that has sent a message and reads nothing, or as much as there is.
 struct Peer {
     said: Mutex<VecDeque<u8>>,
     takes: bool,
@@ -144,7 +144,7 @@ fn detection_times_are_converted_to_the_local_clock() {
 fn a_peer_that_takes_nothing_does_not_keep_us_from_ending() {
     let directory = tempfile::tempdir().unwrap();
     let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
-    // Longer than anybody would wait for this test.
+    // Longer than this test would ever wait.
     let idle_timeout = Duration::from_secs(3600);
     let sink = Sink::new(Instant::now(), Delivery::Newest, None, idle_timeout);
     let mut asked = 0;

@@ -111,7 +111,7 @@ pub(crate) fn run(
             in_frame: false,
         };
         let ran = sender.run();
-        // With a count the channel may go on, and another connection may bring what is missing.
+        // With a count the channel may continue, and another connection may bring the missing frames.
         let closed = ran.is_ok() && !sender.has_sent_all();
         let result = ran.and_then(|()| sender.close());
         let sent = sender.sent;

@@ -1,4 +1,4 @@
-//! The admission of a client: who it is, and what it may have.
+//! Admission of a client: its authentication and its request.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::server::limits::network_of;
 use crate::time::realtime_ns;
 use crate::transport::{END_POLL_INTERVAL, Socket, Tls, Transport};
 
-/// An open connection whose client has not proved who it is.
+/// An open connection whose client is not authenticated yet.
 struct Opened {
     stream: Arc<dyn Transport>,
     certificate: Option<Fingerprint>,
@@ -75,8 +75,8 @@ impl Session<'_> {
         Ok(Opened { stream: Arc::new(tls), certificate, binding })
     }
 
-    /// Finds out who the client is and what it wants. Nothing that it asks for is read before it has proved
-    /// who it is.
+    /// Authenticates the client and reads its request. The request is not read before the client is
+    /// authenticated.
     fn shake_hands(
         &self,
         opened: Opened,
@@ -90,7 +90,7 @@ impl Session<'_> {
             Message::Hello(hello) => hello,
             other => return Err(unexpected("HELLO", &other)),
         };
-        // The kernel has said who a client on this machine is.
+        // The kernel has reported the user of a client on this machine.
         let list = match &self.server.options.access {
             Access::Clients(list) if ip.is_some() => Some(list),
             _ => None,
@@ -183,7 +183,7 @@ impl Session<'_> {
         stream.shut();
     }
 
-    /// The rights of the client; `None`: those of anybody.
+    /// The rights of the client; `None`: those of an anonymous client.
     fn authorize(
         &self,
         list: Option<(&AccessList, bool)>,

@@ -46,7 +46,7 @@ struct Agreed {
     request: ChannelRequest,
     request_received_ns: u64,
     codec: Codec,
-    /// `None`: anybody.
+    /// `None`: an anonymous client.
     grant: Option<Grant>,
     /// Connections of the same client are the same owner.
     owner: String,

@@ -5,7 +5,7 @@ use loom::thread;
 use super::super::reader::{attach, is_intact};
 use super::*;
 
-/// Readers of the newest frame take two leases each, while the publisher goes on to frame `frames`.
+/// Readers of the newest frame take two leases each, while the publisher continues to frame `frames`.
 fn pin_against_claim(slots: usize, readers: usize, frames: u64, preemptions: usize) {
     check(preemptions, move || {
         let channel = Channel::new(slots);

@@ -6,7 +6,8 @@ use super::super::reader::attach;
 use super::super::writer::{notify, reclaim};
 use super::*;
 
-/// A reader that goes on through two rings: the first one's file loses its name when the second has a frame.
+/// A reader that continues through two rings: the first one's file loses its name when the second has a
+/// frame.
 fn a_new_ring(delivery: Delivery, preemptions: usize) {
     check(preemptions, move || {
         let channel = Channel::with_rings(2, 2);

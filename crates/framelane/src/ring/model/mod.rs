@@ -121,7 +121,7 @@ impl Channel {
         }
     }
 
-    /// Leases frame `sequence` in `slot`, reads it under the lease and lets it go.
+    /// Leases frame `sequence` in `slot`, reads it under the lease and releases it.
     fn read(&self, reader: usize, generation: u64, (sequence, slot): (u64, usize), lossless: bool) -> bool {
         let record = &self.readers.records[reader];
         let ring = self.ring(generation);
