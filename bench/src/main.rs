@@ -1,6 +1,6 @@
-//! framelane side by side with its peers; `README.md` says how to run it.
+//! framelane and its peers, measured in turn. `README.md` describes how to run it.
 //!
-//! `framelane-bench [handoff] [free-running] [copy] [--json FILE]`: runs what is named, or all of it.
+//! `framelane-bench [handoff] [free-running] [copy] [--json FILE]`: runs the named parts, or all of them.
 
 mod copy;
 mod handoff;

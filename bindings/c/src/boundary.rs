@@ -142,7 +142,7 @@ pub(crate) fn array<'a, T>(start: *const T, count: usize, name: &str) -> Result<
     Ok(unsafe { std::slice::from_raw_parts(start, count) })
 }
 
-/// A text for C. A NUL inside would end it there: the symbol for NUL stands in its place.
+/// A text for C. A NUL inside would end it there, so the symbol for NUL replaces it.
 pub(crate) fn c_text(text: &str) -> CString {
     CString::new(text).or_else(|_| CString::new(text.replace('\0', "\u{2400}"))).unwrap_or_default()
 }

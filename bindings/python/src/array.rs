@@ -151,8 +151,8 @@ pub(crate) fn depth_named(py: Python<'_>, dtype: &Bound<'_, PyAny>) -> PyResult<
     DEPTHS.into_iter().find(|&depth| native && dtype_name(depth) == name).ok_or_else(|| wrong_dtype(&dtype))
 }
 
-/// The format of a PIL image, whose samples come in another order than OpenCV's; `None` for everything else
-/// and for modes that are plain arrays.
+/// The format of a PIL image, whose samples have another order than OpenCV's; `None` for everything else and
+/// for modes that are plain arrays.
 ///
 /// # Errors
 /// `ValueError` for modes whose numbers are no colours that a format has.

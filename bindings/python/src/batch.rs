@@ -36,14 +36,14 @@ impl Detections {
 
 #[pymethods]
 impl Detections {
-    /// Reads a batch from its bytes, laid out as `spec/detections.md` says.
+    /// Reads a batch from its bytes, as specified in `spec/detections.md`.
     #[staticmethod]
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         let batch = framelane::Detections::decode(data).map_err(|error| raise(py, error))?;
         Ok(Detections { dropped: batch.dropped, batch })
     }
 
-    /// The bytes of the batch, laid out as `spec/detections.md` says.
+    /// The bytes of the batch, as specified in `spec/detections.md`.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut bytes = Vec::new();
         self.batch.encode(&mut bytes).map_err(|error| raise(py, error))?;

@@ -1,4 +1,4 @@
-//! `list_channels` and `doctor`: what is there, and what a crash has left behind.
+//! `list_channels` and `doctor`: channels, and leftovers of a crash.
 
 use std::path::PathBuf;
 

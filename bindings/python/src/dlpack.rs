@@ -210,11 +210,11 @@ fn export<'py, M: Managed>(
     })
 }
 
-/// A tensor over a lease, read-only unless the frame is writable; `versioned` unless the importer is of
-/// before DLPack 1.0, which cannot say read-only.
+/// A tensor over a lease, read-only unless the frame is writable; `versioned` unless the importer uses DLPack
+/// before 1.0, which cannot express read-only.
 ///
 /// # Errors
-/// `ValueError` when a stride is no multiple of the element, which DLPack cannot say; `MemoryError`.
+/// `ValueError` when a stride is no multiple of the element, which DLPack cannot express; `MemoryError`.
 pub(crate) fn export_lease<'py>(
     py: Python<'py>,
     frame: Arc<framelane::Frame>,

@@ -111,8 +111,8 @@ impl Frame {
         Ok(planes)
     }
 
-    /// A writable, packed copy without a lease, in the shape of `array`. Planar frames of odd size come as
-    /// one axis: all planes, one after the other.
+    /// A writable, packed copy without a lease, in the shape of `array`. Planar frames of odd size have one
+    /// axis: all planes, one after the other.
     #[pyo3(text_signature = "($self)")]
     pub(crate) fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyUntypedArray>> {
         let frame = self.leased()?;

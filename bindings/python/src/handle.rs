@@ -298,10 +298,10 @@ impl<T: Send> Handle<T> {
     }
 
     /// Closes the object. No call gets it from now on; calls that wait for it in other threads end. Returns
-    /// when the object is gone: after the call that has it, if any. In a forked child it only forgets.
+    /// when the object is closed: after the call that has it, if any. In a forked child it only forgets.
     ///
     /// # Errors
-    /// What a signal handler raises meanwhile. The object is gone all the same.
+    /// Exceptions of a signal handler that runs meanwhile. The object is closed nevertheless.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.closing.store(true, Ordering::Release);
         if self.is_forked() {
@@ -331,7 +331,7 @@ impl<T: Send> Handle<T> {
             }
         };
         drop(place);
-        // Other threads that close it see it as lent until it is gone.
+        // Other threads that close it see it as lent until it is closed.
         drop(taken.value.take());
         true
     }
@@ -361,7 +361,7 @@ impl<T: Send> Handle<T> {
 trait Open: Send + Sync {
     /// Begins to close.
     fn begin(&self);
-    /// Waits for a slice; true when the object is gone.
+    /// Waits for a slice. Returns true when the object is closed.
     fn is_gone(&self) -> bool;
 }
 

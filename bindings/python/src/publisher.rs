@@ -85,9 +85,8 @@ impl Publisher {
 
     /// Copies an image into a free slot and publishes it: one copy, for any strides of the array.
     ///
-    /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as
-    /// OpenCV's are, unless `format` says otherwise ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or
-    /// rgba8.
+    /// `image` is a numpy array, a Frame, or anything with `__array__`. An array (H, W, 3) is bgr8, as in
+    /// OpenCV, unless `format` names another ("rgb8"). A PIL image of mode RGB or RGBA is rgb8 or rgba8.
     ///
     /// Returns its sequence, or None if it was dropped because no slot was free (backpressure "drop"). Raises
     /// InvalidFrame for shapes that are no image, TypeError for other dtypes, NoSpace when larger slots do

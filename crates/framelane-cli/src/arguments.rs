@@ -11,7 +11,7 @@ use std::path::Path;
 use framelane::{Error, ErrorKind, redact};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Holds the secret that `***` in a source stands for.
+/// Holds the secret for `***` in a source.
 pub const SECRET_VARIABLE: &str = "FRAMELANE_SECRET";
 
 /// Overwrites this process's arguments in memory, so that `ps` and `/proc/PID/cmdline` show no secrets.

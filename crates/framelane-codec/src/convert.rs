@@ -12,7 +12,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The frame as `to` says. Both layouts are of video formats.
+    /// Returns the frame with the layout `to`. Both layouts are of video formats.
     #[cfg(feature = "video")]
     pub(crate) fn run(
         &mut self,
@@ -35,8 +35,7 @@ impl Stage {
     }
 }
 
-/// The colour of a frame after it was converted within RGB, within YUV or to gray, which comes out as full
-/// range.
+/// The colour of a frame after a conversion within RGB, within YUV or to gray, which has full range.
 pub(crate) fn color_after(color: Color, to: PixelFormat) -> Color {
     match to {
         PixelFormat::Gray8 | PixelFormat::Gray16 => Color { range: ColorRange::Full, ..color },

@@ -45,7 +45,7 @@ impl Decoder {
         self.codec
     }
 
-    /// Decodes `payload` into `target`, laid out as `layout` says; that is
+    /// Decodes `payload` into `target` with the layout `layout`; that is
     /// [`Encoded::layout`](crate::Encoded::layout), or the same size and format with padding. Blocks until it
     /// is done.
     ///

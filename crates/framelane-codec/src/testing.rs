@@ -35,7 +35,7 @@ pub fn codec(bytes: &[u8]) {
 /// Decodes payloads as from a network. In front: codec, format, width, height and padding, a byte each. The
 /// payloads have two bytes of length before each, but the last.
 ///
-/// The padding's upper half is a power of 2 and its lower half what is added to it, so that rows lie 0 to 32
+/// The upper half of the padding is a power of 2, to which the lower half is added, so that rows are 0 to 32
 /// KiB apart.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ pub mod socket;
 /// Internals for the fuzz targets.
 #[cfg(framelane_testing)]
 pub mod testing {
-    /// Bytes as they might come from a sender or a receiver, split as the first byte says.
+    /// Bytes as they might arrive from a sender or a receiver, split as the first byte specifies.
     ///
     /// # Panics
     /// When the split makes a difference.

@@ -58,7 +58,7 @@ pub(crate) fn send(
     write_all(stream, &bytes, false, peer, keep)
 }
 
-/// The messages that come over a stream.
+/// Reads messages from a stream.
 pub(crate) struct MessageReader {
     parser: Parser,
     bytes: Box<[u8]>,
@@ -79,7 +79,8 @@ impl MessageReader {
         self.is_authenticated = true;
     }
 
-    /// The next message, if one comes within `timeout`. A part of it may come, and waits for the rest.
+    /// Returns the next message, if one arrives within `timeout`. An incomplete message is kept for the next
+    /// call.
     pub(crate) fn next(
         &mut self,
         stream: &dyn Transport,

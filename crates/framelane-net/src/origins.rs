@@ -22,7 +22,7 @@ pub(crate) struct Origins {
     channel_epoch: u64,
     /// Of the client that sends now.
     own: Epochs,
-    /// Of the other clients. The one that sent last is the last one.
+    /// Owners other than the present one. The last one in the list sent last.
     others: VecDeque<(String, Epochs)>,
 }
 
@@ -57,7 +57,7 @@ impl Origins {
 
     /// Returns the origin to publish for a frame of the client that sends now.
     pub(crate) fn published(&mut self, origin: Origin) -> Origin {
-        // 0 stands for the channel itself: the frame gets the channel's number.
+        // 0 is the channel itself: the frame gets the channel's number.
         if origin.epoch == 0 {
             return origin;
         }

@@ -67,7 +67,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The channel was seen live, or frames have come.
+    /// The channel was seen live, or frames have arrived.
     live: bool,
     connected: bool,
     /// Result of the last attempt.

@@ -11,7 +11,7 @@ use crate::url::LinkUrl;
 /// A stream of messages: as much of it as can be read is read, both ends take what they get, and what was
 /// read can be said again in the same words.
 ///
-/// The first byte says in which pieces the others come.
+/// The first byte specifies the pieces in which the others arrive.
 pub fn link(bytes: &[u8]) {
     let Some((piece, bytes)) = bytes.split_first() else { return };
     let piece = usize::from(*piece).max(1);

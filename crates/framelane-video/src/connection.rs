@@ -54,7 +54,7 @@ impl Connection {
         }
     }
 
-    /// Reports that no more frames come, and why; `retries`: whether the source will be opened again.
+    /// Reports that frames have stopped, with the reason; `retries`: the source will be opened again.
     pub(crate) fn lost(&mut self, sink: &mut dyn Sink, reason: &str, retries: bool) {
         let lasted = self.arriving.take().map_or(Duration::ZERO, |since| since.elapsed());
         self.wait = match self.wait {

@@ -23,8 +23,8 @@ impl Converter {
         Ok(Converter { scaler: Scaler::new("bicubic")?, padded: Vec::new() })
     }
 
-    /// Writes the frame `bytes`, laid out as `from` says, to `out` as `to` says. Copies the frame once before
-    /// it converts.
+    /// Converts the frame `bytes` with the layout `from` into `out` with the layout `to`. Copies the frame
+    /// once before it converts.
     ///
     /// # Errors
     /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats that are no video, as matrices, and

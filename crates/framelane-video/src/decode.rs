@@ -12,7 +12,7 @@ use crate::ffmpeg::to_ns;
 use crate::interrupt::Interrupt;
 use crate::options::Repeat;
 
-/// A picture and what is known of it.
+/// A picture with its metadata.
 pub(crate) struct Decoded {
     pub(crate) frame: Frame,
     /// Everything but colour and rotation, which depend on the output.
@@ -33,7 +33,7 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
     /// True if the input ends before it should.
     pub(crate) cut: bool,
-    /// True if the decoder says that it lacks what the pictures need.
+    /// True if the decoder reports that it lacks reference pictures or parameters.
     pub(crate) unsupported: bool,
     pub(crate) animated_webp: bool,
     /// The input that took the place of the first one, which could not go back.
@@ -57,7 +57,7 @@ pub(crate) struct DecodeJob<'j> {
 /// The reason for the end of a live source that its server ends.
 pub(crate) const HUNG_UP: &str = "the server closed the connection";
 
-/// The receiver has gone: it has had enough.
+/// The receiver has ended: it needs no more frames.
 struct Enough;
 
 impl DecodeJob<'_> {
@@ -182,7 +182,7 @@ impl DecodeJob<'_> {
         }
     }
 
-    /// A file that ends long before it says was cut off, even where the demuxer does not notice.
+    /// A file that ends long before its stated length was cut off, even where the demuxer does not notice.
     fn check_length(&self, report: &mut Report, times: &Times) {
         let Some(expected_ns) = self.facts.length_ns else { return };
         let missing_ns = (expected_ns as i64).saturating_sub(times.round_ns().max(times.others_end_ns));
@@ -211,7 +211,7 @@ impl Report {
     fn cut_off(&mut self, error: &Error) {
         self.cut = true;
         self.warnings.push(format!("the input ends early, it may have been cut off: {}", error.message()));
-        // FFmpeg's HTTP says that of a stream without an end: it expected more than can be.
+        // FFmpeg's HTTP reports this for a stream without an end: it expected more than possible.
         let hung_up = error.message().contains("Stream ends prematurely");
         self.reason = Some(if hung_up { HUNG_UP.to_owned() } else { error.message().to_owned() });
     }

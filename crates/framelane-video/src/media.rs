@@ -374,7 +374,7 @@ fn publish(
         if !emitter.wait(decoded.info.pts_ns, decoded.paced) {
             return Ok(false);
         }
-        // A live source is thinned out to a rate of the user's: what came meanwhile is newer.
+        // A live source is thinned out to the user's rate: frames that arrived meanwhile are newer.
         if !decoded.paced && emitter.has_own_rate() {
             decoded = queue.newest().unwrap_or(decoded);
         }

@@ -22,7 +22,7 @@ use crate::upright;
 /// Default time limit for a read of a stream or a camera.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An open input and what is known of it.
+/// An open input with its facts.
 pub(crate) struct Opened {
     pub(crate) input: Input,
     pub(crate) facts: StreamFacts,
@@ -56,7 +56,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
     let producer = pipe.as_ref().map(Pipe::producer);
     let url = match source {
         "-" => Cow::Borrowed(OsStr::new("standard input")),
-        // FFmpeg takes what stands before a colon for a protocol.
+        // FFmpeg interprets text before a colon as a protocol.
         _ if source.contains(':') && path.exists() => {
             let mut url = OsString::from("file:");
             url.push(path);
@@ -117,7 +117,7 @@ pub(crate) fn open(options: &SourceOptions, source: &str, interrupt: &Interrupt)
     Ok(Opened { input, facts, delivery, producer })
 }
 
-/// Returns true if the name stands for several files, as in a shell.
+/// Returns true if the name matches several files, as in a shell.
 fn is_glob(source: &str) -> bool {
     source.contains(['*', '?', '['])
 }
@@ -132,7 +132,7 @@ pub(crate) fn is_fifo(source: &str) -> bool {
     std::fs::metadata(source).is_ok_and(|found| found.file_type().is_fifo())
 }
 
-/// A pipe may be silent for as long as it likes, unless the user says otherwise: its end is known.
+/// A pipe may be silent without limit, unless the user limits it: its end is known.
 fn read_timeout(options: &SourceOptions, origin: Origin) -> Option<Duration> {
     let default = match origin {
         Origin::Network | Origin::Camera => Some(READ_TIMEOUT),

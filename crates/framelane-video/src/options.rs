@@ -332,10 +332,11 @@ impl SourceOptions {
     ///
     /// Live are capture devices, and streams, pipes and FIFOs that have neither a length nor a duration:
     /// RTSP, RTMP, SRT and UDP without an end, MJPEG and MPEG-TS over HTTP, HLS without an end. A live source
-    /// is decoded with low delay. Its frames are published as they come and never paced. When frames come
-    /// faster than they can be published, the newest wins and [`Summary::skipped`](crate::Summary::skipped)
-    /// counts the others; a publisher with [`Backpressure::Block`](framelane::Backpressure::Block) gets all.
-    /// With [`Rate::Fps`], the source is thinned out to that rate.
+    /// is decoded with low delay. Its frames are published when they arrive and never paced. When frames
+    /// arrive faster than they can be published, the newest wins and
+    /// [`Summary::skipped`](crate::Summary::skipped) counts the others; a publisher with
+    /// [`Backpressure::Block`](framelane::Backpressure::Block) gets all. With [`Rate::Fps`], the source is
+    /// thinned out to that rate.
     ///
     /// Two kinds differ. HLS brings bursts of a segment, so its frames are paced by their times. A pipe that
     /// is not declared live is judged by its first five seconds: a producer that is more than 1.5 times as
@@ -363,8 +364,8 @@ impl SourceOptions {
         self
     }
 
-    /// Time after which a read without data is an error, `None` for never; default 10 s for streams and
-    /// cameras, never for files and pipes. Three times as long for HLS, whose data comes in segments.
+    /// Sets the time after which a read without data is an error, `None` for never. Default: 10 s for streams
+    /// and cameras, never for files and pipes. Three times as long for HLS, whose data arrives in segments.
     ///
     /// It holds when the source is opened, for a server that accepts the connection and sends nothing, and
     /// while it plays. A live source is opened again then.

@@ -24,7 +24,7 @@ pub struct SourceInfo {
     pub output_format: PixelFormat,
     /// The size that will be published, as far as it is known before decoding.
     pub output_size: (u32, u32),
-    /// Frames a second, on average; `None` when the stream does not say.
+    /// Frames a second, on average; `None` when the stream does not specify it.
     pub fps: Option<f64>,
     /// Duration when played once; `None` for live and endless sources.
     pub duration: Option<Duration>,
@@ -77,7 +77,7 @@ pub enum End {
     Broken,
     /// The cancel token ended it.
     Stopped,
-    /// A live source ended, and reconnecting is off. [`Summary::reason`] says why.
+    /// A live source ended, and reconnecting is off. [`Summary::reason`] has the reason.
     Lost,
 }
 
@@ -86,7 +86,7 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceEvent {
-    /// No frames come: the connection is lost, or an attempt to reconnect failed.
+    /// Frames have stopped: the connection is lost, or an attempt to reconnect failed.
     #[non_exhaustive]
     Lost {
         /// Cause, without secrets.
@@ -94,7 +94,7 @@ pub enum SourceEvent {
         /// Time until the next attempt; `None` when reconnecting is off.
         retry_in: Option<Duration>,
     },
-    /// Frames come again.
+    /// Frames have resumed.
     #[non_exhaustive]
     Restored {
         /// Time without frames.
@@ -114,7 +114,7 @@ pub struct Summary {
     pub dropped: u64,
     /// Of the frames published, those that the decoder wrote into their slot itself.
     pub direct: u64,
-    /// Packets that are damaged by what the container says; they are decoded as far as possible.
+    /// Packets that the container marks as damaged; they are decoded as far as possible.
     pub damaged_packets: u64,
     /// Packets that could not be decoded.
     pub decode_errors: u64,

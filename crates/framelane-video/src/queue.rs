@@ -15,7 +15,7 @@ pub(crate) struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    /// No more items will come.
+    /// The queue has ended.
     ended: bool,
     /// No more items are wanted.
     closed: bool,
@@ -82,7 +82,7 @@ impl<T> Queue<T> {
         self.lock().skipped
     }
 
-    /// Says that no more items come, when dropped.
+    /// Ends the queue when dropped.
     pub(crate) fn ending(&self) -> impl Drop + '_ {
         OnDrop(|| self.set(|state| state.ended = true))
     }

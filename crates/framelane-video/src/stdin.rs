@@ -22,7 +22,7 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// The moment of the first byte, once it has come.
+    /// Arrival of the first byte.
     pub(crate) fn began(&self) -> Option<Instant> {
         self.began.get().copied()
     }

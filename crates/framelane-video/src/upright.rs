@@ -1,4 +1,4 @@
-//! Which pictures are turned, and what is known of that before the first one is published.
+//! Pictures that are rotated, and the facts about that before the first one is published.
 
 use crate::ffmpeg::decoder::{Decoder, Received};
 use crate::ffmpeg::frame::Frame;
@@ -10,7 +10,7 @@ use crate::options::{Rotate, SourceOptions};
 /// Codecs whose pictures carry an orientation: EXIF data, or a SEI message.
 const CODECS: [&str; 5] = ["mjpeg", "png", "webp", "h264", "hevc"];
 
-/// Adds the orientation of the first picture to the facts, which say that of the container so far. Blocks
+/// Adds the orientation of the first picture to the facts, which have that of the container so far. Blocks
 /// until there is a picture.
 pub(crate) fn look_ahead(input: &mut Input, facts: &mut StreamFacts) {
     if !CODECS.contains(&facts.codec.as_str()) {
@@ -22,7 +22,7 @@ pub(crate) fn look_ahead(input: &mut Input, facts: &mut StreamFacts) {
             facts.display_of_stream = display;
         }
     }
-    // What the decoder has logged comes again when the picture is decoded for good.
+    // The decoder logs the same again when it decodes the picture for publication.
     crate::ffmpeg::log::take();
 }
 

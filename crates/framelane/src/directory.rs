@@ -14,7 +14,7 @@ const SEPARATOR: char = '@';
 /// Checks a channel's name: `/`-separated parts of `[A-Za-z0-9._-]`, 200 bytes at most. A URL is no name.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidName`], with what is wrong.
+/// [`ErrorKind::InvalidName`], with the reason.
 pub fn check_name(channel: &str) -> Result<(), Error> {
     let fault = if channel.is_empty() {
         "it is empty".to_owned()
@@ -39,7 +39,7 @@ pub fn directory(given: Option<&Path>) -> PathBuf {
     Directory::path_of(given)
 }
 
-/// Compares channel names for people: numbers in them by value, so cam2 comes before cam10.
+/// Compares channel names in natural order: numbers in them by value, so cam2 precedes cam10.
 ///
 /// Names that differ in leading zeros only compare by their bytes.
 pub fn compare_names(a: &str, b: &str) -> Ordering {

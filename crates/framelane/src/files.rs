@@ -235,7 +235,7 @@ impl ReadersFile {
         Ok(ReadersFile { map, lock })
     }
 
-    /// Says so when the file was cut short: the pins in it are gone.
+    /// Returns an error when the file was cut short: its pins are lost.
     pub(crate) fn check(&self, channel: &str) -> Result<(), Error> {
         if self.map.is_lost() { Err(cut_short(channel, "readers")) } else { Ok(()) }
     }
@@ -451,7 +451,7 @@ impl DataFile {
         Ok(())
     }
 
-    /// Returns true if the file was cut short: what is left of it is of no use.
+    /// Returns true if the file was cut short, which makes the rest of it useless.
     pub(crate) fn is_lost(&self) -> bool {
         self.map.is_lost()
     }

@@ -53,7 +53,7 @@ pub fn url(url: &str) -> Cow<'_, str> {
     replace(url, hidden)
 }
 
-/// Hides the value of `NAME=VALUE` when the name says that it is secret, or the secrets within the value.
+/// Hides the value of `NAME=VALUE` when the name marks it as secret, or the secrets within the value.
 pub fn assignment(text: &str) -> Cow<'_, str> {
     match text.split_once('=') {
         Some((name, value)) if !value.is_empty() && is_secret_option(name) => {
@@ -170,7 +170,7 @@ fn without_slashes(url: &str) -> Option<usize> {
     if url[..colon].contains('/') || !url[start..].contains('@') {
         return None;
     }
-    // Without a scheme, what comes before the colon is the user.
+    // Without a scheme, the text before the colon is the user.
     let rest = &url[start..];
     Some(if rest[..rest.find('@')?].contains(':') { start } else { 0 })
 }

@@ -60,7 +60,7 @@ steps! {
     Announced,
     /// The frame's number is stored as given.
     NumberGiven,
-    /// A number is given to a frame that will not come.
+    /// A sequence is assigned to a frame that is never published.
     NumberSkipped,
     /// The slot has its descriptor, not its version.
     DescriptorWritten,
@@ -86,14 +86,13 @@ steps! {
     ClosedStored,
     /// Readers are notified; all files exist.
     CloseNotified,
-    /// The data files are gone.
+    /// The data files are removed.
     DataRemoved,
-    /// The readers file is gone too.
+    /// The readers file is removed too.
     ReadersRemoved,
-    /// All files are gone, locks still held.
+    /// All files are removed, locks still held.
     ControlRemoved,
-    // A subscriber comes.
-    /// A record's lock is ours.
+    // A subscriber attaches. A record's lock is ours.
     RecordLocked,
     /// The record is in order, its bit is not set.
     RecordFilled,
@@ -104,22 +103,21 @@ steps! {
     // It receives a frame.
     /// A data file is mapped.
     DataMapped,
-    /// The newest frame is known; nothing says that we want it.
+    /// The newest frame is known; no store announces that we want it.
     FrameChosen,
     /// The slot is pinned; whether in time is not known.
     Pinned,
-    /// It was too late: the pin is gone again.
+    /// It was too late: the pin is removed again.
     PinTakenBack,
-    /// The lease stands; the record does not count it yet.
+    /// The lease is held; the record does not count it yet.
     LeaseHeld,
     /// The record counts the frame.
     Received,
-    // It sleeps.
-    /// The record says that we sleep.
+    // It sleeps. The record announces the sleep.
     SleepAnnounced,
-    /// Awake again; the record says that we sleep.
+    /// Awake again; the record still announces the sleep.
     Awake,
-    // It releases the slot. The pin is gone; a waiting publisher does not know.
+    // It releases the slot. The pin is removed; a waiting publisher does not know.
     Released,
     /// The futex word of the publisher is changed; it is not woken.
     FreedChanged,
@@ -134,7 +132,7 @@ steps! {
     DoctorRemoved,
 }
 
-/// The process has come to this point.
+/// The process has reached this point.
 #[cfg(not(framelane_testing))]
 #[inline(always)]
 pub(crate) fn step(_: Step) {}

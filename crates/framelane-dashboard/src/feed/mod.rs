@@ -134,7 +134,7 @@ impl Feeds {
         locked(&self.feeds).get(channel).cloned()
     }
 
-    /// Forgets feeds of channels that are gone and have no worker.
+    /// Forgets feeds of closed channels without a worker.
     pub(crate) fn retain(&self, is_listed: impl Fn(&str) -> bool) {
         locked(&self.feeds).retain(|channel, feed| is_listed(channel) || *locked(&feed.running));
         locked(&self.workers).retain(|worker| !worker.is_finished());

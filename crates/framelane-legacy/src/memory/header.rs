@@ -109,7 +109,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of a frame; `None` when the format has no OpenCV type that would say what it is.
+    /// The header of a frame; `None` when OpenCV has no type for its format.
     pub fn of(layout: &Layout, opencv: OpenCv) -> Option<Self> {
         let (depth, channels) = match layout.format() {
             PixelFormat::Gray8 => (Depth::U8, 1),

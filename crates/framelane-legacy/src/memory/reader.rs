@@ -186,7 +186,7 @@ impl Reader {
         }
     }
 
-    /// Copies what is there, and waits for evidence that it is whole.
+    /// Copies the present content, and waits for evidence that it is whole.
     fn copy(&mut self, header: Header, layout: Layout) -> Result<Poll, Error> {
         let are_outside = self.writers.mark();
         self.attempts = self.attempts.wrapping_add(1);

@@ -32,7 +32,7 @@ impl Address {
         self.port
     }
 
-    /// The JPEGs' quality, 1 to 100, if the address says it.
+    /// The quality of the JPEGs, 1 to 100, if the address has it.
     pub fn quality(&self) -> Option<u8> {
         self.quality
     }

@@ -23,8 +23,8 @@ pub fn prepare(stream: &TcpStream, idle_timeout: Duration) -> Result<(), Error> 
 /// Repeats a system call until it has moved bytes or met the end.
 ///
 /// # Errors
-/// `TimedOut` when nothing has moved for as long as `idle_timeout`; `Interrupted` when `keep_going` says so,
-/// which is asked only while nothing moves; others as they come.
+/// `TimedOut` when no byte has moved for `idle_timeout`; `Interrupted` when `keep_going` returns false, which
+/// is called only while no byte moves; all other errors.
 pub fn until_idle(
     idle_timeout: Duration,
     keep_going: &mut dyn FnMut() -> bool,

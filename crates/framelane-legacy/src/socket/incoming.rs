@@ -65,8 +65,8 @@ impl Incoming {
     /// Between frames a sender may be silent without limit, unless another sender waits at the `listener`.
     ///
     /// # Errors
-    /// When the sender is lost, sends what is no frame, or `keep_going` says no
-    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is of no more use then.
+    /// When the sender is lost, sends bytes that are no frame, or `keep_going` returns false
+    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is unusable then.
     pub fn next(
         &mut self,
         listener: &mut Listener,

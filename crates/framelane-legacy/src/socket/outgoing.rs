@@ -56,8 +56,8 @@ impl Outgoing {
     /// `keep_going` is asked a few times a second while nothing moves.
     ///
     /// # Errors
-    /// When the receiver is lost, or answers something else, or `keep_going` says no
-    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is of no more use then.
+    /// When the receiver is lost, or sends another answer, or `keep_going` returns false
+    /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is unusable then.
     pub fn send(&mut self, jpeg: &[u8], keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         let Outgoing { stream, peer, answers, idle_timeout } = self;
         let line = length_line(jpeg.len());

@@ -1,7 +1,7 @@
 //! The protocol without I/O. It accepts bytes in pieces of any size.
 //!
-//! Programs in the field send and receive one byte per system call, so nothing here expects a line, a JPEG or
-//! an answer to come in one piece.
+//! Existing programs send and receive one byte per system call, so nothing here expects a line, a JPEG or an
+//! answer in one piece.
 
 use framelane::{Error, ErrorKind};
 
@@ -103,7 +103,7 @@ impl FrameBuffer {
         &self.jpeg[..self.arrived_bytes]
     }
 
-    /// Returns true if nothing of the next frame has come yet.
+    /// Returns true if no byte of the next frame has arrived yet.
     pub fn is_between_frames(&self) -> bool {
         self.line_bytes == 0 || self.is_complete()
     }
@@ -199,7 +199,7 @@ impl Answers {
     /// Adds received bytes. Returns the number of answers that they complete.
     ///
     /// # Errors
-    /// When something else comes than answers. What comes after is of no more use.
+    /// When other bytes than answers arrive. The connection is unusable then.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut complete = 0;
         for (at, &byte) in bytes.iter().enumerate() {
@@ -219,7 +219,7 @@ impl Answers {
         Ok(complete)
     }
 
-    /// Returns true if a part of the next answer has come.
+    /// Returns true if a part of the next answer has arrived.
     pub fn has_begun(&self) -> bool {
         self.matched_bytes > 0
     }
@@ -242,7 +242,7 @@ impl Answers {
     }
 }
 
-/// Bytes as they might come from either peer: in pieces, and in one piece for comparison.
+/// Bytes as they might arrive from either peer: in pieces, and in one piece for comparison.
 #[cfg(any(test, framelane_testing))]
 pub(crate) fn check(bytes: &[u8]) {
     const LIMIT: usize = 1 << 20;

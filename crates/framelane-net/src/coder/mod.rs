@@ -125,7 +125,7 @@ impl Coders {
     /// An encoder for the links that want the same.
     ///
     /// # Errors
-    /// The limit that the encoder exceeds, and what is wrong with the codec.
+    /// The limit that the encoder exceeds, and faults of the codec.
     pub(crate) fn join(&self, wanted: Wanted, client: &str) -> Result<Member<'_>, Fault> {
         let mut coders = lock(&self.coders);
         coders.retain(|_, coder| coder.strong_count() > 0);
@@ -310,8 +310,8 @@ impl Member<'_> {
         Ok(coded)
     }
 
-    /// When the next payload in turn is gone, asks for a keyframe. A link that is slower than the others gets
-    /// a separate encoder.
+    /// When the next payload in turn is no longer available, requests a keyframe. A link that is slower than
+    /// the others gets a separate encoder.
     fn catch_up(&mut self) {
         let state = lock(&self.coder.state);
         let Some(next) = self.taken.map(|taken| taken + 1).filter(|_| self.coder.is_chained()) else {

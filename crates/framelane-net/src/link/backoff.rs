@@ -5,7 +5,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Doubles from try to try, with some chance in it so that many clients of one server do not come at once.
+/// Doubles with each attempt, with a random part so that many clients of one server do not connect at once.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     tries: u32,

@@ -1,4 +1,4 @@
-//! Connecting to a server and saying what is wanted.
+//! Connects to a server and sends the request.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -37,13 +37,13 @@ pub(crate) struct Connected {
     pub messages: MessageReader,
     pub welcome: Welcome,
     pub codec: Codec,
-    /// When our hello went and when the welcome came: with its own times, the first sample of the clocks.
+    /// Times of our hello and of the welcome: with its own times, the first sample of the clocks.
     pub times: [u64; 4],
 }
 
 /// Connects and agrees. `keep` is called several times a second.
 ///
-/// `last` is the last frame that this program has received, or the last one that it has sent.
+/// `last` is the newest frame that this program has received, or sent.
 ///
 /// The request is sent only after the server has authenticated itself: by its certificate (TLS), its user
 /// (Unix socket) or the token that both sides know. A `tcp://` server without a token is not authenticated.
@@ -244,7 +244,7 @@ fn explain_tls(fault: Fault, peer: &str) -> Fault {
 }
 
 fn unknown_server(address: &Address, found: &Error) -> Error {
-    // The one that was found is named last; what was expected was a stand-in.
+    // The fingerprint that was found is named last; the expected one was a placeholder.
     let found = match found.message().rsplit_once("sha256:") {
         Some((_, hash)) => format!("found the fingerprint sha256:{}", hash.trim_end()),
         None => found.message().to_owned(),

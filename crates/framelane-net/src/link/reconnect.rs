@@ -19,7 +19,7 @@ use crate::time::machine;
 use crate::turns::Turns;
 use crate::url::LinkUrl;
 
-/// A connection that lasted as long as this was good for something: the next try comes soon.
+/// A connection that lasted as long as this was useful: the next attempt follows soon.
 const LASTED: Duration = Duration::from_secs(2);
 /// The longest sleep between two checks whether to continue.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -67,7 +67,7 @@ impl Tries {
             self.backoff.reset();
         }
         let mut random = [0; 8];
-        // Without random numbers all clients come at the same time, and nothing else is wrong.
+        // Without random numbers all clients connect at the same time, with no other effect.
         let _ = SystemRandom::new().fill(&mut random);
         self.backoff.next(u64::from_le_bytes(random))
     }
@@ -186,7 +186,7 @@ pub struct Sending {
 /// Sends the channel of `subscriber` to `url`, over as many connections as necessary, until the channel is
 /// closed here, or so many frames were sent, and the peer has all of them; or until `keep` returns false.
 ///
-/// The subscriber's delivery should be that of the URL's options: until there is a connection it stands for
+/// The subscriber's delivery should be that of the URL's options: until there is a connection it represents
 /// the link, so that a publisher that waits for its readers waits for this one.
 ///
 /// Blocks. `events` and `keep` are called from this thread and from one other.

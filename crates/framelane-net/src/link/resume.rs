@@ -53,8 +53,7 @@ impl Kept {
         self.sent.push_back((origin, sequence));
     }
 
-    /// The connection is gone: until it is known what has arrived, a publisher that waits keeps all that may
-    /// not have.
+    /// The connection is lost: until the arrived frames are known, a publisher that waits keeps all others.
     pub(crate) fn hold(&mut self) {
         let oldest = self.sent.front().map(|(_, sequence)| *sequence).or(self.begun);
         if let (Delivery::Every, Some(oldest)) = (self.subscriber.delivery(), oldest) {
@@ -110,9 +109,8 @@ pub(crate) fn may_be(options: &SubscriberOptions, channel: &str, last: Origin) -
 /// Returns the position to continue from: after `last`, the frame that the peer already has. `None` when the
 /// channel is empty.
 ///
-/// In a channel that is itself fed by a link the frames have other numbers than those of their first
-/// publisher: the ring is looked through for the one that is meant. When it is gone from the ring, all that
-/// is there came after it.
+/// In a channel that is itself fed by a link, frames have other numbers than those of their first publisher,
+/// so the ring is searched for the frame. If the ring no longer has it, all frames in the ring are later.
 pub(crate) fn behind(options: &SubscriberOptions, channel: &str, last: Origin) -> Option<Origin> {
     let open = |after: Origin| {
         options.clone().open_timeout(Some(Duration::ZERO)).after(Some(after)).open(channel).ok()
@@ -156,7 +154,7 @@ mod tests {
         let behind = |last| behind(&options, "cam0", last);
         assert_eq!(behind(Origin { epoch: 7, sequence: 102 }), Some(Origin { epoch, sequence: 2 }));
         assert_eq!(behind(Origin { epoch: 7, sequence: 90 }), Some(Origin { epoch, sequence: 0 }));
-        // A connection that broke within the first frame of an epoch: all of it is still to come.
+        // A connection that broke within the first frame of an epoch: all of it must still be sent.
         let nothing_yet = known((epoch, 0)).unwrap();
         assert_eq!(behind(nothing_yet), Some(nothing_yet));
         assert_eq!(known((0, 0)), None);

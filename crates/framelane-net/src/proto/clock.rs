@@ -1,10 +1,10 @@
 //! Offset of the peer's clock, and time that a message takes.
 //!
-//! As in NTP (RFC 5905, section 8): a message that leaves at t1 on our clock, arrives at t2 and is answered
-//! at t3 on theirs, with the answer here at t4 on ours, says that their clock is ahead by ((t2 − t1) + (t3 −
-//! t4)) / 2, wrong by at most half the round trip (t4 − t1) − (t3 − t2). Messages wait behind frames; those
-//! that did not wait say the most, so the sample with the shortest round trip counts. Clocks drift, so
-//! samples are forgotten after a while.
+//! As in NTP (RFC 5905, section 8): a message leaves at t1 on our clock, arrives at t2 and is answered at t3
+//! on the peer's clock, and the answer arrives at t4 on ours. So the peer's clock is ahead by ((t2 − t1) +
+//! (t3 − t4)) / 2, with an error of at most half the round trip (t4 − t1) − (t3 − t2). Messages wait behind
+//! frames. Those that did not wait are the most accurate, so the sample with the shortest round trip counts.
+//! Clocks drift, so samples are forgotten after a while.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Clock {
         Clock { begun: now, same: false, now: None, before: None, shortest_ns: None }
     }
 
-    /// Takes the four times of a message and its answer; `now` is when the answer came.
+    /// Adds the four times of a message and its answer; `now` is the arrival of the answer.
     pub(crate) fn add(&mut self, now: Instant, [t1, t2, t3, t4]: [u64; 4]) {
         let [t1, t2, t3, t4] = [t1, t2, t3, t4].map(i128::from);
         let (round_trip, ahead) = ((t4 - t1) - (t3 - t2), ((t2 - t1) + (t3 - t4)) / 2);

@@ -11,7 +11,7 @@ use super::wire::{Reader, cut, put_text};
 pub(crate) const MAGIC: [u8; 8] = *b"FRMLLINK";
 /// Bytes of the head of every message.
 pub(crate) const HEADER_BYTES: usize = 16;
-/// The longest body. Payloads of frames come after it.
+/// The longest body. Payloads of frames follow it.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 10;
 /// In a message's flags: a receiver that does not know the type ignores the message.
 const OPTIONAL: u16 = 1;
@@ -24,7 +24,7 @@ const MAX_SHOWN_BYTES: usize = 400;
 /// The answer when the server agrees.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Welcome {
-    /// When the request came and when this went, on `CLOCK_REALTIME`.
+    /// Arrival of the request and sending of this message, on `CLOCK_REALTIME`.
     pub received_ns: u64,
     pub sent_ns: u64,
     pub max_payload: u64,
@@ -114,7 +114,7 @@ pub(crate) enum ChannelState {
     Waiting,
     /// The channel has a publisher.
     Live,
-    /// It was closed; it may come again.
+    /// The channel was closed. It may be published again.
     Closed,
 }
 

@@ -1,7 +1,7 @@
-//! The link protocol without I/O: bytes and the time go in, messages and decisions come out.
+//! The link protocol without I/O: input is bytes and the time, output is messages and decisions.
 //!
 //! One connection carries one channel in one direction. The [`Source`] sends frames, the [`Sink`] receives
-//! them; either can be the one that has connected. `spec/link.md` says what the bytes mean.
+//! them. Either can be the client. `spec/link.md` specifies the protocol.
 //!
 //! # How latency is kept from growing
 //! The sink grants *credits*, one for each frame that may be in flight. The source sends the newest frame

@@ -86,7 +86,7 @@ struct Setting {
     /// Offset of the source's clock from the sink's.
     ahead_ns: i64,
     seconds: u64,
-    /// The connection breaks when so many bytes have arrived, and comes again.
+    /// The connection breaks after so many bytes have arrived, and is opened again.
     breaks_after: Option<usize>,
 }
 
@@ -114,7 +114,7 @@ struct Outcome {
     /// Up to the last frame that was shown.
     missed: u64,
     missed_in_all: u64,
-    /// The first frame of which a head came.
+    /// The first frame whose head arrived.
     first_begun: Option<u64>,
     skipped_at_source: u64,
     connections: u32,
@@ -341,7 +341,7 @@ fn get(
     arrived
 }
 
-/// The numbers grow, and account for every frame from the first that has begun to come to the last that was
+/// The numbers grow, and account for every frame from the first whose head arrived to the last that was
 /// shown.
 fn check_order(outcome: &Outcome) {
     for pair in outcome.shown.windows(2) {

@@ -18,7 +18,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum Arrival {
     /// Publish it, after so many skipped frames.
     New { missed: u32 },
-    /// It was here before, or cannot be decoded without one that was not: pass over it.
+    /// Ignore it: it arrived before, or cannot be decoded without a missing frame.
     PassOver,
 }
 
@@ -79,7 +79,7 @@ impl Sink {
         self.doubts_last = true;
     }
 
-    /// Takes a message that is no frame; `now_ns` is when it came, on `CLOCK_REALTIME`.
+    /// Handles a message that is no frame; `now_ns` is its arrival, on `CLOCK_REALTIME`.
     ///
     /// # Errors
     /// When a source does not send such a message, and what it refuses.
@@ -131,7 +131,7 @@ impl Sink {
         Ok(Arrival::New { missed })
     }
 
-    /// Bytes of a frame have come.
+    /// Records received bytes of a frame.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.last_heard = now;
     }
@@ -158,8 +158,7 @@ impl Sink {
 
     /// Returns the next message to send, if there is one; call it until it returns `None`.
     pub(crate) fn next_message(&mut self, now: Instant, now_ns: u64) -> Option<Message> {
-        // Before the first credit: the answer then comes before the first frame, whose times are to be
-        // understood.
+        // Before the first credit: the answer then arrives before the first frame, whose times need it.
         if now >= self.next_ping {
             self.next_ping = now + PING_EVERY;
             return Some(Message::Ping { sent_ns: now_ns });

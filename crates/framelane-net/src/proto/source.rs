@@ -54,7 +54,7 @@ impl Source {
         Source { allowed: 0, sent: 0, interval, due: now, last_heard: now, idle_timeout, keyframe: true }
     }
 
-    /// Takes a message of the sink; `received_ns` is when it came, on `CLOCK_REALTIME`.
+    /// Handles a message of the sink; `received_ns` is its arrival, on `CLOCK_REALTIME`.
     ///
     /// # Errors
     /// When a sink does not send such a message.
@@ -101,7 +101,7 @@ impl Source {
         self.due = (self.due + self.interval).max(now);
     }
 
-    /// Returns true if the next frame has to be one that needs no other; asked once.
+    /// Returns true if the next frame has to be a keyframe. The request is cleared.
     pub(crate) fn take_keyframe(&mut self) -> bool {
         std::mem::take(&mut self.keyframe)
     }

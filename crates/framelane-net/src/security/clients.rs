@@ -137,7 +137,7 @@ fn is_client_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_known)
 }
 
-/// Reads the text of a clients file; the error says which line is wrong.
+/// Reads the text of a clients file. The error names the invalid line.
 pub(super) fn parse(text: &str) -> Result<Vec<Client>, Error> {
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     match lines.next() {

@@ -228,7 +228,7 @@ impl Locked {
             if let Some(found) = self.folder.find(name).map_err(failed)? {
                 found.check_own(path.with_file_name(name).display())?;
                 if *name == part {
-                    // Left by a writer that was killed: the lock says that none is writing it.
+                    // Left by a writer that was killed: the lock proves that no process is writing it.
                     self.folder.remove(name, &found);
                 }
             }

@@ -7,7 +7,7 @@ use framelane::{Error, ErrorKind};
 use ring::digest;
 use rustls::pki_types::CertificateDer;
 
-/// The SHA-256 of a certificate in DER: what stands for an identity in files and on command lines.
+/// The SHA-256 of a certificate in DER, which identifies it in files and on command lines.
 ///
 /// It is no secret. `Display` writes `sha256:` and 64 hexadecimal digits; `FromStr` also takes what `openssl
 /// x509 -fingerprint -sha256` prints.
@@ -87,7 +87,7 @@ pub(super) fn from_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// A text in a message, cut short: what is wrong may be a whole file.
+/// A text in a message, cut short: an invalid text may be a whole file.
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(100) {
         Some((end, _)) => format!("{:?}...", &text[..end]),

@@ -24,7 +24,7 @@ use super::verifier::provider;
 /// Clocks differ: what was just made is valid where it is an hour earlier too.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A hundred years: what a certificate can say of its end has bounds.
+/// A hundred years: the end date of a certificate has bounds.
 const MAX_DAYS: u32 = 36_500;
 /// Maximum number of bytes of a common name.
 const MAX_NAME_BYTES: usize = 64;

@@ -1,8 +1,8 @@
 //! Which channels: patterns over their names.
 //!
-//! A name has parts between slashes, as in `cam0/detections`. In a pattern `*` stands for any characters
-//! within a part, none too, and a part `**` for any number of parts, none too: `cam*` is `cam0` but not
-//! `cam0/detections`, `cam0/**` is both, `**` is every channel.
+//! A name has parts between slashes, as in `cam0/detections`. In a pattern `*` matches any characters within
+//! a part, also none, and a part `**` any number of parts, also none: `cam*` matches `cam0` but not
+//! `cam0/detections`, `cam0/**` matches both, `**` matches every channel.
 //!
 //! A match takes steps at most in proportion to the length of the pattern times that of the name: at a
 //! mismatch only the last star is tried again, further on. That is enough, because what an earlier star could
@@ -113,7 +113,7 @@ fn part_matches(pattern: &str, part: &str) -> bool {
     wildcard(pattern.as_bytes(), part.as_bytes(), |byte| *byte == b'*', |pattern, byte| pattern == byte)
 }
 
-/// Returns true if `items` are what `pattern` says, in which stars stand for any number of items.
+/// Returns true if `items` match `pattern`, in which a star matches any number of items.
 fn wildcard<P, I>(
     pattern: &[P],
     items: &[I],

@@ -24,7 +24,7 @@ pub(crate) type TokenId = [u8; 16];
 /// A proof. All zeros: none.
 pub(crate) type Proof = [u8; 32];
 
-/// The token id, nonce or proof that stands for none.
+/// The value of a token id, nonce or proof that is absent.
 pub(crate) fn is_none(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }

@@ -25,7 +25,7 @@ pub const ALPN: &[u8] = b"framelane";
 pub enum ServerTrust {
     /// The server with exactly this certificate, with any name.
     Fingerprint(Fingerprint),
-    /// Any whose certificate is for the name in the address and comes from an authority in this PEM file.
+    /// Any server with a certificate for the name in the address, signed by an authority in this PEM file.
     Ca(PathBuf),
 }
 

@@ -51,7 +51,7 @@ impl Token {
     /// The token in `$FRAMELANE_TOKEN`; `None` when that is not set, or empty.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] when what is set cannot be a token.
+    /// [`ErrorKind::InvalidOption`] when the variable holds no valid token.
     pub fn from_environment() -> Result<Option<Self>, Error> {
         match std::env::var(TOKEN_VARIABLE) {
             Ok(text) if text.is_empty() => Ok(None),

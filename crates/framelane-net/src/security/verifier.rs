@@ -19,7 +19,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// Reason that a server was not trusted, with the certificate that was found, which `rustls` does not report.
 #[derive(Debug)]
 pub(super) enum Distrust {
-    /// Another certificate than the one that was named.
+    /// Another certificate than the named one.
     WrongCertificate { expected: Fingerprint, found: Fingerprint },
     /// A certificate that no known authority has signed.
     UnknownAuthority { found: Fingerprint },

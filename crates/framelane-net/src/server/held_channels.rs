@@ -1,8 +1,8 @@
 //! Channels that clients send to: the sender of each, and its remains after a lost connection.
 //!
-//! A client whose connection has broken comes again, often before the server has noticed: so a new connection
-//! of the same client ends the old one and takes its publisher. The publisher is kept for a while without a
-//! connection, and its subscribers stay attached.
+//! A client whose connection has broken connects again, often before the server has noticed. So a new
+//! connection of the same client ends the old one and takes its publisher. The publisher is kept for a while
+//! without a connection, and its subscribers stay attached.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -49,7 +49,7 @@ pub(super) struct HeldChannel {
     pub(super) origins: Origins,
     /// The newest frame that a dead process left. Its client is unknown.
     inherited: Option<Origin>,
-    /// The newest frames of other owners. A number that one of them makes up says nothing of the frames of
+    /// The newest frames of other owners. A number that an owner invents does not affect the frames of
     /// another.
     others: Vec<(String, Option<Origin>)>,
 }
@@ -60,8 +60,8 @@ impl HeldChannel {
         self.received.frames > 0 || self.publisher.inherited().is_some()
     }
 
-    /// Returns true if the last frame is now one that a dead process left. Only a client that knows its epoch
-    /// may learn its number.
+    /// Returns true if the last frame now belongs to a dead process. Only a client that knows its epoch may
+    /// learn its number.
     pub(super) fn inherit(&mut self, newest_of_client: Option<Origin>) -> bool {
         let known_epoch = newest_of_client.map(|newest| newest.epoch);
         if self.received.last.is_none() && self.inherited.map(|last| last.epoch) == known_epoch {
@@ -100,7 +100,7 @@ pub(super) struct Claim<'i> {
     /// `None` only while it is being given back.
     held: Option<Box<HeldChannel>>,
     pub(super) replaced: Arc<Ended>,
-    /// True if the channel stays, for the client to come again.
+    /// True if the channel stays, so that the client can continue it.
     pub(super) stays: bool,
 }
 

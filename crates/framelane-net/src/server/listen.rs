@@ -161,7 +161,7 @@ impl Listener {
         };
         match accepted {
             Ok(guest) => Ok(Some(guest)),
-            // Gone again before we came to it.
+            // The client disconnected before it was accepted.
             Err(error)
                 if matches!(
                     error.kind(),

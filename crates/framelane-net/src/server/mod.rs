@@ -147,7 +147,7 @@ pub enum ServerEvent<'e> {
         /// Codec of the frames.
         codec: String,
     },
-    /// A connection that came so far has ended.
+    /// A connection with an agreed channel has ended.
     Ended {
         /// Number of the connection.
         connection: u64,
@@ -162,7 +162,7 @@ pub enum ServerEvent<'e> {
         /// Reason of the end; `None` when the client ended it.
         error: Option<&'e Error>,
     },
-    /// A connection that came to nothing.
+    /// A connection was refused or lost before a channel was agreed.
     Refused {
         /// Its address.
         peer: &'e str,

@@ -32,7 +32,7 @@ pub(crate) trait Transport: Send + Sync {
     /// Hands what was taken to the system.
     ///
     /// # Errors
-    /// `WouldBlock` when not all could be handed over within `timeout`; what is left is kept.
+    /// `WouldBlock` when not all bytes could be passed on within `timeout`; the rest is kept.
     fn flush(&self, timeout: Duration) -> io::Result<()>;
 
     /// Ends both directions; threads that read or write return.

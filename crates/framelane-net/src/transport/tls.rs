@@ -65,7 +65,7 @@ impl Tls {
                 break;
             }
             if let Err(error) = tls.take_in(left) {
-                // The alert that says why goes out as far as it can.
+                // Sends the alert with the reason, as far as possible.
                 let _ = tls.flush(Duration::ZERO);
                 not_yet(error)?;
             }
@@ -80,8 +80,8 @@ impl Tls {
         Ok(tls)
     }
 
-    /// A number that only the two ends of this connection know (RFC 9266): what is proved with it is proved
-    /// for this connection.
+    /// Returns a number that only the two ends of this connection know (RFC 9266): a proof with it is valid
+    /// for this connection only.
     pub(crate) fn binding(&self) -> io::Result<[u8; 32]> {
         let exported =
             lock(&self.connection).export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);

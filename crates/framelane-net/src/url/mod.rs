@@ -68,7 +68,7 @@ fn check_channel(channel: &str) -> Result<(), Error> {
     let Some((at, sign)) = channel.char_indices().find(|(_, c)| matches!(c, '&' | '=')) else {
         return framelane::check_name(channel);
     };
-    // What comes after it is not repeated: it may be a secret.
+    // The text after it is not repeated: it may be a secret.
     let name = &channel[..at];
     Err(Error::new(
         ErrorKind::InvalidName,

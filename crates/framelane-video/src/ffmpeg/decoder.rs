@@ -111,7 +111,7 @@ impl<'p> Decoder<'p> {
         let codec = unsafe { &*codec };
         if hooks.pool.is_some() && slots::suits(&facts.decoder, codec.capabilities) {
             context.get_buffer2 = Some(hooks::get_buffer);
-            // Before FFmpeg 6 a callback had to say that it may be called from any thread.
+            // Before FFmpeg 6 a callback had to declare that it may be called from any thread.
             #[cfg(not(ffmpeg_6_0))]
             {
                 context.thread_safe_callbacks = 1;

@@ -165,7 +165,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends the picture, in annex B's form, to `out`; says whether it needs no other.
+    /// Appends the picture, in annex B's form, to `out`. Returns true for a keyframe.
     pub(crate) fn encode(&mut self, keyframe: bool, out: &mut Vec<u8>) -> Result<bool, Error> {
         // SAFETY: a valid frame, and nothing else refers to it.
         let frame = unsafe { &mut *self.frame.as_mut_ptr() };

@@ -63,7 +63,7 @@ impl Frame {
             read((&raw const raw.color_trc).cast()),
             read((&raw const raw.color_range).cast()),
         );
-        // Gray pictures may say otherwise, `yuvj` formats may not.
+        // Gray pictures may have another range, `yuvj` formats may not.
         let facts = pixel::facts(raw.format).filter(|facts| facts.full_range);
         let fixed = facts.is_some_and(|facts| facts.components > 2 || color.range == ColorRange::Unspecified);
         if fixed {
@@ -149,7 +149,7 @@ impl Packet {
         unsafe { (*self.0).stream_index }
     }
 
-    /// Returns true if the container says that bytes of it are missing or wrong.
+    /// Returns true if the container reports missing or wrong bytes in it.
     pub(crate) fn corrupt(&self) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*self.0).flags };

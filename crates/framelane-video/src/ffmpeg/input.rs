@@ -22,7 +22,7 @@ use crate::interrupt::Interrupt;
 const LIVE_START: &str = "live_start_index";
 /// Option of the image reader that decides whether a name is a pattern.
 const PATTERN: &str = "pattern_type";
-/// Media that probing reads at most before it decides, unless an option says otherwise.
+/// Media that probing reads at most before it decides, by default.
 const PROBE: Duration = Duration::from_secs(5);
 /// `AVClassCategory` of video, audio and other input devices.
 const DEVICE_INPUTS: [c_int; 3] = [
@@ -30,7 +30,7 @@ const DEVICE_INPUTS: [c_int; 3] = [
     ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_AUDIO_INPUT as c_int,
     ff::AVClassCategory::AV_CLASS_CATEGORY_DEVICE_INPUT as c_int,
 ];
-/// Packets of other streams that may come before the first picture.
+/// Packets of other streams that may precede the first picture.
 const MOST_AHEAD: usize = 64;
 
 /// An input and its options.
@@ -214,7 +214,7 @@ impl Input {
         DEVICE_INPUTS.contains(&category)
     }
 
-    /// Allows for data that comes in segments.
+    /// Allows for data in segments.
     pub(crate) fn extend_read_timeout(&mut self) {
         self.read_timeout = self.read_timeout.map(|timeout| timeout * 3);
     }

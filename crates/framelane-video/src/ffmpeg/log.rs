@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use ffmpeg_sys_next as ff;
 use framelane::{redact, terminal};
 
-/// More lines than these say nothing more to a person.
+/// More lines than these do not help a user.
 const KEPT_LINES: usize = 3;
 
 /// A shorter text occurs by chance; it is hidden within URLs only.

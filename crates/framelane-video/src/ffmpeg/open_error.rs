@@ -24,8 +24,8 @@ fn kind_of(name: &str) -> Kind {
 
 /// The container could not be opened.
 pub(super) fn at_open(name: &str, code: c_int) -> Error {
-    // FFmpeg's RTSP says "invalid data" of any answer it does not get or understand; no file is damaged
-    // there.
+    // FFmpeg's RTSP returns "invalid data" for any answer that is missing or unknown; no file is damaged
+    // then.
     let rtsp = ["rtsp://", "rtsps://"].iter().any(|scheme| name.starts_with(scheme));
     if rtsp && code == ff::AVERROR_INVALIDDATA {
         let message = format!(

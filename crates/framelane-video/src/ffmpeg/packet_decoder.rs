@@ -1,4 +1,4 @@
-//! `AVCodecContext` for packets of H.264 that come one by one, from whomever.
+//! `AVCodecContext` for single packets of H.264, from untrusted senders.
 
 use std::ffi::c_int;
 use std::ptr;

@@ -64,7 +64,7 @@ pub(crate) struct Facts {
     pub(crate) rgb: bool,
     pub(crate) alpha: bool,
     pub(crate) hardware: bool,
-    /// True if its name says that it is full range, as `yuvj420p`, or it holds luminance alone.
+    /// True if its name implies full range, as `yuvj420p`, or it holds luminance alone.
     pub(crate) full_range: bool,
     pub(crate) components: u8,
     pub(crate) depth: i32,

@@ -55,7 +55,7 @@ impl ReaderIo {
         Ok(made)
     }
 
-    /// Returns true if a byte has come.
+    /// Returns true if a byte has arrived.
     pub(crate) fn has_read(&self) -> bool {
         // SAFETY: made in new(); no read is under way, for reads are calls of the format context's owner.
         unsafe { (*self.reader).has_read }

@@ -27,7 +27,7 @@ struct Key {
     to: (u32, u32, c_int),
 }
 
-/// Converts pictures; makes itself new when what comes in changes.
+/// Converts pictures; prepares itself again when the input changes.
 pub(crate) struct Scaler {
     context: *mut ff::SwsContext,
     key: Option<Key>,

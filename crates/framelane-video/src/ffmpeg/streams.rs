@@ -1,4 +1,4 @@
-//! The streams of an open input: which one to play, and what is known of it before it is decoded.
+//! The streams of an open input: the stream to play, and its facts before decoding.
 
 use std::ffi::{CStr, c_int};
 use std::ptr;

@@ -299,7 +299,7 @@ fn turn_plane(
 /// Bytes of a sample, or of samples that lie together, in all formats.
 const STEPS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/// Writes rows of `columns` samples of `step` bytes as the orientation says.
+/// Writes rows of `columns` samples of `step` bytes with the orientation.
 fn turn_rows(
     mut rows: Vec<&[u8]>,
     columns: usize,

@@ -22,7 +22,7 @@ pub struct H264Decoder {
 }
 
 impl H264Decoder {
-    /// Opens nothing yet: the size comes with the first packet.
+    /// Opens nothing yet: the first packet has the size.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg cannot decode H.264.
@@ -31,7 +31,7 @@ impl H264Decoder {
         Ok(H264Decoder { open: None, watch: Watch::default(), scaler: Scaler::new("bicubic")? })
     }
 
-    /// Decodes one packet into `target`, as `layout` says; its format may be any video format.
+    /// Decodes one packet into `target` with the layout `layout`, of any video format.
     ///
     /// # Errors
     /// [`Damaged`](ErrorKind::Damaged) when the packet does not hold a picture of the layout's size that

@@ -29,8 +29,8 @@ struct Key {
 }
 
 impl H264Encoder {
-    /// Opens nothing yet: the size comes with the first frame. The bit rate holds for the average of about
-    /// two frames.
+    /// Opens nothing yet: the first frame has the size. The bit rate holds for the average of about two
+    /// frames.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg has no libx264.
@@ -41,9 +41,9 @@ impl H264Encoder {
 
     /// Replaces the content of `out` by the packet of a frame. Returns whether it is a keyframe.
     ///
-    /// Copies or converts the frame once. i420 and gray8 keep their samples; other formats go through i420.
-    /// Alpha is lost. `timestamp_ns` is when the frame was taken: how many come in a second decides how many
-    /// bits each may have.
+    /// Copies or converts the frame once. i420 and gray8 keep their samples; other formats are converted to
+    /// i420. Alpha is lost. `timestamp_ns` is the capture time: the number of frames a second decides the
+    /// bits of each.
     ///
     /// # Errors
     /// [`InvalidFrame`](ErrorKind::InvalidFrame) for frames that are no video or too short, and what FFmpeg
@@ -179,7 +179,7 @@ impl Rate {
     fn change(&mut self, timestamp_ns: Option<u64>) -> Option<f64> {
         let now_ns = timestamp_ns?;
         let last_ns = self.last_ns.replace(now_ns)?;
-        // A pause says nothing of the rate, nor do times that stand still.
+        // A pause does not change the rate, nor do times that stand still.
         let interval_ns =
             now_ns.checked_sub(last_ns).filter(|ns| (1_000_000..1_000_000_000).contains(ns))? as f64;
         let smooth = self.interval_ns.map_or(interval_ns, |before| before + (interval_ns - before) / 16.0);

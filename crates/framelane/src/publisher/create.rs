@@ -191,7 +191,7 @@ impl PublisherOptions {
         Err(Error::new(ErrorKind::InvalidOption, fault).with_hint(hint))
     }
 
-    /// Takes over an existing channel whose publisher is gone; `None` when there is none any more.
+    /// Takes over an existing channel whose publisher has died; `None` when the channel no longer exists.
     fn take_over(&self, directory: &Directory, channel: &str) -> Result<Option<Publisher>, Error> {
         let path = directory.control(channel);
         let control = match ControlFile::open(&path, true) {

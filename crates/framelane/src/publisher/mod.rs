@@ -445,7 +445,7 @@ impl Publisher {
         Ok(taken.is_some())
     }
 
-    /// Claims a slot. When none is free, waits or counts a drop, as `backpressure` says.
+    /// Claims a slot. When none is free, waits or counts a drop, depending on `backpressure`.
     fn slot(&mut self, size_bytes: usize) -> Result<usize, LoanError> {
         match self.take(size_bytes) {
             Err(LoanError::NoFreeSlot) if self.backpressure == Backpressure::Block => {

@@ -17,8 +17,8 @@ impl Publisher {
         link::write(self.control_words(), link);
     }
 
-    /// Marks the frames so far as those of a publisher that is gone. Subscribers that open the channel later
-    /// begin with the next frame.
+    /// Marks the frames so far as those of a previous publisher. Subscribers that open the channel later
+    /// start with the next frame.
     ///
     /// For links, when the publisher on the other machine ended or was replaced. Does nothing in a forked
     /// child.

@@ -49,7 +49,7 @@ impl Slots {
 
     /// Continues the ring of a dead publisher, which had `head` announced and `given` as its last number.
     ///
-    /// Frames stay what they are: readers may hold them. What the ring says is not trusted.
+    /// Frames do not change: readers may hold them. The ring's content is not trusted.
     pub(super) fn adopt(Adopted { data, state }: Adopted, head: (u64, usize), given: u64) -> Self {
         let settled = data.entries().map(|entry| {
             let found = entry.version.load(Ordering::Acquire);

@@ -22,7 +22,7 @@ pub(crate) const READERS: usize = if cfg!(loom) { 2 } else { 64 };
 pub(crate) const PINS: usize = if cfg!(loom) { 1 } else { 8 };
 /// Slots of one ring.
 pub(crate) const MAX_SLOTS: usize = 128;
-/// Eights of bytes for the text that says where a link leads.
+/// Number of 8-byte words for the address of a link's peer.
 pub(crate) const LINK_PEER_WORDS: usize = 16;
 /// Place of [`SourceWords`] in a `control` file.
 pub(crate) const SOURCE_OFFSET: usize = 1024;
@@ -294,7 +294,8 @@ pub(crate) struct Entry {
     pub color: AtomicU32,
     /// Rotation in degrees in bits 0 to 15; bit 16: keyframe.
     pub flags: AtomicU32,
-    /// Epoch and sequence in the channel that the frame has come from over a link; 0: it was published here.
+    /// Epoch and sequence in the channel of the first publication, if the frame came over a link; 0: it was
+    /// published here.
     pub origin_epoch: AtomicU64,
     pub origin_sequence: AtomicU64,
     /// The publisher's epoch. 0: that of the file, as layout 1.1 has it.

@@ -9,7 +9,7 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
     (0..READERS).filter(move |index| mask >> index & 1 == 1)
 }
 
-/// Takes a slot for writing, or says which readers pin it (a bit for each).
+/// Takes a slot for writing, or returns the readers that pin it (a bit for each).
 ///
 /// `published` is the version that the slot had; it is put back when the slot is pinned. After `Ok` no reader
 /// can come to hold the slot until [`publish`].

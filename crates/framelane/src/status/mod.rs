@@ -234,7 +234,7 @@ pub(crate) fn look(
         },
         ..empty(channel, files)
     };
-    // Both may be gone or changed by now; then there is nothing to say of the newest frame or of readers.
+    // Both may be removed or changed by now; then the newest frame and the readers are unknown.
     if let Some(data) = readable(DataFile::open(directory, channel, channel_id, status.generation))?
         && let Some(entry) = data.entry(slot)
         && let Ok(descriptor) = descriptor::read(entry, data.slot_bytes)

@@ -42,7 +42,7 @@ pub(super) fn period_ns(data: &DataFile, duration_ns: Option<u64>) -> Option<u64
         .filter_map(|entry| {
             let version = entry.version.load(Relaxed);
             let found = ring::is_frame(version).then(|| descriptor::read(entry, data.slot_bytes).ok())??;
-            // A frame that was replaced meanwhile says nothing.
+            // A frame that was replaced meanwhile is no evidence.
             (entry.version.load(Relaxed) == version).then_some((version, found.epoch, found.published_ns))
         })
         .collect();

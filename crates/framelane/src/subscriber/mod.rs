@@ -197,8 +197,7 @@ impl Subscriber {
         self.attachment.control.words().epoch.load(Relaxed)
     }
 
-    /// Returns the epoch, and the last sequence of publishers that are gone, as [`Frame::local_sequence`]
-    /// counts.
+    /// Returns the epoch, and the last sequence of previous publishers, as [`Frame::local_sequence`] counts.
     ///
     /// For links. Behind a link the sequence also changes when the publisher on the other machine is
     /// replaced.
@@ -380,15 +379,15 @@ impl Subscriber {
         }
     }
 
-    /// Returns an error when the channel's files are gone: no publisher can take it over any more.
+    /// Returns an error when the channel's files were removed: no publisher can take it over any more.
     fn check_presence(&self) -> Result<(), RecvError> {
         let Attachment { channel, control, .. } = &*self.attachment;
         if control.lock.is_at(&self.directory.control(channel)) {
             return Ok(());
         }
         let alive = self.has_publisher();
-        // A publisher that closes the channel says so before it removes the files: what is left is received
-        // first.
+        // A publisher that closes the channel stores that before it removes the files: the remaining frames
+        // are received first.
         if control.words().state_now() == State::Closed as u32 {
             return Ok(());
         }

@@ -11,7 +11,7 @@ const KEPT: usize = 2;
 pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Pool {
-    /// A copy of `bytes`; `intact` is what is known of them.
+    /// A copy of `bytes`; `intact` is true if they were whole.
     pub(super) fn copy(&self, bytes: &[u8], is_intact: impl FnOnce() -> bool) -> Own {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         buffer.clear();

@@ -163,7 +163,7 @@ impl Files {
                 self.subscribe(delivery);
             }
         }
-        // A new publisher takes it over, or says why not; then the doctor makes room.
+        // A new publisher takes it over, or returns the reason; then the doctor makes room.
         let mut publisher = match Self::options(&self.directory).create(CHANNEL) {
             Ok(publisher) => publisher,
             Err(error) => {

@@ -32,12 +32,12 @@ impl Choice {
 static KILL: Choice = Choice::none();
 static STOP: Choice = Choice::none();
 
-/// Kills this process with `SIGKILL` when it comes to the step for the `times`-th time from now.
+/// Kills this process with `SIGKILL` when it reaches the step for the `times`-th time from now.
 pub fn kill_at(step: Step, times: u64) {
     KILL.set(step, times);
 }
 
-/// Stops this process with `SIGSTOP` when it comes to the step the next time.
+/// Stops this process with `SIGSTOP` when it reaches the step the next time.
 pub fn stop_at(step: Step) {
     STOP.set(step, 1);
 }

@@ -61,7 +61,7 @@ struct LeftoverReport {
 #[derive(serde::Serialize)]
 struct Finding {
     kind: &'static str,
-    /// `warning`, or `note` for what is not a fault.
+    /// `warning`, or `note` if it is no fault.
     severity: &'static str,
     message: String,
     hint: String,

@@ -269,7 +269,7 @@ impl Publish {
         global.publisher().slots(slots).backpressure(self.backpressure).permissions(self.permissions)
     }
 
-    /// Frames to come, for the progress bar.
+    /// Remaining frames, for the progress bar.
     fn total(&self, source: &Source) -> Option<u64> {
         let times = match self.repeat.unwrap_or_default() {
             Repeat::Times(times) => Some(u64::from(times.get())),

@@ -174,13 +174,13 @@ pub enum Event<'e> {
     Starved { message: &'e str, hint: Option<&'e str> },
     /// Slots are free again.
     SlotsFree,
-    /// No frames come from the live source.
+    /// The live source delivers no frames.
     SourceLost {
         reason: &'e str,
         /// None when it is not opened again.
         retry_seconds: Option<f64>,
     },
-    /// Frames come again.
+    /// The source delivers frames again.
     SourceRestored { outage_seconds: f64, connections: u32 },
     Summary {
         frames: u64,

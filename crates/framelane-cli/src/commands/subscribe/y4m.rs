@@ -56,7 +56,7 @@ fn no_picture(format: PixelFormat) -> Error {
     .with_hint("use --stdout raw")
 }
 
-/// The first line of the stream. `fps` goes before what the frame says of its duration.
+/// The first line of the stream. `fps` takes precedence over the duration of the frame.
 pub fn header(layout: &Layout, info: &FrameInfo, fps: Option<f64>) -> Result<String, Error> {
     let colors = match layout.format() {
         PixelFormat::I420 => "420",

@@ -1,4 +1,4 @@
-//! The connection of a receiving link: reads bytes, and sends what is due meanwhile.
+//! The connection of a receiving link: reads bytes, and sends due messages meanwhile.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Reads some bytes. Returns 0 when none came for a while.
+    /// Reads some bytes. Returns 0 when none arrived for a while.
     fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Fault> {
         match self.stream.read(bytes, END_POLL_INTERVAL) {
             Ok(0) => Err(Fault::lost(self.peer)),

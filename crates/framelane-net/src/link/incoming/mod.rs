@@ -24,8 +24,8 @@ use crate::turns::ClientTurns;
 pub(crate) use line::Line;
 use line::Polls;
 
-/// Payloads that are not read into a slot are taken in pieces of this length: memory follows what has come,
-/// not what was announced.
+/// Payloads that are not read into a slot are read in pieces of this length: memory follows the received
+/// bytes, not the announced length.
 const PIECE_BYTES: usize = 1 << 20;
 /// Time limit for the peer to end the connection after everything has arrived.
 const DONE: Duration = Duration::from_secs(2);
@@ -157,7 +157,7 @@ impl Receiving<'_> {
         }
     }
 
-    /// Subscribers that open the channel later get no frame of a publisher that is gone, as on one machine.
+    /// Subscribers that open the channel later get no frame of a previous publisher, as on one machine.
     fn note_life(&mut self, before: ChannelState, message: &Message) {
         let ended = match *message {
             // At the beginning of a connection it is not known yet.
@@ -165,8 +165,8 @@ impl Receiving<'_> {
             Message::Life(life) => {
                 let is_new = self.line.received.life.replace(life).is_some_and(|before| before != life);
                 if is_new {
-                    // The next frames may be those of another publisher. Numbers of the one before it say
-                    // nothing about them.
+                    // The next frames may be those of another publisher. The numbers of the previous one do
+                    // not apply to them.
                     self.line.sink.doubt_last();
                 }
                 is_new

@@ -25,7 +25,7 @@ pub(super) struct Link<'a> {
     /// message and its payload are written. The hearing thread never waits with the lock held, so that the
     /// sending thread gets it at once.
     pub(super) unsent: Mutex<Vec<u8>>,
-    /// A ping without an answer: when it was sent and when it came.
+    /// A ping without an answer: its time of sending and of arrival.
     pub(super) ping: Mutex<Option<(u64, u64)>>,
     pub(super) ended: Ended,
     /// The peer has confirmed that it has everything.
@@ -79,7 +79,7 @@ impl Link<'_> {
                 Err(TryLockError::Poisoned(unsent)) => unsent.into_inner(),
                 Err(TryLockError::WouldBlock) => return Ok(()),
             };
-            // A newer ping replaces an answer of which nothing has gone.
+            // A newer ping replaces an answer of which no byte was sent.
             let mut ping = None;
             if unsent.is_empty() {
                 ping = lock(&self.ping).take();

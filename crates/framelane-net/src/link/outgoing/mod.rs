@@ -1,6 +1,6 @@
 //! The sending end of a link: from a channel's leases straight into the stream.
 //!
-//! Two threads serve a connection: one reads what the receiver says ([`link`]), the other one sends
+//! Two threads serve a connection: one reads the messages of the receiver ([`link`]), the other one sends
 //! ([`sender`], and [`frames`] for a single frame).
 
 mod frames;
@@ -36,7 +36,7 @@ pub(crate) struct Terms {
     /// The newest frame that the peer has.
     pub last: Option<Origin>,
     pub idle_timeout: Duration,
-    /// True if the link ends when the channel is closed; else it waits for the channel to come again.
+    /// True if the link ends when the channel is closed; else it waits for the channel to be published again.
     pub ends_with_channel: bool,
     /// Ends after so many frames as if the channel was closed then.
     pub count: Option<u64>,
@@ -129,7 +129,7 @@ pub(crate) fn run(
             });
         }
         stream.shut();
-        // What has come before is still heard, and explains the broken stream that the writer has met.
+        // Messages that arrived before are still read, and explain the broken stream that the writer has met.
         let until = Instant::now() + END_POLL_INTERVAL;
         while !link.ended.is_set() && Instant::now() < until {
             let source = lock(&link.source);

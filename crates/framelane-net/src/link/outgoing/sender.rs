@@ -23,7 +23,7 @@ pub(super) struct Sender<'a, 'l, 'c> {
     pub(super) means: &'a mut Means<'c>,
     /// Frames that the subscriber will count as dropped, and that were sent or counted.
     pub(super) overcounted: u64,
-    /// True if a part of a frame has gone, and not all of it.
+    /// True if a part of a frame was sent, and not all of it.
     pub(super) in_frame: bool,
 }
 
@@ -113,8 +113,8 @@ impl Sender<'_, '_, '_> {
         if let Some(kept) = self.kept.take() {
             return Ok(kept);
         }
-        // When every frame is wanted, also those that came while there was no connection, as far as the ring
-        // reaches back.
+        // With delivery every, also frames that were published without a connection, as far as the ring still
+        // has them.
         let last = self.last.filter(|_| subscriber.settings().delivery == Delivery::Every);
         let after = last.and_then(|last| resume::behind(subscriber, channel, last));
         // Ends at each poll, to check the connection.
@@ -131,8 +131,8 @@ impl Sender<'_, '_, '_> {
             }
         };
         match opened {
-            // A new channel of the same name, which was made and written to before we saw it: all of it came
-            // later.
+            // A new channel of the same name, which was created and written to before we saw it: all of its
+            // frames are later.
             Ok(new) if after.is_none() && last.is_some_and(|last| last.epoch != new.epoch()) => {
                 let all = Some(Origin { epoch: new.epoch(), sequence: 0 });
                 let from_start =
@@ -169,7 +169,7 @@ impl Sender<'_, '_, '_> {
                 Ok(frame) => frame,
                 Err(RecvError::Timeout | RecvError::Interrupted) => {
                     self.go_on()?;
-                    // It may have died, and come again, without a frame in between.
+                    // It may have died, and returned, without a frame in between.
                     self.say_whether_live(channel.subscriber.publisher_alive());
                     // No frame from before this life is left to be sent.
                     self.say_life(life);
@@ -199,8 +199,8 @@ impl Sender<'_, '_, '_> {
                 if coded.epoch == life.epoch && coded.local_sequence > life.sequence {
                     self.say_life(life);
                 }
-                // The shared stream may still hold frames of a channel that is closed. Their local sequences
-                // say nothing about this channel.
+                // The shared stream may still hold frames of a closed channel. Their local sequences do not
+                // apply to this channel.
                 let is_here = coded.epoch == epoch;
                 if is_here {
                     channel.begin(coded.local_sequence);

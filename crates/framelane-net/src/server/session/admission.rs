@@ -147,7 +147,7 @@ impl Session<'_> {
             let source =
                 std::error::Error::source(&fault.error).and_then(|error| error.downcast_ref::<io::Error>());
             match source {
-                // A client that does not trust us says so only now.
+                // A client that does not trust this server reports that only now.
                 Some(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
                     Fault::lasting(tls_error_of_client(error, self.peer))
                 }

@@ -293,7 +293,7 @@ impl<'a> Session<'a> {
         let result = receiving.run();
         let closed = result.is_ok();
         let error = result.err().and_then(ended_by);
-        // Closed there: so it is here. Lost: it may come again.
+        // Closed by the client: the channel is closed here too. Lost: the client may connect again.
         let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
         claim.stays = !closed && !revoked && (self.keep)();
         (self.events)(ServerEvent::Ended {

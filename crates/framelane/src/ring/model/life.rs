@@ -1,4 +1,4 @@
-//! Rings and publishers that come and go, and readers that die.
+//! Rings and publishers that start and end, and readers that die.
 
 use loom::thread;
 
@@ -83,7 +83,7 @@ fn take_over(died_at: usize) {
             }
             received
         });
-        // The dead publisher's last words. The slot is the one that is neither newest nor held.
+        // The last stores of the dead publisher. The slot is the one that is neither newest nor held.
         let slot = (0..3)
             .find(|&slot| slot != held_slot && slot != newest(&channel.control).1)
             .expect("three slots");
