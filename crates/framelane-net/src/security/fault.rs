@@ -202,7 +202,7 @@ fn is_about_certificates(alert: AlertDescription) -> bool {
 fn client_alert(alert: AlertDescription, host: &str) -> Error {
     match alert {
         AlertDescription::CertificateExpired => Fault::new(
-            format!("{host} refuses this client's certificate: it is not valid by its clock"),
+            format!("{host} refuses this client's certificate: its clock is outside the validity period"),
             "check its dates with `framelane identity show`, and both clocks; make a new one with `framelane \
              identity client NAME --force`",
         )
