@@ -3,7 +3,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 PREFIX ?= /usr/local
 
-.PHONY: check demo docs features install setup test test-hostile test-browser test-deep fuzz soak bench clean
+.PHONY: check demo docs features install setup test test-hostile test-browser test-windows test-deep fuzz soak bench clean
 
 demo: ## play real videos, find faces in them, and save pictures in demo-output/ (VIDEO=path for another video)
 	@scripts/demo
@@ -29,6 +29,9 @@ test: ## the whole suite
 test-hostile: ## attack the command with hostile clients, servers, publishers and files (two minutes)
 	@cargo build --quiet --package framelane-cli
 	@python3 tests/hostile $(or $(CARGO_TARGET_DIR),target)/debug/framelane --jobs 2
+
+test-windows: ## the core's tests for Windows, under Wine, and type checks for its tool chains (installs Wine)
+	@scripts/test-windows
 
 test-deep: ## the long forms: deeper models, mutants, thousands of kills, sanitizers, fuzzing, a soak (an hour or more)
 	@scripts/test-deep

@@ -1,7 +1,5 @@
 //! Take-overs and lossless channels, in cases that random kills seldom reach.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -9,7 +7,7 @@ use framelane::{
     Backpressure, CancelToken, Delivery, DetectionPublisher, DetectionSubscriber, FrameId, FrameInfo, Layout,
     LoanError, PixelFormat, Publisher, doctor,
 };
-use framelane_tests::{Channels, Place, Running, wait_until};
+use framelane_tests::{Channels, Memory, Place, Running, remove_file, wait_until};
 
 const PUBLISHER: &str = env!("CARGO_BIN_EXE_publisher");
 const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
@@ -125,17 +123,17 @@ fn number_is_not_reused_after_a_kill_before_head() {
     // Killed after two dropped frames, with the version of a third in its slot and not yet in the head.
     let head = status.sequence;
     let data = place.path().join(format!("c.data.{}", status.generation));
-    let data = File::options().read(true).write(true).open(data).unwrap();
-    let control = File::options().read(true).write(true).open(place.path().join("c.control")).unwrap();
+    let data = Memory::open(&data).unwrap();
+    let control = Memory::open(&place.path().join("c.control")).unwrap();
     // Another slot than the newest gets the descriptor of the newest: in a new ring it may have none.
     let (mut newest, mut entry) = ([0; 8], [0; 256]);
-    control.read_exact_at(&mut newest, 128).unwrap();
+    control.read(&mut newest, 128);
     let newest = u64::from_le_bytes(newest) & 0xFF;
     let other = (newest + 1) % 6;
-    data.read_exact_at(&mut entry, 4096 + 256 * newest).unwrap();
+    data.read(&mut entry, 4096 + 256 * newest);
     entry[..8].copy_from_slice(&(head + 3).to_le_bytes());
-    data.write_all_at(&entry, 4096 + 256 * other).unwrap();
-    control.write_all_at(&(head + 3).to_le_bytes(), 264).unwrap();
+    data.write(&entry, 4096 + 256 * other);
+    control.write(&(head + 3).to_le_bytes(), 264);
 
     let mut publisher = place.publisher().create("c").unwrap();
     let published: Vec<_> = (0..3).map(|_| send(&mut publisher).unwrap()).collect();
@@ -156,7 +154,7 @@ fn a_subscriber_killed_while_it_waits_is_soon_forgotten() {
     reader.numbers("ready");
     let word = |file: &str, offset| {
         let mut bytes = [0; 4];
-        File::open(place.path().join(file)).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+        Memory::open(&place.path().join(file)).unwrap().read(&mut bytes, offset);
         u32::from_le_bytes(bytes)
     };
     let waiting = || word("c.readers", 4096 + 64);
@@ -228,7 +226,7 @@ fn abandon(place: &Place, channel: &str) {
     let kept: Vec<_> =
         names.map(|name| place.path().join(name)).map(|path| (std::fs::read(&path).unwrap(), path)).collect();
     for (_, path) in &kept {
-        std::fs::remove_file(path).unwrap();
+        remove_file(path);
     }
     for (bytes, path) in kept {
         std::fs::write(path, bytes).unwrap();

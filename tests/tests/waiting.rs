@@ -1,14 +1,18 @@
 //! The cost of an idle channel, and its memory.
 
-use std::time::Duration;
+use framelane::{FrameInfo, Layout, PixelFormat};
+use framelane_tests::{Channels, Place};
 
-use framelane::{FrameInfo, Layout, PixelFormat, RecvError};
-use framelane_tests::{Channels, Pattern, Place, Running, SMALLEST_FRAME, wait_until};
-
-const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
-
+/// Not on Windows. The system does not show whether a process sleeps.
+#[cfg(target_os = "linux")]
 #[test]
 fn waiting_subscribers_nap_and_all_wake_for_the_next_frame() {
+    use std::time::Duration;
+
+    use framelane::RecvError;
+    use framelane_tests::{Pattern, Running, SMALLEST_FRAME, wait_until};
+
+    const SUBSCRIBER: &str = env!("CARGO_BIN_EXE_subscriber");
     let place = Place::new();
     let mut publisher = place.publisher().create("c").unwrap();
     // The bell ends the time of this test: the wait is that of a subscriber.

@@ -84,9 +84,9 @@ impl Directory {
 
     /// A directory in memory, which only this process can open.
     pub(crate) fn in_memory() -> Result<Self, Error> {
-        OpenDirectory::in_memory().map(Directory).map_err(|error| {
-            Error::from_io("/proc/self/fd, which the memory of a link needs", error).with_hint("mount /proc")
-        })
+        OpenDirectory::in_memory()
+            .map(Directory)
+            .map_err(|error| Error::from_io(os::MEMORY_NEEDS, error).with_hint(os::MEMORY_HINT))
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
@@ -118,9 +118,8 @@ impl Directory {
             Err(_) => os::not_a_directory(),
         };
         let shortage = os::hint(&error);
-        Err(Error::from_io(format!("the channel directory {}", path.display()), error).with_hint(
-            shortage.unwrap_or("use a directory that you can write to, preferably on tmpfs (/dev/shm)"),
-        ))
+        Err(Error::from_io(format!("the channel directory {}", path.display()), error)
+            .with_hint(shortage.unwrap_or(os::SHARED_DIRECTORY_HINT)))
     }
 
     /// Resolves the directory as [`Directory::resolve`] does, without creating it. Returns `None` when it
@@ -151,7 +150,7 @@ impl Directory {
             Ok(opened) => Ok(Some(Directory(opened))),
             Err(DirectoryFault::ForeignOwner(user)) => {
                 Err(refused(format!("user {user} owns the directory"))
-                    .with_hint(format!("run `framelane doctor --fix` as that user (`sudo -u '#{user}'`)")))
+                    .with_hint(user.hint_to_run("framelane doctor --fix")))
             }
             Err(DirectoryFault::ForeignLink(link)) => {
                 Err(refused(format!("{} is a symbolic link of another user", link.display()))
@@ -170,24 +169,19 @@ impl Directory {
             Err(DirectoryFault::Io(error)) => {
                 let shortage = os::hint(&error);
                 return Err(Error::from_io(format!("the channel directory {}", path.display()), error)
-                    .with_hint(
-                        shortage.unwrap_or("mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs"),
-                    ));
+                    .with_hint(shortage.unwrap_or(os::OWN_DIRECTORY_HINT)));
             }
             Err(DirectoryFault::NotDirectory | DirectoryFault::ForeignLink(_)) => {
                 "something that is not a directory".to_owned()
             }
-            Err(DirectoryFault::ForeignOwner(uid)) => format!("a directory of user {uid}"),
+            Err(DirectoryFault::ForeignOwner(user)) => format!("a directory of user {user}"),
             Err(DirectoryFault::OpenToOthers(mode)) => {
                 format!("a directory that others can write to (mode {mode:04o})")
             }
         };
         Err(Error::new(
             ErrorKind::PermissionDenied,
-            format!(
-                "expected {} to be a directory of your own with mode 0700, found {found}",
-                path.display()
-            ),
+            format!("expected {} to be {}, found {found}", path.display(), os::OWN_DIRECTORY),
         )
         .with_hint("remove it, or set FRAMELANE_DIR to a directory that you trust"))
     }

@@ -1,11 +1,11 @@
 //! The three files of a channel: made, opened, and checked before anything in them is used.
 
-use std::fs::File;
+use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::os::{self, FileId, LockFile, Map, Place};
+use crate::os::{self, File, FileId, LockFile, Map, Place, Woken};
 use crate::ring::{
     AtomicU32, AtomicU64, Control, DATA_MAGIC, DataHeader, Entry, LAYOUT_MAJOR, LAYOUT_MINOR, MAGIC,
     MAX_SLOTS, Ordering::Relaxed, READERS, READERS_MAGIC, Readers, SOURCE_OFFSET, Shared, SourceWords, State,
@@ -100,7 +100,10 @@ fn cannot_map(path: &Place, len: usize, error: std::io::Error) -> Error {
 
 /// The length of a file, which must be at least `least` and, if given, exactly `exact`.
 fn checked_len(path: &Place, file: &File, least: usize, exact: bool) -> Result<usize, Error> {
-    let found = file.metadata().map_err(|error| Error::from_io(path.display(), error))?.len();
+    let found = file.len().map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => damaged(path, error),
+        _ => Error::from_io(path.display(), error),
+    })?;
     if found < least as u64 || (exact && found != least as u64) {
         return Err(damaged(path, format!("expected {least} bytes, found {found}")));
     }
@@ -194,6 +197,16 @@ impl ControlFile {
         self.map.words(0).expect("the length was checked when the file was mapped")
     }
 
+    /// Sleeps while the futex word is `seen`, for at most `nap`. `reader` is the caller's record.
+    pub(crate) fn sleep(&self, seen: u32, reader: usize, nap: Duration) -> Woken {
+        self.map.wait_on(&self.words().wake, seen, reader, nap)
+    }
+
+    /// Wakes readers that sleep, a bit for each.
+    pub(crate) fn wake(&self, readers: u64) {
+        self.map.wake(&self.words().wake, readers);
+    }
+
     pub(crate) fn source(&self) -> &SourceWords {
         self.map.words(SOURCE_OFFSET).expect("the length was checked when the file was mapped")
     }
@@ -244,6 +257,16 @@ impl ReadersFile {
     pub(crate) fn check_len(&self, channel: &str) -> Result<(), Error> {
         self.check(channel)?;
         if self.lock.has(size_of::<Readers>()) { Ok(()) } else { Err(cut_short(channel, "readers")) }
+    }
+
+    /// The publisher sleeps while its futex word is `freed`, for at most `nap`.
+    pub(crate) fn sleep(&self, freed: u32, nap: Duration) -> Woken {
+        self.map.wait_on(&self.words().freed, freed, 0, nap)
+    }
+
+    /// Wakes the publisher. It is the only one that sleeps on its word.
+    pub(crate) fn wake_publisher(&self) {
+        self.map.wake(&self.words().freed, 1);
     }
 
     pub(crate) fn words(&self) -> &Readers {
@@ -509,11 +532,7 @@ fn make<T>(
 fn no_room(directory: &Directory, channel: &str, slots: usize, slot_bytes: usize, need: usize) -> Error {
     let (free, total) = directory.room().unwrap_or((0, 0));
     let path = directory.path();
-    let enlarge = if path.starts_with("/dev/shm") {
-        "enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)".to_owned()
-    } else {
-        format!("free or add room in the file system of {} (`df -h {}`)", path.display(), path.display())
-    };
+    let enlarge = os::room_hint(path);
     Error::new(
         ErrorKind::NoSpace,
         format!(

@@ -42,7 +42,7 @@ mod directory;
 mod error;
 #[cfg(not(loom))]
 mod files;
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", not(loom)))]
 #[doc(hidden)]
 pub mod folder;
 mod format;

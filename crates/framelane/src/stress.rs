@@ -28,7 +28,8 @@ const TABLE_AT: usize = READERS_AT + size_of::<Readers>();
 impl Channel {
     fn new() -> Self {
         let shm = Path::new("/dev/shm");
-        let folder = tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap();
+        let folder = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+        let folder = tempfile::tempdir_in(folder).unwrap();
         let len = TABLE_AT + SLOTS * size_of::<Entry>();
         let file = os::create(
             &os::OpenDirectory::open(folder.path()).unwrap().place("ring".to_owned()),
@@ -37,7 +38,7 @@ impl Channel {
         )
         .unwrap();
         let payloads = [const { Payload(UnsafeCell::new([0; WORDS])) }; SLOTS];
-        Channel { map: Map::new(file, len, true).unwrap(), payloads }
+        Channel { map: Map::new(&file, len, true).unwrap(), payloads }
     }
 
     fn control(&self) -> &Control {
@@ -76,9 +77,9 @@ impl Channel {
             unsafe { *self.payloads[slot].0.get() = [sequence; WORDS] };
             versions[slot] = sequence;
             let (control, readers) = (self.control(), self.readers());
-            if ring::publish(control, readers, &self.entry(slot).version, GENERATION, (sequence, slot)) {
-                os::wake_all(&control.wake);
-            }
+            let sleepers =
+                ring::publish(control, readers, &self.entry(slot).version, GENERATION, (sequence, slot));
+            self.map.wake(&control.wake, sleepers);
             // A sanitizer's threads take turns on few cores: let them meet everywhere.
             if sequence % 64 == 0 {
                 std::thread::yield_now();
@@ -111,7 +112,7 @@ impl Channel {
                 continue;
             }
             if ring::prepare_wait(control, record, seen) {
-                os::wait_on(&control.wake, seen, Duration::from_secs(600));
+                self.map.wait_on(&control.wake, seen, reader, Duration::from_secs(600));
             }
             record.waiting.store(0, ring::Ordering::Relaxed);
         }

@@ -82,7 +82,7 @@ impl Memory {
     /// Makes memory without a channel.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] without `/proc`. Errors of the system.
+    /// [`ErrorKind::NotFound`] on Linux without `/proc`. Errors of the system.
     pub fn new() -> Result<Self, Error> {
         Directory::in_memory().map(Memory)
     }

@@ -1,5 +1,8 @@
 //! A file of a channel is cut short while it is mapped: an error that says so, and never the end of the
 //! process.
+//!
+//! Not on Windows. A section never gets shorter.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;

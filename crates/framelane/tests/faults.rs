@@ -1,4 +1,7 @@
 //! Faults outside framelane: each one returns an error of the right kind with a hint.
+//!
+//! Not on Windows. Limits of a process are of Unix, and so are links.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};

@@ -4,14 +4,12 @@
 //! Not guaranteed, and not tested: whole frames under a writer that violates the protocol, and harmless
 //! truncation of a mapped file (`SIGBUS`).
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use framelane::*;
-use framelane_test_kit::Place;
+use framelane_test_kit::{Kept, Memory, Place};
 use proptest::prelude::*;
 
 const CONTROL_BYTES: u64 = 512;
@@ -88,10 +86,9 @@ fn harm(directory: &Path, file: usize, offset: u64, bytes: &[u8]) {
         1 => Some(directory.join("c.readers")),
         _ => newest_data(),
     };
-    let Some(file) = path.and_then(|path| File::options().write(true).open(path).ok()) else { return };
-    let len = file.metadata().unwrap().len();
-    if offset + bytes.len() as u64 <= len {
-        file.write_all_at(bytes, offset).unwrap();
+    let Some(memory) = path.and_then(|path| Memory::open(&path)) else { return };
+    if offset + bytes.len() as u64 <= memory.len() {
+        memory.write(bytes, offset);
     }
 }
 
@@ -197,13 +194,9 @@ impl Channel {
             Op::TakeOver => {
                 // The files stay as they are, as after a kill: they are put back when the publisher has
                 // closed.
-                let files: Vec<_> =
-                    std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
-                let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+                let kept = Kept::of(&path);
                 self.publisher = None;
-                for (file, bytes) in files.iter().zip(kept) {
-                    std::fs::write(file, bytes).unwrap();
-                }
+                kept.put_back();
                 self.publisher = match self.publisher_options().create("c") {
                     Ok(publisher) => Some(publisher),
                     Err(_) => {

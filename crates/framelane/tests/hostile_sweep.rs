@@ -3,14 +3,12 @@
 //!
 //! `FRAMELANE_DEPTH=deep` writes more values to each byte.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::*;
-use framelane_test_kit::Place;
+use framelane_test_kit::{Kept, Memory, Place};
 
 const BYTES: u32 = 600;
 const SLOTS: u64 = 3;
@@ -98,8 +96,8 @@ impl Channel {
             .into();
     }
 
-    fn file(&self, name: &str) -> File {
-        File::options().read(true).write(true).open(self.directory.path().join(name)).unwrap()
+    fn memory(&self, name: &str) -> Memory {
+        Memory::open(&self.directory.path().join(name)).unwrap()
     }
 
     fn send(&mut self) {
@@ -192,7 +190,7 @@ impl Sums {
     fn case(&mut self, backpressure: Backpressure, file: &str, at: u64, bytes: &[u8]) {
         let mut channel = Channel::new(backpressure);
         channel.receive();
-        channel.file(file).write_all_at(bytes, at).unwrap();
+        channel.memory(file).write(bytes, at);
         channel.live();
         channel.look_from_outside();
         channel.live();
@@ -240,7 +238,7 @@ fn every_word_may_have_an_extreme_value() {
         let wide = at % 8 == 0;
         let now = {
             let mut bytes = [0; 8];
-            Channel::new(Backpressure::Drop).file(file).read_exact_at(&mut bytes, at).unwrap();
+            Channel::new(Backpressure::Drop).memory(file).read(&mut bytes, at);
             u64::from_le_bytes(bytes)
         };
         let extremes =
@@ -285,7 +283,7 @@ fn every_page_may_be_anything() {
 fn every_word_may_change_all_the_time() {
     let turns = if deep() { 100_000 } else { 3_000 };
     let mut channel = Channel::new(Backpressure::Drop);
-    let files: Vec<_> = WORDS.iter().map(|&(name, ranges)| (channel.file(name), ranges)).collect();
+    let files: Vec<_> = WORDS.iter().map(|&(name, ranges)| (channel.memory(name), ranges)).collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let vandal = scope.spawn(|| {
@@ -298,7 +296,7 @@ fn every_word_may_change_all_the_time() {
                 // Small numbers hit more: states, slots, sequences.
                 let value =
                     if random.number().is_multiple_of(2) { random.number() } else { random.number() % 1024 };
-                file.write_all_at(&value.to_le_bytes(), at).unwrap();
+                file.write(&value.to_le_bytes(), at);
                 written += 1;
             }
             written
@@ -339,15 +337,11 @@ fn refuse_control(place: u64, number: u64) {
     let channel = Channel::new(Backpressure::Drop);
     // What a publisher that is killed leaves, with the number in it.
     let control = channel.directory.path().join("c.control");
-    channel.file("c.control").write_all_at(&number.to_le_bytes(), place).unwrap();
-    let files: Vec<_> =
-        std::fs::read_dir(channel.directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
-    let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    channel.memory("c.control").write(&number.to_le_bytes(), place);
+    let kept = Kept::of(channel.directory.path());
     let Channel { directory, publisher, subscribers, .. } = channel;
     drop((publisher, subscribers));
-    for (file, bytes) in files.iter().zip(kept) {
-        std::fs::write(file, bytes).unwrap();
-    }
+    kept.put_back();
     let error = Channel::options(&directory, Backpressure::Drop).create("c").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(error.message().contains("out of range") && error.hint().is_some(), "{error}");

@@ -98,6 +98,14 @@ fn loop_that_holds_the_last_frame_works_in_the_smallest_rings() {
     }
 }
 
+/// The name of this process, as the system shows it.
+fn own_name() -> String {
+    #[cfg(unix)]
+    return std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
+    #[cfg(windows)]
+    return std::env::current_exe().unwrap().file_stem().unwrap().to_string_lossy().into_owned();
+}
+
 #[test]
 fn processes_that_use_up_the_slots_are_named() {
     let directory = Place::new();
@@ -110,8 +118,8 @@ fn processes_that_use_up_the_slots_are_named() {
     }
     while send(&mut publisher).is_some() {}
     while starved.recv_timeout(Duration::ZERO).is_ok() {}
-    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
-    let holder = format!("process {} ({}) holds {} slots", std::process::id(), name.trim(), held.len());
+    let name = own_name();
+    let holder = format!("process {} ({name}) holds {} slots", std::process::id(), held.len());
     assert!(held.len() >= 5);
     let error = publisher.explain(LoanError::NoFreeSlot);
     assert_eq!(error.kind(), ErrorKind::NoFreeSlot);

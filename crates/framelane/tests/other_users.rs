@@ -1,4 +1,7 @@
 //! Directories and files that other users of the machine control. Needs root, which can act for other users.
+//!
+//! Not on Windows. Needs files of other users, which no test can create on Windows.
+#![cfg(unix)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -1,4 +1,7 @@
 //! Permissions of a channel's files when publishers replace each other: no user gets frames of another's.
+//!
+//! Not on Windows. Modes are of Unix. `os/windows` tests the rights there.
+#![cfg(unix)]
 
 use std::fs::{self, File};
 use std::io::Read;

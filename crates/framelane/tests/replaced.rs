@@ -1,5 +1,8 @@
 //! Foreign objects with the name of a channel's file: framelane does not wait for them, follow them, or write
 //! to their targets.
+//!
+//! Not on Windows. Links, sockets and FIFOs in the directory are of Unix.
+#![cfg(unix)]
 
 use std::ffi::CString;
 use std::fs::File;

@@ -1,6 +1,9 @@
 //! The handlers of `SIGBUS` and `SIGSEGV` with others in the same process: handlers that fault, raise the
 //! signal again, call the one before them, or belong to a second copy of framelane. Each case is a process,
 //! because most of them end it.
+//!
+//! Not on Windows. Signals are of Unix.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

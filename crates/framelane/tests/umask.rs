@@ -1,4 +1,7 @@
 //! The permissions of a channel directory that framelane makes. One test, because a process has one umask.
+//!
+//! Not on Windows. The umask is of Unix.
+#![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -2,6 +2,9 @@
 //!
 //! `FRAMELANE_WRITE_VECTORS=1 cargo test -p framelane --test vectors` writes them again, after a change of a
 //! format.
+//!
+//! Not on Windows. The vectors are files that are mapped. Windows maps sections instead.
+#![cfg(unix)]
 
 use std::path::{Path, PathBuf};
 

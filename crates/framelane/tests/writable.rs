@@ -1,4 +1,7 @@
 //! Frames that are copied to be drawn into, and what a write to the others says.
+//!
+//! Not on Windows. The system, not framelane, reports a write to a read-only map on Windows.
+#![cfg(unix)]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};

@@ -57,9 +57,12 @@ impl Place {
     /// # Panics
     /// When a file has gone meanwhile.
     pub fn used_bytes(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
+        #[cfg(unix)]
+        let used = |found: std::fs::Metadata| std::os::unix::fs::MetadataExt::blocks(&found) * 512;
+        #[cfg(windows)]
+        let used = |found: std::fs::Metadata| found.len();
         let files = self.files().into_iter().map(|name| self.path().join(name));
-        files.map(|path| path.metadata().expect("a file").blocks() * 512).sum()
+        files.map(|path| used(path.metadata().expect("a file"))).sum()
     }
 
     /// Starts a program with `FRAMELANE_DIR` set to this directory, and with pipes to and from it.
@@ -116,6 +119,24 @@ pub fn files_in(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
+}
+
+/// Removes a file that other processes may have open.
+///
+/// # Panics
+/// If it cannot be removed.
+pub fn remove_file(path: &Path) {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    // Wine keeps the name until all have closed the file, and Windows 10 does not.
+    let removed = if cfg!(windows) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let hidden = path.with_file_name(format!(".removed.{}.new", COUNT.fetch_add(1, Relaxed)));
+        std::fs::rename(path, &hidden).expect("a file that can be renamed");
+        hidden
+    } else {
+        path.to_owned()
+    };
+    std::fs::remove_file(removed).expect("a file");
 }
 
 /// The command `framelane`: `$FRAMELANE_COMMAND`, else the one that was built with the tests.

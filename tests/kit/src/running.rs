@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -170,6 +168,7 @@ impl Running {
     ///
     /// # Panics
     /// When it has ended.
+    #[cfg(unix)]
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a process");
     }
@@ -209,7 +208,7 @@ impl Running {
     pub fn kill(mut self) {
         self.child.kill().expect("a process to kill");
         let status = self.end();
-        assert_eq!(status.signal(), Some(libc::SIGKILL), "{self} had ended by itself: {status}");
+        assert!(was_killed(status), "{self} had ended by itself: {status}");
     }
 
     /// Kills it as [`Running::kill`] does. Does `meanwhile` before its children, which share its standard
@@ -225,26 +224,44 @@ impl Running {
         drop(input);
     }
 
-    /// Waits until a signal has ended it, for example the `SIGKILL` that it sends itself at a chosen step.
+    /// Waits until a signal has ended it.
+    ///
+    /// # Panics
+    /// When it has ended in another way, and at the deadline.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn end_by(mut self, signal: Signal) {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.wait(format_args!("signal {signal:?}"));
+        assert_eq!(status.signal(), Some(signal.as_raw()), "expected {signal:?}, found {status}: {self}");
+    }
+
+    /// Waits until it has killed itself at a chosen step.
     ///
     /// # Panics
     /// When it has ended in another way, and at the deadline.
     #[track_caller]
-    pub fn end_by(mut self, signal: Signal) {
+    pub fn end_killed(mut self) {
+        let status = self.wait(format_args!("a kill"));
+        assert!(was_killed(status), "expected a kill, found {status}: {self}");
+    }
+
+    #[track_caller]
+    fn wait(&mut self, cause: std::fmt::Arguments<'_>) -> ExitStatus {
         let deadline = Deadline::new();
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                break status;
+                return status;
             }
-            deadline.next_poll(format_args!("signal {signal:?} ended {self}"));
-        };
-        assert_eq!(status.signal(), Some(signal.as_raw()), "expected {signal:?}, found {status}: {self}");
+            deadline.next_poll(format_args!("{cause} ended {self}"));
+        }
     }
 
     /// Ends it as a service manager does, and returns its last event.
     ///
     /// # Panics
     /// When its exit code is not 143, and at the deadline.
+    #[cfg(unix)]
     #[track_caller]
     pub fn terminate(mut self) -> Value {
         self.signal(Signal::TERM);
@@ -258,6 +275,7 @@ impl Running {
     ///
     /// # Panics
     /// If `/proc` is not readable.
+    #[cfg(target_os = "linux")]
     pub fn sleeps_so_far(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("/proc");
         tasks
@@ -274,6 +292,7 @@ impl Running {
     ///
     /// # Panics
     /// If `/proc` is not readable.
+    #[cfg(target_os = "linux")]
     pub fn sleeps(&self) -> bool {
         self.state() == Some('S')
     }
@@ -282,10 +301,12 @@ impl Running {
     ///
     /// # Panics
     /// If `/proc` is not readable.
+    #[cfg(target_os = "linux")]
     pub fn is_stopped(&self) -> bool {
         self.state() == Some('T')
     }
 
+    #[cfg(target_os = "linux")]
     fn state(&self) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("/proc");
         stat.rsplit(") ").next()?.chars().next()
@@ -346,18 +367,20 @@ struct Output {
     closed: AtomicBool,
 }
 
+/// Returns whether a program did not end by itself.
+fn was_killed(status: ExitStatus) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGKILL);
+    // The code of `Child::kill`. A panic has another one.
+    #[cfg(windows)]
+    return status.code() == Some(1);
+}
+
 /// Reads lines until the end of the output, or until no reader is wanted.
 fn read(stdout: ChildStdout, lines: &Sender<String>, output: &Output) {
     let mut stdout = BufReader::new(stdout);
-    let interval = Duration::from_millis(20);
-    let timeout = Timespec::try_from(interval).expect("a short time");
     while !output.closed.load(Ordering::Relaxed) {
-        if output.held.load(Ordering::Relaxed) {
-            std::thread::sleep(interval);
-            continue;
-        }
-        let mut files = [PollFd::new(stdout.get_ref(), PollFlags::IN)];
-        if stdout.buffer().is_empty() && poll(&mut files, Some(&timeout)) == Ok(0) {
+        if !has_bytes(&stdout, output) {
             continue;
         }
         let mut line = Vec::new();
@@ -367,4 +390,25 @@ fn read(stdout: ChildStdout, lines: &Sender<String>, output: &Output) {
         // Also when the test takes no more lines: the program must not block.
         drop(lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()));
     }
+}
+
+/// Waits for output for a short time, unless it is held.
+#[cfg(unix)]
+fn has_bytes(stdout: &BufReader<ChildStdout>, output: &Output) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let interval = std::time::Duration::from_millis(20);
+    if output.held.load(Ordering::Relaxed) {
+        std::thread::sleep(interval);
+        return false;
+    }
+    let timeout = Timespec::try_from(interval).expect("a short time");
+    let mut files = [PollFd::new(stdout.get_ref(), PollFlags::IN)];
+    !stdout.buffer().is_empty() || poll(&mut files, Some(&timeout)) != Ok(0)
+}
+
+/// The system has no such wait for pipes: tests of held output do not run here.
+#[cfg(windows)]
+fn has_bytes(_stdout: &BufReader<ChildStdout>, output: &Output) -> bool {
+    assert!(!output.held.load(Ordering::Relaxed), "held output needs another system");
+    true
 }

@@ -13,7 +13,7 @@ use crate::files::{
 };
 use crate::frame::{MAX_FRAME_BYTES, Origin};
 use crate::link;
-use crate::os::{self, FileId, LockFile, Place};
+use crate::os::{self, FileId, LockFile, Place, User};
 use crate::ring::{self, Backpressure, MAX_SLOTS, Ordering, State};
 use crate::source;
 use crate::step::{Step, step};
@@ -255,7 +255,8 @@ impl PublisherOptions {
                 words.state.store(State::Closed as u32, Ordering::Release);
                 step(Step::TakeOverClosed);
                 words.wake.fetch_add(1, Ordering::Release);
-                os::wake_all(&words.wake);
+                // Its readers file says nothing of who sleeps.
+                control.wake(u64::MAX);
                 FileId::open(&control.lock)
                     .and_then(|file| file.try_remove(&path))
                     .map_err(|error| Error::from_io(format!("removing {}", path.display()), error))?;
@@ -305,7 +306,7 @@ impl PublisherOptions {
         if let Err(error) = unfinished.rename(&path) {
             readers.lock.remove(&unfinished);
             if let Some(owner) = path.protected_by() {
-                return Err(foreign(&path, owner));
+                return Err(foreign(&path, &owner));
             }
             return Err(files::not_a_file(&path)
                 .unwrap_or_else(|| Error::from_io(format!("naming {}", path.display()), error)));
@@ -407,7 +408,8 @@ impl PublisherOptions {
 /// Locks a channel that has no publisher. The channel is not live between its publishers: a subscriber that
 /// finds [`PUBLISHER_LOCK`] taken and the channel live has found a publisher of the epoch that it reads.
 fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> {
-    if !control.lock.try_lock(TAKE_OVER_LOCK)? || control.lock.is_locked(PUBLISHER_LOCK)? {
+    let publisher = control.words().publisher_pid.load(Ordering::Relaxed);
+    if !control.lock.try_lock(TAKE_OVER_LOCK)? || control.lock.is_held(PUBLISHER_LOCK, publisher)? {
         return Ok(false);
     }
     if os::foreign_owner(&control.lock)?.is_none() && control.lock.is_at(path) {
@@ -422,10 +424,10 @@ fn lock_abandoned(path: &Place, control: &ControlFile) -> std::io::Result<bool> 
 /// written.
 fn check_owner(path: &Place, file: &LockFile) -> Result<(), Error> {
     let owner = os::foreign_owner(file).map_err(|error| Error::from_io(path.display(), error))?;
-    owner.map_or(Ok(()), |owner| Err(foreign(path, owner)))
+    owner.map_or(Ok(()), |owner| Err(foreign(path, &owner)))
 }
 
-fn foreign(path: &Place, owner: u32) -> Error {
+fn foreign(path: &Place, owner: &User) -> Error {
     Error::new(
         ErrorKind::PermissionDenied,
         format!("expected {} to be a file of yours, found that user {owner} owns it", path.display()),

@@ -482,7 +482,7 @@ impl Publisher {
             let nap = if any_owned { HOLD_CHECK } else { DEATH_CHECK };
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let nap = left.map_or(nap, |left| left.min(nap));
-            let woken = os::wait_on(&self.readers.words().freed, freed, nap);
+            let woken = self.readers.sleep(freed, nap);
             ring::unblock(self.control.words());
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
@@ -572,7 +572,7 @@ impl Publisher {
     /// replaces.
     fn room_can_be_made(&self, frame_bytes: usize) -> bool {
         let used = self.current.iter().chain(&self.next).map(|slots| {
-            os::used_bytes(&self.directory.data(&self.channel, slots.generation().data.generation))
+            os::releasable_bytes(&self.directory.data(&self.channel, slots.generation().data.generation))
         });
         let (free, _) = self.directory.room().unwrap_or_default();
         free + used.sum::<u64>()
@@ -650,9 +650,8 @@ impl Publisher {
         step(Step::DescriptorWritten);
         let control = self.control.words();
         let frame = (self.sequence, slot);
-        if ring::publish(control, self.readers.words(), &entry.version, data.generation, frame) {
-            os::wake_all(&control.wake);
-        }
+        let sleepers = ring::publish(control, self.readers.words(), &entry.version, data.generation, frame);
+        self.control.wake(sleepers);
         self.published = self.sequence;
         self.sequence
     }
@@ -660,9 +659,10 @@ impl Publisher {
     /// Wakes all sleepers, regardless of the value that they wait for: a publisher that was killed may have
     /// changed `wake` without waking them.
     fn notify(&self) {
-        let control = self.control.words();
-        ring::notify(control, self.readers.words());
-        os::wake_all(&control.wake);
+        let readers = self.readers.words();
+        ring::notify(self.control.words(), readers);
+        // After the fence in `notify`: a reader whose bit is not seen sees the change before it sleeps.
+        self.control.wake(readers.active.load(Relaxed));
     }
 
     fn remove_data(&self, slots: &Slots) {

@@ -85,7 +85,7 @@ fn drain_of_a_removed_channel_with_a_link_ends() {
         asked: Arc::default(),
     }));
     for file in ["c.control", "c.readers"] {
-        std::fs::remove_file(place.path().join(file)).unwrap();
+        framelane_test_kit::remove_file(&place.path().join(file));
     }
     assert_eq!(publisher.drain(None).unwrap_err().kind(), ErrorKind::ChannelRemoved);
 }

@@ -66,14 +66,14 @@ pub(crate) fn behind(readers: &Readers, newest: u64) -> bool {
         .any(|reader| readers.records[reader].cursor.load(Ordering::Acquire) < newest)
 }
 
-/// Makes the frame in the slot the newest; true when a reader sleeps and must be woken.
+/// Makes the frame in the slot the newest. Returns the readers that sleep and must be woken, a bit for each.
 pub(crate) fn publish(
     control: &Control,
     readers: &Readers,
     version: &AtomicU64,
     generation: u64,
     (sequence, slot): (u64, usize),
-) -> bool {
+) -> u64 {
     // With the first frame of a ring. Relaxed: no other thread writes it.
     if control.generation.load(Ordering::Relaxed) != generation {
         // Release: the file has its name by now. Pairs with the acquire in `next`. It precedes the head: a
@@ -91,12 +91,12 @@ pub(crate) fn publish(
     notify(control, readers)
 }
 
-/// Notifies readers of a change. Returns true when a reader sleeps and must be woken.
+/// Notifies readers of a change. Returns those that sleep and must be woken, a bit for each.
 ///
 /// A reader is woken once: by the first change after the value that it went to sleep on. Until it runs, which
 /// may take longer than many publications, its record still says that it waits; those later changes need no
 /// system call.
-pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
+pub(crate) fn notify(control: &Control, readers: &Readers) -> u64 {
     // One writer, so no read-modify-write. Release: pairs with `prepare_wait`.
     let wake = control.wake.load(Ordering::Relaxed).wrapping_add(1);
     control.wake.store(wake, Ordering::Release);
@@ -106,7 +106,8 @@ pub(crate) fn notify(control: &Control, readers: &Readers) -> bool {
     // `waiting` is the value slept on, plus 1, which is this very value before the first notification. A 0,
     // "not waiting", is equal once in 2^32 changes: a system call for nothing.
     bits(readers.active.load(Ordering::Relaxed))
-        .any(|reader| readers.records[reader].waiting.load(Ordering::Relaxed) == wake)
+        .filter(|&reader| readers.records[reader].waiting.load(Ordering::Relaxed) == wake)
+        .fold(0, |mask, reader| mask | 1 << reader)
 }
 
 /// Announces that the publisher is about to sleep for a slot. Returns the value to sleep on.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::directory::{ChannelFile, Directory, Part, compare_names};
 use crate::error::Error;
 use crate::files::{ControlFile, PUBLISHER_LOCK};
-use crate::os::{self, FileId, LockFile, Place};
+use crate::os::{self, FileId, LockFile, Place, User};
 use crate::ring::State;
 use crate::step::{Step, step};
 
@@ -162,7 +162,7 @@ fn look_at(
             Some((reason, lock)) => {
                 step(Step::DoctorLocked);
                 let leftover = match protector {
-                    Some(user) => protected(channel.clone(), format!("{reason}, and"), user, files),
+                    Some(user) => protected(channel.clone(), format!("{reason}, and"), &user, files),
                     None => {
                         let seen = if remove { Some((&seen, lock.as_ref())) } else { None };
                         leftover(directory, channel.clone(), reason, files, seen)?
@@ -180,7 +180,7 @@ fn look_at(
     }
     if let (Some(user), false) = (strays.first().and_then(|file| file.place.owner()), skip) {
         let reason = "no publisher of the channel made them:".to_owned();
-        diagnosis.leftovers.push(protected(channel.clone(), reason, user, strays));
+        diagnosis.leftovers.push(protected(channel.clone(), reason, &user, strays));
     }
     let old =
         |file: &ChannelFile| os::is_older(&file.place, UNFINISHED_AGE) && file.place.protected_by().is_none();
@@ -193,7 +193,7 @@ fn look_at(
 }
 
 /// Files that only another user may remove.
-fn protected(channel: String, reason: String, user: u32, files: Vec<ChannelFile>) -> Leftover {
+fn protected(channel: String, reason: String, user: &User, files: Vec<ChannelFile>) -> Leftover {
     let bytes = files.iter().map(|file| os::used_bytes(&file.place)).sum();
     let reason = format!("{reason} only user {user} or root may remove the files");
     let files = files.into_iter().map(|file| file.place.path()).collect();
@@ -293,7 +293,7 @@ fn leftover(
             let words = control.words();
             words.state.store(State::Closed as u32, Ordering::Release);
             words.wake.fetch_add(1, Ordering::Release);
-            os::wake_all(&words.wake);
+            control.wake(u64::MAX);
             step(Step::DoctorClosed);
         }
         // The control file last: its lock keeps new publishers, and their files of the same names, away until
@@ -347,6 +347,8 @@ mod tests {
         let lock = LockFile::new(os::open(&directory.control("c"), true).unwrap());
         for name in names.into_iter().skip(1).chain(["c.control"]) {
             std::fs::write(root.path().join("new"), b"alive").unwrap();
+            let taken = files.iter().find(|file| file.place.name() == name).unwrap();
+            taken.place.remove().unwrap();
             std::fs::rename(root.path().join("new"), root.path().join(name)).unwrap();
         }
         leftover(&directory, "c".to_owned(), String::new(), files, Some((&seen, Some(&lock)))).unwrap();

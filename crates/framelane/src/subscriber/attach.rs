@@ -107,7 +107,7 @@ impl Attachment {
         if self.waits() {
             let readers = self.readers.words();
             readers.freed.fetch_add(1, Ordering::Release);
-            os::wake_all(&readers.freed);
+            self.readers.wake_publisher();
         }
     }
 
@@ -119,7 +119,7 @@ impl Attachment {
         }
         let (control, readers) = (self.control.words(), self.readers.words());
         if ring::release(control, readers, &self.record().pins[pin], self.waits()) {
-            os::wake_all(&readers.freed);
+            self.readers.wake_publisher();
         }
         self.pins_in_use.fetch_and(!(1 << pin), Ordering::Release);
     }
@@ -135,7 +135,7 @@ impl Drop for Attachment {
         // A publisher that waits for our cursor need not wait until it checks our lock.
         if self.waits() {
             readers.freed.fetch_add(1, Ordering::Release);
-            os::wake_all(&readers.freed);
+            self.readers.wake_publisher();
         }
         // The lock goes with the descriptor.
     }

@@ -356,7 +356,7 @@ impl Subscriber {
         }
         let record = self.attachment.record();
         let woken = if ring::prepare_wait(control, record, seen) {
-            os::wait_on(&control.wake, seen, nap)
+            self.attachment.control.sleep(seen, self.attachment.index, nap)
         } else {
             Woken::Changed
         };

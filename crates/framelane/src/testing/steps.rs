@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use rustix::process::{Signal, getpid, kill_process};
-
+use crate::os;
 pub use crate::step::Step;
 
 /// Which step, and how often it is still to be reached; 0: none is chosen.
@@ -32,21 +31,21 @@ impl Choice {
 static KILL: Choice = Choice::none();
 static STOP: Choice = Choice::none();
 
-/// Kills this process with `SIGKILL` when it reaches the step for the `times`-th time from now.
+/// Kills this process, without a clean end, when it reaches the step for the `times`-th time from now.
 pub fn kill_at(step: Step, times: u64) {
     KILL.set(step, times);
 }
 
-/// Stops this process with `SIGSTOP` when it reaches the step the next time.
+/// Stops this process when it reaches the step the next time.
 pub fn stop_at(step: Step) {
     STOP.set(step, 1);
 }
 
 pub(crate) fn step(step: Step) {
     if STOP.is_met(step) {
-        kill_process(getpid(), Signal::STOP).expect("a process can stop itself");
+        os::stop_this_process();
     }
     if KILL.is_met(step) {
-        kill_process(getpid(), Signal::KILL).expect("a process can kill itself");
+        os::kill_this_process();
     }
 }

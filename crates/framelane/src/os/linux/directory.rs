@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::file_id::{FileId, retry};
 use super::memory::Memory;
+use super::users::User;
 
 /// Symbolic links that the way to a directory may have, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -27,10 +28,32 @@ pub(crate) fn default_directory() -> PathBuf {
     format!("/dev/shm/framelane-{}", rustix::process::geteuid().as_raw()).into()
 }
 
+/// The needs of [`OpenDirectory::in_memory`], for messages.
+pub(crate) const MEMORY_NEEDS: &str = "/proc/self/fd, which the memory of a link needs";
+/// The hint for when they are not met.
+pub(crate) const MEMORY_HINT: &str = "mount /proc";
+/// The directory of [`OpenDirectory::private`], for messages.
+pub(crate) const OWN_DIRECTORY: &str = "a directory of your own with mode 0700";
+/// The hint for when it cannot be used.
+pub(crate) const OWN_DIRECTORY_HINT: &str = "mount /dev/shm, or set FRAMELANE_DIR to a directory on a tmpfs";
+/// The hint for a named directory that cannot be used.
+pub(crate) const SHARED_DIRECTORY_HINT: &str =
+    "use a directory that you can write to, preferably on tmpfs (/dev/shm)";
+
+/// The hint for a directory with too little room.
+pub(crate) fn room_hint(directory: &Path) -> String {
+    if directory.starts_with("/dev/shm") {
+        "enlarge /dev/shm (docker run --shm-size=1g; mount -o remount,size=1g /dev/shm)".to_owned()
+    } else {
+        let directory = directory.display();
+        format!("free or add room in the file system of {directory} (`df -h {directory}`)")
+    }
+}
+
 /// A directory that is not as expected.
 pub(crate) enum DirectoryFault {
     NotDirectory,
-    ForeignOwner(u32),
+    ForeignOwner(User),
     OpenToOthers(u32),
     /// A symbolic link of another user is on the way to it.
     ForeignLink(PathBuf),
@@ -96,7 +119,7 @@ impl OpenDirectory {
         let stat = rustix::fs::fstat(&opened.fd)?;
         let shared = stat.st_mode & 0o022 != 0 && euid() != 0;
         if stat.st_uid != 0 && stat.st_uid != euid() && !shared {
-            return Err(DirectoryFault::ForeignOwner(stat.st_uid));
+            return Err(DirectoryFault::ForeignOwner(User::new(stat.st_uid)));
         }
         Ok(opened)
     }
@@ -191,7 +214,7 @@ impl OpenDirectory {
             )?;
         let stat = rustix::fs::fstat(&fd)?;
         if stat.st_uid != euid() {
-            Err(DirectoryFault::ForeignOwner(stat.st_uid))
+            Err(DirectoryFault::ForeignOwner(User::new(stat.st_uid)))
         } else if stat.st_mode & 0o022 != 0 {
             Err(DirectoryFault::OpenToOthers(stat.st_mode & 0o777))
         } else {
@@ -294,8 +317,8 @@ impl Place {
     }
 
     /// The owner of what has the name.
-    pub(crate) fn owner(&self) -> Option<u32> {
-        self.stat().ok().map(|stat| stat.st_uid)
+    pub(crate) fn owner(&self) -> Option<User> {
+        self.stat().ok().map(|stat| User::new(stat.st_uid))
     }
 
     /// Whether what has the name belongs to this user.
@@ -311,12 +334,12 @@ impl Place {
     }
 
     /// The owner of what has the name, if only the owner, the directory's owner or root may remove it.
-    pub(crate) fn protected_by(&self) -> Option<u32> {
+    pub(crate) fn protected_by(&self) -> Option<User> {
         let directory = rustix::fs::fstat(self.directory.fd()).ok()?;
         let owner = self.stat().ok()?.st_uid;
         let removable =
             directory.st_mode & libc::S_ISVTX == 0 || [0, owner, directory.st_uid].contains(&euid());
-        (!removable).then_some(owner)
+        (!removable).then(|| User::new(owner))
     }
 
     /// Renames to `to` in the same directory. What has that name is replaced.

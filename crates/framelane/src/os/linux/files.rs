@@ -1,14 +1,35 @@
 //! Files of a tmpfs.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::directory::Place;
 use super::file_id::{FileId, retry};
+use super::users::User;
+
+/// An open file of a channel.
+pub(crate) struct File(std::fs::File);
+
+impl File {
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<File> for OwnedFd {
+    fn from(file: File) -> Self {
+        file.0.into()
+    }
+}
 
 /// Opens an existing file; never follows a symbolic link, never survives `exec`.
 pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
@@ -19,7 +40,7 @@ pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("expected a regular file, found something else"));
     }
-    Ok(file)
+    Ok(File(file))
 }
 
 /// What to do about an error that has to do with a limit of the process or the system.
@@ -50,8 +71,8 @@ pub(crate) fn irregular(place: &Place) -> Option<&'static str> {
 ///
 /// The room is taken now: running out later would be a `SIGBUS` in the middle of a frame.
 pub(crate) fn create(place: &Place, len: u64, mode: u32) -> io::Result<File> {
-    let file =
-        place.open_file(OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File(place.open_file(flags)?);
     let sized = take_room(&file, len).and_then(|()| set_mode(&file, mode));
     if let Err(error) = sized {
         remove(&file, place);
@@ -107,9 +128,9 @@ impl FileId {
 }
 
 /// The user who owns an open file, if it is not the one that this process acts for.
-pub(crate) fn foreign_owner(file: impl AsFd) -> io::Result<Option<u32>> {
+pub(crate) fn foreign_owner(file: impl AsFd) -> io::Result<Option<User>> {
     let owner = rustix::fs::fstat(file)?.st_uid;
-    Ok((owner != rustix::process::geteuid().as_raw()).then_some(owner))
+    Ok((owner != rustix::process::geteuid().as_raw()).then(|| User::new(owner)))
 }
 
 /// Sets the permissions of an open file.
@@ -127,6 +148,11 @@ pub(crate) fn has_access_of(file: &File, place: &Place, mode: u32) -> io::Result
 /// Bytes that a file takes up.
 pub(crate) fn used_bytes(place: &Place) -> u64 {
     place.stat().map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
+}
+
+/// Bytes of a file that [`release_room`] can return.
+pub(crate) fn releasable_bytes(place: &Place) -> u64 {
+    used_bytes(place)
 }
 
 /// Whether what has the name was last changed longer ago than `age`.

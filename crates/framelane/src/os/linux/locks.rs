@@ -1,6 +1,5 @@
 //! Open-file-description locks, which prove that a process lives, and what becomes of them in a forked child.
 
-use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,6 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use super::directory::Place;
 use super::file_id::FileId;
+use super::files::File;
 
 /// Counts the forks that lie between this process and the first one; a handle remembers the count.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -49,7 +49,7 @@ pub(crate) struct LockFile {
 impl LockFile {
     pub(crate) fn new(file: File) -> Self {
         let forks = fork_count();
-        let raw = file.as_raw_fd();
+        let raw = file.as_fd().as_raw_fd();
         let registered = LOCKED
             .iter()
             .position(|entry| entry.compare_exchange(-1, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok());
@@ -86,6 +86,12 @@ impl LockFile {
     pub(crate) fn is_locked(&self, byte: u64) -> io::Result<bool> {
         // Asking for a read lock also works through a descriptor that is open for reading only.
         Ok(self.call(libc::F_OFD_GETLK, libc::F_RDLCK, byte)?.l_type != libc::F_UNLCK as libc::c_short)
+    }
+
+    /// Returns whether another opening of the file holds a write lock on `byte`. If the process `holder` has
+    /// ended, waits until the system has released its locks, which Linux does at once.
+    pub(crate) fn is_held(&self, byte: u64, _holder: u32) -> io::Result<bool> {
+        self.is_locked(byte)
     }
 
     /// Whether this is another opening of the same file.

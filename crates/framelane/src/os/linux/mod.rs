@@ -1,5 +1,6 @@
 //! Linux: tmpfs files, shared maps, futexes, open-file-description locks, inotify.
 
+mod clock;
 mod directory;
 mod file_id;
 mod files;
@@ -10,7 +11,9 @@ mod memory;
 mod process;
 mod signals;
 mod sleep;
+mod users;
 
+pub(crate) use clock::*;
 pub(crate) use directory::*;
 pub(crate) use file_id::*;
 pub(crate) use files::*;
@@ -19,3 +22,4 @@ pub(crate) use locks::*;
 pub(crate) use maps::*;
 pub(crate) use process::*;
 pub(crate) use sleep::*;
+pub(crate) use users::*;

@@ -2,6 +2,9 @@
 
 use std::os::fd::AsFd;
 
+#[cfg(framelane_testing)]
+use rustix::process::{Signal, getpid, kill_process};
+
 use super::file_id::FileId;
 use crate::terminal::plain;
 
@@ -20,6 +23,18 @@ pub(crate) fn process_name(pid: u32, file: impl AsFd) -> Option<String> {
     }
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     shown_name(&name)
+}
+
+/// Kills this process with `SIGKILL`.
+#[cfg(framelane_testing)]
+pub(crate) fn kill_this_process() {
+    kill_process(getpid(), Signal::KILL).expect("a process can kill itself");
+}
+
+/// Stops this process with `SIGSTOP`.
+#[cfg(framelane_testing)]
+pub(crate) fn stop_this_process() {
+    kill_process(getpid(), Signal::STOP).expect("a process can stop itself");
 }
 
 /// The name without characters that change a terminal: a process chooses its name.

@@ -100,7 +100,8 @@ impl Channel {
                 ring.payloads[slot].0.with_mut(|payload| unsafe { *payload = sequence });
                 // The same, for one that reads it without a right to.
                 entry.size_bytes.store(sequence, Ordering::Relaxed);
-                if publish(&self.control, &self.readers, &entry.version, generation, (sequence, slot)) {
+                let frame = (sequence, slot);
+                if publish(&self.control, &self.readers, &entry.version, generation, frame) != 0 {
                     Self::futex_wake(&self.wake_futex);
                 }
                 return true;
