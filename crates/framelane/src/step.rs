@@ -92,7 +92,8 @@ steps! {
     ReadersRemoved,
     /// All files are removed, locks still held.
     ControlRemoved,
-    // A subscriber attaches. A record's lock is ours.
+    // A subscriber attaches.
+    /// A record's lock is ours.
     RecordLocked,
     /// The record is in order, its bit is not set.
     RecordFilled,
@@ -113,11 +114,13 @@ steps! {
     LeaseHeld,
     /// The record counts the frame.
     Received,
-    // It sleeps. The record announces the sleep.
+    // It sleeps.
+    /// The record announces the sleep.
     SleepAnnounced,
     /// Awake again; the record still announces the sleep.
     Awake,
-    // It releases the slot. The pin is removed; a waiting publisher does not know.
+    // It releases the slot.
+    /// The pin is removed; a waiting publisher does not know.
     Released,
     /// The futex word of the publisher is changed; it is not woken.
     FreedChanged,
