@@ -77,7 +77,7 @@ impl From<Errno> for DirectoryFault {
     }
 }
 
-/// A directory that stays the same one, whatever happens to its name.
+/// A directory that stays the same one, also after a change of its name.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenDirectory {
     fd: Arc<OwnedFd>,
@@ -227,7 +227,7 @@ impl OpenDirectory {
         &self.path
     }
 
-    /// Whether its path still leads to it.
+    /// Returns true if its path still leads to it.
     pub(crate) fn is_here(&self) -> bool {
         if self.memory.is_some() {
             return true;
@@ -303,7 +303,7 @@ impl Place {
         Ok(rustix::fs::statat(directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Whether something has this name.
+    /// Returns true if an object has this name.
     pub(crate) fn exists(&self) -> bool {
         self.stat().is_ok()
     }
@@ -321,7 +321,7 @@ impl Place {
         self.stat().ok().map(|stat| User::new(stat.st_uid))
     }
 
-    /// Whether what has the name belongs to this user.
+    /// Returns true if the object with the name belongs to this user.
     pub(crate) fn is_own(&self) -> bool {
         self.stat().is_ok_and(|stat| stat.st_uid == euid())
     }
@@ -387,8 +387,8 @@ fn open_name(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
 
 /// Creates a directory with mode 0700, unless something already has the name.
 ///
-/// The umask can take permissions of the owner away. They are added only where no other user can have put
-/// another directory in place of the new one.
+/// The umask can take permissions of the owner away. They are added only where no other user can have
+/// replaced the new directory by another.
 fn make_private_directory(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match retry(|| rustix::fs::mkdirat(parent, name, Mode::RWXU)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),

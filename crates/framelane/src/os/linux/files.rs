@@ -43,7 +43,7 @@ pub(crate) fn open(place: &Place, writable: bool) -> io::Result<File> {
     Ok(File(file))
 }
 
-/// What to do about an error that has to do with a limit of the process or the system.
+/// Returns the hint for an error that has to do with a limit of the process or the system.
 pub(crate) fn hint(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {
         libc::EMFILE => Some("close files, or raise the limit on open files of the process (`ulimit -n`)"),
@@ -55,7 +55,7 @@ pub(crate) fn hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// What is at `place`, if it is neither a regular file nor nothing.
+/// Returns the kind of the object at `place`, if it is no regular file.
 pub(crate) fn irregular(place: &Place) -> Option<&'static str> {
     match place.stat().ok()?.st_mode & libc::S_IFMT {
         libc::S_IFLNK => Some("a symbolic link"),
@@ -106,7 +106,7 @@ pub(crate) fn release_room(file: &File, offset: u64, len: u64) -> io::Result<()>
 }
 
 impl FileId {
-    /// Whether `place` names this file.
+    /// Returns true if `place` names this file.
     pub(crate) fn is_at(self, place: &Place) -> bool {
         place.stat().is_ok_and(|stat| Self::of(&stat) == self)
     }
@@ -155,7 +155,7 @@ pub(crate) fn releasable_bytes(place: &Place) -> u64 {
     used_bytes(place)
 }
 
-/// Whether what has the name was last changed longer ago than `age`.
+/// Returns true if the object with the name was last changed longer ago than `age`.
 pub(crate) fn is_older(place: &Place, age: std::time::Duration) -> bool {
     let Ok(stat) = place.stat() else { return false };
     let changed_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);

@@ -21,7 +21,7 @@ extern "C" fn in_child() {
         let fd = entry.swap(-1, Ordering::Relaxed);
         if fd >= 0 {
             // SAFETY: `fd` was registered by a live `LockFile`, whose drop does not close it in a child; so
-            // nobody else closes or uses it. `close` may be called in a child of a threaded process.
+            // no other code closes or uses it. `close` may be called in a child of a threaded process.
             unsafe { libc::close(fd) };
         }
     }
@@ -69,7 +69,7 @@ impl LockFile {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(lock) }
     }
 
-    /// Takes the lock on `byte` unless somebody has it.
+    /// Takes the lock on `byte` unless another opening has it.
     pub(crate) fn try_lock(&self, byte: u64) -> io::Result<bool> {
         match self.call(libc::F_OFD_SETLK, libc::F_WRLCK, byte) {
             Ok(_) => Ok(true),
@@ -82,7 +82,7 @@ impl LockFile {
         self.call(libc::F_OFD_SETLK, libc::F_UNLCK, byte).map(|_| ())
     }
 
-    /// Whether another opening of the file holds a write lock on `byte`.
+    /// Returns true if another opening of the file holds a write lock on `byte`.
     pub(crate) fn is_locked(&self, byte: u64) -> io::Result<bool> {
         // Asking for a read lock also works through a descriptor that is open for reading only.
         Ok(self.call(libc::F_OFD_GETLK, libc::F_RDLCK, byte)?.l_type != libc::F_UNLCK as libc::c_short)
@@ -94,17 +94,17 @@ impl LockFile {
         self.is_locked(byte)
     }
 
-    /// Whether this is another opening of the same file.
+    /// Returns true if this is another opening of the same file.
     pub(crate) fn is_same(&self, file: &File) -> bool {
         matches!((FileId::open(self), FileId::open(file)), (Ok(ours), Ok(other)) if ours == other)
     }
 
-    /// Whether the file has at least this many bytes. A file whose length cannot be read has.
+    /// Returns true if the file has at least this many bytes. Also true if its length cannot be read.
     pub(crate) fn has(&self, bytes: usize) -> bool {
         rustix::fs::fstat(self).map_or(true, |file| file.st_size as u64 >= bytes as u64)
     }
 
-    /// Whether `place` still names this file.
+    /// Returns true if `place` still names this file.
     pub(crate) fn is_at(&self, place: &Place) -> bool {
         FileId::open(self).is_ok_and(|id| id.is_at(place))
     }

@@ -1,4 +1,4 @@
-//! What the system shows of other processes.
+//! Information that the system has about other processes.
 
 use std::os::fd::AsFd;
 
