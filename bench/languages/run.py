@@ -1,6 +1,6 @@
 """Hand-off latency and copy throughput between languages, in turn, against Rust to Rust: 1080p bgr8.
 
-    python run.py RUST_PROGRAM CPP_PROGRAM PYTHON [--rounds N] [--seconds S]
+    python run.py RUST_PROGRAM CPP_PROGRAM PYTHON [--rounds N] [--duration SECONDS]
 
 Latency is the time from the stamp of the publish call until the reader has the frame, in C++ as a cv::Mat, in
 Python as an array. A frame is published every 1/60 s. Each round runs all pairs, and each ratio is within one
@@ -22,14 +22,14 @@ parser.add_argument("rust")
 parser.add_argument("cpp")
 parser.add_argument("python")
 parser.add_argument("--rounds", type=int, default=7)
-parser.add_argument("--seconds", type=float, default=3.0)
+parser.add_argument("--duration", type=float, default=3.0)
 options = parser.parse_args()
 commands = {
     "rust": [options.rust],
     "c++": [options.cpp],
     "python": [options.python, str(pathlib.Path(__file__).with_name("bench.py"))],
 }
-seconds = str(options.seconds)
+seconds = str(options.duration)
 latency, copies = {pair: [] for pair in PAIRS}, {language: [] for language in commands}
 with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
     environment = {**os.environ, "FRAMELANE_DIR": directory}

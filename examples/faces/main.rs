@@ -53,7 +53,7 @@ struct Arguments {
     repeat: NonZeroU32,
     /// Stop each video after this many frames.
     #[arg(long)]
-    frames: Option<u64>,
+    count: Option<u64>,
     /// Command that starts the detector.
     #[arg(last = true, required = true)]
     detector: Vec<String>,
@@ -94,7 +94,7 @@ impl Video {
             .format(PixelFormat::Bgr8)
             .rate(Rate::Realtime)
             .repeat(Repeat::Times(arguments.repeat))
-            .frames(arguments.frames)
+            .count(arguments.count)
             .cancel(cancel)
             .open(source)?;
         let info = source.info();

@@ -92,7 +92,7 @@ with framelane.DetectionPublisher('faces/detections', labels=['<square>']) as fo
 #[test]
 fn detector_that_exits_at_once_is_an_error_with_a_hint() {
     let run = Run::new();
-    let output = run.faces(&["testsrc=320x240@25", "--frames", "20"], &["false"]);
+    let output = run.faces(&["testsrc=320x240@25", "--count", "20"], &["false"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(errors.contains("the detector ended before it received a frame"), "{errors}");
@@ -116,7 +116,7 @@ fn detector_without_its_model_names_the_hint() {
 fn two_videos_of_different_sizes_share_one_contact_sheet() {
     let Some(python) = python() else { return };
     let run = Run::new();
-    let sources = ["testsrc=320x240@25", "testsrc=160x120@25", "--frames", "20"];
+    let sources = ["testsrc=320x240@25", "testsrc=160x120@25", "--count", "20"];
     let output = run.faces(&sources, &[&python, "-c", SQUARES]);
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}{errors}");

@@ -1,10 +1,10 @@
 """An old receiver, written from the format alone: takes a length and a JPEG, answers, and says how the
 picture looks.
 
-Usage: legacy_stream_receiver.py PORT [--bytewise] [--frames N] [--silent]
+Usage: legacy_stream_receiver.py PORT [--bytewise] [--count N] [--silent]
 
 Listens on 127.0.0.1 (port 0: any) and prints the port, then for each frame its width, height, channels, and
-the PSNR in dB against `pattern(0)` of that size. --frames: closes the connection after so many, and ends.
+the PSNR in dB against `pattern(0)` of that size. --count: closes the connection after so many, and ends.
 --silent: never answers. --bytewise: one byte per system call, in both directions, as the programs in the
 field do.
 """
@@ -33,14 +33,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--bytewise", action="store_true")
-    parser.add_argument("--frames", type=int, default=-1)
+    parser.add_argument("--count", type=int, default=-1)
     parser.add_argument("--silent", action="store_true")
     given = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", given.port))
     print(listener.getsockname()[1], flush=True)
     connection, _ = listener.accept()
     step = 1 if given.bytewise else 1 << 20
-    while given.frames != 0 and (length := read(connection, 16, step)) is not None:
+    while given.count != 0 and (length := read(connection, 16, step)) is not None:
         jpeg = read(connection, int(length), step)
         if jpeg is None:
             break
@@ -59,7 +59,7 @@ def main():
                 connection.send(answer[at : at + 1])
         else:
             connection.sendall(answer)
-        given.frames -= 1
+        given.count -= 1
 
 
 main()

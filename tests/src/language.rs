@@ -10,20 +10,18 @@ pub fn byte(n: u64, plane: u64, row: u64, at: u64) -> u8 {
 /// The metadata of frame `n`.
 pub fn info(n: u64) -> FrameInfo {
     let pts = 1000 * n as i64;
-    FrameInfo {
-        timestamp_ns: Some(1_000_000_000_000_000_000 + n),
-        pts_ns: Some(if n.is_multiple_of(2) { pts } else { -pts }),
-        duration_ns: Some(7 * n + 1),
-        color: Color {
+    FrameInfo::default()
+        .with_timestamp_ns(1_000_000_000_000_000_000 + n)
+        .with_pts_ns(if n.is_multiple_of(2) { pts } else { -pts })
+        .with_duration_ns(7 * n + 1)
+        .with_color(Color {
             matrix: 1 + (n % 5) as u8,
             primaries: (n % 3) as u8,
             transfer: (n % 4) as u8,
             range: [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full][(n % 3) as usize],
-        },
-        rotation_degrees: 90 * (n % 4) as u16,
-        keyframe: n % 2 == 1,
-        origin: None,
-    }
+        })
+        .with_rotation_degrees(90 * (n % 4) as u16)
+        .with_keyframe(n % 2 == 1)
 }
 
 /// A line of the plan.

@@ -1,4 +1,5 @@
 //! Tests across processes and languages: what the tests in `tests/` and the programs they start share.
+#![allow(missing_debug_implementations, reason = "parts of tests")]
 
 #[cfg(feature = "links")]
 mod camera;

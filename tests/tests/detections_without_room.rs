@@ -86,15 +86,7 @@ fn detections_of_one_size_continue_on_a_full_file_system() {
         let subscribers = SubscriberOptions::new().directory(place).open_timeout(Some(Duration::ZERO));
         let mut reader =
             DetectionSubscriber::with_options(subscribers.delivery(Delivery::Every), "c/detections").unwrap();
-        let frame = FrameId {
-            channel: "c".to_owned(),
-            epoch: 1,
-            sequence: 1,
-            timestamp_ns: 1,
-            published_ns: 1,
-            width: 64,
-            height: 48,
-        };
+        let frame = FrameId::new("c", (1, 1)).with_times_ns(1, 1).with_size(64, 48);
         let mut send = |boxes: usize| {
             publisher.send(&frame, &vec![Detection::default(); boxes]).map(drop).map_err(Error::from)
         };

@@ -5,10 +5,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use framelane::{Depth, MatrixType, PixelFormat, SubscriberOptions};
+use framelane::{CancelToken, Depth, MatrixType, PixelFormat, SubscriberOptions};
 use framelane_net::{Access, Server, ServerOptions};
 use framelane_tests::{Place, Running, finish_all, language, python, skip};
 
@@ -66,26 +64,23 @@ impl Scene {
         options.read = "**".parse().unwrap();
         options.write = "**".parse().unwrap();
         options.directory = Some(self.0.path().join("channels"));
+        let cancel = options.cancel.clone();
         let server = Server::bind(options).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let theirs = stop.clone();
-        let thread = std::thread::spawn(move || {
-            server.run(&|event| println!("{event:?}"), &|| !theirs.load(Ordering::Relaxed));
-        });
-        Served { socket, stop, thread: Some(thread) }
+        let thread = std::thread::spawn(move || server.run(&|event| println!("{event:?}")));
+        Served { socket, cancel, thread: Some(thread) }
     }
 }
 
 /// A server, until it is dropped.
 struct Served {
     socket: String,
-    stop: Arc<AtomicBool>,
+    cancel: CancelToken,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -123,11 +118,11 @@ fn is_for_python(format: PixelFormat, (width, height): (u32, u32)) -> bool {
 }
 
 fn plan(publisher: &str) -> Vec<String> {
-    let matrices = Depth::ALL.into_iter().flat_map(|depth| {
+    let matrices = Depth::ALL.iter().copied().flat_map(|depth| {
         [1, 2, 3, 4, 5, 512].map(|channels| PixelFormat::Matrix(MatrixType::new(depth, channels).unwrap()))
     });
     let mut steps = Vec::new();
-    for format in PixelFormat::VIDEO.into_iter().chain(matrices) {
+    for format in PixelFormat::VIDEO.iter().copied().chain(matrices) {
         for size in [(1, 1), (2, 2), (5, 3), (64, 48)] {
             let how = if steps.len() % 2 == 0 { "loan" } else { "send" };
             if publisher != "python" || is_for_python(format, size) {

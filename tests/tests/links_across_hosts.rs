@@ -109,14 +109,14 @@ fn a_slow_receiver_slows_neither_a_fast_one_nor_the_publisher() {
         scope.spawn(|| {
             let mut reader = Reader::new(quick.subscriber().open(CHANNEL).unwrap());
             while !end.load(Ordering::Relaxed) {
-                reader.recv().unwrap();
+                drop(reader.recv().unwrap());
                 count.store(reader.seen, Ordering::Relaxed);
             }
         });
         let mut reader = Reader::new(slow.subscriber().open(CHANNEL).unwrap());
-        reader.take(3);
+        drop(reader.take(3));
         let before = (count.load(Ordering::Relaxed), reader.last().sequence);
-        reader.take(20);
+        drop(reader.take(20));
         let got = count.load(Ordering::Relaxed) - before.0;
         let published = reader.last().sequence - before.1;
         println!("links: of {published} frames the fast receiver got {got}, the slow one 20");
@@ -184,12 +184,12 @@ fn every_frame_arrives_over_a_lossy_interrupted_network() {
     // Published when there is a reader.
     wait_until!(publisher.subscribers() == 1);
     let camera = Camera::start(publisher, 20_000, 60.0);
-    reader.take(100);
+    drop(reader.take(100));
     let before = hosts.counts(0, 1).cut;
     hosts.partition();
     wait_until!(hosts.counts(0, 1).cut > before + 3);
     hosts.heal();
-    reader.take(150);
+    drop(reader.take(150));
     assert_eq!(status(Some(here.path()), CHANNEL).unwrap().dropped, 0);
     let newest = camera.stop();
     while reader.recv().is_ok() {}
@@ -208,7 +208,7 @@ fn frame_slower_than_the_idle_timeout_still_arrives() {
     let _server = serve(&hosts[0], &here, &["--idle-timeout", "2"]);
     let source = url(&hosts[0], CHANNEL, "idle-timeout=2");
     let receiver = start(&hosts[1], &there, &["receive", &source, "--count", "2"]);
-    Reader::new(there.subscriber().open(CHANNEL).unwrap()).take(2);
+    drop(Reader::new(there.subscriber().open(CHANNEL).unwrap()).take(2));
     assert_eq!(receiver_summary(receiver)["connections"], 1);
 }
 
@@ -224,7 +224,7 @@ fn send_over_a_slow_link_delivers_the_last_frame() {
     let mut reader = Reader::new(there.subscriber().delivery(Delivery::Every).open(CHANNEL).unwrap());
     wait_until!(publisher.as_ref().unwrap().subscribers() == 1);
     let camera = Camera::start(publisher.take().unwrap(), 60_000, 100.0);
-    reader.take(5);
+    drop(reader.take(5));
     let newest = camera.stop();
     while reader.recv().is_ok() {}
     assert_eq!((reader.last().sequence, reader.gaps), (newest, 0));
@@ -240,7 +240,7 @@ fn info_tells_how_the_link_is() {
     let server = serve(&hosts[0], &here, &[]);
     let mut receiver = receive(&hosts[1], &there, &hosts[0], &["--codec", "lz4"]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
-    reader.take(10);
+    drop(reader.take(10));
     let link = || status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
     let LinkStatus { peer, connected, connections, .. } = link();
     assert_eq!(peer, format!("tcp://{}:7420/{CHANNEL}", hosts[0].address()));
@@ -279,13 +279,13 @@ fn fifty_receivers_of_one_channel_all_get_frames() {
             for _ in 0..RECEIVERS {
                 scope.spawn(|| {
                     let mut reader = Reader::new(there.subscriber().urls(Urls::Trusted).open(&url).unwrap());
-                    reader.take(3);
+                    drop(reader.take(3));
                     // None goes before all are there.
                     open.fetch_add(1, Ordering::Relaxed);
                     while open.load(Ordering::Relaxed) < RECEIVERS as u64 {
-                        reader.recv().unwrap();
+                        drop(reader.recv().unwrap());
                     }
-                    reader.take(3);
+                    drop(reader.take(3));
                 });
             }
         });

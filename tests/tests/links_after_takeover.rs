@@ -2,32 +2,27 @@
 //! one.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use framelane::{Delivery, Frame, Origin, Subscriber, status};
-use framelane_net::{Access, LinkUrl, Sending, Server, ServerOptions};
+use framelane::{CancelToken, Delivery, Frame, Origin, Subscriber, status};
+use framelane_net::{Access, LinkUrl, ReceiveOptions, SendOptions, Server, ServerOptions};
 use framelane_tests::{Channels, Place, Running, wait_until};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 /// Runs until it is dropped.
-struct Service(Arc<AtomicBool>, Option<JoinHandle<()>>);
+struct Service(CancelToken, Option<JoinHandle<()>>);
 
 impl Service {
-    fn start(run: impl FnOnce(&(dyn Fn() -> bool + Sync)) + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let theirs = stop.clone();
-        let thread = std::thread::spawn(move || run(&|| !theirs.load(Ordering::Relaxed)));
-        Service(stop, Some(thread))
+    fn start(cancel: CancelToken, run: impl FnOnce() + Send + 'static) -> Self {
+        Service(cancel, Some(std::thread::spawn(run)))
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
         if let Some(thread) = self.1.take() {
             thread.join().unwrap();
         }
@@ -40,8 +35,9 @@ fn serve(place: &Place) -> Service {
     options.directory = Some(place.path().into());
     options.read = "**".parse().unwrap();
     options.write = "**".parse().unwrap();
+    let cancel = options.cancel.clone();
     let server = Server::bind(options).unwrap();
-    Service::start(move |keep| server.run(&|_| {}, keep))
+    Service::start(cancel, move || server.run(&|_| {}))
 }
 
 fn url(server: &Place, channel: &str) -> LinkUrl {
@@ -51,15 +47,10 @@ fn url(server: &Place, channel: &str) -> LinkUrl {
 /// Receives the channel of a server into a place.
 fn receive(server: &Place, place: &Place, channel: &'static str) -> Service {
     let (url, publisher) = (url(server, channel), place.publisher().create(channel));
-    Service::start(move |keep| {
-        framelane_net::receive(
-            &url,
-            &mut publisher.unwrap(),
-            framelane_net::WhenClosed::Wait,
-            &mut |_| {},
-            &keep,
-        )
-        .unwrap();
+    let cancel = CancelToken::new();
+    let options = ReceiveOptions::new().cancel(cancel.clone());
+    Service::start(cancel, move || {
+        framelane_net::receive(&url, &mut publisher.unwrap(), &options, &mut |_| {}).unwrap();
     })
 }
 
@@ -67,10 +58,11 @@ fn receive(server: &Place, place: &Place, channel: &'static str) -> Service {
 fn send(place: &Place, server: &Place) -> Service {
     let (url, subscriber) = (url(server, "c"), place.subscriber());
     let reader = subscriber.open("c").unwrap();
-    let sending = Sending { subscriber, count: None, reconnect: false };
-    Service::start(move |keep| {
+    let cancel = CancelToken::new();
+    let options = SendOptions::new(subscriber).cancel(cancel.clone());
+    Service::start(cancel, move || {
         // Interrupted, or the end of the channel.
-        let _ = framelane_net::send(&url, reader, &sending, &|_| {}, keep);
+        let _ = framelane_net::send(&url, reader, &options, &|_| {});
     })
 }
 

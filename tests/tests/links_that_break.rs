@@ -29,7 +29,7 @@ fn link_reconnects_and_readers_see_only_a_gap() {
     let mut receiver = start(&hosts[1], &there, &["receive", &source]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     for round in 1..=2 {
-        reader.take(20);
+        drop(reader.take(20));
         hosts.partition();
         // Both sides notice, each by itself.
         let lost = receiver.wait_for("lost");
@@ -40,7 +40,7 @@ fn link_reconnects_and_readers_see_only_a_gap() {
         let missed = camera.newest();
         hosts.heal();
         receiver.wait_for("connected");
-        reader.reach(missed + 1);
+        drop(reader.reach(missed + 1));
         let link = status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
         assert_eq!((link.connected, link.connections), (true, round + 1));
     }
@@ -60,13 +60,13 @@ fn a_short_cut_is_no_break_at_all() {
     let _receiver = start(&hosts[1], &there, &["receive", &source]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
     for _ in 0..3 {
-        reader.take(10);
+        drop(reader.take(10));
         let before = hosts.counts(0, 1).cut;
         hosts.partition();
         wait_until!(hosts.counts(0, 1).cut > before + 1);
         hosts.heal();
     }
-    reader.take(10);
+    drop(reader.take(10));
     let link = status(Some(there.path()), CHANNEL).unwrap().link.unwrap();
     assert_eq!((link.connected, link.connections), (true, 1));
 }
@@ -80,22 +80,22 @@ fn channel_of_a_lost_sender_stays_for_reconnect_grace() {
     let target = url(&hosts[0], CHANNEL, "idle-timeout=2");
     let mut sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
-    reader.take(20);
+    drop(reader.take(20));
     hosts.partition();
     sender.wait_for("lost");
     server.wait_for("ended");
     let missed = camera.newest();
     hosts.heal();
     sender.wait_for("connected");
-    reader.reach(missed + 1);
+    drop(reader.reach(missed + 1));
     // Killed, and another one in its place: the same client to the server, by its address.
     sender.kill();
     sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
-    reader.reach(camera.newest() + 1);
+    drop(reader.reach(camera.newest() + 1));
     sender.terminate();
     server.wait_for("ended");
     sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
-    reader.reach(camera.newest() + 1);
+    drop(reader.reach(camera.newest() + 1));
     // The channel's end there is its end here.
     let newest = camera.stop();
     while reader.recv().is_ok() {}
@@ -108,7 +108,7 @@ fn channel_of_a_lost_sender_stays_for_reconnect_grace() {
     let _camera = self::camera(&there);
     let sender = start(&hosts[1], &there, &["send", CHANNEL, &target]);
     let mut reader = Reader::new(here.subscriber().open(CHANNEL).unwrap());
-    reader.take(5);
+    drop(reader.take(5));
     sender.kill();
     while reader.recv().is_ok() {}
     wait_until!(here.files().is_empty());
@@ -199,16 +199,16 @@ fn everything_can_be_killed(pushes: bool) {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let mut ends = Ends::new(&hosts, pushes);
     let mut reader = ends.reader();
-    reader.take(10);
+    drop(reader.take(10));
     for part in PARTS {
         ends.kill(part);
         ends.start(part);
-        reader.reach(ends.newest() + 5);
+        drop(reader.reach(ends.newest() + 5));
     }
     for order in orders() {
         order.iter().for_each(|part| ends.kill(*part));
         order.iter().for_each(|part| ends.start(*part));
-        reader.reach(ends.newest() + 5);
+        drop(reader.reach(ends.newest() + 5));
     }
     println!("links: {} frames over 21 kills, numbers from 1 to {}", reader.seen, reader.last().sequence);
 }
@@ -240,13 +240,13 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
     wait_until!(status(Some(middle.path()), CHANNEL).is_ok_and(|relay| relay.subscribers.len() == 1));
     let camera = Camera::start(publisher, BYTES, 20.0);
     for _ in 0..3 {
-        reader.take(10);
+        drop(reader.take(10));
         receiver.kill();
         let gone = camera.newest() + 3;
         wait_until!(camera.newest() > gone);
         receiver = start();
     }
-    reader.take(20);
+    drop(reader.take(20));
     // The relay dies as well, and comes again when nothing new reaches it: what it had is still to come.
     receiver.kill();
     let gone = camera.newest() + 3;
@@ -260,7 +260,7 @@ fn every_frame_arrives_over_a_relay_whose_receiver_is_killed() {
         status(Some(middle.path()), CHANNEL).is_ok_and(|status| status.publisher_pid == relay.id())
     });
     let _receiver = start();
-    reader.reach(newest);
+    drop(reader.reach(newest));
     assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
 }
 
@@ -277,12 +277,12 @@ fn every_frame_that_is_sent_arrives_though_the_server_is_killed() {
     wait_until!(publisher.subscribers() == 1);
     let camera = Camera::start(publisher, BYTES, 100.0);
     for _ in 0..5 {
-        reader.take(20);
+        drop(reader.take(20));
         server.kill();
         sender.wait_for("lost");
         server = serve(&hosts[0], &there, &[]);
     }
-    reader.take(20);
+    drop(reader.take(20));
     let newest = camera.stop();
     while reader.recv().is_ok() {}
     assert_eq!((reader.first().sequence, reader.last().sequence, reader.gaps), (1, newest, 0));
@@ -303,24 +303,24 @@ fn clean_end_closes_only_its_channel() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let mut ends = Ends::new(&hosts, false);
     let mut reader = ends.reader();
-    reader.take(10);
+    drop(reader.take(10));
     ends.end(Part::Server);
     ends.start(Part::Server);
-    reader.reach(ends.newest() + 5);
+    drop(reader.reach(ends.newest() + 5));
     // A new remote channel, whose numbers start at 1, in the same local channel.
     ends.end(Part::Camera);
     ends.start(Part::Camera);
     next_life(&mut reader).unwrap();
-    reader.take(5);
+    drop(reader.take(5));
     ends.end(Part::Client);
     while reader.recv().is_ok() {}
     ends.start(Part::Client);
-    ends.reader().take(5);
+    drop(ends.reader().take(5));
     for order in orders() {
         order.iter().for_each(|part| ends.end(*part));
         assert_eq!((ends.here.files(), ends.there.files()), (vec![], vec![]), "{order:?}");
         order.iter().for_each(|part| ends.start(*part));
-        ends.reader().take(5);
+        drop(ends.reader().take(5));
     }
 }
 
@@ -329,24 +329,24 @@ fn clean_end_of_a_server_closes_received_channels() {
     let Some(hosts) = Hosts::unless_skipped(2, Wire::default()) else { return };
     let mut ends = Ends::new(&hosts, true);
     let mut reader = ends.reader();
-    reader.take(10);
+    drop(reader.take(10));
     // A sender that ends may come again: the channel lingers.
     ends.end(Part::Client);
     ends.start(Part::Client);
-    reader.reach(ends.newest() + 5);
+    drop(reader.reach(ends.newest() + 5));
     ends.end(Part::Server);
     while reader.recv().is_ok() {}
     assert!(ends.there.files().is_empty());
     ends.start(Part::Server);
     let mut reader = ends.reader();
-    reader.take(5);
+    drop(reader.take(5));
     // A sender ends with its channel, and so does the channel there.
     ends.camera.take().unwrap().end();
     assert_eq!(ends.client.take().unwrap().end().code(), Some(0));
     while reader.recv().is_ok() {}
     ends.start(Part::Camera);
     ends.start(Part::Client);
-    ends.reader().take(5);
+    drop(ends.reader().take(5));
 }
 
 #[test]
@@ -359,5 +359,5 @@ fn an_address_where_nobody_listens_is_tried_until_somebody_does() {
     let _server = serve(&hosts[0], &here, &[]);
     receiver.wait_for("connected");
     let _camera = camera(&here);
-    Reader::new(there.subscriber().open("lab/cam0").unwrap()).take(3);
+    drop(Reader::new(there.subscriber().open("lab/cam0").unwrap()).take(3));
 }

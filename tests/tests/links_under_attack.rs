@@ -4,7 +4,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,7 +84,7 @@ impl Site {
         let url = format!("{plain}/{CHANNEL}?insecure");
         let receiver = start(&hosts[1], &there, &["receive", &url]);
         let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
-        reader.take(10);
+        drop(reader.take(10));
         let before = Use::of(server.id());
         let mut site =
             Site { hosts, server, reader, before, files, there, here, _receiver: receiver, _camera: camera };
@@ -127,7 +126,7 @@ impl Site {
             let output = command(&self.hosts[1], &self.there, &receive).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        self.reader.take(5);
+        drop(self.reader.take(5));
     }
 
     /// That it has not grown.
@@ -365,7 +364,7 @@ fn client_that_reads_no_answer_blocks_only_itself() {
         let many: Vec<u8> = (frames + 1..=frames + 100).flat_map(pixels).collect();
         flood.write_all(&many).unwrap();
         frames += 100;
-        site.reader.take(2);
+        drop(site.reader.take(2));
     }
     site.stays_small(&format!("{} pings, {frames} frames without credit", sent / ping.len()));
     site.serves_somebody_new();
@@ -402,7 +401,7 @@ fn endless_frame_takes_no_memory_and_blocks_no_end() {
         // Half an hour, unless the server ends.
         scope.spawn(|| trickle(&stream, &[7; 60_000], Duration::from_millis(30)));
         wait_until!(site.here.files().iter().any(|name| name.starts_with("attack")));
-        site.reader.take(20);
+        drop(site.reader.take(20));
         // Six slots of a megabyte each are created when a frame has arrived, not when one is announced.
         assert!(site.here.used_bytes() < 1_000_000, "{} bytes", site.here.used_bytes());
         site.server.terminate();
@@ -476,13 +475,13 @@ fn server_without_descriptors_serves_again_when_they_return() {
     let url = framelane_tests::links::url(&hosts[0], CHANNEL, "");
     let _receiver = start(&hosts[1], &there, &["receive", &url]);
     let mut reader = Reader::new(there.subscriber().open(CHANNEL).unwrap());
-    reader.take(10);
+    drop(reader.take(10));
     let address = hosts[0].address();
     let held: Vec<_> =
         (0..100).map(|_| hosts[2].run(|| TcpStream::connect((address, PLAIN)).unwrap())).collect();
     server.wait_for("accept_failed");
     // The existing client continues.
-    reader.take(30);
+    drop(reader.take(30));
     drop(held);
     let again = ["receive", &url, "new", "--count", "2"];
     assert!(command(&hosts[1], &there, &again).output().unwrap().status.success());
@@ -498,6 +497,7 @@ fn full_channel_directory_ends_the_sender_and_no_other_channel() {
         options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
         options.write = "**".parse().unwrap();
         options.directory = Some(directory.into());
+        let cancel = options.cancel.clone();
         let server = Server::bind(options).unwrap();
         let Address::Tcp { port, .. } = *server.addresses().next().unwrap() else { unreachable!() };
         let place = framelane::PublisherOptions::new().directory(directory);
@@ -505,18 +505,17 @@ fn full_channel_directory_ends_the_sender_and_no_other_channel() {
         let layout = framelane::Layout::packed(framelane::PixelFormat::Gray8, 100, 100).unwrap();
         let mut send = || publisher.send(&layout, &framelane::FrameInfo::default(), &[7; 10_000]).unwrap();
         send();
-        let (end, events) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let events = Mutex::new(Vec::new());
         let log = |event: ServerEvent<'_>| events.lock().unwrap().push(format!("{event:?}"));
-        let keep = || !end.load(Ordering::Relaxed);
         std::thread::scope(|scope| {
-            scope.spawn(|| server.run(&log, &keep));
+            scope.spawn(|| server.run(&log));
             // Six slots of 4 MB have no room.
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.write_all(&hello(2, "attack")).unwrap();
             until_credit(&mut stream);
             let _ = stream.write_all(&frame(1, 4_000_000)).and_then(|()| stream.write_all(&[9; 4_000_000]));
             until_it_hangs_up(&stream);
-            end.store(true, Ordering::Relaxed);
+            cancel.cancel();
         });
         assert!(send().is_some());
         let events = events.into_inner().unwrap();

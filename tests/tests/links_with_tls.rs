@@ -304,19 +304,19 @@ fn tls_link_over_ipv6_reconnects_after_an_outage() {
     receiver.wait_for("connected");
     let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());
     for _ in 0..3 {
-        reader.take(3);
+        drop(reader.take(3));
         server.kill();
         receiver.wait_for("lost");
         server = site.serve(&options);
         receiver.wait_for("connected");
-        reader.take(3);
+        drop(reader.take(3));
         site.hosts.partition();
         let lost = receiver.wait_for("lost");
         assert!(lost["reason"].as_str().unwrap().contains("nothing was heard"), "{lost}");
         site.hosts.heal();
         receiver.wait_for("connected");
     }
-    reader.take(3);
+    drop(reader.take(3));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn revoked_token_ends_its_connections() {
     kept.wait_for("connected");
     receiver.wait_for("connected");
     let mut reader = Reader::new(site.there.subscriber().open(CHANNEL).unwrap());
-    reader.take(3);
+    drop(reader.take(3));
     site.identity("server", "revoke viewer");
     // By itself, within a second or so.
     while reader.recv().is_ok() {}
@@ -343,7 +343,7 @@ fn revoked_token_ends_its_connections() {
     let renewed = site.identity("server", "token viewer --read cam*");
     assert!(site.is_refused(&url, Some(&site.token), &[]).1.contains("revoked"));
     site.gets_frames(&url, Some(&renewed), &[]);
-    Reader::new(site.there.subscriber().open("kept").unwrap()).take(3);
+    drop(Reader::new(site.there.subscriber().open("kept").unwrap()).take(3));
 }
 
 /// Runs it with all its output in a file.
@@ -364,7 +364,7 @@ fn tokens_are_in_no_output_no_list_of_processes_and_no_channel() {
         let token = site.identity("server", &format!("token client{} --read cam*", json.len()));
         let server = logged(site.server(json), &log).spawn().unwrap();
         let mut running = vec![server, logged(site.receive(&url, Some(&token), json), &log).spawn().unwrap()];
-        Reader::new(site.there.subscriber().open(CHANNEL).unwrap()).take(3);
+        drop(Reader::new(site.there.subscriber().open(CHANNEL).unwrap()).take(3));
         for (url, token, more) in [
             (url.clone(), Some(wrong.as_str()), &["unknown"][..]),
             (format!("{url}&token={token}"), Some(token.as_str()), &[]),

@@ -30,7 +30,7 @@ fn plain_python_reader_sees_whole_changing_frames() {
                         *byte = ((x + y) as u64 * sequence) as u8;
                     }
                 }
-                loan.publish(&FrameInfo { timestamp_ns: Some(sequence * 1000), ..FrameInfo::default() });
+                loan.publish(&FrameInfo::default().with_timestamp_ns(sequence * 1000));
             }
         });
         // Set before a failed check ends this thread, or the other thread would not end.

@@ -270,15 +270,7 @@ fn subscriber_opened_after_a_takeover_begins_with_its_epoch() {
 #[test]
 fn detections_after_a_takeover_begin_with_its_epoch() {
     let place = Place::new();
-    let frame = FrameId {
-        channel: "c".into(),
-        epoch: 1,
-        sequence: 1,
-        timestamp_ns: 1,
-        published_ns: 1,
-        width: 64,
-        height: 1,
-    };
+    let frame = FrameId::new("c", (1, 1)).with_times_ns(1, 1).with_size(64, 1);
     let open = |model| DetectionPublisher::with_options(place.publisher(), "d", &[], model).unwrap();
     let mut first = open("dead");
     first.send(&frame, &[]).unwrap();

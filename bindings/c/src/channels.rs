@@ -96,7 +96,7 @@ pub extern "C" fn framelane_channels_list(
                 ChannelState::Live => FRAMELANE_CHANNEL_LIVE,
                 ChannelState::Stale => FRAMELANE_CHANNEL_STALE,
                 ChannelState::Closed => FRAMELANE_CHANNEL_CLOSED,
-                ChannelState::Damaged(_) => FRAMELANE_CHANNEL_DAMAGED,
+                _ => FRAMELANE_CHANNEL_DAMAGED,
             },
             publisher_pid: status.publisher_pid,
             sequence: status.sequence,

@@ -299,13 +299,13 @@ mod tests {
             FRAMELANE_FORMAT_YUYV,
             FRAMELANE_FORMAT_P010,
         ];
-        assert_eq!(PixelFormat::VIDEO.map(PixelFormat::code), constants);
+        assert!(PixelFormat::VIDEO.iter().copied().map(PixelFormat::code).eq(constants));
         assert_eq!(PixelFormat::Detections.code(), FRAMELANE_FORMAT_DETECTIONS);
     }
 
     #[test]
     fn a_layout_comes_back_as_it_was() {
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let layout = Layout::packed(format, 7, 5).unwrap();
             assert_eq!(framelane_layout::from(&layout).checked().unwrap(), layout);
         }

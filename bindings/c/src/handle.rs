@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{CancelToken, Error, ErrorKind, fork_count};
+use framelane::internals::fork_count;
+use framelane::{CancelToken, Error, ErrorKind};
 
 use crate::boundary::lock;
 

@@ -92,15 +92,18 @@ impl framelane_info {
         if info.keyframe > 1 {
             return wrong(format!("keyframe to be 0 or 1, found {}", info.keyframe));
         }
-        Ok(FrameInfo {
-            timestamp_ns: (info.timestamp_ns != 0).then_some(info.timestamp_ns),
-            pts_ns: (info.pts_ns != FRAMELANE_NO_PTS).then_some(info.pts_ns),
-            duration_ns: (info.duration_ns != FRAMELANE_NO_DURATION).then_some(info.duration_ns),
-            color: Color { matrix: info.matrix, primaries: info.primaries, transfer: info.transfer, range },
-            rotation_degrees: info.rotation_degrees,
-            keyframe: info.keyframe == 1,
-            origin: None,
-        })
+        Ok(FrameInfo::default()
+            .with_timestamp_ns((info.timestamp_ns != 0).then_some(info.timestamp_ns))
+            .with_pts_ns((info.pts_ns != FRAMELANE_NO_PTS).then_some(info.pts_ns))
+            .with_duration_ns((info.duration_ns != FRAMELANE_NO_DURATION).then_some(info.duration_ns))
+            .with_color(Color {
+                matrix: info.matrix,
+                primaries: info.primaries,
+                transfer: info.transfer,
+                range,
+            })
+            .with_rotation_degrees(info.rotation_degrees)
+            .with_keyframe(info.keyframe == 1))
     }
 }
 
@@ -138,15 +141,9 @@ impl framelane_frame_id {
     }
 
     pub(crate) fn read(&self) -> Result<FrameId, Error> {
-        Ok(FrameId {
-            channel: text(self.channel, "channel of the frame")?.to_owned(),
-            epoch: self.epoch,
-            sequence: self.sequence,
-            timestamp_ns: self.timestamp_ns,
-            published_ns: self.published_ns,
-            width: self.width,
-            height: self.height,
-        })
+        Ok(FrameId::new(text(self.channel, "channel of the frame")?, (self.epoch, self.sequence))
+            .with_times_ns(self.timestamp_ns, self.published_ns)
+            .with_size(self.width, self.height))
     }
 }
 

@@ -53,6 +53,7 @@
 //! function that creates it, and is not freed. Text ends with a NUL, and counts are those of the arrays. No
 //! other thread changes the target of a pointer during the call. References and boxes in the signatures below
 //! express the same.
+#![allow(missing_debug_implementations, reason = "opaque types of C")]
 #![allow(non_camel_case_types, reason = "the names that C sees")]
 #![allow(
     clippy::not_unsafe_ptr_arg_deref,

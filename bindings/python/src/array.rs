@@ -11,7 +11,9 @@ use pyo3::sync::PyOnceLock;
 
 use crate::shape::{View, dtype_name};
 
-const DEPTHS: [Depth; 8] = Depth::ALL;
+fn depths() -> impl Iterator<Item = Depth> {
+    Depth::ALL.iter().copied()
+}
 
 fn type_number(depth: Depth) -> c_int {
     let number = match depth {
@@ -23,6 +25,7 @@ fn type_number(depth: Depth) -> c_int {
         Depth::F32 => NPY_TYPES::NPY_FLOAT,
         Depth::F64 => NPY_TYPES::NPY_DOUBLE,
         Depth::F16 => NPY_TYPES::NPY_HALF,
+        other => unreachable!("no numpy type for {other}"),
     };
     number as c_int
 }
@@ -107,8 +110,8 @@ pub(crate) fn depth_of(array: &Bound<'_, PyUntypedArray>) -> PyResult<Depth> {
     let number = dtype.num();
     let native = dtype.is_native_byteorder() != Some(false);
     // int32 is C's int or, on some systems, its long: compare kind and size in addition to the number.
-    let found = DEPTHS.into_iter().find(|&depth| type_number(depth) == number).or_else(|| {
-        DEPTHS.into_iter().find(|&depth| {
+    let found = depths().find(|&depth| type_number(depth) == number).or_else(|| {
+        depths().find(|&depth| {
             let kind = dtype_name(depth).as_bytes().first().copied();
             Some(dtype.kind()) == kind && dtype.itemsize() == depth.size_bytes()
         })
@@ -117,12 +120,12 @@ pub(crate) fn depth_of(array: &Bound<'_, PyUntypedArray>) -> PyResult<Depth> {
 }
 
 fn wrong_dtype(dtype: &Bound<'_, PyAny>) -> PyErr {
-    let names = DEPTHS.map(dtype_name).join(", ");
+    let names = depths().map(dtype_name).collect::<Vec<_>>().join(", ");
     let message = format!("dtype: expected {names} in native byte order, found {dtype}");
     let text = |name: &str| -> Option<String> { dtype.getattr(name).ok()?.str().ok()?.extract().ok() };
     let (name, kind) = (text("name").unwrap_or_default(), text("kind").unwrap_or_default());
     let native = text("isnative").is_none_or(|native| native == "True");
-    let known = DEPTHS.into_iter().any(|depth| dtype_name(depth) == name);
+    let known = depths().any(|depth| dtype_name(depth) == name);
     // None of these may change a value without saying so.
     let hint = match (name.as_str(), kind.as_str()) {
         _ if known && !native => "image.astype(image.dtype.newbyteorder(\"=\")) keeps every value",
@@ -148,7 +151,7 @@ pub(crate) fn depth_named(py: Python<'_>, dtype: &Bound<'_, PyAny>) -> PyResult<
     let dtype = class.bind(py).call1((dtype,))?;
     let name: String = dtype.getattr("name")?.extract()?;
     let native: bool = dtype.getattr("isnative")?.extract()?;
-    DEPTHS.into_iter().find(|&depth| native && dtype_name(depth) == name).ok_or_else(|| wrong_dtype(&dtype))
+    depths().find(|&depth| native && dtype_name(depth) == name).ok_or_else(|| wrong_dtype(&dtype))
 }
 
 /// The format of a PIL image, whose samples have another order than OpenCV's; `None` for everything else and

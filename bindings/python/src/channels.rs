@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use framelane::ChannelState;
 use pyo3::prelude::*;
 
 use crate::error::raise;
@@ -139,12 +138,6 @@ impl ChannelStatus {
 
 impl From<framelane::ChannelStatus> for ChannelStatus {
     fn from(status: framelane::ChannelStatus) -> Self {
-        let (state, fault) = match status.state {
-            ChannelState::Live => ("live", None),
-            ChannelState::Stale => ("stale", None),
-            ChannelState::Closed => ("closed", None),
-            ChannelState::Damaged(fault) => ("damaged", Some(fault)),
-        };
         let layout = status.layout.as_ref();
         let subscribers = status.subscribers.iter().map(|subscriber| SubscriberStatus {
             index: subscriber.index,
@@ -156,8 +149,8 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
             dropped: subscriber.dropped,
         });
         ChannelStatus {
-            state,
-            fault,
+            state: status.state.name(),
+            fault: status.state.damage().map(str::to_owned),
             publisher_pid: status.publisher_pid,
             epoch: status.epoch,
             generation: status.generation,

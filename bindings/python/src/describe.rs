@@ -48,7 +48,11 @@ impl FrameId {
         width: u32,
         height: u32,
     ) -> Self {
-        FrameId(framelane::FrameId { channel, epoch, sequence, timestamp_ns, published_ns, width, height })
+        FrameId(
+            framelane::FrameId::new(channel, (epoch, sequence))
+                .with_times_ns(timestamp_ns, published_ns)
+                .with_size(width, height),
+        )
     }
 
     /// The channel's name.

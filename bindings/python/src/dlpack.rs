@@ -187,7 +187,7 @@ fn export<'py, M: Managed>(
         code: match view.depth {
             Depth::S8 | Depth::S16 | Depth::S32 => 0,
             Depth::U8 | Depth::U16 => 1,
-            Depth::F16 | Depth::F32 | Depth::F64 => 2,
+            _ => 2,
         },
         bits: (item * 8) as u8,
         shape,

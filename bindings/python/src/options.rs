@@ -64,13 +64,11 @@ pub(crate) fn frame_info(
         let message = format!("rotation_degrees: expected 0, 90, 180 or 270, found {rotation_degrees}");
         return Err(PyValueError::new_err(message));
     }
-    Ok(FrameInfo {
-        timestamp_ns,
-        pts_ns,
-        duration_ns,
-        color: color.map_or_else(framelane::Color::default, |color| color.0),
-        rotation_degrees,
-        keyframe,
-        origin: None,
-    })
+    Ok(FrameInfo::default()
+        .with_timestamp_ns(timestamp_ns)
+        .with_pts_ns(pts_ns)
+        .with_duration_ns(duration_ns)
+        .with_color(color.map_or_else(framelane::Color::default, |color| color.0))
+        .with_rotation_degrees(rotation_degrees)
+        .with_keyframe(keyframe))
 }

@@ -143,6 +143,7 @@ pub(crate) fn dtype_name(depth: Depth) -> &'static str {
         Depth::F32 => "float32",
         Depth::F64 => "float64",
         Depth::F16 => "float16",
+        other => other.name(),
     }
 }
 

@@ -92,11 +92,16 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 }
 
 fn misplaced(command: &Command, matches: &ArgMatches, url: &str, transport: Transport) -> Option<String> {
+    let scheme = scheme(url);
+    if is_given(matches, "insecure") && !["tcp", "legacy"].contains(&scheme) {
+        return Some(format!(
+            "--insecure is an option of tcp:// and of legacy, and has no effect for {scheme}: addresses"
+        ));
+    }
     command.get_groups().find_map(|group| {
         let (_, kind, transports) = GROUPS.iter().find(|(id, ..)| group.get_id() == *id)?;
         let id = group.get_args().find(|id| is_given(matches, id.as_str()))?;
         let option = command.get_arguments().find(|argument| argument.get_id() == id)?.get_long()?;
-        let scheme = scheme(url);
         (!transports.contains(&transport))
             .then(|| format!("--{option} is an option of {kind}, and has no effect for {scheme}: addresses"))
     })

@@ -63,7 +63,7 @@ fn latency_of_a_frame_from_a_link_begins_with_its_capture() {
     let captured_ns = u64::try_from(now.as_nanos()).unwrap() - 3_600_000_000_000;
     // As a link publishes, and as a program of this machine does.
     for (origin, from) in [(Some(Origin { epoch: 7, sequence: 9 }), "capture"), (None, "publication")] {
-        let info = FrameInfo { timestamp_ns: Some(captured_ns), origin, ..FrameInfo::default() };
+        let info = FrameInfo::default().with_timestamp_ns(captured_ns).with_origin(origin);
         publisher.send(&layout, &info, &[0; 2]).unwrap();
         let mut subscriber = place.start("subscribe cam0 --count 1 --json --per-frame");
         let frame = subscriber.wait_for("frame");
@@ -250,7 +250,7 @@ fn every_picture_format_is_converted_to_y4m() {
     let matrix = |depth, channels| PixelFormat::Matrix(MatrixType::new(depth, channels).unwrap());
     let matrices =
         [(Depth::U8, 1), (Depth::U8, 3), (Depth::U8, 4), (Depth::U16, 1)].map(|(d, c)| matrix(d, c));
-    for format in PixelFormat::VIDEO.into_iter().chain(matrices) {
+    for format in PixelFormat::VIDEO.iter().copied().chain(matrices) {
         // Every byte the same: a gray picture in RGB, and a colour in YUV.
         let layout = Layout::packed(format, 33, 17).unwrap();
         let output = y4m_of(&layout, &vec![128; layout.size_bytes()]);

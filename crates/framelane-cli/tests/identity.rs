@@ -68,7 +68,7 @@ fn server_identity_prints_what_clients_need() {
         text.contains(&format!("tls://cam.example:7420/CHANNEL?fingerprint={}", made.fingerprint())),
         "{text}"
     );
-    assert!(text.contains(&made.not_after()), "{text}");
+    assert!(text.contains(&made.validity().not_after()), "{text}");
     assert_eq!((mode(config.path()), mode(config.path().join("server.key"))), (0o700, 0o600));
     let key = fs::read_to_string(config.path().join("server.key")).unwrap();
     assert!(!text.contains(key.lines().nth(1).unwrap()));

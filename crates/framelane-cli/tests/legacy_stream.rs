@@ -95,7 +95,7 @@ fn an_old_receiver_in_python_sees_live_frames_of_any_format() {
         let bgr = Layout::packed(PixelFormat::Bgr8, 160, 120).unwrap();
         let mut converter = Converter::new().unwrap();
         let mut frames = 0;
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let layout = Layout::packed(format, 160, 120).unwrap();
             let mut bytes = vec![0; layout.size_bytes()];
             let from = (&bgr, Color::default(), &*pattern(0, 160, 120));

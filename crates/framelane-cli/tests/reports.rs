@@ -64,17 +64,16 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     assert_eq!(place.json("info here --json")["link"], Value::Null);
     assert!(!String::from_utf8(place.run("list").stdout).unwrap().contains("LINK"));
     let mut linked = publisher("linked").unwrap();
-    let link = framelane::LinkStatus {
-        peer: "tls://camera:7420/cam0".to_owned(),
-        connected: true,
-        live: true,
-        connections: 3,
-        clock_offset_ns: -3_400_000,
-        round_trip_ns: 1_200_000,
-        latency_ns: 12_000_000,
-        received_bytes: 4096,
-        missed: 17,
-    };
+    let mut link = framelane::LinkStatus::default();
+    link.peer = "tls://camera:7420/cam0".to_owned();
+    link.connected = true;
+    link.live = true;
+    link.connections = 3;
+    link.clock_offset_ns = -3_400_000;
+    link.round_trip_ns = 1_200_000;
+    link.latency_ns = 12_000_000;
+    link.received_bytes = 4096;
+    link.missed = 17;
     linked.set_link(&link);
     let info = place.json("info linked --json");
     assert_eq!(
@@ -105,14 +104,16 @@ fn list_and_info_tell_of_the_link_that_feeds_a_channel() {
     no_slot("1 frame");
     assert_eq!(place.json("info linked --json")["dropped"], 18);
 
-    linked.set_link(&framelane::LinkStatus { live: false, ..link.clone() });
+    link.live = false;
+    linked.set_link(&link);
     assert_eq!(place.json("info linked --json")["link"]["live"], false);
     let text = String::from_utf8(place.run("info linked").stdout).unwrap();
     assert!(text.contains("cam0, connected (3 times), no publisher there, round trip"), "{text}");
     let table = String::from_utf8(place.run("list").stdout).unwrap();
     assert!(table.trim_end().ends_with("tls://camera:7420/cam0 (no publisher there)"), "{table}");
 
-    linked.set_link(&framelane::LinkStatus { connected: false, ..link });
+    link.connected = false;
+    linked.set_link(&link);
     let table = String::from_utf8(place.run("list").stdout).unwrap();
     let ends: Vec<_> = table.lines().map(|line| line.rsplit("  ").next().unwrap().trim()).collect();
     assert_eq!(ends, ["LINK", "-", "tls://camera:7420/cam0 (not connected)"], "{table}");

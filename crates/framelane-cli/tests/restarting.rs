@@ -126,7 +126,7 @@ fn info_names_colors_and_lists_sort_numbers_by_value() {
     let mut source = publisher(place.path(), "cam10");
     let layout = Layout::packed(PixelFormat::I420, 2, 2).unwrap();
     let color = Color { matrix: 6, primaries: 5, transfer: 1, range: ColorRange::Limited };
-    source.send(&layout, &FrameInfo { color, ..FrameInfo::default() }, &[0; 6]).unwrap();
+    source.send(&layout, &FrameInfo::default().with_color(color), &[0; 6]).unwrap();
     let _other = publisher(place.path(), "cam2");
     let info = String::from_utf8(place.run("info cam10").stdout).unwrap();
     assert!(info.contains("matrix smpte170m, primaries bt470bg, transfer bt709, range limited"), "{info}");

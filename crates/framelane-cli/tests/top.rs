@@ -89,17 +89,16 @@ fn a_publisher_that_takes_over_brings_no_rate_below_zero() {
 fn top_shows_the_rates_of_a_link() {
     let place = Place::new();
     let mut publisher = PublisherOptions::new().directory(place.path()).create("far/cam0").unwrap();
-    let mut link = LinkStatus {
-        peer: "tls://camera:7420/cam0".to_owned(),
-        connected: true,
-        live: true,
-        connections: 1,
-        clock_offset_ns: 3_400_000,
-        round_trip_ns: 1_200_000,
-        latency_ns: 12_000_000,
-        received_bytes: 1000,
-        missed: 2,
-    };
+    let mut link = LinkStatus::default();
+    link.peer = "tls://camera:7420/cam0".to_owned();
+    link.connected = true;
+    link.live = true;
+    link.connections = 1;
+    link.clock_offset_ns = 3_400_000;
+    link.round_trip_ns = 1_200_000;
+    link.latency_ns = 12_000_000;
+    link.received_bytes = 1000;
+    link.missed = 2;
     publisher.set_link(&link);
     let mut top = place.start("top --json --interval 0.05");
     let channels = until(&mut top, |_| true);

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (mut payload, mut target, mut size_bytes) = (Vec::new(), Vec::new(), 0);
         for frame in &frames {
             let start = Instant::now();
-            let encoded = encoder.encode(&layout, &FrameInfo::default(), frame, false, &mut payload)?;
+            let encoded = encoder.encode(&layout, &FrameInfo::default(), frame, &mut payload)?;
             encoding.push(start.elapsed());
             target.resize(encoded.layout.size_bytes(), 0);
             size_bytes += payload.len();

@@ -15,6 +15,7 @@ use framelane::{Error, ErrorKind};
 /// # Ok::<(), framelane::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Codec {
     /// The frame's own bytes, without padding.
     Raw,

@@ -14,6 +14,7 @@ pub struct Encoder {
     size: Option<(u32, u32)>,
     scale: Stage,
     engine: Engine,
+    wants_keyframe: bool,
 }
 
 enum Engine {
@@ -32,6 +33,7 @@ struct Jpeg {
 
 /// Description of the frame that the decoder will return for a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoded {
     /// Size and format, without padding.
     pub layout: Layout,
@@ -74,7 +76,7 @@ impl Encoder {
             #[cfg(not(feature = "video"))]
             Codec::H264 { .. } => return Err(crate::convert::without_video("H.264")),
         };
-        Ok(Encoder { codec, size, scale: Stage::default(), engine })
+        Ok(Encoder { codec, size, scale: Stage::default(), engine, wants_keyframe: false })
     }
 
     /// The codec that it was made for.
@@ -82,10 +84,14 @@ impl Encoder {
         self.codec
     }
 
+    /// Makes the next payload a keyframe, which can be decoded without those before it. Only H.264 has other
+    /// payloads.
+    pub fn request_keyframe(&mut self) {
+        self.wants_keyframe = true;
+    }
+
     /// Encodes one frame and replaces the content of `out`. Blocks until the frame is encoded, and keeps no
     /// reference to `bytes`.
-    ///
-    /// `keyframe` asks for a payload that can be decoded without those before it; only H.264 has others.
     ///
     /// # Errors
     /// [`InvalidOption`](ErrorKind::InvalidOption) when the codec does not take such frames,
@@ -96,7 +102,6 @@ impl Encoder {
         layout: &Layout,
         info: &FrameInfo,
         bytes: &[u8],
-        keyframe: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, Error> {
         out.clear();
@@ -125,9 +130,10 @@ impl Encoder {
             info,
             keyframe: true,
         };
-        let result = self.engine.encode(layout, bytes, keyframe, &mut encoded, out);
-        if result.is_err() {
-            out.clear();
+        let result = self.engine.encode(layout, bytes, self.wants_keyframe, &mut encoded, out);
+        match result {
+            Ok(()) => self.wants_keyframe &= !encoded.keyframe,
+            Err(_) => out.clear(),
         }
         result.map(|()| encoded)
     }
@@ -185,7 +191,10 @@ impl Engine {
             Engine::H264(encoder) => {
                 let video = planes::as_video(layout, "h264")?;
                 let frame = (&video, color_of(layout, &encoded.info), bytes);
-                encoded.keyframe = encoder.encode(frame, encoded.info.timestamp_ns, keyframe, out)?;
+                if keyframe {
+                    encoder.request_keyframe();
+                }
+                encoded.keyframe = encoder.encode(frame, encoded.info.timestamp_ns, out)?;
                 encoded.info.keyframe = encoded.keyframe;
                 if layout.format() == PixelFormat::Gray16 {
                     encoded.info.color = color_after(encoded.info.color, PixelFormat::Gray16);

@@ -318,16 +318,32 @@ fn even(layout: &Layout) -> Result<Layout, Error> {
     Layout::packed(PixelFormat::I420, layout.width().next_multiple_of(2), layout.height().next_multiple_of(2))
 }
 
-/// Width, height, and whether it is in gray, from the first bytes of a JPEG; nothing is decoded.
+/// The size and colour of a JPEG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Header {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// True if the picture has no colour.
+    pub is_gray: bool,
+}
+
+/// Reads the header of a JPEG. Decodes nothing.
 ///
 /// # Errors
 /// [`Damaged`](ErrorKind::Damaged) when it does not begin as a JPEG does.
-pub fn header(jpeg: &[u8]) -> Result<(u32, u32, bool), Error> {
+pub fn header(jpeg: &[u8]) -> Result<Header, Error> {
     let header = turbojpeg::read_header(jpeg).map_err(damaged)?;
     let side = |pixels: usize| {
         u32::try_from(pixels).map_err(|_| Error::new(ErrorKind::Damaged, "a JPEG has no such size"))
     };
-    Ok((side(header.width)?, side(header.height)?, header.colorspace == turbojpeg::Colorspace::Gray))
+    Ok(Header {
+        width: side(header.width)?,
+        height: side(header.height)?,
+        is_gray: header.colorspace == turbojpeg::Colorspace::Gray,
+    })
 }
 
 /// Refuses arguments that the library's functions would panic at, or cannot handle.

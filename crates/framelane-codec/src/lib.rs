@@ -10,7 +10,7 @@
 //! let frame = vec![7; layout.size_bytes()];
 //!
 //! let mut payload = Vec::new();
-//! let encoded = encoder.encode(&layout, &FrameInfo::default(), &frame, false, &mut payload)?;
+//! let encoded = encoder.encode(&layout, &FrameInfo::default(), &frame, &mut payload)?;
 //! let mut decoded = vec![0; encoded.layout.size_bytes()];
 //! decoder.decode(&payload, &encoded.layout, &mut decoded)?;
 //! assert_eq!(decoded, frame);

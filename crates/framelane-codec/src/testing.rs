@@ -18,7 +18,7 @@ const MOST_SPARSE_BYTES: usize = 5 << 30;
 
 fn formats() -> Vec<PixelFormat> {
     let matrices = ["matrix:u8:3", "matrix:f32:2"].map(|name| name.parse().expect("a name of a matrix"));
-    PixelFormat::VIDEO.into_iter().chain([PixelFormat::Detections]).chain(matrices).collect()
+    PixelFormat::VIDEO.iter().copied().chain([PixelFormat::Detections]).chain(matrices).collect()
 }
 
 /// Decodes or encodes, by the highest bit of the first byte.
@@ -107,15 +107,14 @@ pub fn encode(bytes: &[u8]) {
         room[..length].copy_from_slice(&pixels[..length]);
     }
     let mut packed = Vec::new();
-    let info = FrameInfo { color: Color::default(), ..FrameInfo::default() };
+    let info = FrameInfo::default();
     let copied = pack(&layout, &frame, &mut packed).expect("the frame has all of its bytes");
     assert!(copied.is_packed() && packed.len() == copied.size_bytes());
     let Ok(mut encoder) = Encoder::new(codec, size) else { return };
     let (mut direct, mut indirect) = (Vec::new(), Vec::new());
     let results = [
-        encoder.encode(&layout, &info, &frame, true, &mut direct),
-        Encoder::new(codec, size)
-            .and_then(|mut other| other.encode(&copied, &info, &packed, true, &mut indirect)),
+        encoder.encode(&layout, &info, &frame, &mut direct),
+        Encoder::new(codec, size).and_then(|mut other| other.encode(&copied, &info, &packed, &mut indirect)),
     ];
     for error in results.iter().filter_map(|result| result.as_ref().err()) {
         let expected = [ErrorKind::InvalidOption, ErrorKind::InvalidFrame, ErrorKind::FrameTooLarge];

@@ -21,8 +21,10 @@ fn stream(encoder: &mut Encoder, layout: &Layout, count: u32, keyframe: impl Fn(
         .map(|time| {
             let bytes = paint(layout, time);
             let mut payload = Vec::new();
-            let encoded =
-                encoder.encode(layout, &FrameInfo::default(), &bytes, keyframe(time), &mut payload).unwrap();
+            if keyframe(time) {
+                encoder.request_keyframe();
+            }
+            let encoded = encoder.encode(layout, &FrameInfo::default(), &bytes, &mut payload).unwrap();
             assert_eq!(encoded.info.keyframe, encoded.keyframe);
             Packet { layout: encoded.layout, bytes, payload, keyframe: encoded.keyframe }
         })
@@ -160,7 +162,7 @@ fn a_source_that_changes_its_size_is_sent_in_one() {
     for (index, (width, height)) in [(320, 180), (64, 64), (160, 90)].into_iter().enumerate() {
         let layout = Layout::packed(PixelFormat::Bgr8, width, height).unwrap();
         let bytes = paint(&layout, 0);
-        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut payload).unwrap();
         assert_eq!(encoded.layout, Layout::packed(PixelFormat::Bgr8, 160, 90).unwrap());
         assert_eq!(encoded.keyframe, index == 0);
         let mut target = vec![0; encoded.layout.size_bytes()];
@@ -215,11 +217,9 @@ fn the_bit_rate_holds_at_any_frame_rate() {
         let (mut bits, mut payload) = (0, Vec::new());
         let count = 8 * frames_per_second;
         for index in 0..count {
-            let info = FrameInfo {
-                timestamp_ns: Some(1_000_000_000 * u64::from(index) / u64::from(frames_per_second)),
-                ..FrameInfo::default()
-            };
-            encoder.encode(&layout, &info, &detail(&layout, index), false, &mut payload).unwrap();
+            let info = FrameInfo::default()
+                .with_timestamp_ns(1_000_000_000 * u64::from(index) / u64::from(frames_per_second));
+            encoder.encode(&layout, &info, &detail(&layout, index), &mut payload).unwrap();
             // In its first half the encoder learns how many frames there are.
             if index >= count / 2 {
                 bits += 8 * payload.len();
@@ -241,7 +241,7 @@ fn pictures_of_more_than_65536_macroblocks_are_decoded() {
     let (mut encoder, mut decoder) = (Encoder::new(codec, None).unwrap(), Decoder::new(codec).unwrap());
     let mut payload = Vec::new();
     let frame = vec![90; layout.size_bytes()];
-    let encoded = encoder.encode(&layout, &FrameInfo::default(), &frame, true, &mut payload).unwrap();
+    let encoded = encoder.encode(&layout, &FrameInfo::default(), &frame, &mut payload).unwrap();
     let mut decoded = vec![0; encoded.layout.size_bytes()];
     decoder.decode(&payload, &encoded.layout, &mut decoded).unwrap();
     assert!(decoded.iter().all(|pixel| pixel.abs_diff(90) < 4));

@@ -16,7 +16,7 @@ fn payloads(codec: Codec, layout: &Layout, count: u32) -> (Layout, Vec<Vec<u8>>)
     let payloads = (0..count).map(|time| {
         let mut payload = Vec::new();
         let bytes = paint(layout, time);
-        decoded = encoder.encode(layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap().layout;
+        decoded = encoder.encode(layout, &FrameInfo::default(), &bytes, &mut payload).unwrap().layout;
         payload
     });
     let payloads = payloads.collect();
@@ -159,7 +159,7 @@ fn sides_beyond_c_integers_are_refused() {
         {
             let mut encoder = Encoder::new(codec.parse().unwrap(), size).unwrap();
             let error = encoder
-                .encode(&layout, &FrameInfo::default(), &frame, true, &mut Vec::new())
+                .encode(&layout, &FrameInfo::default(), &frame, &mut Vec::new())
                 .expect_err("sides that FFmpeg cannot have");
             assert!(
                 matches!(error.kind(), ErrorKind::FrameTooLarge | ErrorKind::InvalidOption),
@@ -258,7 +258,7 @@ fn flat_pictures_of_h264_are_decoded() {
     let mut decoder = Decoder::new("h264".parse().unwrap()).unwrap();
     for kind in ["a flat keyframe", "a flat later picture", "another one"] {
         let mut payload = Vec::new();
-        let coded = encoder.encode(&layout, &FrameInfo::default(), &picture, false, &mut payload).unwrap();
+        let coded = encoder.encode(&layout, &FrameInfo::default(), &picture, &mut payload).unwrap();
         let begun = std::time::Instant::now();
         assert!(decode(&mut decoder, &payload, &coded.layout).is_some(), "{kind}");
         let ms = begun.elapsed().as_secs_f64() * 1e3;

@@ -12,7 +12,7 @@ fn there_and_back(codec: &str, layout: &Layout, bytes: &[u8]) -> (Encoded, Vec<u
     let mut payload = vec![1, 2, 3];
     let encoded = Encoder::new(codec, None)
         .unwrap()
-        .encode(layout, &FrameInfo::default(), bytes, false, &mut payload)
+        .encode(layout, &FrameInfo::default(), bytes, &mut payload)
         .unwrap();
     assert!(encoded.keyframe && encoded.layout.is_packed());
     let mut decoded = vec![0; encoded.layout.size_bytes()];
@@ -97,12 +97,11 @@ fn colours_come_back_whatever_a_frame_says_of_them() {
     for (codec, matrix) in ["jpeg:95", "h264"].into_iter().flat_map(|codec| (0..=10).map(move |m| (codec, m)))
     {
         for range in [ColorRange::Unspecified, ColorRange::Limited, ColorRange::Full] {
-            let info =
-                FrameInfo { color: Color { matrix, range, ..Color::default() }, ..FrameInfo::default() };
+            let info = FrameInfo::default().with_color(Color { matrix, range, ..Color::default() });
             let codec: Codec = codec.parse().unwrap();
             let mut payload = Vec::new();
             let mut encoder = Encoder::new(codec, None).unwrap();
-            let encoded = encoder.encode(&layout, &info, &bytes, false, &mut payload).unwrap();
+            let encoded = encoder.encode(&layout, &info, &bytes, &mut payload).unwrap();
             assert_eq!(encoded.info.color, info.color);
             let mut decoded = vec![0; layout.size_bytes()];
             Decoder::new(codec).unwrap().decode(&payload, &encoded.layout, &mut decoded).unwrap();
@@ -119,7 +118,7 @@ fn frames_are_scaled_first() {
     let mut payload = Vec::new();
     for codec in ["raw", "lz4"] {
         let mut encoder = Encoder::new(codec.parse().unwrap(), Some((20, 11))).unwrap();
-        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut payload).unwrap();
         assert_eq!(encoded.layout, Layout::packed(PixelFormat::Bgr8, 20, 11).unwrap());
         let mut decoded = vec![0; encoded.layout.size_bytes()];
         Decoder::new(encoder.codec()).unwrap().decode(&payload, &encoded.layout, &mut decoded).unwrap();
@@ -132,11 +131,11 @@ fn what_is_no_picture_is_not_scaled() {
     let mut encoder = Encoder::new(Codec::Raw, Some((20, 11))).unwrap();
     let mut payload = Vec::new();
     let batch = Layout::packed(PixelFormat::Detections, 50, 1).unwrap();
-    let encoded = encoder.encode(&batch, &FrameInfo::default(), &[7; 50], false, &mut payload).unwrap();
+    let encoded = encoder.encode(&batch, &FrameInfo::default(), &[7; 50], &mut payload).unwrap();
     assert_eq!((encoded.layout, payload.as_slice()), (batch, &[7; 50][..]));
 
     let matrix = Layout::packed("matrix:f32:1".parse().unwrap(), 4, 4).unwrap();
-    let error = encoder.encode(&matrix, &FrameInfo::default(), &[0; 64], false, &mut payload).unwrap_err();
+    let error = encoder.encode(&matrix, &FrameInfo::default(), &[0; 64], &mut payload).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(payload.is_empty() && error.hint().is_some());
 }
@@ -149,8 +148,7 @@ fn pictures_alone_become_jpeg_or_h264() {
         for format in ["detections", "matrix:f32:1", "matrix:u8:2"] {
             let layout = Layout::packed(format.parse().unwrap(), 4, 1).unwrap();
             let bytes = vec![0; layout.size_bytes()];
-            let error =
-                encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap_err();
+            let error = encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut payload).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{codec} {format}");
             assert!(error.hint().unwrap().contains("lz4"), "{error}");
         }
@@ -160,26 +158,22 @@ fn pictures_alone_become_jpeg_or_h264() {
 #[test]
 fn what_is_said_of_a_frame_comes_with_it() {
     let color = Color { matrix: 1, primaries: 1, transfer: 1, range: ColorRange::Limited };
-    let info = FrameInfo {
-        timestamp_ns: Some(5),
-        pts_ns: Some(-6),
-        duration_ns: Some(7),
-        color,
-        rotation_degrees: 90,
-        keyframe: false,
-        ..FrameInfo::default()
-    };
+    let info = FrameInfo::default()
+        .with_timestamp_ns(5)
+        .with_pts_ns(-6)
+        .with_duration_ns(7)
+        .with_color(color)
+        .with_rotation_degrees(90);
     let mut payload = Vec::new();
     for codec in ["raw", "lz4", "jpeg", "h264"] {
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let mut encoder = Encoder::new(codec.parse().unwrap(), None).unwrap();
             let layout = Layout::packed(format, 16, 16).unwrap();
-            let encoded = encoder.encode(&layout, &info, &paint(&layout, 0), false, &mut payload).unwrap();
+            let encoded = encoder.encode(&layout, &info, &paint(&layout, 0), &mut payload).unwrap();
             // 16 bits of gray are made 8 by a conversion, which returns full range.
             let full = format == PixelFormat::Gray16 && !matches!(codec, "raw" | "lz4");
             let range = if full { ColorRange::Full } else { ColorRange::Limited };
-            let expected =
-                FrameInfo { color: Color { range, ..color }, keyframe: codec == "h264", ..info.clone() };
+            let expected = info.clone().with_color(Color { range, ..color }).with_keyframe(codec == "h264");
             assert_eq!(encoded.info, expected, "{codec} {format}");
         }
     }
@@ -205,10 +199,9 @@ fn a_frame_or_a_target_that_is_too_short_is_refused() {
     let mut payload = Vec::new();
     for codec in ["raw", "lz4", "jpeg", "h264"].map(|name| name.parse().unwrap()) {
         let mut encoder = Encoder::new(codec, None).unwrap();
-        let error =
-            encoder.encode(&layout, &FrameInfo::default(), &bytes[1..], false, &mut payload).unwrap_err();
+        let error = encoder.encode(&layout, &FrameInfo::default(), &bytes[1..], &mut payload).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidFrame);
-        encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut payload).unwrap();
         let mut target = vec![0; layout.size_bytes() - 1];
         let error = Decoder::new(codec).unwrap().decode(&payload, &layout, &mut target).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidFrame);

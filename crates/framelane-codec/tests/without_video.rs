@@ -19,7 +19,7 @@ fn what_needs_ffmpeg_says_so() {
     let layout = Layout::packed(PixelFormat::Nv12, 16, 16).unwrap();
     let mut encoder = Encoder::new(Codec::Jpeg { quality: 80 }, None).unwrap();
     let bytes = vec![0; layout.size_bytes()];
-    let error = encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut Vec::new()).unwrap_err();
+    let error = encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut Vec::new()).unwrap_err();
     names_the_feature(&error);
 }
 
@@ -30,7 +30,7 @@ fn raw_lz4_and_jpeg_work() {
     for codec in [Codec::Raw, Codec::Lz4, Codec::Jpeg { quality: 90 }] {
         let mut payload = Vec::new();
         let mut encoder = Encoder::new(codec, None).unwrap();
-        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, false, &mut payload).unwrap();
+        let encoded = encoder.encode(&layout, &FrameInfo::default(), &bytes, &mut payload).unwrap();
         let mut target = vec![0; encoded.layout.size_bytes()];
         Decoder::new(codec).unwrap().decode(&payload, &encoded.layout, &mut target).unwrap();
         assert!(target.iter().zip(&bytes).all(|(a, b)| a.abs_diff(*b) < 4), "{codec}");

@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind};
+use framelane::{CancelToken, Error, ErrorKind};
 use framelane_net::security::Token;
 
 /// Options of a [`Dashboard`](crate::Dashboard).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DashboardOptions {
     /// Address to listen on, on a loopback interface. Port 0 selects a free port.
     pub listen: SocketAddr,
@@ -23,6 +24,8 @@ pub struct DashboardOptions {
     pub max_clients: usize,
     /// Longest time for the head of a request, and between two requests of a connection. Default 10 s.
     pub head_timeout: Duration,
+    /// Ends [`Dashboard::run`](crate::Dashboard::run).
+    pub cancel: CancelToken,
 }
 
 impl DashboardOptions {
@@ -34,6 +37,7 @@ impl DashboardOptions {
             token: None,
             max_clients: 64,
             head_timeout: Duration::from_secs(10),
+            cancel: CancelToken::new(),
         }
     }
 

@@ -119,16 +119,10 @@ pub struct HolderReport {
 impl ChannelReport {
     /// Describes a channel now.
     pub fn new(status: &ChannelStatus) -> Self {
-        let (state, damage) = match &status.state {
-            ChannelState::Live => ("live", None),
-            ChannelState::Stale => ("stale", None),
-            ChannelState::Closed => ("closed", None),
-            ChannelState::Damaged(why) => ("damaged", Some(why.clone())),
-        };
         ChannelReport {
             name: status.name.clone(),
-            state,
-            damage,
+            state: status.state.name(),
+            damage: status.state.damage().map(str::to_owned),
             publisher_pid: status.publisher_pid,
             epoch: status.epoch,
             generation: status.generation,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framelane::Error;
+use framelane::{CancelToken, Error};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -32,6 +32,7 @@ const THREADS: usize = 2;
 const POLL: Duration = Duration::from_millis(100);
 
 /// An HTTP server for the channels of one directory.
+#[derive(Debug)]
 pub struct Dashboard {
     listener: std::net::TcpListener,
     address: SocketAddr,
@@ -70,11 +71,12 @@ impl Dashboard {
         format!("http://{}/", self.address)
     }
 
-    /// Serves until `keep_running` returns false. Calls it ten times a second. Blocks, and starts threads.
+    /// Serves until [`DashboardOptions::cancel`] ends it. Checks the token ten times a second. Blocks, and
+    /// starts threads.
     ///
     /// # Errors
     /// Errors of the system while threads are started.
-    pub fn run(self, keep_running: &dyn Fn() -> bool) -> Result<(), Error> {
+    pub fn run(self) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("dashboard")
@@ -98,7 +100,7 @@ impl Dashboard {
         };
         let result = runtime.block_on(async {
             tokio::spawn(observer::run(feeds.clone(), self.options.directory, updates));
-            accept(self.listener, shared, limits, keep_running).await
+            accept(self.listener, shared, limits, &self.options.cancel).await
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
         feeds.stop();
@@ -116,7 +118,7 @@ async fn accept(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
     limits: Limits,
-    keep_running: &dyn Fn() -> bool,
+    cancel: &CancelToken,
 ) -> Result<(), Error> {
     let failed = |error| Error::from_io("cannot accept connections", error);
     let listener = TcpListener::from_std(listener).map_err(failed)?;
@@ -141,7 +143,7 @@ async fn accept(
                 Err(_) => tokio::time::sleep(POLL).await,
             },
             _ = ticks.tick() => {
-                if !keep_running() {
+                if cancel.ends_wait() {
                     return Ok(());
                 }
             }

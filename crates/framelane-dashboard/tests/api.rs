@@ -52,8 +52,12 @@ fn channels_match_their_description() {
     let described = server.get("/api/openapi.json").json();
     let paths: Vec<_> = described["paths"].as_object().unwrap().keys().cloned().collect();
     let mut camera = publisher(place.path(), "a/cam0");
-    camera.set_link(&framelane::LinkStatus { peer: "tls://host/cam0".to_owned(), ..Default::default() });
-    camera.set_source(&framelane::SourceStatus { name: "rtsp://host/".to_owned(), ..Default::default() });
+    let mut link = framelane::LinkStatus::default();
+    link.peer = "tls://host/cam0".to_owned();
+    camera.set_link(&link);
+    let mut source = framelane::SourceStatus::default();
+    source.name = "rtsp://host/".to_owned();
+    camera.set_source(&source);
     send(&mut camera, (64, 48), [1, 2, 3]);
     let mut subscriber = framelane::SubscriberOptions::new().directory(place.path()).open("a/cam0").unwrap();
     let _held = subscriber.recv().unwrap();

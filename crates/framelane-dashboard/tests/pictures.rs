@@ -19,7 +19,7 @@ fn picture_has_the_pixels_of_its_frame() {
     let layout = Layout::packed(PixelFormat::I420, 640, 400).unwrap();
     let bytes = [vec![51; 640 * 400], vec![109; 320 * 200], vec![212; 320 * 200]].concat();
     let color = Color { matrix: 1, primaries: 1, transfer: 1, range: ColorRange::Limited };
-    yuv.send(&layout, &FrameInfo { color, ..FrameInfo::default() }, &bytes).unwrap();
+    yuv.send(&layout, &FrameInfo::default().with_color(color), &bytes).unwrap();
 
     let mut page = server.page();
     page.watch(&[("cam/rgb", "full"), ("cam/yuv", "tile")]);
@@ -59,15 +59,7 @@ fn boxes_are_those_of_the_frame_in_the_picture() {
     let mut matched = 0;
     wait_until("five pictures have the boxes of their frame", || {
         let sequence = send(&mut camera, (640, 480), [0, 0, 0]);
-        let frame = FrameId {
-            channel: "cam0".to_owned(),
-            epoch: camera.epoch(),
-            sequence,
-            timestamp_ns: 1,
-            published_ns: 1,
-            width: 640,
-            height: 480,
-        };
+        let frame = FrameId::new("cam0", (camera.epoch(), sequence)).with_times_ns(1, 1).with_size(640, 480);
         let found = Detection {
             x: sequence as f32,
             y: 2.0,

@@ -36,7 +36,7 @@ fn stalled_viewers_cost_no_encodes_and_bounded_memory() {
     let bytes = noise(1, layout.size_bytes());
     let mut publish = |last: bool| {
         // The last frame is marked by its capture time.
-        let info = FrameInfo { timestamp_ns: Some(if last { 7 } else { 5 }), ..FrameInfo::default() };
+        let info = FrameInfo::default().with_timestamp_ns(if last { 7 } else { 5 });
         camera.send(&layout, &info, &bytes).unwrap().unwrap()
     };
     publish(false);

@@ -45,7 +45,7 @@ mod url;
 
 pub use link::incoming::ReceiveStatistics;
 pub use link::outgoing::SendStatistics;
-pub use link::reconnect::{LinkEvent, Sending, WhenClosed, receive, send};
+pub use link::reconnect::{LinkEvent, ReceiveOptions, SendOptions, WhenClosed, receive, send};
 pub use proto::Direction;
 pub use remote::{register_url_schemes, subscribe};
 pub use server::{Access, Server, ServerEvent, ServerOptions};

@@ -1,18 +1,18 @@
 //! URLs instead of channel names: a thread carries frames between a channel in memory and the link.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use framelane::internals::{self, Attach, Link, LinkRequest, Links, Memory};
 use framelane::{
-    Attach, Backpressure, CancelToken, Delivery, Error, ErrorKind, Link, LinkRequest, Links, Memory,
-    Publisher, PublisherOptions, Subscriber, SubscriberOptions, Urls,
+    Backpressure, CancelToken, Delivery, Error, ErrorKind, Publisher, PublisherOptions, Subscriber,
+    SubscriberOptions, Urls,
 };
 
 use crate::link::incoming::ReceiveStatistics;
 use crate::link::outgoing::SendStatistics;
-use crate::link::reconnect::{self, LinkEvent, Sending, WhenClosed};
+use crate::link::reconnect::{self, LinkEvent, ReceiveOptions, SendOptions, WhenClosed};
 use crate::url::{LinkUrl, given};
 
 /// Time for which a dropped publisher may still send its last frames.
@@ -29,7 +29,7 @@ const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// Further calls have no effect. The bindings of the other languages call it themselves.
 pub fn register_url_schemes() {
-    framelane::register_url_schemes(&REMOTE);
+    internals::register_url_schemes(&REMOTE);
 }
 
 /// Subscribes to the channel of a URL, with the default [`SubscriberOptions`].
@@ -60,7 +60,7 @@ struct Remote;
 /// State that the thread and the owner of the link share.
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    cancel: CancelToken,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -139,7 +139,7 @@ impl Drop for Running {
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(state);
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.cancel.cancel();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -233,7 +233,7 @@ fn pull(
     when_closed: WhenClosed,
     shared: &Shared,
 ) -> Result<(), Error> {
-    let keep = || !shared.stop.load(Ordering::Relaxed);
+    let options = ReceiveOptions::new().when_closed(when_closed).cancel(shared.cancel.clone());
     let mut live = false;
     let mut events = |event: LinkEvent<'_, ReceiveStatistics>| match event {
         LinkEvent::Progress(received) => {
@@ -243,7 +243,7 @@ fn pull(
         }
         other => note(shared, &other),
     };
-    let result = reconnect::receive(link, &mut publisher, when_closed, &mut events, &keep).map(drop);
+    let result = reconnect::receive(link, &mut publisher, &options, &mut events).map(drop);
     if let Err(fault) = &result {
         // Before the channel is closed, which is what its subscriber sees: it then asks why.
         shared.change(|state| state.fault = Some(copy_of(fault)));
@@ -269,10 +269,9 @@ fn push(
     again: SubscriberOptions,
     shared: &Shared,
 ) -> Result<(), Error> {
-    let keep = || !shared.stop.load(Ordering::Relaxed);
     let events = |event: LinkEvent<'_, SendStatistics>| note(shared, &event);
-    let sending = Sending { subscriber: again, count: None, reconnect: false };
-    reconnect::send(link, subscriber, &sending, &events, &keep).map(drop)
+    let options = SendOptions::new(again).cancel(shared.cancel.clone());
+    reconnect::send(link, subscriber, &options, &events).map(drop)
 }
 
 fn interrupted(peer: &str) -> Error {

@@ -31,7 +31,7 @@ fn pictures_arrive_in_their_own_format_in_every_codec() {
     let mut timestamp_ns = 0;
     let mut next = || {
         timestamp_ns += 1_000_000_000 / 30;
-        FrameInfo { timestamp_ns: Some(timestamp_ns), ..FrameInfo::default() }
+        FrameInfo::default().with_timestamp_ns(timestamp_ns)
     };
     for (codec, most) in [("lz4", 0.0), ("jpeg:95", 6.0), ("h264:8M", 6.0)] {
         for format in [PixelFormat::Bgr8, PixelFormat::I420, PixelFormat::Gray8] {

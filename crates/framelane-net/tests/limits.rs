@@ -40,7 +40,7 @@ fn files(directory: &Path) -> Vec<String> {
 fn coded(codec: Codec, layout: &Layout, bytes: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut encoder = Encoder::new(codec, None).unwrap();
-    encoder.encode(layout, &FrameInfo::default(), bytes, true, &mut payload).unwrap();
+    encoder.encode(layout, &FrameInfo::default(), bytes, &mut payload).unwrap();
     payload
 }
 
@@ -449,10 +449,7 @@ fn receivers_of_one_codec_and_size_share_an_encoder() {
         // 30 frames a second, from which H.264 computes the bits of each.
         let mut send = |value: u8| {
             let bytes = vec![value; layout.size_bytes()];
-            let info = FrameInfo {
-                timestamp_ns: Some(u64::from(value) * 1_000_000_000 / 30),
-                ..FrameInfo::default()
-            };
+            let info = FrameInfo::default().with_timestamp_ns(u64::from(value) * 1_000_000_000 / 30);
             publisher.send(&layout, &info, &bytes).unwrap().unwrap()
         };
         let mut newest = send(10);

@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use framelane::*;
 use framelane_net::security::{AccessList, Client, ClientsFile, Identity, IdentityOptions, Token};
-use framelane_net::{Access, LinkEvent, LinkUrl, ReceiveStatistics};
+use framelane_net::{Access, LinkEvent, LinkUrl, ReceiveOptions, ReceiveStatistics};
 use framelane_test_kit::wait_until;
 use support::{Served, gray, open, receive};
 
@@ -18,15 +18,13 @@ fn frame_and_descriptor_arrive_unchanged_over_every_carrier() {
         let mut publisher = served.publisher("cam0");
         let planes = [Plane { offset_bytes: 3, stride_bytes: 7 }];
         let layout = Layout::with_planes(PixelFormat::Gray8, 5, 4, &planes, 40).unwrap();
-        let info = FrameInfo {
-            timestamp_ns: Some(1_700_000_000_000_000_000),
-            pts_ns: Some(-7),
-            duration_ns: Some(8),
-            color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
-            rotation_degrees: 90,
-            keyframe: true,
-            origin: None,
-        };
+        let info = FrameInfo::default()
+            .with_timestamp_ns(1_700_000_000_000_000_000)
+            .with_pts_ns(-7)
+            .with_duration_ns(8)
+            .with_color(Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full })
+            .with_rotation_degrees(90)
+            .with_keyframe(true);
         let bytes: Vec<u8> = (0..40).collect();
         publisher.send(&layout, &info, &bytes).unwrap();
         let (mut subscriber, _directory) = open(&served.url("cam0"), Delivery::Newest).unwrap();
@@ -34,7 +32,7 @@ fn frame_and_descriptor_arrive_unchanged_over_every_carrier() {
         assert_eq!((frame.layout(), frame.bytes()), (&layout, &bytes[..]));
         assert_eq!(frame.origin(), Origin { epoch: publisher.epoch(), sequence: 1 });
         // On one machine the clocks are the same.
-        assert_eq!(frame.info(), &FrameInfo { origin: Some(frame.origin()), ..info });
+        assert_eq!(frame.info(), &info.with_origin(frame.origin()));
     }
 }
 
@@ -209,10 +207,10 @@ fn link_reconnects_after_a_restart_and_keeps_subscribers() {
     let listen = served.address.to_string();
     let url: LinkUrl = served.url("cam0").parse().unwrap();
     let local = tempfile::tempdir().unwrap();
-    let stop = AtomicBool::new(false);
+    let cancel = CancelToken::new();
     let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| receive(&url, &mut publisher, &stop).unwrap());
+        scope.spawn(|| receive(&url, &mut publisher, &cancel).unwrap());
         let mut reader = SubscriberOptions::new().directory(local.path()).open("cam0").unwrap();
         let mut last = 0;
         for round in 0..3_u8 {
@@ -242,7 +240,7 @@ fn link_reconnects_after_a_restart_and_keeps_subscribers() {
         }
         let status = framelane::status(Some(local.path()), "cam0").unwrap().link.unwrap();
         assert!(status.connections >= 2, "{status:?}");
-        stop.store(true, Ordering::Relaxed);
+        cancel.cancel();
     });
 }
 
@@ -257,21 +255,16 @@ fn server_lost_while_a_reader_blocks_the_link_is_awaited() {
     // It takes nothing, so that there is no slot for the next frame.
     let reader = SubscriberOptions::new().directory(local.path()).delivery(Delivery::Every);
     let _reader = reader.open("cam0").unwrap();
-    let (frames, lost) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (frames, lost) = (AtomicU64::new(0), CancelToken::new());
     std::thread::scope(|scope| {
         let link = scope.spawn(|| {
             let mut events = |event: LinkEvent<'_, ReceiveStatistics>| match event {
                 LinkEvent::Progress(received) => frames.store(received.frames, Ordering::Relaxed),
-                LinkEvent::Lost { .. } => lost.store(true, Ordering::Relaxed),
+                LinkEvent::Lost { .. } => lost.cancel(),
                 _ => {}
             };
-            framelane_net::receive(
-                &url,
-                &mut publisher,
-                framelane_net::WhenClosed::Wait,
-                &mut events,
-                &|| !lost.load(Ordering::Relaxed),
-            )
+            let options = ReceiveOptions::new().cancel(lost.clone());
+            framelane_net::receive(&url, &mut publisher, &options, &mut events)
         });
         while frames.load(Ordering::Relaxed) < 2 && !link.is_finished() {
             source.send(&gray(1, 1), &FrameInfo::default(), &[1]).unwrap();
@@ -280,7 +273,7 @@ fn server_lost_while_a_reader_blocks_the_link_is_awaited() {
         served.end();
         link.join().unwrap().unwrap();
     });
-    assert!(lost.load(Ordering::Relaxed), "reported, and tried again");
+    assert!(lost.is_cancelled(), "reported, and tried again");
 }
 
 #[test]

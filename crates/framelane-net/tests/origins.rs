@@ -5,7 +5,6 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use framelane::*;
@@ -44,11 +43,11 @@ fn close(mut client: Raw) {
 }
 
 /// Ends a link, also when the test fails.
-struct End<'e>(&'e AtomicBool);
+struct End<'e>(&'e CancelToken);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 
@@ -94,10 +93,10 @@ fn forged_origin_in_a_channel_before_silences_nobody() {
         let mut publisher = PublisherOptions::new().directory(local.path()).create("cam0").unwrap();
         let options = SubscriberOptions::new().directory(local.path()).delivery(Delivery::Every);
         let mut receiver = options.open("cam0").unwrap();
-        let stop = AtomicBool::new(false);
+        let cancel = CancelToken::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| support::receive(&url, &mut publisher, &stop));
-            let _end = End(&stop);
+            scope.spawn(|| support::receive(&url, &mut publisher, &cancel));
+            let _end = End(&cancel);
             let client = send(&served, ALICE, 1);
             receive(&mut receiver, 1);
             close(client);
@@ -116,7 +115,7 @@ fn forged_origin_in_a_channel_before_silences_nobody() {
 /// Leaves a channel in the directory as a killed process would, with a frame of this origin.
 fn abandon(directory: &Path, origin: Origin) {
     let mut publisher = PublisherOptions::new().directory(directory).create("cam0").unwrap();
-    let info = FrameInfo { origin: Some(origin), ..FrameInfo::default() };
+    let info = FrameInfo::default().with_origin(origin);
     publisher.send(&gray(2, 2), &info, &[9; 4]).unwrap();
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<_> = paths.filter(|path| path.is_file()).collect();

@@ -89,22 +89,22 @@ fn who_speaks_another_version_or_another_protocol_is_told_so() {
 fn reset_before_accept_does_not_delay_other_clients() {
     let mut options = ServerOptions::new(Access::Anyone);
     options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+    let cancel = options.cancel.clone();
     let server = Server::bind(options).unwrap();
     let Some(&Address::Tcp { port, .. }) = server.addresses().next() else { unreachable!() };
     for _ in 0..20 {
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     }
-    let (stop, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let failed = AtomicBool::new(false);
     let events = |event: ServerEvent<'_>| {
         let is_failure = matches!(event, ServerEvent::AcceptFailed { .. });
         failed.fetch_or(is_failure, Ordering::Relaxed);
     };
-    let keep = || !stop.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
-        scope.spawn(|| server.run(&events, &keep));
+        scope.spawn(|| server.run(&events));
         let answer = std::panic::catch_unwind(|| refused(port, &hello(1, 1, "a//b")));
-        stop.store(true, Ordering::Relaxed);
+        cancel.cancel();
         assert_eq!(answer.unwrap().1, ErrorKind::InvalidName.code());
     });
     assert!(!failed.load(Ordering::Relaxed), "the server has paused");

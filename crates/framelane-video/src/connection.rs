@@ -27,8 +27,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(options: &SourceOptions, source: &str) -> Self {
+        let mut status = SourceStatus::default();
+        status.name = redact::url(source).into_owned();
         Connection {
-            status: SourceStatus { name: redact::url(source).into_owned(), ..SourceStatus::default() },
+            status,
             events: options.events.clone(),
             wait: Duration::ZERO,
             arriving: None,

@@ -1,5 +1,7 @@
 //! Frames from one format and size to another.
 
+use std::fmt;
+
 use framelane::{Color, Error, Layout};
 
 use crate::ffmpeg::picture::{Picture, check_sides};
@@ -12,6 +14,12 @@ pub struct Converter {
     /// The frame with room behind it: swscale reads whole vectors, and a leased slot may end where the frame
     /// does.
     padded: Vec<u8>,
+}
+
+impl fmt::Debug for Converter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Converter").finish_non_exhaustive()
+    }
 }
 
 impl Converter {

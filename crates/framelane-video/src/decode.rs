@@ -263,12 +263,10 @@ impl Times {
             self.end_ns
         };
         self.end_ns = self.end_ns.max(pts_ns.saturating_add(duration_ns));
-        FrameInfo {
-            pts_ns: Some(pts_ns),
-            duration_ns: u64::try_from(duration_ns).ok(),
-            keyframe: frame.keyframe(),
-            ..FrameInfo::default()
-        }
+        FrameInfo::default()
+            .with_pts_ns(pts_ns)
+            .with_duration_ns(u64::try_from(duration_ns).ok())
+            .with_keyframe(frame.keyframe())
     }
 
     /// The picture's own display matrix, else the stream's.

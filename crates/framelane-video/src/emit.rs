@@ -42,7 +42,7 @@ impl<'e> Emitter<'e> {
             on_frame,
             pacer: Pacer::new(options.rate),
             interrupt,
-            limit: options.frames,
+            limit: options.count,
             began: Instant::now(),
             end_ns: 0,
             summary: Summary {

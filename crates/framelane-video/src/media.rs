@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind, FrameInfo, Layout, PixelFormat, redact};
+use framelane::{Error, ErrorKind, Layout, PixelFormat, redact};
 
 use crate::connection::Connection;
 use crate::decode::{DecodeJob, Decoded, HUNG_UP, Report};
@@ -382,14 +382,12 @@ fn publish(
         let output = options.format.unwrap_or_else(|| pixel::nearest(frame.format()));
         let turn = orientation(options, decoded.display);
         let (width, height) = options.size.unwrap_or_else(|| turn.size(frame.width(), frame.height()));
-        let info = FrameInfo {
-            color: pixel::output_color(frame.color(), output),
-            rotation_degrees: match options.rotate {
+        let info = decoded.info.with_color(pixel::output_color(frame.color(), output)).with_rotation_degrees(
+            match options.rotate {
                 Rotate::Auto => 0,
                 Rotate::None => decoded.display.orientation.degrees(),
             },
-            ..decoded.info
-        };
+        );
         let slot = pool.find(frame).filter(|(_, layout)| {
             turn == Orientation::UPRIGHT
                 && (layout.format(), layout.width(), layout.height()) == (output, width, height)

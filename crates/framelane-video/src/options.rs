@@ -113,7 +113,7 @@ pub struct RawFormat {
 ///
 /// ```
 /// use framelane_video::{Rate, SourceOptions};
-/// let mut source = SourceOptions::new().rate(Rate::Max).frames(Some(3)).open("testsrc=320x240@30")?;
+/// let mut source = SourceOptions::new().rate(Rate::Max).count(Some(3)).open("testsrc=320x240@30")?;
 /// let mut seen = Vec::new();
 /// source.decode(&mut |progress| {
 ///     seen.push(progress.layout.size_bytes());
@@ -128,7 +128,7 @@ pub struct SourceOptions {
     pub(crate) format: Option<PixelFormat>,
     pub(crate) rate: Rate,
     pub(crate) repeat: Repeat,
-    pub(crate) frames: Option<u64>,
+    pub(crate) count: Option<u64>,
     pub(crate) hwaccel: Option<String>,
     pub(crate) scaler: String,
     pub(crate) video_stream: Option<usize>,
@@ -186,7 +186,7 @@ impl Default for SourceOptions {
             format: Some(PixelFormat::Bgr8),
             rate: Rate::default(),
             repeat: Repeat::default(),
-            frames: None,
+            count: None,
             hwaccel: None,
             scaler: "bicubic".to_owned(),
             video_stream: None,
@@ -248,8 +248,8 @@ impl SourceOptions {
 
     /// Ends after this many frames, published or dropped; default: all.
     #[must_use]
-    pub fn frames(mut self, frames: Option<u64>) -> Self {
-        self.frames = frames;
+    pub fn count(mut self, count: Option<u64>) -> Self {
+        self.count = count;
         self
     }
 
@@ -398,7 +398,7 @@ impl SourceOptions {
                 size.0, size.1
             ));
         }
-        if self.frames == Some(0) {
+        if self.count == Some(0) {
             return invalid("expected at least 1 frame, found a limit of 0".to_owned());
         }
         if let Rate::Fps(fps) = self.rate

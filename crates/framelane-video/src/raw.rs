@@ -289,13 +289,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn frame_info(format: RawFormat, to: &Layout, count: u64) -> FrameInfo {
-    FrameInfo {
-        pts_ns: Some((count as f64 * 1e9 / format.fps) as i64),
-        duration_ns: Some((1e9 / format.fps) as u64),
-        color: pixel::output_color(Color::default(), to.format()),
-        keyframe: true,
-        ..FrameInfo::default()
-    }
+    FrameInfo::default()
+        .with_pts_ns((count as f64 * 1e9 / format.fps) as i64)
+        .with_duration_ns((1e9 / format.fps) as u64)
+        .with_color(pixel::output_color(Color::default(), to.format()))
+        .with_keyframe(true)
 }
 
 fn cut_off(from: &Layout, found: usize) -> String {

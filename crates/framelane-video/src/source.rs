@@ -1,6 +1,7 @@
 //! An open source, of whichever kind.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::ops::ControlFlow;
 
 use framelane::{CancelToken, Error, Publisher, redact};
@@ -29,6 +30,12 @@ enum Kind {
     Media(Box<Media>),
     Raw(Box<Raw>),
     Test(TestSource),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("info", &self.info).finish_non_exhaustive()
+    }
 }
 
 impl SourceOptions {

@@ -185,7 +185,7 @@ fn a_file_that_changes_size_midway_changes_the_layout() {
 fn without_a_reader_nothing_waits_and_nothing_is_dropped() {
     let folder = Folder::new();
     let mut publisher = PublisherOptions::new().directory(folder.path()).create("video").unwrap();
-    let mut source = SourceOptions::new().rate(Rate::Max).frames(Some(50)).open("testsrc=64x48").unwrap();
+    let mut source = SourceOptions::new().rate(Rate::Max).count(Some(50)).open("testsrc=64x48").unwrap();
     let summary = source.publish_to(&mut publisher, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((summary.frames, summary.dropped, summary.end), (50, 0, End::Finished));
     assert_eq!(publisher.sequence(), 50);
@@ -200,7 +200,7 @@ fn dropped_frames_are_told_and_counted() {
         SubscriberOptions::new().directory(folder.path()).delivery(Delivery::Newest).open("video").unwrap();
     let mut leases = Vec::new();
     let mut told = Vec::new();
-    let mut source = SourceOptions::new().rate(Rate::Max).frames(Some(5)).open("testsrc=64x48").unwrap();
+    let mut source = SourceOptions::new().rate(Rate::Max).count(Some(5)).open("testsrc=64x48").unwrap();
     let summary = source
         .publish_to(&mut publisher, &mut |progress| {
             told.push(progress.sequence);

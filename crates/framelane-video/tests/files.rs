@@ -230,7 +230,7 @@ fn options_outside_their_range_are_refused() {
     let folder = Folder::new();
     let file = folder.make("a.mp4", &format!("{TWO_SECONDS} -c:v libx264"));
     invalid(SourceOptions::new().size(Some((0, 10))), &file);
-    invalid(SourceOptions::new().frames(Some(0)), &file);
+    invalid(SourceOptions::new().count(Some(0)), &file);
     invalid(SourceOptions::new().rate(Rate::Fps(0.0)), &file);
     invalid(SourceOptions::new().rate(Rate::Fps(f64::NAN)), &file);
     invalid(SourceOptions::new().format(PixelFormat::Detections), &file);
@@ -292,7 +292,7 @@ fn endless_loop_ends_with_the_limit_the_callback_or_the_flag() {
     let folder = Folder::new();
     let file = folder.make("a.mp4", "-f lavfi -i testsrc2=size=160x120:rate=25:duration=0.2 -c:v libx264");
     let options = SourceOptions::new().rate(Rate::Max).repeat(Repeat::Forever);
-    let mut limited = options.clone().frames(Some(17)).open(&file).unwrap();
+    let mut limited = options.clone().count(Some(17)).open(&file).unwrap();
     let summary = limited.decode(&mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((summary.frames, summary.end), (17, End::Finished));
     let mut broken = options.clone().open(&file).unwrap();
@@ -355,7 +355,7 @@ fn every_real_clip_is_decoded_as_ffmpeg_does() {
 fn a_video_stream_can_be_chosen() {
     let Some(file) = clip("nasa_13013.mp4") else { return };
     for number in [0, 1] {
-        let (frames, _) = take_all(SourceOptions::new().video_stream(Some(number)).frames(Some(20)), &file);
+        let (frames, _) = take_all(SourceOptions::new().video_stream(Some(number)).count(Some(20)), &file);
         let expected = decoded_by_ffmpeg(&file, &format!("-map 0:v:{number} -frames:v 20 -pix_fmt bgr24"));
         let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes.iter().copied()).collect();
         assert!(largest_difference(&bytes, &expected) <= 2, "stream {number}");

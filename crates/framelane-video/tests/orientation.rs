@@ -53,7 +53,7 @@ fn compare_all(codec: &str, pixels: &str, size: &str) {
         std::fs::copy(&straight, &file).unwrap();
         set_matrix(&file, matrix);
         let mut arguments = Vec::new();
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let name = name_in_ffmpeg(format);
             let raw = folder.file(name).to_str().unwrap().to_owned();
             let line = format!("-map 0:v -fps_mode passthrough -pix_fmt {name} -f rawvideo {raw}");
@@ -61,7 +61,7 @@ fn compare_all(codec: &str, pixels: &str, size: &str) {
         }
         let made = ffmpeg().args(["-filter_threads", "1", "-i", &file]).args(arguments).status().unwrap();
         assert!(made.success());
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let options = SourceOptions::new().format(format);
             let info = options.open(&file).unwrap().info().clone();
             assert_eq!((info.rotation_degrees, info.mirrored), (degrees, mirrored));

@@ -8,8 +8,8 @@ use support::take_all;
 
 #[test]
 fn frames_are_the_same_in_every_run_and_differ_from_each_other() {
-    for format in PixelFormat::VIDEO {
-        let options = SourceOptions::new().format(format).frames(Some(5)).repeat(Repeat::Forever);
+    for &format in PixelFormat::VIDEO {
+        let options = SourceOptions::new().format(format).count(Some(5)).repeat(Repeat::Forever);
         let (first, summary) = take_all(options.clone(), "testsrc=322x242@50");
         let (second, _) = take_all(options, "testsrc=322x242@50");
         assert_eq!(first, second, "{format}");
@@ -23,7 +23,7 @@ fn frames_are_the_same_in_every_run_and_differ_from_each_other() {
 #[test]
 fn the_number_of_the_frame_can_be_read_from_its_pixels() {
     let (frames, _) =
-        take_all(SourceOptions::new().format(PixelFormat::Gray8).frames(Some(8)), "testsrc=640x480");
+        take_all(SourceOptions::new().format(PixelFormat::Gray8).count(Some(8)), "testsrc=640x480");
     // The digits begin six dots from the corner, in a box drawn over the moving bar.
     let dot = 4;
     let white = |bytes: &[u8], x: usize, y: usize| bytes[(6 + y) * dot * 640 + (6 + x) * dot] > 200;
@@ -38,7 +38,7 @@ fn the_number_of_the_frame_can_be_read_from_its_pixels() {
 #[test]
 fn rgb_and_yuv_patterns_show_the_same_picture() {
     let luminance =
-        |format| take_all(SourceOptions::new().format(format).frames(Some(1)), "testsrc=320x240").0.remove(0);
+        |format| take_all(SourceOptions::new().format(format).count(Some(1)), "testsrc=320x240").0.remove(0);
     let gray = luminance(PixelFormat::Gray8);
     let i420 = luminance(PixelFormat::I420);
     for (full, limited) in gray.bytes.iter().zip(&i420.bytes[..320 * 240]) {

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The element type of a matrix, with OpenCV's depth codes (`CV_8U` = 0 … `CV_16F` = 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Depth {
     /// Unsigned 8-bit integer.
@@ -28,11 +29,11 @@ pub enum Depth {
     F16 = 7,
 }
 
-impl Depth {
-    /// Every depth, in the order of the codes.
-    pub const ALL: [Depth; 8] =
-        [Depth::U8, Depth::S8, Depth::U16, Depth::S16, Depth::S32, Depth::F32, Depth::F64, Depth::F16];
+crate::names::names!(
+    Depth, "depth": U8 = "u8", S8 = "s8", U16 = "u16", S16 = "s16", S32 = "s32", F32 = "f32", F64 = "f64", F16 = "f16"
+);
 
+impl Depth {
     /// Bytes of one element.
     pub fn size_bytes(self) -> usize {
         match self {
@@ -41,33 +42,6 @@ impl Depth {
             Depth::S32 | Depth::F32 => 4,
             Depth::F64 => 8,
         }
-    }
-
-    /// `"u8"`, `"s8"`, `"u16"`, `"s16"`, `"s32"`, `"f32"`, `"f64"` or `"f16"`.
-    pub fn name(self) -> &'static str {
-        ["u8", "s8", "u16", "s16", "s32", "f32", "f64", "f16"][self as usize]
-    }
-}
-
-impl fmt::Display for Depth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Depth {
-    type Err = Error;
-
-    /// Parses the names that [`Depth::name`] returns.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidOption`] for another text.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|depth| depth.name() == text);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Depth::name).join(", ");
-            Error::new(ErrorKind::InvalidOption, format!("expected one of {names}, found {text:?}"))
-        })
     }
 }
 
@@ -159,7 +133,7 @@ const MATRIX_BIT: u32 = 0x1000_0000;
 
 impl PixelFormat {
     /// The ten video formats, without matrices and detections.
-    pub const VIDEO: [PixelFormat; 10] = [
+    pub const VIDEO: &'static [PixelFormat] = &[
         PixelFormat::Gray8,
         PixelFormat::Gray16,
         PixelFormat::Bgr8,
@@ -273,7 +247,8 @@ mod tests {
 
     fn all_formats() -> impl Iterator<Item = PixelFormat> {
         let matrices = Depth::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .flat_map(|depth| [1, 2, 3, 4, 511, 512].map(|c| MatrixType { depth, channels: c }))
             .map(PixelFormat::Matrix);
         NAMED.iter().map(|entry| entry.0).chain(matrices)

@@ -11,7 +11,7 @@ pub const MAX_FRAME_BYTES: usize = 1 << 32;
 pub(crate) const MAX_PLANES: usize = 4;
 
 /// Position of one plane within the payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plane {
     /// Bytes from the start of the payload to the first sample.
     pub offset_bytes: usize,
@@ -28,7 +28,7 @@ pub struct Plane {
 /// assert_eq!(layout.planes()[2].offset_bytes, 640 * 480 * 5 / 4);
 /// # Ok::<(), framelane::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     format: PixelFormat,
     width: u32,
@@ -161,7 +161,7 @@ impl Layout {
 }
 
 /// Names a frame as its publisher does. Links keep it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The life of its first publisher.
     pub epoch: u64,
@@ -171,6 +171,7 @@ pub struct Origin {
 
 /// Metadata that a publisher passes with a frame, in addition to its layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameInfo {
     /// Capture time in nanoseconds since 1970 (`CLOCK_REALTIME`); `None`: the time of publication.
     pub timestamp_ns: Option<u64>,
@@ -188,8 +189,60 @@ pub struct FrameInfo {
     pub origin: Option<Origin>,
 }
 
+impl FrameInfo {
+    /// Sets the capture time in nanoseconds since 1970.
+    #[must_use]
+    pub fn with_timestamp_ns(mut self, timestamp_ns: impl Into<Option<u64>>) -> Self {
+        self.timestamp_ns = timestamp_ns.into();
+        self
+    }
+
+    /// Sets the position in the media, in nanoseconds.
+    #[must_use]
+    pub fn with_pts_ns(mut self, pts_ns: impl Into<Option<i64>>) -> Self {
+        self.pts_ns = pts_ns.into();
+        self
+    }
+
+    /// Sets the duration in nanoseconds.
+    #[must_use]
+    pub fn with_duration_ns(mut self, duration_ns: impl Into<Option<u64>>) -> Self {
+        self.duration_ns = duration_ns.into();
+        self
+    }
+
+    /// Sets colour space and range.
+    #[must_use]
+    pub fn with_color(mut self, color: Color) -> Self {
+        self.color = color;
+        self
+    }
+
+    /// Sets the clockwise rotation that a viewer still has to apply: 0, 90, 180 or 270.
+    #[must_use]
+    pub fn with_rotation_degrees(mut self, rotation_degrees: u16) -> Self {
+        self.rotation_degrees = rotation_degrees;
+        self
+    }
+
+    /// Sets the mark of a frame that was coded without reference to others.
+    #[must_use]
+    pub fn with_keyframe(mut self, keyframe: bool) -> Self {
+        self.keyframe = keyframe;
+        self
+    }
+
+    /// Sets the first publication of a frame that a link has received.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<Option<Origin>>) -> Self {
+        self.origin = origin.into();
+        self
+    }
+}
+
 /// Names a frame: what a detector sends back with its boxes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct FrameId {
     /// The frame's channel.
     pub channel: String,
@@ -205,6 +258,28 @@ pub struct FrameId {
     pub width: u32,
     /// Its rows.
     pub height: u32,
+}
+
+impl FrameId {
+    /// Makes the id of a frame without times and size.
+    pub fn new(channel: impl Into<String>, origin: impl Into<Origin>) -> Self {
+        let Origin { epoch, sequence } = origin.into();
+        FrameId { channel: channel.into(), epoch, sequence, ..FrameId::default() }
+    }
+
+    /// Sets the capture time in nanoseconds since 1970, and the time of publication on `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn with_times_ns(mut self, timestamp_ns: u64, published_ns: u64) -> Self {
+        (self.timestamp_ns, self.published_ns) = (timestamp_ns, published_ns);
+        self
+    }
+
+    /// Sets the size of the frame in pixels.
+    #[must_use]
+    pub fn with_size(mut self, width: u32, height: u32) -> Self {
+        (self.width, self.height) = (width, height);
+        self
+    }
 }
 
 impl From<&FrameId> for Origin {

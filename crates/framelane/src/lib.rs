@@ -27,7 +27,7 @@
 //!
 //! `spec/shm-layout.md` specifies the layout in memory. The `ring` module explains why it is correct.
 #![deny(unsafe_code)]
-#![cfg_attr(not(loom), deny(missing_debug_implementations))]
+#![cfg_attr(loom, allow(missing_debug_implementations, reason = "the model uses the ring only"))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model uses the ring only"))]
 
 #[cfg(not(loom))]
@@ -43,10 +43,12 @@ mod error;
 #[cfg(not(loom))]
 mod files;
 #[cfg(all(target_os = "linux", not(loom)))]
-#[doc(hidden)]
-pub mod folder;
+mod folder;
 mod format;
 mod frame;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod internals;
 #[cfg(not(loom))]
 mod link;
 mod names;
@@ -72,8 +74,7 @@ mod stress;
 #[cfg(not(loom))]
 mod subscriber;
 #[cfg(not(loom))]
-#[doc(hidden)]
-pub mod terminal;
+mod terminal;
 #[cfg(framelane_testing)]
 pub mod testing;
 #[cfg(not(loom))]
@@ -100,9 +101,6 @@ pub use link::LinkStatus;
 #[cfg(not(loom))]
 pub use observer::Observer;
 #[cfg(not(loom))]
-#[doc(hidden)]
-pub use os::fork_count;
-#[cfg(not(loom))]
 pub use publisher::{Loan, LoanError, OwnedLoan, Publisher, PublisherOptions};
 #[cfg(not(loom))]
 pub use source::SourceStatus;
@@ -112,15 +110,9 @@ pub use status::{
     doctor, list, status,
 };
 #[cfg(not(loom))]
-#[doc(hidden)]
-pub use subscriber::SubscriberSettings;
-#[cfg(not(loom))]
 pub use subscriber::{Frame, RecvError, Subscriber, SubscriberOptions};
 #[cfg(not(loom))]
-#[doc(hidden)]
-pub use urls::{Attach, Link, LinkRequest, Links, Memory};
-#[cfg(not(loom))]
-pub use urls::{Urls, register_url_schemes};
+pub use urls::Urls;
 
 // Which handles move between threads, and which are shared by threads, is part of the interface.
 #[cfg(not(loom))]

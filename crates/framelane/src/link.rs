@@ -6,6 +6,7 @@ use crate::text::{load_text, store_text};
 
 /// State of the link that feeds a channel. Written by the channel's publisher, informational.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkStatus {
     /// Address of the peer, without secrets, cut to 128 bytes.
     pub peer: String,

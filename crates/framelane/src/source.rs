@@ -7,6 +7,7 @@ use crate::text::{load_text, store_text};
 
 /// The state of the live source that feeds a channel. Written by the channel's publisher, informational.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceStatus {
     /// Name of the source, without secrets. At most 128 bytes are kept.
     pub name: String,

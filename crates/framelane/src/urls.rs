@@ -18,6 +18,7 @@ use crate::ring::Delivery;
 /// decides which machine gets the frames, and its options could send them unencrypted or read files with
 /// secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Urls {
     /// URLs without options that weaken the link, name files with secrets or raise a limit. The
     /// default.

@@ -80,7 +80,7 @@ fn wait_with_a_cancelled_token_returns_at_once() {
     assert_eq!(kind(publisher.drain(None)), ErrorKind::Interrupted);
     let mut idle = scene.subscriber().cancel(cancelled()).open("c").unwrap();
     // Begins with the newest frame.
-    idle.recv_timeout(Duration::ZERO).unwrap();
+    drop(idle.recv_timeout(Duration::ZERO).unwrap());
     assert_eq!(kind(idle.recv()), ErrorKind::Interrupted);
     let mut detections = DetectionSubscriber::new(idle);
     assert_eq!(kind(detections.recv()), ErrorKind::Interrupted);

@@ -43,15 +43,14 @@ fn a_frame_arrives_with_all_that_was_said_of_it() {
         Plane { offset_bytes: 512, stride_bytes: 16 },
     ];
     let layout = Layout::with_planes(PixelFormat::I420, 17, 5, &planes, 600).unwrap();
-    let info = FrameInfo {
-        timestamp_ns: Some(123),
-        pts_ns: Some(-5),
-        duration_ns: Some(40_000_000),
-        color: Color { matrix: 1, primaries: 9, transfer: 16, range: ColorRange::Full },
-        rotation_degrees: 270,
-        keyframe: true,
-        origin: Some(Origin { epoch: 9, sequence: 7 }),
-    };
+    let info = FrameInfo::default()
+        .with_timestamp_ns(123)
+        .with_pts_ns(-5)
+        .with_duration_ns(40_000_000)
+        .with_color(Color { matrix: 1, primaries: 9, transfer: 16, range: ColorRange::Full })
+        .with_rotation_degrees(270)
+        .with_keyframe(true)
+        .with_origin(Origin { epoch: 9, sequence: 7 });
     let bytes: Vec<u8> = (0..600).map(|i| (i % 251) as u8).collect();
     assert_eq!(publisher.send(&layout, &info, &bytes).unwrap(), Some(1));
     let frame = subscriber.recv().unwrap();
@@ -153,7 +152,7 @@ fn a_ninth_lease_is_refused_until_one_is_dropped() {
     let Err(RecvError::TooManyLeases) = subscriber.recv() else { panic!("a ninth lease") };
     let error = Error::from(RecvError::TooManyLeases);
     assert!(error.kind() == ErrorKind::TooManyLeases && error.hint().is_some());
-    leases.remove(3);
+    drop(leases.remove(3));
     assert_eq!(subscriber.recv().unwrap().bytes()[0], 9);
 }
 
@@ -519,7 +518,7 @@ fn a_frame_that_a_link_has_brought_is_named_by_its_origin() {
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
     let origin = Origin { epoch: 77, sequence: 1000 };
-    let info = FrameInfo { origin: Some(origin), ..FrameInfo::default() };
+    let info = FrameInfo::default().with_origin(origin);
     publisher.send(&gray(2, 1), &info, &[1, 2]).unwrap();
     let frame = subscriber.recv().unwrap();
     assert_eq!((frame.epoch(), frame.sequence()), (77, 1000));
@@ -537,7 +536,7 @@ fn frames_that_are_skipped_together_are_counted_one_by_one() {
     let mut publisher = publishing.create("cam0").unwrap();
     let mut subscriber = reading.open("cam0").unwrap();
     send(&mut publisher, &gray(2, 1), 1);
-    subscriber.recv().unwrap();
+    drop(subscriber.recv().unwrap());
     publisher.skip_many(1_000_000);
     send(&mut publisher, &gray(2, 1), 2);
     assert_eq!(subscriber.recv().unwrap().dropped(), 1_000_000);
@@ -568,23 +567,23 @@ fn link_status_is_readable_and_ends_with_its_publisher() {
     let mut publisher = publishing.create("cam0").unwrap();
     let look = || status(Some(directory.path()), "cam0").unwrap().link;
     assert_eq!(look(), None);
-    let link = LinkStatus {
-        peer: "tls://camera.example:7420/cam0".to_owned(),
-        connected: true,
-        live: true,
-        connections: 3,
-        clock_offset_ns: -5,
-        round_trip_ns: 6,
-        latency_ns: 7,
-        received_bytes: 8,
-        missed: 9,
-    };
+    let mut link = LinkStatus::default();
+    link.peer = "tls://camera.example:7420/cam0".to_owned();
+    link.connected = true;
+    link.live = true;
+    link.connections = 3;
+    link.clock_offset_ns = -5;
+    link.round_trip_ns = 6;
+    link.latency_ns = 7;
+    link.received_bytes = 8;
+    link.missed = 9;
     publisher.set_link(&link);
     assert_eq!(look(), Some(link.clone()));
-    let unpublished = LinkStatus { live: false, ..link.clone() };
-    publisher.set_link(&unpublished);
-    assert_eq!(look(), Some(unpublished));
-    publisher.set_link(&LinkStatus { peer: "ä".repeat(100), connected: false, ..link });
+    link.live = false;
+    publisher.set_link(&link);
+    assert_eq!(look(), Some(link.clone()));
+    (link.peer, link.connected, link.live) = ("ä".repeat(100), false, true);
+    publisher.set_link(&link);
     let found = look().unwrap();
     assert_eq!((found.peer, found.connected, found.live), ("ä".repeat(64), false, false));
     // A link state that framelane never writes is read as no link.

@@ -459,7 +459,7 @@ fn displayed_name_of_a_kind_or_depth_parses_back() {
     for &kind in ErrorKind::ALL {
         assert_eq!(kind.to_string().parse::<ErrorKind>().unwrap(), kind);
     }
-    for depth in Depth::ALL {
+    for &depth in Depth::ALL {
         assert_eq!(depth.to_string().parse::<Depth>().unwrap(), depth);
     }
     assert_eq!("other".parse::<ErrorKind>().unwrap_err().kind(), ErrorKind::InvalidOption);

@@ -20,48 +20,32 @@ fn writing() -> bool {
 }
 
 fn frame_id() -> FrameId {
-    FrameId {
-        channel: "cam0".into(),
-        epoch: 0x1122_3344_5566_7788,
-        sequence: 42,
-        timestamp_ns: 1_700_000_000_123_456_789,
-        published_ns: 9_876_543_210,
-        width: 1920,
-        height: 1080,
-    }
+    FrameId::new("cam0", (0x1122_3344_5566_7788, 42))
+        .with_times_ns(1_700_000_000_123_456_789, 9_876_543_210)
+        .with_size(1920, 1080)
 }
 
 fn batches() -> [(&'static str, Detections); 2] {
-    let full = Detections {
-        frame: frame_id(),
-        model: "hog-people".into(),
-        labels: vec!["person".into(), "Fahrräder".into()],
-        boxes: vec![
-            Detection {
-                x: 10.5,
-                y: -2.25,
-                width: 64.0,
-                height: 128.0,
-                rotation: 0.5,
-                score: 0.875,
-                class_id: 1,
-                track_id: 0x0102_0304_0506_0708,
-                flags: DetectionFlags::LOST | DetectionFlags::PREDICTED,
-            },
-            Detection {
-                x: 1900.0,
-                y: 1000.0,
-                width: 20.0,
-                height: 80.0,
-                score: 0.25,
-                ..Detection::default()
-            },
-        ],
-        sequence: 0,
-        published_ns: 0,
-        dropped: 0,
-    };
-    let empty = Detections { model: String::new(), labels: Vec::new(), boxes: Vec::new(), ..full.clone() };
+    let mut full = Detections::default();
+    full.frame = frame_id();
+    full.model = "hog-people".into();
+    full.labels = vec!["person".into(), "Fahrräder".into()];
+    full.boxes = vec![
+        Detection {
+            x: 10.5,
+            y: -2.25,
+            width: 64.0,
+            height: 128.0,
+            rotation: 0.5,
+            score: 0.875,
+            class_id: 1,
+            track_id: 0x0102_0304_0506_0708,
+            flags: DetectionFlags::LOST | DetectionFlags::PREDICTED,
+        },
+        Detection { x: 1900.0, y: 1000.0, width: 20.0, height: 80.0, score: 0.25, ..Detection::default() },
+    ];
+    let mut empty = Detections::default();
+    empty.frame = frame_id();
     [("detections", full), ("detections-empty", empty)]
 }
 
@@ -150,15 +134,14 @@ fn write_channel() {
     let layout =
         Layout::with_planes(PixelFormat::Bgr8, 5, 3, &[Plane { offset_bytes: 8, stride_bytes: 16 }], 64)
             .unwrap();
-    let info = FrameInfo {
-        timestamp_ns: Some(1_700_000_000_000_000_000),
-        pts_ns: Some(-40_000_000),
-        duration_ns: Some(40_000_000),
-        color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
-        rotation_degrees: 90,
-        keyframe: true,
-        origin: Some(Origin { epoch: 1_600_000_000_000_000_001, sequence: 4711 }),
-    };
+    let info = FrameInfo::default()
+        .with_timestamp_ns(1_700_000_000_000_000_000)
+        .with_pts_ns(-40_000_000)
+        .with_duration_ns(40_000_000)
+        .with_color(Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full })
+        .with_rotation_degrees(90)
+        .with_keyframe(true)
+        .with_origin(Origin { epoch: 1_600_000_000_000_000_001, sequence: 4711 });
     for _ in 0..3 {
         let bytes: Vec<u8> = (0..64).map(pixel).collect();
         publisher.send(&layout, &info, &bytes).unwrap();

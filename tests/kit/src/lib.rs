@@ -1,6 +1,7 @@
 //! Directories, processes, deadlines and skips for the tests of all crates.
 //!
 //! The kit depends on no framelane crate, so that the core's tests can use it too.
+#![allow(missing_debug_implementations, reason = "parts of tests")]
 
 mod deadline;
 mod events;

@@ -151,16 +151,16 @@ fn links(channel: &str) -> Outcome {
     let mut options = ServerOptions::new(Access::Anyone);
     options.listen = vec![address.parse()?];
     (options.read, options.write) = ("**".parse()?, "**".parse()?);
+    let cancel = options.cancel.clone();
     let server = Server::bind(options)?;
-    let served = std::sync::atomic::AtomicBool::new(true);
     let mut publisher = PublisherOptions::new().create(channel)?;
     std::thread::scope(|scope| {
-        scope.spawn(|| server.run(&|_| (), &|| served.load(std::sync::atomic::Ordering::Relaxed)));
+        scope.spawn(|| server.run(&|_| ()));
         let outcome = (|| {
             let mut subscriber = SubscriberOptions::new().open(&format!("{address}/{channel}"))?;
             let sender = PublisherOptions::new().create(&format!("{address}/{channel}/back"))?;
             publisher.send(&layout, &info, &[1; 64])?;
-            subscriber.recv()?;
+            drop(subscriber.recv()?);
             let mut moved = Some((subscriber, sender));
             let pid = fork(|| {
                 let (mut subscriber, sender) = moved.take().ok_or("moved once")?;
@@ -178,7 +178,7 @@ fn links(channel: &str) -> Outcome {
             let mut back = SubscriberOptions::new().open(&format!("{channel}/back"))?;
             ensure(back.recv()?.bytes() == [3; 64], "the parent still sends")
         })();
-        served.store(false, std::sync::atomic::Ordering::Relaxed);
+        cancel.cancel();
         outcome
     })?;
     println!("end");

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use framelane::{Delivery, Frame, FrameInfo, Layout, PixelFormat, Publisher, Subscriber, SubscriberOptions};
-use framelane_codec::jpeg::{Compressor, Decompressor, header};
+use framelane_codec::jpeg::{Compressor, Decompressor, Header, header};
 use framelane_test_kit::skip;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub fn jpeg(number: usize, width: usize, height: usize) -> Vec<u8> {
 
 /// Size and BGR pixels of a JPEG.
 pub fn decoded(jpeg: &[u8]) -> (usize, usize, Vec<u8>) {
-    let (width, height, _) = header(jpeg).unwrap();
+    let Header { width, height, .. } = header(jpeg).unwrap();
     let layout = Layout::packed(PixelFormat::Bgr8, width, height).unwrap();
     let mut pixels = vec![0; layout.size_bytes()];
     Decompressor::new().unwrap().decode(jpeg, &layout, &mut pixels).unwrap();

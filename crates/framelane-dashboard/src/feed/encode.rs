@@ -93,14 +93,14 @@ mod tests {
     #[test]
     fn every_video_format_becomes_a_picture() {
         let mut encoder = PictureEncoder::new(Size::Tile).unwrap();
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             for (width, height) in [(1, 1), (33, 17), (640, 400)] {
                 let layout = Layout::packed(format, width, height).unwrap();
                 let mut jpeg = Vec::new();
                 let bytes = vec![100; layout.size_bytes()];
                 encoder.encode(&layout, Color::default(), &bytes, &mut jpeg).unwrap();
-                let (found_width, found_height, _) = framelane_codec::jpeg::header(&jpeg).unwrap();
-                assert_eq!((found_width, found_height), fit(width, height, 480), "{format}");
+                let header = framelane_codec::jpeg::header(&jpeg).unwrap();
+                assert_eq!((header.width, header.height), fit(width, height, 480), "{format}");
             }
         }
     }

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use framelane::{FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions};
+use framelane::{CancelToken, FrameInfo, Layout, PixelFormat, Publisher, PublisherOptions};
 use framelane_dashboard::{Dashboard, DashboardOptions};
 pub use framelane_test_kit::{Place, deadline, wait_until};
 use serde_json::{Value, json};
@@ -19,7 +17,7 @@ use tungstenite::{Message, WebSocket};
 /// A dashboard that runs in a thread.
 pub struct Server {
     pub address: SocketAddr,
-    stop: Arc<AtomicBool>,
+    cancel: CancelToken,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -32,11 +30,11 @@ impl Server {
         let mut options = DashboardOptions::new("127.0.0.1:0".parse().unwrap());
         options.directory = Some(place.path().to_owned());
         change(&mut options);
+        let cancel = options.cancel.clone();
         let dashboard = Dashboard::bind(options).unwrap();
-        let (address, stop) = (dashboard.address(), Arc::new(AtomicBool::new(false)));
-        let theirs = stop.clone();
-        let run = move || dashboard.run(&|| !theirs.load(Ordering::SeqCst)).unwrap();
-        Server { address, stop, thread: Some(std::thread::spawn(run)) }
+        let address = dashboard.address();
+        let thread = std::thread::spawn(move || dashboard.run().unwrap());
+        Server { address, cancel, thread: Some(thread) }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -89,7 +87,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.cancel.cancel();
         if let (Some(thread), false) = (self.thread.take(), std::thread::panicking()) {
             thread.join().unwrap();
         }
@@ -204,7 +202,7 @@ pub fn send_until(publisher: &mut Publisher, awaited: &str, mut condition: impl 
 
 /// Decodes a JPEG to red, green, blue.
 pub fn decode(jpeg: &[u8]) -> (u32, u32, Vec<u8>) {
-    let (width, height, _) = framelane_codec::jpeg::header(jpeg).unwrap();
+    let framelane_codec::jpeg::Header { width, height, .. } = framelane_codec::jpeg::header(jpeg).unwrap();
     let layout = Layout::packed(PixelFormat::Rgb8, width, height).unwrap();
     let mut pixels = vec![0; layout.size_bytes()];
     framelane_codec::jpeg::Decompressor::new().unwrap().decode(jpeg, &layout, &mut pixels).unwrap();

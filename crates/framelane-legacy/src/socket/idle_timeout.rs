@@ -4,9 +4,9 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use framelane::Error;
+use framelane::{CancelToken, Error};
 
-/// Time that one system call waits before the caller is asked whether to continue.
+/// Time that one system call waits before the token is checked.
 const SLICE: Duration = Duration::from_millis(200);
 
 /// Makes a socket ready for [`until_idle`].
@@ -23,11 +23,11 @@ pub fn prepare(stream: &TcpStream, idle_timeout: Duration) -> Result<(), Error> 
 /// Repeats a system call until it has moved bytes or met the end.
 ///
 /// # Errors
-/// `TimedOut` when no byte has moved for `idle_timeout`; `Interrupted` when `keep_going` returns false, which
-/// is called only while no byte moves; all other errors.
+/// `TimedOut` when no byte has moved for `idle_timeout`; `Interrupted` when `cancel` ends the wait, which is
+/// checked only while no byte moves; all other errors.
 pub fn until_idle(
     idle_timeout: Duration,
-    keep_going: &mut dyn FnMut() -> bool,
+    cancel: &CancelToken,
     mut call: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
     let began = Instant::now();
@@ -41,7 +41,7 @@ pub fn until_idle(
             }
             done => return done,
         }
-        if !keep_going() {
+        if cancel.ends_wait() {
             return Err(ErrorKind::Interrupted.into());
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind};
+use framelane::{CancelToken, Error, ErrorKind};
 
 use super::idle_timeout::{lost, prepare, until_idle};
 use super::listener::Listener;
@@ -24,7 +24,7 @@ pub struct Incoming {
 }
 
 impl Listener {
-    /// Waits for the next sender; `None` when `keep_going`, asked a few times a second, returns false.
+    /// Waits for the next sender; `None` when `cancel` ends the wait.
     ///
     /// `idle_timeout`: how long the sender may send nothing in the middle of a frame. `max_bytes`: the
     /// largest JPEG.
@@ -35,9 +35,9 @@ impl Listener {
         &mut self,
         idle_timeout: Duration,
         max_bytes: usize,
-        keep_going: &mut dyn FnMut() -> bool,
+        cancel: &CancelToken,
     ) -> Result<Option<Incoming>, Error> {
-        let Some((stream, peer)) = self.next_connection(keep_going)? else { return Ok(None) };
+        let Some((stream, peer)) = self.next_connection(cancel)? else { return Ok(None) };
         Incoming::new(stream, peer, idle_timeout, max_bytes).map(Some)
     }
 }
@@ -65,20 +65,16 @@ impl Incoming {
     /// Between frames a sender may be silent without limit, unless another sender waits at the `listener`.
     ///
     /// # Errors
-    /// When the sender is lost, sends bytes that are no frame, or `keep_going` returns false
+    /// When the sender is lost, sends bytes that are no frame, or `cancel` ends the wait
     /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is unusable then.
-    pub fn next(
-        &mut self,
-        listener: &mut Listener,
-        keep_going: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<&[u8]>, Error> {
+    pub fn next(&mut self, listener: &mut Listener, cancel: &CancelToken) -> Result<Option<&[u8]>, Error> {
         let Incoming { stream, peer, buffer, idle_timeout } = self;
         let mut silent_since = Instant::now();
         let mut frame_since: Option<Instant> = None;
         loop {
             let room = buffer.room();
-            let read = if keep_going() {
-                until_idle(*idle_timeout, keep_going, || stream.read(room))
+            let read = if !cancel.ends_wait() {
+                until_idle(*idle_timeout, cancel, || stream.read(room))
             } else {
                 Err(io::ErrorKind::Interrupted.into())
             };
@@ -136,11 +132,11 @@ impl Incoming {
     ///
     /// # Errors
     /// When the sender is lost.
-    pub fn answer(&mut self, keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+    pub fn answer(&mut self, cancel: &CancelToken) -> Result<(), Error> {
         let Incoming { stream, peer, idle_timeout, .. } = self;
         let mut sent = 0;
         while sent < ANSWER.len() {
-            match until_idle(*idle_timeout, keep_going, || stream.write(&ANSWER[sent..])) {
+            match until_idle(*idle_timeout, cancel, || stream.write(&ANSWER[sent..])) {
                 Ok(count) => sent += count,
                 Err(error) => return Err(lost(&error, *idle_timeout, peer, "while it was answered")),
             }

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use framelane::Error;
+use framelane::{CancelToken, Error};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The longest wait between two checks whether to continue.
@@ -57,12 +57,12 @@ impl Listener {
         self.closed
     }
 
-    /// Waits for the next connection; `None` when `keep_going`, called a few times a second, returns false.
+    /// Waits for the next connection; `None` when `cancel` ends the wait.
     pub(super) fn next_connection(
         &mut self,
-        keep_going: &mut dyn FnMut() -> bool,
+        cancel: &CancelToken,
     ) -> Result<Option<(TcpStream, SocketAddr)>, Error> {
-        while keep_going() {
+        while !cancel.ends_wait() {
             if self.waiting.is_empty() {
                 self.poll(&CALLER_POLL_INTERVAL);
             }
@@ -124,6 +124,8 @@ fn list(addresses: &[SocketAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use std::io::Write;
     use std::time::Duration;
 
@@ -138,7 +140,7 @@ mod tests {
     }
 
     fn next(listener: &mut Listener) -> String {
-        let accepted = listener.accept(IDLE_TIMEOUT, 1000, &mut || true).unwrap().unwrap();
+        let accepted = listener.accept(IDLE_TIMEOUT, 1000, &CancelToken::new()).unwrap().unwrap();
         accepted.peer().to_owned()
     }
 
@@ -178,12 +180,9 @@ mod tests {
     #[test]
     fn waiting_for_a_sender_ends_when_asked() {
         let (mut listener, _) = listener();
-        let mut asked = 0;
-        let mut keep_going = || {
-            asked += 1;
-            asked < 2
-        };
-        assert!(listener.accept(IDLE_TIMEOUT, 1000, &mut keep_going).unwrap().is_none());
+        let checked = AtomicBool::new(false);
+        let cancel = CancelToken::with_check(move || checked.swap(true, Ordering::Relaxed));
+        assert!(listener.accept(IDLE_TIMEOUT, 1000, &cancel).unwrap().is_none());
         assert!(!listener.is_sender_waiting());
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use framelane::{Error, ErrorKind};
+use framelane::{CancelToken, Error, ErrorKind};
 use rustix::net::RecvFlags;
 
 use super::idle_timeout::{lost, prepare, until_idle};
@@ -53,12 +53,12 @@ impl Outgoing {
 
     /// Sends a frame and waits for its answer.
     ///
-    /// `keep_going` is asked a few times a second while nothing moves.
+    /// Checks `cancel` a few times a second while no byte moves.
     ///
     /// # Errors
-    /// When the receiver is lost, or sends another answer, or `keep_going` returns false
+    /// When the receiver is lost, or sends another answer, or `cancel` ends the wait
     /// ([`Interrupted`](ErrorKind::Interrupted)). The connection is unusable then.
-    pub fn send(&mut self, jpeg: &[u8], keep_going: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+    pub fn send(&mut self, jpeg: &[u8], cancel: &CancelToken) -> Result<(), Error> {
         let Outgoing { stream, peer, answers, idle_timeout } = self;
         let line = length_line(jpeg.len());
         let mut sent = 0;
@@ -68,7 +68,7 @@ impl Outgoing {
                 IoSlice::new(line.get(sent..).unwrap_or(&[])),
                 IoSlice::new(&jpeg[sent.saturating_sub(line.len())..]),
             ];
-            match until_idle(*idle_timeout, keep_going, || stream.write_vectored(&parts)) {
+            match until_idle(*idle_timeout, cancel, || stream.write_vectored(&parts)) {
                 Ok(0) => {
                     return Err(lost(
                         &io::ErrorKind::UnexpectedEof.into(),
@@ -87,7 +87,7 @@ impl Outgoing {
         let mut bytes = [0; READ_BYTES];
         loop {
             let doing = |answers: &Answers| format!("when it had given {}", answers.progress());
-            match until_idle(*idle_timeout, keep_going, || stream.read(&mut bytes)) {
+            match until_idle(*idle_timeout, cancel, || stream.read(&mut bytes)) {
                 Ok(0) => {
                     return Err(lost(
                         &io::ErrorKind::UnexpectedEof.into(),

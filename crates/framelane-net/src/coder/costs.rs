@@ -70,7 +70,8 @@ impl Need {
         let (codec_bytes, payload_bytes) = match codec {
             Codec::Raw => (0, target),
             Codec::Lz4 | Codec::Jpeg { .. } => (2 * target, target),
-            Codec::H264 { .. } => (32 * pixels, target / 8),
+            // H.264.
+            _ => (32 * pixels, target / 8),
         };
         Ok(Need { pixels, engine_bytes: source + scaled + codec_bytes, payload_bytes })
     }

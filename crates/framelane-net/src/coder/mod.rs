@@ -292,7 +292,7 @@ impl Member<'_> {
             epoch,
             number: state.number,
             layout: encoded.layout,
-            info: FrameInfo { color: encoded.info.color, ..info },
+            info: info.with_color(encoded.info.color),
             standalone: encoded.keyframe,
             bytes,
         });
@@ -399,7 +399,10 @@ impl Engine {
             }
         };
         let mut bytes = std::mem::take(&mut self.spare);
-        let encoded = encoder.encode(layout, info, &self.frame, keyframe, &mut bytes);
+        if keyframe {
+            encoder.request_keyframe();
+        }
+        let encoded = encoder.encode(layout, info, &self.frame, &mut bytes);
         Ok((encoded.map_err(Fault::lasting)?, bytes))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, Publisher, Subscriber, SubscriberOptions};
+use framelane::{CancelToken, Error, Publisher, Subscriber, SubscriberOptions};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::backoff::Backoff;
@@ -21,7 +21,7 @@ use crate::url::LinkUrl;
 
 /// A connection that lasted as long as this was useful: the next attempt follows soon.
 const LASTED: Duration = Duration::from_secs(2);
-/// The longest sleep between two checks whether to continue.
+/// The longest sleep between two checks of the cancel token.
 const CALLER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Events of a link while it runs.
@@ -31,6 +31,7 @@ pub enum LinkEvent<'e, P> {
     /// The link is connected, and both sides have agreed on its terms.
     Connected,
     /// The connection was lost. The next attempt starts after `wait`.
+    #[non_exhaustive]
     Lost {
         /// Cause.
         error: &'e Error,
@@ -41,14 +42,80 @@ pub enum LinkEvent<'e, P> {
     Progress(&'e P),
 }
 
-/// Behaviour of [`receive`] when the channel closes on the other machine.
+/// Behaviour of [`receive`] and [`send`] when the channel closes at its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenClosed {
-    /// Waits until the channel is published again. The default.
+    /// Waits until the channel is published again. The link stays connected.
     #[default]
     Wait,
     /// Returns.
     Return,
+}
+
+/// Options of [`receive`].
+#[derive(Clone, Debug, Default)]
+pub struct ReceiveOptions {
+    when_closed: WhenClosed,
+    cancel: CancelToken,
+}
+
+impl ReceiveOptions {
+    /// Options with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the behaviour when the channel closes on the other machine. Default [`WhenClosed::Wait`].
+    #[must_use]
+    pub fn when_closed(mut self, when_closed: WhenClosed) -> Self {
+        self.when_closed = when_closed;
+        self
+    }
+
+    /// Ends [`receive`] when `cancel` is cancelled or its check returns true.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+}
+
+/// Options of [`send`].
+#[derive(Clone, Debug)]
+pub struct SendOptions {
+    subscriber: SubscriberOptions,
+    count: Option<u64>,
+    when_closed: WhenClosed,
+    cancel: CancelToken,
+}
+
+impl SendOptions {
+    /// Options with the defaults. `subscriber` is how the channel was subscribed to: after a break, frames
+    /// that the other machine does not have are read again.
+    pub fn new(subscriber: SubscriberOptions) -> Self {
+        SendOptions { subscriber, count: None, when_closed: WhenClosed::Return, cancel: CancelToken::new() }
+    }
+
+    /// Ends [`send`] after `count` frames. Default: no limit.
+    #[must_use]
+    pub fn count(mut self, count: Option<u64>) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// Sets the behaviour when the channel closes on this machine. Default [`WhenClosed::Return`].
+    #[must_use]
+    pub fn when_closed(mut self, when_closed: WhenClosed) -> Self {
+        self.when_closed = when_closed;
+        self
+    }
+
+    /// Ends [`send`] when `cancel` is cancelled or its check returns true.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
 }
 
 /// Attempts to connect again after a connection, and their times.
@@ -73,10 +140,15 @@ impl Tries {
     }
 }
 
-fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
+fn go_on(cancel: &CancelToken) -> Result<(), Fault> {
+    if cancel.ends_wait() { Err(Fault::stopped()) } else { Ok(()) }
+}
+
+/// Returns false if the token ended the sleep.
+fn sleep(time: Duration, cancel: &CancelToken) -> bool {
     let until = Instant::now() + time;
     loop {
-        if !keep() {
+        if cancel.ends_wait() {
             return false;
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -89,8 +161,8 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 
 /// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
 ///
-/// Blocks until `keep` returns false, and calls `keep` several times a second. With [`WhenClosed::Return`],
-/// also returns when the channel closes on the other machine. The channel of `publisher` stays open, so its
+/// Blocks until the token of the options ends it, and checks the token several times a second. With
+/// [`WhenClosed::Return`], also returns when the channel closes on the other machine. The channel of `publisher` stays open, so its
 /// subscribers stay attached while the link is down.
 ///
 /// # Errors
@@ -99,9 +171,8 @@ fn sleep(time: Duration, keep: &dyn Fn() -> bool) -> bool {
 pub fn receive(
     url: &LinkUrl,
     publisher: &mut Publisher,
-    when_closed: WhenClosed,
+    options: &ReceiveOptions,
     events: &mut dyn FnMut(LinkEvent<'_, ReceiveStatistics>),
-    keep: &dyn Fn() -> bool,
 ) -> Result<ReceiveStatistics, Error> {
     let mut received = ReceiveStatistics { last: publisher.inherited(), ..ReceiveStatistics::default() };
     received.link.peer = url.to_string();
@@ -113,9 +184,9 @@ pub fn receive(
     loop {
         tries.begun = Instant::now();
         let memory = (&memory, &mut ring);
-        let result = receive_once(url, publisher, when_closed, &mut received, memory, events, keep);
+        let result = receive_once(url, publisher, options, &mut received, memory, events);
         let mut lost = |error: &Error, wait| events(LinkEvent::Lost { error, wait });
-        match next_step(url, result, &mut tries, keep, &mut lost)? {
+        match next_step(url, result, &mut tries, &options.cancel, &mut lost)? {
             Next::Again => {}
             Next::End => return Ok(received),
         }
@@ -125,14 +196,12 @@ pub fn receive(
 fn receive_once(
     url: &LinkUrl,
     publisher: &mut Publisher,
-    when_closed: WhenClosed,
+    ReceiveOptions { when_closed, cancel }: &ReceiveOptions,
     received: &mut ReceiveStatistics,
     (memory, ring): (&Arc<Budget>, &mut Share),
     events: &mut dyn FnMut(LinkEvent<'_, ReceiveStatistics>),
-    keep: &dyn Fn() -> bool,
 ) -> Result<(), Fault> {
-    let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
-    let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on())?;
+    let mut connected = connect(url, Direction::Receive, received.last, &mut || go_on(cancel))?;
     tracing::info!(%url, direction = "receive", "link connected");
     events(LinkEvent::Connected);
     let options = &url.options;
@@ -156,7 +225,7 @@ fn receive_once(
             buffers: memory.share_of(&received.link.peer),
             turns: Turns::new().of(&received.link.peer),
         },
-        ends_with_channel: when_closed == WhenClosed::Return,
+        ends_with_channel: *when_closed == WhenClosed::Return,
         line: Line {
             stream: &*connected.stream,
             peer: &url.address.to_string(),
@@ -165,31 +234,21 @@ fn receive_once(
             received,
             watch: &mut |received| {
                 events(LinkEvent::Progress(received));
-                go_on()
+                go_on(cancel)
             },
         },
     };
     receiving.run()
 }
 
-/// Options of [`send`].
-#[derive(Clone, Debug)]
-pub struct Sending {
-    /// Options of the channel's subscriber: after a break its ring may have to be searched.
-    pub subscriber: SubscriberOptions,
-    /// Number of frames; `None`: until the channel is closed.
-    pub count: Option<u64>,
-    /// True to wait for the channel again when it is closed here. The link stays connected.
-    pub reconnect: bool,
-}
-
 /// Sends the channel of `subscriber` to `url`, over as many connections as necessary, until the channel is
-/// closed here, or so many frames were sent, and the peer has all of them; or until `keep` returns false.
+/// closed here, or the count of frames was sent, and the peer has all of them. Also returns when the token of
+/// the options ends it.
 ///
 /// The subscriber's delivery should be that of the URL's options: until there is a connection it represents
 /// the link, so that a publisher that waits for its readers waits for this one.
 ///
-/// Blocks. `events` and `keep` are called from this thread and from one other.
+/// Blocks. `events` and the check of the token are called from this thread and from one other.
 ///
 /// # Errors
 /// As for [`receive`]; and when the connection fails after the channel was closed: its last frames may be
@@ -197,9 +256,8 @@ pub struct Sending {
 pub fn send(
     url: &LinkUrl,
     subscriber: Subscriber,
-    sending: &Sending,
+    options: &SendOptions,
     events: &(dyn Fn(LinkEvent<'_, SendStatistics>) + Sync),
-    keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<SendStatistics, Error> {
     let channel = subscriber.channel().to_owned();
     let mut kept = Some(Kept::new(subscriber));
@@ -207,9 +265,9 @@ pub fn send(
     let mut tries = Tries::new();
     loop {
         tries.begun = Instant::now();
-        let result = send_once(url, &channel, sending, &mut kept, &mut total, events, keep);
+        let result = send_once(url, &channel, options, &mut kept, &mut total, events);
         let mut lost = |error: &Error, wait| events(LinkEvent::Lost { error, wait });
-        match next_step(url, result, &mut tries, keep, &mut lost)? {
+        match next_step(url, result, &mut tries, &options.cancel, &mut lost)? {
             Next::Again => {}
             Next::End => return Ok(total),
         }
@@ -219,16 +277,14 @@ pub fn send(
 fn send_once(
     url: &LinkUrl,
     channel: &str,
-    sending: &Sending,
+    sending: &SendOptions,
     kept: &mut Option<Kept>,
     total: &mut SendStatistics,
     events: &(dyn Fn(LinkEvent<'_, SendStatistics>) + Sync),
-    keep: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), Fault> {
-    let go_on = || if keep() { Ok(()) } else { Err(Fault::stopped()) };
     // A restarted server names the last frame of the channel only to a client that knows its epoch.
     let sent = kept.as_ref().map(Kept::last);
-    let mut connected = connect(url, Direction::Send, sent, &mut || go_on())?;
+    let mut connected = connect(url, Direction::Send, sent, &mut || go_on(&sending.cancel))?;
     tracing::info!(%url, direction = "send", "link connected");
     events(LinkEvent::Connected);
     let options = &url.options;
@@ -245,7 +301,7 @@ fn send_once(
         max_payload: connected.welcome.max_payload,
         last,
         idle_timeout: options.idle_timeout,
-        ends_with_channel: !sending.reconnect,
+        ends_with_channel: sending.when_closed == WhenClosed::Return,
         count: sending.count.map(|count| count.saturating_sub(total.frames)),
     };
     let before = total.clone();
@@ -257,7 +313,7 @@ fn send_once(
     };
     let watch = |sent: &SendStatistics| {
         events(LinkEvent::Progress(&sum(sent)));
-        go_on()
+        go_on(&sending.cancel)
     };
     let peer = url.address.to_string();
     let coder = coder::Member::alone(connected.codec, options.size)?;
@@ -282,7 +338,7 @@ fn next_step(
     url: &LinkUrl,
     result: Result<(), Fault>,
     tries: &mut Tries,
-    keep: &dyn Fn() -> bool,
+    cancel: &CancelToken,
     lost: &mut dyn FnMut(&Error, Duration),
 ) -> Result<Next, Error> {
     let closed = || {
@@ -291,12 +347,12 @@ fn next_step(
     };
     match result {
         Ok(()) => closed(),
-        Err(_) if !keep() => closed(),
+        Err(_) if cancel.ends_wait() => closed(),
         Err(fault) if fault.try_again => {
             let wait = tries.wait();
             tracing::warn!(%url, error = %fault.error, retry_in = ?wait, "link lost");
             lost(&fault.error, wait);
-            if sleep(wait, keep) { Ok(Next::Again) } else { closed() }
+            if sleep(wait, cancel) { Ok(Next::Again) } else { closed() }
         }
         Err(fault) => {
             tracing::error!(%url, error = %fault.error, "link failed");

@@ -146,7 +146,7 @@ mod tests {
         let mut publisher = PublisherOptions::new().directory(directory.path()).create("cam0").unwrap();
         let layout = Layout::packed(PixelFormat::Gray8, 1, 1).unwrap();
         for sequence in 101..=104 {
-            let info = FrameInfo { origin: Some(Origin { epoch: 7, sequence }), ..FrameInfo::default() };
+            let info = FrameInfo::default().with_origin(Origin { epoch: 7, sequence });
             publisher.send(&layout, &info, &[0]).unwrap();
         }
         let options = SubscriberOptions::new().directory(directory.path()).delivery(Delivery::Every);

@@ -58,15 +58,12 @@ pub(super) fn messages() -> Vec<Message> {
     let head = FrameHead {
         origin: Origin { epoch: 3, sequence: 4 },
         layout: Layout::packed(PixelFormat::I420, 5, 3).unwrap(),
-        info: FrameInfo {
-            timestamp_ns: Some(10),
-            pts_ns: Some(-5),
-            duration_ns: None,
-            color: Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full },
-            rotation_degrees: 90,
-            keyframe: true,
-            origin: None,
-        },
+        info: FrameInfo::default()
+            .with_timestamp_ns(10)
+            .with_pts_ns(-5)
+            .with_color(Color { matrix: 1, primaries: 1, transfer: 13, range: ColorRange::Full })
+            .with_rotation_degrees(90)
+            .with_keyframe(true),
         standalone: true,
         coded: true,
         sent_ns: 11,

@@ -95,15 +95,13 @@ impl FrameHead {
             2 => ColorRange::Full,
             _ => ColorRange::Unspecified,
         };
-        let info = FrameInfo {
-            timestamp_ns: (timestamp_ns != NO_TIMESTAMP).then_some(timestamp_ns),
-            pts_ns: (pts_ns != NO_PTS).then_some(pts_ns),
-            duration_ns: (duration_ns != NO_DURATION).then_some(duration_ns),
-            color: Color { matrix, primaries, transfer, range },
-            rotation_degrees: flags as u16,
-            keyframe: flags & KEYFRAME != 0,
-            origin: None,
-        };
+        let info = FrameInfo::default()
+            .with_timestamp_ns((timestamp_ns != NO_TIMESTAMP).then_some(timestamp_ns))
+            .with_pts_ns((pts_ns != NO_PTS).then_some(pts_ns))
+            .with_duration_ns((duration_ns != NO_DURATION).then_some(duration_ns))
+            .with_color(Color { matrix, primaries, transfer, range })
+            .with_rotation_degrees(flags as u16)
+            .with_keyframe(flags & KEYFRAME != 0);
         let (standalone, coded) = (flags & STANDALONE != 0, flags & CODED != 0);
         Ok(FrameHead { origin, layout, info, standalone, coded, sent_ns, sent_monotonic_ns })
     }

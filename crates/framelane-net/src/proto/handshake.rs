@@ -47,7 +47,7 @@ impl std::fmt::Debug for Request {
 }
 
 /// The direction of the frames, as the client sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The client receives frames.
     Receive,

@@ -1,6 +1,7 @@
 //! Messages, and their bytes.
 
-use framelane::{Error, ErrorKind, Origin, terminal};
+use framelane::internals::terminal;
+use framelane::{Error, ErrorKind, Origin};
 
 use super::frame_head::FrameHead;
 use super::handshake::{Challenge, Hello, Request};

@@ -267,7 +267,7 @@ fn send(world: &World, sending: &mut Sending, forth: &mut Way, back: &mut Way, o
         let head = FrameHead {
             origin: Origin { epoch: 1, sequence },
             layout: Layout::packed(PixelFormat::Gray8, world.setting.frame_bytes as u32, 1).unwrap(),
-            info: FrameInfo { timestamp_ns: Some(timestamp_ns), ..FrameInfo::default() },
+            info: FrameInfo::default().with_timestamp_ns(timestamp_ns),
             standalone: true,
             coded: false,
             sent_ns: world.source_ns(),

@@ -20,6 +20,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Rights of a client.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Grant {
     /// Name of the client in messages and logs.
     pub name: String,

@@ -65,6 +65,7 @@ impl fmt::Display for Credential {
 
 /// A client of the clients file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Client {
     /// Name of the client in messages and logs.
     pub name: String,
@@ -73,7 +74,7 @@ pub struct Client {
     /// Channels that it may publish.
     pub write: Patterns,
     /// The day it was added, as in 2026-11-25.
-    pub made: String,
+    pub added: String,
     pub(super) credential: Credential,
 }
 
@@ -94,7 +95,7 @@ impl Client {
     }
 
     fn new(name: String, credential: Credential, read: Patterns, write: Patterns) -> Self {
-        Client { name, read, write, made: today(), credential }
+        Client { name, read, write, added: today(), credential }
     }
 
     /// The fingerprint of its certificate; `None` when it has a token.
@@ -106,8 +107,8 @@ impl Client {
     }
 
     fn line(&self) -> String {
-        let Client { name, read, write, made, credential } = self;
-        format!("{name} {}={} read={read} write={write} made={made}", credential.key(), credential)
+        let Client { name, read, write, added, credential } = self;
+        format!("{name} {}={} read={read} write={write} made={added}", credential.key(), credential)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -209,7 +210,7 @@ fn parse_line(line: &str) -> Result<Client, String> {
         credential: credential.ok_or_else(|| missing("token= or certificate"))?,
         read: read.ok_or_else(|| missing("read"))?,
         write: write.ok_or_else(|| missing("write"))?,
-        made: made.ok_or_else(|| missing("made"))?,
+        added: made.ok_or_else(|| missing("made"))?,
     })
 }
 

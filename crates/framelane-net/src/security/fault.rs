@@ -10,7 +10,7 @@ use super::verifier::Distrust;
 
 /// An error of a handshake: rustls's own, or one of reading and writing, which may hold one of rustls.
 #[derive(Clone, Copy, Debug)]
-pub enum TlsFault<'e> {
+pub(crate) enum TlsFault<'e> {
     /// A fault that TLS found.
     Tls(&'e rustls::Error),
     /// An error that the system reported.
@@ -36,7 +36,7 @@ impl<'e> From<&'e io::Error> for TlsFault<'e> {
 ///
 /// [`ErrorKind::PermissionDenied`] when one side does not trust the other, [`ErrorKind::SystemFailure`] when
 /// they share no version or protocol, or the connection broke.
-pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
+pub(crate) fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
     match error.into() {
         TlsFault::Io(error) => broken(error, host),
         TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {
@@ -58,7 +58,7 @@ pub fn tls_error<'e>(error: impl Into<TlsFault<'e>>, host: &str) -> Error {
 /// Returns the error of a server for a failed connection of the client at `peer`.
 ///
 /// Kinds as for [`tls_error`].
-pub fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Error {
+pub(crate) fn tls_error_of_client<'e>(error: impl Into<TlsFault<'e>>, peer: &str) -> Error {
     match error.into() {
         TlsFault::Io(error) => broken(error, peer),
         TlsFault::Tls(rustls::Error::InvalidCertificate(error)) => {

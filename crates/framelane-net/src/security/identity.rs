@@ -30,7 +30,7 @@ const MAX_DAYS: u32 = 36_500;
 const MAX_NAME_BYTES: usize = 64;
 
 /// Purpose of an identity, which also names its files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Offers channels.
     Server,
@@ -42,7 +42,7 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 3] = [Role::Server, Role::Client, Role::Authority];
+    pub const ALL: &'static [Role] = &[Role::Server, Role::Client, Role::Authority];
 
     /// Returns the name of the role in file names: `server`, `client` or `ca`.
     pub fn name(self) -> &'static str {
@@ -80,8 +80,8 @@ impl Identity {
     ///
     /// # Errors
     /// When a file cannot be read or others may read the key, a file does not hold what it must, or the key
-    /// belongs to another certificate. That it has expired is no error here, but in
-    /// [`server_config`](super::server_config).
+    /// belongs to another certificate. An expired certificate is an error of
+    /// [`Server::bind`](crate::Server::bind), not of this function.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
         let chain = files::read_public(certificate, "the certificate")?;
         let key_text = files::read_secret(key, "the key")?;
@@ -155,11 +155,6 @@ impl Identity {
     /// From when to when its certificate is valid.
     pub fn validity(&self) -> Validity {
         self.details.validity
-    }
-
-    /// The last day of its certificate, as in 2029-11-24.
-    pub fn not_after(&self) -> String {
-        self.details.validity.not_after()
     }
 
     /// The host names and addresses that its certificate is for; none for a client.

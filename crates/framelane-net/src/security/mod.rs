@@ -29,7 +29,7 @@ mod verifier;
 pub use access::{AccessList, Grant};
 pub use certificate::Validity;
 pub use clients::{Client, ClientsFile};
-pub use fault::{TlsFault, tls_error, tls_error_of_client};
+pub(crate) use fault::{tls_error, tls_error_of_client};
 pub use files::read_secret_file;
 pub use fingerprint::Fingerprint;
 pub use identity::{Identity, IdentityOptions, Role, config_directory};
@@ -37,5 +37,6 @@ pub use patterns::Patterns;
 #[cfg(test)]
 pub(crate) use proof::server_proof;
 pub(crate) use proof::{Nonce, Proof, TokenId, Transcript, is_none, nonce};
-pub use tls::{ALPN, ServerTrust, client_config, peer_fingerprint, server_config};
+pub use tls::ServerTrust;
+pub(crate) use tls::{ALPN, client_config, peer_fingerprint, server_config};
 pub use token::{TOKEN_VARIABLE, Token};

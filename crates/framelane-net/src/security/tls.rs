@@ -18,10 +18,11 @@ use super::identity::Identity;
 use super::verifier::{AnyClient, ExactServer, provider};
 
 /// Protocol inside TLS (ALPN). Servers and clients of another protocol are refused.
-pub const ALPN: &[u8] = b"framelane";
+pub(crate) const ALPN: &[u8] = b"framelane";
 
 /// Which server a client talks to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ServerTrust {
     /// The server with exactly this certificate, with any name.
     Fingerprint(Fingerprint),
@@ -37,7 +38,7 @@ pub enum ServerTrust {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] when the server's own certificate is not valid today.
-pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
     identity.check_valid("the server's certificate")?;
     server_config_unchecked(identity)
 }
@@ -62,7 +63,7 @@ pub(super) fn server_config_unchecked(identity: &Identity) -> Result<Arc<ServerC
 /// # Errors
 /// When the file of authorities cannot be read or holds none; [`ErrorKind::InvalidOption`] when the client's
 /// own certificate is not valid today.
-pub fn client_config(
+pub(crate) fn client_config(
     trust: &ServerTrust,
     certificate: Option<&Identity>,
 ) -> Result<Arc<ClientConfig>, Error> {
@@ -101,8 +102,8 @@ pub(super) fn client_config_unchecked(
 
 /// Returns the fingerprint of the certificate that the peer has proved to hold; rustls has it after the
 /// handshake.
-pub fn peer_fingerprint(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
-    certificates?.first().map(Fingerprint::of)
+pub(crate) fn peer_fingerprint(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
+    certificates?.first().map(|certificate| Fingerprint::of(certificate))
 }
 
 fn unusable(error: rustls::Error) -> Error {

@@ -5,12 +5,13 @@ mod limits;
 mod listen;
 mod session;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, PublisherOptions, SubscriberOptions};
+use framelane::{CancelToken, Error, ErrorKind, PublisherOptions, SubscriberOptions};
 
 use crate::budget::{Budget, Quantity};
 use crate::coder::{Budgets, Coders};
@@ -36,6 +37,7 @@ const ACCEPT_REPORT: Duration = Duration::from_secs(60);
 
 /// Access over TCP and TLS.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Access {
     /// The clients of this list, each with its channels.
     Clients(AccessList),
@@ -45,6 +47,7 @@ pub enum Access {
 
 /// Options of a server.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// Addresses to listen on.
     pub listen: Vec<Address>,
@@ -86,6 +89,8 @@ pub struct ServerOptions {
     /// Time for which a channel of a client stays after its connection was lost. The limit of connections, in
     /// all and of one client, also limits such channels; above it the oldest is closed.
     pub reconnect_grace: Duration,
+    /// Ends [`Server::run`].
+    pub cancel: CancelToken,
 }
 
 impl ServerOptions {
@@ -109,6 +114,7 @@ impl ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             reconnect_grace: Duration::from_secs(30),
+            cancel: CancelToken::new(),
         }
     }
 
@@ -133,6 +139,7 @@ impl ServerOptions {
 #[non_exhaustive]
 pub enum ServerEvent<'e> {
     /// A client and a channel have found each other.
+    #[non_exhaustive]
     Connected {
         /// Counts connections.
         connection: u64,
@@ -148,6 +155,7 @@ pub enum ServerEvent<'e> {
         codec: String,
     },
     /// A connection with an agreed channel has ended.
+    #[non_exhaustive]
     Ended {
         /// Number of the connection.
         connection: u64,
@@ -163,6 +171,7 @@ pub enum ServerEvent<'e> {
         error: Option<&'e Error>,
     },
     /// A connection was refused or lost before a channel was agreed.
+    #[non_exhaustive]
     Refused {
         /// Its address.
         peer: &'e str,
@@ -173,6 +182,7 @@ pub enum ServerEvent<'e> {
     },
     /// A listener cannot accept connections, for example because the process has too many open files. It
     /// tries again. Reported at most once a minute for each listener.
+    #[non_exhaustive]
     AcceptFailed {
         /// The cause.
         error: &'e Error,
@@ -210,6 +220,12 @@ pub struct Server {
     held_channels: HeldChannels,
     turns: Arc<Turns>,
     connections: AtomicU64,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -281,11 +297,10 @@ impl Server {
         self.listeners.iter().map(|listener| &listener.address)
     }
 
-    /// Serves until `keep` returns false, which is called several times a second. Then it informs all
-    /// clients.
+    /// Serves until [`ServerOptions::cancel`] ends it. Then it informs all clients.
     ///
-    /// Blocks. `events` and `keep` are called from several threads, two for each connection.
-    pub fn run(&self, events: &(dyn Fn(ServerEvent<'_>) + Sync), keep: &(dyn Fn() -> bool + Sync)) {
+    /// Blocks. `events` and the check of the token are called from several threads, two for each connection.
+    pub fn run(&self, events: &(dyn Fn(ServerEvent<'_>) + Sync)) {
         let events: &(dyn Fn(ServerEvent<'_>) + Sync) = &|event| {
             event.trace();
             events(event);
@@ -294,7 +309,7 @@ impl Server {
             for listener in &self.listeners {
                 scope.spawn(move || {
                     let mut reported: Option<Instant> = None;
-                    while keep() {
+                    while !self.options.cancel.ends_wait() {
                         self.held_channels.expire(Instant::now());
                         let guest = match listener.accept(ACCEPT_INTERVAL) {
                             Ok(Some(guest)) => guest,
@@ -331,7 +346,7 @@ impl Server {
                                 let (peer, counted) = (&guest.name, Mutex::new(admitted));
                                 let client = OnceLock::new();
                                 let session =
-                                    Session { server: self, connection, peer, client, counted, events, keep };
+                                    Session { server: self, connection, peer, client, counted, events };
                                 session.run(guest.socket, guest.ip, listener.secure);
                             },
                         );
@@ -348,8 +363,6 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
     use crate::proto::{Hello, Message};
 
@@ -359,19 +372,20 @@ mod tests {
         let failures = [libc::ENOMEM, libc::ENOBUFS, libc::EMFILE, libc::ENFILE, libc::EMFILE];
         let mut options = ServerOptions::new(Access::Anyone);
         options.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        let cancel = options.cancel.clone();
         let server = Server::bind(options).unwrap();
         *server.listeners[0].failures.lock().unwrap() = failures.to_vec();
         let Some(&Address::Tcp { port, .. }) = server.addresses().next() else { unreachable!() };
-        let (stop, reports, begun) = (AtomicBool::new(false), Mutex::new(Vec::new()), Instant::now());
+        let (reports, begun) = (Mutex::new(Vec::new()), Instant::now());
         let events = |event: ServerEvent<'_>| {
             if let ServerEvent::AcceptFailed { error } = event {
                 reports.lock().unwrap().push(error.to_string());
             }
         };
         std::thread::scope(|scope| {
-            scope.spawn(|| server.run(&events, &|| !stop.load(Ordering::Relaxed)));
+            scope.spawn(|| server.run(&events));
             let answer = std::panic::catch_unwind(|| greet(port));
-            stop.store(true, Ordering::Relaxed);
+            cancel.cancel();
             answer.unwrap();
         });
         assert!(begun.elapsed() >= ACCEPT_INTERVAL * failures.len() as u32, "a pause after each failure");

@@ -12,7 +12,8 @@ use super::invalid;
 pub const DEFAULT_PORT: u16 = 7420;
 
 /// An address that can be listened on or connected to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Address {
     /// TLS 1.3 over TCP.
     Tls {

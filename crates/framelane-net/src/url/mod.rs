@@ -25,6 +25,7 @@ fn invalid(what: impl fmt::Display, found: &str) -> Error {
 
 /// A channel on another machine.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LinkUrl {
     /// The machine.
     pub address: Address,

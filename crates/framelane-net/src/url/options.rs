@@ -24,6 +24,7 @@ const MAX_PIXELS: u64 = 32 << 20;
 
 /// Options of a link, apart from its address. Every field is an option of the URL too.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LinkOptions {
     /// `codec=`: how frames are carried.
     pub codec: Codec,

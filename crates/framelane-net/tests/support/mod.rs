@@ -4,10 +4,9 @@
 pub mod raw;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use framelane::*;
-use framelane_net::{Access, Address, LinkUrl, ReceiveStatistics, Server, ServerOptions, WhenClosed};
+use framelane_net::{Access, Address, LinkUrl, ReceiveOptions, ReceiveStatistics, Server, ServerOptions};
 use framelane_test_kit::Limit;
 
 /// A server in a new directory, until it is dropped.
@@ -15,7 +14,7 @@ pub struct Served {
     pub directory: tempfile::TempDir,
     pub limit: Limit,
     pub address: Address,
-    pub stop: std::sync::Arc<AtomicBool>,
+    pub cancel: CancelToken,
     pub thread: Option<std::thread::JoinHandle<()>>,
     pub events: std::sync::Arc<Mutex<Vec<String>>>,
 }
@@ -39,17 +38,15 @@ impl Served {
         options.read = "**".parse().unwrap();
         options.write = "**".parse().unwrap();
         change(&mut options, directory.path());
+        let cancel = options.cancel.clone();
         let server = Server::bind(options).unwrap();
         let address = server.addresses().next().unwrap().clone();
-        let (stop, events) =
-            (std::sync::Arc::new(AtomicBool::new(false)), std::sync::Arc::new(Mutex::new(Vec::new())));
-        let (theirs, told) = (stop.clone(), events.clone());
+        let events = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let told = events.clone();
         let thread = std::thread::spawn(move || {
-            server.run(&|event| told.lock().unwrap().push(format!("{event:?}")), &|| {
-                !theirs.load(Ordering::Relaxed)
-            });
+            server.run(&|event| told.lock().unwrap().push(format!("{event:?}")));
         });
-        Served { directory, limit: Limit::new(), address, stop, thread: Some(thread), events }
+        Served { directory, limit: Limit::new(), address, cancel, thread: Some(thread), events }
     }
 
     pub fn publisher(&self, channel: &str) -> Publisher {
@@ -59,7 +56,7 @@ impl Served {
     pub fn port(&self) -> u16 {
         match self.address {
             Address::Tls { port, .. } | Address::Tcp { port, .. } => port,
-            Address::Unix(_) => panic!("a Unix socket has no port"),
+            _ => panic!("a Unix socket has no port"),
         }
     }
 
@@ -68,7 +65,7 @@ impl Served {
     }
 
     pub fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -91,14 +88,14 @@ pub fn open(url: &str, delivery: Delivery) -> Result<(Subscriber, tempfile::Temp
     Ok((options.open(url)?, directory))
 }
 
-/// Receives a channel into a local one until `stop` is set, and waits when it is closed there.
+/// Receives a channel into a local one until `cancel` ends it, and waits when the channel is closed.
 pub fn receive(
     url: &LinkUrl,
     publisher: &mut Publisher,
-    stop: &AtomicBool,
+    cancel: &CancelToken,
 ) -> Result<ReceiveStatistics, Error> {
-    let keep = || !stop.load(Ordering::Relaxed);
-    framelane_net::receive(url, publisher, WhenClosed::Wait, &mut |_| {}, &keep)
+    let options = ReceiveOptions::new().cancel(cancel.clone());
+    framelane_net::receive(url, publisher, &options, &mut |_| {})
 }
 
 pub fn gray(width: u32, height: u32) -> Layout {

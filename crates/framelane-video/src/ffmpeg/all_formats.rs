@@ -195,6 +195,6 @@ fn conversion_of_every_source_format_equals_ffmpeg() {
         formats.retain(|format| usual(format) || *format as c_int % 4 == 0);
         println!("{} formats; all of them with FRAMELANE_DEPTH=deep", formats.len());
     }
-    let wrong = differences(&formats, &PixelFormat::VIDEO);
+    let wrong = differences(&formats, PixelFormat::VIDEO);
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, Once, PoisonError};
 
 use ffmpeg_sys_next as ff;
-use framelane::{redact, terminal};
+use framelane::internals::terminal;
+use framelane::redact;
 
 /// More lines than these do not help a user.
 const KEPT_LINES: usize = 3;

@@ -18,6 +18,7 @@ pub struct H264Encoder {
     open: Option<(Key, Encoder)>,
     converter: Converter,
     rate: Rate,
+    wants_keyframe: bool,
 }
 
 /// Properties for which an encoder is opened.
@@ -36,7 +37,18 @@ impl H264Encoder {
     /// [`InvalidOption`](ErrorKind::InvalidOption) when this FFmpeg has no libx264.
     pub fn new(bits_per_second: u64) -> Result<Self, Error> {
         encoder::find()?;
-        Ok(H264Encoder { bits_per_second, open: None, converter: Converter::new()?, rate: Rate::default() })
+        Ok(H264Encoder {
+            bits_per_second,
+            open: None,
+            converter: Converter::new()?,
+            rate: Rate::default(),
+            wants_keyframe: false,
+        })
+    }
+
+    /// Makes the next packet a keyframe.
+    pub fn request_keyframe(&mut self) {
+        self.wants_keyframe = true;
     }
 
     /// Replaces the content of `out` by the packet of a frame. Returns whether it is a keyframe.
@@ -52,7 +64,6 @@ impl H264Encoder {
         &mut self,
         (layout, color, bytes): (&Layout, Color, &[u8]),
         timestamp_ns: Option<u64>,
-        keyframe: bool,
         out: &mut Vec<u8>,
     ) -> Result<bool, Error> {
         out.clear();
@@ -79,10 +90,11 @@ impl H264Encoder {
         }
         let (target_layout, target) = encoder.picture()?;
         fill(&mut self.converter, (layout, color, bytes), target_layout, target)?;
-        let keyframe = encoder.encode(keyframe || new, out);
-        if keyframe.is_err() {
+        let keyframe = encoder.encode(self.wants_keyframe || new, out);
+        match keyframe {
+            Ok(keyframe) => self.wants_keyframe &= !keyframe,
             // An encoder that failed once is not asked again.
-            self.open = None;
+            Err(_) => self.open = None,
         }
         keyframe
     }

@@ -80,13 +80,11 @@ impl TestSource {
     pub(crate) fn run(&mut self, sink: &mut dyn Sink, emitter: &mut Emitter<'_>) -> Result<(), Error> {
         for index in 0.. {
             let pts_ns = (index as f64 * 1e9 / self.fps) as i64;
-            let info = FrameInfo {
-                pts_ns: Some(pts_ns),
-                duration_ns: Some((1e9 / self.fps) as u64),
-                color: paint::color(self.layout.format()),
-                keyframe: true,
-                ..FrameInfo::default()
-            };
+            let info = FrameInfo::default()
+                .with_pts_ns(pts_ns)
+                .with_duration_ns((1e9 / self.fps) as u64)
+                .with_color(paint::color(self.layout.format()))
+                .with_keyframe(true);
             let next = emitter.emit(sink, &self.layout, &info, &mut |bytes| {
                 self.draw(index, pts_ns, bytes);
                 Ok(true)

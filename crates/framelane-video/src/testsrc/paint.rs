@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_format_is_filled_to_its_last_sample() {
-        for format in PixelFormat::VIDEO {
+        for &format in PixelFormat::VIDEO {
             let layout = Layout::packed(format, 7, 5).unwrap();
             let mut bytes = vec![7; layout.size_bytes()];
             let whole = Rect { x: 0, y: 0, width: 100, height: 100 };

@@ -60,7 +60,8 @@ pub struct Detection {
 }
 
 /// All objects found in one frame. May be empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Detections {
     /// The frame.
     pub frame: FrameId,

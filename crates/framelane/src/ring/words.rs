@@ -80,6 +80,7 @@ pub(crate) enum State {
 /// `delivery` of a subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Delivery {
     /// The newest frame. Older frames are skipped and counted.
     #[default]
@@ -91,6 +92,7 @@ pub enum Delivery {
 /// Behaviour of a publisher when every slot is leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Backpressure {
     /// Drops the new frame and counts it. The publisher never blocks.
     #[default]

@@ -67,6 +67,7 @@ pub struct Leftover {
 
 /// Treatment of the files that dead publishers have left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Leftovers {
     /// Reports them. The default.
     #[default]

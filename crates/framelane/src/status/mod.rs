@@ -24,6 +24,7 @@ pub use doctor::{Diagnosis, Leftover, Leftovers, Starved, doctor};
 
 /// State of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChannelState {
     /// A publisher holds it.
     Live,
@@ -33,6 +34,26 @@ pub enum ChannelState {
     Closed,
     /// Its files cannot be read, for this reason.
     Damaged(String),
+}
+
+impl ChannelState {
+    /// Returns `live`, `stale`, `closed` or `damaged`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ChannelState::Live => "live",
+            ChannelState::Stale => "stale",
+            ChannelState::Closed => "closed",
+            ChannelState::Damaged(_) => "damaged",
+        }
+    }
+
+    /// Returns the fault of a damaged channel.
+    pub fn damage(&self) -> Option<&str> {
+        match self {
+            ChannelState::Damaged(fault) => Some(fault),
+            _ => None,
+        }
+    }
 }
 
 /// Observable state of a channel.

@@ -21,6 +21,7 @@ use crate::ring;
 /// This guarantee depends on the publisher: a process that may write to the channel's files and violates the
 /// protocol can change the bytes. [`Frame::is_intact`] detects that. The files' permissions decide which
 /// processes may write.
+#[must_use = "dropping a frame returns its slot"]
 pub struct Frame {
     attachment: Arc<Attachment>,
     data: Arc<DataFile>,

@@ -30,7 +30,7 @@ pub fn publish(place: &Place, log: &Log, end: &AtomicBool) -> Result<(), Box<dyn
             Ok(mut loan) => {
                 pattern.fill(loan.bytes_mut(), sequence, false);
                 log.published(sequence, capture);
-                loan.publish(&FrameInfo { timestamp_ns: Some(capture.timestamp_ns), ..FrameInfo::default() });
+                loan.publish(&FrameInfo::default().with_timestamp_ns(capture.timestamp_ns));
             }
             Err(LoanError::NoFreeSlot) => {}
             Err(error) => return Err(error.into()),

@@ -58,6 +58,7 @@ impl Dashboard {
         options.directory.clone_from(&global.dir);
         options.token = self.token_file.as_deref().map(token_from_file).transpose()?;
         options.max_clients = self.max_clients.into();
+        options.cancel = stop.token();
         let dashboard = framelane_dashboard::Dashboard::bind(options)?;
         let url = dashboard.url();
         let reporter = Reporter::new(global.json);
@@ -66,7 +67,7 @@ impl Dashboard {
             None => format!("dashboard at {url}"),
         };
         reporter.event(&Event::Listening { url }, &text)?;
-        dashboard.run(&|| !stop.is_set())?;
+        dashboard.run()?;
         reporter.json(&Event::Stopped)?;
         Ok(ExitCode::SUCCESS)
     }

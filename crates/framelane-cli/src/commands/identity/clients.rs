@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use framelane::folder::{Folder, NewFile};
+use framelane::internals::folder::{Folder, NewFile};
 use framelane::{Error, ErrorKind};
 use framelane_net::security::{Client, ClientsFile, Fingerprint, Patterns, Token as Secret};
 
@@ -80,7 +80,7 @@ impl Report {
             fingerprint: client.certificate().map(|fingerprint| fingerprint.to_string()),
             read: client.read.to_string(),
             write: client.write.to_string(),
-            made: client.made.clone(),
+            made: client.added.clone(),
         }
     }
 

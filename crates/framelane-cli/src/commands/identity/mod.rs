@@ -265,7 +265,7 @@ struct Identities {
 impl Show {
     fn run(&self, global: &Global, directory: &Path) -> Result<(), Failure> {
         let mut identities = Vec::new();
-        for role in Role::ALL {
+        for &role in Role::ALL {
             match KeyAndCertificate::from_directory(directory, role) {
                 Ok(identity) => identities.push(Report::new(role, &identity, directory)),
                 // A key without its certificate, or the other way round, is a fault.

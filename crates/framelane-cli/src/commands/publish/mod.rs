@@ -245,7 +245,7 @@ impl Publish {
             .size(self.size)
             .rate(self.rate)
             .repeat(self.repeat.unwrap_or_default())
-            .frames(self.count)
+            .count(self.count)
             .hwaccel(self.hwaccel.as_deref())
             .rotate(match self.rotate {
                 RotateName::Auto => Rotate::Auto,

@@ -1,10 +1,10 @@
 //! `framelane receive` over a link.
 
-use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Delivery, Error, ErrorKind};
-use framelane_net::{LinkEvent, LinkUrl, ReceiveStatistics, WhenClosed};
+use framelane::{Backpressure, CancelToken, Delivery, Error, ErrorKind};
+use framelane_net::{LinkEvent, LinkUrl, ReceiveOptions, ReceiveStatistics, WhenClosed};
 use serde::Serialize;
 
 use super::options::Options;
@@ -87,19 +87,20 @@ pub fn run(
         &format!("{link} to channel {local} ({})", link.options.codec),
     )?;
     let mut report = Report::new(&link.channel, reporter);
-    let ending = Cell::new(false);
-    let awaited = Awaited::new(of_link.open_timeout);
-    let result = framelane_net::receive(
-        link,
-        &mut publisher,
-        if of_link.once { WhenClosed::Return } else { WhenClosed::Wait },
-        &mut |event| {
-            report.report(&event);
-            awaited.note(&event);
-            ending.set(ending.get() || report.tally.has_reached(options.count));
-        },
-        &|| !stop.is_set() && !ending.get() && !awaited.is_late(),
-    );
+    let complete = CancelToken::new();
+    let awaited = Arc::new(Awaited::new(of_link.open_timeout));
+    let watched = awaited.clone();
+    let late = CancelToken::with_check(move || watched.is_late());
+    let receiving = ReceiveOptions::new()
+        .when_closed(if of_link.once { WhenClosed::Return } else { WhenClosed::Wait })
+        .cancel(CancelToken::any([stop.token(), complete.clone(), late]));
+    let result = framelane_net::receive(link, &mut publisher, &receiving, &mut |event| {
+        report.report(&event);
+        awaited.note(&event);
+        if report.tally.has_reached(options.count) {
+            complete.cancel();
+        }
+    });
     report.reporter.end_progress();
     let received = result?;
     if awaited.is_late() && !stop.is_set() {
@@ -114,29 +115,39 @@ pub fn run(
 struct Awaited {
     limit: Option<Duration>,
     began: Instant,
-    was_live: Cell<bool>,
+    state: Mutex<AwaitedState>,
+}
+
+#[derive(Default)]
+struct AwaitedState {
+    was_live: bool,
     /// The end of the first attempt, which may end however short the limit is.
-    tried: Cell<Option<Instant>>,
+    tried: Option<Instant>,
 }
 
 impl Awaited {
     fn new(limit: Option<Duration>) -> Self {
-        Awaited { limit, began: Instant::now(), was_live: Cell::new(false), tried: Cell::new(None) }
+        Awaited { limit, began: Instant::now(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, AwaitedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, event: &LinkEvent<'_, ReceiveStatistics>) {
-        let now = Instant::now();
+        let (now, mut state) = (Instant::now(), self.state());
         match event {
-            LinkEvent::Connected => self.tried.set(Some(now + ANNOUNCED)),
-            LinkEvent::Lost { .. } => self.tried.set(Some(now)),
-            LinkEvent::Progress(received) if received.live => self.was_live.set(true),
+            LinkEvent::Connected => state.tried = Some(now + ANNOUNCED),
+            LinkEvent::Lost { .. } => state.tried = Some(now),
+            LinkEvent::Progress(received) if received.live => state.was_live = true,
             _ => {}
         }
     }
 
     fn is_late(&self) -> bool {
-        let tried = self.tried.get().is_some_and(|tried| Instant::now() >= tried);
-        !self.was_live.get() && tried && self.limit.is_some_and(|limit| self.began.elapsed() >= limit)
+        let state = self.state();
+        let tried = state.tried.is_some_and(|tried| Instant::now() >= tried);
+        !state.was_live && tried && self.limit.is_some_and(|limit| self.began.elapsed() >= limit)
     }
 
     fn error(&self, link: &LinkUrl, trouble: &str) -> Error {
@@ -186,7 +197,7 @@ impl Report {
                 self.waiting = Some(Instant::now());
                 self.connection.connected();
             }
-            LinkEvent::Lost { error, wait } => self.connection.lost(error, *wait),
+            LinkEvent::Lost { error, wait, .. } => self.connection.lost(error, *wait),
             LinkEvent::Progress(received) => self.progress(received),
             _ => {}
         }

@@ -24,7 +24,7 @@ pub struct Options {
     /// Permissions of the channel's files; 660 lets the group subscribe
     #[arg(long, default_value = "600", value_parser = parse::permissions)]
     permissions: u32,
-    /// Allow other machines without encryption and authentication
+    /// Allow other machines without encryption and authentication (tcp://, legacy)
     #[arg(long)]
     pub insecure: bool,
 }

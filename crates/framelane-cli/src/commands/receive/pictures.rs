@@ -79,7 +79,8 @@ impl Pictures {
     }
 
     /// The frame that a JPEG becomes, as it is stored.
-    fn layout(&self, (width, height, is_gray): (u32, u32, bool)) -> Result<Layout, Error> {
+    fn layout(&self, header: jpeg::Header) -> Result<Layout, Error> {
+        let jpeg::Header { width, height, is_gray, .. } = header;
         let most = self.max_size;
         let pixels = |(width, height)| u64::from(width) * u64::from(height);
         if pixels((width, height)) > pixels(most) {

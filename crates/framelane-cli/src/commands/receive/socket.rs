@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framelane::{Backpressure, Error, ErrorKind, Publisher};
+use framelane::{Backpressure, CancelToken, Error, ErrorKind, Publisher};
 use framelane_legacy::socket::{Address, Incoming, Listener};
 use serde::Serialize;
 
@@ -118,6 +118,7 @@ pub fn run(
         pictures: Pictures::new(socket.max_size)?,
         reports: Reports { reporter: &reporter, lines: LineLimit::new(REFUSALS, Instant::now()) },
         stop,
+        cancel: stop.token(),
         tally: Tally::default(),
         broken: 0,
         connections: 0,
@@ -178,6 +179,7 @@ struct Relay<'r> {
     pictures: Pictures,
     reports: Reports<'r>,
     stop: &'r Stop,
+    cancel: CancelToken,
     tally: Tally,
     broken: u64,
     connections: u64,
@@ -187,7 +189,7 @@ impl Relay<'_> {
     fn run(&mut self, listener: &mut Listener) -> Result<(), Failure> {
         let mut reported = String::new();
         while !self.is_over() {
-            let accepted = listener.accept(self.idle_timeout, self.max_bytes, &mut || !self.stop.is_set());
+            let accepted = listener.accept(self.idle_timeout, self.max_bytes, &self.cancel);
             let mut sender = match accepted {
                 Ok(Some(sender)) => sender,
                 Ok(None) => break,
@@ -223,11 +225,10 @@ impl Relay<'_> {
 
     /// Serves a sender until it disconnects, or is disconnected: then returns the reason.
     fn serve(&mut self, sender: &mut Incoming, listener: &mut Listener) -> Result<Option<Error>, Failure> {
-        let stop = self.stop;
         let mut reported = String::new();
         let mut last_picture = Instant::now();
         while !self.is_over() {
-            let jpeg = match sender.next(listener, &mut || !stop.is_set()) {
+            let jpeg = match sender.next(listener, &self.cancel) {
                 Ok(Some(jpeg)) => jpeg,
                 Ok(None) => return Ok(None),
                 Err(error) => return Ok(lost(error)),
@@ -255,7 +256,7 @@ impl Relay<'_> {
             }
             // Also to a broken one: the format has no other answer, and a sender without an answer waits
             // indefinitely.
-            if let Err(error) = sender.answer(&mut || !stop.is_set()) {
+            if let Err(error) = sender.answer(&self.cancel) {
                 return Ok(lost(error));
             }
             if is_broken && let Some(error) = sender.yields_after(last_picture.elapsed(), listener) {

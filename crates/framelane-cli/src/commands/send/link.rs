@@ -1,10 +1,10 @@
 //! `framelane send` over a link.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind};
-use framelane_net::{LinkEvent, LinkUrl, SendStatistics, Sending};
+use framelane::{CancelToken, Error, ErrorKind};
+use framelane_net::{LinkEvent, LinkUrl, SendOptions, SendStatistics, WhenClosed};
 use serde::Serialize;
 
 use super::options::Options;
@@ -34,33 +34,36 @@ pub fn run(options: &Options, link: &LinkUrl, global: &Global, stop: &Stop) -> R
         &format!("channel {} to {link} ({})", options.channel, link.options.codec),
     )?;
     reporter.start_progress(options.count);
-    let state = Mutex::new((Connection::new(reporter.clone()), Tally::default()));
-    let began = Instant::now();
+    let state = Arc::new(Mutex::new((Connection::new(reporter.clone()), Tally::default())));
+    let (began, open_timeout) = (Instant::now(), options.open_timeout);
     // An attempt that has begun may end, however short the time is.
-    let is_late = |connection: &Connection| {
+    let is_late = move |connection: &Connection| {
         let is_over =
             |limit| began.elapsed() >= limit && (limit > Duration::ZERO || !connection.trouble().is_empty());
-        !connection.is_connected() && options.open_timeout.is_some_and(is_over)
+        !connection.is_connected() && open_timeout.is_some_and(is_over)
     };
-    let sending =
-        Sending { subscriber: global.subscriber(), count: options.count, reconnect: options.reconnect };
-    let keep = || !stop.is_set() && !is_late(&locked(&state).0);
+    let watched = state.clone();
+    let late = CancelToken::with_check(move || is_late(&locked(&watched).0));
+    let sending = SendOptions::new(global.subscriber())
+        .count(options.count)
+        .when_closed(if options.reconnect { WhenClosed::Wait } else { WhenClosed::Return })
+        .cancel(CancelToken::any([stop.token(), late]));
     let events = |event: LinkEvent<'_, SendStatistics>| {
         let (connection, tally) = &mut *locked(&state);
         match event {
             LinkEvent::Connected => connection.connected(),
-            LinkEvent::Lost { error, wait } => connection.lost(error, wait),
+            LinkEvent::Lost { error, wait, .. } => connection.lost(error, wait),
             LinkEvent::Progress(sent) if tally.update(sent.frames) => {
                 reporter.progress(sent.frames, format!("frames, {} skipped", sent.skipped));
             }
             _ => {}
         }
     };
-    let result = framelane_net::send(link, subscriber, &sending, &events, &keep);
-    let (connection, tally) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let result = framelane_net::send(link, subscriber, &sending, &events);
+    let (connection, tally) = &*locked(&state);
     reporter.end_progress();
     let SendStatistics { frames, skipped, bytes, .. } = result?;
-    if is_late(&connection) && !stop.is_set() {
+    if is_late(connection) && !stop.is_set() {
         let limit = options.open_timeout.unwrap_or_default().as_secs_f64();
         let cause = if connection.trouble().is_empty() { "no answer" } else { connection.trouble() };
         return Err(Error::new(

@@ -33,7 +33,7 @@ pub struct Options {
     /// Wait for the channel again after it closes
     #[arg(long)]
     pub reconnect: bool,
-    /// Allow other machines without encryption and authentication
+    /// Allow other machines without encryption and authentication (tcp://, legacy)
     #[arg(long)]
     pub insecure: bool,
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind};
+use framelane::{CancelToken, Error, ErrorKind};
 use framelane_legacy::socket::{Address, Outgoing};
 use serde::Serialize;
 
@@ -75,6 +75,7 @@ pub fn run(
         slot: &slot,
         reporter: &reporter,
         stop,
+        cancel: stop.token(),
         tally: Tally::default(),
         connections: 0,
     };
@@ -105,6 +106,7 @@ struct Sender<'s> {
     slot: &'s Slot,
     reporter: &'s Reporter,
     stop: &'s Stop,
+    cancel: CancelToken,
     tally: Tally,
     connections: u64,
 }
@@ -184,7 +186,7 @@ impl Sender<'_> {
                 Next::Nothing => continue,
                 Next::Ended => return Ok(None),
             };
-            match connection.send(&frame.jpeg, &mut || !self.stop.is_set()) {
+            match connection.send(&frame.jpeg, &self.cancel) {
                 Ok(()) => {
                     self.slot.recycle(frame);
                     self.tally.add();

@@ -144,7 +144,7 @@ impl Serve {
         // Port 0 is another port each time.
         let is_fixed = |address: &Address| match address {
             Address::Tls { port, .. } | Address::Tcp { port, .. } => *port != 0,
-            Address::Unix(_) => true,
+            _ => true,
         };
         let mut earlier = self.listen.iter().enumerate().filter(|(_, address)| is_fixed(address));
         if let Some((_, address)) = earlier.find(|(index, address)| self.listen[..*index].contains(address)) {
@@ -165,7 +165,8 @@ impl Serve {
     }
 
     pub fn run(&self, global: &Global, stop: &Stop) -> Result<ExitCode, Failure> {
-        let (options, fingerprint) = self.options(global)?;
+        let (mut options, fingerprint) = self.options(global)?;
+        options.cancel = stop.token();
         allow_files();
         let server = Server::bind(options)?;
         let reporter = Reporter::new(global.json);
@@ -190,7 +191,7 @@ impl Serve {
                 let _ = ended.send(());
             })
             .map_err(|error| Error::from_io("starting the thread of the log", error))?;
-        server.run(&|event| log_event(&log, global.json, &event), &|| !stop.is_set());
+        server.run(&|event| log_event(&log, global.json, &event));
         log.finish();
         drop(log);
         // A blocked output does not block the end.
@@ -266,7 +267,7 @@ fn log_event(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
         None => peer.to_owned(),
     };
     let (text, event) = match event {
-        ServerEvent::Connected { connection, peer, client, channel, direction, codec } => {
+        ServerEvent::Connected { connection, peer, client, channel, direction, codec, .. } => {
             let (direction, verb) = match direction {
                 Direction::Receive => ("receives", "receives"),
                 Direction::Send => ("sends", "sends to"),
@@ -283,7 +284,7 @@ fn log_event(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
                 },
             )
         }
-        ServerEvent::Ended { connection, peer, channel, sent, received, error } => {
+        ServerEvent::Ended { connection, peer, channel, sent, received, error, .. } => {
             let (frames, skipped, bytes) = match (sent, received) {
                 (Some(sent), _) => (sent.frames, sent.skipped, sent.bytes),
                 (None, Some(received)) => (received.frames, received.missed, received.bytes),
@@ -300,11 +301,11 @@ fn log_event(log: &Log, as_json: bool, event: &ServerEvent<'_>) {
                 Event::Ended { connection: *connection, peer, channel, frames, skipped, bytes, reason },
             )
         }
-        ServerEvent::Refused { peer, client, error } => (
+        ServerEvent::Refused { peer, client, error, .. } => (
             format!("{} refused: {error}", who(client, peer)),
             Event::Refused { peer, client: *client, reason: error.to_string() },
         ),
-        ServerEvent::AcceptFailed { error } => {
+        ServerEvent::AcceptFailed { error, .. } => {
             (format!("cannot accept connections: {error}"), Event::AcceptFailed { reason: error.to_string() })
         }
         _ => return,

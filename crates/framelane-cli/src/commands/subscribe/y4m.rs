@@ -44,7 +44,7 @@ pub fn target(layout: &Layout, info: &FrameInfo) -> Result<(Layout, FrameInfo), 
         }
         _ => (PixelFormat::I420, info.color.range),
     };
-    let info = FrameInfo { color: Color { range, ..info.color }, ..info.clone() };
+    let info = info.clone().with_color(Color { range, ..info.color });
     Ok((Layout::packed(format, layout.width(), layout.height())?, info))
 }
 
@@ -110,11 +110,9 @@ mod tests {
 
     #[test]
     fn the_range_is_told_and_other_formats_are_refused() {
-        let info = FrameInfo {
-            duration_ns: Some(40_000_000),
-            color: framelane::Color { range: ColorRange::Full, ..Default::default() },
-            ..FrameInfo::default()
-        };
+        let info = FrameInfo::default()
+            .with_duration_ns(40_000_000)
+            .with_color(framelane::Color { range: ColorRange::Full, ..Default::default() });
         let i420 = Layout::packed(PixelFormat::I420, 6, 4).unwrap();
         assert_eq!(
             header(&i420, &info, None).unwrap(),

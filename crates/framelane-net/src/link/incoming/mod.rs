@@ -35,6 +35,7 @@ const SLOT_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const PAGE_BYTES: u64 = 4096;
 /// Statistics of a receiving link, over all of its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceiveStatistics {
     /// Frames published.
     pub frames: u64,
@@ -434,11 +435,10 @@ impl Receiving<'_> {
             Some(origins) => origins.published(head.origin),
             None => head.origin,
         };
-        FrameInfo {
-            timestamp_ns: head.info.timestamp_ns.map(|ns| self.line.sink.clock.to_ours_ns(ns)),
-            origin: Some(origin),
-            ..head.info.clone()
-        }
+        head.info
+            .clone()
+            .with_timestamp_ns(head.info.timestamp_ns.map(|ns| self.line.sink.clock.to_ours_ns(ns)))
+            .with_origin(origin)
     }
 
     fn note(&mut self, head: &FrameHead) {
@@ -469,7 +469,7 @@ fn decoding_bytes(codec: Codec, layout: &Layout) -> u64 {
     match codec {
         Codec::Raw | Codec::Lz4 => 0,
         Codec::Jpeg { .. } => pixels.saturating_mul(8),
-        Codec::H264 { .. } => pixels.saturating_mul(16),
+        _ => pixels.saturating_mul(16),
     }
 }
 

@@ -112,7 +112,7 @@ fn detection_times_are_converted_to_the_local_clock() {
         let mut payload = batch.clone();
         if codec == Codec::Lz4 {
             let mut encoder = Encoder::new(codec, None).unwrap();
-            encoder.encode(&layout, &FrameInfo::default(), &batch, false, &mut payload).unwrap();
+            encoder.encode(&layout, &FrameInfo::default(), &batch, &mut payload).unwrap();
         }
         let head = FrameHead {
             origin: Origin { epoch: 1, sequence: 1 },
@@ -163,7 +163,7 @@ fn frame_dropped_for_lack_of_a_slot_is_sent_after_reconnect() {
         let mut payload = vec![7; 64];
         if codec == Codec::Lz4 {
             let mut encoder = Encoder::new(codec, None).unwrap();
-            encoder.encode(&layout, &FrameInfo::default(), &[7; 64], false, &mut payload).unwrap();
+            encoder.encode(&layout, &FrameInfo::default(), &[7; 64], &mut payload).unwrap();
         }
         let mut said = opening(&Message::State(ChannelState::Live));
         for sequence in 1..=4 {
@@ -215,7 +215,7 @@ fn coded_frames(count: u64) -> Vec<u8> {
     for sequence in 1..=count {
         let mut payload = Vec::new();
         let mut encoder = Encoder::new(Codec::Lz4, None).unwrap();
-        encoder.encode(&layout, &FrameInfo::default(), &[7; 64], false, &mut payload).unwrap();
+        encoder.encode(&layout, &FrameInfo::default(), &[7; 64], &mut payload).unwrap();
         let head = FrameHead {
             origin: Origin { epoch: 1, sequence },
             layout: layout.clone(),

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use framelane::{Error, ErrorKind, Frame, FrameInfo};
+use framelane::{Error, ErrorKind, Frame};
 
 use super::lock;
 use super::sender::Sender;
@@ -30,7 +30,7 @@ impl Sender<'_, '_, '_> {
         let head = FrameHead {
             origin: frame.origin(),
             layout,
-            info: FrameInfo { origin: None, ..info },
+            info: info.with_origin(None),
             standalone: true,
             coded: false,
             sent_ns: realtime_ns(),
@@ -43,7 +43,7 @@ impl Sender<'_, '_, '_> {
         let head = FrameHead {
             origin: coded.origin,
             layout: coded.layout.clone(),
-            info: FrameInfo { origin: None, ..coded.info.clone() },
+            info: coded.info.clone().with_origin(None),
             standalone: coded.standalone,
             coded: true,
             sent_ns: realtime_ns(),

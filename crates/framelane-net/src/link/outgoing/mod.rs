@@ -51,6 +51,7 @@ pub(crate) struct Means<'c> {
 
 /// Statistics of a sending link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendStatistics {
     /// Frames sent.
     pub frames: u64,

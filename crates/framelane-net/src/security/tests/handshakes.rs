@@ -164,7 +164,8 @@ fn a_server_outside_its_time_is_refused_although_it_was_named() {
         let link = Link::new(trusting(&server), server_config_unchecked(&server).unwrap());
         let (_, told) = refused_by_client(link);
         assert_eq!(told.kind(), ErrorKind::PermissionDenied);
-        let day = if word == "expired" { server.not_after() } else { server.validity().not_before() };
+        let day =
+            if word == "expired" { server.validity().not_after() } else { server.validity().not_before() };
         assert!(told.message().contains(word) && told.message().contains(&day), "{told}");
     }
 }

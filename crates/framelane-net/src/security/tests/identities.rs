@@ -101,7 +101,7 @@ fn files_that_do_not_belong_together_are_told_of() {
 #[test]
 fn an_identity_that_was_never_made_says_how_to_make_it() {
     let place = tempfile::tempdir().unwrap();
-    for role in Role::ALL {
+    for &role in Role::ALL {
         let error = Identity::from_directory(place.path(), role).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.hint().unwrap().contains(&format!("identity {}", role.name())), "{error}");
@@ -138,7 +138,7 @@ fn options_out_of_range_are_refused_before_any_write() {
     }
     assert!(!directory.exists());
     // A hundred years reach beyond what certificates could first say.
-    assert!(server().days(36_500).create(&directory).unwrap().not_after().as_str() > "2100");
+    assert!(server().days(36_500).create(&directory).unwrap().validity().not_after().as_str() > "2100");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Session<'_> {
         let config = self.server.tls.clone().expect("there is one when a listener is secure");
         let connection = ServerConnection::new(config)
             .map_err(|error| Fault::lasting(tls_error_of_client(&error, self.peer)))?;
-        let shaken = Tls::shake_hands(socket, connection.into(), deadline, &mut || (self.keep)());
+        let shaken = Tls::shake_hands(socket, connection.into(), deadline, &mut || self.go_on().is_ok());
         let tls = shaken.map_err(|error| match self.go_on() {
             Ok(()) => Fault::lasting(tls_error_of_client(&error, self.peer)),
             Err(ended) => ended,

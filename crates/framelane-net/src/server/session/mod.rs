@@ -36,7 +36,6 @@ pub(super) struct Session<'a> {
     pub(super) client: OnceLock<String>,
     pub(super) counted: Mutex<Counted<'a>>,
     pub(super) events: &'a (dyn Fn(ServerEvent<'_>) + Sync),
-    pub(super) keep: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// The client and its request.
@@ -88,10 +87,10 @@ impl<'a> Session<'a> {
     }
 
     fn go_on(&self) -> Result<(), Fault> {
-        if (self.keep)() {
-            Ok(())
-        } else {
+        if self.server.options.cancel.ends_wait() {
             Err(Fault::passing(Error::new(ErrorKind::ChannelClosed, "the server is shutting down")))
+        } else {
+            Ok(())
         }
     }
 
@@ -295,7 +294,7 @@ impl<'a> Session<'a> {
         let error = result.err().and_then(ended_by);
         // Closed by the client: the channel is closed here too. Lost: the client may connect again.
         let revoked = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
-        claim.stays = !closed && !revoked && (self.keep)();
+        claim.stays = !closed && !revoked && self.go_on().is_ok();
         (self.events)(ServerEvent::Ended {
             connection: self.connection,
             peer: self.peer,
