@@ -162,8 +162,8 @@ fn sleep(time: Duration, cancel: &CancelToken) -> bool {
 /// Receives the channel behind `url` into `publisher`, over as many connections as it takes.
 ///
 /// Blocks until the token of the options ends it, and checks the token several times a second. With
-/// [`WhenClosed::Return`], also returns when the channel closes on the other machine. The channel of `publisher` stays open, so its
-/// subscribers stay attached while the link is down.
+/// [`WhenClosed::Return`], also returns when the channel closes on the other machine. The channel of
+/// `publisher` stays open, so its subscribers stay attached while the link is down.
 ///
 /// # Errors
 /// Errors that a retry cannot fix: the server refuses the client, or is not the server that the URL names, or
