@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use framelane::internals::Memory;
 use framelane::*;
 
 const MOMENT: Option<Duration> = Some(Duration::ZERO);
