@@ -3,6 +3,7 @@
 //! Decodes videos into a channel, starts a detector in another process and another language, receives its
 //! detections, matches each batch to its frame, and saves pictures of frames with faces.
 
+mod dashboard;
 mod detector;
 mod pictures;
 mod recent;
@@ -24,6 +25,7 @@ use framelane::{
 };
 use framelane_video::{Rate, Repeat, Source, SourceOptions};
 
+use dashboard::Served;
 use detector::Detector;
 use pictures::Pictures;
 use recent::{Kept, Recent};
@@ -51,6 +53,12 @@ struct Arguments {
     /// Play each video this often.
     #[arg(long, default_value = "1")]
     repeat: NonZeroU32,
+    /// Play the videos again and again, until Ctrl-C.
+    #[arg(long = "loop")]
+    looped: bool,
+    /// Port of the dashboard on this machine. A free one is used if it is taken.
+    #[arg(long, default_value_t = 7480)]
+    port: u16,
     /// Stop each video after this many frames.
     #[arg(long)]
     count: Option<u64>,
@@ -97,10 +105,12 @@ impl Video {
             .count(arguments.count)
             .cancel(cancel)
             .open(source)?;
-        let info = source.info();
-        println!("video {name}: {} {}x{} {}", info.codec, info.width, info.height, info.pixel_format);
         Ok(Video { name, source })
     }
+}
+
+fn open_all(arguments: &Arguments, stop: &Arc<AtomicBool>) -> Result<Vec<Video>, Error> {
+    arguments.sources.iter().map(|source| Video::open(source, arguments, stop)).collect()
 }
 
 /// Returns the file name, or the scheme and host of a URL: pictures and terminals are shown to others.
@@ -121,13 +131,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         signal_hook::flag::register(signal, stop.clone())
             .map_err(|error| Error::from_io("signals", error))?;
     }
-    let mut videos = Vec::new();
-    for source in &arguments.sources {
-        videos.push(Video::open(source, arguments, &stop)?);
+    let mut videos = open_all(arguments, &stop)?;
+    for Video { name, source } in &videos {
+        let info = source.info();
+        println!("video {name}: {} {}x{} {}", info.codec, info.width, info.height, info.pixel_format);
     }
     let slots = videos.iter().map(|video| video.source.slots_needed(6)).max().unwrap_or(6);
     let mut publisher = PublisherOptions::new().slots(slots).create(&arguments.channel)?;
-    let total = videos.iter().map(|video| video.source.info().frames).sum();
+    let total =
+        if arguments.looped { None } else { videos.iter().map(|video| video.source.info().frames).sum() };
     let shared = Arc::new(Shared {
         stop: stop.clone(),
         report: Mutex::new(Report::new(total)),
@@ -138,6 +150,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     println!("starting the detector: {}", arguments.detector.join(" "));
     let mut detector = Detector::start(&arguments.detector, shared.clone())?;
     let results = wait_for_detector(&mut publisher, &mut detector, &arguments.channel, &stop)?;
+    let served = Served::start(arguments.port)?;
+    println!(
+        "open {}#/channels/{} in a browser to see the boxes. Ctrl-C ends the demo.",
+        served.url(),
+        arguments.channel
+    );
     let matching = {
         let shared = shared.clone();
         thread::spawn(move || match_results(results, pictures, &shared))
@@ -149,10 +167,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     };
 
     let mut warnings = Vec::new();
-    for video in &mut videos {
-        if !stop.load(Ordering::Relaxed) {
-            warnings.extend(publish(video, &mut publisher, &shared)?);
+    loop {
+        for video in &mut videos {
+            if !stop.load(Ordering::Relaxed) {
+                warnings.extend(publish(video, &mut publisher, &shared)?);
+            }
         }
+        if !arguments.looped || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        videos = open_all(arguments, &stop)?;
     }
     // The detector receives the newest frame, so it always processes the last one.
     wait_for_last(&publisher, &shared, &mut detector);
@@ -163,13 +187,18 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     done.store(true, Ordering::Relaxed);
     printing.join().expect("the printing thread does not panic");
 
+    drop(served);
+
+    // Each round of a loop repeats the warnings of the first.
+    warnings.sort();
+    warnings.dedup();
     for warning in &warnings {
         println!("note: {warning}");
     }
     let report = shared.report.lock().expect("no thread panics");
     report.print_summary(&pictures);
     if stop.load(Ordering::Relaxed) {
-        return Ok(ExitCode::from(130));
+        return Ok(if arguments.looped { ExitCode::SUCCESS } else { ExitCode::from(130) });
     }
     if report.matched() == 0 || !detector_succeeded {
         eprintln!(

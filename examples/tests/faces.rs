@@ -1,9 +1,12 @@
 //! The faces example: frames and detections arrive, and the pictures have their boxes on faces.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use framelane_test_kit::{Place, skip};
+use framelane_test_kit::{Place, Running, deadline, skip};
+use rustix::process::Signal;
 
 /// Left, top, right and bottom in pixels.
 type Rectangle = [f32; 4];
@@ -34,15 +37,20 @@ impl Run {
     }
 
     fn faces(&self, arguments: &[&str], detector: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_faces"))
+        self.command(arguments, detector).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str], detector: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_faces"));
+        command
             .args(arguments)
+            .args(["--port", "0"])
             .arg("--output")
             .arg(self.out())
             .arg("--")
             .args(detector)
-            .env("FRAMELANE_DIR", self.channels())
-            .output()
-            .unwrap()
+            .env("FRAMELANE_DIR", self.channels());
+        command
     }
 
     fn out(&self) -> PathBuf {
@@ -128,6 +136,38 @@ fn two_videos_of_different_sizes_share_one_contact_sheet() {
     assert_eq!(page.matches(" alt=\"Frame ").count(), pictures.len(), "{page}");
     assert!(page.contains("&lt;square&gt; 0.50"), "{page}");
     assert!(!page.contains("//"), "expected a page without addresses, found {page}");
+    run.assert_no_channel_is_left();
+}
+
+#[test]
+fn looped_demo_serves_its_page_until_ctrl_c() {
+    let Some(python) = python() else { return };
+    let run = Run::new();
+    let command = run.command(&["testsrc=64x48@50", "--frames", "5", "--loop"], &[&python, "-c", SQUARES]);
+    let mut faces = Running::start(command);
+    let address = loop {
+        let line = faces.line().expect("the line with the address");
+        if let Some((_, rest)) = line.split_once("http://") {
+            break rest.split_once('/').unwrap().0.to_owned();
+        }
+    };
+    // More frames than one round has.
+    let frames = |row: &str| row.split_whitespace().nth(1)?.parse::<u64>().ok();
+    while frames(&faces.line().expect("a row")).is_none_or(|published| published <= 5) {}
+    let mut connection = TcpStream::connect(&address).unwrap();
+    connection.set_read_timeout(Some(deadline())).unwrap();
+    write!(
+        connection,
+        "GET /channels/faces/snapshot.jpg HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert!(answer.windows(2).any(|bytes| bytes == [0xff, 0xd8]), "expected a JPEG");
+    faces.signal(Signal::INT);
+    assert!(faces.end().success());
+    assert!(run.page().contains("<img"));
     run.assert_no_channel_is_left();
 }
 
