@@ -399,6 +399,19 @@ typedef struct {
    * Number of subscribers.
    */
   uint32_t subscribers;
+  /**
+   * When the newest frame was published, in nanoseconds of CLOCK_MONOTONIC. 0 if there is none.
+   */
+  uint64_t newest_published_ns;
+  /**
+   * The usual interval of frames in nanoseconds: the median of those in the ring. 0 if it is unknown.
+   */
+  uint64_t period_ns;
+  /**
+   * Time since the newest frame in nanoseconds if the channel is stalled, else 0. A channel is stalled if
+   * its publisher lives and has published no frame for five periods and a second.
+   */
+  uint64_t stalled_ns;
 } framelane_channel;
 
 /**

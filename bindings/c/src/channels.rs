@@ -42,6 +42,13 @@ pub struct framelane_channel {
     pub height: u32,
     /// Number of subscribers.
     pub subscribers: u32,
+    /// When the newest frame was published, in nanoseconds of CLOCK_MONOTONIC. 0 if there is none.
+    pub newest_published_ns: u64,
+    /// The usual interval of frames in nanoseconds: the median of those in the ring. 0 if it is unknown.
+    pub period_ns: u64,
+    /// Time since the newest frame in nanoseconds if the channel is stalled, else 0. A channel is stalled if
+    /// its publisher lives and has published no frame for five periods and a second.
+    pub stalled_ns: u64,
 }
 
 /// The state of the link that feeds a channel.
@@ -106,6 +113,9 @@ pub extern "C" fn framelane_channels_list(
             width: status.layout.as_ref().map_or(0, |layout| layout.width()),
             height: status.layout.as_ref().map_or(0, |layout| layout.height()),
             subscribers: status.subscribers.len() as u32,
+            newest_published_ns: status.newest_published_ns.unwrap_or(0),
+            period_ns: status.period_ns.unwrap_or(0),
+            stalled_ns: status.stalled_for().map_or(0, |time| time.as_nanos() as u64),
         });
         let entries = entries.collect();
         let peers: Vec<_> =

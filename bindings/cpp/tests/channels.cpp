@@ -4,6 +4,9 @@
 
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 TEST_CASE("list has the newest frame and the readers of channels") {
   CHECK(framelane::list_channels().empty());
   framelane::Publisher first("list/b"), second("list/a");
@@ -17,6 +20,22 @@ TEST_CASE("list has the newest frame and the readers of channels") {
   CHECK((!channels[1].format && channels[1].publisher_pid == static_cast<std::uint32_t>(getpid())));
   CHECK(framelane::list_channels("/nowhere").empty());
   CHECK_THROWS_AS(framelane::list_channels("/dev/null"), framelane::FramelaneError);
+}
+
+TEST_CASE("stalled channel has the time since its newest frame") {
+  framelane::Publisher publisher("stalls");
+  CHECK(!framelane::list_channels().front().newest_published_ns);
+  framelane::FrameInfo info;
+  info.duration_ns = 1'000'000;
+  publisher.loan({framelane::Format::Bgr8, 64, 32}).publish(info);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  framelane::ChannelStatus status;
+  while (!(status = framelane::list_channels().front()).stalled_ns) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK((status.period_ns == 1'000'000u && *status.stalled_ns > 1'000'000'000u && status.newest_published_ns));
+  CHECK(status.state == FRAMELANE_CHANNEL_LIVE);
 }
 
 TEST_CASE("doctor_counts_live_channels_and_finds_no_leftovers") {

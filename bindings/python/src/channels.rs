@@ -117,6 +117,11 @@ pub(crate) struct ChannelStatus {
     height: Option<u32>,
     /// When the newest frame was published, as `time.monotonic_ns()`.
     newest_published_ns: Option<u64>,
+    /// The usual interval of frames in nanoseconds: the median of those in the ring.
+    period_ns: Option<u64>,
+    /// Nanoseconds since the newest frame if the channel is stalled: its publisher lives and has published no
+    /// frame for five periods and a second.
+    stalled_ns: Option<u64>,
     /// The subscribers.
     subscribers: Vec<SubscriberStatus>,
     /// The state of the link that feeds it; None for a channel that is published on this machine.
@@ -163,6 +168,8 @@ impl From<framelane::ChannelStatus> for ChannelStatus {
             width: layout.map(framelane::Layout::width),
             height: layout.map(framelane::Layout::height),
             newest_published_ns: status.newest_published_ns,
+            period_ns: status.period_ns,
+            stalled_ns: status.stalled_for().map(|time| time.as_nanos() as u64),
             subscribers: subscribers.collect(),
             link: status.link.map(LinkStatus::from),
             name: status.name,

@@ -1,11 +1,13 @@
 """Lists of channels, and leftovers of a crash."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 
 import framelane
+from conftest import until
 
 
 def test_channel_list_has_publisher_frames_and_readers(publisher, subscriber):
@@ -23,6 +25,16 @@ def test_channel_list_has_publisher_frames_and_readers(publisher, subscriber):
     assert (reader.index, reader.pid, reader.delivery, reader.cursor) == (0, os.getpid(), "newest", 2)
     assert (reader.leases, reader.received, reader.dropped) == (1, 1, 1)
     assert "cam0" in repr(status) and "newest" in repr(reader)
+
+
+def test_stalled_channel_has_the_time_since_its_newest_frame(publisher):
+    (status,) = framelane.list_channels()
+    assert status.period_ns is status.stalled_ns is None
+    publisher.send(np.zeros((4, 6, 3), "uint8"), duration_ns=1_000_000)
+    until(lambda: framelane.list_channels()[0].stalled_ns)
+    (status,) = framelane.list_channels()
+    assert status.state == "live" and status.period_ns == 1_000_000
+    assert 1_000_000_000 < status.stalled_ns <= time.monotonic_ns() - status.newest_published_ns
 
 
 def test_an_empty_directory_lists_nothing(directory):

@@ -49,6 +49,13 @@ struct ChannelStatus {
   std::uint32_t width = 0, height = 0;
   /// Number of subscribers.
   std::uint32_t subscribers = 0;
+  /// When the newest frame was published, in nanoseconds of CLOCK_MONOTONIC. None before the first frame.
+  std::optional<std::uint64_t> newest_published_ns;
+  /// The usual interval of frames in nanoseconds: the median of those in the ring.
+  std::optional<std::uint64_t> period_ns;
+  /// Time since the newest frame in nanoseconds if the channel is stalled: its publisher lives and has
+  /// published no frame for five periods and a second.
+  std::optional<std::uint64_t> stalled_ns;
   /// The state of the link that feeds it; none for a channel that is published on this machine.
   std::optional<LinkStatus> link = std::nullopt;
 };
@@ -73,6 +80,9 @@ inline std::vector<ChannelStatus> list_channels(const std::string& directory = {
     status.width = c.width;
     status.height = c.height;
     status.subscribers = c.subscribers;
+    if (c.newest_published_ns != 0) status.newest_published_ns = c.newest_published_ns;
+    if (c.period_ns != 0) status.period_ns = c.period_ns;
+    if (c.stalled_ns != 0) status.stalled_ns = c.stalled_ns;
     if (const framelane_link* link = framelane_channels_link(handle, i)) {
       status.link = LinkStatus{inner::text(link->peer), link->connected != 0, link->live != 0,
                                link->connections, link->clock_offset_ns, link->round_trip_ns,
