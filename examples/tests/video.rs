@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use framelane_test_kit::{Place, finish_all, skip};
+use framelane_test_kit::{Display, Place, finish_all};
 use support::{example, with};
 
 const LANGUAGES: [&str; 3] = ["rust", "cpp", "python"];
@@ -45,45 +44,13 @@ fn film(path: &Path) -> (String, u64) {
     (path.display().to_string(), raw.stdout.iter().copied().map(u64::from).sum())
 }
 
-/// A separate X server, without a screen.
-struct Display {
-    server: Child,
-    name: String,
-}
-
-impl Display {
-    fn new() -> Option<Self> {
-        // The server writes the number that it has found free.
-        let server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut server) = server else {
-            skip("xvfb", "there is no Xvfb for the windows");
-            return None;
-        };
-        let mut number = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
-        assert!(!number.is_empty(), "Xvfb did not start");
-        Some(Display { server, name: format!(":{}", number.trim()) })
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 /// Plays the film from one language to another. Returns the output of both.
 fn play(film: &str, writer: &str, reader: &str, display: Option<&Display>) -> Option<(String, String)> {
     let write = example(writer, "video", "write", rust)?;
     let mut show = example(reader, "video", "show", rust)?;
     let place = Place::new();
     match display {
-        Some(display) => show.arg("film").env("DISPLAY", &display.name),
+        Some(display) => show.arg("film").env("DISPLAY", display.name()),
         None => show.args(["film", "--headless"]),
     };
     let commands = [with(write, &[film, "film"]), show];
@@ -106,7 +73,7 @@ fn every_reader_sees_what_every_writer_writes() {
 
 #[test]
 fn windows_show_every_frame() {
-    let Some(display) = Display::new() else { return };
+    let Some(display) = Display::start(800, 600) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (film, sum) = film(&folder.path().join("film.mkv"));
     for reader in ["cpp", "rust"] {

@@ -34,6 +34,7 @@ use crate::transport;
   framelane send cam0 legacy-memory:ShareMedia     to programs that read an old named mapping
   framelane list                            all channels
   framelane top                             all channels, live: rates, readers, links
+  framelane view cam0                       a window, with boxes
   framelane dashboard                       all channels in a browser, with pictures and boxes
   framelane doctor --fix                    remove files that a crash left
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use framelane::{Color, Error, Layout};
+use framelane::{Color, Error, Layout, PixelFormat};
 
 use crate::ffmpeg::picture::{Picture, check_sides};
 use crate::ffmpeg::scale::Scaler;
@@ -31,8 +31,19 @@ impl Converter {
         Ok(Converter { scaler: Scaler::new("bicubic")?, padded: Vec::new() })
     }
 
+    /// Returns a bilinear converter, for pictures that people look at.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn bilinear() -> Result<Self, Error> {
+        Ok(Converter { scaler: Scaler::new("bilinear")?, padded: Vec::new() })
+    }
+
+    /// Bytes after the frame with which [`Converter::convert`] needs no copy of it.
+    pub const SLACK_BYTES: usize = Picture::SLACK;
+
     /// Converts the frame `bytes` with the layout `from` into `out` with the layout `to`. Copies the frame
-    /// once before it converts.
+    /// once before it converts, unless `bytes` has [`Converter::SLACK_BYTES`] more than `from`.
     ///
     /// # Errors
     /// [`InvalidFrame`](framelane::ErrorKind::InvalidFrame) for formats that are no video, as matrices, and
@@ -43,14 +54,17 @@ impl Converter {
         to: &Layout,
         out: &mut [u8],
     ) -> Result<(), Error> {
+        check_sides(from)?;
+        check_sides(to)?;
+        if bytes.len() >= from.size_bytes() + Self::SLACK_BYTES && is_readable(from, bytes) {
+            return self.scaler.convert(&Picture::of_bytes(from, color, bytes)?, to, out);
+        }
         let bytes = bytes.get(..from.size_bytes()).ok_or_else(|| {
             Error::new(
                 framelane::ErrorKind::InvalidFrame,
                 "the frame has fewer bytes than its layout requires",
             )
         })?;
-        check_sides(from)?;
-        check_sides(to)?;
         self.padded.clear();
         let packed = if from.is_packed() {
             self.padded.extend_from_slice(bytes);
@@ -71,10 +85,19 @@ impl Converter {
     }
 }
 
+/// Returns whether swscale can read the rows where they are: 16-bit samples at even addresses, and strides
+/// that it can express.
+fn is_readable(layout: &Layout, bytes: &[u8]) -> bool {
+    let is_even = bytes.as_ptr().addr().is_multiple_of(2);
+    layout.planes().iter().all(|plane| {
+        let are_even = plane.offset_bytes.is_multiple_of(2) && plane.stride_bytes.is_multiple_of(2);
+        let has_wide_samples = matches!(layout.format(), PixelFormat::Gray16 | PixelFormat::P010);
+        (!has_wide_samples || (is_even && are_even)) && i32::try_from(plane.stride_bytes).is_ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use framelane::PixelFormat;
-
     use super::*;
 
     #[test]
@@ -125,5 +148,35 @@ mod tests {
         let error =
             Converter::new().unwrap().convert((&layout, Color::default(), &[0; 47]), &layout, &mut out);
         assert_eq!(error.unwrap_err().kind(), framelane::ErrorKind::InvalidFrame);
+    }
+
+    #[test]
+    fn frame_with_slack_is_converted_without_a_copy() {
+        let mut converter = Converter::bilinear().unwrap();
+        for &format in PixelFormat::VIDEO {
+            // The lower right part of a larger frame.
+            let whole = Layout::packed(format, 48, 20).unwrap();
+            let bytes: Vec<u8> =
+                (0..whole.size_bytes() + Converter::SLACK_BYTES).map(|at| (at * 7) as u8).collect();
+            let planes: Vec<_> = whole
+                .planes()
+                .iter()
+                .enumerate()
+                .map(|(index, plane)| {
+                    let (rows, row_bytes) = format.plane_shape(index, 16, 8);
+                    let offset_bytes = plane.offset_bytes + rows as usize * plane.stride_bytes + row_bytes;
+                    framelane::Plane { offset_bytes, ..*plane }
+                })
+                .collect();
+            let part = Layout::with_planes(format, 32, 12, &planes, whole.size_bytes()).unwrap();
+            let to = Layout::packed(PixelFormat::Bgra8, 20, 30).unwrap();
+            let [mut direct, mut copied] = [vec![0; to.size_bytes()], vec![0; to.size_bytes()]];
+            converter.convert((&part, Color::default(), &bytes), &to, &mut direct).unwrap();
+            assert!(converter.padded.is_empty(), "{format}");
+            let exact = &bytes[..whole.size_bytes()];
+            converter.convert((&part, Color::default(), exact), &to, &mut copied).unwrap();
+            assert!(!std::mem::take(&mut converter.padded).is_empty());
+            assert!(direct == copied, "{format}");
+        }
     }
 }

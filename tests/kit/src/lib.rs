@@ -1,9 +1,10 @@
-//! Directories, processes, deadlines and skips for the tests of all crates.
+//! Directories, processes, displays, deadlines and skips for the tests of all crates.
 //!
 //! The kit depends on no framelane crate, so that the core's tests can use it too.
 #![allow(missing_debug_implementations, reason = "parts of tests")]
 
 mod deadline;
+mod display;
 mod events;
 mod kept;
 #[cfg_attr(windows, path = "limit_windows.rs")]
@@ -15,6 +16,7 @@ mod running;
 mod skip;
 
 pub use deadline::{Deadline, deadline, wait_until};
+pub use display::Display;
 pub use events::{Collector, Events};
 pub use kept::Kept;
 pub use limit::Limit;

@@ -13,6 +13,8 @@ mod send;
 mod serve;
 mod subscribe;
 mod top;
+#[cfg(feature = "view")]
+mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +44,9 @@ pub enum Command {
     Info(info::Info),
     /// Watch all channels: rates, readers, links
     Top(top::Top),
+    /// Show channels in a window, with boxes
+    #[cfg(feature = "view")]
+    View(view::View),
     /// Show all channels in a browser: pictures, boxes, latencies, metrics
     Dashboard(dashboard::Dashboard),
     /// Find and remove files that a crash left; check the space for channels
@@ -68,6 +73,8 @@ impl Command {
             Command::List(list) => list.run(global),
             Command::Info(info) => info.run(global),
             Command::Top(top) => top.run(global, stop),
+            #[cfg(feature = "view")]
+            Command::View(view) => view.run(global, stop),
             Command::Dashboard(dashboard) => dashboard.run(global, stop),
             Command::Doctor(doctor) => doctor.run(global),
             Command::Identity(identity) => identity.run(global),

@@ -1,6 +1,5 @@
 //! Pictures of channels: one subscriber a channel, and one encode for each picture size, for all viewers.
 
-mod boxes;
 mod encode;
 mod picture;
 mod worker;

@@ -1,13 +1,12 @@
 //! The thread of one channel: receives frames, encodes them, and matches boxes.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use framelane::{ErrorKind, Frame, PixelFormat, RecvError, Subscriber, SubscriberOptions, Urls};
+use framelane_view::{BoxSource, Hold};
 
-use super::boxes::BoxSource;
 use super::encode::PictureEncoder;
 use super::picture::{FrameFacts, Picture};
 use super::{Feed, Feeds, Size, locked};
@@ -17,41 +16,34 @@ use crate::latency::Hop;
 const POLL: Duration = Duration::from_millis(200);
 /// Interval of checks for boxes while a picture waits for its own.
 const BOX_POLL: Duration = Duration::from_millis(5);
-/// A picture waits this long for its boxes.
-const HOLD: Duration = Duration::from_millis(150);
-/// Most pictures that wait for their boxes.
-const MAX_WAITING: usize = 16;
 /// Pause after an error.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// An encoded frame that waits for its boxes.
-struct Waiting {
-    frame: FrameFacts,
-    until: Instant,
-    jpegs: [Option<Vec<u8>>; Size::ALL.len()],
-}
+type Encoded = (FrameFacts, [Option<Vec<u8>>; Size::ALL.len()]);
 
 struct Worker<'f> {
     feeds: &'f Feeds,
     feed: &'f Arc<Feed>,
     encoders: [Option<PictureEncoder>; Size::ALL.len()],
     boxes: BoxSource,
-    waiting: VecDeque<Waiting>,
+    waiting: Hold<Encoded>,
 }
 
 /// Serves the viewers of a channel until the last one has left.
 pub(super) fn run(feeds: &Feeds, feed: &Arc<Feed>) {
+    let mut options = SubscriberOptions::new().urls(Urls::Refuse);
+    if let Some(directory) = &feeds.directory {
+        options = options.directory(directory);
+    }
     let mut worker = Worker {
         feeds,
         feed,
         encoders: Default::default(),
-        boxes: BoxSource::new(feeds.directory.clone(), &feed.channel),
-        waiting: VecDeque::new(),
+        boxes: BoxSource::new(options.clone(), &feed.channel),
+        waiting: Hold::default(),
     };
-    let mut options = SubscriberOptions::new().urls(Urls::Refuse).reconnect(true).open_timeout(Some(POLL));
-    if let Some(directory) = &feeds.directory {
-        options = options.directory(directory);
-    }
+    let options = options.reconnect(true).open_timeout(Some(POLL));
     while !worker.ends() {
         match options.open(&feed.channel) {
             Ok(subscriber) => worker.receive(subscriber),
@@ -127,11 +119,8 @@ impl Worker<'_> {
             return;
         }
         *locked(&self.feed.fault) = None;
-        if self.waiting.len() == MAX_WAITING {
-            self.waiting.pop_front();
-        }
         let frame = FrameFacts::of(&frame);
-        self.waiting.push_back(Waiting { frame, until: Instant::now() + HOLD, jpegs });
+        self.waiting.push(frame.origin, (frame, jpegs));
     }
 
     fn encode(&mut self, size: Size, frame: &Frame) -> Result<Vec<u8>, framelane::Error> {
@@ -146,12 +135,7 @@ impl Worker<'_> {
 
     /// Publishes the newest picture that need not wait for its boxes any longer. Older ones are skipped.
     fn release(&mut self) {
-        let alive = self.boxes.is_alive();
-        let is_ready = |waiting: &Waiting| {
-            !alive || Instant::now() >= waiting.until || self.boxes.has_reached(waiting.frame.origin)
-        };
-        let Some(newest) = self.waiting.iter().rposition(is_ready) else { return };
-        let Some(Waiting { frame, jpegs, .. }) = self.waiting.drain(..=newest).next_back() else { return };
+        let Some((frame, jpegs)) = self.waiting.release(&self.boxes, drop) else { return };
         let boxes = self.boxes.of(frame.origin);
         for (size, jpeg) in Size::ALL.into_iter().zip(jpegs) {
             if let Some(jpeg) = jpeg {
