@@ -58,11 +58,11 @@ impl Place {
     /// When a file has gone meanwhile.
     pub fn used_bytes(&self) -> u64 {
         #[cfg(unix)]
-        let used = |found: std::fs::Metadata| std::os::unix::fs::MetadataExt::blocks(&found) * 512;
+        let used =
+            |path: PathBuf| std::os::unix::fs::MetadataExt::blocks(&path.metadata().expect("a file")) * 512;
         #[cfg(windows)]
-        let used = |found: std::fs::Metadata| found.len();
-        let files = self.files().into_iter().map(|name| self.path().join(name));
-        files.map(|path| used(path.metadata().expect("a file"))).sum()
+        let used = |path: PathBuf| crate::Memory::open(&path).map_or(0, |memory| memory.len());
+        self.files().into_iter().map(|name| used(self.path().join(name))).sum()
     }
 
     /// Starts a program with `FRAMELANE_DIR` set to this directory, and with pipes to and from it.

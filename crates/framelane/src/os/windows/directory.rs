@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::mem::offset_of;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
@@ -18,9 +19,9 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE, FILE_DISPOSITION_FLAG_POSIX_SEMANTICS,
     FILE_DISPOSITION_INFO, FILE_DISPOSITION_INFO_EX, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_DELETE_ON_CLOSE,
     FILE_FLAG_OPEN_REPARSE_POINT, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_READ_ATTRIBUTES,
-    FILE_REMOTE_PROTOCOL_INFO, FileDispositionInfo, FileDispositionInfoEx, FileRemoteProtocolInfo,
-    GetFileInformationByHandleEx, MOVEFILE_REPLACE_EXISTING, MoveFileExW, READ_CONTROL,
-    SetFileInformationByHandle,
+    FILE_REMOTE_PROTOCOL_INFO, FILE_RENAME_INFO, FileDispositionInfo, FileDispositionInfoEx,
+    FileRemoteProtocolInfo, FileRenameInfo, GetFileInformationByHandleEx, MOVEFILE_REPLACE_EXISTING,
+    MoveFileExW, READ_CONTROL, SetFileInformationByHandle,
 };
 use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
 
@@ -217,6 +218,23 @@ fn create_file(path: &Path, others: Others, flags: u32) -> io::Result<fs::File> 
     Ok(unsafe { owned(handle) }?.into())
 }
 
+/// Renames a file that is open for it. By its handle: Wine removes the name that the handle has.
+fn rename_open(file: &fs::File, to: &Path) -> io::Result<()> {
+    // A `FILE_RENAME_INFO`: no flags, no directory, the bytes of the name, and the name with a zero.
+    const NAME_AT: usize = offset_of!(FILE_RENAME_INFO, FileName);
+    let name: Vec<u8> = wide_path(to).into_iter().flat_map(u16::to_ne_bytes).collect();
+    let mut bytes = vec![0; NAME_AT];
+    bytes[NAME_AT - 4..].copy_from_slice(&(name.len() as u32 - 2).to_ne_bytes());
+    bytes.extend(name);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    // As aligned as the structure.
+    let how: Vec<u64> =
+        bytes.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("8 bytes"))).collect();
+    let (handle, start, size) = (file.as_raw_handle(), how.as_ptr().cast(), bytes.len() as u32);
+    // SAFETY: the handle is open, and `how` is what this class takes, with a name within `size` bytes.
+    checked(unsafe { SetFileInformationByHandle(handle, FileRenameInfo, start, size) })
+}
+
 /// Returns whether a file is on another machine.
 fn is_remote(handle: &OwnedHandle) -> bool {
     let mut found = FILE_REMOTE_PROTOCOL_INFO::default();
@@ -312,7 +330,7 @@ impl Place {
         // File systems without such a removal keep the name until all have closed the file. So the file gets
         // the name of one that is not complete.
         let hidden = self.directory.place(format!(".{}.{:016x}.new", self.name, random_u64()));
-        self.move_to(&hidden, 0)?;
+        rename_open(file, &hidden.path())?;
         let how = FILE_DISPOSITION_INFO { DeleteFile: true };
         let (start, size) = ((&raw const how).cast(), size_of_val(&how) as u32);
         // SAFETY: as above.
