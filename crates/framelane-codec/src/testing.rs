@@ -1,6 +1,6 @@
 //! Checks of encoders and decoders with any bytes, for the fuzzer and for the test that replays its corpus.
 
-use framelane::{Color, ErrorKind, FrameInfo, Layout, PixelFormat, Plane};
+use framelane::{ErrorKind, FrameInfo, Layout, PixelFormat, Plane};
 
 use crate::{Codec, Decoder, Encoder, pack};
 
