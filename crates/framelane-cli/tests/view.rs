@@ -12,6 +12,7 @@ use framelane::{
     Subscriber, SubscriberOptions,
 };
 use framelane_test_kit::{Deadline, Display, Running, wait_until};
+use rustix::process::Signal;
 use screen::{ESCAPE, KEYPAD_PLUS, LEFT, SPACE, Screen};
 use support::{Place, json_error};
 
@@ -418,12 +419,21 @@ fn view_ends_after_its_count_and_its_duration() {
     let mut publish = setup.place.start("publish testsrc=160x120@60 cam0 --json");
     publish.wait_for("started");
     let mut view = setup.view("cam0 --count 10");
+    assert!(view.end().success());
     let summary = view.wait_for("summary");
     assert_eq!(summary["shown"], 10, "{summary}");
-    assert!(view.end().success());
     let mut view = setup.view("cam0 --duration 0.2");
-    view.wait_for("summary");
     assert!(view.end().success());
+    view.wait_for("summary");
+}
+
+#[test]
+fn interrupted_view_ends_with_its_summary() {
+    let Some(setup) = Setup::new() else { return };
+    let mut view = setup.view("cam0");
+    view.signal(Signal::INT);
+    assert_eq!(view.end().code(), Some(130));
+    view.wait_for("summary");
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl ApplicationHandler for App<'_> {
     }
 
     fn about_to_wait(&mut self, event_loop: &ActiveEventLoop) {
-        if self.options.cancel.is_cancelled() {
+        if self.options.cancel.ends_wait() {
             return event_loop.exit();
         }
         if Instant::now() >= self.tick_at {
