@@ -213,7 +213,10 @@ mod tests {
                     assert!(!place.source.is_empty() && !place.target.is_empty(), "{size:?} {place:?}");
                     assert!(place.source.right() <= size.0 && place.source.bottom() <= size.1, "{place:?}");
                     assert!(place.target.right() <= tile.right() && place.target.bottom() <= tile.bottom());
-                    assert!(place.source.x % 2 == 0 && place.source.y % 2 == 0, "{place:?}");
+                    assert!(
+                        [place.source.x, place.source.y].iter().all(|at| at.is_multiple_of(2)),
+                        "{place:?}"
+                    );
                 }
             }
         }
