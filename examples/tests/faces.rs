@@ -143,7 +143,7 @@ fn two_videos_of_different_sizes_share_one_contact_sheet() {
 fn looped_demo_serves_its_page_until_ctrl_c() {
     let Some(python) = python() else { return };
     let run = Run::new();
-    let command = run.command(&["testsrc=64x48@50", "--frames", "5", "--loop"], &[&python, "-c", SQUARES]);
+    let command = run.command(&["testsrc=64x48@50", "--count", "5", "--loop"], &[&python, "-c", SQUARES]);
     let mut faces = Running::start(command);
     let address = loop {
         let line = faces.line().expect("the line with the address");
