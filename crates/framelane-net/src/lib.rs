@@ -1,7 +1,7 @@
 //! framelane channels between machines: links over TLS, TCP and Unix sockets.
 //!
-//! A [`Server`] offers the channels of its machine. Clients with access [receive](receive) them into local
-//! channels, or [send](send) channels there. One connection carries one channel. Frames go from the slot of
+//! A [`Server`] offers the channels of its machine. Clients with access [receive] them into local
+//! channels, or [send] channels there. One connection carries one channel. Frames go from the slot of
 //! one machine into the slot of the other: without TLS and without a codec, only the kernel copies them.
 //!
 //! [`subscribe`] opens the URL of a channel. After [`register_url_schemes`], a URL can replace the name of a
