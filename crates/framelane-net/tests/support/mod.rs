@@ -42,9 +42,9 @@ impl Served {
         let server = Server::bind(options).unwrap();
         let address = server.addresses().next().unwrap().clone();
         let events = std::sync::Arc::new(Mutex::new(Vec::new()));
-        let told = events.clone();
+        let recorded = events.clone();
         let thread = std::thread::spawn(move || {
-            server.run(&|event| told.lock().unwrap().push(format!("{event:?}")));
+            server.run(&|event| recorded.lock().unwrap().push(format!("{event:?}")));
         });
         Served { directory, limit: Limit::new(), address, cancel, thread: Some(thread), events }
     }

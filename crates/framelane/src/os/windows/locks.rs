@@ -19,8 +19,8 @@ use super::strings::{checked, is};
 
 /// Locks are far behind the end of the file, because the system does not let others read locked bytes.
 const LOCKS_AT: u64 = 1 << 40;
-/// The longest wait for locks that are about to go.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Longest wait for a lock that another process has for a moment, to ask or while it ends.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A number that differs between a process and its forked children. Windows has no forks.
 pub fn fork_count() -> u64 {
@@ -53,7 +53,7 @@ impl LockFile {
     /// Takes the lock on `byte` unless another process has it. Waits for processes that only ask whether it
     /// is locked, because each of them has it for a moment.
     pub(crate) fn try_lock(&self, byte: u64) -> io::Result<bool> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             if self.lock(byte, LOCKFILE_EXCLUSIVE_LOCK)? {
                 return Ok(true);
@@ -84,7 +84,7 @@ impl LockFile {
     /// Returns whether another opening of the file holds a write lock on `byte`. If the process `holder` has
     /// ended, waits a moment until the system has released its locks.
     pub(crate) fn is_held(&self, byte: u64, holder: u32) -> io::Result<bool> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             if !self.is_locked(byte)? {
                 return Ok(false);
